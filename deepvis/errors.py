@@ -1,0 +1,9 @@
+"""The one exception that is meant for the user's eyes."""
+
+
+class UserError(Exception):
+    """Something the user can put right.
+
+    The message names the value, what was expected and the remedy. The command line prints it
+    without a traceback and exits with status 2; the live window shows it in the status bar.
+    """

@@ -1,0 +1,24 @@
+"""What flows from an input to the network: one picture, and where it came from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One picture of an input. Two frames are the same if they are the same object.
+
+    Attributes:
+        image: uint8 RGB, height x width x 3, owned by the frame and never written to again.
+        name: what to call it on the screen ("camera 0", "cat.jpg", "clip.mp4 0:12").
+        index: 0, 1, 2 … in the order in which the input produced them.
+        live: true if newer frames follow by themselves (camera, playing video).
+    """
+
+    image: np.ndarray
+    name: str
+    index: int
+    live: bool

@@ -1,0 +1,164 @@
+"""Backward methods: how a signal at a unit is carried back to the pixels.
+
+A method only changes what happens to the gradient at an activation function. It is put in force
+by a `torch.overrides.TorchFunctionMode`, which sees every call of an activation function, be it
+made by a module, a functional call, in place or by a module used twice. Module hooks, which
+other libraries use, miss functional calls and classes that they do not know (ReLU6).
+
+The forward values stay bit for bit those of the plain network; in-place activation functions
+are made to return a new tensor, so that captured activations are not overwritten.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
+
+Rule = Callable[[Tensor, Callable[[Tensor], Tensor]], Tensor]
+
+# Activation functions a rule applies to -> the same function out of place.
+# ReLU-like ones first; for the smooth ones the rules hold in the sense documented at each rule.
+_ACTIVATIONS: dict[Callable, Callable] = {
+    F.relu: F.relu, torch.relu: torch.relu, Tensor.relu: torch.relu,
+    F.relu_: torch.relu, torch.relu_: torch.relu, Tensor.relu_: torch.relu,
+    F.relu6: F.relu6, F.hardtanh: F.hardtanh, F.hardtanh_: F.hardtanh,
+    F.leaky_relu: F.leaky_relu, F.leaky_relu_: F.leaky_relu,
+    F.elu: F.elu, F.elu_: F.elu, F.selu: F.selu, F.celu: F.celu,
+    F.silu: F.silu, F.gelu: F.gelu, F.mish: F.mish, F.softplus: F.softplus,
+    F.hardswish: F.hardswish,
+}  # fmt: skip
+
+# clamp is ReLU only when its lower bound is zero, as in `x.clamp(min=0)`.
+_CLAMPS: dict[Callable, Callable] = {
+    torch.clamp: torch.clamp, torch.clamp_: torch.clamp, Tensor.clamp: torch.clamp, Tensor.clamp_: torch.clamp,
+}  # fmt: skip
+
+
+class _PositiveGradient(torch.autograd.Function):
+    """Identity whose backward lets only positive values through."""
+
+    @staticmethod
+    def forward(ctx, y: Tensor) -> Tensor:
+        return y.view_as(y)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> Tensor:
+        return grad.clamp(min=0)
+
+
+class _Replace(torch.autograd.Function):
+    """Hand out `y` as if it were computed from `x` by a function whose backward is `back`."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, y: Tensor, back: Callable[[Tensor], Tensor]) -> Tensor:
+        ctx.back = back
+        return y.view_as(y)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None]:
+        return ctx.back(grad), None, None
+
+
+def _positive(grad: Tensor) -> Tensor:
+    return grad.clamp(min=0)
+
+
+def gradient(x: Tensor, f: Callable[[Tensor], Tensor]) -> Tensor:
+    """The derivative itself (Simonyan et al. 2014, "Deep Inside Convolutional Networks")."""
+    return f(x)
+
+
+def deconv(x: Tensor, f: Callable[[Tensor], Tensor]) -> Tensor:
+    """Deconvolutional network (Zeiler & Fergus 2014, section 2.1).
+
+    The signal is rectified on its way down; whether the unit was active on the way up plays no
+    part. Max-pooling goes through the switches of the forward pass, which is its own gradient.
+    """
+    return _Replace.apply(x, f(x.detach()), _positive)
+
+
+def guided(x: Tensor, f: Callable[[Tensor], Tensor]) -> Tensor:
+    """Guided backpropagation (Springenberg et al. 2015, equation in section 3.4).
+
+    Rectified as in deconv, then multiplied by the derivative of the activation function, which
+    is the mask of active units for a ReLU and the slope for smooth functions.
+    """
+    return _PositiveGradient.apply(f(x))
+
+
+METHODS: dict[str, Rule] = {"gradient": gradient, "deconv": deconv, "guided": guided}
+
+
+def _identity(grad: Tensor) -> Tensor:
+    return grad
+
+
+def linear(x: Tensor, f: Callable[[Tensor], Tensor]) -> Tensor:
+    """Let everything through: used to find which pixels a unit is connected to at all."""
+    return _Replace.apply(x, f(x.detach()), _identity)
+
+
+class ActivationRule(TorchFunctionMode):
+    """Within `with ActivationRule(rule):` every activation function has the rule's backward.
+
+    Args:
+        rule: one of METHODS' functions: (input, activation function out of place) -> output.
+        replace: further functions to call in place of others, {function: its stand-in}.
+    Threads: in force in the thread that entered it, and there only.
+    """
+
+    def __init__(self, rule: Rule, replace: dict[Callable, Callable] | None = None) -> None:
+        super().__init__()
+        self._rule = rule
+        self._replace = replace or {}
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        if func in self._replace:
+            return self._replace[func](*args, **kwargs)
+        plain = _ACTIVATIONS.get(func)
+        if plain is None and func in _CLAMPS and _is_relu(*args[1:], **kwargs):
+            plain = _CLAMPS[func]
+        if plain is None:
+            return func(*args, **kwargs)
+        kwargs = dict(kwargs)
+        x = args[0] if args else kwargs.pop("input")
+        rest = _out_of_place(plain, args[1:], kwargs)
+        return self._rule(x, lambda value: plain(value, *rest, **kwargs))
+
+
+def _is_relu(min=None, max=None, **other) -> bool:  # the names are torch.clamp's own
+    return not other and isinstance(min, (int, float)) and min == 0
+
+
+# How many positional arguments come before `inplace` (input counted) in torch.nn.functional.
+_INPLACE_POSITION = {F.relu: 1, F.relu6: 1, F.hardtanh: 3, F.leaky_relu: 2, F.elu: 2, F.selu: 1, F.celu: 2,
+                     F.silu: 1, F.mish: 1, F.hardswish: 1}  # fmt: skip
+
+
+def _out_of_place(plain: Callable, rest: Iterable, kwargs: dict) -> tuple:
+    """Arguments after the input, with any `inplace` dropped."""
+    kwargs.pop("inplace", None)
+    position = _INPLACE_POSITION.get(plain)
+    rest = tuple(rest)
+    return rest if position is None else rest[: position - 1]
+
+
+def seed(activation: Tensor, unit: int) -> Tensor:
+    """What is sent back from a unit: a tensor like `activation` (1×C×H×W or 1×N).
+
+    A map sends its positive activations, each weighted by itself, as the original toolbox does
+    (or its strongest position, if none is positive); an entry of a vector sends 1.
+    """
+    start = torch.zeros_like(activation)
+    if activation.ndim < 3:
+        start[:, unit] = 1
+        return start
+    chosen = activation[:, unit].detach()
+    strongest = (chosen == chosen.amax()).to(chosen.dtype)
+    start[:, unit] = torch.where(chosen.amax() > 0, chosen.clamp(min=0), strongest)
+    return start

@@ -1,0 +1,62 @@
+"""The only place that registers hooks on a network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+
+from torch import Tensor, nn
+
+
+@contextmanager
+def capture(module: nn.Module, paths: Collection[str], cut: tuple[str, int] | None = None) -> Iterator[dict[str, Tensor]]:
+    """Collect what submodules return while the block runs; the hooks leave with the block.
+
+    Args:
+        module: the network.
+        paths: qualified names of submodules ("blocks.0.1"); a module called more than once
+            leaves its last output.
+        cut: one of `paths` and how often the network calls it; behind the last of these calls no
+            gradient is recorded, because none is needed there.
+    Yields:
+        {path: output}, filled as the network runs. The network itself goes on with a copy, so
+        that a later in-place operation cannot overwrite what was captured.
+    """
+    captured: dict[str, Tensor] = {}
+    handles = []
+    try:
+        for path in paths:
+            hook = _keep(captured, path, cut[1] if cut and cut[0] == path else 0)
+            handles.append(module.get_submodule(path).register_forward_hook(hook))
+        yield captured
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _keep(captured: dict[str, Tensor], path: str, cut_at_call: int) -> Callable:
+    calls = 0
+
+    def hook(_module: nn.Module, _inputs: tuple, output: Tensor) -> Tensor:
+        nonlocal calls
+        calls += 1
+        captured[path] = output
+        return output.detach().clone() if calls == cut_at_call else output.clone()
+
+    return hook
+
+
+@contextmanager
+def trace(module: nn.Module, visit: Callable[[str, nn.Module, tuple, object], None]) -> Iterator[None]:
+    """Call `visit(path, submodule, inputs, output)` after each submodule's forward, in call order."""
+    handles = []
+    try:
+        for path, child in module.named_modules():
+            if path:
+                handles.append(
+                    child.register_forward_hook(lambda m, i, o, path=path: visit(path, m, i, o))
+                )
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()

@@ -1,0 +1,38 @@
+"""Where a picture's pixels go: the same sums for what the network sees and what the screen shows."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+Box = tuple[int, int, int, int]  # left, top, width, height in pixels
+
+
+def crop_box(height: int, width: int, aspect: float, part: float = 1.0) -> Box:
+    """The largest centred box of the given aspect inside an image, times `part`.
+
+    Args:
+        height, width: of the image, in pixels.
+        aspect: width / height of the box.
+        part: fraction of the box's sides to keep (0.875 is ImageNet's usual central crop).
+    """
+    w = min(width, height * aspect) * part
+    h = w / aspect
+    w, h = max(1, round(w)), max(1, round(h))
+    return (width - w) // 2, (height - h) // 2, w, h
+
+
+def resize(image: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Scale a picture, antialiased when it shrinks, smooth when it grows."""
+    if (width, height) == image.shape[1::-1]:
+        return image
+    shrinks = width < image.shape[1] or height < image.shape[0]
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+
+
+def fit(image: np.ndarray, width: int, height: int, crop: bool, part: float = 1.0) -> np.ndarray:
+    """Bring a picture to a size: by cutting its middle out, or (`crop` false) by stretching all of it."""
+    if crop:
+        left, top, w, h = crop_box(*image.shape[:2], width / height, part)
+        image = image[top : top + h, left : left + w]
+    return resize(image, width, height)

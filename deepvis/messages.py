@@ -1,0 +1,77 @@
+"""What the window asks of the engine, and what comes back.
+
+Both are immutable. A result carries its request, so whether it still answers what the user
+looks at is a comparison, not a flag.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from deepvis.frames import Frame
+
+
+@dataclass(frozen=True)
+class Request:
+    """One question to the network.
+
+    Attributes:
+        frame: the picture to look at.
+        crop: cut the middle out of the frame (true) or stretch it (false) to the network's input.
+        layer: name of the layer whose activations are shown.
+        method: backward method (a key of `deepvis.backward.METHODS`), None for none.
+        origin: (layer, unit) from which the backward pass starts; None without a method.
+        layer_gradient: also return the backward values at `layer`.
+    """
+
+    frame: Frame
+    crop: bool
+    layer: str
+    method: str | None = None
+    origin: tuple[str, int] | None = None
+    layer_gradient: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """The answer to one request. All arrays are owned by the result and never written to again.
+
+    Attributes:
+        request: the question.
+        activations: float32 C×H×W of the request's layer (H = W = 1 for vectors); None on failure.
+        scores: float32, the network's output vector (probabilities, where it ends in a softmax).
+        pixels: float32 H×W×3 RGB, the backward image at the network's input; None if not asked for.
+        layer_gradient: float32 C×H×W, backward values at the layer; None if not asked for, or if
+            the layer comes after the origin, where nothing flows.
+        receptive_field: of the layer's units.
+        seconds: time the worker took, by step.
+        error: what went wrong, in words for the user; empty on success.
+    """
+
+    request: Request
+    activations: np.ndarray | None = None
+    scores: np.ndarray | None = None
+    pixels: np.ndarray | None = None
+    layer_gradient: np.ndarray | None = None
+    receptive_field: "ReceptiveField | None" = None
+    seconds: dict[str, float] | None = None
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class ReceptiveField:
+    """Extent of the input that a unit in the middle of its map depends on, in input pixels.
+
+    `clipped` says that the field reaches the border of the input, so that it may be larger.
+    """
+
+    height: int
+    width: int
+    clipped: bool
+
+    @property
+    def text(self) -> str:
+        size = f"{self.width}×{self.height}"
+        return f"{size} or more" if self.clipped else size

@@ -1,0 +1,243 @@
+"""A network ready to be looked at: frozen, on its device, with its layers found and named."""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from deepvis.backward import ActivationRule, linear
+from deepvis.capture import capture, trace
+from deepvis.errors import UserError
+from deepvis.fold import fold_batchnorm
+from deepvis.geometry import fit
+from deepvis.layers import Layer
+from deepvis.messages import ReceptiveField
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """What a network takes: (pixel × range / 255 − mean) / std, planes in the given order.
+
+    Attributes:
+        height, width: in pixels.
+        mean, std: per channel, in the network's own order and range.
+        range: the value of a full white pixel before the mean is subtracted: 1 or 255.
+        order: "rgb" or "bgr".
+    """
+
+    height: int = 224
+    width: int = 224
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    std: tuple[float, ...] = (0.229, 0.224, 0.225)
+    range: float = 1.0
+    order: str = "rgb"
+
+
+class WithSoftmax(nn.Module):
+    """A classifier followed by a softmax, so that probabilities are a layer like any other."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+        self.softmax = nn.Softmax(dim=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.softmax(self.net(x))
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """A frozen network. Not for use by two threads at once: give each its own `replica()`.
+
+    Attributes:
+        name: what to call it on the screen.
+        module: in eval mode, parameters frozen, channels_last.
+        input: what it takes.
+        layers: what is shown, in network order.
+        paths: {layer name: qualified name of the submodule}.
+        calls: {path: how often one forward pass calls the submodule}.
+        classes: names of the output's entries, or empty.
+    """
+
+    name: str
+    module: nn.Module
+    input: InputSpec
+    layers: tuple[Layer, ...]
+    paths: Mapping[str, str]
+    calls: Mapping[str, int]
+    classes: tuple[str, ...]
+    device: torch.device
+    dtype: torch.dtype
+
+    def replica(self) -> Network:
+        """The same network with hooks of its own; parameters and buffers are shared."""
+        shared = [*self.module.parameters(), *self.module.buffers()]
+        return replace(self, module=copy.deepcopy(self.module, {id(t): t for t in shared}))
+
+    def on(self, device: torch.device) -> Network:
+        """The same network on another device, in float32 if that is a CPU."""
+        dtype = torch.float32 if device.type == "cpu" else self.dtype
+        module = copy.deepcopy(self.module).to(device=device, dtype=dtype)
+        return replace(self, module=module, device=device, dtype=dtype)
+
+    def see(self, image: np.ndarray, crop: bool, part: float = 1.0) -> Tensor:
+        """Turn a picture (uint8 RGB H×W×3, any size) into the network's input, 1×3×H×W."""
+        spec = self.input
+        seen = fit(image, spec.width, spec.height, crop, part)
+        if spec.order == "bgr":
+            seen = seen[..., ::-1]
+        raw = torch.from_numpy(np.ascontiguousarray(seen)).to(self.device, non_blocking=True)
+        planes = raw.permute(2, 0, 1)[None].to(self.dtype)  # channels_last by construction
+        scale = spec.range / 255
+        mean = planes.new_tensor(spec.mean).view(1, -1, 1, 1)
+        std = planes.new_tensor(spec.std).view(1, -1, 1, 1)
+        return planes.mul_(scale).sub_(mean).div_(std)
+
+    @contextmanager
+    def capture(self, layers: Collection[str], cut: str | None = None) -> Iterator[Mapping[str, Tensor]]:
+        """Collect layers' outputs by name while the block runs (see `deepvis.capture.capture`)."""
+        ends = (self.paths[cut], self.calls[self.paths[cut]]) if cut else None
+        with capture(self.module, {self.paths[name] for name in layers}, ends) as captured:
+            yield _ByName(self.paths, captured)
+
+    def receptive_field(self, layer: str) -> ReceptiveField:
+        """Measure the receptive field of the unit in the middle of a layer's map.
+
+        A gradient is carried from there to the input with every activation function passing all
+        of it and max-pooling spreading it over its window; the pixels it reaches are the field.
+        Branches, residuals and functional code need no special case.
+        """
+        generator = torch.Generator().manual_seed(0)
+        x = torch.rand(1, len(self.input.mean), self.input.height, self.input.width, generator=generator)
+        x = x.to(self.device, self.dtype).requires_grad_(True)
+        with ActivationRule(linear, replace=_SPREADING_POOLS), self.capture([layer], cut=layer) as captured:
+            self.module(x)
+            out = captured[layer]
+            start = torch.zeros_like(out)
+            weights = torch.rand(out.shape[1], generator=generator).to(out)  # so that no paths cancel
+            middle = (0, slice(None), *(n // 2 for n in out.shape[2:]))
+            start[middle] = weights
+            (grad,) = torch.autograd.grad(out, x, start)
+        reached = (grad[0] != 0).any(0)
+        rows, columns = (_extent(reached.any(axis)) for axis in (1, 0))
+        clipped = 0 in (rows[0], columns[0]) or rows[1] == x.shape[2] or columns[1] == x.shape[3]
+        return ReceptiveField(rows[1] - rows[0], columns[1] - columns[0], bool(clipped))
+
+
+class _ByName(Mapping[str, Tensor]):
+    """Captured tensors under the layers' names; filled while the network runs."""
+
+    def __init__(self, paths: Mapping[str, str], captured: Mapping[str, Tensor]) -> None:
+        self._paths, self._captured = paths, captured
+
+    def __getitem__(self, layer: str) -> Tensor:
+        return self._captured[self._paths[layer]]
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name, path in self._paths.items() if path in self._captured)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+def _extent(reached: Tensor) -> tuple[int, int]:
+    places = reached.nonzero()
+    return (int(places[0]), int(places[-1]) + 1) if len(places) else (0, 0)
+
+
+def _average_pool(x: Tensor, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False):
+    if dilation not in (1, (1, 1)) or return_indices:  # no average pooling does these
+        return F.max_pool2d(x, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
+    return F.avg_pool2d(x, kernel_size, stride, padding, ceil_mode)
+
+
+_SPREADING_POOLS = {F.max_pool2d: _average_pool, torch.max_pool2d: _average_pool}
+
+
+def prepare(
+    name: str,
+    module: nn.Module,
+    spec: InputSpec,
+    layers: Mapping[str, str] | None,
+    classes: Sequence[str] = (),
+    device: torch.device | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> Network:
+    """Make a network ready: eval, frozen, channels_last, BatchNorm folded, layers found by a dry run.
+
+    Args:
+        layers: {name to show: path of the submodule}, or None for every module without children
+            that returns a map or a vector.
+        classes: names of the output's entries.
+    Raises:
+        UserError: the dry run fails, or a path or a layer's output is not what can be shown.
+    """
+    device = device or torch.device("cpu")
+    module = module.eval().requires_grad_(False)
+    example = torch.zeros(1, len(spec.mean), spec.height, spec.width)
+    example = example.contiguous(memory_format=torch.channels_last)
+    seen, calls = _dry_run(name, module, example)
+    paths = dict(layers) if layers is not None else _leaves(module, seen)
+    found = tuple(_layer(name, shown, path, module, seen, classes) for shown, path in paths.items())
+    module = fold_batchnorm(module, torch.rand_like(example), keep=paths.values())
+    module = module.to(device=device, dtype=dtype, memory_format=torch.channels_last)
+    return Network(name, module, spec, found, paths, calls, tuple(classes), device, dtype)
+
+
+def _dry_run(name: str, module: nn.Module, example: Tensor) -> tuple[dict[str, tuple[int, ...]], Counter[str]]:
+    """What each submodule returns (its last shape, if it can be shown), in call order; and number of calls."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    calls: Counter[str] = Counter()
+
+    def visit(path: str, _child: nn.Module, _inputs: tuple, output: object) -> None:
+        calls[path] += 1
+        if isinstance(output, Tensor) and output.ndim in (2, 4) and output.shape[0] == 1:
+            shapes[path] = tuple(output.shape[1:])
+
+    try:
+        with torch.inference_mode(), trace(module, visit):
+            module(example)
+    except (RuntimeError, ValueError, TypeError, AssertionError) as error:
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UserError(
+            f"network {name} cannot take an input of shape {tuple(example.shape)}: {first}. "
+            f"Set input height, width and mean (one value per channel) in its model.yaml."
+        ) from error
+    return shapes, calls
+
+
+_NOT_SHOWN = (nn.Dropout, nn.Dropout2d, nn.Identity, nn.Flatten)
+
+
+def _leaves(module: nn.Module, seen: Mapping[str, tuple[int, ...]]) -> dict[str, str]:
+    def shown(path: str) -> bool:
+        child = module.get_submodule(path)
+        return not any(True for _ in child.children()) and not isinstance(child, _NOT_SHOWN)
+
+    return {_short(path): path for path in seen if shown(path)}
+
+
+def _short(path: str) -> str:
+    return path.removeprefix("net.")
+
+
+def _layer(net: str, name: str, path: str, module: nn.Module, seen: Mapping, classes: Sequence[str]) -> Layer:
+    if path not in seen:
+        known = {p for p, _ in module.named_modules()}
+        why = "is never called with a map or vector as its result" if path in known else "does not exist"
+        raise UserError(
+            f"layer {name!r} of network {net}: module {path!r} {why}. "
+            f"Modules that can be shown: {', '.join(list(seen)[:40])}."
+        )
+    units, *size = seen[path]
+    height, width = size or (1, 1)
+    labels = tuple(classes) if not size and units == len(classes) else ()
+    return Layer(name, type(module.get_submodule(path)).__name__, units, height, width, labels)

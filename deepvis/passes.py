@@ -1,0 +1,71 @@
+"""The forward and backward passes that answer a request."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from deepvis.backward import METHODS, ActivationRule, seed
+from deepvis.messages import ReceptiveField, Request, Result
+from deepvis.network import Network
+
+
+def answer(network: Network, request: Request, field: ReceptiveField | None = None) -> Result:
+    """Run the network once, forward and, if a method is asked for, backward.
+
+    Args:
+        network: used by no other thread meanwhile.
+        field: receptive field of the request's layer, passed on to the result.
+    Returns:
+        Arrays that belong to the result alone.
+    """
+    start = time.perf_counter()
+    x = network.see(request.frame.image, request.crop)
+    prepared = time.perf_counter()
+    passes = _forward if request.method is None else _forward_backward
+    result = passes(network, x, request)
+    seconds = {"input": prepared - start, "network": time.perf_counter() - prepared}
+    return replace(result, receptive_field=field, seconds=seconds)
+
+
+def _forward(network: Network, x: Tensor, request: Request) -> Result:
+    with torch.inference_mode(), network.capture([request.layer]) as captured:
+        out = network.module(x)
+        return Result(request, _maps(captured[request.layer]), _scores(network, out))
+
+
+def _forward_backward(network: Network, x: Tensor, request: Request) -> Result:
+    origin, unit = request.origin
+    names = [layer.name for layer in network.layers]
+    reached = request.layer_gradient and names.index(request.layer) <= names.index(origin)
+    x.requires_grad_(True)
+    with ActivationRule(METHODS[request.method]), network.capture({request.layer, origin}, cut=origin) as captured:
+        out = network.module(x)
+        shown, start = captured[request.layer], captured[origin]
+        inputs = [x, shown] if reached else [x]
+        grads = torch.autograd.grad(start, inputs, seed(start, unit), allow_unused=True)
+    pixels = _rgb(network, grads[0] if grads[0] is not None else torch.zeros_like(x))
+    layer_gradient = _maps(grads[1]) if reached and grads[1] is not None else None
+    return Result(request, _maps(shown), _scores(network, out), pixels, layer_gradient)
+
+
+def _maps(output: Tensor) -> np.ndarray:
+    """1×C×H×W or 1×N on any device -> float32 C×H×W (N×1×1), owned, on the CPU."""
+    maps = output.detach()[0].to(torch.float32).contiguous().cpu()
+    return maps.reshape(len(maps), *(maps.shape[1:] or (1, 1))).numpy().copy()
+
+
+def _scores(network: Network, out: object) -> np.ndarray | None:
+    if not isinstance(out, Tensor) or out.ndim != 2:
+        return None
+    return out.detach()[0].to(torch.float32).cpu().numpy().copy()
+
+
+def _rgb(network: Network, grad: Tensor) -> np.ndarray:
+    """1×3×H×W in the network's channel order -> float32 H×W×3 RGB."""
+    planes = grad[0].to(torch.float32).permute(1, 2, 0).cpu().numpy()
+    return np.ascontiguousarray(planes[..., ::-1] if network.input.order == "bgr" else planes).copy()

@@ -1,0 +1,43 @@
+"""How this process uses the machine: memory allocator and threads.
+
+Each measure and what it is worth is in the benchmark's note (tests/benchmarks/live.py).
+Call `tune()` before torch is imported. This module does not import torch itself.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+
+
+def tune() -> None:
+    """Settle what must be settled before torch and its thread pools start."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # spinning threads starve a machine with a busy neighbour
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
+    _keep_memory()
+
+
+def _keep_memory() -> None:
+    """Tell glibc to keep freed memory: giving each activation back and faulting it in again costs a third."""
+    if not sys.platform.startswith("linux"):
+        return
+    M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+    try:
+        libc = ctypes.CDLL(None)
+        libc.mallopt(M_MMAP_THRESHOLD, 1 << 30)
+        libc.mallopt(M_TRIM_THRESHOLD, 1 << 30)
+    except (OSError, AttributeError):  # musl has neither the problem nor the call
+        pass
+
+
+def cpu_plan(cores: int | None = None) -> tuple[int, int]:
+    """Workers and torch threads for each on a CPU.
+
+    Two workers that take turns with the frames, each with its share of the cores, give more
+    frames than one worker with all of them: the parts of a pass that do not parallelise, and
+    the drawing, overlap.
+    """
+    if cores is None:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return (1, 1) if cores < 2 else (2, max(1, cores // 2))

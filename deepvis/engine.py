@@ -1,4 +1,9 @@
-"""The worker threads that own the network: requests in, results out, the newest wins."""
+"""The worker threads that own the network: requests in, results out, the newest wins.
+
+torch is imported in these threads and not before: importing it takes seconds, during which the
+window is already up, and the main thread must never start a torch thread team of its own (two
+teams halve each other's speed).
+"""
 
 from __future__ import annotations
 
@@ -6,14 +11,20 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-
-import torch
+from typing import TYPE_CHECKING
 
 from deepvis.errors import UserError
 from deepvis.messages import ReceptiveField, Request, Result
-from deepvis.network import Network
-from deepvis.passes import answer
 from deepvis.runtime import cpu_plan
+
+if TYPE_CHECKING:
+    from deepvis.network import Network
+
+
+def _answer(network: Network, request: Request, field: ReceptiveField) -> Result:
+    from deepvis.passes import answer
+
+    return answer(network, request, field)
 
 
 class Engine:
@@ -24,7 +35,7 @@ class Engine:
     result with an error text, and the thread lives on.
     """
 
-    def __init__(self, load: Callable[[], Network], answer: Callable[..., Result] = answer) -> None:
+    def __init__(self, load: Callable[[], Network], answer: Callable[..., Result] = _answer) -> None:
         """
         Args:
             load: makes the network; called in the engine's thread, because it takes seconds.
@@ -108,6 +119,8 @@ class Engine:
         except Exception as error:  # whatever a network's code raises, the window has to say it
             self._fail(str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}")
             return
+        import torch
+
         workers, threads = cpu_plan() if network.device.type == "cpu" else (1, 1)
         torch.set_num_threads(threads)
         self.network = network
@@ -121,6 +134,8 @@ class Engine:
             self._changed.notify_all()
 
     def _work(self, network: Network, threads: int) -> None:
+        import torch
+
         torch.set_num_threads(threads)  # the OpenMP team is this thread's own
         while (job := self._take()) is not None:
             number, request = job
@@ -165,6 +180,8 @@ class Engine:
 
     def _to_cpu(self, network: Network) -> Network:
         self.note = f"{network.device} is out of memory: going on with the CPU"
+        import torch
+
         network = network.on(torch.device("cpu"))
         torch.cuda.empty_cache()
         self.network = network

@@ -51,6 +51,9 @@ def find_layer(name: str, layers: Sequence[Layer]) -> int:
     names = [layer.name for layer in layers]
     if name in names:
         return names.index(name)
+    folded = [n.lower() for n in names]
+    if folded.count(name.lower()) == 1:  # the keyboard's capitals do not reach the window
+        return folded.index(name.lower())
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.4)
     shown = names if len(names) <= 24 else [*names[:12], "…", *names[-6:]]
     hint = f" Did you mean {' or '.join(near)}?" if near else ""

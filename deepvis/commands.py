@@ -1,0 +1,299 @@
+"""Everything the user can do, as pure functions from state to state.
+
+COMMANDS is the one table: it binds the keys, it is what the help screen prints, and its names
+are what settings.yaml rebinds and `deepvis render --keys` may use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from deepvis.errors import UserError
+from deepvis.grid import Grid, View, make_grid, zoom_at
+from deepvis.layers import Layer, parse_unit, unit_id
+from deepvis.state import BOOSTS, COMMON_BACKWARD, FILTERS, GAMMAS, METHOD_CYCLE, ZOOMS, Hover, State
+
+FAST = 10  # how many cells a fast move covers
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What commands must know besides the state.
+
+    Attributes:
+        layers: the network's layers; empty until it is loaded.
+        area: width and height of the layer pane's picture, in pixels.
+    """
+
+    layers: tuple[Layer, ...] = ()
+    area: tuple[int, int] = (900, 800)
+
+    def grid(self, state: State) -> Grid:
+        layer = self.layers[state.layer]
+        return make_grid(layer.units, layer.height, layer.width, *self.area, state.view)
+
+
+Action = Callable[[State, Facts], State]
+
+
+@dataclass(frozen=True)
+class Command:
+    """One row of the table: what it does, the keys that call it, and what the help says."""
+
+    do: Action
+    keys: tuple[str, ...]
+    help: str
+    group: str
+
+
+def _next(values: Sequence, value: object) -> object:
+    return values[(values.index(value) + 1) % len(values)] if value in values else values[0]
+
+
+def _select(state: State, facts: Facts, layer: int, unit: int) -> State:
+    """Select a unit; a magnified layer pane follows it."""
+    if not facts.layers:
+        return state
+    layer = min(max(layer, 0), len(facts.layers) - 1)
+    unit = min(max(unit, 0), facts.layers[layer].units - 1)
+    view = View() if layer != state.layer else state.view
+    state = replace(state, layer=layer, unit=unit, view=view)
+    if view.scale > 1:
+        grid = facts.grid(state)
+        left, top, width, height = grid.box(unit)
+        outside = left < 0 or top < 0 or left + width > facts.area[0] or top + height > facts.area[1]
+        if outside:
+            row, column = divmod(unit, grid.columns)
+            state = replace(state, view=View(view.scale, (column + 0.5) / grid.columns, (row + 0.5) / grid.rows))
+    return state
+
+
+def _along(delta: int) -> Action:
+    """Left and right: along the layer list, or along the channels."""
+
+    def do(state: State, facts: Facts) -> State:
+        if state.in_channels:
+            return _select(state, facts, state.layer, state.unit + delta)
+        return _select(state, facts, state.layer + delta, state.unit)
+
+    return do
+
+
+def _across(rows: int) -> Action:
+    """Up and down: between rows of channels, from the layer list into them and out again."""
+
+    def do(state: State, facts: Facts) -> State:
+        if not facts.layers:
+            return state
+        if not state.in_channels:
+            return replace(state, in_channels=True) if rows > 0 else state
+        grid = facts.grid(state)
+        row, column = divmod(state.unit, grid.columns)
+        if rows < 0 and row == 0:
+            return replace(state, in_channels=False)
+        target = min(max(row + rows, 0), grid.rows - 1)
+        return _select(state, facts, state.layer, target * grid.columns + column)
+
+    return do
+
+
+def _layer_by(delta: int) -> Action:
+    return lambda state, facts: _select(state, facts, state.layer + delta, state.unit)
+
+
+def _first_unit(state: State, facts: Facts) -> State:
+    return _select(state, facts, state.layer, 0)
+
+
+def _last_unit(state: State, facts: Facts) -> State:
+    return _select(state, facts, state.layer, facts.layers[state.layer].units - 1) if facts.layers else state
+
+
+def _flip(name: str) -> Action:
+    return lambda state, facts: replace(state, **{name: not getattr(state, name)})
+
+
+def _cycle(name: str, values: Sequence) -> Action:
+    return lambda state, facts: replace(state, **{name: _next(values, getattr(state, name))})
+
+
+def _cycle_zoom(state: State, facts: Facts) -> State:
+    zoom = _next(ZOOMS, state.zoom)
+    if zoom == "backward" and state.method is None:  # nothing to enlarge: show what can be shown
+        state = replace(state, method="gradient")
+    return replace(state, zoom=zoom)
+
+
+def _cycle_backward(state: State, facts: Facts) -> State:
+    method, filter = _next(COMMON_BACKWARD, (state.method, state.filter))
+    return _with_method(replace(state, filter=filter), method)
+
+
+def _cycle_method(state: State, facts: Facts) -> State:
+    return _with_method(state, _next(METHOD_CYCLE, state.method))
+
+
+def _with_method(state: State, method: str | None) -> State:
+    """Set the backward method; without one nothing that needs it stays on."""
+    if method is None:
+        zoom = "layer" if state.zoom == "backward" else state.zoom
+        return replace(state, method=None, layer_gradient=False, zoom=zoom)
+    return replace(state, method=method)
+
+
+def _layer_gradient(state: State, facts: Facts) -> State:
+    """Backward values need a backward method: the gradient, if none is on."""
+    if state.layer_gradient:
+        return replace(state, layer_gradient=False)
+    return replace(state, layer_gradient=True, method=state.method or "gradient", zoom="layer")
+
+
+def _freeze_origin(state: State, facts: Facts) -> State:
+    if state.origin is not None:
+        return replace(state, origin=None)
+    return replace(state, origin=(state.layer, state.unit))
+
+
+def _switch_source(state: State, facts: Facts) -> State:
+    source = "files" if state.source == "camera" else "camera"
+    return replace(state, source=source, frozen=False)
+
+
+def _step(delta: int) -> Action:
+    """Next or previous file; from the camera it goes to the files first."""
+
+    def do(state: State, facts: Facts) -> State:
+        if state.source == "camera":
+            return replace(state, source="files", frozen=False)
+        return replace(state, step=state.step + delta, frozen=False)
+
+    return do
+
+
+def _reset(state: State, facts: Facts) -> State:
+    """Back to how the view began; the input stays."""
+    kept = ("source", "frozen", "crop", "step", "snapshots", "recording")
+    return State(**{name: getattr(state, name) for name in kept})
+
+
+def _snapshot(state: State, facts: Facts) -> State:
+    return replace(state, snapshots=state.snapshots + 1)
+
+
+def _start_typing(state: State, facts: Facts) -> State:
+    return replace(state, typing="", help=False)
+
+
+def _quit(state: State, facts: Facts) -> State:
+    return replace(state, quit=True)
+
+
+COMMANDS: dict[str, Command] = {
+    "left": Command(_along(-1), ("left", "j"), "previous layer, or unit to the left", "move"),
+    "right": Command(_along(1), ("right", "l"), "next layer, or unit to the right", "move"),
+    "up": Command(_across(-1), ("up", "i"), "row above; from the top row back to the layer list", "move"),
+    "down": Command(_across(1), ("down", "k"), "into the channels; row below", "move"),
+    "fast_left": Command(_along(-FAST), ("[",), f"{FAST} to the left", "move"),
+    "fast_right": Command(_along(FAST), ("]",), f"{FAST} to the right", "move"),
+    "fast_up": Command(_across(-FAST), ("-",), f"{FAST} rows up", "move"),
+    "fast_down": Command(_across(FAST), ("=",), f"{FAST} rows down", "move"),
+    "first": Command(_first_unit, ("home",), "first unit of the layer", "move"),
+    "last": Command(_last_unit, ("end",), "last unit of the layer", "move"),
+    "previous_layer": Command(_layer_by(-1), ("u",), "previous layer, cursor stays", "move"),
+    "next_layer": Command(_layer_by(1), ("o",), "next layer, cursor stays", "move"),
+    "goto": Command(_start_typing, ("g",), "go to a unit: type its id (head:151) or a class", "move"),
+    "switch_source": Command(_switch_source, ("c",), "camera / files", "input"),
+    "freeze": Command(_flip("frozen"), ("f", "space"), "freeze the camera, pause a video", "input"),
+    "next_file": Command(_step(1), ("e", "pgdn"), "next file", "input"),
+    "previous_file": Command(_step(-1), ("w", "pgup"), "previous file", "input"),
+    "crop": Command(_flip("crop"), ("0",), "cut the middle out / stretch the whole picture", "input"),
+    "backward": Command(_cycle_backward, ("b",), "backward: gradient, deconv, guided, blurred gradient, off", "backward"),
+    "method": Command(_cycle_method, ("n",), "backward method alone", "backward"),
+    "filter": Command(_cycle("filter", FILTERS), ("m",), "show it raw, gray, as norm, as blurred norm", "backward"),
+    "freeze_origin": Command(_freeze_origin, ("d",), "freeze the unit that the backward pass starts from", "backward"),
+    "layer_gradient": Command(_layer_gradient, ("a",), "layer pane: activations / backward values", "backward"),
+    "zoom": Command(_cycle_zoom, ("z",), "big pane: layer, selected unit, backward image", "view"),
+    "pattern": Command(_flip("pattern"), ("s",), "preferred images instead of activations", "view"),
+    "gamma": Command(_cycle("gamma", range(len(GAMMAS))), ("t",), "contrast boost (gamma)", "view"),
+    "boost": Command(_cycle("boost", range(len(BOOSTS))), ("y",), "contrast boost per channel", "view"),
+    "predictions": Command(_flip("predictions"), ("8",), "class predictions on / off", "view"),
+    "unit_images": Command(_flip("unit_images"), ("9",), "unit images on / off", "view"),
+    "debug": Command(_flip("debug"), ("5",), "timings on / off", "view"),
+    "reset": Command(_reset, ("esc",), "reset the view", "view"),
+    "snapshot": Command(_snapshot, ("p",), "save a picture of the window and of each pane", "program"),
+    "record": Command(_flip("recording"), ("r",), "record a video of the window / stop", "program"),
+    "help": Command(_flip("help"), ("h",), "this help", "program"),
+    "quit": Command(_quit, ("q",), "quit", "program"),
+}
+
+
+def bindings(overrides: Mapping[str, Sequence[str]] | None = None) -> dict[str, str]:
+    """{key name: command name}.
+
+    Args:
+        overrides: {command name: its keys}, in place of the table's; a key given to another
+            command is taken from the one that has it by default.
+    """
+    overrides = overrides or {}
+    bound = {key: name for name, command in COMMANDS.items() if name not in overrides for key in command.keys}
+    return bound | {key: name for name, keys in overrides.items() for key in keys}
+
+
+def run(state: State, command: str, facts: Facts) -> State:
+    """Apply the command of that name; a message of the one before is cleared."""
+    return COMMANDS[command].do(replace(state, message="", message_is_error=False), facts)
+
+
+def press(state: State, key: str, facts: Facts, bound: Mapping[str, str]) -> State:
+    """One key: part of a text that is being typed, or a command, or nothing."""
+    if state.typing is not None:
+        return _type(state, key, facts)
+    return run(state, bound[key], facts) if key in bound else state
+
+
+def _type(state: State, key: str, facts: Facts) -> State:
+    if key == "esc":
+        return replace(state, typing=None)
+    if key == "enter":
+        return goto(replace(state, typing=None), state.typing, facts)
+    if key == "backspace":
+        return replace(state, typing=state.typing[:-1])
+    text = " " if key == "space" else key
+    return replace(state, typing=state.typing + text) if len(text) == 1 else state
+
+
+def goto(state: State, text: str, facts: Facts) -> State:
+    """Select the unit with that id; an id that is wrong becomes the message and nothing moves.
+
+    A number alone is a unit of the current layer.
+    """
+    if not text.strip() or not facts.layers:
+        return state
+    text = text.strip()
+    if text.isdecimal():
+        text = unit_id(facts.layers[state.layer].name, int(text))
+    try:
+        layer, unit = parse_unit(text, facts.layers)
+    except UserError as error:
+        return replace(state, message=str(error), message_is_error=True)
+    return replace(_select(state, facts, layer, unit), in_channels=True, message="", message_is_error=False)
+
+
+def point(state: State, hover: Hover | None) -> State:
+    """The mouse has moved onto something, or off everything."""
+    return state if hover == state.hover else replace(state, hover=hover)
+
+
+def click(state: State, target: Hover | None, facts: Facts) -> State:
+    """Select the layer or the unit that was clicked."""
+    if target is None or not facts.layers:
+        return state
+    if target.unit is None:
+        return replace(_select(state, facts, target.layer, state.unit), in_channels=False)
+    return replace(_select(state, facts, target.layer, target.unit), in_channels=True)
+
+
+def wheel(state: State, steps: int, x: float, y: float) -> State:
+    """Magnify the layer pane about a point given as fractions of the pane."""
+    return replace(state, view=zoom_at(state.view, 1.25**steps, x, y))

@@ -1,0 +1,113 @@
+"""How the units of a layer lie in the layer pane: the one place that says which cell is which unit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from deepvis.geometry import Box
+
+
+@dataclass(frozen=True)
+class View:
+    """What part of the layer pane's mosaic is seen.
+
+    Attributes:
+        scale: magnification, 1 shows all of it.
+        x, y: the point of the mosaic in the middle of the pane, as fractions of its size.
+    """
+
+    scale: float = 1.0
+    x: float = 0.5
+    y: float = 0.5
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Cells row by row. `left`, `top`: where the first cell starts in the pane, in pixels."""
+
+    count: int
+    columns: int
+    rows: int
+    cell_width: int
+    cell_height: int
+    left: int
+    top: int
+
+    def box(self, unit: int) -> Box:
+        """The cell of a unit in pane pixels (it may lie outside the pane)."""
+        row, column = divmod(unit, self.columns)
+        return (
+            self.left + column * self.cell_width,
+            self.top + row * self.cell_height,
+            self.cell_width,
+            self.cell_height,
+        )
+
+    def at(self, x: int, y: int) -> int | None:
+        """The unit under a point of the pane, None if there is none."""
+        column, row = (x - self.left) // self.cell_width, (y - self.top) // self.cell_height
+        unit = row * self.columns + column
+        inside = 0 <= column < self.columns and 0 <= row and 0 <= unit < self.count
+        return unit if inside else None
+
+
+@lru_cache(maxsize=256)
+def columns_for(count: int, aspect: float, width: int, height: int) -> int:
+    """Number of columns that makes the cells largest.
+
+    Args:
+        aspect: width / height of a cell.
+    """
+
+    def cell(columns: int) -> float:
+        rows = -(-count // columns)
+        return min(width / columns, height / rows * aspect)
+
+    return max(range(1, count + 1), key=lambda columns: (cell(columns), -columns))
+
+
+@lru_cache(maxsize=256)
+def make_grid(count: int, map_height: int, map_width: int, width: int, height: int, view: View = View()) -> Grid:
+    """Lay `count` cells of the maps' proportions out in a pane.
+
+    Args:
+        map_height, map_width: size of one unit's map in cells of its own.
+        width, height: of the pane, in pixels.
+        view: magnification and position.
+    """
+    aspect = map_width / map_height
+    columns = columns_for(count, aspect, width, height)
+    rows = -(-count // columns)
+    base = min(width / columns, height / rows * aspect)
+    cell_width = max(1, int(base * view.scale))
+    cell_height = max(1, int(base / aspect * view.scale))
+    left = _start(columns * cell_width, width, view.x)
+    top = _start(rows * cell_height, height, view.y)
+    return Grid(count, columns, rows, cell_width, cell_height, left, top)
+
+
+def _start(extent: int, room: int, middle: float) -> int:
+    """Where the mosaic begins: centred if it fits, else scrolled, never past its ends."""
+    if extent <= room:
+        return (room - extent) // 2
+    return -min(max(0, round(extent * middle - room / 2)), extent - room)
+
+
+def zoom_at(view: View, factor: float, x: float, y: float, limit: float = 40.0) -> View:
+    """Magnify about a point.
+
+    Args:
+        x, y: the point, as fractions of the pane; it stays (nearly) where it is.
+    """
+    scale = min(max(1.0, view.scale * factor), limit)
+    if scale == 1.0:
+        return View()
+    point_x = view.x + (x - 0.5) / view.scale
+    point_y = view.y + (y - 0.5) / view.scale
+    half = 0.5 / scale
+    return View(
+        scale,
+        min(max(half, point_x - (x - 0.5) / scale), 1 - half),
+        min(max(half, point_y - (y - 0.5) / scale), 1 - half),
+    )

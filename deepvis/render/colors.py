@@ -1,0 +1,120 @@
+"""Numbers to colours: activations, backward values and backward images as uint8 BGR."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+# The interface's own colours, BGR.
+GROUND = (24, 21, 20)
+PANEL = (36, 32, 30)
+LINE = (62, 56, 52)
+TEXT = (228, 226, 224)
+DIM = (158, 150, 146)
+ACCENT = (64, 186, 255)  # amber: the selection
+FROZEN = (255, 176, 84)  # sky blue: a frozen origin
+GOOD = (120, 200, 110)
+BAD = (96, 96, 255)
+
+
+def _ramp(negative: tuple[int, int, int], positive: tuple[int, int, int]) -> np.ndarray:
+    """A table for signed values: −1 at 0, zero (black) at 127.5, +1 at 255."""
+    v = np.linspace(-1, 1, 256)[:, None]
+    table = np.where(v < 0, -v * np.array(negative), v * np.array(positive))
+    return table.round().astype(np.uint8)[:, None]
+
+
+_GRAY = np.repeat(np.arange(256, dtype=np.uint8)[:, None, None], 3, axis=2)
+_SIGNED = _ramp(negative=(255, 130, 40), positive=(255, 255, 255))  # blue … black … white
+_GREEN_RED = _ramp(negative=(60, 50, 255), positive=(70, 255, 60))  # red … black … green
+
+
+def is_signed(maps: np.ndarray) -> bool:
+    """Whether a layer has negative values worth showing as such."""
+    low, high = float(maps.min(initial=0)), float(maps.max(initial=0))
+    return low < -0.02 * max(high, -low)
+
+
+def limits(maps: np.ndarray, boost: float) -> np.ndarray:
+    """What counts as full brightness, for each channel.
+
+    Args:
+        maps: float32 C×H×W.
+        boost: 0 takes the layer's largest absolute value, 1 each channel's own, values between mix.
+    Returns:
+        float32 C, nowhere zero.
+    """
+    own = np.maximum(maps.max(axis=(1, 2)), -maps.min(axis=(1, 2)))
+    mixed = (1 - boost) * own.max(initial=0) + boost * own
+    return np.maximum(mixed, np.finfo(np.float32).tiny * 1e6).astype(np.float32)
+
+
+def to_levels(scaled: np.ndarray, signed: bool, gamma: float) -> np.ndarray:
+    """Values in −1…1 (or 0…1) to table positions 0…255, gamma applied to the size of the value.
+
+    Negative values of an unsigned picture count as zero.
+    """
+    if gamma != 1.0:
+        size = cv2.pow(np.abs(scaled), gamma)
+        scaled = np.copysign(size, scaled)
+    if signed:
+        return cv2.convertScaleAbs(np.clip(scaled, -1, 1), alpha=127.5, beta=127.5)
+    return cv2.convertScaleAbs(np.clip(scaled, 0, 1), alpha=255)
+
+
+def paint(levels: np.ndarray, signed: bool, gradient: bool = False) -> np.ndarray:
+    """Table positions to BGR: gray for unsigned values, blue–black–white for signed activations,
+    red–black–green for backward values."""
+    table = _GREEN_RED if gradient else _SIGNED if signed else _GRAY
+    return cv2.applyColorMap(levels, table)
+
+
+def backward_image(pixels: np.ndarray, filter: str) -> np.ndarray:
+    """Show values carried back to the pixels.
+
+    Args:
+        pixels: float32 H×W×3 RGB, any range.
+        filter: "raw" (colours about mid-gray), "gray" (their mean), "norm" (length over the
+            colours, black to white), "blurred norm" (the same, smoothed by a Gaussian).
+    Returns:
+        uint8 H×W×3 BGR. The contrast is such that the strongest 0.3 % saturate; all zero gives a
+        flat picture.
+    """
+    return FILTERS[filter](pixels)
+
+
+def _raw(pixels: np.ndarray) -> np.ndarray:
+    return cv2.cvtColor(_about_gray(pixels), cv2.COLOR_RGB2BGR)
+
+
+def _gray(pixels: np.ndarray) -> np.ndarray:
+    return cv2.cvtColor(_about_gray(pixels.mean(axis=2)), cv2.COLOR_GRAY2BGR)
+
+
+def _norm(pixels: np.ndarray) -> np.ndarray:
+    return cv2.cvtColor(_from_black(np.sqrt(np.einsum("hwc,hwc->hw", pixels, pixels))), cv2.COLOR_GRAY2BGR)
+
+
+def _blurred_norm(pixels: np.ndarray) -> np.ndarray:
+    norm = np.sqrt(np.einsum("hwc,hwc->hw", pixels, pixels))
+    sigma = pixels.shape[0] / 56  # 4 pixels of 224, as wide as the eye blends such noise anyway
+    return cv2.cvtColor(_from_black(cv2.GaussianBlur(norm, (0, 0), sigma)), cv2.COLOR_GRAY2BGR)
+
+
+FILTERS = {"raw": _raw, "gray": _gray, "norm": _norm, "blurred norm": _blurred_norm}
+
+
+def _about_gray(values: np.ndarray) -> np.ndarray:
+    return cv2.convertScaleAbs(np.clip(values / _strong(values), -1, 1), alpha=127.5, beta=127.5)
+
+
+def _from_black(values: np.ndarray) -> np.ndarray:
+    return cv2.convertScaleAbs(np.minimum(values / _strong(values), 1), alpha=255)
+
+
+def _strong(values: np.ndarray) -> float:
+    """A value that few exceed; from a ninth of them, which is enough and takes a ninth of the time."""
+    few = np.abs(values[::3, ::3]).ravel()
+    rank = max(0, int(few.size * 0.997) - 1)
+    strong = float(np.partition(few, rank)[rank]) or float(np.abs(values).max())
+    return strong or 1.0

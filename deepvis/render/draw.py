@@ -1,0 +1,103 @@
+"""Small things that every pane draws."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from deepvis.geometry import Box, resize
+from deepvis.layout import CAPTION
+from deepvis.render import colors, text
+
+
+class Canvas:
+    """A pane's own part of the window's picture, with the scale of its text.
+
+    Attributes:
+        image: uint8 H×W×3 BGR view into the picture; drawing here draws there.
+        scale: size of text and marks.
+    """
+
+    def __init__(self, image: np.ndarray, scale: float = 1.0) -> None:
+        self.image, self.scale = image, scale
+
+    @property
+    def width(self) -> int:
+        return self.image.shape[1]
+
+    @property
+    def height(self) -> int:
+        return self.image.shape[0]
+
+    @property
+    def px_caption(self) -> int:
+        """Height of the title line."""
+        return min(self.px(CAPTION), self.height - 1)
+
+    def px(self, size: float) -> int:
+        return max(1, round(size * self.scale))
+
+    def fill(self, color: text.Color = colors.GROUND) -> None:
+        self.image[:] = color
+
+    def part(self, box: Box) -> Canvas:
+        left, top, width, height = box
+        return Canvas(self.image[top : top + height, left : left + width], self.scale)
+
+    def caption(self, words: str, right: str = "", color: text.Color = colors.TEXT) -> Canvas:
+        """Draw the pane's title line and return the rest of the pane."""
+        height = self.px_caption
+        bar = self.image[:height]
+        bar[:] = colors.PANEL
+        size, margin = self.px(12), self.px(6)
+        room = self.width - 2 * margin
+        right = text.shorten(right, room // 2, size)
+        end = text.width(right, size)
+        words = text.shorten(words, room - end - margin, size)
+        text.put(bar, words, margin, self.px(2), size, color)
+        text.put(bar, right, self.width - margin - end, self.px(2), size, colors.DIM)
+        return self.part((0, height, self.width, self.height - height))
+
+    def words(self, message: str, color: text.Color = colors.DIM, size: float = 13) -> None:
+        """Say in the middle of the pane why there is no picture."""
+        size = self.px(size)
+        lines = text.wrap(message, max(1, self.width - self.px(24)), size)
+        step = text.line_height(size)
+        y = max(self.px(4), (self.height - step * len(lines)) // 2)
+        for line in lines:
+            text.put(self.image, line, (self.width - text.width(line, size)) // 2, y, size, color)
+            y += step
+
+    def frame(self, box: Box, color: text.Color, thickness: float = 1) -> None:
+        """Outline a box from the inside."""
+        left, top, width, height = box
+        t = self.px(thickness)
+        for i in range(t):
+            corner = (left + width - 1 - i, top + height - 1 - i)
+            cv2.rectangle(self.image, (left + i, top + i), corner, color, 1)
+
+    def picture(self, image: np.ndarray, exact: bool = False) -> Box:
+        """Show a picture as large as fits, in the middle.
+
+        Args:
+            image: uint8 BGR.
+            exact: keep its pixels as squares when it grows.
+        Returns:
+            Where it was put.
+        """
+        h, w = image.shape[:2]
+        factor = min(self.width / w, self.height / h)
+        width, height = max(1, int(w * factor)), max(1, int(h * factor))
+        if exact and factor > 1:
+            scaled = cv2.resize(image, (width, height), interpolation=cv2.INTER_NEAREST)
+        else:
+            scaled = resize(image, width, height)
+        left, top = (self.width - width) // 2, (self.height - height) // 2
+        self.image[top : top + height, left : left + width] = scaled
+        return left, top, width, height
+
+    def shade(self, box: Box, strength: float = 0.7) -> None:
+        """Darken a part so that text on it can be read."""
+        left, top, width, height = box
+        part = self.image[top : top + height, left : left + width]
+        cv2.addWeighted(part, 1 - strength, np.zeros_like(part), 0, 0, dst=part)

@@ -1,0 +1,92 @@
+"""What the renderer is given: everything a picture of the window depends on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from deepvis.frames import Frame
+from deepvis.layers import Layer, unit_id
+from deepvis.messages import Result
+from deepvis.state import State
+
+
+@dataclass(frozen=True)
+class Status:
+    """The slow-changing words of the status bar; rates are per second."""
+
+    model: str = ""
+    device: str = ""
+    network_rate: float | None = None
+    screen_rate: float | None = None
+    message: str = ""
+    is_error: bool = False
+    timings: str = ""
+    recording: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """One moment of the window.
+
+    Attributes:
+        state: what the user wants to see.
+        layers, classes: of the network; empty while it loads.
+        frame: the newest picture of the input.
+        result: the newest answer of the network, perhaps to an older question.
+        busy: the network has been silent for longer than the eye takes for "at once".
+        waiting: words for what is being waited for before there is anything to show.
+        help: rows (group, keys, text) of the help screen.
+        status: the words of the status bar.
+    """
+
+    state: State
+    layers: tuple[Layer, ...] = ()
+    classes: tuple[str, ...] = ()
+    frame: Frame | None = None
+    result: Result | None = None
+    busy: bool = False
+    waiting: str = ""
+    help: tuple[tuple[str, str, str], ...] = ()
+    status: Status = field(default_factory=Status)
+
+    @property
+    def layer(self) -> Layer | None:
+        return self.layers[self.state.layer] if self.layers else None
+
+    @property
+    def unit(self) -> str:
+        """Id of the selected unit."""
+        return unit_id(self.layer.name, self.state.unit) if self.layer else ""
+
+    @property
+    def origin_unit(self) -> str:
+        """Id of the unit that the backward pass starts from."""
+        layer, unit = self.state.backward_origin
+        return unit_id(self.layers[layer].name, unit)
+
+    @property
+    def shows_layer(self) -> bool:
+        """The result is of the selected layer."""
+        r = self.result
+        return bool(r and self.layer and r.activations is not None and r.request.layer == self.layer.name)
+
+    @property
+    def shows_backward(self) -> bool:
+        """The result's backward image is of the origin and the method that the user wants."""
+        r = self.result
+        if not (r and self.layers and r.pixels is not None):
+            return False
+        layer, unit = self.state.backward_origin
+        return r.request.method == self.state.method and r.request.origin == (self.layers[layer].name, unit)
+
+    @property
+    def shows_layer_gradient(self) -> bool:
+        """The result answers the question for backward values at the selected layer."""
+        return self.shows_layer and self.shows_backward and self.result.request.layer_gradient
+
+    @property
+    def channel(self) -> np.ndarray:
+        """Activations of the selected unit, float32 H×W; only if `shows_layer`."""
+        return self.result.activations[self.state.unit]

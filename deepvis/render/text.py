@@ -1,0 +1,89 @@
+"""Antialiased text on pictures. Each different text is rendered once and then only copied."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import cv2
+import numpy as np
+
+Color = tuple[int, int, int]  # BGR
+
+_FONT = "sans"
+
+
+@lru_cache(maxsize=1)
+def _font() -> cv2.FontFace:
+    return cv2.FontFace(_FONT)
+
+
+@lru_cache(maxsize=8192)
+def width(text: str, size: int, weight: int = 400) -> int:
+    """Width of a line in pixels."""
+    if not text:
+        return 0
+    left, _top, w, _h = cv2.getTextSize((1, 1), text, (0, 0), _font(), size, weight)
+    return left + w
+
+
+def line_height(size: int) -> int:
+    """Distance between lines of that font size."""
+    return round(size * 1.35)
+
+
+@lru_cache(maxsize=4096)
+def _mask(text: str, size: int, weight: int) -> np.ndarray:
+    """The line as float32 coverage 0…1, h×w×1, with its baseline at 1.05 × size from the top."""
+    canvas = np.zeros((line_height(size) + 1, width(text, size, weight) + size, 3), np.uint8)
+    cv2.putText(canvas, text, (0, round(size * 1.05)), (255, 255, 255), _font(), size, weight)
+    return (canvas[..., :1] / 255).astype(np.float32)
+
+
+def put(
+    image: np.ndarray, text: str, x: int, y: int, size: int, color: Color = (225, 225, 225), weight: int = 400
+) -> int:
+    """Draw a line of text with its top left corner at (x, y), cut off at the picture's edges.
+
+    Returns:
+        x where the text ends.
+    """
+    if not text:
+        return x
+    mask = _mask(text, size, weight)
+    top, left = max(0, -y), max(0, -x)
+    target = image[max(0, y) : y + mask.shape[0], max(0, x) : x + mask.shape[1]]
+    mask = mask[top : top + target.shape[0], left : left + target.shape[1]]
+    if target.size and mask.size:
+        target += (mask * (np.array(color, np.float32) - target)).astype(np.int16).astype(np.uint8)
+    return x + width(text, size, weight)
+
+
+@lru_cache(maxsize=4096)
+def shorten(text: str, room: int, size: int, weight: int = 400) -> str:
+    """The text, or as much of its beginning as fits in `room` pixels, with an ellipsis."""
+    if width(text, size, weight) <= room:
+        return text
+    low, high = 0, len(text)
+    while low < high:
+        middle = (low + high + 1) // 2
+        if width(text[:middle].rstrip() + "…", size, weight) <= room:
+            low = middle
+        else:
+            high = middle - 1
+    return text[:low].rstrip() + "…" if low else ""
+
+
+@lru_cache(maxsize=512)
+def wrap(text: str, room: int, size: int) -> tuple[str, ...]:
+    """Break a text at spaces (and at line breaks) into lines of at most `room` pixels."""
+    lines: list[str] = []
+    for paragraph in text.split("\n"):
+        line = ""
+        for word in paragraph.split(" "):
+            longer = f"{line} {word}" if line else word
+            if line and width(longer, size) > room:
+                lines.append(line)
+                longer = word
+            line = longer
+        lines.append(shorten(line, room, size))
+    return tuple(lines)

@@ -1,0 +1,85 @@
+"""What the user wants to see. Nothing else says it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from deepvis.grid import View
+
+METHOD_CYCLE = (None, "gradient", "deconv", "guided")  # key n
+FILTERS = ("raw", "gray", "norm", "blurred norm")  # key m
+COMMON_BACKWARD = (  # key b: (method, filter)
+    (None, "raw"),
+    ("gradient", "raw"),
+    ("deconv", "raw"),
+    ("guided", "raw"),
+    ("gradient", "blurred norm"),
+)
+GAMMAS = (1.0, 0.7, 0.5, 0.35, 0.25)  # key t: exponent of the normalised activation
+BOOSTS = (0.0, 0.5, 0.8, 1.0)  # key y: 0 normalises over the layer, 1 each channel by itself
+ZOOMS = ("layer", "unit", "backward")  # key z: what the big pane shows
+
+
+@dataclass(frozen=True)
+class Hover:
+    """What the mouse points at: a unit of a layer (by position in the network's layers)."""
+
+    layer: int
+    unit: int | None = None
+
+
+@dataclass(frozen=True)
+class State:
+    """The whole of the user's wishes; every command makes a new one.
+
+    Attributes:
+        layer, unit: the selection; `layer` is a position in the network's layers.
+        in_channels: the cursor is among the channels (true) or in the layer list (false).
+        zoom: what the big pane shows, one of ZOOMS.
+        pattern: preferred images instead of activations in the layer pane.
+        method, filter: backward method (None: off) and how its image is shown.
+        origin: frozen (layer, unit) from which the backward pass starts; None follows the selection.
+        layer_gradient: backward values instead of activations in the layer pane.
+        gamma, boost: positions in GAMMAS and BOOSTS.
+        view: part of the layer pane's mosaic that is seen.
+        predictions, unit_images, help, debug: shown or not.
+        source: "camera" or "files"; `frozen` holds the camera or pauses a video; `crop` cuts the
+            middle out of the picture, else it is stretched; `step` counts files on from the first.
+        typing: text of the unit that is being typed, None when not typing.
+        message: the last command's own words, `message_is_error` if it could not be done.
+        hover: what the mouse points at.
+        snapshots: how many were asked for so far; `recording`, `quit`: asked for.
+    """
+
+    layer: int = 0
+    unit: int = 0
+    in_channels: bool = False
+    zoom: str = "layer"
+    pattern: bool = False
+    method: str | None = None
+    filter: str = "raw"
+    origin: tuple[int, int] | None = None
+    layer_gradient: bool = False
+    gamma: int = 0
+    boost: int = 0
+    view: View = field(default=View())
+    predictions: bool = True
+    unit_images: bool = True
+    help: bool = False
+    debug: bool = False
+    source: str = "files"
+    frozen: bool = False
+    crop: bool = True
+    step: int = 0
+    typing: str | None = None
+    message: str = ""
+    message_is_error: bool = False
+    hover: Hover | None = None
+    snapshots: int = 0
+    recording: bool = False
+    quit: bool = False
+
+    @property
+    def backward_origin(self) -> tuple[int, int]:
+        """(layer, unit) from which the backward pass starts."""
+        return self.origin or (self.layer, self.unit)

@@ -1,0 +1,187 @@
+"""The only module that knows OpenCV's window: it turns key codes and call-backs into events."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from deepvis.errors import UserError
+from deepvis.keys import key_name
+
+
+@dataclass(frozen=True)
+class Key:
+    """A key was pressed; `name` as in `deepvis.keys`, or None for one without a name."""
+
+    name: str | None
+    code: int
+
+
+@dataclass(frozen=True)
+class Mouse:
+    """`kind` is "move", "click" (left button) or "wheel" (`steps` > 0 away from the user)."""
+
+    kind: str
+    x: int
+    y: int
+    steps: int = 0
+
+
+@dataclass(frozen=True)
+class Resize:
+    """The picture's area has a new size, in pixels."""
+
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Close:
+    """The window's close button."""
+
+
+Event = Key | Mouse | Resize | Close
+
+_HEADLESS = (
+    "Without a screen use: deepvis render --input PHOTO --unit head:151 --back deconv --out picture.png "
+    "(see deepvis render --help)."
+)
+
+
+class DisplayProbe:
+    """Finds out in a child process whether a window can be opened.
+
+    Without a display OpenCV's Qt ends the whole process by a signal that no `try` catches. The
+    child starts at once, so that it runs beside what the program does before `check`.
+    """
+
+    _CODE = "import os, cv2; cv2.namedWindow('deepvis'); os._exit(0)"  # leaves before anything is mapped
+
+    def __init__(self) -> None:
+        self._child: subprocess.Popen | None = None
+        self._missing = ""
+        if not sys.platform.startswith("linux"):
+            return
+        if not os.environ.get("DISPLAY"):
+            self._missing = "no display: the environment variable DISPLAY is not set. "
+        else:
+            self._child = subprocess.Popen(
+                [sys.executable, "-c", self._CODE],
+                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+            )  # fmt: skip
+
+    def check(self, timeout: float = 20.0) -> None:
+        """Raise UserError if no window can be opened, naming the commands that need none."""
+        if self._missing:
+            raise UserError(self._missing + _HEADLESS)
+        if self._child is None:
+            return
+        try:
+            _, said = self._child.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            self._child.kill()
+            self._child.communicate()
+            raise UserError(f"the display {os.environ['DISPLAY']!r} does not answer. {_HEADLESS}") from None
+        if self._child.returncode:
+            raise UserError(f"no window can be opened on DISPLAY={os.environ['DISPLAY']!r}: {_reason(said)}. {_HEADLESS}")
+
+
+def _reason(said: str) -> str:
+    for line in said.splitlines():
+        if "could not connect to display" in line:
+            return "it does not accept a connection"
+        if "The function is not implemented" in line:
+            return "this OpenCV was built without windows (pip install opencv-python, not -headless)"
+    lines = [line for line in said.splitlines() if line.strip()]
+    return lines[-1].strip() if lines else "OpenCV ended without a word"
+
+
+class Window:
+    """One OpenCV window. Use it from the main thread only."""
+
+    def __init__(self, title: str, width: int, height: int) -> None:
+        """Open the window with a picture area of that size, in pixels."""
+        self._title = title
+        self._events: list[Event] = []
+        self._size = (width, height)
+        self._seen = False
+        self._next_look = 0.0
+        with _quiet_stderr():  # Qt complains about fonts that the wheel does not have and nobody uses
+            cv2.namedWindow(title, cv2.WINDOW_NORMAL | cv2.WINDOW_GUI_NORMAL)
+            cv2.resizeWindow(title, width, height)
+            cv2.imshow(title, np.full((height, width, 3), 24, np.uint8))
+            cv2.waitKeyEx(1)
+        cv2.setMouseCallback(title, self._on_mouse)
+
+    def show(self, image: np.ndarray) -> None:
+        """Show a picture (uint8 H×W×3 BGR); it appears with the next `poll`."""
+        cv2.imshow(self._title, image)
+
+    def poll(self, milliseconds: int) -> list[Event]:
+        """Let the window live for a moment and return what the user did meanwhile."""
+        code = cv2.waitKeyEx(max(1, milliseconds))
+        events, self._events = self._events, []
+        if code >= 0:
+            events.append(Key(key_name(code), code))
+        events += self._look()
+        return events
+
+    def close(self) -> None:
+        """Remove the window; harmless if the user has closed it already."""
+        try:
+            cv2.destroyWindow(self._title)
+            cv2.waitKeyEx(1)
+        except cv2.error:
+            pass
+
+    def _look(self) -> list[Event]:
+        """Has the window been closed or resized? Asked ten times a second, since asking is not free."""
+        now = time.monotonic()
+        if now < self._next_look:
+            return []
+        self._next_look = now + 0.1
+        try:
+            visible = cv2.getWindowProperty(self._title, cv2.WND_PROP_VISIBLE)
+            _, _, width, height = cv2.getWindowImageRect(self._title)
+        except cv2.error:  # raised once the last window is gone
+            return [Close()]
+        self._seen = self._seen or visible > 0
+        if self._seen and visible == 0:  # a back-end that does not know says -1
+            return [Close()]
+        if width > 0 and height > 0 and (width, height) != self._size:
+            self._size = (width, height)
+            return [Resize(width, height)]
+        return []
+
+    def _on_mouse(self, event: int, x: int, y: int, flags: int, _param: object) -> None:
+        if event == cv2.EVENT_MOUSEMOVE:
+            if self._events and isinstance(self._events[-1], Mouse) and self._events[-1].kind == "move":
+                self._events.pop()
+            self._events.append(Mouse("move", x, y))
+        elif event == cv2.EVENT_LBUTTONDOWN:
+            self._events.append(Mouse("click", x, y))
+        elif event == cv2.EVENT_MOUSEWHEEL:
+            step = flags >> 16  # the high word, signed
+            step = step - 0x10000 if step > 0x7FFF else step
+            self._events.append(Mouse("wheel", x, y, (step > 0) - (step < 0)))
+
+
+@contextmanager
+def _quiet_stderr():
+    """Keep C++ libraries from writing to stderr meanwhile (Python's own writes too)."""
+    sys.stderr.flush()
+    saved = os.dup(2)
+    with open(os.devnull, "wb") as sink:
+        os.dup2(sink.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)

@@ -5,8 +5,8 @@ by a `torch.overrides.TorchFunctionMode`, which sees every call of an activation
 made by a module, a functional call, in place or by a module used twice. Module hooks, which
 other libraries use, miss functional calls and classes that they do not know (ReLU6).
 
-The forward values stay bit for bit those of the plain network; in-place activation functions
-are made to return a new tensor, so that captured activations are not overwritten.
+The forward values stay bit for bit those of the plain network. With `inplace=True` activation
+functions are made to return a new tensor, so that captured activations are not overwritten.
 """
 
 from __future__ import annotations
@@ -31,6 +31,9 @@ _ACTIVATIONS: dict[Callable, Callable] = {
     F.silu: F.silu, F.gelu: F.gelu, F.mish: F.mish, F.softplus: F.softplus,
     F.hardswish: F.hardswish,
 }  # fmt: skip
+
+# Called on their own line, as in `x.relu_()`, these are expected to have changed x.
+_WRITES_BACK = {F.relu_, torch.relu_, Tensor.relu_, F.hardtanh_, F.leaky_relu_, F.elu_, torch.clamp_, Tensor.clamp_}
 
 # clamp is ReLU only when its lower bound is zero, as in `x.clamp(min=0)`.
 _CLAMPS: dict[Callable, Callable] = {
@@ -128,6 +131,8 @@ class ActivationRule(TorchFunctionMode):
         kwargs = dict(kwargs)
         x = args[0] if args else kwargs.pop("input")
         rest = _out_of_place(plain, args[1:], kwargs)
+        if func in _WRITES_BACK:
+            return x.copy_(self._rule(x.clone(), lambda value: plain(value, *rest, **kwargs)))
         return self._rule(x, lambda value: plain(value, *rest, **kwargs))
 
 

@@ -1,0 +1,318 @@
+"""The live toolbox: one loop that carries events to the state, the state to the engine, and the
+newest result to the window."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+
+from deepvis import commands
+from deepvis.commands import COMMANDS, Facts
+from deepvis.engine import Engine
+from deepvis.errors import UserError
+from deepvis.feed import Feed, Wish
+from deepvis.layout import Layout, lay_out
+from deepvis.messages import Request
+from deepvis.record import Recorder, save_snapshot
+from deepvis.render import Renderer, Scene, Status
+from deepvis.settings import Settings
+from deepvis.state import State
+from deepvis.window import Close, Event, Key, Mouse, Resize, Window
+
+BUSY_AFTER = 0.3  # seconds of silence after which the window says that it waits
+MESSAGE_SECONDS = 8.0
+RATE_SECONDS = 0.5  # how often the rates in the status bar change
+_MOUSE_HELP = (
+    ("mouse", "hover", "name the unit and its value"),
+    ("mouse", "click", "select a unit or a layer"),
+    ("mouse", "wheel", "magnify the layer pane"),
+)
+
+
+def help_rows(bound: dict[str, str]) -> tuple[tuple[str, str, str], ...]:
+    """The help screen's rows (group, keys, words), from the table that binds the keys."""
+    rows = []
+    for name, command in COMMANDS.items():
+        keys = [key for key, bound_name in bound.items() if bound_name == name]
+        rows.append((command.group, " ".join(keys) or "—", command.help))
+    return (*rows, *_MOUSE_HELP)
+
+
+def request_for(state: State, frame, layers) -> Request | None:
+    """The question that the state asks of the network; None while there is nothing to ask with."""
+    if frame is None or not layers:
+        return None
+    layer, unit = state.backward_origin
+    origin = (layers[layer].name, unit) if state.method else None
+    return Request(frame, state.crop, layers[state.layer].name, state.method, origin, state.layer_gradient)
+
+
+@dataclass
+class _Message:
+    text: str = ""
+    is_error: bool = False
+    until: float = float("inf")
+
+
+class Toolbox:
+    """The running program. Everything but the network and the input happens in the main thread."""
+
+    def __init__(self, settings: Settings, engine: Engine, feed: Feed, window: Window, start: State) -> None:
+        self.settings, self.engine, self.feed, self.window = settings, engine, feed, window
+        self.state = start
+        self.renderer = Renderer(self._layout(settings.window.width, settings.window.height))
+        self._bound = commands.bindings(settings.keys)
+        self._help = help_rows(self._bound)
+        self._asked: Request | None = None
+        self._asked_at = 0.0
+        self._message = _Message()
+        self._notice = 0
+        self._result_seen = None
+        self._shown: deque[float] = deque(maxlen=400)
+        self._rates: tuple[float | None, float | None] = (None, None)
+        self._next_rates = 0.0
+        self._timings = ""
+        self._recorder: Recorder | None = None
+        self._snapshots: list[threading.Thread] = []
+        self._said: deque[_Message] = deque()  # from the snapshot threads
+
+    # -- the loop -----------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Live until the user quits or closes the window.
+
+        Raises:
+            UserError: the network cannot be loaded.
+        """
+        try:
+            while not self.state.quit:
+                self.turn()
+        finally:
+            self._finish()
+
+    def turn(self) -> None:
+        """One turn: events, wishes, the newest result, the picture."""
+        for event in self.window.poll(self._patience()):
+            self._react(event)
+        self.feed.want(Wish(self.state.source, self.state.frozen, self.state.step))
+        if self.engine.error and self.engine.network is None:
+            raise UserError(self.engine.error)
+        self._ask()
+        self._listen()
+        self._tick()
+        self._show(self._scene())
+
+    def _patience(self) -> int:
+        """How long to wait for events, in milliseconds: briefly while something is on its way."""
+        live = self.feed.frame is not None and self.feed.frame.live and not self.state.frozen
+        return 1 if live or not self.engine.idle or self.engine.network is None else 8
+
+    def _react(self, event: Event) -> None:
+        old, facts = self.state, self._facts()
+        match event:
+            case Key(name) if name is not None:
+                self.state = commands.press(old, name, facts, self._bound)
+            case Mouse("move", x, y):
+                self.state = commands.point(old, self.renderer.target_at(x, y, self._scene()))
+            case Mouse("click", x, y):
+                self.state = commands.click(old, self.renderer.target_at(x, y, self._scene()), facts)
+            case Mouse("wheel", x, y, steps):
+                place = self.renderer.fraction_in_layer(x, y)
+                if place and steps:
+                    self.state = commands.wheel(old, steps, *place)
+            case Resize(width, height):
+                self.renderer.layout = self._layout(width, height)
+            case Close():
+                self.state = replace(old, quit=True)
+        self._do_effects(old, self.state)
+
+    def _ask(self) -> None:
+        request = request_for(self.state, self.feed.frame, self._layers())
+        if request is not None and request != self._asked:
+            self.engine.ask(request)
+            if self._asked is None or self._answered():
+                self._asked_at = time.monotonic()
+            self._asked = request
+
+    def _answered(self) -> bool:
+        return self.engine.result is not None and self.engine.result is not self._result_seen
+
+    def _listen(self) -> None:
+        """Take up what the engine and the feed have to say."""
+        result = self.engine.result
+        if result is not self._result_seen:
+            self._result_seen, self._asked_at = result, time.monotonic()
+            if result.error:
+                self._say(f"network: {result.error}", is_error=True)
+        notice = self.feed.notice
+        if notice is not None and notice.number != self._notice:
+            self._notice = notice.number
+            self._say(notice.text, notice.is_error)
+        if self.state.source == "camera" and notice and notice.is_error and self.feed.source == "files":
+            self.state = replace(self.state, source="files", frozen=False)  # the camera was given up
+        while self._said:
+            self._message = self._said.popleft()
+        if self._recorder and self._recorder.error:
+            self._say(self._recorder.error, is_error=True)
+            self.state = replace(self.state, recording=False)
+            self._stop_recording()
+
+    def _tick(self) -> None:
+        now = time.monotonic()
+        if now > self._message.until:
+            self._message = _Message()
+        if now >= self._next_rates:
+            self._next_rates = now + RATE_SECONDS
+            window = 2.0
+            screen = sum(t > now - window for t in self._shown) / window
+            network = self.engine.rate(window)
+            self._rates = (network, screen) if self.engine.network else (None, None)
+            self._timings = self._timing_words()
+
+    def _show(self, scene: Scene) -> None:
+        image, changed = self.renderer.compose(scene)
+        if changed:
+            self.window.show(image)
+            self._shown.append(time.monotonic())
+            if self._recorder:
+                self._recorder.offer(image)
+
+    def _finish(self) -> None:
+        self._stop_recording()
+        for thread in self._snapshots:
+            thread.join()
+        self.feed.close()
+        self.engine.close()
+        self.window.close()
+
+    # -- what the loop is made of ---------------------------------------------------------------
+
+    def _layers(self):
+        return self.engine.network.layers if self.engine.network else ()
+
+    def _facts(self) -> Facts:
+        return Facts(self._layers(), self.renderer.layer_area)
+
+    def _layout(self, width: int, height: int) -> Layout:
+        scale = self.settings.window.scale
+        return lay_out(self.settings.panes, width, height, 1.0 if scale == "auto" else float(scale))
+
+    def _busy(self) -> bool:
+        silent = time.monotonic() - self._asked_at > BUSY_AFTER
+        return self.feed.busy or (self.engine.network is not None and not self.engine.idle and silent)
+
+    def _scene(self) -> Scene:
+        network = self.engine.network
+        waiting = "" if network else f"loading {self.settings.model} …"
+        if network and self.feed.frame is None:
+            waiting = self._message.text or "waiting for the first picture …"
+        return Scene(
+            self.state, self._layers(), network.classes if network else (), self.feed.frame,
+            self.engine.result, self._busy(), waiting, self._help, self._status(),
+        )  # fmt: skip
+
+    def _status(self) -> Status:
+        network = self.engine.network
+        message = self._message
+        if not network and not message.text:
+            message = _Message(f"loading {self.settings.model} …")
+        return Status(
+            model=self.settings.model,
+            device=str(network.device) if network else "",
+            network_rate=self._rates[0], screen_rate=self._rates[1],
+            message=message.text, is_error=message.is_error,
+            timings=self._timings if self.state.debug else "",
+            recording=self._recorder is not None,
+        )  # fmt: skip
+
+    def _timing_words(self) -> str:
+        parts = dict((self.engine.result.seconds or {}) if self.engine.result else {})
+        parts |= {f"draw {name}": seconds for name, seconds in self.renderer.seconds.items()}
+        return "ms:  " + "  ".join(f"{name} {seconds * 1000:.1f}" for name, seconds in parts.items())
+
+    def _say(self, text: str, is_error: bool = False) -> None:
+        self._message = _Message(text, is_error, time.monotonic() + MESSAGE_SECONDS * (2 if is_error else 1))
+
+    # -- effects ------------------------------------------------------------------------------
+
+    def _do_effects(self, old: State, new: State) -> None:
+        if new.snapshots > old.snapshots:
+            self._snapshot()
+        if new.recording and not old.recording:
+            self._start_recording()
+        elif old.recording and not new.recording:
+            self._stop_recording()
+
+    def _stamp(self) -> str:
+        return f"deepvis-{datetime.now():%Y%m%d-%H%M%S}"
+
+    def _snapshot(self) -> None:
+        """Save in a thread of its own: encoding so many large pictures takes a second."""
+        scene, window = self._scene(), self._picture()
+
+        def save() -> None:
+            try:
+                pictures = {"window": window, **self.renderer.pane_pictures(scene)}
+                path = save_snapshot(Path(self.settings.output), self._stamp(), pictures)
+                said = _Message(f"saved {path} and a picture of each pane")
+            except UserError as error:
+                said = _Message(str(error), True)
+            said.until = time.monotonic() + MESSAGE_SECONDS
+            self._said.append(said)
+
+        thread = threading.Thread(target=save, name="deepvis-snapshot")
+        self._snapshots = [t for t in self._snapshots if t.is_alive()] + [thread]
+        thread.start()
+
+    def _picture(self) -> np.ndarray:
+        return self.renderer.compose(self._scene())[0].copy()
+
+    def _start_recording(self) -> None:
+        path = Path(self.settings.output, f"{self._stamp()}.mp4")
+        try:
+            self._recorder = Recorder(path, (self.renderer.layout.width, self.renderer.layout.height))
+        except UserError as error:
+            self._say(str(error), is_error=True)
+            self.state = replace(self.state, recording=False)
+            return
+        self._recorder.offer(self._picture())
+        self._say(f"recording {path}: the same key stops it")
+
+    def _stop_recording(self) -> None:
+        if self._recorder is None:
+            return
+        recorder, self._recorder = self._recorder, None
+        summary = recorder.close()
+        if not self._message.is_error:
+            self._say(f"saved {summary.path}: {summary.seconds:.1f} s")
+
+
+def live(settings: Settings, engine: Engine, feed: Feed, start: State, probe: Callable[[], None]) -> None:
+    """Open the window and run the toolbox in it.
+
+    Args:
+        engine, feed: not started yet.
+        probe: raises UserError if no window can be opened.
+    Raises:
+        UserError: no display, or the network cannot be loaded.
+    """
+    probe()
+    window = Window("deepvis", settings.window.width, settings.window.height)
+    toolbox = Toolbox(settings, engine, feed, window, start)
+    stop = lambda *_: setattr(toolbox, "state", replace(toolbox.state, quit=True))
+    previous = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        engine.start()
+        feed.start()
+        toolbox.run()
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

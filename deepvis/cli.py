@@ -1,0 +1,151 @@
+"""The command line: `deepvis live`, `deepvis render`, `deepvis keys`."""
+
+from __future__ import annotations
+
+from deepvis import runtime
+
+runtime.tune()  # before anything imports torch
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from deepvis import __version__, commands, keys
+from deepvis.errors import UserError
+from deepvis.settings import Settings
+from deepvis.settings import load as load_settings
+from deepvis.state import METHOD_CYCLE, State
+
+PHOTOS = Path(__file__).resolve().parent / "photos"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit status: 0, or 2 after an error that the user can put right."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    if not argv or (argv[0].startswith("-") and argv[0] not in ("-h", "--help", "--version")):
+        argv.insert(0, "live")
+    args = _parser().parse_args(argv)
+    try:
+        args.run(args)
+    except UserError as error:
+        print(f"deepvis: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="deepvis", description="See, live, what a neural network sees.")
+    parser.add_argument("--version", action="version", version=f"deepvis {__version__}")
+    sub = parser.add_subparsers(required=True, metavar="COMMAND")
+    live = sub.add_parser("live", help="open the toolbox in a window (the default)")
+    live.set_defaults(run=_live)
+    render = sub.add_parser("render", help="draw the same window into a file, without a screen")
+    render.set_defaults(run=_render)
+    for command in (live, render):
+        _add_settings(command)
+    render.add_argument("--unit", help="the selected unit: layer:number or layer:class (head:151)")
+    render.add_argument("--back", choices=[m for m in METHOD_CYCLE if m], help="backward method")
+    render.add_argument("--keys", default="", help='keys to press first, as in "right right down b"')
+    render.add_argument("--size", default="", metavar="WxH", help="size of the picture (1500x930)")
+    render.add_argument("--out", required=True, type=Path, help="picture to write (png, jpg, webp)")
+    echo = sub.add_parser("keys", help="print the keys and codes that the window receives")
+    echo.set_defaults(run=_keys)
+    return parser
+
+
+def _add_settings(parser: argparse.ArgumentParser) -> None:
+    """Options that override settings.yaml."""
+    parser.add_argument("--settings", type=Path, help="settings file (settings.yaml)")
+    parser.add_argument("--model", help="folder in models/, a model.yaml, or a source such as torchvision:alexnet")
+    parser.add_argument("--input", help="camera, camera index, video, stream address, folder, list file, image, photos")
+    parser.add_argument("--device", help="auto, cpu, cuda, cuda:1, mps")
+    parser.add_argument("--precision", help="float32, bfloat16, float16")
+
+
+def _settings(args: argparse.Namespace) -> Settings:
+    names = ("model", "input", "device", "precision")
+    overrides = {name: getattr(args, name) for name in names}
+    return load_settings(args.settings, overrides, commands=commands.COMMANDS, key_names=keys.NAMES)
+
+
+def sources(settings: Settings) -> tuple[int | str | None, Path, str]:
+    """What the feed is to read: (camera, files, which of them first).
+
+    Raises:
+        UserError: the input or the files do not exist, or hold nothing to show.
+    """
+    wanted, camera, files, first = settings.input, settings.camera, settings.files, "camera"
+    if wanted.isdecimal() and not Path(wanted).exists():
+        camera = int(wanted)
+    elif "://" in wanted:
+        camera = wanted
+    elif wanted != "camera":
+        files, first = wanted, "files"
+    path = PHOTOS if files == "photos" else Path(files).expanduser()
+    from deepvis.playlist import Playlist
+
+    Playlist(path)  # raises before a window opens
+    return camera, path, first
+
+
+def _live(args: argparse.Namespace) -> None:
+    from deepvis.window import DisplayProbe
+
+    probe = DisplayProbe()
+    from deepvis.app import live
+    from deepvis.engine import Engine
+    from deepvis.feed import Feed
+
+    settings = _settings(args)
+    camera, files, first = sources(settings)
+    start = State(source=first, crop=settings.crop)
+    live(settings, Engine(lambda: _network(settings)), Feed(camera, files), start, probe.check)
+
+
+def _network(settings: Settings):
+    from deepvis import models
+
+    return models.load(settings.model, settings.device, settings.precision)
+
+
+def _render(args: argparse.Namespace) -> None:
+    from deepvis.offscreen import picture, write
+
+    settings = _settings(args)
+    if settings.input == "camera" and args.input is None:
+        settings = replace(settings, input="photos")  # without a screen there is rarely a camera
+    if args.size:
+        settings = replace(settings, window=replace(settings.window, **_size(args.size)))
+    camera, files, first = sources(settings)
+    start = State(source=first, crop=settings.crop, method=args.back)
+    write(args.out, picture(settings, _network(settings), camera, files, start, args.unit, args.keys.split()))
+
+
+def _size(text: str) -> dict[str, int]:
+    width, _, height = text.lower().partition("x")
+    if not (width.isdecimal() and height.isdecimal() and 200 <= int(width) <= 10000 and 150 <= int(height) <= 10000):
+        raise UserError(f"--size {text!r}: expected width x height in pixels, such as 1500x930")
+    return {"width": int(width), "height": int(height)}
+
+
+def _keys(_args: argparse.Namespace) -> None:
+    from deepvis.window import Close, DisplayProbe, Key, Window
+
+    DisplayProbe().check()
+    window = Window("deepvis keys", 480, 160)
+    print("press keys in the window; q or the close button ends", flush=True)
+    while True:
+        for event in window.poll(20):
+            if isinstance(event, Key):
+                print(f"{event.name or '(no name)':12} code {event.code} = {event.code:#x}", flush=True)
+            if isinstance(event, Close) or getattr(event, "name", None) == "q":
+                window.close()
+                return
+
+
+if __name__ == "__main__":
+    sys.exit(main())

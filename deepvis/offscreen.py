@@ -1,0 +1,86 @@
+"""The window's picture without a window: for servers, tests and the README."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from deepvis import commands
+from deepvis.app import help_rows, request_for
+from deepvis.commands import Facts
+from deepvis.errors import UserError
+from deepvis.feed import Feed, Wish
+from deepvis.frames import Frame
+from deepvis.layout import lay_out
+from deepvis.network import Network
+from deepvis.passes import answer
+from deepvis.render import Renderer, Scene, Status
+from deepvis.settings import Settings
+from deepvis.state import State
+
+PATIENCE = 60.0  # seconds for an input to give its first picture
+
+
+def picture(
+    settings: Settings,
+    network: Network,
+    camera: int | str | None,
+    files: Path,
+    start: State,
+    unit: str | None = None,
+    keys: Sequence[str] = (),
+) -> np.ndarray:
+    """Press keys on a window that nobody sees, and return its picture.
+
+    Args:
+        start: the state before `unit` is selected and the keys are pressed.
+        unit: id of the unit to select.
+        keys: names of keys, in order.
+    Returns:
+        uint8 H×W×3 BGR.
+    Raises:
+        UserError: no such unit or key, or the input gives no picture.
+    """
+    scale = 1.0 if settings.window.scale == "auto" else float(settings.window.scale)
+    renderer = Renderer(lay_out(settings.panes, settings.window.width, settings.window.height, scale))
+    facts = Facts(network.layers, renderer.layer_area)
+    bound = commands.bindings(settings.keys)
+    state = start
+    if unit is not None:
+        state = commands.goto(state, unit, facts)
+        if state.message_is_error:
+            raise UserError(f"--unit {unit!r}: {state.message}")
+    for key in keys:
+        if key not in bound and state.typing is None:
+            raise UserError(f"--keys: no command has the key {key!r}; keys: {' '.join(sorted(bound))}")
+        state = commands.press(state, key, facts, bound)
+    frame = _frame(camera, files, state)
+    result = answer(network, request_for(state, frame, network.layers), network.receptive_field(network.layers[state.layer].name))
+    status = Status(model=settings.model, device=str(network.device))
+    scene = Scene(state, network.layers, network.classes, frame, result, help=help_rows(bound), status=status)
+    return renderer.compose(scene)[0]
+
+
+def _frame(camera: int | str | None, files: Path, state: State) -> Frame:
+    with Feed(camera, files) as feed:
+        feed.want(Wish(state.source, step=state.step))
+        frame = feed.wait_frame(None, PATIENCE)
+        if frame is None:
+            raise UserError(feed.notice.text if feed.notice else f"no picture from the input within {PATIENCE:g} s")
+    return frame
+
+
+def write(path: Path, image: np.ndarray) -> None:
+    """Save a picture (uint8 BGR); the format is the suffix's. Raises UserError if it cannot."""
+    suffix = path.suffix.lower()
+    if suffix not in (".png", ".jpg", ".jpeg", ".webp"):
+        raise UserError(f"--out {path}: expected a name that ends in .png, .jpg or .webp")
+    ok, data = cv2.imencode(suffix, image)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data.tobytes())
+    except OSError as error:
+        raise UserError(f"--out {path}: cannot be written: {error.strerror}") from error

@@ -10,30 +10,45 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from deepvis.capture import trace
+from deepvis.capture import capture, trace
 
 
 def fold_batchnorm(module: nn.Module, example: Tensor, keep: Collection[str] = ()) -> nn.Module:
     """Return a copy with each BatchNorm2d folded into the convolution that alone feeds it.
 
     Which feeds which is read off one run, so any way of writing `forward` will do. If the folded
-    copy does not compute what the original does (a convolution's output may have a second
-    reader), the original is returned.
+    copy does not compute what the original does, in its result or at a shown module (a
+    convolution's output may have a second reader), the original is returned.
 
     Args:
         module: network in eval mode.
         example: input for the run.
-        keep: paths of modules whose own output is shown; a convolution among them is left alone.
+        keep: paths of modules whose own output is shown; a convolution among them is left alone,
+            and so is one whose normalisation has such a module inside.
     """
     folded = copy.deepcopy(module)
-    pairs = _pairs(folded, example)
+    pairs = [
+        (conv, norm)
+        for conv, norm in _pairs(folded, example)
+        if conv not in keep and not any(path.startswith(f"{norm}.") for path in keep)
+    ]
+    if not pairs:
+        return module
     for conv_path, norm_path in pairs:
-        if conv_path not in keep:
-            _fold(folded, conv_path, norm_path)
-    with torch.inference_mode():
-        want, got = module(example), folded(example)
-    same = isinstance(want, Tensor) and torch.allclose(want, got, rtol=1e-3, atol=1e-4 * float(want.abs().max()))
+        _fold(folded, conv_path, norm_path)
+    want, got = (_outputs(net, example, keep) for net in (module, folded))
+    same = all(_close(want[path], got[path]) for path in want)
     return folded if same else module
+
+
+def _outputs(module: nn.Module, example: Tensor, paths: Collection[str]) -> dict[str, Tensor]:
+    with torch.inference_mode(), capture(module, paths) as captured:
+        out = module(example)
+    return {**captured, "": out}
+
+
+def _close(want: object, got: object) -> bool:
+    return isinstance(want, Tensor) and torch.allclose(want, got, rtol=1e-3, atol=1e-4 * float(want.abs().max()))
 
 
 def _pairs(module: nn.Module, example: Tensor) -> list[tuple[str, str]]:

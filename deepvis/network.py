@@ -85,8 +85,8 @@ class Network:
     def on(self, device: torch.device) -> Network:
         """The same network on another device, in float32 if that is a CPU."""
         dtype = torch.float32 if device.type == "cpu" else self.dtype
-        module = copy.deepcopy(self.module).to(device=device, dtype=dtype)
-        return replace(self, module=module, device=device, dtype=dtype)
+        moved = {id(t): _moved(t, device, dtype) for t in (*self.module.parameters(), *self.module.buffers())}
+        return replace(self, module=copy.deepcopy(self.module, moved), device=device, dtype=dtype)
 
     def see(self, image: np.ndarray, crop: bool, part: float = 1.0) -> Tensor:
         """Turn a picture (uint8 RGB H×W×3, any size) into the network's input, 1×3×H×W."""
@@ -130,6 +130,12 @@ class Network:
         rows, columns = (_extent(reached.any(axis)) for axis in (1, 0))
         clipped = 0 in (rows[0], columns[0]) or rows[1] == x.shape[2] or columns[1] == x.shape[3]
         return ReceptiveField(rows[1] - rows[0], columns[1] - columns[0], bool(clipped))
+
+
+def _moved(tensor: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """Without a copy on the tensor's own device, which may be full."""
+    values = tensor.detach().to(device, dtype if tensor.is_floating_point() else tensor.dtype)
+    return nn.Parameter(values, requires_grad=False) if isinstance(tensor, nn.Parameter) else values
 
 
 class _ByName(Mapping[str, Tensor]):
@@ -184,16 +190,25 @@ def prepare(
     module = module.eval().requires_grad_(False)
     example = torch.zeros(1, len(spec.mean), spec.height, spec.width)
     example = example.contiguous(memory_format=torch.channels_last)
-    seen, calls = _dry_run(name, module, example)
+    seen, calls, scores = _dry_run(name, module, example)
+    if classes and scores not in (None, len(classes)):
+        raise UserError(
+            f"network {name}: {len(classes)} labels for an output of {scores} entries. "
+            f"Give one label per line and entry, or none (labels: in its model.yaml)."
+        )
     paths = dict(layers) if layers is not None else _leaves(module, seen)
     found = tuple(_layer(name, shown, path, module, seen, classes) for shown, path in paths.items())
-    module = fold_batchnorm(module, torch.rand_like(example), keep=paths.values())
+    noise = torch.rand(example.shape, generator=torch.Generator().manual_seed(0))
+    module = fold_batchnorm(module, noise, keep=paths.values())
     module = module.to(device=device, dtype=dtype, memory_format=torch.channels_last)
     return Network(name, module, spec, found, paths, calls, tuple(classes), device, dtype)
 
 
-def _dry_run(name: str, module: nn.Module, example: Tensor) -> tuple[dict[str, tuple[int, ...]], Counter[str]]:
-    """What each submodule returns (its last shape, if it can be shown), in call order; and number of calls."""
+def _dry_run(
+    name: str, module: nn.Module, example: Tensor
+) -> tuple[dict[str, tuple[int, ...]], Counter[str], int | None]:
+    """What each submodule returns (its last shape, if it can be shown), in call order; number of calls;
+    and how many entries the network's output has, if that is a vector."""
     shapes: dict[str, tuple[int, ...]] = {}
     calls: Counter[str] = Counter()
 
@@ -204,14 +219,14 @@ def _dry_run(name: str, module: nn.Module, example: Tensor) -> tuple[dict[str, t
 
     try:
         with torch.inference_mode(), trace(module, visit):
-            module(example)
+            out = module(example)
     except (RuntimeError, ValueError, TypeError, AssertionError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(
             f"network {name} cannot take an input of shape {tuple(example.shape)}: {first}. "
             f"Set input height, width and mean (one value per channel) in its model.yaml."
         ) from error
-    return shapes, calls
+    return shapes, calls, out.shape[1] if isinstance(out, Tensor) and out.ndim == 2 else None
 
 
 _NOT_SHOWN = (nn.Dropout, nn.Dropout2d, nn.Identity, nn.Flatten)

@@ -8,7 +8,7 @@ import numpy as np
 
 from deepvis.layout import Layout
 from deepvis.render import colors
-from deepvis.render.draw import Canvas
+from deepvis.render.draw import Canvas, fill
 from deepvis.render.panes import PANES, layer_boxes, layer_grid
 from deepvis.render.scene import Scene, Status
 from deepvis.state import Hover
@@ -38,7 +38,7 @@ class Renderer:
     def layout(self, layout: Layout) -> None:
         self._layout = layout
         self._image = np.empty((layout.height, layout.width, 3), np.uint8)
-        self._image[:] = colors.GROUND
+        fill(self._image, colors.GROUND)
         self._keys: dict[str, tuple] = {}
         self._drawn: dict[str, Scene] = {}  # keys hold ids: what they name must live as long as the key
 

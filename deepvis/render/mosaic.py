@@ -7,6 +7,7 @@ import numpy as np
 
 from deepvis.grid import Grid
 from deepvis.render import colors
+from deepvis.render.draw import fill
 
 
 def draw_maps(
@@ -59,8 +60,11 @@ def _scale(levels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 def _separate(picture: np.ndarray, grid: Grid) -> None:
     """A dark line between cells, where they are large enough to spare it."""
     if min(grid.cell_width, grid.cell_height) >= 6:
-        picture[grid.cell_height - 1 :: grid.cell_height] = colors.GROUND
-        picture[:, grid.cell_width - 1 :: grid.cell_width] = colors.GROUND
+        height, width = picture.shape[:2]
+        for y in range(grid.cell_height - 1, height, grid.cell_height):
+            fill(picture[y : y + 1], colors.GROUND)
+        for x in range(grid.cell_width - 1, width, grid.cell_width):
+            fill(picture[:, x : x + 1], colors.GROUND)
 
 
 def _paste(canvas: np.ndarray, picture: np.ndarray, left: int, top: int) -> None:
@@ -76,4 +80,5 @@ def _cover_rest(canvas: np.ndarray, grid: Grid) -> None:
     if last_row_units < grid.columns:
         left = max(0, grid.left + last_row_units * grid.cell_width)
         top = max(0, grid.top + (grid.rows - 1) * grid.cell_height)
-        canvas[top : grid.top + grid.rows * grid.cell_height, left : grid.left + grid.columns * grid.cell_width] = colors.GROUND
+        bottom, right = grid.top + grid.rows * grid.cell_height, grid.left + grid.columns * grid.cell_width
+        fill(canvas[top:bottom, left:right], colors.GROUND)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
+import cv2
 import numpy as np
 
 from deepvis.geometry import Box, fit
@@ -60,9 +61,9 @@ def draw_input(canvas: Canvas, scene: Scene) -> None:
     bars = TOP * line + body.px(6) if state.predictions else 0
     beside = body.height - bars >= 0.6 * body.width
     side = min(body.width, body.height - (bars if beside else 0))
-    picture = fit(frame.image, side, side, state.crop)[..., ::-1]
     left = (body.width - side) // 2
-    body.image[:side, left : left + side] = picture
+    picture = fit(frame.image, side, side, state.crop)
+    body.image[:side, left : left + side] = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
     if state.predictions:
         box = (0, body.height - bars, body.width, bars)
         if not beside:
@@ -83,7 +84,7 @@ def _draw_predictions(canvas: Canvas, scene: Scene, frame, line: int) -> None:
         y = canvas.px(3) + i * line
         value = float(scores[unit])
         length = round(min(max(value, 0), 1) * (canvas.width - 2 * margin))
-        canvas.image[y : y + line - canvas.px(2), margin : margin + length] = (104, 78, 40)
+        canvas.bar((margin, y, length, line - canvas.px(2)), (104, 78, 40))
         name = scene.classes[unit] if unit < len(scene.classes) else f"class {unit}"
         color = colors.TEXT if i == 0 else (196, 192, 190)
         text.put(canvas.image, text.shorten(name, canvas.width - canvas.px(62), size), margin + canvas.px(4), y, size, color)
@@ -136,7 +137,7 @@ def draw_layers(canvas: Canvas, scene: Scene) -> None:
         left, top, width, height = box
         current = i == state.layer
         fill = (colors.ACCENT if not state.in_channels else (44, 96, 128)) if current else colors.PANEL
-        canvas.image[top : top + height, left : left + width] = fill
+        canvas.bar(box, fill)
         ink = (20, 20, 20) if current and not state.in_channels else colors.TEXT
         text.put(canvas.image, names[i], left + canvas.px(8), top + canvas.px(1), size, ink, 600 if current else 400)
         if state.origin and state.origin[0] == i:
@@ -262,15 +263,18 @@ def _draw_labels(canvas: Canvas, scene: Scene, values: np.ndarray, grid: Grid) -
                 name = text.shorten(name, width - canvas.px(8), size)
                 text.put(canvas.image, name, left + canvas.px(4), top + canvas.px(3), size, ink)
         return
-    for unit in np.argsort(values)[::-1][:TOP][::-1]:
+    taken: list[Box] = []
+    for unit in np.argsort(values)[::-1][:TOP]:
         left, top, width, height = grid.box(int(unit))
         name = text.shorten(labels[unit], canvas.px(180), size)
         w, h = text.width(name, size) + canvas.px(8), text.line_height(size) + canvas.px(2)
         x = left + width + canvas.px(2)
         x = x if x + w < canvas.width else left - w - canvas.px(2)
         y = min(max(0, top + (height - h) // 2), canvas.height - h)
-        if 0 <= x and x + w <= canvas.width:
-            canvas.image[y : y + h, x : x + w] = colors.PANEL
+        free = all(x + w < a or a + c < x or y + h < b or b + d < y for a, b, c, d in taken)
+        if 0 <= x and x + w <= canvas.width and 0 <= top < canvas.height and free:
+            taken.append((x, y, w, h))
+            canvas.bar((x, y, w, h), colors.PANEL)
             text.put(canvas.image, name, x + canvas.px(4), y + canvas.px(1), size, colors.TEXT)
 
 
@@ -474,7 +478,7 @@ def _facts(scene: Scene) -> list[str]:
 
 def draw_status(canvas: Canvas, scene: Scene) -> None:
     """What is shown, how fast, and the last message."""
-    canvas.image[:] = colors.PANEL
+    canvas.fill(colors.PANEL)
     status, size, margin = scene.status, canvas.px(13), canvas.px(8)
     rates = [
         f"network {status.network_rate:.0f}/s" if status.network_rate is not None else "",

@@ -1,0 +1,250 @@
+"""How much of the bare network's speed reaches the screen?
+
+    python tests/benchmarks/live.py [--repeats 5] [--seconds 4] [--models efficientnet-lite0,torchvision:alexnet]
+
+Needs a display (Xvfb will do). Each figure comes from a process of its own, because torch's thread
+teams do not forget; the processes are run in turns, and the table shows medians over the turns.
+
+    bare      the network alone: weights frozen, channels_last, BatchNorm folded, inference mode
+              (or forward + backward from a class score), all cores as torch threads
+    live      new frames on the screen each second: the real loop and the real window, 1500×930,
+              fed by an endless camera of photos, every one drawn
+    spin      the same with another process spinning on one core
+    key       time from a key that needs no network pass to the changed picture, network at full
+              speed, 95th percentile
+    key+net   the same for a key that needs one
+    redraw    drawing the whole picture (all panes), without the window system
+"""
+
+from __future__ import annotations
+
+from deepvis import runtime
+
+runtime.tune()
+
+import argparse
+import json
+import multiprocessing
+import statistics
+import subprocess
+import sys
+import time
+
+import numpy as np
+
+from deepvis import models
+from deepvis.cli import PHOTOS
+from deepvis.decode import read_image
+from deepvis.engine import Engine
+from deepvis.frames import Frame
+from deepvis.geometry import fit
+from deepvis.settings import Settings
+from deepvis.state import State
+
+LAYERS = {"efficientnet-lite0": (8, 18), "torchvision:alexnet": (7, 18)}  # a layer to show, the class scores
+
+
+def photos() -> list[np.ndarray]:
+    return [np.ascontiguousarray(fit(read_image(p), 640, 480, True)) for p in sorted(PHOTOS.glob("*.jpg"))[::50][:8]]
+
+
+# ---- parts, each run in a process of its own -------------------------------------------------
+
+
+def bare(model: str, backward: bool, seconds: float) -> dict:
+    import torch
+
+    network = models.load(model)
+    x = network.see(photos()[0], crop=True)
+    net = network.module.net
+
+    def forward() -> None:
+        with torch.inference_mode():
+            network.module(x)
+
+    def both() -> None:
+        leaf = x.clone().requires_grad_(True)
+        torch.autograd.grad(net(leaf)[0, 7], leaf)
+
+    step = both if backward else forward
+    for _ in range(5):
+        step()
+    times, end = [], time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        start = time.perf_counter()
+        step()
+        times.append(time.perf_counter() - start)
+    return {"rate": 1 / statistics.median(times)}
+
+
+class EndlessCamera:
+    """A camera that always has a new picture when the engine could take one."""
+
+    source, notice, busy = "camera", None, False
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine, self._photos, self._frame = engine, photos(), None
+
+    @property
+    def frame(self) -> Frame:
+        if self._frame is None or self._engine.wants_more():
+            index = 0 if self._frame is None else self._frame.index + 1
+            self._frame = Frame(self._photos[index % len(self._photos)], "endless camera", index, True)
+        return self._frame
+
+    def start(self) -> None: ...
+    def close(self) -> None: ...
+    def want(self, _wish) -> None: ...
+
+
+def _toolbox(model: str, backward: bool):
+    from deepvis.app import Toolbox
+    from deepvis.window import Window
+
+    settings = Settings(model=model)
+    engine = Engine(lambda: models.load(model))
+    shown, scores = LAYERS[model]
+    start = State(layer=shown, source="camera", method="gradient" if backward else None,
+                  origin=(scores, 7) if backward else None)  # fmt: skip
+    window = Window("deepvis benchmark", settings.window.width, settings.window.height)
+    toolbox = Toolbox(settings, engine, EndlessCamera(engine), window, start)
+    engine.start()
+    return toolbox
+
+
+def live(model: str, backward: bool, seconds: float) -> dict:
+    toolbox = _toolbox(model, backward)
+    until = time.perf_counter() + 60
+    while toolbox.engine.result is None and time.perf_counter() < until:
+        toolbox.turn()
+    warm = time.perf_counter() + 1.5
+    while time.perf_counter() < warm:
+        toolbox.turn()
+    seen, count, start = None, 0, time.perf_counter()
+    while (now := time.perf_counter()) < start + seconds:
+        toolbox.turn()
+        if toolbox.engine.result.error:
+            raise SystemExit(toolbox.engine.result.error)
+        drawn = toolbox.renderer._drawn["layer"].result
+        count, seen = count + (drawn is not seen), drawn
+    toolbox._finish()
+    return {"rate": count / (now - start)}
+
+
+def keys(model: str, backward: bool, seconds: float) -> dict:
+    """Latency from the moment a key event is handed over to its picture having been shown."""
+    from deepvis.window import Key
+
+    toolbox = _toolbox(model, backward)
+    while toolbox.engine.result is None:
+        toolbox.turn()
+    poll, pending = toolbox.window.poll, []
+    toolbox.window.poll = lambda ms: poll(ms) + [pending.pop() for _ in pending[:1]]
+    result = {}
+    for kind, names in (("key", ["right", "t", "z", "z", "z", "y"]), ("key+net", ["o", "u"])):
+        times, end, i = [], time.perf_counter() + seconds, 0
+        toolbox.state = State(layer=toolbox.state.layer, source="camera", in_channels=True,
+                              method="gradient" if backward else None)  # fmt: skip
+        while time.perf_counter() < end:
+            for _ in range(7):  # let the stream run on between keys, not in step with it
+                toolbox.turn()
+            pending.append(Key(names[i % len(names)], 0))
+            i += 1
+            start = time.perf_counter()
+            toolbox.turn()
+            want = toolbox.state
+            while not _on_screen(toolbox, want):
+                toolbox.turn()
+            times.append(time.perf_counter() - start)
+        result[kind] = float(np.percentile(times, 95)) * 1000
+    toolbox._finish()
+    return result
+
+
+def _on_screen(toolbox, state: State) -> bool:
+    """The layer pane shows that state, with an answer to it where one is needed."""
+    drawn = toolbox.renderer._drawn.get("layer")
+    same = drawn is not None and (drawn.state.layer, drawn.state.unit, drawn.state.zoom, drawn.state.gamma, drawn.state.boost) == (
+        state.layer, state.unit, state.zoom, state.gamma, state.boost)  # fmt: skip
+    if not same:
+        return False
+    return drawn.shows_backward if state.zoom == "backward" else drawn.shows_layer
+
+
+def redraw(model: str, backward: bool, seconds: float) -> dict:
+    toolbox = _toolbox(model, backward)
+    while toolbox.engine.result is None:
+        toolbox.turn()
+    times, end = [], time.perf_counter() + seconds
+    toolbox.engine.close()
+    scene = toolbox._scene()
+    while time.perf_counter() < end:
+        toolbox.renderer.layout = toolbox.renderer.layout  # forget everything that was drawn
+        start = time.perf_counter()
+        toolbox.renderer.compose(scene)
+        times.append(time.perf_counter() - start)
+    return {"ms": statistics.median(times) * 1000}
+
+
+PARTS = {"bare": bare, "live": live, "keys": keys, "redraw": redraw}
+
+
+# ---- the run ---------------------------------------------------------------------------------
+
+
+def spin() -> None:
+    while True:
+        pass
+
+
+def measure(part: str, model: str, backward: bool, seconds: float, spinning: bool = False) -> dict:
+    command = [sys.executable, __file__, "--part", part, "--models", model, "--seconds", str(seconds)]
+    other = multiprocessing.get_context("fork").Process(target=spin, daemon=True) if spinning else None
+    if other:
+        other.start()
+    try:
+        done = subprocess.run(command + ["--backward"] * backward, capture_output=True, text=True)
+    finally:
+        if other:
+            other.terminate()
+    if done.returncode:
+        raise SystemExit(f"{part} {model}: {done.stderr[-2000:]}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=4)
+    parser.add_argument("--models", default="efficientnet-lite0,torchvision:alexnet")
+    parser.add_argument("--part", choices=PARTS)
+    parser.add_argument("--backward", action="store_true")
+    args = parser.parse_args()
+    if args.part:
+        print(json.dumps(PARTS[args.part](args.models, args.backward, args.seconds)))
+        return
+    print(f"{'model':20} {'pass':9} {'bare/s':>7} {'live/s':>7} {'live':>6} {'spin/s':>7} {'spin':>6} "
+          f"{'key ms':>7} {'key+net':>8} {'2 passes+30':>12} {'redraw ms':>10}")  # fmt: skip
+    for model in args.models.split(","):
+        for backward in (False, True):
+            row(model, backward, args)
+
+
+def row(model: str, backward: bool, args: argparse.Namespace) -> None:
+    got: dict[str, list[float]] = {name: [] for name in ("bare", "live", "spin", "key", "key+net", "redraw")}
+    for _ in range(args.repeats):
+        got["bare"].append(measure("bare", model, backward, args.seconds)["rate"])
+        got["live"].append(measure("live", model, backward, args.seconds)["rate"])
+        got["spin"].append(measure("live", model, backward, args.seconds, spinning=True)["rate"])
+        latency = measure("keys", model, backward, args.seconds)
+        got["key"].append(latency["key"])
+        got["key+net"].append(latency["key+net"])
+        got["redraw"].append(measure("redraw", model, backward, args.seconds / 2)["ms"])
+    m = {name: statistics.median(values) for name, values in got.items()}
+    print(f"{model:20} {'fwd+bwd' if backward else 'forward':9} {m['bare']:7.1f} {m['live']:7.1f} {m['live'] / m['bare']:6.0%} "
+          f"{m['spin']:7.1f} {m['spin'] / m['live']:6.0%} {m['key']:7.1f} {m['key+net']:8.1f} {2000 / m['bare'] + 30:12.1f} "
+          f"{m['redraw']:10.1f}", flush=True)  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

@@ -68,11 +68,12 @@ class Toolbox:
     def __init__(self, settings: Settings, engine: Engine, feed: Feed, window: Window, start: State) -> None:
         self.settings, self.engine, self.feed, self.window = settings, engine, feed, window
         self.state = start
-        self.renderer = Renderer(self._layout(settings.window.width, settings.window.height))
+        self._scale = window.scale
+        self.renderer = Renderer(self._layout(*window.size))
         self._bound = commands.bindings(settings.keys)
         self._help = help_rows(self._bound)
         self._asked: Request | None = None
-        self._asked_at = 0.0
+        self._silent_since = 0.0
         self._message = _Message()
         self._notice = 0
         self._result_seen = None
@@ -137,19 +138,16 @@ class Toolbox:
     def _ask(self) -> None:
         request = request_for(self.state, self.feed.frame, self._layers())
         if request is not None and request != self._asked:
+            if self.engine.idle:
+                self._silent_since = time.monotonic()
             self.engine.ask(request)
-            if self._asked is None or self._answered():
-                self._asked_at = time.monotonic()
             self._asked = request
-
-    def _answered(self) -> bool:
-        return self.engine.result is not None and self.engine.result is not self._result_seen
 
     def _listen(self) -> None:
         """Take up what the engine and the feed have to say."""
         result = self.engine.result
         if result is not self._result_seen:
-            self._result_seen, self._asked_at = result, time.monotonic()
+            self._result_seen, self._silent_since = result, time.monotonic()
             if result.error:
                 self._say(f"network: {result.error}", is_error=True)
         notice = self.feed.notice
@@ -202,11 +200,10 @@ class Toolbox:
         return Facts(self._layers(), self.renderer.layer_area)
 
     def _layout(self, width: int, height: int) -> Layout:
-        scale = self.settings.window.scale
-        return lay_out(self.settings.panes, width, height, 1.0 if scale == "auto" else float(scale))
+        return lay_out(self.settings.panes, width, height, self._scale)
 
     def _busy(self) -> bool:
-        silent = time.monotonic() - self._asked_at > BUSY_AFTER
+        silent = time.monotonic() - self._silent_since > BUSY_AFTER
         return self.feed.busy or (self.engine.network is not None and not self.engine.idle and silent)
 
     def _scene(self) -> Scene:
@@ -305,7 +302,8 @@ def live(settings: Settings, engine: Engine, feed: Feed, start: State, probe: Ca
         UserError: no display, or the network cannot be loaded.
     """
     probe()
-    window = Window("deepvis", settings.window.width, settings.window.height)
+    scale = settings.window.scale
+    window = Window("deepvis", settings.window.width, settings.window.height, None if scale == "auto" else scale)
     toolbox = Toolbox(settings, engine, feed, window, start)
     stop = lambda *_: setattr(toolbox, "state", replace(toolbox.state, quit=True))
     previous = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}

@@ -132,7 +132,8 @@ SCHEMA: Mapping[str, Row] = {
                  "list file or image", store=str),
     "camera": Row((int, str), _is_source, "a camera index (0, 1 …) or a stream address"),
     "files": _text("photos, or the name of a video, folder, list file or image"),
-    "model": _text("the name of a folder in models/ (in quotes if it is a number)"),
+    "model": _text("the name of a folder in models/, the path of a model.yaml, or a source such as "
+                   "torchvision:resnet18"),
     "device": Row((str,), lambda value: bool(_DEVICE.fullmatch(value)),
                   "auto, cpu, cuda, cuda:N (N = 0, 1 …), mps", ("auto", "cpu", "cuda", "mps")),
     "precision": _choice("float32", "bfloat16", "float16"),

@@ -103,14 +103,50 @@ def _reason(said: str) -> str:
     return lines[-1].strip() if lines else "OpenCV ended without a word"
 
 
-class Window:
-    """One OpenCV window. Use it from the main thread only."""
+def screen_scale() -> float:
+    """How much larger than usual the desktop draws its text: 1 on an ordinary screen, 2 on most HiDPI ones.
 
-    def __init__(self, title: str, width: int, height: int) -> None:
-        """Open the window with a picture area of that size, in pixels."""
+    Read from where X11 desktops say it (GDK_SCALE, Xft.dpi). Windows and macOS
+    scale OpenCV's window themselves.
+    """
+    if not sys.platform.startswith("linux"):
+        return 1.0
+    try:
+        return min(max(1.0, float(os.environ["GDK_SCALE"])), 4.0)
+    except (KeyError, ValueError):
+        pass
+    try:
+        resources = subprocess.run(["xrdb", "-query"], capture_output=True, text=True, timeout=2).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return 1.0
+    dpi = [line.split(":")[1] for line in resources.splitlines() if line.startswith("Xft.dpi:")]
+    try:
+        return min(max(1.0, float(dpi[0]) / 96), 4.0)
+    except (IndexError, ValueError):
+        return 1.0
+
+
+class Window:
+    """One OpenCV window. Use it from the main thread only.
+
+    Attributes:
+        scale: size of text and marks that suits the screen.
+    """
+
+    def __init__(self, title: str, width: int, height: int, scale: float | None = None) -> None:
+        """Open the window.
+
+        Args:
+            width, height: of the picture area, in pixels of an ordinary screen.
+            scale: None takes the desktop's own, and enlarges the window by it too.
+        """
         self._title = title
+        if scale is None:
+            scale = screen_scale()
+            width, height = round(width * scale), round(height * scale)
+        self.scale = scale
         self._events: list[Event] = []
-        self._size = (width, height)
+        self.size = (width, height)
         self._seen = False
         self._next_look = 0.0
         with _quiet_stderr():  # Qt complains about fonts that the wheel does not have and nobody uses
@@ -155,8 +191,8 @@ class Window:
         self._seen = self._seen or visible > 0
         if self._seen and visible == 0:  # a back-end that does not know says -1
             return [Close()]
-        if width > 0 and height > 0 and (width, height) != self._size:
-            self._size = (width, height)
+        if width > 0 and height > 0 and (width, height) != self.size:
+            self.size = (width, height)
             return [Resize(width, height)]
         return []
 

@@ -76,6 +76,7 @@ class Toolbox:
         self._silent_since = 0.0
         self._message = _Message()
         self._notice = 0
+        self._note = ""
         self._result_seen = None
         self._shown: deque[float] = deque(maxlen=400)
         self._rates: tuple[float | None, float | None] = (None, None)
@@ -150,12 +151,15 @@ class Toolbox:
             self._result_seen, self._silent_since = result, time.monotonic()
             if result.error:
                 self._say(f"network: {result.error}", is_error=True)
+        if self.engine.note != self._note:
+            self._note = self.engine.note
+            self._say(self._note, is_error=True)
         notice = self.feed.notice
         if notice is not None and notice.number != self._notice:
             self._notice = notice.number
             self._say(notice.text, notice.is_error)
-        if self.state.source == "camera" and notice and notice.is_error and self.feed.source == "files":
-            self.state = replace(self.state, source="files", frozen=False)  # the camera was given up
+            if notice.is_error and self.state.source == "camera" and self.feed.source == "files":
+                self.state = replace(self.state, source="files", frozen=False)  # the camera was given up
         while self._said:
             self._message = self._said.popleft()
         if self._recorder and self._recorder.error:

@@ -42,11 +42,14 @@ _CLAMPS: dict[Callable, Callable] = {
 
 
 class _PositiveGradient(torch.autograd.Function):
-    """Identity whose backward lets only positive values through."""
+    """Identity whose backward lets only positive values through.
+
+    A copy: a view would lose the memory format, and the network could not go on with it in place.
+    """
 
     @staticmethod
     def forward(ctx, y: Tensor) -> Tensor:
-        return y.view_as(y)
+        return y.clone()
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> Tensor:
@@ -54,12 +57,12 @@ class _PositiveGradient(torch.autograd.Function):
 
 
 class _Replace(torch.autograd.Function):
-    """Hand out `y` as if it were computed from `x` by a function whose backward is `back`."""
+    """The function `f` with `back` for its backward."""
 
     @staticmethod
-    def forward(ctx, x: Tensor, y: Tensor, back: Callable[[Tensor], Tensor]) -> Tensor:
+    def forward(ctx, x: Tensor, f: Callable[[Tensor], Tensor], back: Callable[[Tensor], Tensor]) -> Tensor:
         ctx.back = back
-        return y.view_as(y)
+        return f(x)
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None]:
@@ -81,7 +84,7 @@ def deconv(x: Tensor, f: Callable[[Tensor], Tensor]) -> Tensor:
     The signal is rectified on its way down; whether the unit was active on the way up plays no
     part. Max-pooling goes through the switches of the forward pass, which is its own gradient.
     """
-    return _Replace.apply(x, f(x.detach()), _positive)
+    return _Replace.apply(x, f, _positive)
 
 
 def guided(x: Tensor, f: Callable[[Tensor], Tensor]) -> Tensor:
@@ -102,7 +105,7 @@ def _identity(grad: Tensor) -> Tensor:
 
 def linear(x: Tensor, f: Callable[[Tensor], Tensor]) -> Tensor:
     """Let everything through: used to find which pixels a unit is connected to at all."""
-    return _Replace.apply(x, f(x.detach()), _identity)
+    return _Replace.apply(x, f, _identity)
 
 
 class ActivationRule(TorchFunctionMode):

@@ -92,7 +92,7 @@ class Engine:
         with self._changed:
             if not self._changed.wait_for(lambda: self._answers(request), timeout):
                 raise UserError(f"no answer from the network within {timeout:g} s")
-            if self._result is None:
+            if self._result is None or self._result.request != request:
                 raise UserError(self.error or "the engine has stopped")
             return self._result
 
@@ -140,11 +140,10 @@ class Engine:
         while (job := self._take()) is not None:
             number, request = job
             try:
-                result = self._answer(network, request, self._field(network, request.layer))
-            except torch.OutOfMemoryError:
-                network = self._to_cpu(network)
-                result = Result(request, error=self.note)
-                self._retry(number, request)
+                result = self._unless_out_of_memory(network, request)
+                if result is None:
+                    network = self._to_cpu(network)
+                    result = self._answer(network, request, self._field(network, request.layer))
             except Exception as error:  # the thread must outlive whatever a network's code does
                 result = Result(request, error=f"{type(error).__name__}: {error}")
             self._publish(number, result)
@@ -157,13 +156,6 @@ class Engine:
             request, self._waiting = self._waiting, None
             self._running += 1
             return self._asked, request
-
-    def _retry(self, number: int, request: Request) -> None:
-        with self._changed:
-            if self._waiting is None and self._asked == number:
-                self._waiting = request
-                self._asked += 1
-                self._changed.notify()
 
     def _publish(self, number: int, result: Result) -> None:
         with self._changed:
@@ -178,11 +170,20 @@ class Engine:
             self._fields[layer] = network.receptive_field(layer)
         return self._fields[layer]
 
-    def _to_cpu(self, network: Network) -> Network:
-        self.note = f"{network.device} is out of memory: going on with the CPU"
+    def _unless_out_of_memory(self, network: Network, request: Request) -> Result | None:
         import torch
 
-        network = network.on(torch.device("cpu"))
+        try:
+            return self._answer(network, request, self._field(network, request.layer))
+        except torch.OutOfMemoryError:
+            return None  # and with the exception goes what its traceback holds on the device
+
+    def _to_cpu(self, network: Network) -> Network:
+        import torch
+
+        self.note = f"{network.device} is out of memory: going on with the CPU"
+        workers, threads = cpu_plan()
+        torch.set_num_threads(workers * threads)  # there is one worker: all cores are its own
+        self.network = network.on(torch.device("cpu"))
         torch.cuda.empty_cache()
-        self.network = network
-        return network
+        return self.network.replica()

@@ -26,6 +26,8 @@ def resize(image: np.ndarray, width: int, height: int) -> np.ndarray:
     """Scale a picture, antialiased when it shrinks, smooth when it grows."""
     if (width, height) == image.shape[1::-1]:
         return image
+    if width < image.shape[1] and height > image.shape[0] or width > image.shape[1] and height < image.shape[0]:
+        image = resize(image, min(width, image.shape[1]), min(height, image.shape[0]))  # INTER_AREA shrinks or grows, not both
     shrinks = width < image.shape[1] or height < image.shape[0]
     return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
 

@@ -34,14 +34,13 @@ def load(model: str, device: str = "auto", precision: str = "float32") -> Networ
         spec, where = {"source": model, "weights": "none"}, f"--model {model}"
     else:
         spec, where = _read_yaml(_find(model))
-    name = Path(where).parent.name if where.endswith(".yaml") else model
+    name = Path(where).resolve().parent.name if where.endswith(".yaml") else model
     module = _source(spec["source"], where)
-    _load_weights(module, spec.get("weights", "none"), spec.get("match", "name"), where)
+    _load_weights(module, str(spec.get("weights") or "none"), spec.get("match", "name"), where)
     if spec.get("softmax", True):
         module = WithSoftmax(module)
-    layers = spec.get("layers")
     return prepare(
-        name, module, _input(spec.get("input") or {}, where), layers,
+        name, module, _input(spec.get("input") or {}, where), _layers(spec.get("layers"), where),
         _labels(spec.get("labels"), where), pick_device(device), _DTYPES[precision],
     )  # fmt: skip
 
@@ -53,15 +52,18 @@ def pick_device(device: str) -> torch.device:
     """The device by that name; UserError if this machine has none such."""
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if device.startswith("cuda"):
+    try:
+        found = torch.device(device)
+    except RuntimeError:
+        raise UserError(f"device {device!r}: expected auto, cpu, cuda, cuda:1 or mps.") from None
+    if found.type == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        index = int(device.partition(":")[2] or 0)
-        if index >= count:
+        if (found.index or 0) >= count:
             have = f"it has {count}" if count else "PyTorch finds none here"
             raise UserError(f"device {device!r}: no such CUDA device, {have}. Use --device cpu or --device auto.")
-    if device == "mps" and not torch.backends.mps.is_available():
+    if found.type == "mps" and not torch.backends.mps.is_available():
         raise UserError("device 'mps': PyTorch finds no Apple GPU here. Use --device cpu or --device auto.")
-    return torch.device(device)
+    return found
 
 
 def _find(model: str) -> Path:
@@ -122,6 +124,8 @@ def _source(text: str, where: str) -> nn.Module:
 
 
 def _load_weights(module: nn.Module, weights: str, match: str, where: str) -> None:
+    if match not in ("name", "order"):
+        raise UserError(f"{where}: match: {match!r}: expected name or order")
     if weights == "none":
         return
     path = _packaged(weights.removeprefix("package:")) if weights.startswith("package:") else Path(weights)
@@ -132,7 +136,10 @@ def _load_weights(module: nn.Module, weights: str, match: str, where: str) -> No
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds: pickle, zip, runtime
-        raise UserError(f"{where}: {path} is not a checkpoint of plain tensors: {str(error).splitlines()[0]}") from error
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(f"{where}: {path} is not a checkpoint of plain tensors: {first}") from error
+    if not _is_state_dict(state):
+        raise UserError(f"{where}: {path} is not a checkpoint of plain tensors: expected a state_dict")
     own = module.state_dict()
     if match == "order":
         state = _by_order(state, own, f"{where}: {path.name}")
@@ -143,6 +150,10 @@ def _load_weights(module: nn.Module, weights: str, match: str, where: str) -> No
         text = "; ".join(f"{len(v)} {k}: {', '.join(sorted(v)[:5])}" for k, v in lists.items() if v)
         raise UserError(f"{where}: {path.name} does not fit the network ({text})")
     module.load_state_dict(state)
+
+
+def _is_state_dict(state: object) -> bool:
+    return isinstance(state, Mapping) and all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items())
 
 
 def _packaged(package: str) -> Path:
@@ -181,13 +192,31 @@ def _by_order(state: Mapping[str, Tensor], own: Mapping[str, Tensor], where: str
 
 def _input(values: Mapping, where: str) -> InputSpec:
     allowed = InputSpec.__dataclass_fields__
+    if not isinstance(values, Mapping):
+        raise UserError(f"{where}: input: expected keys and values; the keys are {', '.join(allowed)}")
     for key in values:
         if key not in allowed:
             raise UserError(f"{where}: unknown key 'input.{key}'; allowed are {', '.join(allowed)}")
     spec = InputSpec(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
-    if len(spec.mean) != 3 or len(spec.std) != 3 or spec.order not in ("rgb", "bgr"):
+    if not all(_three_numbers(v) for v in (spec.mean, spec.std)) or spec.order not in ("rgb", "bgr"):
         raise UserError(f"{where}: input.mean and input.std take three numbers, input.order is rgb or bgr")
+    for key in ("height", "width", "range"):
+        value = getattr(spec, key)
+        if not isinstance(value, (int, float) if key == "range" else int) or value <= 0:
+            raise UserError(f"{where}: input.{key}: {value!r}: expected a positive number")
     return spec
+
+
+def _three_numbers(values: object) -> bool:
+    return isinstance(values, tuple) and len(values) == 3 and all(isinstance(v, (int, float)) for v in values)
+
+
+def _layers(layers: object, where: str) -> dict[str, str] | None:
+    if layers is None:
+        return None
+    if not isinstance(layers, Mapping) or not layers:
+        raise UserError(f"{where}: layers: expected lines such as 'conv1: features.0', or no layers: at all for all")
+    return {str(name): str(path) for name, path in layers.items()}
 
 
 def _labels(labels: str | None, where: str) -> tuple[str, ...]:
@@ -197,7 +226,7 @@ def _labels(labels: str | None, where: str) -> tuple[str, ...]:
         from torchvision.models._meta import _IMAGENET_CATEGORIES
 
         return tuple(_IMAGENET_CATEGORIES)
-    path = Path(where).parent / labels
+    path = Path(where).parent / str(labels)
     if not path.is_file():
         raise UserError(f"{where}: labels {labels!r}: expected 'imagenet' or a text file with one label per line")
     return tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines())

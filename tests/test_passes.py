@@ -1,0 +1,235 @@
+"""The passes that answer a request, against autograd without any of the machinery."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from deepvis.backward import METHODS
+from deepvis.frames import Frame
+from deepvis.messages import ReceptiveField, Request, Result
+from deepvis.network import InputSpec, Network, WithSoftmax, prepare
+from deepvis.passes import answer
+
+SPEC = InputSpec(24, 20)
+FRAME = Frame(np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8), "noise", 0, False)
+CLASSES = 4
+
+
+class Net(nn.Module):
+    """Three maps, a residual and a vector; writes in place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1, self.conv2 = nn.Conv2d(3, 6, 3, padding=1), nn.Conv2d(6, 6, 3, padding=1)
+        self.conv3 = nn.Conv2d(6, 5, 3)
+        self.relu = nn.ReLU(inplace=True)
+        self.fc = nn.Linear(5, CLASSES)
+
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.relu(self.conv1(x))
+        z = self.conv2(y)
+        z += y
+        return self.fc(F.max_pool2d(F.relu(self.conv3(self.relu(z))), 2).mean((2, 3)))
+
+
+class Reused(nn.Module):
+    """One ReLU before and behind `conv2`, with no way round it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1, self.conv2, self.relu = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3), nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.relu(self.conv2(self.relu(self.conv1(x)))).mean((2, 3))
+
+
+def network(cls: type[nn.Module] = Net, spec: InputSpec = SPEC, **keywords) -> Network:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        module = cls()
+    return prepare("net", module, spec, None, **keywords)
+
+
+@pytest.fixture(scope="module")
+def net() -> Network:
+    return network()
+
+
+def arrays(result: Result) -> dict[str, np.ndarray]:
+    names = ("activations", "scores", "pixels", "layer_gradient")
+    return {name: getattr(result, name) for name in names if getattr(result, name) is not None}
+
+
+def input_of(net: Network) -> Tensor:
+    return net.see(FRAME.image, True)
+
+
+# ---------------------------------------------------------------- shapes and ownership
+
+
+def test_forward_alone(net: Network) -> None:
+    field = ReceptiveField(5, 5, False)
+    request = Request(FRAME, True, "conv2")
+    result = answer(net, request, field)
+    assert result.request is request and result.receptive_field is field and result.error == ""
+    assert result.activations.shape == (6, 24, 20) and result.scores.shape == (CLASSES,)
+    assert result.pixels is None and result.layer_gradient is None
+    assert set(result.seconds) == {"input", "network"} and all(s >= 0 for s in result.seconds.values())
+    x = input_of(net)
+    plain = net.module
+    want = plain.conv2(F.relu(plain.conv1(x)))
+    np.testing.assert_array_equal(result.activations, want[0].numpy())  # before `+=` and ReLU changed it
+    np.testing.assert_array_equal(result.scores, plain(x)[0].numpy())
+
+
+def test_a_vector_is_a_map_of_one_cell(net: Network) -> None:
+    result = answer(net, Request(FRAME, True, "fc", "gradient", ("fc", 1), True))
+    assert result.activations.shape == (CLASSES, 1, 1)
+    np.testing.assert_array_equal(result.activations.ravel(), result.scores)
+    np.testing.assert_array_equal(result.layer_gradient.ravel(), [0, 1, 0, 0])  # the seed itself
+
+
+@pytest.mark.parametrize("method", [None, *METHODS])
+def test_arrays_are_owned_and_float32(net: Network, method: str | None) -> None:
+    request = Request(FRAME, True, "conv2", method, ("fc", 1) if method else None, method is not None)
+    result, other = answer(net, request), answer(net, request)
+    assert set(arrays(result)) == ({"activations", "scores"} if method is None else
+                                   {"activations", "scores", "pixels", "layer_gradient"})  # fmt: skip
+    kept = {name: array.copy() for name, array in arrays(other).items()}
+    for name, array in arrays(result).items():
+        assert type(array) is np.ndarray and array.dtype == np.float32, name
+        assert array.base is None and array.flags.owndata, name
+        assert array.flags.c_contiguous and array.flags.writeable, name
+        array[...] = np.nan
+    for name, array in arrays(other).items():
+        np.testing.assert_array_equal(array, kept[name])
+    for name, array in arrays(answer(net, request)).items():
+        np.testing.assert_array_equal(array, kept[name])
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_forward_values_do_not_depend_on_the_method(net: Network, method: str) -> None:
+    for layer in net.layers:
+        plain = answer(net, Request(FRAME, True, layer.name))
+        result = answer(net, Request(FRAME, True, layer.name, method, ("fc", 2)))
+        np.testing.assert_array_equal(result.activations, plain.activations)
+        np.testing.assert_array_equal(result.scores, plain.scores)
+        assert result.activations.shape == (layer.units, layer.height, layer.width)
+        assert result.pixels.shape == (24, 20, 3)
+
+
+def test_the_network_is_left_as_it_was(net: Network) -> None:
+    with pytest.raises(IndexError):
+        answer(net, Request(FRAME, True, "conv2", "deconv", ("fc", CLASSES)))
+    assert not any(child._forward_hooks for child in net.module.modules())
+    assert all(parameter.grad is None for parameter in net.module.parameters())
+
+
+def test_cropping_and_stretching_differ(net: Network) -> None:
+    cropped, stretched = (answer(net, Request(FRAME, crop, "conv1")).activations for crop in (True, False))
+    assert not np.array_equal(cropped, stretched)
+
+
+# ---------------------------------------------------------------- gradients, in float64
+
+
+def double() -> Network:
+    return network(dtype=torch.float64)
+
+
+def assert_close(got: np.ndarray, want: Tensor) -> None:
+    want = want.detach().numpy()
+    assert np.abs(want).max() > 0
+    np.testing.assert_allclose(got, want, rtol=1e-6, atol=1e-7 * np.abs(want).max())
+
+
+def test_gradient_of_a_logit_at_a_layer_and_at_the_pixels() -> None:
+    net = double()
+    result = answer(net, Request(FRAME, True, "conv2", "gradient", ("fc", 2), True))
+    x, plain = input_of(net).requires_grad_(True), net.module
+    y = F.relu(plain.conv1(x))
+    z = plain.conv2(y)
+    out = plain.fc(F.max_pool2d(F.relu(plain.conv3(F.relu(z + y))), 2).mean((2, 3)))
+    at_pixels, at_layer = torch.autograd.grad(out[0, 2], [x, z])
+    assert_close(result.pixels, at_pixels[0].permute(1, 2, 0))
+    assert_close(result.layer_gradient, at_layer[0])
+
+
+def test_gradient_of_a_map_is_of_half_its_squared_positive_part() -> None:
+    """Positive activations weighted by themselves: the derivative of the sum of relu(a)²/2."""
+    net = double()
+    result = answer(net, Request(FRAME, True, "conv1", "gradient", ("conv2", 3), True))
+    x, plain = input_of(net).requires_grad_(True), net.module
+    first = plain.conv1(x)
+    unit = plain.conv2(F.relu(first))[0, 3]
+    assert (unit > 0).any() and (unit < 0).any()
+    at_pixels, at_layer = torch.autograd.grad(unit.clamp(min=0).square().sum() / 2, [x, first])
+    assert_close(result.pixels, at_pixels[0].permute(1, 2, 0))
+    assert_close(result.layer_gradient, at_layer[0])
+
+
+def test_gradient_of_a_map_without_positive_activations_starts_at_its_strongest() -> None:
+    net = double()
+    with torch.no_grad():
+        net.module.conv2.bias[3] -= 100
+    result = answer(net, Request(FRAME, True, "conv1", "gradient", ("conv2", 3)))
+    x, plain = input_of(net).requires_grad_(True), net.module
+    unit = plain.conv2(F.relu(plain.conv1(x)))[0, 3]
+    assert (unit < 0).all()
+    (at_pixels,) = torch.autograd.grad(unit.max(), x)
+    assert_close(result.pixels, at_pixels[0].permute(1, 2, 0))
+    assert result.layer_gradient is None  # was not asked for
+
+
+def test_a_layer_that_is_the_origin_gets_the_seed() -> None:
+    net = double()
+    result = answer(net, Request(FRAME, True, "conv2", "deconv", ("conv2", 3), True))
+    want = np.zeros_like(result.activations)
+    want[3] = np.maximum(result.activations[3], 0)
+    np.testing.assert_array_equal(result.layer_gradient, want)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_nothing_flows_at_a_layer_behind_the_origin(net: Network, method: str) -> None:
+    result = answer(net, Request(FRAME, True, "conv3", method, ("conv2", 3), True))
+    assert result.layer_gradient is None
+    assert np.abs(result.pixels).max() > 0 and result.activations.shape == (5, 22, 18)
+
+
+def test_nothing_flows_at_a_later_call_of_a_module_used_twice() -> None:
+    """The ReLU stands before conv2 in the list of layers, but what is shown of it is its last call."""
+    net = network(Reused)
+    assert [layer.name for layer in net.layers] == ["conv1", "relu", "conv2"]
+    result = answer(net, Request(FRAME, True, "relu", "gradient", ("conv2", 1), True))
+    assert result.layer_gradient is None and np.abs(result.pixels).max() > 0
+    at_last_call = answer(net, Request(FRAME, True, "conv2", "gradient", ("relu", 1), True))
+    assert np.abs(at_last_call.layer_gradient).max() > 0
+
+
+def test_pixels_are_rgb_also_for_a_bgr_network() -> None:
+    rgb, bgr = network(), network(spec=InputSpec(24, 20, SPEC.mean[::-1], SPEC.std[::-1], order="bgr"))
+    with torch.no_grad():  # the same network, its input planes the other way round
+        bgr.module.conv1.weight.copy_(rgb.module.conv1.weight.flip(1))
+    request = Request(FRAME, True, "conv1", "gradient", ("fc", 0), True)
+    one, other = answer(rgb, request), answer(bgr, request)
+    np.testing.assert_allclose(one.activations, other.activations, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(one.pixels, other.pixels, rtol=1e-3, atol=1e-5 * np.abs(one.pixels).max())
+
+
+def test_scores_of_a_softmax_are_probabilities() -> None:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        net = prepare("net", WithSoftmax(Net()), SPEC, None)
+    scores = answer(net, Request(FRAME, True, "softmax")).scores
+    assert scores.shape == (CLASSES,) and abs(scores.sum() - 1) < 1e-6
+
+
+def test_a_network_that_ends_in_a_map_has_no_scores() -> None:
+    net = network(lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()))
+    result = answer(net, Request(FRAME, True, "1", "guided", ("1", 0), True))
+    assert result.scores is None and result.activations.shape == (4, 22, 18)

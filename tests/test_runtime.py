@@ -1,0 +1,55 @@
+"""How the machine is used."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from deepvis import runtime
+from deepvis.runtime import cpu_plan, tune
+
+
+@pytest.mark.parametrize(
+    "cores, plan", [(1, (1, 1)), (2, (2, 1)), (3, (2, 1)), (4, (2, 2)), (5, (2, 2)), (64, (2, 32))]
+)
+def test_cpu_plan(cores: int, plan: tuple[int, int]) -> None:
+    assert cpu_plan(cores) == plan
+    workers, threads = plan
+    assert workers * threads <= cores
+
+
+def test_cpu_plan_counts_the_cores_of_this_process() -> None:
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    assert cpu_plan() == cpu_plan(allowed)
+
+
+def test_tune_twice_does_no_harm(monkeypatch) -> None:
+    for name in ("OMP_WAIT_POLICY", "OPENCV_LOG_LEVEL"):
+        monkeypatch.delenv(name, raising=False)
+    tune()
+    first = dict(os.environ)
+    tune()
+    assert dict(os.environ) == first and first["OMP_WAIT_POLICY"] == "passive"
+
+
+def test_tune_leaves_what_the_user_has_set(monkeypatch) -> None:
+    monkeypatch.setenv("OMP_WAIT_POLICY", "active")
+    monkeypatch.setenv("OPENCV_LOG_LEVEL", "INFO")
+    tune()
+    assert (os.environ["OMP_WAIT_POLICY"], os.environ["OPENCV_LOG_LEVEL"]) == ("active", "INFO")
+
+
+def test_tune_where_the_allocator_is_another_one(monkeypatch) -> None:
+    def no_such_call(_name: object) -> object:
+        return object()
+
+    monkeypatch.setattr(runtime.ctypes, "CDLL", no_such_call)
+    tune()
+
+
+def test_tune_does_not_import_torch() -> None:
+    code = "import sys; from deepvis.runtime import tune; tune(); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=runtime.__file__.rpartition("deepvis")[0]).returncode == 0

@@ -20,7 +20,7 @@ from deepvis.engine import Engine
 from deepvis.errors import UserError
 from deepvis.feed import Feed, Wish
 from deepvis.layout import Layout, lay_out
-from deepvis.messages import Request
+from deepvis.messages import Request, Result
 from deepvis.record import Recorder, save_snapshot
 from deepvis.render import Renderer, Scene, Status
 from deepvis.settings import Settings
@@ -28,6 +28,7 @@ from deepvis.state import State
 from deepvis.window import Close, Event, Key, Mouse, Resize, Window
 
 BUSY_AFTER = 0.3  # seconds of silence after which the window says that it waits
+ENOUGH = 2  # requests on their way or answered and not drawn, beyond which new frames wait
 MESSAGE_SECONDS = 8.0
 RATE_SECONDS = 0.5  # how often the rates in the status bar change
 _MOUSE_HELP = (
@@ -77,7 +78,7 @@ class Toolbox:
         self._message = _Message()
         self._notice = 0
         self._note = ""
-        self._result_seen = None
+        self._result: Result | None = None
         self._shown: deque[float] = deque(maxlen=400)
         self._rates: tuple[float | None, float | None] = (None, None)
         self._next_rates = 0.0
@@ -107,8 +108,8 @@ class Toolbox:
         self.feed.want(Wish(self.state.source, self.state.frozen, self.state.step))
         if self.engine.error and self.engine.network is None:
             raise UserError(self.engine.error)
-        self._ask()
         self._listen()
+        self._ask()
         self._tick()
         self._show(self._scene())
 
@@ -137,18 +138,27 @@ class Toolbox:
         self._do_effects(old, self.state)
 
     def _ask(self) -> None:
+        """Hand the state's question to the engine.
+
+        A new wish of the user goes out at once. A mere new frame waits while the engine has enough
+        to do: results that come faster than they are drawn would cost the drawing its time.
+        """
         request = request_for(self.state, self.feed.frame, self._layers())
-        if request is not None and request != self._asked:
-            if self.engine.idle:
-                self._silent_since = time.monotonic()
-            self.engine.ask(request)
-            self._asked = request
+        if request is None or request == self._asked:
+            return
+        only_frame = self._asked is not None and replace(self._asked, frame=request.frame) == request
+        if only_frame and self.engine.backlog > ENOUGH:
+            return
+        if self.engine.idle:
+            self._silent_since = time.monotonic()
+        self.engine.ask(request)
+        self._asked = request
 
     def _listen(self) -> None:
         """Take up what the engine and the feed have to say."""
-        result = self.engine.result
-        if result is not self._result_seen:
-            self._result_seen, self._silent_since = result, time.monotonic()
+        result = self.engine.collect()
+        if result is not None:
+            self._result, self._silent_since = result, time.monotonic()
             if result.error:
                 self._say(f"network: {result.error}", is_error=True)
         if self.engine.note != self._note:
@@ -217,7 +227,7 @@ class Toolbox:
             waiting = self._message.text or "waiting for the first picture …"
         return Scene(
             self.state, self._layers(), network.classes if network else (), self.feed.frame,
-            self.engine.result, self._busy(), waiting, self._help, self._status(),
+            self._result, self._busy(), waiting, self._help, self._status(),
         )  # fmt: skip
 
     def _status(self) -> Status:
@@ -235,7 +245,7 @@ class Toolbox:
         )  # fmt: skip
 
     def _timing_words(self) -> str:
-        parts = dict((self.engine.result.seconds or {}) if self.engine.result else {})
+        parts = dict((self._result.seconds or {}) if self._result else {})
         parts |= {f"draw {name}": seconds for name, seconds in self.renderer.seconds.items()}
         return "ms:  " + "  ".join(f"{name} {seconds * 1000:.1f}" for name, seconds in parts.items())
 

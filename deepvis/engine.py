@@ -31,8 +31,8 @@ class Engine:
     """Answers requests in threads of its own.
 
     A one-slot mailbox: a newer request replaces one that waits. Results appear in the order of
-    their requests; one that comes late, after a newer one, is dropped. A failure becomes a
-    result with an error text, and the thread lives on.
+    their requests, one that is ready early waits for its elders. A failure becomes a result with
+    an error text, and the thread lives on.
     """
 
     def __init__(self, load: Callable[[], Network], answer: Callable[..., Result] = _answer) -> None:
@@ -44,7 +44,9 @@ class Engine:
         self._load, self._answer = load, answer
         self._changed = threading.Condition()
         self._waiting: Request | None = None
-        self._asked = self._published = 0
+        self._taken: deque[Request] = deque()  # being worked on, or done and waiting for an elder
+        self._done: dict[int, Result] = {}  # by the request's id()
+        self._ready: deque[Result] = deque(maxlen=2)
         self._running = 0
         self._result: Result | None = None
         self._stopping = False
@@ -63,7 +65,6 @@ class Engine:
         """Hand in a request; never blocks. One that still waits is forgotten."""
         with self._changed:
             self._waiting = request
-            self._asked += 1
             self._changed.notify()
 
     @property
@@ -71,15 +72,25 @@ class Engine:
         """The newest result."""
         return self._result
 
+    def collect(self) -> Result | None:
+        """The oldest result that was not collected yet, None if there is none.
+
+        Of results that nobody collects only the newest few are kept.
+        """
+        with self._changed:
+            return self._ready.popleft() if self._ready else None
+
+    @property
+    def backlog(self) -> int:
+        """Requests that wait or are being worked on, and results that were not collected yet."""
+        with self._changed:
+            return (self._waiting is not None) + self._running + len(self._ready)
+
     @property
     def idle(self) -> bool:
         """True if nothing waits and nothing runs."""
         with self._changed:
             return self._waiting is None and self._running == 0
-
-    def wants_more(self) -> bool:
-        """True if a worker would take a request at once."""
-        return self._waiting is None
 
     def rate(self, window: float = 2.0) -> float:
         """Results per second over the last `window` seconds."""
@@ -137,8 +148,7 @@ class Engine:
         import torch
 
         torch.set_num_threads(threads)  # the OpenMP team is this thread's own
-        while (job := self._take()) is not None:
-            number, request = job
+        while (request := self._take()) is not None:
             try:
                 result = self._unless_out_of_memory(network, request)
                 if result is None:
@@ -146,23 +156,26 @@ class Engine:
                     result = self._answer(network, request, self._field(network, request.layer))
             except Exception as error:  # the thread must outlive whatever a network's code does
                 result = Result(request, error=f"{type(error).__name__}: {error}")
-            self._publish(number, result)
+            self._publish(request, result)
 
-    def _take(self) -> tuple[int, Request] | None:
+    def _take(self) -> Request | None:
         with self._changed:
             self._changed.wait_for(lambda: self._stopping or self._waiting is not None)
             if self._stopping:
                 return None
             request, self._waiting = self._waiting, None
             self._running += 1
-            return self._asked, request
+            self._taken.append(request)
+            return request
 
-    def _publish(self, number: int, result: Result) -> None:
+    def _publish(self, request: Request, result: Result) -> None:
         with self._changed:
             self._running -= 1
             self._finished.append(time.perf_counter())
-            if number > self._published:
-                self._published, self._result = number, result
+            self._done[id(request)] = result
+            while self._taken and id(self._taken[0]) in self._done:
+                self._result = self._done.pop(id(self._taken.popleft()))
+                self._ready.append(self._result)
             self._changed.notify_all()
 
     def _field(self, network: Network, layer: str) -> ReceptiveField:

@@ -116,6 +116,7 @@ class Feed:
         self._changed = threading.Condition()
         self._wish = Wish()
         self._camera_wishes = 0
+        self._failed_wish: Wish | None = None
         self._closed = False
         self._frame: Frame | None = None
         self._notice: Notice | None = None
@@ -125,6 +126,7 @@ class Feed:
         # The rest is the feed thread's own.
         self._playlist: Playlist | None = None
         self._stepped = 0
+        self._stuck_at: int | None = None
         self._entry: _Still | _Player | None = None
         self._direction = 1
         self._ahead = _Ahead(read)
@@ -196,14 +198,18 @@ class Feed:
     def wait_frame(self, after: int | None, timeout: float) -> Frame | None:
         """Wait for a frame with an index above `after` (None: for any).
 
-        Returns None after `timeout` seconds without one, or when the feed is closed.
+        Returns None after `timeout` seconds without one, and at once when the feed is closed or
+        the newest wish has failed, which `notice` explains.
         """
 
         def is_newer() -> bool:
             return self._frame is not None and (after is None or self._frame.index > after)
 
+        def is_over() -> bool:
+            return is_newer() or self._closed or self._failed_wish is self._wish
+
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or is_newer(), timeout)
+            self._changed.wait_for(is_over, timeout)
             return self._frame if is_newer() else None
 
     # -- the thread ----------------------------------------------------------------------
@@ -212,18 +218,18 @@ class Feed:
         while not self._closed:
             with self._changed:
                 wish, self._camera_wish = self._wish, self._camera_wishes
-                seen = self._camera_version()
             try:
                 due = self._turn(wish)
             except Exception as error:  # the thread lives on: the next wish may be a better one
-                self._say(_words(error), is_error=True)
+                self._fail(wish, _words(error))
                 due = None
-            self._sleep(wish, seen, due)
+            self._sleep(wish, due)
         self._leave_camera()
 
-    def _sleep(self, wish: Wish, seen: tuple[object, int], due: float | None) -> None:
+    def _sleep(self, wish: Wish, due: float | None) -> None:
         def is_something_new() -> bool:
-            return self._closed or self._wish is not wish or self._camera_version() != seen
+            has_camera_news = self._camera is not None and self._camera.has_news
+            return self._closed or self._wish is not wish or has_camera_news
 
         with self._changed:
             timeout = None if due is None else max(0.0, due - self._clock())
@@ -248,6 +254,15 @@ class Feed:
         number = 1 if self._notice is None else self._notice.number + 1
         self._notice = Notice(text, number, is_error)
 
+    def _fail(self, wish: Wish, text: str) -> None:
+        """There is nothing to show: neither a camera, which would have been lost, nor a file."""
+        self._say(text, is_error=True)
+        self._stuck_at = wish.step
+        with self._changed:
+            self._source = "files"
+            self._failed_wish = wish
+            self._changed.notify_all()
+
     @contextmanager
     def _working(self) -> Iterator[None]:
         self._busy_since = self._clock()
@@ -257,10 +272,6 @@ class Feed:
             self._busy_since = None
 
     # -- camera --------------------------------------------------------------------------
-
-    def _camera_version(self) -> tuple[object, int]:
-        camera = self._camera
-        return camera, camera.version if camera else 0
 
     def _camera_turn(self, wish: Wish) -> float | None:
         if self._camera is None:
@@ -297,7 +308,7 @@ class Feed:
 
     def _await_camera(self, last_seen: float, wish: Wish) -> float | None:
         silence = self._clock() - last_seen
-        if silence > PATIENCE_S:
+        if silence >= PATIENCE_S:
             failure = f"has not answered for {PATIENCE_S:.0f} s; unplug it and plug it in again"
             return self._lose_camera(failure, wish)
         if silence < STALL_S:
@@ -314,27 +325,25 @@ class Feed:
     def _lose_camera(self, failure: str, wish: Wish) -> float | None:
         """Show the files instead. One notice tells of both, so that neither hides the other."""
         name = camera_name(self._camera_address)
-        self._camera_given_up = self._camera_wishes
+        self._camera_given_up = self._camera_wish
         self._leave_camera()
-        due = None
+        self._stuck_at = None
         try:
             due = self._files_turn(wish)
-            instead = f"showing {self._files} instead"
         except Exception as error:
-            instead = f"nothing to show instead: {_words(error)}"
-            self._source = "files"
-        self._say(f"{name} {failure}; {instead}. Press c to try again", is_error=True)
+            reason = f"there are no files to show instead: {_words(error)}"
+            self._fail(wish, f"{name} {failure}; {reason}. Press c to try again")
+            return None
+        self._say(f"{name} {failure}; showing {self._files} instead. Press c to try again", True)
         return due
 
     # -- files ---------------------------------------------------------------------------
 
     def _files_turn(self, wish: Wish) -> float | None:
-        if self._playlist is None:
-            self._playlist = self._open_playlist()
-        steps = wish.step - self._stepped
-        if steps or self._entry is None:
-            self._stepped = wish.step
-            self._find(steps, wish)
+        if self._source == "files" and self._stuck_at == wish.step:
+            return None  # tried and told already; only another step tries again
+        if self._entry is None or wish.step != self._stepped:
+            self._find(wish)
         elif self._source != "files":
             self._show(self._entry)
         if isinstance(self._entry, _Player):
@@ -347,22 +356,20 @@ class Feed:
         with self._working():
             playlist = Playlist(self._files)
         if playlist.missing:
-            self._say(f"{playlist.missing} paths in {self._files} do not exist", is_error=False)
+            self._say(f"{playlist.missing} of the paths in {self._files} cannot be found", is_error=False)
         return playlist
 
-    def _find(self, steps: int, wish: Wish) -> None:
-        """Show the file `steps` on, or the first one beyond it that can be read.
+    def _find(self, wish: Wish) -> None:
+        """Show the file that is wished for, or the first one beyond it that can be read.
 
         Gives up the search, to be gone on with by the next turn, as soon as there is a new wish.
 
         Raises:
             UserError: there is no file, or none that can be read.
         """
-        if steps:
-            self._direction = 1 if steps > 0 else -1
-        path = self._playlist.step(steps)
-        self._close_entry()
-        self._look_ahead_at = None
+        if self._playlist is None:
+            self._playlist = self._open_playlist()
+        path = self._step(self._playlist, wish.step)
         failure: UserError | None = None
         for _ in range(len(self._playlist)):
             if failure and (self._closed or self._wish is not wish):
@@ -380,6 +387,18 @@ class Feed:
                 return
         raise UserError(f"nothing in {self._files} can be read; the last file: {failure}")
 
+    def _step(self, playlist: Playlist, step: int) -> Path:
+        """Leave the current file; returns where the difference to the last wish's step leads."""
+        steps, self._stepped = step - self._stepped, step
+        if steps:
+            self._direction = 1 if steps > 0 else -1
+        path = playlist.step(steps)
+        self._stuck_at = self._look_ahead_at = None
+        if isinstance(self._entry, _Player):
+            self._entry.close()
+        self._entry = None
+        return path
+
     def _open(self, path: Path) -> _Still | _Player:
         if path.suffix.lower() in VIDEO_SUFFIXES:
             return _Player(path, self._open_capture or cv2.VideoCapture)
@@ -393,11 +412,6 @@ class Feed:
         self._broken.add(path)
         self._say(f"skipped ({len(self._broken)} so far): {error}", is_error=False)
 
-    def _close_entry(self) -> None:
-        if isinstance(self._entry, _Player):
-            self._entry.close()
-        self._entry = None
-
     def _play(self, player: _Player, wish: Wish) -> float | None:
         if wish.frozen:
             player.pause()
@@ -406,7 +420,8 @@ class Feed:
             is_new = player.advance(self._clock())
         except UserError as error:
             self._skip(player.path, error)
-            self._find(self._direction, wish)
+            self._stepped -= self._direction  # so that what is wished for lies one further on
+            self._find(wish)
             return self._clock()
         if player.damage:
             self._say(player.damage, is_error=False)
@@ -577,8 +592,8 @@ class _Camera:
     ) -> None:
         self.is_shown = False
         """Has a frame of it been published? For the feed's thread alone."""
-        self.version = 0
-        """Grows with each frame and with the failure, which are guarded by `changed`."""
+        self.has_news = False
+        """Is there a frame or the failure that has not been taken? Guarded by `changed`."""
         self._address = address
         self._open_capture = open_capture
         self._changed = changed
@@ -602,6 +617,7 @@ class _Camera:
         will), and when there was one last."""
         with self._changed:
             image, self._image = self._image, None
+            self.has_news = False
             return image, self._failure, self._last_seen
 
     def _run(self) -> None:
@@ -616,7 +632,7 @@ class _Camera:
             self._in_use.release()
         with self._changed:
             self._failure = failure
-            self.version += 1
+            self.has_news = True
             self._changed.notify_all()
 
     def _drain(self) -> str | None:
@@ -637,16 +653,16 @@ class _Camera:
             capture.release()
 
     def _read_all(self, capture: Any) -> str | None:
-        misses = 0
+        misses, has_worked = 0, False
         while not self._stopped.is_set():
             readable, image = capture.read()
             if readable:
-                misses = 0
+                misses, has_worked = 0, True
                 self._keep(image)
                 continue
             misses += 1
             if misses >= MISSES:
-                if self.version:
+                if has_worked:
                     return "gives no more pictures; is it still connected?"
                 return "opens but gives no picture; another program may be using it"
             self._stopped.wait(MISS_PAUSE_S)
@@ -656,7 +672,7 @@ class _Camera:
         with self._changed:
             self._image = image
             self._last_seen = self._clock()
-            self.version += 1
+            self.has_news = True
             self._changed.notify_all()
 
 

@@ -32,9 +32,21 @@ def resize(image: np.ndarray, width: int, height: int) -> np.ndarray:
     return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
 
 
+def cut(image: np.ndarray, aspect: float, crop: bool, part: float = 1.0) -> np.ndarray:
+    """The part of a picture that is seen: its middle in that aspect, or (`crop` false) all of it."""
+    if not crop:
+        return image
+    left, top, width, height = crop_box(*image.shape[:2], aspect, part)
+    return image[top : top + height, left : left + width]
+
+
 def fit(image: np.ndarray, width: int, height: int, crop: bool, part: float = 1.0) -> np.ndarray:
     """Bring a picture to a size: by cutting its middle out, or (`crop` false) by stretching all of it."""
-    if crop:
-        left, top, w, h = crop_box(*image.shape[:2], width / height, part)
-        image = image[top : top + h, left : left + w]
+    return resize(cut(image, width / height, crop, part), width, height)
+
+
+def resize_for_screen(image: np.ndarray, width: int, height: int) -> np.ndarray:
+    """As `resize`, an eighth of the time where the eye sees no difference: when it shrinks by less than half."""
+    if image.shape[1] < 2 * width and image.shape[0] < 2 * height:
+        return cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
     return resize(image, width, height)

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -39,6 +40,11 @@ class InputSpec:
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
     range: float = 1.0
     order: str = "rgb"
+
+    def table(self) -> np.ndarray:
+        """What each of a pixel's 256 values becomes: float32 1×256×channels. Faster than sums."""
+        pixel = np.arange(256)[:, None] * (self.range / 255)
+        return ((pixel - np.array(self.mean)) / np.array(self.std)).astype(np.float32)[None]
 
 
 class WithSoftmax(nn.Module):
@@ -93,13 +99,9 @@ class Network:
         spec = self.input
         seen = fit(image, spec.width, spec.height, crop, part)
         if spec.order == "bgr":
-            seen = seen[..., ::-1]
-        raw = torch.from_numpy(np.ascontiguousarray(seen)).to(self.device, non_blocking=True)
-        planes = raw.permute(2, 0, 1)[None].to(self.dtype)  # channels_last by construction
-        scale = spec.range / 255
-        mean = planes.new_tensor(spec.mean).view(1, -1, 1, 1)
-        std = planes.new_tensor(spec.std).view(1, -1, 1, 1)
-        return planes.mul_(scale).sub_(mean).div_(std)
+            seen = cv2.cvtColor(seen, cv2.COLOR_RGB2BGR)
+        values = torch.from_numpy(cv2.LUT(seen, spec.table()))
+        return values.permute(2, 0, 1)[None].to(self.device, self.dtype)  # channels_last by construction
 
     @contextmanager
     def capture(self, layers: Collection[str], cut: str | None = None) -> Iterator[Mapping[str, Tensor]]:

@@ -108,7 +108,7 @@ def test_the_newest_request_wins(one_worker) -> None:
         gates.wait_for("1")
         for layer in ("2", "3", "4"):
             engine.ask(request(layer))
-        assert not engine.idle and not engine.wants_more()
+        assert not engine.idle
         gates.release("1")
         gates.wait_for("4")
     assert gates.ran == ["1", "4"]
@@ -132,8 +132,8 @@ def test_what_was_asked_while_the_network_loads_is_answered(one_worker) -> None:
     assert gates.ran == ["new"] and isinstance(engine.network, FakeNetwork)
 
 
-def test_a_late_older_result_does_not_replace_a_newer_one(two_workers) -> None:
-    gates = Gates("old", "last")
+def test_a_result_that_is_ready_early_waits_for_its_elder(two_workers) -> None:
+    gates = Gates("old", "last", "probe")
     with running(gates) as engine:
         engine.ask(request("old"))
         gates.wait_for("old")  # the first worker is busy from here on
@@ -141,13 +141,26 @@ def test_a_late_older_result_does_not_replace_a_newer_one(two_workers) -> None:
         gates.wait_for("new")
         engine.ask(request("last"))
         gates.wait_for("last")  # so the second worker has handed in "new"
-        assert engine.result.request.layer == "new"
+        assert engine.result is None and engine.collect() is None
+        assert engine.backlog == 2  # "old" and "last"
         gates.release("old")
         engine.ask(request("probe"))
         gates.wait_for("probe")  # so the first worker has handed in "old"
-        assert engine.result.request.layer in ("new", "probe")
+        assert engine.result.request.layer == "new"
+        assert engine.backlog == 4  # two being worked on, two to collect
+        assert [engine.collect().request.layer for _ in range(2)] == ["old", "new"]
+        assert engine.collect() is None
+        gates.release("probe")
         gates.release("last")
-    assert engine.result.request.layer == "probe"  # and "last", which came after it, is dropped too
+    assert engine.result.request.layer == "probe"
+
+
+def test_of_results_that_nobody_collects_the_newest_two_are_kept(one_worker) -> None:
+    with running(Gates()) as engine:
+        for layer in "abcd":
+            engine.wait(request(layer), LIMIT)
+        assert [engine.collect().request.layer for _ in range(2)] == ["c", "d"]
+        assert engine.collect() is None
 
 
 def test_two_workers_have_networks_of_their_own(two_workers) -> None:
@@ -287,7 +300,7 @@ def test_wait_gives_the_answer_to_what_was_asked(one_worker) -> None:
     with running(Gates()) as engine:
         for layer in ("a", "b", "a"):
             assert engine.wait(request(layer), LIMIT).request == request(layer)
-        assert engine.idle and engine.wants_more()
+        assert engine.idle
         assert engine.rate(window=1000) == pytest.approx(3 / 1000)
 
 

@@ -114,9 +114,9 @@ def test_really_importing_them_imports_no_torch() -> None:
 
 
 @pytest.mark.parametrize("module", [name for name in FILES if name.startswith("deepvis.render")])
-def test_the_renderer_sees_no_thread_file_or_network(module: str) -> None:
+def test_the_renderer_sees_no_worker_file_or_network(module: str) -> None:
     seen = reaches(module, inside_functions=True)
-    forbidden = {"threading", "queue", "subprocess", "concurrent.futures", "deepvis.engine", "deepvis.network",
+    forbidden = {"queue", "subprocess", "concurrent.futures", "deepvis.engine", "deepvis.network",
                  "deepvis.window", "deepvis.feed", "deepvis.models"}  # fmt: skip
     assert set(seen) & forbidden == set()
 

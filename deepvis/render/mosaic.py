@@ -33,7 +33,10 @@ def draw_maps(
     tiles = _tiles(maps, colors.limits(maps, boost), grid, rows, columns)
     levels = colors.to_levels(tiles, signed, gamma)
     size = (len(columns) * grid.cell_width, len(rows) * grid.cell_height)
-    picture = colors.paint(_scale(levels, size), signed, gradient)
+    if size[0] < levels.shape[1]:
+        picture = colors.paint(cv2.resize(levels, size, interpolation=cv2.INTER_AREA), signed, gradient)
+    else:  # the maps' own cells stay visible; painting them before they grow saves time
+        picture = cv2.resize(colors.paint(levels, signed, gradient), size, interpolation=cv2.INTER_NEAREST)
     _separate(picture, grid)
     _paste(canvas, picture, grid.left + columns.start * grid.cell_width, grid.top + rows.start * grid.cell_height)
     _cover_rest(canvas, grid)
@@ -50,11 +53,6 @@ def _tiles(maps: np.ndarray, limits: np.ndarray, grid: Grid, rows: range, column
         if part.start < part.stop:
             np.multiply(maps[part], inverse[part], out=tiles[i, :, : part.stop - part.start].transpose(1, 0, 2))
     return tiles.reshape(len(rows) * h, len(columns) * w)
-
-
-def _scale(levels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    shrinks = size[0] < levels.shape[1]
-    return cv2.resize(levels, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_NEAREST)
 
 
 def _separate(picture: np.ndarray, grid: Grid) -> None:

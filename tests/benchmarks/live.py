@@ -82,18 +82,17 @@ def bare(model: str, backward: bool, seconds: float) -> dict:
 
 
 class EndlessCamera:
-    """A camera that always has a new picture when the engine could take one."""
+    """A camera that has a new picture every time one looks."""
 
     source, notice, busy = "camera", None, False
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine, self._photos, self._frame = engine, photos(), None
+    def __init__(self) -> None:
+        self._photos, self._frame = photos(), None
 
     @property
     def frame(self) -> Frame:
-        if self._frame is None or self._engine.wants_more():
-            index = 0 if self._frame is None else self._frame.index + 1
-            self._frame = Frame(self._photos[index % len(self._photos)], "endless camera", index, True)
+        index = 0 if self._frame is None else self._frame.index + 1
+        self._frame = Frame(self._photos[index % len(self._photos)], "endless camera", index, True)
         return self._frame
 
     def start(self) -> None: ...
@@ -111,7 +110,7 @@ def _toolbox(model: str, backward: bool):
     start = State(layer=shown, source="camera", method="gradient" if backward else None,
                   origin=(scores, 7) if backward else None)  # fmt: skip
     window = Window("deepvis benchmark", settings.window.width, settings.window.height)
-    toolbox = Toolbox(settings, engine, EndlessCamera(engine), window, start)
+    toolbox = Toolbox(settings, engine, EndlessCamera(), window, start)
     engine.start()
     return toolbox
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from deepvis.errors import UserError
-from deepvis.grid import Grid, View, make_grid, zoom_at
+from deepvis.grid import Grid, View, centred_on, make_grid, zoom_at
 from deepvis.layers import Layer, parse_unit, unit_id
 from deepvis.state import BOOSTS, COMMON_BACKWARD, FILTERS, GAMMAS, METHOD_CYCLE, ZOOMS, Hover, State
 
@@ -64,8 +64,7 @@ def _select(state: State, facts: Facts, layer: int, unit: int) -> State:
         left, top, width, height = grid.box(unit)
         outside = left < 0 or top < 0 or left + width > facts.area[0] or top + height > facts.area[1]
         if outside:
-            row, column = divmod(unit, grid.columns)
-            state = replace(state, view=View(view.scale, (column + 0.5) / grid.columns, (row + 0.5) / grid.rows))
+            state = replace(state, view=centred_on(unit, grid, *facts.area, view.scale))
     return state
 
 

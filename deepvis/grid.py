@@ -14,7 +14,8 @@ class View:
 
     Attributes:
         scale: magnification, 1 shows all of it.
-        x, y: the point of the mosaic in the middle of the pane, as fractions of its size.
+        x, y: the point in the middle of the pane, as fractions of the pane as it is at scale 1,
+            with the mosaic in its middle.
     """
 
     scale: float = 1.0
@@ -82,16 +83,25 @@ def make_grid(count: int, map_height: int, map_width: int, width: int, height: i
     base = min(width / columns, height / rows * aspect)
     cell_width = max(1, int(base * view.scale))
     cell_height = max(1, int(base / aspect * view.scale))
-    left = _start(columns * cell_width, width, view.x)
-    top = _start(rows * cell_height, height, view.y)
+    left = _start(columns * cell_width, width, view.scale, view.x)
+    top = _start(rows * cell_height, height, view.scale, view.y)
     return Grid(count, columns, rows, cell_width, cell_height, left, top)
 
 
-def _start(extent: int, room: int, middle: float) -> int:
+def _start(extent: int, room: int, scale: float, middle: float) -> int:
     """Where the mosaic begins: centred if it fits, else scrolled, never past its ends."""
     if extent <= room:
         return (room - extent) // 2
-    return -min(max(0, round(extent * middle - room / 2)), extent - room)
+    return min(0, max(room - extent, round((room - extent) / 2 + scale * room * (0.5 - middle))))
+
+
+def centred_on(unit: int, grid: Grid, width: int, height: int, scale: float) -> View:
+    """The view of that scale with a unit in the middle of the pane, as far as the mosaic's ends allow."""
+    row, column = divmod(unit, grid.columns)
+    x = ((column + 0.5) - grid.columns / 2) * grid.cell_width / (scale * width)
+    y = ((row + 0.5) - grid.rows / 2) * grid.cell_height / (scale * height)
+    half = 0.5 / scale
+    return View(scale, min(max(half, 0.5 + x), 1 - half), min(max(half, 0.5 + y), 1 - half))
 
 
 def zoom_at(view: View, factor: float, x: float, y: float, limit: float = 40.0) -> View:

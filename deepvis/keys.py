@@ -29,5 +29,6 @@ def key_name(code: int) -> str | None:
         return None
     name = _SPECIAL.get(code)
     if name is None and code > 0xFFFF:  # GTK: modifiers (NumLock, Shift) in the bits above
-        name = _SPECIAL.get(code & 0xFFFF) or _PRINTABLE.get(code & 0xFFFF)
+        code &= 0xFFFF
+        name = _SPECIAL.get(code)
     return name or _PRINTABLE.get(code, "").lower() or None

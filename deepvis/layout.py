@@ -16,7 +16,8 @@ class Layout:
 
     Attributes:
         width, height: of the window's picture.
-        scale: size of text and marks; 1 for an ordinary screen.
+        scale: size of text and marks; 1 for an ordinary screen, above that not more than the
+            window can carry.
         panes: {name: (left, top, width, height)}.
     """
 
@@ -51,4 +52,5 @@ def lay_out(panes: Mapping[str, tuple[float, float, float, float]], width: int, 
         x0, y0 = round(left * width), round(top * height)
         x1, y1 = round((left + w) * width), round((top + h) * height)
         boxes[name] = (x0, y0, max(1, x1 - x0), max(1, y1 - y0))
-    return Layout(width, height, scale, boxes)
+    carried = max(1.0, min(width / 750, height / 465))
+    return Layout(width, height, min(scale, carried), boxes)

@@ -65,8 +65,9 @@ def picture(
 
 
 def _frame(camera: int | str | None, files: Path, state: State) -> Frame:
-    with Feed(camera, files) as feed:
-        feed.want(Wish(state.source, step=state.step))
+    feed = Feed(camera, files)
+    feed.want(Wish(state.source, step=state.step))  # before it starts, or it might show the first file
+    with feed:
         frame = feed.wait_frame(None, PATIENCE)
         if frame is None:
             raise UserError(feed.notice.text if feed.notice else f"no picture from the input within {PATIENCE:g} s")

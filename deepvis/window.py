@@ -150,7 +150,7 @@ class Window:
         self._seen = False
         self._next_look = 0.0
         with _quiet_stderr():  # Qt complains about fonts that the wheel does not have and nobody uses
-            cv2.namedWindow(title, cv2.WINDOW_NORMAL | cv2.WINDOW_GUI_NORMAL)
+            cv2.namedWindow(title, cv2.WINDOW_NORMAL | cv2.WINDOW_FREERATIO | cv2.WINDOW_GUI_NORMAL)
             cv2.resizeWindow(title, width, height)
             cv2.imshow(title, np.full((height, width, 3), 24, np.uint8))
             cv2.waitKeyEx(1)
@@ -201,7 +201,7 @@ class Window:
             if self._events and isinstance(self._events[-1], Mouse) and self._events[-1].kind == "move":
                 self._events.pop()
             self._events.append(Mouse("move", x, y))
-        elif event == cv2.EVENT_LBUTTONDOWN:
+        elif event in (cv2.EVENT_LBUTTONDOWN, cv2.EVENT_LBUTTONDBLCLK):  # the second of two quick clicks is a click too
             self._events.append(Mouse("click", x, y))
         elif event == cv2.EVENT_MOUSEWHEEL:
             step = flags >> 16  # the high word, signed

@@ -103,7 +103,7 @@ class Renderer:
         return self._unit_at(x, y - canvas.px_caption, scene)
 
     def _unit_at(self, x: int, y: int, scene: Scene) -> Hover | None:
-        if scene.state.help or scene.state.zoom != "layer" or y < 0:
+        if scene.state.help or scene.state.pattern or scene.state.zoom != "layer" or y < 0:
             return None
         unit = layer_grid(scene, *self.layer_area).at(x, y)
         return Hover(scene.state.layer, unit) if unit is not None else None

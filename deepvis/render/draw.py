@@ -70,11 +70,17 @@ class Canvas:
         return self.part((0, height, self.width, self.height - height))
 
     def words(self, message: str, color: text.Color = colors.DIM, size: float = 13) -> None:
-        """Say in the middle of the pane why there is no picture."""
-        size = self.px(size)
-        lines = text.wrap(message, max(1, self.width - self.px(24)), size)
+        """Say in the middle of the pane why there is no picture, in smaller letters where there is little room."""
+        size, room = self.px(size), max(1, self.width - self.px(24))
+        lines = text.wrap(message, room, size)
+        while size > self.px(9) and text.line_height(size) * len(lines) > self.height:
+            size -= 1
+            lines = text.wrap(message, room, size)
         step = text.line_height(size)
-        y = max(self.px(4), (self.height - step * len(lines)) // 2)
+        if step * len(lines) > self.height:
+            fitting = max(1, self.height // step)
+            lines = (*lines[: fitting - 1], text.shorten(" ".join(lines[fitting - 1 :]), room, size))
+        y = max(0, (self.height - step * len(lines)) // 2)
         for line in lines:
             text.put(self.image, line, (self.width - text.width(line, size)) // 2, y, size, color)
             y += step

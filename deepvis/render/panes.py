@@ -14,7 +14,7 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from deepvis.geometry import Box, fit
+from deepvis.geometry import Box, cut, resize_for_screen
 from deepvis.grid import Grid, make_grid
 from deepvis.layers import unit_id
 from deepvis.render import colors, text
@@ -62,7 +62,7 @@ def draw_input(canvas: Canvas, scene: Scene) -> None:
     beside = body.height - bars >= 0.6 * body.width
     side = min(body.width, body.height - (bars if beside else 0))
     left = (body.width - side) // 2
-    picture = fit(frame.image, side, side, state.crop)
+    picture = resize_for_screen(cut(frame.image, 1.0, state.crop), side, side)
     body.image[:side, left : left + side] = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
     if state.predictions:
         box = (0, body.height - bars, body.width, bars)
@@ -75,7 +75,9 @@ def _draw_predictions(canvas: Canvas, scene: Scene, frame, line: int) -> None:
     result = scene.result
     if result is None or result.scores is None or result.request.frame is not frame:
         if scene.layers and not (result and result.scores is not None):
-            canvas.words("class predictions: waiting for the network" if not result else "this network predicts no classes")
+            failed = result and result.error
+            why = "waiting for the network" if not result else "the network failed" if failed else "this network has none"
+            canvas.words(f"class predictions: {why}")
         return
     scores = result.scores
     best = np.argsort(scores)[::-1][:TOP]
@@ -102,7 +104,8 @@ def layer_boxes(names: tuple[str, ...], current: int, width: int, height: int, s
     size, row_height, gap = px(13), px(25), px(3)
     x, row, places = px(4), 0, []
     for name in names:
-        w = text.width(name, size) + px(16)
+        w = max(text.width(name, size) + px(16), text.width(name, size, 600) + px(10))  # the current one is bold
+        w = min(w, width - px(8))
         if x + w > width - px(4) and x > px(4):
             x, row = px(4), row + 1
         places.append((x, row, w))
@@ -139,7 +142,9 @@ def draw_layers(canvas: Canvas, scene: Scene) -> None:
         fill = (colors.ACCENT if not state.in_channels else (44, 96, 128)) if current else colors.PANEL
         canvas.bar(box, fill)
         ink = (20, 20, 20) if current and not state.in_channels else colors.TEXT
-        text.put(canvas.image, names[i], left + canvas.px(8), top + canvas.px(1), size, ink, 600 if current else 400)
+        weight = 600 if current else 400
+        name = text.shorten(names[i], width - canvas.px(8), size, weight)
+        text.put(canvas.image, name, left + canvas.px(8), top + canvas.px(1), size, ink, weight)
         if state.origin and state.origin[0] == i:
             canvas.frame(box, colors.FROZEN, 2)
         elif state.hover and state.hover.unit is None and state.hover.layer == i:
@@ -178,7 +183,7 @@ def _layer_key(scene: Scene) -> tuple:
     hover = s.hover.unit if s.hover and s.hover.layer == s.layer else None
     return (
         id(scene.result), _layer_ready(scene) and scene.busy, scene.waiting, _needs(s), s.layer, s.unit, s.in_channels,
-        s.zoom, s.gamma, s.boost, s.view, s.origin, hover, s.typing, id(scene.layers),
+        s.zoom, s.gamma, s.boost, s.view, s.method, s.filter, s.origin, hover, s.typing, id(scene.layers),
     )  # fmt: skip
 
 
@@ -204,8 +209,6 @@ def _draw_activations(canvas: Canvas, scene: Scene) -> None:
     maps = scene.result.activations
     low, high = float(maps.min()), float(maps.max())
     body = canvas.caption(f"{layer.name}   {layer.kind}   {_extent_text(layer)}", f"{number(low)} … {number(high)}")
-    if not np.isfinite(maps).all():
-        maps = np.nan_to_num(maps, nan=0.0, posinf=0.0, neginf=0.0)
     _draw_grid(body, scene, maps, gradient=False)
 
 
@@ -231,8 +234,13 @@ def _draw_layer_gradient(canvas: Canvas, scene: Scene) -> None:
     _draw_grid(body, scene, values, gradient=True)
 
 
+def _finite(maps: np.ndarray) -> np.ndarray:
+    """The maps with NaN and infinity as zero."""
+    return maps if np.isfinite(maps).all() else np.nan_to_num(maps, nan=0.0, posinf=0.0, neginf=0.0)
+
+
 def _draw_grid(canvas: Canvas, scene: Scene, maps: np.ndarray, gradient: bool) -> None:
-    state, layer = scene.state, scene.layer
+    state, layer, maps = scene.state, scene.layer, _finite(maps)
     grid = layer_grid(scene, canvas.width, canvas.height)
     draw_maps(canvas.image, maps, grid, GAMMAS[state.gamma], BOOSTS[state.boost], gradient)
     if layer.labels:
@@ -266,13 +274,13 @@ def _draw_labels(canvas: Canvas, scene: Scene, values: np.ndarray, grid: Grid) -
     taken: list[Box] = []
     for unit in np.argsort(values)[::-1][:TOP]:
         left, top, width, height = grid.box(int(unit))
-        name = text.shorten(labels[unit], canvas.px(180), size)
+        name = text.shorten(scene.layer.label(int(unit)), canvas.px(180), size)
         w, h = text.width(name, size) + canvas.px(8), text.line_height(size) + canvas.px(2)
         x = left + width + canvas.px(2)
         x = x if x + w < canvas.width else left - w - canvas.px(2)
         y = min(max(0, top + (height - h) // 2), canvas.height - h)
         free = all(x + w < a or a + c < x or y + h < b or b + d < y for a, b, c, d in taken)
-        if 0 <= x and x + w <= canvas.width and 0 <= top < canvas.height and free:
+        if name and 0 <= x and x + w <= canvas.width and 0 <= top < canvas.height and free:
             taken.append((x, y, w, h))
             canvas.bar((x, y, w, h), colors.PANEL)
             text.put(canvas.image, name, x + canvas.px(4), y + canvas.px(1), size, colors.TEXT)
@@ -286,17 +294,21 @@ def _draw_pattern(canvas: Canvas, scene: Scene) -> None:
 
 
 def _draw_prompt(canvas: Canvas, typed: str) -> None:
-    size = canvas.px(18)
+    size, margin = canvas.px(18), canvas.px(24)
+    room = canvas.width - 2 * margin
     line = f"go to unit: {typed}▏"
-    hint = "layer:number or layer:class, Enter goes, Esc leaves"
-    width = min(canvas.width, max(text.width(line, size), text.width(hint, canvas.px(12))) + canvas.px(48))
-    height = canvas.px(74)
+    while typed and text.width(line, size) > room:  # the end is where one types
+        typed = typed[1:]
+        line = f"go to unit: …{typed}▏"
+    hint = text.shorten("layer:number or layer:class, Enter goes, Esc leaves", room, canvas.px(12))
+    width = min(canvas.width, max(text.width(line, size), text.width(hint, canvas.px(12))) + 2 * margin)
+    height = min(canvas.height, canvas.px(74))
     box = ((canvas.width - width) // 2, (canvas.height - height) // 2, width, height)
     panel = canvas.part(box)
     panel.fill(colors.PANEL)
     panel.frame((0, 0, panel.width, panel.height), colors.ACCENT, 2)
-    text.put(panel.image, line, panel.px(24), panel.px(12), size, colors.TEXT)
-    text.put(panel.image, hint, panel.px(24), panel.px(44), panel.px(12), colors.DIM)
+    text.put(panel.image, line, margin, panel.px(12), size, colors.TEXT)
+    text.put(panel.image, hint, margin, panel.px(44), panel.px(12), colors.DIM)
 
 
 def _draw_help(canvas: Canvas, scene: Scene) -> None:
@@ -304,16 +316,39 @@ def _draw_help(canvas: Canvas, scene: Scene) -> None:
     groups: dict[str, list[tuple[str, str]]] = {}
     for group, keys, words in scene.help:
         groups.setdefault(group, []).append((keys, words))
-    lines = sum(len(rows) for rows in groups.values()) + 2 * len(groups)
-    size = min(body.px(14), max(7, int((body.height - body.px(20)) / (lines * 1.35))))
+    size, columns = _help_columns(groups, body)
+    width = body.width // len(columns)
+    for i, names in enumerate(columns):
+        part = body.part((i * width, 0, width, body.height))
+        _draw_help_column(part, {name: groups[name] for name in names}, size)
+
+
+def _help_columns(groups: dict[str, list], canvas: Canvas) -> tuple[int, list[list[str]]]:
+    """The size of the letters and the groups in each column: one column, or two where one would be too small."""
+    lines = {name: len(rows) + 1.5 for name, rows in groups.items()}
+    half = len(lines)
+    while half > 1 and sum(list(lines.values())[:half]) > 0.55 * sum(lines.values()):
+        half -= 1
+    names = list(lines)
+    choices = []
+    for columns in ([names], [names[:half], names[half:]]):
+        most = max(sum(lines[name] for name in column) for column in columns)
+        size = min(canvas.px(14), int((canvas.height - canvas.px(14)) / (most * 1.38)))
+        choices.append((max(size, 6), columns))
+    return choices[0] if choices[0][0] >= canvas.px(9) else choices[1]
+
+
+def _draw_help_column(body: Canvas, groups: dict[str, list[tuple[str, str]]], size: int) -> None:
     step, y = text.line_height(size), body.px(10)
-    key_column = body.px(24) + max(text.width(keys, size, 600) for _, keys, _ in scene.help) + body.px(20)
+    keys = [keys for rows in groups.values() for keys, _ in rows]
+    key_column = body.px(24) + max((text.width(k, size, 600) for k in keys), default=0) + body.px(14)
     for group, rows in groups.items():
         text.put(body.image, group, body.px(12), y, size, colors.ACCENT, 600)
         y += step
         for keys, words in rows:
             text.put(body.image, keys, body.px(24), y, size, colors.TEXT, 600)
-            text.put(body.image, text.shorten(words, body.width - key_column, size), key_column, y, size, colors.TEXT)
+            words = text.shorten(words, body.width - key_column - body.px(6), size)
+            text.put(body.image, words, key_column, y, size, colors.TEXT)
             y += step
         y += step // 2
 
@@ -354,10 +389,10 @@ def _draw_unit(canvas: Canvas, scene: Scene) -> None:
     if not layer.is_map:
         body.words(f"{label}\n{number(float(values[0, 0]))}".strip(), colors.TEXT, 20)
         return
-    maps = scene.result.activations
+    maps = _finite(scene.result.activations)
     signed = colors.is_signed(maps)
     limit = colors.limits(maps, BOOSTS[scene.state.boost])[unit]
-    levels = colors.to_levels(np.nan_to_num(values / limit), signed, GAMMAS[scene.state.gamma])
+    levels = colors.to_levels(maps[unit] / limit, signed, GAMMAS[scene.state.gamma])
     body.picture(colors.paint(levels, signed), exact=True)
 
 
@@ -477,31 +512,40 @@ def _facts(scene: Scene) -> list[str]:
 
 
 def draw_status(canvas: Canvas, scene: Scene) -> None:
-    """What is shown, how fast, and the last message."""
+    """What is shown, how fast, and the last message; in one line where the pane is low."""
     canvas.fill(colors.PANEL)
-    status, size, margin = scene.status, canvas.px(13), canvas.px(8)
+    status, size, margin = scene.status, min(canvas.px(13), max(1, int(canvas.height / 1.4))), canvas.px(8)
+    low = canvas.height < canvas.px(23) + text.line_height(size)
+    words, color = _second_line(scene)
     rates = [
         f"network {status.network_rate:.0f}/s" if status.network_rate is not None else "",
         f"screen {status.screen_rate:.0f}/s" if status.screen_rate is not None else "",
         status.model, status.device,
     ]  # fmt: skip
-    right = " · ".join(r for r in rates if r)
+    right = "" if low and words else text.shorten(" · ".join(r for r in rates if r), canvas.width // 2, size)
     end = canvas.width - margin - text.width(right, size)
-    text.put(canvas.image, right, end, canvas.px(3), size, colors.DIM)
+    y = max(0, (canvas.height - text.line_height(size)) // 2) if low else canvas.px(3)
+    text.put(canvas.image, right, end, y, size, colors.DIM)
     x = margin
-    for mark, on, color in (("● REC", status.recording, colors.BAD), ("busy …", scene.busy, colors.ACCENT)):
+    for mark, on, ink in (("● REC", status.recording, colors.BAD), ("busy …", scene.busy, colors.ACCENT)):
         if on:
-            x = text.put(canvas.image, mark, x, canvas.px(3), size, color, 600) + canvas.px(14)
+            x = text.put(canvas.image, mark, x, y, size, ink, 600) + canvas.px(14)
     if scene.layers:
-        x = text.put(canvas.image, scene.unit, x, canvas.px(3), size, colors.ACCENT, 600) + canvas.px(14)
+        unit = text.shorten(scene.unit, max(0, end - x - margin), size, 600)
+        x = text.put(canvas.image, unit, x, y, size, colors.ACCENT, 600) + canvas.px(14)
+    if low and words:
+        text.put(canvas.image, text.shorten(words, max(0, end - x), size), x, y, size, color)
+        return
+    if scene.layers:
         facts = text.shorten("  ·  ".join(_facts(scene)), max(0, end - x - margin), size)
-        text.put(canvas.image, facts, x, canvas.px(3), size, colors.TEXT)
-    words, color = _second_line(scene)
-    text.put(canvas.image, text.shorten(words, canvas.width - 2 * margin, size), margin, canvas.px(23), size, color)
+        text.put(canvas.image, facts, x, y, size, colors.TEXT)
+    if not low:
+        words, color = (words, color) if words else ("h  help", colors.DIM)
+        text.put(canvas.image, text.shorten(words, canvas.width - 2 * margin, size), margin, canvas.px(23), size, color)
 
 
 def _second_line(scene: Scene) -> tuple[str, text.Color]:
-    """One thing at a time: an error, what the mouse points at, a message, timings, or the way to the help."""
+    """One thing at a time: an error, what the mouse points at, a message, or timings."""
     s, status = scene.state, scene.status
     if s.message:
         return s.message, colors.BAD if s.message_is_error else colors.TEXT
@@ -512,7 +556,7 @@ def _second_line(scene: Scene) -> tuple[str, text.Color]:
         return hover, colors.TEXT
     if s.debug and status.timings:
         return status.timings, colors.DIM
-    return status.message or "h  help", colors.DIM if not status.message else colors.TEXT
+    return status.message, colors.TEXT
 
 
 _BIG: dict[str, Callable[[Canvas, Scene], None]] = {

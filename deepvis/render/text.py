@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from functools import lru_cache
 
 import cv2
@@ -10,6 +11,7 @@ import numpy as np
 Color = tuple[int, int, int]  # BGR
 
 _FONT = "sans"
+_alone = threading.Lock()  # OpenCV's font faces give wrong letters when two threads use them at once
 
 
 @lru_cache(maxsize=1)
@@ -22,7 +24,8 @@ def width(text: str, size: int, weight: int = 400) -> int:
     """Width of a line in pixels."""
     if not text:
         return 0
-    left, _top, w, _h = cv2.getTextSize((1, 1), text, (0, 0), _font(), size, weight)
+    with _alone:
+        left, _top, w, _h = cv2.getTextSize((1, 1), text, (0, 0), _font(), size, weight)
     return left + w
 
 
@@ -35,7 +38,8 @@ def line_height(size: int) -> int:
 def _mask(text: str, size: int, weight: int) -> np.ndarray:
     """The line as float32 coverage 0…1, h×w×1, with its baseline at 1.05 × size from the top."""
     canvas = np.zeros((line_height(size) + 1, width(text, size, weight) + size, 3), np.uint8)
-    cv2.putText(canvas, text, (0, round(size * 1.05)), (255, 255, 255), _font(), size, weight)
+    with _alone:
+        cv2.putText(canvas, text, (0, round(size * 1.05)), (255, 255, 255), _font(), size, weight)
     return (canvas[..., :1] / 255).astype(np.float32)
 
 
@@ -82,7 +86,7 @@ def wrap(text: str, room: int, size: int) -> tuple[str, ...]:
         for word in paragraph.split(" "):
             longer = f"{line} {word}" if line else word
             if line and width(longer, size) > room:
-                lines.append(line)
+                lines.append(shorten(line, room, size))
                 longer = word
             line = longer
         lines.append(shorten(line, room, size))

@@ -1,0 +1,512 @@
+"""The live loop with a window, an input and an engine that are told what happens. No screen, no torch."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+
+from deepvis import app
+from deepvis.app import Toolbox, help_rows, live, request_for
+from deepvis.commands import COMMANDS, bindings
+from deepvis.errors import UserError
+from deepvis.feed import Notice, Wish
+from deepvis.frames import Frame
+from deepvis.layers import Layer
+from deepvis.messages import Request, Result
+from deepvis.settings import DEFAULT_PANES, Settings
+from deepvis.state import State
+from deepvis.window import Close, Event, Key, Mouse, Resize
+
+LAYERS = (Layer("stem", "Conv2d", 6, 8, 8), Layer("head", "Linear", 10))
+PHOTO = Frame(np.full((30, 40, 3), 90, np.uint8), "bear.jpg", 0, False)
+
+
+class FakeWindow:
+    """Gives what the test puts into `events`, one list a turn; with none left it says Close."""
+
+    scale = 1.0
+
+    def __init__(self, log: list[str]) -> None:
+        self.size = (400, 260)
+        self.events: list[list[Event] | BaseException] = []
+        self.pictures: list[np.ndarray] = []
+        self.log = log
+
+    def poll(self, milliseconds: int) -> list[Event]:
+        events = self.events.pop(0) if self.events else [Close()]
+        if isinstance(events, BaseException):
+            raise events
+        return events
+
+    def show(self, image: np.ndarray) -> None:
+        self.pictures.append(image.copy())
+
+    def close(self) -> None:
+        self.log.append("window")
+
+
+class FakeFeed:
+    def __init__(self, log: list[str]) -> None:
+        self.frame: Frame | None = PHOTO
+        self.source = "files"
+        self.notice: Notice | None = None
+        self.busy = False
+        self.wishes: list[Wish] = []
+        self.log = log
+
+    def start(self) -> None:
+        self.log.append("feed starts")
+
+    def want(self, wish: Wish) -> None:
+        self.wishes.append(wish)
+
+    def close(self) -> None:
+        self.log.append("feed")
+
+
+class FakeEngine:
+    """Answers at once, unless `slow`."""
+
+    def __init__(self, log: list[str]) -> None:
+        self.network = SimpleNamespace(layers=LAYERS, classes=(), device="cpu")
+        self.error = ""
+        self.note = ""
+        self.result: Result | None = None
+        self.slow = False
+        self.idle = True
+        self.backlog = 0
+        self.asked: list[Request] = []
+        self.log = log
+
+    def start(self) -> None:
+        self.log.append("engine starts")
+
+    def ask(self, request: Request) -> None:
+        self.asked.append(request)
+        self.idle = not self.slow
+        if not self.slow:
+            layer = next(layer for layer in LAYERS if layer.name == request.layer)
+            self.result = Result(request, np.ones((layer.units, layer.height, layer.width), np.float32),
+                                 pixels=np.ones((8, 8, 3), np.float32) if request.method else None)  # fmt: skip
+
+    def collect(self) -> Result | None:
+        result, self.result = self.result, None
+        return result
+
+    def rate(self, window: float = 2.0) -> float:
+        return 0.0
+
+    def close(self) -> None:
+        self.log.append("engine")
+
+
+@pytest.fixture
+def box(tmp_path: Path) -> Toolbox:
+    return toolbox(Settings(output=str(tmp_path / "out")))
+
+
+def toolbox(settings: Settings, start: State = State()) -> Toolbox:
+    log: list[str] = []
+    box = Toolbox(settings, FakeEngine(log), FakeFeed(log), FakeWindow(log), start)
+    box.log = log
+    return box
+
+
+def press(box: Toolbox, *keys: str) -> None:
+    """One turn for each key."""
+    for key in keys:
+        box.window.events = [[Key(key, 0)]]
+        box.turn()
+
+
+def idle(box: Toolbox, turns: int = 1) -> None:
+    box.window.events = [[] for _ in range(turns)]
+    for _ in range(turns):
+        box.turn()
+
+
+def message(box: Toolbox) -> tuple[str, bool]:
+    status = box._scene().status
+    return status.message, status.is_error
+
+
+# ---- the loop ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("last", [[Key("q", 113)], [Close()], [Key("h", 0), Key("q", 0)]], ids=str)
+def test_quit_and_the_close_button_end_the_loop_and_close_everything(box: Toolbox, last: list[Event]) -> None:
+    box.window.events = [[], last, RuntimeError("the loop went on")]
+    box.run()
+    assert sorted(box.log) == ["engine", "feed", "window"]
+
+
+@pytest.mark.parametrize("error", [RuntimeError("broken"), KeyboardInterrupt(), UserError("no")], ids=repr)
+def test_everything_is_closed_when_the_loop_raises(box: Toolbox, error: BaseException, tmp_path: Path) -> None:
+    box.window.events = [[Key("r", 0)], [Key("p", 0)], error]
+    before = threading.active_count()
+    with pytest.raises(type(error)):
+        box.run()
+    assert sorted(box.log) == ["engine", "feed", "window"]
+    assert threading.active_count() == before  # the recorder's thread and the snapshot's
+    assert is_playable(tmp_path / "out")
+    assert len(list((tmp_path / "out").glob("*.png"))) == 1 + len(DEFAULT_PANES)
+
+
+def test_a_network_that_cannot_be_loaded_ends_the_loop_with_its_words(box: Toolbox) -> None:
+    box.engine.network, box.engine.error = None, "unknown model 'x'"
+    box.window.events = [[], []]
+    with pytest.raises(UserError, match="unknown model 'x'"):
+        box.run()
+    assert sorted(box.log) == ["engine", "feed", "window"]
+
+
+def test_while_the_network_loads_there_is_a_picture_and_keys_work(box: Toolbox) -> None:
+    box.engine.network, network = None, box.engine.network
+    press(box, "right", "down", "z", "b", "h")
+    assert box.state.help and box.window.pictures and not box.engine.asked
+    assert "loading" in box._scene().waiting and "loading" in message(box)[0]
+    box.engine.network = network
+    idle(box)
+    assert box.engine.asked
+
+
+def test_without_a_first_picture_nothing_is_asked(box: Toolbox) -> None:
+    box.feed.frame = None
+    idle(box)
+    assert not box.engine.asked and box._scene().waiting
+    box.feed.frame = PHOTO
+    idle(box)
+    assert len(box.engine.asked) == 1
+
+
+# ---- questions -----------------------------------------------------------------------------------
+
+
+def test_the_engine_is_asked_only_what_is_new(box: Toolbox) -> None:
+    idle(box, 5)
+    press(box, "m", "t", "y", "h", "h", "8", "9", "d", "d", "5", "z", "z", "down")  # z ends at the backward image
+    asked = [(r.layer, r.method, r.origin) for r in box.engine.asked]
+    assert asked == [("stem", None, None), ("stem", "gradient", ("stem", 0))]
+    press(box, "right", "z", "n", "o", "0")
+    idle(box, 3)
+    asked = [(r.layer, r.method, r.origin, r.crop) for r in box.engine.asked[2:]]
+    assert asked == [
+        ("stem", "gradient", ("stem", 1), True), ("stem", "deconv", ("stem", 1), True),
+        ("head", "deconv", ("head", 1), True), ("head", "deconv", ("head", 1), False),
+    ]  # fmt: skip
+    box.feed.frame = replace(PHOTO)  # a new frame with the same picture
+    idle(box, 2)
+    assert len(box.engine.asked) == 7 and box.engine.asked[-1].frame is box.feed.frame
+
+
+def test_new_frames_wait_while_the_engine_has_enough_to_do_and_wishes_do_not(box: Toolbox) -> None:
+    idle(box)
+    box.engine.slow, box.engine.backlog = True, app.ENOUGH + 1
+    box.feed.frame = replace(PHOTO)
+    idle(box, 3)
+    assert len(box.engine.asked) == 1
+    press(box, "right")
+    assert len(box.engine.asked) == 2 and box.engine.asked[1].layer == "head"
+    assert box.engine.asked[1].frame is box.feed.frame
+    box.feed.frame = replace(PHOTO)
+    box.engine.backlog = app.ENOUGH
+    idle(box)
+    assert box.engine.asked[-1].frame is box.feed.frame
+
+
+def test_without_anything_new_nothing_is_shown_again(box: Toolbox) -> None:
+    idle(box, 3)
+    box._next_rates = float("inf")  # the rates in the status bar may change meanwhile
+    box._message.until = float("inf")
+    idle(box)
+    count = len(box.window.pictures)
+    idle(box, 10)
+    assert len(box.window.pictures) == count
+    press(box, "right")
+    assert len(box.window.pictures) == count + 1
+
+
+def test_the_feed_is_told_what_the_state_wants(box: Toolbox) -> None:
+    press(box, "e", "e", "w", "f", "c")
+    assert box.feed.wishes == [Wish("files", False, 1), Wish("files", False, 2), Wish("files", False, 1),
+                               Wish("files", True, 1), Wish("camera", False, 1)]  # fmt: skip
+
+
+def test_request_for() -> None:
+    assert request_for(State(), None, LAYERS) is None and request_for(State(), PHOTO, ()) is None
+    state = State(layer=1, unit=3, origin=(0, 2), crop=False, layer_gradient=True, method="guided")
+    assert request_for(state, PHOTO, LAYERS) == Request(PHOTO, False, "head", "guided", ("stem", 2), True)
+    assert request_for(replace(state, method=None, layer_gradient=False), PHOTO, LAYERS).origin is None
+
+
+def test_a_slow_network_is_busy_after_a_while_and_not_at_once(box: Toolbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(app.time, "monotonic", lambda: now[0])
+    idle(box)
+    now[0] += 60  # nothing to do for a minute
+    box.engine.slow = True
+    press(box, "o")
+    assert not box._scene().busy
+    now[0] += app.BUSY_AFTER + 0.01
+    assert box._scene().busy
+    press(box, "u")  # asking again does not start the waiting anew
+    assert box._scene().busy
+    box.engine.idle = True
+    assert not box._scene().busy
+    box.feed.busy = True
+    assert box._scene().busy
+
+
+def test_the_loop_polls_briefly_only_while_something_is_on_its_way(box: Toolbox) -> None:
+    idle(box)
+    still = box._patience()
+    box.engine.idle = False
+    assert box._patience() < still
+    box.engine.idle, box.feed.frame = True, replace(PHOTO, live=True)
+    assert box._patience() < still
+    press(box, "f")
+    assert box._patience() == still
+
+
+# ---- events --------------------------------------------------------------------------------------
+
+
+def test_the_mouse(box: Toolbox) -> None:
+    idle(box)
+    left, top, width, height = box.renderer.layout.panes["layer"]
+    place = (left + width // 2 + 20, top + height // 2 + 20)
+    box.window.events = [[Mouse("move", *place)]]
+    box.turn()
+    hover = box.state.hover
+    assert hover is not None and hover.layer == 0 and box.state.unit == 0
+    box.window.events = [[Mouse("click", *place), Mouse("wheel", *place, 3)]]
+    box.turn()
+    assert box.state.unit == hover.unit and box.state.in_channels and box.state.view.scale > 1.5
+    box.window.events = [[Mouse("move", 0, 0), Mouse("click", 0, 0), Mouse("wheel", 0, 0, 1), Mouse("wheel", *place, 0)]]
+    box.turn()
+    assert box.state.hover is None and box.state.unit == hover.unit
+
+
+def test_a_new_size_lays_the_window_out_anew(box: Toolbox) -> None:
+    idle(box)
+    box.window.events = [[Resize(700, 500)]]
+    box.turn()
+    assert box.window.pictures[-1].shape == (500, 700, 3)
+
+
+def test_keys_without_a_name_and_unbound_ones_do_nothing(box: Toolbox) -> None:
+    box.window.events = [[Key(None, 0xFFE1), Key("x", 120)]]
+    box.turn()
+    assert box.state == State()
+
+
+def test_keys_of_the_settings(tmp_path: Path) -> None:
+    box = toolbox(Settings(output=str(tmp_path), keys={"next_layer": ("x", "h"), "zoom": ()}))
+    press(box, "x")
+    assert box.state.layer == 1
+    press(box, "o", "z", "h")
+    assert (box.state.layer, box.state.zoom, box.state.help) == (1, "layer", False)
+    rows = {words: keys for _, keys, words in box._help}
+    assert set(rows[COMMANDS["next_layer"].help].split()) == {"x", "h"}
+    assert rows[COMMANDS["zoom"].help] == rows[COMMANDS["help"].help] == "—"
+
+
+def test_the_help_names_every_command_and_the_mouse() -> None:
+    rows = help_rows(bindings())
+    assert [words for _, _, words in rows[: len(COMMANDS)]] == [command.help for command in COMMANDS.values()]
+    assert {keys for group, keys, _ in rows if group == "mouse"} == {"hover", "click", "wheel"}
+
+
+# ---- what the parts have to say ------------------------------------------------------------------
+
+
+def test_the_camera_is_given_up_and_may_be_tried_again(box: Toolbox) -> None:
+    box.state = State(source="camera", frozen=True)
+    box.feed.notice = Notice("camera 0 is not there; showing photos instead", 1, True)
+    idle(box)
+    assert (box.state.source, box.state.frozen) == ("files", False)
+    assert message(box) == ("camera 0 is not there; showing photos instead", True)
+    press(box, "c")  # the old notice must not take it back before the camera has had its chance
+    idle(box, 3)
+    assert box.state.source == "camera" and box.feed.wishes[-1].source == "camera"
+    box.feed.notice = Notice("camera 0 is not there", 2, True)
+    idle(box)
+    assert box.state.source == "files"
+
+
+def test_a_notice_that_is_no_error_changes_nothing_but_the_message(box: Toolbox) -> None:
+    box.state = State(source="camera")
+    box.feed.notice = Notice("camera 0", 1, False)
+    idle(box, 2)
+    assert box.state.source == "camera" and message(box) == ("camera 0", False)
+
+
+def test_an_error_of_the_network_is_in_the_status(box: Toolbox) -> None:
+    idle(box)
+    box.engine.result = Result(box.engine.asked[-1], error="RuntimeError: it broke")
+    idle(box)
+    assert message(box) == ("network: RuntimeError: it broke", True)
+    press(box, "o")
+    assert box.engine.result.activations is not None and box.engine.asked[-1].layer == "head"
+
+
+def test_messages_go_after_a_while(box: Toolbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    box.feed.notice = Notice("broken.jpg was skipped", 1, True)
+    idle(box)
+    later = app.time.monotonic() + 60
+    monkeypatch.setattr(app.time, "monotonic", lambda: later)
+    idle(box)
+    assert message(box) == ("", False)
+
+
+def test_timings_are_shown_on_request(box: Toolbox) -> None:
+    idle(box)
+    assert box._scene().status.timings == ""
+    box._next_rates = 0.0
+    press(box, "5")
+    assert "draw layer" in box._scene().status.timings
+
+
+# ---- snapshots and recordings --------------------------------------------------------------------
+
+
+def finish_snapshots(box: Toolbox) -> None:
+    for thread in box._snapshots:
+        thread.join(20)
+        assert not thread.is_alive()
+    idle(box)
+
+
+def test_a_snapshot_saves_the_window_and_each_pane(box: Toolbox, tmp_path: Path) -> None:
+    idle(box)
+    idle(box)
+    box._next_rates = float("inf")  # else the status bar may change meanwhile
+    seen = box.window.pictures[-1]
+    press(box, "p")
+    finish_snapshots(box)
+    (window,) = [p for p in (tmp_path / "out").iterdir() if not any(p.stem.endswith(f"-{n}") for n in DEFAULT_PANES)]
+    assert np.array_equal(cv2.imread(str(window)), seen)
+    for name, (_, _, width, height) in box.renderer.layout.panes.items():
+        picture = cv2.imread(str(window.with_name(f"{window.stem}-{name}.png")))
+        assert max(picture.shape) > 1000 and picture.shape[1] / picture.shape[0] == pytest.approx(width / height, rel=0.1)
+    assert message(box) == (f"saved {window} and a picture of each pane", False)
+    press(box, "p")
+    finish_snapshots(box)
+    assert len(list((tmp_path / "out").iterdir())) == 2 * (1 + len(DEFAULT_PANES))
+
+
+def test_a_snapshot_that_cannot_be_saved_says_so(box: Toolbox, tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("a file where the folder should be")
+    press(box, "p")
+    finish_snapshots(box)
+    assert message(box)[1] and str(tmp_path / "out") in message(box)[0]
+
+
+def is_playable(folder: Path) -> bool:
+    videos = [p for p in folder.iterdir() if p.suffix in (".mp4", ".avi")]
+    return len(videos) == 1 and cv2.VideoCapture(str(videos[0])).read()[0]
+
+
+def test_recording_on_and_off(box: Toolbox, tmp_path: Path) -> None:
+    idle(box)
+    press(box, "r")
+    assert box._scene().status.recording and message(box)[0].startswith(f"recording {tmp_path / 'out'}")
+    press(box, "right", "h")
+    press(box, "r")
+    assert not box._scene().status.recording and message(box)[0].startswith(f"saved {tmp_path / 'out'}")
+    assert is_playable(tmp_path / "out")
+
+
+def test_quitting_finishes_the_recording(box: Toolbox, tmp_path: Path) -> None:
+    box.window.events = [[], [Key("r", 0)], [Key("right", 0)], [Close()]]
+    box.run()
+    assert is_playable(tmp_path / "out")
+
+
+def test_a_recording_that_cannot_start_says_so(box: Toolbox, tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("a file where the folder should be")
+    press(box, "r")
+    assert not box.state.recording and not box._scene().status.recording
+    assert message(box)[1] and str(tmp_path / "out") in message(box)[0]
+    press(box, "r")  # tries again, and is not "off" now
+    assert not box.state.recording and message(box)[1]
+
+
+def test_a_recording_that_fails_midway_ends_with_its_words(box: Toolbox) -> None:
+    press(box, "r")
+    real = box._recorder
+    closed = []
+    summary = SimpleNamespace(path="x.mp4", seconds=1.0, frames=20)
+    box._recorder = SimpleNamespace(error="recording stopped: the disk takes no more", offer=lambda image: None,
+                                    close=lambda: closed.append(1) or summary)  # fmt: skip
+    idle(box)
+    assert closed and not box.state.recording and box._recorder is None
+    assert message(box) == ("recording stopped: the disk takes no more", True)
+    real.close()
+
+
+@pytest.mark.xfail(strict=True, reason="Toolbox._stop_recording does not look at the recorder's error after close")
+def test_a_recording_whose_end_fails_does_not_say_saved(box: Toolbox) -> None:
+    press(box, "r")
+    real = box._recorder
+    box._recorder = SimpleNamespace(error=None, offer=lambda image: None)
+
+    def close() -> SimpleNamespace:
+        box_recorder.error = "recording stopped: the end of the file could not be written"
+        return SimpleNamespace(path="x.mp4", seconds=0.0, frames=0)
+
+    box_recorder = box._recorder
+    box_recorder.close = close
+    press(box, "r")
+    real.close()
+    assert message(box) == ("recording stopped: the end of the file could not be written", True)
+
+
+# ---- live ----------------------------------------------------------------------------------------
+
+
+def test_live_opens_starts_runs_and_gives_the_signals_back(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    log: list[str] = []
+    window = FakeWindow(log)
+    window.events = [[], []]
+    opened = []
+    monkeypatch.setattr(app, "Window", lambda *arguments: opened.append(arguments) or window)
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    live(Settings(output=str(tmp_path)), FakeEngine(log), FakeFeed(log), State(), lambda: log.append("probe"))
+    assert opened == [("deepvis", 1500, 930, None)]
+    assert log[0] == "probe" and set(log[1:3]) == {"engine starts", "feed starts"}
+    assert sorted(log[3:]) == ["engine", "feed", "window"]
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_loop_cleanly(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, number: int) -> None:
+    log: list[str] = []
+    window = FakeWindow(log)
+
+    def poll(milliseconds: int) -> list[Event]:
+        assert "window" not in log and len(window.pictures) < 5
+        signal.raise_signal(number)
+        return []
+
+    window.poll = poll
+    monkeypatch.setattr(app, "Window", lambda *arguments: window)
+    live(Settings(output=str(tmp_path)), FakeEngine(log), FakeFeed(log), State(), lambda: None)
+    assert sorted(log)[:1] == ["engine"] and "window" in log and "feed" in log
+
+
+def test_without_a_display_no_window_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app, "Window", lambda *arguments: pytest.fail("a window was opened"))
+
+    def probe() -> None:
+        raise UserError("no display")
+
+    with pytest.raises(UserError, match="no display"):
+        live(Settings(), FakeEngine([]), FakeFeed([]), State(), probe)

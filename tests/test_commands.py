@@ -1,0 +1,406 @@
+"""Commands are pure functions: state in, state out. No key, window or network is needed here."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+import pytest
+
+from deepvis import commands
+from deepvis.commands import COMMANDS, FAST, Facts, bindings, click, goto, point, press, run, wheel
+from deepvis.grid import View
+from deepvis.keys import NAMES
+from deepvis.layers import Layer
+from deepvis.state import BOOSTS, COMMON_BACKWARD, FILTERS, GAMMAS, METHOD_CYCLE, ZOOMS, Hover, State
+
+LAYERS = (
+    Layer("stem", "Conv2d", 32, 112, 112),
+    Layer("tall", "Conv2d", 7, 40, 3),
+    Layer("one", "Conv2d", 1, 8, 8),
+    Layer("wide", "Conv2d", 320, 7, 7),
+    Layer("head", "Linear", 1000, labels=tuple(f"class {i}" for i in range(990)) + ("tabby, tabby cat",)),
+)
+FACTS = Facts(LAYERS, (900, 800))
+NOTHING = Facts((), (900, 800))
+BOUND = bindings()
+IN = State(layer=3, unit=50, in_channels=True)  # among the channels of "wide"
+
+
+def do(state: State, *names: str, facts: Facts = FACTS) -> State:
+    """Run commands one after the other; each must leave the state that it was given alone."""
+    for name in names:
+        before = repr(state)
+        after = run(state, name, facts)
+        assert repr(state) == before
+        state = after
+    return state
+
+
+def keys(state: State, *names: str, facts: Facts = FACTS) -> State:
+    for name in names:
+        state = press(state, name, facts, BOUND)
+    return state
+
+
+def columns(layer: int) -> int:
+    return FACTS.grid(State(layer=layer)).columns
+
+
+# ---- moving ---------------------------------------------------------------------------------
+
+
+def test_left_and_right_walk_the_layer_list_and_stop_at_its_ends() -> None:
+    assert do(State(), "left") == State()
+    assert do(State(), "right", "right") == State(layer=2)
+    assert do(State(layer=2), "left") == State(layer=1)
+    assert do(State(layer=4), "right") == State(layer=4)
+    assert do(State(layer=4), "fast_left") == State()
+    assert do(State(), "fast_right") == State(layer=4)
+
+
+def test_left_and_right_walk_the_channels_and_stop_at_their_ends() -> None:
+    assert do(IN, "left").unit == 49 and do(IN, "right").unit == 51
+    assert do(IN, "fast_left").unit == 50 - FAST and do(IN, "fast_right").unit == 50 + FAST
+    assert do(replace(IN, unit=0), "left").unit == 0
+    assert do(replace(IN, unit=3), "fast_left").unit == 0
+    assert do(replace(IN, unit=319), "right").unit == 319
+    assert do(replace(IN, unit=315), "fast_right").unit == 319
+    assert {do(IN, name).layer for name in ("left", "right", "fast_left", "fast_right")} == {3}
+
+
+def test_down_enters_the_channels_and_up_from_the_top_row_leaves_them() -> None:
+    listed = State(layer=3, unit=5)
+    assert do(listed, "down") == replace(listed, in_channels=True)
+    assert do(listed, "fast_down") == replace(listed, in_channels=True)
+    assert do(listed, "up") == do(listed, "fast_up") == listed
+    assert do(listed, "down", "up") == listed
+
+
+def test_up_and_down_keep_the_column() -> None:
+    wide = columns(3)
+    assert do(IN, "down").unit == 50 + wide and do(IN, "up").unit == 50 - wide
+    top = replace(IN, unit=5)
+    assert do(top, "fast_down").unit == 5 + FAST * wide
+    assert do(top, "down", "up") == top
+
+
+def test_a_fast_move_up_stops_in_the_top_row_before_it_leaves() -> None:
+    wide = columns(3)
+    third = replace(IN, unit=2 * wide + 4)
+    assert do(third, "fast_up") == replace(IN, unit=4)
+    assert do(third, "fast_up", "fast_up") == replace(IN, unit=4, in_channels=False)
+
+
+def test_down_into_a_short_last_row_takes_its_last_unit_and_stays_there() -> None:
+    wide = columns(3)
+    rows = -(-320 // wide)
+    assert 320 % wide not in (0, wide - 1), "the layer must have a short last row for this test"
+    above = replace(IN, unit=(rows - 1) * wide - 1)  # the end of the last full row
+    assert do(above, "down").unit == 319
+    assert do(above, "down", "down").unit == 319
+    assert do(replace(IN, unit=(rows - 1) * wide), "down").unit == (rows - 1) * wide
+
+
+def test_first_and_last() -> None:
+    assert do(IN, "last").unit == 319 and do(IN, "first").unit == 0
+    assert do(State(layer=2), "last").unit == 0
+
+
+def test_layer_change_clips_the_unit_and_the_cursor_stays() -> None:
+    for name, layer in (("previous_layer", 2), ("next_layer", 4)):
+        assert do(IN, name) == replace(IN, layer=layer, unit=min(50, LAYERS[layer].units - 1))
+    assert do(replace(IN, in_channels=False), "next_layer").in_channels is False
+    assert do(replace(IN, layer=4, unit=999), "previous_layer").unit == 319
+    assert do(State(), "previous_layer") == State()
+    assert do(State(layer=4), "next_layer") == State(layer=4)
+
+
+# ---- the magnified view ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("layer", range(len(LAYERS)))
+@pytest.mark.parametrize("scale", [1.5, 4.0, 20.0])
+def test_the_magnified_view_follows_the_selection(layer: int, scale: float) -> None:
+    state = State(layer=layer, in_channels=True, view=View(scale, 0.5, 0.5))
+    for unit in {0, LAYERS[layer].units // 3, LAYERS[layer].units - 1}:
+        moved = goto(state, str(unit), FACTS)
+        assert moved.view.scale == scale
+        left, top, width, height = FACTS.grid(moved).box(unit)
+        for start, size, room in ((left, width, 900), (top, height, 800)):
+            if size <= room:
+                assert 0 <= start and start + size <= room
+            else:  # larger than the pane: it fills the pane
+                assert start <= 0 and start + size >= room
+
+
+def test_the_view_stays_where_it_is_while_the_selection_is_seen() -> None:
+    state = wheel(IN, 3, 0.5, 0.5)
+    seen = [u for u in range(320) if (b := FACTS.grid(state).box(u))[0] >= 0 and b[1] >= 0
+            and b[0] + b[2] <= 900 and b[1] + b[3] <= 800]  # fmt: skip
+    assert 20 < len(seen) < 320
+    assert all(goto(state, str(unit), FACTS).view == state.view for unit in seen)
+
+
+def test_another_layer_is_seen_whole() -> None:
+    state = replace(IN, view=View(4.0, 0.3, 0.3))
+    assert do(state, "next_layer").view == View()
+    assert do(replace(state, layer=4), "next_layer").view.scale == 4.0  # there is none
+
+
+def test_wheel_forth_and_back_is_no_change() -> None:
+    state = wheel(IN, 1, 0.2, 0.7)
+    assert state.view.scale == 1.25
+    assert wheel(state, -1, 0.2, 0.7) == IN
+    assert wheel(IN, -3, 0.2, 0.7) == IN
+
+
+# ---- cycles and switches --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "attribute", "values"), [
+    ("gamma", "gamma", range(len(GAMMAS))), ("boost", "boost", range(len(BOOSTS))),
+    ("filter", "filter", FILTERS), ("method", "method", METHOD_CYCLE), ("zoom", "zoom", ZOOMS),
+    *((flag, attribute, (False, True)) for flag, attribute in (
+        ("pattern", "pattern"), ("help", "help"), ("debug", "debug"), ("freeze", "frozen"), ("record", "recording"),
+    )),
+    *((flag, flag, (True, False)) for flag in ("crop", "predictions", "unit_images")),
+])  # fmt: skip
+def test_a_cycle_visits_its_values_in_order_and_returns(name: str, attribute: str, values) -> None:
+    state, seen = State(), []
+    for _ in values:
+        seen.append(getattr(state, attribute))
+        state = do(state, name)
+    assert seen == list(values)
+    assert replace(state, method=None) == State()  # zoom has switched the gradient on, see below
+    assert name == "zoom" or state == State()
+
+
+def test_zoom_to_a_backward_image_that_is_off_switches_the_gradient_on() -> None:
+    state = do(State(), "zoom", "zoom")
+    assert (state.zoom, state.method) == ("backward", "gradient")
+    assert do(State(method="deconv"), "zoom", "zoom").method == "deconv"
+
+
+def test_b_cycles_the_common_backward_modes() -> None:
+    state, seen = State(), []
+    for _ in range(6):
+        seen.append((state.method, state.filter))
+        state = do(state, "backward")
+    assert seen == [(None, "raw"), ("gradient", "raw"), ("deconv", "raw"), ("guided", "raw"),
+                    ("gradient", "blurred norm"), (None, "raw")]  # fmt: skip
+    assert tuple(seen[:5]) == COMMON_BACKWARD
+
+
+@pytest.mark.parametrize("name", ["backward", "method"])
+def test_without_a_method_nothing_that_needs_one_stays_on(name: str) -> None:
+    state = State(method="guided", filter="raw", zoom="backward", layer_gradient=True)
+    for _ in range(5):
+        if state.method is not None:
+            state = do(state, name)
+    assert (state.method, state.zoom, state.layer_gradient) == (None, "layer", False)
+    assert do(State(method="guided", zoom="unit"), name, "backward").zoom == "unit"
+
+
+def test_n_changes_the_method_alone_and_m_the_filter_alone() -> None:
+    state = State(method="gradient", filter="norm")
+    assert do(state, "method") == replace(state, method="deconv")
+    assert do(state, "filter") == replace(state, filter="blurred norm")
+
+
+def test_d_freezes_the_origin_where_it_is_and_lets_it_go() -> None:
+    state = do(IN, "freeze_origin")
+    assert state.origin == (3, 50)
+    walked = do(state, "previous_layer", "last", "freeze_origin", "freeze_origin")
+    assert do(state, "next_layer", "first").backward_origin == (3, 50)
+    assert walked.origin == (2, 0)
+    assert do(state, "right", "freeze_origin").backward_origin == (3, 51)
+
+
+def test_a_shows_backward_values_and_needs_a_method_for_them() -> None:
+    state = do(State(zoom="backward", method="deconv"), "layer_gradient")
+    assert (state.layer_gradient, state.method, state.zoom) == (True, "deconv", "layer")
+    assert do(State(), "layer_gradient").method == "gradient"
+    assert do(State(), "layer_gradient", "layer_gradient") == State(method="gradient")
+
+
+# ---- input ----------------------------------------------------------------------------------
+
+
+def test_c_switches_camera_and_files_and_thaws() -> None:
+    assert do(State(source="camera", frozen=True), "switch_source") == State(source="files")
+    assert do(State(source="files", frozen=True), "switch_source") == State(source="camera")
+
+
+def test_e_and_w_step_through_files_and_leave_the_camera_first() -> None:
+    assert do(State(), "next_file", "next_file", "previous_file").step == 1
+    assert do(State(), "previous_file").step == -1
+    assert do(State(frozen=True), "next_file").frozen is False
+    for name in ("next_file", "previous_file"):
+        assert do(State(source="camera", frozen=True, step=4), name) == State(source="files", step=4)
+
+
+def test_esc_resets_the_view_and_keeps_the_input() -> None:
+    kept = {"source": "camera", "frozen": True, "crop": False, "step": 7, "snapshots": 2, "recording": True}
+    state = State(layer=3, unit=9, in_channels=True, zoom="backward", method="guided", filter="norm", origin=(1, 1),
+                  gamma=2, boost=1, view=View(3.0), predictions=False, unit_images=False, help=True, debug=True,
+                  pattern=True, layer_gradient=True, hover=Hover(1, 2), message="x", **kept)  # fmt: skip
+    assert keys(state, "esc") == State(**kept)
+
+
+# ---- program --------------------------------------------------------------------------------
+
+
+def test_snapshot_record_help_and_quit() -> None:
+    assert do(State(), "snapshot", "snapshot").snapshots == 2
+    assert do(State(), "record").recording and not do(State(), "record", "record").recording
+    assert do(State(), "help").help and do(State(), "help", "help") == State()
+    assert do(State(), "quit").quit
+
+
+def test_the_next_command_clears_the_message() -> None:
+    said = State(message="no such unit", message_is_error=True)
+    assert do(said, "gamma") == State(gamma=1)
+
+
+# ---- go to a unit ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("text", "layer", "unit"), [
+    ("head:151", 4, 151), (" head : 151 ", 4, 151), ("HEAD:0", 4, 0), ("head:class 7", 4, 7), ("one", 2, 0),
+    ("head:Tabby, Tabby Cat", 4, 990), ("12", 3, 12), ("319", 3, 319),
+])  # fmt: skip
+def test_goto_by_id_label_layer_and_number(text: str, layer: int, unit: int) -> None:
+    state = goto(replace(IN, in_channels=False, message="old", message_is_error=True), text, FACTS)
+    assert state == State(layer=layer, unit=unit, in_channels=True)
+
+
+@pytest.mark.parametrize(("text", "named"), [
+    ("nowhere:3", "nowhere"), ("head:1000", "0 to 999"), ("320", "0 to 319"), ("head:dog", "dog"), ("stem:-1", "-1"),
+    ("head:", "0 to 999"), (":", "stem"), ("head:1:2", "head:1"), ("²", "²"),
+])  # fmt: skip
+def test_goto_a_wrong_id_says_so_and_moves_nothing(text: str, named: str) -> None:
+    state = goto(IN, text, FACTS)
+    assert state.message_is_error and named in state.message
+    assert replace(state, message="", message_is_error=False) == IN
+
+
+def test_goto_nothing_is_nothing() -> None:
+    assert goto(IN, "", FACTS) == goto(IN, "   ", FACTS) == IN
+    assert goto(State(), "head:3", NOTHING) == State()
+
+
+def test_keys_are_text_while_typing() -> None:
+    state = keys(IN, "h", "g", *"head:15x", "backspace", "1", "pgup", "tab", "left")
+    assert state == replace(IN, typing="head:151")  # h opened the help, g closed it; q, e … would be commands
+    assert keys(state, "enter") == State(layer=4, unit=151, in_channels=True)
+    assert keys(state, "esc") == IN
+    assert keys(IN, "g", *"qq", "space", *"z").typing == "qq z"
+    assert keys(IN, "g", *"qq").quit is False
+    assert keys(IN, "g", "backspace").typing == ""
+    assert keys(IN, "g", "enter") == keys(IN, "g", "esc") == IN
+
+
+def test_a_typed_label_with_a_comma_and_a_space() -> None:
+    assert keys(IN, "g", *"head:tabby,", "space", *"tabby", "space", *"cat", "enter").unit == 990
+
+
+def test_a_wrong_typed_id_ends_typing_with_a_message() -> None:
+    state = keys(IN, "g", *"heat:3", "enter")
+    assert state.typing is None and state.message_is_error and "Did you mean head" in state.message
+
+
+# ---- the mouse ------------------------------------------------------------------------------
+
+
+def test_click_selects_a_layer_or_a_unit() -> None:
+    assert click(IN, Hover(0), FACTS) == State(layer=0, unit=31)
+    assert click(State(), Hover(4, 77), FACTS) == State(layer=4, unit=77, in_channels=True)
+    assert click(IN, None, FACTS) == IN
+
+
+def test_point_changes_only_what_is_pointed_at() -> None:
+    assert point(IN, Hover(3, 4)) == replace(IN, hover=Hover(3, 4))
+    same = point(IN, Hover(3, 4))
+    assert point(same, Hover(3, 4)) is same
+    assert point(same, None) == IN
+
+
+# ---- keys -----------------------------------------------------------------------------------
+
+ORIGINAL = {  # of the issue: what fingers know
+    "f": "freeze", "c": "switch_source", "e": "next_file", "pgdn": "next_file", "w": "previous_file",
+    "pgup": "previous_file", "0": "crop", "h": "help", "5": "debug", "q": "quit", "esc": "reset",
+    "left": "left", "j": "left", "right": "right", "l": "right", "up": "up", "i": "up", "down": "down", "k": "down",
+    "u": "previous_layer", "o": "next_layer", "z": "zoom", "s": "pattern", "b": "backward", "n": "method",
+    "m": "filter", "d": "freeze_origin", "a": "layer_gradient", "t": "gamma", "8": "predictions", "9": "unit_images",
+    "p": "snapshot", "r": "record", "g": "goto",
+}  # fmt: skip
+
+
+def test_keys_keep_the_meaning_that_the_issue_gives_them() -> None:
+    assert {key: BOUND.get(key) for key in ORIGINAL} == ORIGINAL
+
+
+def test_every_command_has_a_key_of_its_own_that_exists() -> None:
+    given = [key for command in COMMANDS.values() for key in command.keys]
+    assert len(given) == len(set(given))
+    assert all(command.keys and command.help and command.group for command in COMMANDS.values())
+    assert set(given) <= set(NAMES)
+    assert len(BOUND) == len(given)
+
+
+def test_overrides_replace_the_keys_and_take_them_from_their_owner() -> None:
+    bound = bindings({"quit": ("x", "h"), "zoom": ()})
+    assert bound["x"] == bound["h"] == "quit"
+    assert "q" not in bound and "z" not in bound and "help" not in bound.values()
+    assert {k: v for k, v in bound.items() if k not in "xh"} == {k: v for k, v in BOUND.items() if k not in "qzh"}
+
+
+def test_an_unbound_key_does_nothing() -> None:
+    assert keys(IN, "x", "tab", "enter") == IN
+
+
+# ---- everything at once ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_survives_a_network_that_is_not_there_yet(name: str) -> None:
+    for state in (State(), State(in_channels=True), State(typing="head:3"), State(zoom="unit", view=View(3.0))):
+        after = do(state, name, facts=NOTHING)
+        assert (after.layer, after.unit) == (0, 0)
+        assert click(after, Hover(2, 3), NOTHING) == after
+
+
+def check(state: State, facts: Facts) -> None:
+    assert 0 <= state.layer < len(facts.layers)
+    assert 0 <= state.unit < facts.layers[state.layer].units
+    assert state.zoom in ZOOMS and state.method in METHOD_CYCLE and state.filter in FILTERS
+    assert state.method or (state.zoom != "backward" and not state.layer_gradient)
+    assert 0 <= state.gamma < len(GAMMAS) and 0 <= state.boost < len(BOOSTS)
+    assert 1 <= state.view.scale <= 40 and 0 <= state.view.x <= 1 and 0 <= state.view.y <= 1
+    if state.origin:
+        assert 0 <= state.origin[1] < facts.layers[state.origin[0]].units
+    assert bool(state.message) or not state.message_is_error
+    hash(state)
+
+
+def test_random_walks_keep_the_invariants() -> None:
+    dice = random.Random(2)
+    pressable = [*BOUND, *"x1:", "tab", "enter", "backspace", "space"]
+    pressable.remove("q")
+    for area in ((900, 800), (170, 90), (1, 1)):
+        facts, state = Facts(LAYERS, area), State()
+        for _ in range(1700):
+            kind = dice.random()
+            if kind < 0.85:
+                state = press(state, dice.choice(pressable), facts, BOUND)
+            elif kind < 0.9:
+                layer = dice.randrange(len(LAYERS))
+                unit = dice.choice([None, dice.randrange(LAYERS[layer].units)])
+                state = commands.click(state, Hover(layer, unit), facts)
+            elif kind < 0.95:
+                state = wheel(state, dice.randint(-3, 5), dice.random(), dice.random())
+            elif state.typing is None:
+                state = goto(state, f"{dice.choice(LAYERS).name}:{dice.randrange(400)}", facts)
+            check(state, facts)

@@ -8,6 +8,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -198,12 +199,13 @@ class Toolbox:
                 self._recorder.offer(image)
 
     def _finish(self) -> None:
-        self._stop_recording()
-        for thread in self._snapshots:
-            thread.join()
-        self.feed.close()
-        self.engine.close()
-        self.window.close()
+        with ExitStack() as last:  # each of these happens even if another fails; in reverse order
+            last.callback(self.window.close)
+            last.callback(self.engine.close)
+            last.callback(self.feed.close)
+            for thread in self._snapshots:
+                last.callback(thread.join)
+            last.callback(self._stop_recording)
 
     # -- what the loop is made of ---------------------------------------------------------------
 
@@ -302,7 +304,9 @@ class Toolbox:
             return
         recorder, self._recorder = self._recorder, None
         summary = recorder.close()
-        if not self._message.is_error:
+        if recorder.error:
+            self._say(recorder.error, is_error=True)
+        elif not self._message.is_error:
             self._say(f"saved {summary.path}: {summary.seconds:.1f} s")
 
 

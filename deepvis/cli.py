@@ -113,8 +113,9 @@ def _network(settings: Settings):
 
 
 def _render(args: argparse.Namespace) -> None:
-    from deepvis.offscreen import picture, write
+    from deepvis.offscreen import check_suffix, picture, write
 
+    check_suffix(args.out)  # before the work, not after it
     settings = _settings(args)
     if settings.input == "camera" and args.input is None:
         settings = replace(settings, input="photos")  # without a screen there is rarely a camera

@@ -145,7 +145,12 @@ def _layer_gradient(state: State, facts: Facts) -> State:
     """Backward values need a backward method: the gradient, if none is on."""
     if state.layer_gradient:
         return replace(state, layer_gradient=False)
-    return replace(state, layer_gradient=True, method=state.method or "gradient", zoom="layer")
+    return replace(state, layer_gradient=True, method=state.method or "gradient", zoom="layer", pattern=False)
+
+
+def _pattern(state: State, facts: Facts) -> State:
+    """Pattern mode is about the whole layer: nothing enlarged stands in its way."""
+    return replace(state, pattern=not state.pattern, zoom="layer" if state.zoom == "backward" else state.zoom)
 
 
 def _freeze_origin(state: State, facts: Facts) -> State:
@@ -201,7 +206,7 @@ COMMANDS: dict[str, Command] = {
     "last": Command(_last_unit, ("end",), "last unit of the layer", "move"),
     "previous_layer": Command(_layer_by(-1), ("u",), "previous layer, cursor stays", "move"),
     "next_layer": Command(_layer_by(1), ("o",), "next layer, cursor stays", "move"),
-    "goto": Command(_start_typing, ("g",), "go to a unit: type its id (head:151) or a class", "move"),
+    "goto": Command(_start_typing, ("g",), "go to a unit: type its id (head:151, probs:zebra)", "move"),
     "switch_source": Command(_switch_source, ("c",), "camera / files", "input"),
     "freeze": Command(_flip("frozen"), ("f", "space"), "freeze the camera, pause a video", "input"),
     "next_file": Command(_step(1), ("e", "pgdn"), "next file", "input"),
@@ -213,7 +218,7 @@ COMMANDS: dict[str, Command] = {
     "freeze_origin": Command(_freeze_origin, ("d",), "freeze the unit that the backward pass starts from", "backward"),
     "layer_gradient": Command(_layer_gradient, ("a",), "layer pane: activations / backward values", "backward"),
     "zoom": Command(_cycle_zoom, ("z",), "big pane: layer, selected unit, backward image", "view"),
-    "pattern": Command(_flip("pattern"), ("s",), "preferred images instead of activations", "view"),
+    "pattern": Command(_pattern, ("s",), "preferred images instead of activations", "view"),
     "gamma": Command(_cycle("gamma", range(len(GAMMAS))), ("t",), "contrast boost (gamma)", "view"),
     "boost": Command(_cycle("boost", range(len(BOOSTS))), ("y",), "contrast boost per channel", "view"),
     "predictions": Command(_flip("predictions"), ("8",), "class predictions on / off", "view"),

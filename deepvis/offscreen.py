@@ -74,12 +74,17 @@ def _frame(camera: int | str | None, files: Path, state: State) -> Frame:
     return frame
 
 
-def write(path: Path, image: np.ndarray) -> None:
-    """Save a picture (uint8 BGR); the format is the suffix's. Raises UserError if it cannot."""
+def check_suffix(path: Path) -> str:
+    """The picture format of a file name; UserError if it is none that can be written."""
     suffix = path.suffix.lower()
     if suffix not in (".png", ".jpg", ".jpeg", ".webp"):
         raise UserError(f"--out {path}: expected a name that ends in .png, .jpg or .webp")
-    ok, data = cv2.imencode(suffix, image)
+    return suffix
+
+
+def write(path: Path, image: np.ndarray) -> None:
+    """Save a picture (uint8 BGR); the format is the suffix's. Raises UserError if it cannot."""
+    _ok, data = cv2.imencode(check_suffix(path), image)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data.tobytes())

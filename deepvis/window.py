@@ -201,7 +201,7 @@ class Window:
             if self._events and isinstance(self._events[-1], Mouse) and self._events[-1].kind == "move":
                 self._events.pop()
             self._events.append(Mouse("move", x, y))
-        elif event in (cv2.EVENT_LBUTTONDOWN, cv2.EVENT_LBUTTONDBLCLK):  # the second of two quick clicks is a click too
+        elif event in (cv2.EVENT_LBUTTONDOWN, cv2.EVENT_LBUTTONDBLCLK):  # on Windows a quick second click is only the latter
             self._events.append(Mouse("click", x, y))
         elif event == cv2.EVENT_MOUSEWHEEL:
             step = flags >> 16  # the high word, signed

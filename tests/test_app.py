@@ -452,7 +452,6 @@ def test_a_recording_that_fails_midway_ends_with_its_words(box: Toolbox) -> None
     real.close()
 
 
-@pytest.mark.xfail(strict=True, reason="Toolbox._stop_recording does not look at the recorder's error after close")
 def test_a_recording_whose_end_fails_does_not_say_saved(box: Toolbox) -> None:
     press(box, "r")
     real = box._recorder

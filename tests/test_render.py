@@ -23,7 +23,8 @@ from deepvis.layout import Layout, lay_out
 from deepvis.messages import ReceptiveField, Result
 from deepvis.render import Renderer, Scene, Status, colors, text
 from deepvis.render.mosaic import draw_maps
-from deepvis.render.panes import PANES, number
+from deepvis.render.panes import PANES
+from deepvis.render.panes.pane import number
 from deepvis.settings import DEFAULT_PANES
 from deepvis.state import Hover, State
 

@@ -217,7 +217,7 @@ def test_overlapping_panes(file: Path) -> None:
     (line,) = problems(file, "panes:\n  unit: [0, 0.3, 0.2, 0.3]\n  input: [0, 0, 0.2, 0.31]")
     assert line.startswith(f"{file}, line 3: panes.input") and f"({file}, line 2)" in line
     (line,) = problems(file, "panes:\n  status: [0.9, 0.9, 0.1, 0.1]")
-    assert f"panes.status is [0.9, 0.9, 0.1, 0.1] and overlaps panes.unit_images" in line
+    assert "panes.status is [0.9, 0.9, 0.1, 0.1] and overlaps panes.unit_images" in line
 
 
 def test_panes_overlap_as_a_slow_count_of_points_says() -> None:

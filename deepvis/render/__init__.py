@@ -9,7 +9,9 @@ import numpy as np
 from deepvis.layout import Layout
 from deepvis.render import colors
 from deepvis.render.draw import Canvas, fill
-from deepvis.render.panes import PANES, layer_boxes, layer_grid
+from deepvis.render.panes import PANES
+from deepvis.render.panes.layer import layer_grid
+from deepvis.render.panes.strip import layer_boxes
 from deepvis.render.scene import Scene, Status
 from deepvis.state import Hover
 

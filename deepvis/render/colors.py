@@ -29,6 +29,11 @@ _SIGNED = _ramp(negative=(255, 130, 40), positive=(255, 255, 255))  # blue … b
 _GREEN_RED = _ramp(negative=(60, 50, 255), positive=(70, 255, 60))  # red … black … green
 
 
+def finite(maps: np.ndarray) -> np.ndarray:
+    """The maps with NaN and infinity as zero."""
+    return maps if np.isfinite(maps).all() else np.nan_to_num(maps, nan=0.0, posinf=0.0, neginf=0.0)
+
+
 def is_signed(maps: np.ndarray) -> bool:
     """Whether a layer has negative values worth showing as such."""
     low, high = float(maps.min(initial=0)), float(maps.max(initial=0))

@@ -1,0 +1,162 @@
+"""The big pane: all channels of the layer, or what zoom, pattern mode and help put in their place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from deepvis.geometry import Box
+from deepvis.grid import Grid, make_grid
+from deepvis.render import colors, text
+from deepvis.render.draw import Canvas
+from deepvis.render.mosaic import draw_maps
+from deepvis.render.panes.backward import draw_backward
+from deepvis.render.panes.overlays import draw_help, draw_prompt
+from deepvis.render.panes.pane import Pane, extent_text, number, why_not
+from deepvis.render.panes.unit import draw_unit
+from deepvis.render.scene import Scene
+from deepvis.state import BOOSTS, GAMMAS, State
+
+TOP = 5  # how many of the strongest units are named where the cells are too small for names
+
+
+def layer_grid(scene: Scene, width: int, height: int) -> Grid:
+    """The grid of the current layer in a picture of that size."""
+    layer = scene.layer
+    return make_grid(layer.units, layer.height, layer.width, width, height, scene.state.view)
+
+
+def _needs(state: State) -> str:
+    """Which answer the big pane shows: "help", "pattern", "backward", "gradient" or "activations"."""
+    if state.help:
+        return "help"
+    if state.zoom == "backward":
+        return "backward"
+    if state.pattern:
+        return "pattern"
+    return "gradient" if state.layer_gradient else "activations"
+
+
+def _layer_ready(scene: Scene) -> bool:
+    if not scene.layers or scene.busy or (scene.result and scene.result.error):
+        return True
+    have = {"backward": scene.shows_backward, "gradient": scene.shows_layer_gradient, "activations": scene.shows_layer}
+    return have.get(_needs(scene.state), True)
+
+
+def _layer_key(scene: Scene) -> tuple:
+    s = scene.state
+    hover = s.hover.unit if s.hover and s.hover.layer == s.layer else None
+    return (
+        id(scene.result), _layer_ready(scene) and scene.busy, scene.waiting, _needs(s), s.layer, s.unit, s.in_channels,
+        s.zoom, s.gamma, s.boost, s.view, s.method, s.filter, s.origin, hover, s.typing, id(scene.layers),
+    )  # fmt: skip
+
+
+def draw_layer(canvas: Canvas, scene: Scene) -> None:
+    """All channels of the current layer, or what zoom, pattern mode and help put in their place."""
+    canvas.fill()
+    if not scene.layers:
+        canvas.words(scene.waiting or "no network", size=15)
+    else:
+        _BIG[_needs(scene.state)](canvas, scene)
+    if scene.state.typing is not None:
+        draw_prompt(canvas, scene.state.typing)
+
+
+def _draw_activations(canvas: Canvas, scene: Scene) -> None:
+    layer = scene.layer
+    if not scene.shows_layer:
+        canvas.caption(layer.name).words(why_not(scene), size=15)
+        return
+    if scene.state.zoom == "unit":
+        draw_unit(canvas, scene)
+        return
+    maps = scene.result.activations
+    low, high = float(maps.min()), float(maps.max())
+    body = canvas.caption(f"{layer.name}   {layer.kind}   {extent_text(layer)}", f"{number(low)} … {number(high)}")
+    _draw_grid(body, scene, maps, gradient=False)
+
+
+def _draw_layer_gradient(canvas: Canvas, scene: Scene) -> None:
+    layer = scene.layer
+    title = f"{layer.name}   {scene.state.method} from {scene.origin_unit}"
+    if not scene.shows_layer_gradient:
+        canvas.caption(title).words(why_not(scene), size=15)
+        return
+    values = scene.result.layer_gradient
+    if values is None:
+        canvas.caption(title).words(
+            f"{layer.name} comes after {scene.origin_unit}, where the backward pass starts: nothing flows here. "
+            f"Go to an earlier layer, or press d to let the origin follow the selection.", size=15
+        )  # fmt: skip
+        return
+    low, high = float(values.min()), float(values.max())
+    body = canvas.caption(title, f"{number(low)} … {number(high)}")
+    _draw_grid(body, scene, values, gradient=True)
+
+
+def _draw_grid(canvas: Canvas, scene: Scene, maps: np.ndarray, gradient: bool) -> None:
+    state, layer, maps = scene.state, scene.layer, colors.finite(maps)
+    grid = layer_grid(scene, canvas.width, canvas.height)
+    draw_maps(canvas.image, maps, grid, GAMMAS[state.gamma], BOOSTS[state.boost], gradient)
+    if layer.labels:
+        _draw_labels(canvas, scene, maps[:, 0, 0], grid)
+    if state.hover and state.hover.layer == state.layer and state.hover.unit is not None:
+        canvas.frame(_around(grid.box(state.hover.unit)), (235, 235, 235))
+    if state.origin and state.origin[0] == state.layer:
+        canvas.frame(_around(grid.box(state.origin[1])), colors.FROZEN, 2)
+    strong = colors.ACCENT if state.in_channels else (60, 130, 175)
+    canvas.frame(_around(grid.box(state.unit)), strong, 2)
+
+
+def _around(box: Box) -> Box:
+    """A cell with the line before it, so that a frame does not hide the map's first row and column."""
+    left, top, width, height = box
+    return left - 1, top - 1, width + 1, height + 1
+
+
+def _draw_labels(canvas: Canvas, scene: Scene, values: np.ndarray, grid: Grid) -> None:
+    """Names in the cells if they are large enough, else beside the strongest."""
+    size, labels = canvas.px(11), scene.layer.labels
+    if grid.cell_width >= canvas.px(66) and grid.cell_height >= canvas.px(24):
+        for unit, name in enumerate(labels):
+            left, top, width, height = grid.box(unit)
+            if left + width > 0 and top + height > 0 and left < canvas.width and top < canvas.height:
+                bright = values[unit] > 0.55 * values.max()
+                ink = (20, 20, 20) if bright else (205, 200, 196)
+                name = text.shorten(name, width - canvas.px(8), size)
+                text.put(canvas.image, name, left + canvas.px(4), top + canvas.px(3), size, ink)
+        return
+    taken: list[Box] = []
+    for unit in np.argsort(values)[::-1][:TOP]:
+        left, top, width, height = grid.box(int(unit))
+        name = text.shorten(scene.layer.label(int(unit)), canvas.px(180), size)
+        w, h = text.width(name, size) + canvas.px(8), text.line_height(size) + canvas.px(2)
+        x = left + width + canvas.px(2)
+        x = x if x + w < canvas.width else left - w - canvas.px(2)
+        y = min(max(0, top + (height - h) // 2), canvas.height - h)
+        free = all(x + w < a or a + c < x or y + h < b or b + d < y for a, b, c, d in taken)
+        if name and 0 <= x and x + w <= canvas.width and 0 <= top < canvas.height and free:
+            taken.append((x, y, w, h))
+            canvas.bar((x, y, w, h), colors.PANEL)
+            text.put(canvas.image, name, x + canvas.px(4), y + canvas.px(1), size, colors.TEXT)
+
+
+def _draw_pattern(canvas: Canvas, scene: Scene) -> None:
+    canvas.caption(f"{scene.layer.name}   preferred images").words(
+        f"Pattern mode shows each unit's preferred image in its cell. None have been synthesized for "
+        f"{scene.status.model or 'this network'} yet. Press s for the activations.", size=15
+    )  # fmt: skip
+
+
+_BIG: dict[str, Callable[[Canvas, Scene], None]] = {
+    "help": draw_help,
+    "pattern": _draw_pattern,
+    "backward": draw_backward,
+    "gradient": _draw_layer_gradient,
+    "activations": _draw_activations,
+}
+
+LAYER = Pane(draw_layer, _layer_key, _layer_ready)

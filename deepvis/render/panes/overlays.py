@@ -1,0 +1,67 @@
+"""What lies over the big pane for a while: the help and the prompt for a unit."""
+
+from __future__ import annotations
+
+from deepvis.render import colors, text
+from deepvis.render.draw import Canvas
+from deepvis.render.scene import Scene
+
+
+def draw_help(canvas: Canvas, scene: Scene) -> None:
+    body = canvas.caption("keys and mouse", "h closes")
+    groups: dict[str, list[tuple[str, str]]] = {}
+    for group, keys, words in scene.help:
+        groups.setdefault(group, []).append((keys, words))
+    size, columns = _help_columns(groups, body)
+    width = body.width // len(columns)
+    for i, names in enumerate(columns):
+        part = body.part((i * width, 0, width, body.height))
+        _draw_help_column(part, {name: groups[name] for name in names}, size)
+
+
+def _help_columns(groups: dict[str, list], canvas: Canvas) -> tuple[int, list[list[str]]]:
+    """The size of the letters and the groups in each column: one column, or two where one would be too small."""
+    lines = {name: len(rows) + 1.5 for name, rows in groups.items()}
+    half = len(lines)
+    while half > 1 and sum(list(lines.values())[:half]) > 0.55 * sum(lines.values()):
+        half -= 1
+    names = list(lines)
+    choices = []
+    for columns in ([names], [names[:half], names[half:]]):
+        most = max(sum(lines[name] for name in column) for column in columns)
+        size = min(canvas.px(14), int((canvas.height - canvas.px(14)) / (most * 1.38)))
+        choices.append((max(size, 6), columns))
+    return choices[0] if choices[0][0] >= canvas.px(9) else choices[1]
+
+
+def _draw_help_column(body: Canvas, groups: dict[str, list[tuple[str, str]]], size: int) -> None:
+    step, y = text.line_height(size), body.px(10)
+    keys = [keys for rows in groups.values() for keys, _ in rows]
+    key_column = body.px(24) + max((text.width(k, size, 600) for k in keys), default=0) + body.px(14)
+    for group, rows in groups.items():
+        text.put(body.image, group, body.px(12), y, size, colors.ACCENT, 600)
+        y += step
+        for keys, words in rows:
+            text.put(body.image, keys, body.px(24), y, size, colors.TEXT, 600)
+            words = text.shorten(words, body.width - key_column - body.px(6), size)
+            text.put(body.image, words, key_column, y, size, colors.TEXT)
+            y += step
+        y += step // 2
+
+
+def draw_prompt(canvas: Canvas, typed: str) -> None:
+    size, margin = canvas.px(18), canvas.px(24)
+    room = canvas.width - 2 * margin
+    line = f"go to unit: {typed}▏"
+    while typed and text.width(line, size) > room:  # the end is where one types
+        typed = typed[1:]
+        line = f"go to unit: …{typed}▏"
+    hint = text.shorten("layer:number or layer:class, Enter goes, Esc leaves", room, canvas.px(12))
+    width = min(canvas.width, max(text.width(line, size), text.width(hint, canvas.px(12))) + 2 * margin)
+    height = min(canvas.height, canvas.px(74))
+    box = ((canvas.width - width) // 2, (canvas.height - height) // 2, width, height)
+    panel = canvas.part(box)
+    panel.fill(colors.PANEL)
+    panel.frame((0, 0, panel.width, panel.height), colors.ACCENT, 2)
+    text.put(panel.image, line, margin, panel.px(12), size, colors.TEXT)
+    text.put(panel.image, hint, margin, panel.px(44), panel.px(12), colors.DIM)

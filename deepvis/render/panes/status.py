@@ -1,0 +1,103 @@
+"""The status bar: what is shown, how fast, and the last message."""
+
+from __future__ import annotations
+
+from deepvis.layers import unit_id
+from deepvis.render import colors, text
+from deepvis.render.draw import Canvas
+from deepvis.render.panes.pane import Pane, extent_text, number
+from deepvis.render.scene import Scene
+from deepvis.state import BOOSTS, GAMMAS
+
+
+def _hover_text(scene: Scene) -> str:
+    hover = scene.state.hover
+    if hover is None or hover.layer >= len(scene.layers):
+        return ""
+    layer = scene.layers[hover.layer]
+    if hover.unit is None:
+        return f"{layer.name}: {layer.kind}, {extent_text(layer)}"
+    words = unit_id(layer.name, hover.unit)
+    if layer.label(hover.unit):
+        words += f" {layer.label(hover.unit)}"
+    if scene.shows_layer and hover.layer == scene.state.layer:
+        values = scene.result.activations[hover.unit]
+        words += f"   {'max ' if layer.is_map else ''}{number(float(values.max()))}"
+        words += f"   mean {number(float(values.mean()))}" if layer.is_map else ""
+    return words
+
+
+def _status_key(scene: Scene) -> tuple:
+    s = scene.state
+    selection = (s.layer, s.unit, s.method, s.filter, s.origin, s.gamma, s.boost, s.layer_gradient, s.pattern, s.zoom)
+    return (selection, _field_text(scene), _hover_text(scene), scene.status, scene.busy, s.message, s.message_is_error, id(scene.layers), s.debug)
+
+
+def _field_text(scene: Scene) -> str:
+    field = scene.result.receptive_field if scene.shows_layer else None
+    return f"receptive field {field.text}" if field else ""
+
+
+def _facts(scene: Scene) -> list[str]:
+    s, layer = scene.state, scene.layer
+    words = [layer.label(s.unit), layer.shape_text, _field_text(scene)]
+    if s.method:
+        words.append(f"{s.method}, {s.filter}" + (f", origin {scene.origin_unit} frozen" if s.origin else ""))
+    if s.layer_gradient:
+        words.append("backward values")
+    if s.gamma:
+        words.append(f"gamma {GAMMAS[s.gamma]:g}")
+    if s.boost:
+        words.append(f"boost {BOOSTS[s.boost]:g}")
+    return [w for w in words if w]
+
+
+def draw_status(canvas: Canvas, scene: Scene) -> None:
+    """What is shown, how fast, and the last message; in one line where the pane is low."""
+    canvas.fill(colors.PANEL)
+    status, size, margin = scene.status, min(canvas.px(13), max(1, int(canvas.height / 1.4))), canvas.px(8)
+    low = canvas.height < canvas.px(23) + text.line_height(size)
+    words, color = _second_line(scene)
+    rates = [
+        f"network {status.network_rate:.0f}/s" if status.network_rate is not None else "",
+        f"screen {status.screen_rate:.0f}/s" if status.screen_rate is not None else "",
+        status.model, status.device,
+    ]  # fmt: skip
+    right = "" if low and words else text.shorten(" · ".join(r for r in rates if r), canvas.width // 2, size)
+    end = canvas.width - margin - text.width(right, size)
+    y = max(0, (canvas.height - text.line_height(size)) // 2) if low else canvas.px(3)
+    text.put(canvas.image, right, end, y, size, colors.DIM)
+    x = margin
+    for mark, on, ink in (("● REC", status.recording, colors.BAD), ("busy …", scene.busy, colors.ACCENT)):
+        if on:
+            x = text.put(canvas.image, mark, x, y, size, ink, 600) + canvas.px(14)
+    if scene.layers:
+        unit = text.shorten(scene.unit, max(0, end - x - margin), size, 600)
+        x = text.put(canvas.image, unit, x, y, size, colors.ACCENT, 600) + canvas.px(14)
+    if low and words:
+        text.put(canvas.image, text.shorten(words, max(0, end - x), size), x, y, size, color)
+        return
+    if scene.layers:
+        facts = text.shorten("  ·  ".join(_facts(scene)), max(0, end - x - margin), size)
+        text.put(canvas.image, facts, x, y, size, colors.TEXT)
+    if not low:
+        words, color = (words, color) if words else ("h  help", colors.DIM)
+        text.put(canvas.image, text.shorten(words, canvas.width - 2 * margin, size), margin, canvas.px(23), size, color)
+
+
+def _second_line(scene: Scene) -> tuple[str, text.Color]:
+    """One thing at a time: an error, what the mouse points at, a message, or timings."""
+    s, status = scene.state, scene.status
+    if s.message:
+        return s.message, colors.BAD if s.message_is_error else colors.TEXT
+    if status.is_error:
+        return status.message, colors.BAD
+    hover = _hover_text(scene)
+    if hover:
+        return hover, colors.TEXT
+    if s.debug and status.timings:
+        return status.timings, colors.DIM
+    return status.message, colors.TEXT
+
+
+STATUS = Pane(draw_status, _status_key)

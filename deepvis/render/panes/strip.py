@@ -1,0 +1,68 @@
+"""The layer list: the names in network order."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from deepvis.geometry import Box
+from deepvis.render import colors, text
+from deepvis.render.draw import Canvas
+from deepvis.render.panes.pane import Pane
+from deepvis.render.scene import Scene
+
+
+@lru_cache(maxsize=64)
+def layer_boxes(names: tuple[str, ...], current: int, width: int, height: int, scale: float) -> tuple[Box | None, ...]:
+    """Where each layer's name stands in the list's pane; None for those scrolled out of sight."""
+    px = lambda v: max(1, round(v * scale))
+    size, row_height, gap = px(13), px(25), px(3)
+    x, row, places = px(4), 0, []
+    for name in names:
+        w = max(text.width(name, size) + px(16), text.width(name, size, 600) + px(10))  # the current one is bold
+        w = min(w, width - px(8))
+        if x + w > width - px(4) and x > px(4):
+            x, row = px(4), row + 1
+        places.append((x, row, w))
+        x += w + gap
+    visible = max(1, height // row_height)
+    rows = row + 1
+    first = min(max(0, places[current][1] - visible // 2), max(0, rows - visible))
+    top = max(0, (height - min(rows, visible) * row_height) // 2)
+    return tuple(
+        (x, top + (row - first) * row_height + px(2), w, row_height - px(4)) if first <= row < first + visible else None
+        for x, row, w in places
+    )
+
+
+def _layers_key(scene: Scene) -> tuple:
+    s = scene.state
+    hover = s.hover.layer if s.hover and s.hover.unit is None else None
+    return (id(scene.layers), s.layer, s.in_channels, s.origin, hover)
+
+
+def draw_layers(canvas: Canvas, scene: Scene) -> None:
+    """The layers' names in network order; the current one marked, bright while the cursor is here."""
+    canvas.fill()
+    if not scene.layers:
+        canvas.words("layers")
+        return
+    state, size = scene.state, canvas.px(13)
+    names = tuple(layer.name for layer in scene.layers)
+    for i, box in enumerate(layer_boxes(names, state.layer, canvas.width, canvas.height, canvas.scale)):
+        if box is None:
+            continue
+        left, top, width, height = box
+        current = i == state.layer
+        fill = (colors.ACCENT if not state.in_channels else (44, 96, 128)) if current else colors.PANEL
+        canvas.bar(box, fill)
+        ink = (20, 20, 20) if current and not state.in_channels else colors.TEXT
+        weight = 600 if current else 400
+        name = text.shorten(names[i], width - canvas.px(8), size, weight)
+        text.put(canvas.image, name, left + canvas.px(8), top + canvas.px(1), size, ink, weight)
+        if state.origin and state.origin[0] == i:
+            canvas.frame(box, colors.FROZEN, 2)
+        elif state.hover and state.hover.unit is None and state.hover.layer == i:
+            canvas.frame(box, colors.DIM)
+
+
+LAYERS = Pane(draw_layers, _layers_key)

@@ -230,6 +230,7 @@ class Toolbox:
         return Scene(
             self.state, self._layers(), network.classes if network else (), self.feed.frame,
             self._result, self._busy(), waiting, self._help, self._status(),
+            network.input.aspect if network else 1.0,
         )  # fmt: skip
 
     def _status(self) -> Status:

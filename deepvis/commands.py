@@ -12,7 +12,16 @@ from dataclasses import dataclass, replace
 from deepvis.errors import UserError
 from deepvis.grid import Grid, View, centred_on, make_grid, zoom_at
 from deepvis.layers import Layer, parse_unit, unit_id
-from deepvis.state import BOOSTS, COMMON_BACKWARD, FILTERS, GAMMAS, METHOD_CYCLE, ZOOMS, Hover, State
+from deepvis.state import (
+    BOOSTS,
+    COMMON_BACKWARD,
+    FILTERS,
+    GAMMAS,
+    METHOD_CYCLE,
+    ZOOMS,
+    Hover,
+    State,
+)
 
 FAST = 10  # how many cells a fast move covers
 

@@ -7,3 +7,8 @@ class UserError(Exception):
     The message names the value, what was expected and the remedy. The command line prints it
     without a traceback and exits with status 2; the live window shows it in the status bar.
     """
+
+
+def words(error: Exception) -> str:
+    """The message of a user's error; of any other also its kind, which may be all it says."""
+    return str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"

@@ -8,23 +8,22 @@ has a further thread to itself, because a driver may block for seconds, or for g
 
 from __future__ import annotations
 
-import os
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
-from urllib.parse import urlsplit
+from typing import Literal
 
 import cv2
 import numpy as np
 
-from deepvis.decode import VIDEO_SUFFIXES, VideoFile, quiet_opencv, read_image, rgb_from_bgr
-from deepvis.errors import UserError
+from deepvis.camera import Camera, OpenCapture, camera_name, open_camera
+from deepvis.decode import VIDEO_SUFFIXES, read_image, rgb_from_bgr
+from deepvis.errors import UserError, words
 from deepvis.frames import Frame
+from deepvis.player import Ahead, Player, Still
 from deepvis.playlist import Playlist
 
 BUSY_S = 0.2
@@ -36,23 +35,10 @@ STALL_S = 1.0
 PATIENCE_S = 30.0
 """… and after this it is given up."""
 
-MISSES = 20
-"""A camera is lost when so many reads in a row bring nothing …"""
-
-MISS_PAUSE_S = 0.05
-"""… with this pause after each."""
-
-AHEAD_PIXELS = 30_000_000
-"""Larger pictures are not decoded ahead: that could hold up a wish for longer than it saves."""
-
 AHEAD_AFTER_S = 0.03
 """Decode ahead only when no wish has come for so long: not while the user leans on a key."""
 
-MAX_DROPPED_S = 0.25
-"""A late video skips at most this much at a time; later still, it goes on from where it is."""
-
 Source = Literal["camera", "files"]
-OpenCapture = Callable[..., Any]
 
 
 @dataclass(frozen=True)
@@ -127,12 +113,12 @@ class Feed:
         self._playlist: Playlist | None = None
         self._stepped = 0
         self._stuck_at: int | None = None
-        self._entry: _Still | _Player | None = None
+        self._entry: Still | Player | None = None
         self._direction = 1
-        self._ahead = _Ahead(read)
+        self._ahead = Ahead(read)
         self._look_ahead_at: float | None = None
         self._broken: set[Path] = set()
-        self._camera: _Camera | None = None
+        self._camera: Camera | None = None
         self._camera_in_use = threading.Lock()
         self._camera_wish = 0
         self._camera_given_up = 0
@@ -221,7 +207,7 @@ class Feed:
             try:
                 due = self._turn(wish)
             except Exception as error:  # the thread lives on: the next wish may be a better one
-                self._fail(wish, _words(error))
+                self._fail(wish, words(error))
                 due = None
             self._sleep(wish, due)
         self._leave_camera()
@@ -287,16 +273,16 @@ class Feed:
         try:
             rgb = rgb_from_bgr(image)
         except Exception as error:  # else every further picture would bring the same notice
-            return self._lose_camera(f"gives pictures of no known kind ({_words(error)})", wish)
+            return self._lose_camera(f"gives pictures of no known kind ({words(error)})", wish)
         camera.is_shown = True
         self._publish(rgb, camera_name(self._camera_address), "camera", live=True)
         return last_seen + STALL_S
 
-    def _start_camera(self) -> _Camera:
-        if isinstance(self._entry, _Player):
+    def _start_camera(self) -> Camera:
+        if isinstance(self._entry, Player):
             self._entry.pause()
         self._busy_since = self._clock()
-        camera = _Camera(
+        camera = Camera(
             self._camera_address,
             self._open_capture or open_camera,
             self._changed,
@@ -331,7 +317,7 @@ class Feed:
         try:
             due = self._files_turn(wish)
         except Exception as error:
-            reason = f"there are no files to show instead: {_words(error)}"
+            reason = f"there are no files to show instead: {words(error)}"
             self._fail(wish, f"{name} {failure}; {reason}. Press c to try again")
             return None
         self._say(f"{name} {failure}; showing {self._files} instead. Press c to try again", True)
@@ -346,7 +332,7 @@ class Feed:
             self._find(wish)
         elif self._source != "files":
             self._show(self._entry)
-        if isinstance(self._entry, _Player):
+        if isinstance(self._entry, Player):
             return self._play(self._entry, wish)
         return self._look_ahead()
 
@@ -394,25 +380,25 @@ class Feed:
             self._direction = 1 if steps > 0 else -1
         path = playlist.step(steps)
         self._stuck_at = self._look_ahead_at = None
-        if isinstance(self._entry, _Player):
+        if isinstance(self._entry, Player):
             self._entry.close()
         self._entry = None
         return path
 
-    def _open(self, path: Path) -> _Still | _Player:
+    def _open(self, path: Path) -> Still | Player:
         if path.suffix.lower() in VIDEO_SUFFIXES:
-            return _Player(path, self._open_capture or cv2.VideoCapture)
+            return Player(path, self._open_capture or cv2.VideoCapture)
         image = self._ahead.take(path)
-        return _Still(self._read(path) if image is None else image, path.name)
+        return Still(self._read(path) if image is None else image, path.name)
 
-    def _show(self, entry: _Still | _Player) -> None:
+    def _show(self, entry: Still | Player) -> None:
         self._publish(entry.image, entry.name, "files", entry.is_live)
 
     def _skip(self, path: Path, error: UserError) -> None:
         self._broken.add(path)
         self._say(f"skipped ({len(self._broken)} so far): {error}", is_error=False)
 
-    def _play(self, player: _Player, wish: Wish) -> float | None:
+    def _play(self, player: Player, wish: Wish) -> float | None:
         if wish.frozen:
             player.pause()
             return None
@@ -436,283 +422,3 @@ class Feed:
             self._ahead.load(self._playlist.peek(self._direction))
             due = self._look_ahead_at = None
         return due
-
-
-# ---------------------------------------------------------------------------- what is shown
-
-
-@dataclass(frozen=True, eq=False)
-class _Still:
-    """A decoded picture file."""
-
-    image: np.ndarray
-    name: str
-    is_live = False
-
-
-class _Player:
-    """Plays a video at its own rate, over and over. Told the time; never sleeps.
-
-    Attributes:
-        image: the frame that is due, uint8 RGB.
-        due: when `advance` will have a new one; None while paused, or if there is only one frame.
-        damage: says once that the video ends before its time.
-    """
-
-    def __init__(self, path: Path, open_capture: OpenCapture) -> None:
-        """Read the first frame. Raises UserError if there is none."""
-        self.path = path
-        self.due: float | None = None
-        self.damage: str | None = None
-        self._damage_is_told = False
-        self._video = VideoFile(path, open_capture)
-        self._period = 1 / self._video.rate
-        self.is_live = self._video.expected != 1
-        self.image = self._first()
-
-    @property
-    def name(self) -> str:
-        seconds = int((self._video.count - 1) * self._period)
-        return f"{self.path.name} {seconds // 60}:{seconds % 60:02d}"
-
-    def pause(self) -> None:
-        """Stand still until the next `advance`, which goes on from here."""
-        self.due = None
-
-    def advance(self, now: float) -> bool:
-        """Take the frame that is due at `now` (seconds); False if none is yet.
-
-        Frames that are late are dropped, but only so many: a computer that is too slow for the
-        video shows it in slow motion rather than not at all.
-
-        Raises:
-            UserError: at the video's end, if it cannot be read again from its start.
-        """
-        if not self.is_live:
-            return False
-        if self.due is None:
-            self.due = now + self._period
-        if now < self.due:
-            return False
-        late = int(min(now - self.due, MAX_DROPPED_S) / self._period)
-        for _ in range(late):
-            self._video.skip()
-        self.due += (late + 1) * self._period
-        if self.due < now:
-            self.due = now + self._period
-        image = self._video.read()
-        if image is None:
-            return self._start_again()
-        self.image = image
-        return True
-
-    def close(self) -> None:
-        """Release the file."""
-        self._video.close()
-
-    def _start_again(self) -> bool:
-        played, expected = self._video.count, self._video.expected
-        # Where the container only estimates the number of frames it is a little off.
-        if played < 0.9 * expected and not self._damage_is_told:
-            self._damage_is_told = True
-            self.damage = (
-                f"{self.path.name} is damaged: only {played} of its {expected} frames can be "
-                "read; they are repeated"
-            )
-        if played == 1:
-            self.is_live, self.due = False, None
-            return False
-        self._video.rewind()
-        self.image = self._first()
-        return True
-
-    def _first(self) -> np.ndarray:
-        image = self._video.read()
-        if image is None:
-            self.close()
-            raise UserError(
-                f"{self.path.name} has no frame that can be read; expected an undamaged video: "
-                "copy or convert it again"
-            )
-        return image
-
-
-class _Ahead:
-    """The picture that is likely to be wanted next, decoded before it is."""
-
-    def __init__(self, read: Callable[..., np.ndarray]) -> None:
-        self._read = read
-        self._key: tuple[Path, int, int] | None = None
-        self._image: np.ndarray | None = None
-
-    def load(self, path: Path) -> None:
-        """Decode `path`; in silence, since what is wrong with it is told when it is wanted."""
-        if path.suffix.lower() in VIDEO_SUFFIXES:
-            return
-        try:
-            key = self._key_of(path)
-            if key != self._key:
-                self._image = self._read(path, max_pixels=AHEAD_PIXELS)
-                self._key = key
-        except Exception:
-            self._key = self._image = None
-
-    def take(self, path: Path) -> np.ndarray | None:
-        """The picture, if it is this one and its file has not changed since. Only once."""
-        try:
-            image = self._image if self._key == self._key_of(path) else None
-        except OSError:
-            image = None
-        self._key = self._image = None
-        return image
-
-    @staticmethod
-    def _key_of(path: Path) -> tuple[Path, int, int]:
-        stat = path.stat()
-        return path, stat.st_mtime_ns, stat.st_size
-
-
-# ---------------------------------------------------------------------------- camera
-
-
-class _Camera:
-    """Drains a camera in a thread of its own and keeps the newest frame.
-
-    The thread alone touches the device, from opening to releasing it. `in_use` is held as long as
-    it does, so that a camera which is left and wanted again is not opened twice at a time.
-    """
-
-    def __init__(
-        self,
-        address: int | str | None,
-        open_capture: OpenCapture,
-        changed: threading.Condition,
-        in_use: threading.Lock,
-        clock: Callable[[], float],
-    ) -> None:
-        self.is_shown = False
-        """Has a frame of it been published? For the feed's thread alone."""
-        self.has_news = False
-        """Is there a frame or the failure that has not been taken? Guarded by `changed`."""
-        self._address = address
-        self._open_capture = open_capture
-        self._changed = changed
-        self._in_use = in_use
-        self._clock = clock
-        self._image: np.ndarray | None = None
-        self._failure: str | None = None
-        self._last_seen = clock()
-        self._stopped = threading.Event()
-
-    def start(self) -> None:
-        """Open the camera and drain it, elsewhere."""
-        threading.Thread(target=self._run, name="deepvis camera", daemon=True).start()
-
-    def stop(self) -> None:
-        """Have the camera released as soon as the driver lets go of it; does not wait."""
-        self._stopped.set()
-
-    def take(self) -> tuple[np.ndarray | None, str | None, float]:
-        """The newest frame (BGR) unless taken before, why there will be no more (None: there
-        will), and when there was one last."""
-        with self._changed:
-            image, self._image = self._image, None
-            self.has_news = False
-            return image, self._failure, self._last_seen
-
-    def _run(self) -> None:
-        while not self._in_use.acquire(timeout=0.1):
-            if self._stopped.is_set():
-                return
-        try:
-            failure = None if self._stopped.is_set() else self._drain()
-        except Exception as error:
-            failure = f"failed ({_words(error)})"
-        finally:
-            self._in_use.release()
-        with self._changed:
-            self._failure = failure
-            self.has_news = True
-            self._changed.notify_all()
-
-    def _drain(self) -> str | None:
-        """Returns why the camera gives no more pictures; None if it was told to stop."""
-        if self._address is None:
-            return "is not configured; name one in the settings"
-        is_windows_camera = sys.platform == "win32" and isinstance(self._address, int)
-        with quiet_opencv():
-            # Windows' default, Media Foundation, takes many seconds to open a camera.
-            capture = self._open_capture(
-                self._address, cv2.CAP_DSHOW if is_windows_camera else cv2.CAP_ANY
-            )
-        try:
-            if not capture.isOpened():
-                return why_not_opened(self._address)
-            return self._read_all(capture)
-        finally:
-            capture.release()
-
-    def _read_all(self, capture: Any) -> str | None:
-        misses, has_worked = 0, False
-        while not self._stopped.is_set():
-            readable, image = capture.read()
-            if readable:
-                misses, has_worked = 0, True
-                self._keep(image)
-                continue
-            misses += 1
-            if misses >= MISSES:
-                if has_worked:
-                    return "gives no more pictures; is it still connected?"
-                return "opens but gives no picture; another program may be using it"
-            self._stopped.wait(MISS_PAUSE_S)
-        return None
-
-    def _keep(self, image: np.ndarray) -> None:
-        with self._changed:
-            self._image = image
-            self._last_seen = self._clock()
-            self.has_news = True
-            self._changed.notify_all()
-
-
-def open_camera(address: int | str, api: int) -> cv2.VideoCapture:
-    """`cv2.VideoCapture`, except that it does not ask for what is known to be missing, and that a
-    dead stream is given up after 10 s."""
-    if _device_is_missing(address):
-        return cv2.VideoCapture()
-    if isinstance(address, int):
-        return cv2.VideoCapture(address, api)
-    limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, 10_000, cv2.CAP_PROP_READ_TIMEOUT_MSEC, 10_000]
-    return cv2.VideoCapture(address, api, limits)
-
-
-def camera_name(address: int | str | None) -> str:
-    """What to call a camera on the screen: without the password that an address may hold."""
-    if address is None:
-        return "the camera"
-    if isinstance(address, int):
-        return f"camera {address}"
-    parts = urlsplit(address)
-    return f"camera {parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
-
-
-def why_not_opened(address: int | str) -> str:
-    """As much as can be told about why a camera did not open, and what to do about it."""
-    if isinstance(address, str):
-        return "cannot be opened; check the address, and that it is sending"
-    if _device_is_missing(address):
-        return f"does not exist (no /dev/video{address}); plug it in or choose another number"
-    if sys.platform == "linux" and not os.access(f"/dev/video{address}", os.R_OK | os.W_OK):
-        return "may not be opened by you; join the group 'video' and log in again"
-    return "cannot be opened; is it connected, and does no other program use it?"
-
-
-def _device_is_missing(address: int | str) -> bool:
-    is_linux_camera = sys.platform == "linux" and isinstance(address, int)
-    return is_linux_camera and not os.path.exists(f"/dev/video{address}")
-
-
-def _words(error: Exception) -> str:
-    """The message of a user's error; of any other also its kind, which may be all it says."""
-    return str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"

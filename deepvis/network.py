@@ -41,6 +41,10 @@ class InputSpec:
     range: float = 1.0
     order: str = "rgb"
 
+    @property
+    def aspect(self) -> float:
+        return self.width / self.height
+
     def table(self) -> np.ndarray:
         """What each of a pixel's 256 values becomes: float32 1×256×channels. Faster than sums."""
         pixel = np.arange(256)[:, None] * (self.range / 255)

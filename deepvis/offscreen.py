@@ -60,7 +60,7 @@ def picture(
     frame = _frame(camera, files, state)
     result = answer(network, request_for(state, frame, network.layers), network.receptive_field(network.layers[state.layer].name))
     status = Status(model=settings.model, device=str(network.device))
-    scene = Scene(state, network.layers, network.classes, frame, result, help=help_rows(bound), status=status)
+    scene = Scene(state, network.layers, network.classes, frame, result, help=help_rows(bound), status=status, aspect=network.input.aspect)
     return renderer.compose(scene)[0]
 
 

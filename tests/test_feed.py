@@ -17,10 +17,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from deepvis import camera as camera_module
 from deepvis import feed as feed_module
 from deepvis.decode import read_image
 from deepvis.errors import UserError
-from deepvis.feed import MISSES, Feed, Notice, Wish, _Player, camera_name, open_camera
+from deepvis.camera import MISSES, camera_name, open_camera
+from deepvis.feed import Feed, Notice, Wish
+from deepvis.player import Player
 
 PATIENCE = 5.0  # a test that waits for longer has failed
 CAMERA = Wish("camera")
@@ -99,7 +102,7 @@ def camera():
 
 @pytest.fixture(autouse=True)
 def no_pause_after_a_miss(monkeypatch):
-    monkeypatch.setattr(feed_module, "MISS_PAUSE_S", 0)
+    monkeypatch.setattr(camera_module, "MISS_PAUSE_S", 0)
 
 
 @contextmanager
@@ -673,12 +676,12 @@ def clip_path(tmp_path) -> Path:
     return tmp_path / "clip.mp4"
 
 
-def gray_of(player: _Player) -> int:
+def gray_of(player: Player) -> int:
     return int(player.image[0, 0, 0])
 
 
 def test_a_player_keeps_the_rate(clip_path):
-    player = _Player(clip_path, Clip(100, rate=10))
+    player = Player(clip_path, Clip(100, rate=10))
     assert gray_of(player) == 0 and not player.advance(5.0)
     shown = []
     for now in np.arange(5.0, 7.0, 0.013):
@@ -689,7 +692,7 @@ def test_a_player_keeps_the_rate(clip_path):
 
 
 def test_a_late_player_drops_frames_but_goes_on(clip_path):
-    player = _Player(clip_path, Clip(100, rate=20))
+    player = Player(clip_path, Clip(100, rate=20))
     player.advance(0.0)
     assert player.advance(0.21) and gray_of(player) == 4  # due at 0.20
     assert player.due == pytest.approx(0.25)
@@ -698,7 +701,7 @@ def test_a_late_player_drops_frames_but_goes_on(clip_path):
 
 
 def test_a_paused_player_goes_on_from_where_it_was(clip_path):
-    player = _Player(clip_path, Clip(100, rate=10))
+    player = Player(clip_path, Clip(100, rate=10))
     player.advance(0.0)
     assert player.advance(0.1) and gray_of(player) == 1
     player.pause()
@@ -707,7 +710,7 @@ def test_a_paused_player_goes_on_from_where_it_was(clip_path):
     assert player.advance(50.1) and gray_of(player) == 2
 
 
-def play(player: _Player, count: int) -> list[int]:
+def play(player: Player, count: int) -> list[int]:
     """The gray levels of the next `count` frames, on time."""
     grays: list[int] = []
     player.advance(0.0)
@@ -720,13 +723,13 @@ def play(player: _Player, count: int) -> list[int]:
 @pytest.mark.parametrize("claims", [None, 0, -5, 3])
 def test_a_player_loops(clip_path, claims):
     clip = Clip(3, claims=claims)
-    player = _Player(clip_path, clip)
+    player = Player(clip_path, clip)
     assert play(player, 6) == [1, 2, 0, 1, 2, 0]
     assert clip.opened == 3 and player.damage is None
 
 
 def test_a_player_tells_of_damage_once(clip_path):
-    player = _Player(clip_path, Clip(3, claims=50))
+    player = Player(clip_path, Clip(3, claims=50))
     play(player, 3)
     assert "clip.mp4 is damaged: only 3 of its 50 frames" in player.damage
     player.damage = None
@@ -736,14 +739,14 @@ def test_a_player_tells_of_damage_once(clip_path):
 
 @pytest.mark.parametrize("claims", [1, 0, 30])
 def test_a_video_of_one_frame_stands_still(clip_path, claims):
-    player = _Player(clip_path, Clip(1, claims=claims or -1))
+    player = Player(clip_path, Clip(1, claims=claims or -1))
     player.advance(0.0)
     assert not player.advance(1.0)
     assert player.due is None and not player.is_live
 
 
 def test_a_video_that_vanishes_while_it_plays(clip_path):
-    player = _Player(clip_path, Clip(2))
+    player = Player(clip_path, Clip(2))
     clip_path.unlink()
     play(player, 1)
     with pytest.raises(UserError, match="does not exist"):
@@ -751,7 +754,7 @@ def test_a_video_that_vanishes_while_it_plays(clip_path):
 
 
 def test_the_name_tells_the_position(clip_path):
-    player = _Player(clip_path, Clip(2000, rate=0.1))
+    player = Player(clip_path, Clip(2000, rate=0.1))
     assert player.name == "clip.mp4 0:00"
     play(player, 7)
     assert player.name == "clip.mp4 1:10"

@@ -74,7 +74,7 @@ def uses(names: set[str]) -> dict[str, set[str]]:
 
 WITHOUT_TORCH = [
     f"deepvis.{name}"
-    for name in ("errors", "frames", "layers", "geometry", "messages", "decode", "playlist", "feed", "settings",
+    for name in ("errors", "frames", "layers", "geometry", "messages", "decode", "playlist", "camera", "player", "feed", "settings",
                  "record", "state", "commands", "keys", "layout", "window", "runtime")
     if f"deepvis.{name}" in FILES
 ] + [name for name in FILES if name.startswith("deepvis.render")]  # fmt: skip
@@ -145,8 +145,8 @@ def _modules_below(module: str) -> set[str]:
                      "register_module_forward_hook", "register_post_accumulate_grad_hook"}),
         (["window"], {"imshow", "waitKey", "waitKeyEx", "pollKey", "namedWindow", "setMouseCallback",
                     "destroyWindow", "destroyAllWindows", "getWindowProperty", "resizeWindow"}),
-        (["feed"], {"CAP_V4L2", "CAP_DSHOW", "CAP_AVFOUNDATION"}),  # cameras
-        (["feed", "decode", "record"], {"VideoCapture"}),  # and files: to show, and one's own recording
+        (["camera"], {"CAP_V4L2", "CAP_DSHOW", "CAP_AVFOUNDATION"}),  # cameras
+        (["feed", "camera", "decode", "record"], {"VideoCapture"}),  # and files: to show, and one's own recording
         (["record"], {"VideoWriter"}),
     ],
 )  # fmt: skip

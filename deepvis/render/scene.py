@@ -33,6 +33,7 @@ class Scene:
     Attributes:
         state: what the user wants to see.
         layers, classes: of the network; empty while it loads.
+        aspect: width / height of the network's input.
         frame: the newest picture of the input.
         result: the newest answer of the network, perhaps to an older question.
         busy: the network has been silent for longer than the eye takes for "at once".
@@ -50,6 +51,7 @@ class Scene:
     waiting: str = ""
     help: tuple[tuple[str, str, str], ...] = ()
     status: Status = field(default_factory=Status)
+    aspect: float = 1.0
 
     @property
     def layer(self) -> Layer | None:

@@ -12,7 +12,6 @@ from deepvis.render.draw import Canvas
 from deepvis.render.panes.pane import Pane
 from deepvis.render.scene import Scene
 
-
 TOP = 5
 
 
@@ -21,9 +20,14 @@ def _shown_frame(scene: Scene) -> Frame | None:
     return scene.result.request.frame if scene.result and not scene.busy else scene.frame
 
 
+def _crop(scene: Scene) -> bool:
+    """How the shown picture was cut; as the user wants it, while the network is slow."""
+    return scene.result.request.crop if scene.result and not scene.busy else scene.state.crop
+
+
 def _input_key(scene: Scene) -> tuple:
     s = scene.state
-    return (id(_shown_frame(scene)), id(scene.result), s.crop, s.frozen, s.predictions, scene.waiting, bool(scene.layers))
+    return (id(_shown_frame(scene)), id(scene.result), _crop(scene), scene.aspect, s.frozen, s.predictions, scene.waiting, bool(scene.layers))
 
 
 def draw_input(canvas: Canvas, scene: Scene) -> None:
@@ -33,15 +37,17 @@ def draw_input(canvas: Canvas, scene: Scene) -> None:
     if frame is None:
         canvas.caption("input").words(scene.waiting or "no picture yet")
         return
-    marks = [mark for mark, on in (("frozen", state.frozen), ("stretched", not state.crop)) if on]
+    marks = [mark for mark, on in (("frozen", state.frozen), ("stretched", not _crop(scene))) if on]
     body = canvas.caption(frame.name, " · ".join(marks))
     line = text.line_height(body.px(12)) + body.px(2)
     bars = TOP * line + body.px(6) if state.predictions else 0
     beside = body.height - bars >= 0.6 * body.width
-    side = min(body.width, body.height - (bars if beside else 0))
-    left = (body.width - side) // 2
-    picture = resize_for_screen(cut(frame.image, 1.0, state.crop), side, side)
-    body.image[:side, left : left + side] = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+    room = body.height - (bars if beside else 0)
+    width = max(1, min(body.width, round(room * scene.aspect)))
+    height = max(1, min(room, round(width / scene.aspect)))
+    left = (body.width - width) // 2
+    picture = resize_for_screen(cut(frame.image, scene.aspect, _crop(scene)), width, height)
+    body.image[:height, left : left + width] = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
     if state.predictions:
         box = (0, body.height - bars, body.width, bars)
         if not beside:

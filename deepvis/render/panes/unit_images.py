@@ -6,7 +6,6 @@ from deepvis.render.draw import Canvas
 from deepvis.render.panes.pane import Pane
 from deepvis.render.scene import Scene
 
-
 _BLOCKS = (
     ("synthesized", "images made by the network for this unit"),
     ("top images", "the images of a data set that excite this unit most"),

@@ -3,7 +3,9 @@ newest result to the window."""
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 import threading
 import time
 from collections import deque
@@ -200,9 +202,9 @@ class Toolbox:
 
     def _finish(self) -> None:
         with ExitStack() as last:  # each of these happens even if another fails; in reverse order
-            last.callback(self.window.close)
             last.callback(self.engine.close)
             last.callback(self.feed.close)
+            last.callback(self.window.close)
             for thread in self._snapshots:
                 last.callback(thread.join)
             last.callback(self._stop_recording)
@@ -333,3 +335,6 @@ def live(settings: Settings, engine: Engine, feed: Feed, start: State, probe: Ca
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+    if not engine.close(0):  # a pass or the loading takes longer than anyone wants to wait
+        sys.stdout.flush()
+        os._exit(0)  # Python's own way out would abort in the midst of torch's threads

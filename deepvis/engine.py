@@ -107,14 +107,19 @@ class Engine:
                 raise UserError(self.error or "the engine has stopped")
             return self._result
 
-    def close(self, timeout: float = 5.0) -> None:
-        """Stop the workers and wait for them; the pass that runs is finished first."""
+    def close(self, timeout: float = 5.0) -> bool:
+        """Stop the workers and wait for them; the pass that runs is finished first.
+
+        Returns:
+            Whether all of them ended within `timeout` seconds.
+        """
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
         deadline = time.monotonic() + timeout
         for thread in list(self._threads):
             thread.join(max(0.0, deadline - time.monotonic()))
+        return not any(thread.is_alive() for thread in self._threads)
 
     def _answers(self, request: Request) -> bool:
         return bool(self._stopping or self.error or (self._result and self._result.request == request))

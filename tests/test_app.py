@@ -103,8 +103,10 @@ class FakeEngine:
     def rate(self, window: float = 2.0) -> float:
         return 0.0
 
-    def close(self) -> None:
-        self.log.append("engine")
+    def close(self, timeout: float = 5.0) -> bool:
+        if timeout:
+            self.log.append("engine")
+        return True
 
 
 @pytest.fixture

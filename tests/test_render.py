@@ -176,8 +176,9 @@ def slow_mosaic(canvas: np.ndarray, maps: np.ndarray, grid, gamma: float, boost:
             cell = np.where(v < 0, -v * (255, 130, 40), v * (255, 255, 255))
         else:
             cell = np.repeat(level[..., None], 3, axis=2)
-        if min(width, height) >= 6:
-            cell[-1] = cell[:, -1] = colors.GROUND
+        for room, line in ((6, 1), (40, 2), (90, 3)):  # from this size on, the line between cells is so wide
+            if min(width, height) >= room:
+                cell[-line:] = cell[:, -line:] = colors.GROUND
         for y in range(height):
             for x in range(width):
                 if 0 <= above + y < canvas.shape[0] and 0 <= left + x < canvas.shape[1]:

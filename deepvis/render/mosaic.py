@@ -55,14 +55,20 @@ def _tiles(maps: np.ndarray, limits: np.ndarray, grid: Grid, rows: range, column
     return tiles.reshape(len(rows) * h, len(columns) * w)
 
 
+def line_width(grid: Grid) -> int:
+    """Pixels at the end of each cell that the line between the cells takes; 0 where there is no room."""
+    side = min(grid.cell_width, grid.cell_height)
+    return 0 if side < 6 else 1 if side < 40 else 2 if side < 90 else 3
+
+
 def _separate(picture: np.ndarray, grid: Grid) -> None:
-    """A dark line between cells, where they are large enough to spare it."""
-    if min(grid.cell_width, grid.cell_height) >= 6:
-        height, width = picture.shape[:2]
-        for y in range(grid.cell_height - 1, height, grid.cell_height):
-            fill(picture[y : y + 1], colors.GROUND)
-        for x in range(grid.cell_width - 1, width, grid.cell_width):
-            fill(picture[:, x : x + 1], colors.GROUND)
+    height, width = picture.shape[:2]
+    line = line_width(grid)
+    if line:
+        for y in range(grid.cell_height, height + 1, grid.cell_height):
+            fill(picture[y - line : y], colors.GROUND)
+        for x in range(grid.cell_width, width + 1, grid.cell_width):
+            fill(picture[:, x - line : x], colors.GROUND)
 
 
 def _paste(canvas: np.ndarray, picture: np.ndarray, left: int, top: int) -> None:

@@ -32,6 +32,7 @@ from deepvis.window import Close, Event, Key, Mouse, Resize, Window
 
 BUSY_AFTER = 0.3  # seconds of silence after which the window says that it waits
 ENOUGH = 2  # requests on their way or answered and not drawn, beyond which new frames wait
+GLANCE = 0.004  # seconds to wait for a result before the window is looked after again
 MESSAGE_SECONDS = 8.0
 RATE_SECONDS = 0.5  # how often the rates in the status bar change
 _MOUSE_HELP = (
@@ -159,7 +160,7 @@ class Toolbox:
 
     def _listen(self) -> None:
         """Take up what the engine and the feed have to say."""
-        result = self.engine.collect()
+        result = self.engine.collect(GLANCE)
         if result is not None:
             self._result, self._silent_since = result, time.monotonic()
             if result.error:

@@ -72,12 +72,17 @@ class Engine:
         """The newest result."""
         return self._result
 
-    def collect(self) -> Result | None:
+    def collect(self, timeout: float = 0.0) -> Result | None:
         """The oldest result that was not collected yet, None if there is none.
 
         Of results that nobody collects only the newest few are kept.
+
+        Args:
+            timeout: seconds to wait for one, while there is one on its way.
         """
         with self._changed:
+            if timeout and not self._ready and self._running:
+                self._changed.wait(timeout)
             return self._ready.popleft() if self._ready else None
 
     @property

@@ -96,7 +96,7 @@ class FakeEngine:
             self.result = Result(request, np.ones((layer.units, layer.height, layer.width), np.float32),
                                  pixels=np.ones((8, 8, 3), np.float32) if request.method else None)  # fmt: skip
 
-    def collect(self) -> Result | None:
+    def collect(self, timeout: float = 0.0) -> Result | None:
         result, self.result = self.result, None
         return result
 

@@ -21,6 +21,7 @@ from deepvis.fold import fold_batchnorm
 from deepvis.geometry import fit
 from deepvis.layers import Layer
 from deepvis.messages import ReceptiveField
+from deepvis.views import View, views
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,7 @@ class Network:
         input: what it takes.
         layers: what is shown, in network order.
         paths: {layer name: qualified name of the submodule}.
+        views: {layer name: how its units lie in the submodule's output}.
         calls: {path: how often one forward pass calls the submodule}.
         classes: names of the output's entries, or empty.
     """
@@ -82,6 +84,7 @@ class Network:
     input: InputSpec
     layers: tuple[Layer, ...]
     paths: Mapping[str, str]
+    views: Mapping[str, View]
     calls: Mapping[str, int]
     classes: tuple[str, ...]
     device: torch.device
@@ -109,10 +112,17 @@ class Network:
 
     @contextmanager
     def capture(self, layers: Collection[str], cut: str | None = None) -> Iterator[Mapping[str, Tensor]]:
-        """Collect layers' outputs by name while the block runs (see `deepvis.capture.capture`)."""
+        """Collect the outputs of layers' modules while the block runs (see `deepvis.capture.capture`).
+
+        Yields {layer name: output as the module returned it}; `units` says what of it is the layer.
+        """
         ends = (self.paths[cut], self.calls[self.paths[cut]]) if cut else None
         with capture(self.module, {self.paths[name] for name in layers}, ends) as captured:
             yield _ByName(self.paths, captured)
+
+    def units(self, layer: str, output: Tensor) -> Tensor:
+        """The layer's units in its module's output, differentiable: 1×C×H×W, or 1×N for a vector."""
+        return self.views[layer].look(output)
 
     def receptive_field(self, layer: str) -> ReceptiveField:
         """Measure the receptive field of the unit in the middle of a layer's map.
@@ -126,7 +136,7 @@ class Network:
         x = x.to(self.device, self.dtype).requires_grad_(True)
         with ActivationRule(linear, replace=_SPREADING_POOLS), self.capture([layer], cut=layer) as captured:
             self.module(x)
-            out = captured[layer]
+            out = self.units(layer, captured[layer])
             start = torch.zeros_like(out)
             weights = torch.rand(out.shape[1], generator=generator).to(out)  # so that no paths cancel
             middle = (0, slice(None), *(n // 2 for n in out.shape[2:]))
@@ -187,7 +197,7 @@ def prepare(
 
     Args:
         layers: {name to show: path of the submodule}, or None for every module without children
-            that returns a map or a vector.
+            (in a large network: every block) that returns a map, tokens or a vector.
         classes: names of the output's entries.
     Raises:
         UserError: the dry run fails, or a path or a layer's output is not what can be shown.
@@ -202,12 +212,16 @@ def prepare(
             f"network {name}: {len(classes)} labels for an output of {scores} entries. "
             f"Give one label per line and entry, or none (labels: in its model.yaml)."
         )
-    paths = dict(layers) if layers is not None else _leaves(module, seen)
-    found = tuple(_layer(name, shown, path, module, seen, classes) for shown, path in paths.items())
+    chosen = dict(layers) if layers is not None else _choose(module, seen)
+    found, paths, looks = [], {}, {}
+    for shown, path in chosen.items():
+        for layer, view in _layers(name, shown, path, module, seen, classes, spec.aspect):
+            found.append(layer)
+            paths[layer.name], looks[layer.name] = path, view
     noise = torch.rand(example.shape, generator=torch.Generator().manual_seed(0))
     module = fold_batchnorm(module, noise, keep=paths.values())
     module = module.to(device=device, dtype=dtype, memory_format=torch.channels_last)
-    return Network(name, module, spec, found, paths, calls, tuple(classes), device, dtype)
+    return Network(name, module, spec, tuple(found), paths, looks, calls, tuple(classes), device, dtype)
 
 
 def _dry_run(
@@ -220,7 +234,7 @@ def _dry_run(
 
     def visit(path: str, _child: nn.Module, _inputs: tuple, output: object) -> None:
         calls[path] += 1
-        if isinstance(output, Tensor) and output.ndim in (2, 4) and output.shape[0] == 1:
+        if isinstance(output, Tensor) and output.ndim in (2, 3, 4) and output.shape[0] == 1:
             shapes[path] = tuple(output.shape[1:])
 
     try:
@@ -236,29 +250,56 @@ def _dry_run(
 
 
 _NOT_SHOWN = (nn.Dropout, nn.Dropout2d, nn.Identity, nn.Flatten)
+MANY = 64  # more modules than this are shown by blocks
 
 
-def _leaves(module: nn.Module, seen: Mapping[str, tuple[int, ...]]) -> dict[str, str]:
-    def shown(path: str) -> bool:
-        child = module.get_submodule(path)
-        return not any(True for _ in child.children()) and not isinstance(child, _NOT_SHOWN)
+def _choose(module: nn.Module, seen: Mapping[str, tuple[int, ...]]) -> dict[str, str]:
+    """What to show of a network that names no layers: every module without children, or, where
+    these are too many, the blocks it is built of."""
+    leaves = {path for path, child in module.named_modules() if not any(True for _ in child.children())}
+    chosen = leaves if len(leaves & set(seen)) <= MANY else set(_blocks("", module))
+    return {
+        path.removeprefix("net."): path
+        for path in seen
+        if path in chosen and not isinstance(module.get_submodule(path), _NOT_SHOWN)
+    }
 
-    return {_short(path): path for path in seen if shown(path)}
+
+def _blocks(path: str, module: nn.Module) -> Iterator[str]:
+    """Paths of what the trunk strings together, in whatever containers it lies."""
+    for name, child in module.named_children():
+        inner = f"{path}.{name}" if path else name
+        if _is_container(child) or isinstance(module, WithSoftmax) and name == "net":
+            yield from _blocks(inner, child)
+        else:
+            yield inner
 
 
-def _short(path: str) -> str:
-    return path.removeprefix("net.")
+def _is_container(module: nn.Module) -> bool:
+    """A plain list of modules, or a module that holds one of at least three blocks of a kind."""
+    if type(module) in (nn.Sequential, nn.ModuleList):
+        return len(module) > 0
+    lists = [child for child in module.children() if type(child) in (nn.Sequential, nn.ModuleList)]
+    kinds = [Counter(type(block) for block in blocks if any(True for _ in block.children())) for blocks in lists]
+    return any(count >= 3 for kind in kinds for count in kind.values())
 
 
-def _layer(net: str, name: str, path: str, module: nn.Module, seen: Mapping, classes: Sequence[str]) -> Layer:
+def _layers(
+    net: str, shown: str, path: str, module: nn.Module, seen: Mapping, classes: Sequence[str], aspect: float
+) -> list[tuple[Layer, View]]:
+    """The layers that a module's output makes: one, or for tokens one more for each that stands apart."""
     if path not in seen:
         known = {p for p, _ in module.named_modules()}
-        why = "is never called with a map or vector as its result" if path in known else "does not exist"
+        why = "is never called with a map, tokens or a vector as its result" if path in known else "does not exist"
         raise UserError(
-            f"layer {name!r} of network {net}: module {path!r} {why}. "
+            f"layer {shown!r} of network {net}: module {path!r} {why}. "
             f"Modules that can be shown: {', '.join(list(seen)[:40])}."
         )
-    units, *size = seen[path]
-    height, width = size or (1, 1)
-    labels = tuple(classes) if not size and units == len(classes) else ()
-    return Layer(name, type(module.get_submodule(path)).__name__, units, height, width, labels)
+    kind = type(module.get_submodule(path)).__name__
+    return [
+        (Layer(shown + v.name, kind, v.units, v.height, v.width, _labels(v, classes)), v) for v in views(seen[path], aspect)
+    ]
+
+
+def _labels(view: View, classes: Sequence[str]) -> tuple[str, ...]:
+    return tuple(classes) if view.height * view.width == 1 and view.units == len(classes) else ()

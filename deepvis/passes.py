@@ -13,6 +13,10 @@ from deepvis.backward import METHODS, ActivationRule, seed
 from deepvis.messages import ReceptiveField, Request, Result
 from deepvis.network import Network
 
+# The fused attention of inference differs from the ordinary one in the last bits; what is shown must
+# not depend on whether a backward view is on.
+torch.backends.mha.set_fastpath_enabled(False)
+
 
 def answer(network: Network, request: Request, field: ReceptiveField | None = None) -> Result:
     """Run the network once, forward and, if a method is asked for, backward.
@@ -35,7 +39,7 @@ def answer(network: Network, request: Request, field: ReceptiveField | None = No
 def _forward(network: Network, x: Tensor, request: Request) -> Result:
     with torch.inference_mode(), network.capture([request.layer]) as captured:
         out = network.module(x)
-        return Result(request, _maps(captured[request.layer]), _scores(network, out))
+        return Result(request, _maps(network.units(request.layer, captured[request.layer])), _scores(network, out))
 
 
 def _forward_backward(network: Network, x: Tensor, request: Request) -> Result:
@@ -48,10 +52,11 @@ def _forward_backward(network: Network, x: Tensor, request: Request) -> Result:
         # module used twice stands at its first call and shows its last.
         reached = request.layer_gradient and shown.requires_grad
         inputs = [x, shown] if reached else [x]
-        grads = torch.autograd.grad(start, inputs, seed(start, unit), allow_unused=True)
+        sent = network.units(origin, start)
+        grads = torch.autograd.grad(sent, inputs, seed(sent, unit), allow_unused=True)
     pixels = _rgb(network, grads[0] if grads[0] is not None else torch.zeros_like(x))
-    layer_gradient = _maps(grads[1]) if reached and grads[1] is not None else None
-    return Result(request, _maps(shown), _scores(network, out), pixels, layer_gradient)
+    layer_gradient = _maps(network.units(request.layer, grads[1])) if reached and grads[1] is not None else None
+    return Result(request, _maps(network.units(request.layer, shown)), _scores(network, out), pixels, layer_gradient)
 
 
 def _maps(output: Tensor) -> np.ndarray:

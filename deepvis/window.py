@@ -148,7 +148,7 @@ class Window:
         self._events: list[Event] = []
         self.size = (width, height)
         self._seen = False
-        self._next_look = 0.0
+        self._next_resize = 0.0
         with _quiet_stderr():  # Qt complains about fonts that the wheel does not have and nobody uses
             cv2.namedWindow(title, cv2.WINDOW_NORMAL | cv2.WINDOW_FREERATIO | cv2.WINDOW_GUI_NORMAL)
             cv2.resizeWindow(title, width, height)
@@ -178,11 +178,11 @@ class Window:
             pass
 
     def _look(self) -> list[Event]:
-        """Has the window been closed or resized? Asked ten times a second, since asking is not free."""
-        now = time.monotonic()
-        if now < self._next_look:
-            return []
-        self._next_look = now + 0.1
+        """Has the window been closed or resized?
+
+        Asked after every pumping of events: the next `imshow` would silently reopen a closed
+        window. A new size is passed on ten times a second at most, since it lays everything out anew.
+        """
         try:
             visible = cv2.getWindowProperty(self._title, cv2.WND_PROP_VISIBLE)
             _, _, width, height = cv2.getWindowImageRect(self._title)
@@ -191,8 +191,9 @@ class Window:
         self._seen = self._seen or visible > 0
         if self._seen and visible == 0:  # a back-end that does not know says -1
             return [Close()]
-        if width > 0 and height > 0 and (width, height) != self.size:
-            self.size = (width, height)
+        now = time.monotonic()
+        if width > 0 and height > 0 and (width, height) != self.size and now >= self._next_resize:
+            self.size, self._next_resize = (width, height), now + 0.1
             return [Resize(width, height)]
         return []
 

@@ -126,6 +126,7 @@ class Toolbox:
         old, facts = self.state, self._facts()
         match event:
             case Key(name) if name is not None:
+                self._message = _Message()
                 self.state = commands.press(old, name, facts, self._bound)
             case Mouse("move", x, y):
                 self.state = commands.point(old, self.renderer.target_at(x, y, self._scene()))

@@ -14,6 +14,7 @@ import numpy as np
 
 from deepvis.errors import UserError
 from deepvis.keys import key_name
+from deepvis.qt_zoom import reset_zoom
 
 
 @dataclass(frozen=True)
@@ -205,6 +206,7 @@ class Window:
         elif event in (cv2.EVENT_LBUTTONDOWN, cv2.EVENT_LBUTTONDBLCLK):  # on Windows a quick second click is only the latter
             self._events.append(Mouse("click", x, y))
         elif event == cv2.EVENT_MOUSEWHEEL:
+            reset_zoom()
             step = flags >> 16  # the high word, signed
             step = step - 0x10000 if step > 0x7FFF else step
             self._events.append(Mouse("wheel", x, y, (step > 0) - (step < 0)))

@@ -49,7 +49,7 @@ def draw_input(canvas: Canvas, scene: Scene) -> None:
     picture = resize_for_screen(cut(frame.image, scene.aspect, _crop(scene)), width, height)
     body.image[:height, left : left + width] = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
     if state.predictions:
-        box = (0, body.height - bars, body.width, bars)
+        box = (0, height if beside else body.height - bars, body.width, bars)
         if not beside:
             body.shade(box)
         _draw_predictions(body.part(box), scene, frame, line)
@@ -74,7 +74,7 @@ def _draw_predictions(canvas: Canvas, scene: Scene, frame: Frame, line: int) -> 
         name = scene.classes[unit] if unit < len(scene.classes) else f"class {unit}"
         color = colors.TEXT if i == 0 else (196, 192, 190)
         text.put(canvas.image, text.shorten(name, canvas.width - canvas.px(62), size), margin + canvas.px(4), y, size, color)
-        shown = f"{value:.2f}"
+        shown = f"{value:.2f}" if not 0 < value < 0.01 else "<0.01"
         text.put(canvas.image, shown, canvas.width - margin - canvas.px(4) - text.width(shown, size), y, size, color)
 
 

@@ -57,7 +57,7 @@ def _layer_key(scene: Scene) -> tuple:
 def draw_layer(canvas: Canvas, scene: Scene) -> None:
     """All channels of the current layer, or what zoom, pattern mode and help put in their place."""
     canvas.fill()
-    if not scene.layers:
+    if not scene.layers and not scene.state.help:
         canvas.words(scene.waiting or "no network", size=15)
     else:
         _BIG[_needs(scene.state)](canvas, scene)
@@ -75,7 +75,8 @@ def _draw_activations(canvas: Canvas, scene: Scene) -> None:
         return
     maps = scene.result.activations
     low, high = float(maps.min()), float(maps.max())
-    body = canvas.caption(f"{layer.name}   {layer.kind}   {extent_text(layer)}", f"{number(low)} … {number(high)}")
+    sign = "blue < 0   " if colors.is_signed(maps) else ""
+    body = canvas.caption(f"{layer.name}   {layer.kind}   {extent_text(layer)}", f"{sign}{number(low)} … {number(high)}")
     _draw_grid(body, scene, maps, gradient=False)
 
 
@@ -93,7 +94,7 @@ def _draw_layer_gradient(canvas: Canvas, scene: Scene) -> None:
         )  # fmt: skip
         return
     low, high = float(values.min()), float(values.max())
-    body = canvas.caption(title, f"{number(low)} … {number(high)}")
+    body = canvas.caption(title, f"green > 0, red < 0   {number(low)} … {number(high)}")
     _draw_grid(body, scene, values, gradient=True)
 
 
@@ -105,10 +106,12 @@ def _draw_grid(canvas: Canvas, scene: Scene, maps: np.ndarray, gradient: bool) -
         _draw_labels(canvas, scene, maps[:, 0, 0], grid)
     if state.hover and state.hover.layer == state.layer and state.hover.unit is not None:
         canvas.frame(_around(grid.box(state.hover.unit)), (235, 235, 235))
-    if state.origin and state.origin[0] == state.layer:
-        canvas.frame(_around(grid.box(state.origin[1])), colors.FROZEN, 2)
     strong = colors.ACCENT if state.in_channels else (60, 130, 175)
     canvas.frame(_around(grid.box(state.unit)), strong, 2)
+    if state.origin and state.origin[0] == state.layer:  # inside the selection's frame, so that both are seen
+        left, top, width, height = _around(grid.box(state.origin[1]))
+        inset = canvas.px(2)
+        canvas.frame((left + inset, top + inset, width - 2 * inset, height - 2 * inset), colors.FROZEN, 2)
 
 
 def _around(box: Box) -> Box:

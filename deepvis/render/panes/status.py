@@ -59,8 +59,8 @@ def draw_status(canvas: Canvas, scene: Scene) -> None:
     low = canvas.height < canvas.px(23) + text.line_height(size)
     words, color = _second_line(scene)
     rates = [
-        f"network {status.network_rate:.0f}/s" if status.network_rate is not None else "",
-        f"screen {status.screen_rate:.0f}/s" if status.screen_rate is not None else "",
+        _rate("network", status.network_rate),
+        _rate("screen", status.screen_rate) if status.network_rate else "",
         status.model, status.device,
     ]  # fmt: skip
     right = "" if low and words else text.shorten(" · ".join(r for r in rates if r), canvas.width // 2, size)
@@ -85,16 +85,20 @@ def draw_status(canvas: Canvas, scene: Scene) -> None:
         text.put(canvas.image, text.shorten(words, canvas.width - 2 * margin, size), margin, canvas.px(23), size, color)
 
 
+def _rate(name: str, rate: float | None) -> str:
+    return "" if rate is None else f"{name} {rate:.0f}/s" if rate else f"{name} idle"
+
+
 def _second_line(scene: Scene) -> tuple[str, text.Color]:
     """One thing at a time: an error, what the mouse points at, a message, or timings."""
     s, status = scene.state, scene.status
     if s.message:
         return s.message, colors.BAD if s.message_is_error else colors.TEXT
-    if status.is_error:
-        return status.message, colors.BAD
     hover = _hover_text(scene)
     if hover:
         return hover, colors.TEXT
+    if status.is_error:
+        return status.message, colors.BAD
     if s.debug and status.timings:
         return status.timings, colors.DIM
     return status.message, colors.TEXT

@@ -1,4 +1,4 @@
-"""The command line: `deepvis live`, `deepvis render`, `deepvis keys`."""
+"""The command line: `deepvis live`, `render`, `layers`, `doctor`, `keys`."""
 
 from __future__ import annotations
 
@@ -45,7 +45,12 @@ def _parser() -> argparse.ArgumentParser:
     live.set_defaults(run=_live)
     render = sub.add_parser("render", help="draw the same window into a file, without a screen")
     render.set_defaults(run=_render)
-    for command in (live, render):
+    layers = sub.add_parser("layers", help="print a network's layers: kind, shape, receptive field, parameters")
+    layers.add_argument("name", nargs="?", metavar="MODEL", help="as --model")
+    layers.set_defaults(run=_layers)
+    doctor = sub.add_parser("doctor", help="print what a bug report needs")
+    doctor.set_defaults(run=_doctor)
+    for command in (live, render, layers, doctor):
         _add_settings(command)
     render.add_argument("--unit", help="the selected unit: layer:number or layer:class (head:151)")
     render.add_argument("--back", choices=[m for m in METHOD_CYCLE if m], help="backward method")
@@ -61,13 +66,14 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
     """Options that override settings.yaml."""
     parser.add_argument("--settings", type=Path, help="settings file (settings.yaml)")
     parser.add_argument("--model", help="folder in models/, a model.yaml, or a source such as torchvision:alexnet")
+    parser.add_argument("--weights", help="auto, none (random), a name such as DEFAULT or IMAGENET1K_V1, or a file")
     parser.add_argument("--input", help="camera, camera index, video, stream address, folder, list file, image, photos")
     parser.add_argument("--device", help="auto, cpu, cuda, cuda:1, mps")
     parser.add_argument("--precision", help="float32, bfloat16, float16")
 
 
 def _settings(args: argparse.Namespace) -> Settings:
-    names = ("model", "input", "device", "precision")
+    names = ("model", "weights", "input", "device", "precision")
     overrides = {name: getattr(args, name) for name in names}
     return load_settings(args.settings, overrides, commands=commands.COMMANDS, key_names=keys.NAMES)
 
@@ -109,7 +115,7 @@ def _live(args: argparse.Namespace) -> None:
 def _network(settings: Settings):
     from deepvis import models
 
-    return models.load(settings.model, settings.device, settings.precision)
+    return models.load(settings.model, settings.device, settings.precision, settings.weights)
 
 
 def _render(args: argparse.Namespace) -> None:
@@ -131,6 +137,21 @@ def _size(text: str) -> dict[str, int]:
     if not (width.isdecimal() and height.isdecimal() and 200 <= int(width) <= 10000 and 150 <= int(height) <= 10000):
         raise UserError(f"--size {text!r}: expected width x height in pixels, such as 1500x930")
     return {"width": int(width), "height": int(height)}
+
+
+def _layers(args: argparse.Namespace) -> None:
+    args.model = args.name or args.model
+    from deepvis.reports import layers_table
+
+    print(layers_table(_network(_settings(args))))
+
+
+def _doctor(args: argparse.Namespace) -> None:
+    settings = _settings(args)
+    from deepvis.reports import doctor
+
+    for line in doctor(lambda: _network(settings)):
+        print(line, flush=True)
 
 
 def _keys(_args: argparse.Namespace) -> None:

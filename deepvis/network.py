@@ -21,6 +21,7 @@ from deepvis.fold import fold_batchnorm
 from deepvis.geometry import fit
 from deepvis.layers import Layer
 from deepvis.messages import ReceptiveField
+from deepvis.outputs import Chosen
 from deepvis.views import View, views
 
 
@@ -50,18 +51,6 @@ class InputSpec:
         """What each of a pixel's 256 values becomes: float32 1×256×channels. Faster than sums."""
         pixel = np.arange(256)[:, None] * (self.range / 255)
         return ((pixel - np.array(self.mean)) / np.array(self.std)).astype(np.float32)[None]
-
-
-class WithSoftmax(nn.Module):
-    """A classifier followed by a softmax, so that probabilities are a layer like any other."""
-
-    def __init__(self, net: nn.Module) -> None:
-        super().__init__()
-        self.net = net
-        self.softmax = nn.Softmax(dim=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.softmax(self.net(x))
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,10 +94,11 @@ class Network:
         """Turn a picture (uint8 RGB H×W×3, any size) into the network's input, 1×3×H×W."""
         spec = self.input
         seen = fit(image, spec.width, spec.height, crop, part)
-        if spec.order == "bgr":
-            seen = cv2.cvtColor(seen, cv2.COLOR_RGB2BGR)
-        values = torch.from_numpy(cv2.LUT(seen, spec.table()))
-        return values.permute(2, 0, 1)[None].to(self.device, self.dtype)  # channels_last by construction
+        if len(spec.mean) == 1:
+            values = cv2.LUT(cv2.cvtColor(seen, cv2.COLOR_RGB2GRAY), spec.table())[..., None]
+        else:
+            values = cv2.LUT(cv2.cvtColor(seen, cv2.COLOR_RGB2BGR) if spec.order == "bgr" else seen, spec.table())
+        return torch.from_numpy(values).permute(2, 0, 1)[None].to(self.device, self.dtype)  # channels_last by construction
 
     @contextmanager
     def capture(self, layers: Collection[str], cut: str | None = None) -> Iterator[Mapping[str, Tensor]]:
@@ -202,8 +192,10 @@ def prepare(
     Raises:
         UserError: the dry run fails, or a path or a layer's output is not what can be shown.
     """
+    if len(spec.mean) not in (1, 3):
+        raise UserError(f"network {name} takes {len(spec.mean)} channels; pictures give 3 (colour) or 1 (gray)")
     device = device or torch.device("cpu")
-    module = module.eval().requires_grad_(False)
+    module = module.float().eval().requires_grad_(False)
     example = torch.zeros(1, len(spec.mean), spec.height, spec.width)
     example = example.contiguous(memory_format=torch.channels_last)
     seen, calls, scores = _dry_run(name, module, example)
@@ -269,7 +261,7 @@ def _blocks(path: str, module: nn.Module) -> Iterator[str]:
     """Paths of what the trunk strings together, in whatever containers it lies."""
     for name, child in module.named_children():
         inner = f"{path}.{name}" if path else name
-        if _is_container(child) or isinstance(module, WithSoftmax) and name == "net":
+        if _is_container(child) or isinstance(module, Chosen):
             yield from _blocks(inner, child)
         else:
             yield inner

@@ -74,4 +74,6 @@ def _scores(network: Network, out: object) -> np.ndarray | None:
 def _rgb(network: Network, grad: Tensor) -> np.ndarray:
     """1×3×H×W in the network's channel order -> float32 H×W×3 RGB."""
     planes = grad[0].to(torch.float32).permute(1, 2, 0).cpu().numpy()
+    if planes.shape[2] == 1:  # a gray network: the same in all colours
+        planes = np.repeat(planes, 3, axis=2)
     return np.ascontiguousarray(planes[..., ::-1] if network.input.order == "bgr" else planes).copy()

@@ -56,6 +56,7 @@ class Settings:
     camera: int | str = 0
     files: str = "photos"
     model: str = "efficientnet-lite0"
+    weights: str = "auto"
     device: str = "auto"
     precision: str = "float32"
     crop: bool = True
@@ -134,6 +135,8 @@ SCHEMA: Mapping[str, Row] = {
     "files": _text("photos, or the name of a video, folder, list file or image"),
     "model": _text("the name of a folder in models/, the path of a model.yaml, or a source such as "
                    "torchvision:resnet18"),
+    "weights": _text("auto, none, a name that the model's source knows (DEFAULT, IMAGENET1K_V1 …), or "
+                     "a file"),
     "device": Row((str,), lambda value: bool(_DEVICE.fullmatch(value)),
                   "auto, cpu, cuda, cuda:N (N = 0, 1 …), mps", ("auto", "cpu", "cuda", "mps")),
     "precision": _choice("float32", "bfloat16", "float16"),

@@ -176,6 +176,9 @@ def test_what_the_user_can_put_right_is_one_clear_line(
     (("--model", "efficientnet-lite9"), ("efficientnet-lite9", "Did you mean efficientnet-lite0")),
     (("--model", "torchvision:alexnett"), ("alexnett", "alexnet")),
     (("--model", "nowhere:alexnet"), ("nowhere",)),
+    (("--model", "torchvision:alexnet", "--weights", "V9"), ("V9", "IMAGENET1K_V1", "none")),
+    (("--model", "torchvision:alexnet", "--weights", "gone.pth"), ("gone.pth", "no weight file")),
+    (("--model", "caffenet"), ("bvlc_reference_caffenet.caffemodel", "put it there", "--weights none")),
     pytest.param(("--device", "cuda"), ("cuda", "--device cpu"),
                  marks=pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")),
 ], ids=lambda value: " ".join(value))  # fmt: skip
@@ -198,7 +201,7 @@ def test_wrong_options_end_with_status_2_and_the_reason_last(capsys: pytest.Capt
 def test_version_and_help(capsys: pytest.CaptureFixture) -> None:
     for argv, words in ((["--version"], [f"deepvis {__version__}"]), (["--help"], ["live", "render", "keys"]),
                         (["render", "--help"], ["--input", "--unit", "--back", "--keys", "--out", "--size"]),
-                        (["live", "--help"], ["--model", "--input", "--device", "--settings"])):  # fmt: skip
+                        (["live", "--help"], ["--model", "--weights", "--input", "--device", "--settings"])):  # fmt: skip
         with pytest.raises(SystemExit) as end:
             cli.main(argv)
         assert not end.value.code

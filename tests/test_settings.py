@@ -60,6 +60,7 @@ input: clips/cat.mp4
 camera: rtsp://door/1
 files: album
 model: '42'
+weights: IMAGENET1K_V2
 device: cuda:1
 precision: bfloat16
 crop: off
@@ -69,7 +70,7 @@ panes: {unit: [0.8, 0.5, 0.2, 0.4], unit_images: [0.8, 0, 0.2, 0.5], backward: o
 keys: {pause: [q, "1"], help: "?", next_layer: []}
 """)
     assert load(file) == Settings(
-        "clips/cat.mp4", "rtsp://door/1", "album", "42", "cuda:1", "bfloat16", False, "/tmp/out",
+        "clips/cat.mp4", "rtsp://door/1", "album", "42", "IMAGENET1K_V2", "cuda:1", "bfloat16", False, "/tmp/out",
         Window(320, 200, 2),
         {"input": DEFAULT_PANES["input"], "unit": (0.8, 0.5, 0.2, 0.4),
          "layer": DEFAULT_PANES["layer"], "unit_images": (0.8, 0, 0.2, 0.5),
@@ -117,6 +118,7 @@ def test_touching_panes_may_differ_by_rounding(file: Path) -> None:
     ("camera", ["-1", "1.5", "yes", "' '", "{a: 1}"], "a camera index (0, 1 …) or a stream address"),
     ("files", ["3", "null", "''"], "photos, or the name of a video, folder, list file or image"),
     ("model", ["42", "[]", "''"], "the name of a folder in models/"),
+    ("weights", ["3", "null", "' '", "[a]"], "auto, none, a name that the model's source knows"),
     ("device", ["gpu", "'cuda:'", "cuda:x", "0", "CPU", "'cuda:1 '"], "auto, cpu, cuda, cuda:N"),
     ("precision", ["float64", "16", "half"], "float32, bfloat16, float16"),
     ("crop", ["1", "'yes'", "middle"], "true, false"),
@@ -165,7 +167,7 @@ def test_long_values_are_cut(file: Path) -> None:
 # ---- keys that should not be there --------------------------------------------------------------
 
 @pytest.mark.parametrize("text, key, value, nearest, allowed", [
-    ("modle: x", "modle", "'x'", "model", "input, camera, files, model, device"),
+    ("modle: x", "modle", "'x'", "model", "input, camera, files, model, weights, device"),
     ("Window: {width: 5}", "Window", "", "window", "window, panes, keys"),
     ("window:\n  widht: 500", "window.widht", "500", "width", "allowed in window: width, height, scale"),
     ("panes:\n  unit_image: off", "panes.unit_image", "false", "unit_images",
@@ -326,7 +328,7 @@ def test_wrong_overrides(file: Path) -> None:
         "--window-width: window.width is '9'; allowed: a whole number of pixels from 320 to 16384. "
         "Correct it, or remove it for the default (1500)",
         "--modle: unknown key modle (value 1) (did you mean model?); allowed: input, camera, files, "
-        "model, device, precision, crop, output, window, panes, keys. Correct or remove it"]
+        "model, weights, device, precision, crop, output, window, panes, keys. Correct or remove it"]
 
 
 def test_a_mistake_in_the_file_is_reported_although_overridden(file: Path) -> None:

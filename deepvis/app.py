@@ -107,12 +107,13 @@ class Toolbox:
 
     def turn(self) -> None:
         """One turn: events, wishes, the newest result, the picture."""
-        for event in self.window.poll(self._patience()):
+        events = self.window.poll(self._patience())
+        for event in events:
             self._react(event)
         self.feed.want(Wish(self.state.source, self.state.frozen, self.state.step))
         if self.engine.error and self.engine.network is None:
             raise UserError(self.engine.error)
-        self._listen()
+        self._listen(0 if events else GLANCE)  # the user does not wait for the network
         self._ask()
         self._tick()
         self._show(self._scene())
@@ -159,9 +160,9 @@ class Toolbox:
         self.engine.ask(request)
         self._asked = request
 
-    def _listen(self) -> None:
-        """Take up what the engine and the feed have to say."""
-        result = self.engine.collect(GLANCE)
+    def _listen(self, patience: float) -> None:
+        """Take up what the engine and the feed have to say; wait so many seconds for a result."""
+        result = self.engine.collect(patience)
         if result is not None:
             self._result, self._silent_since = result, time.monotonic()
             if result.error:

@@ -39,7 +39,7 @@ def answer(network: Network, request: Request, field: ReceptiveField | None = No
 def _forward(network: Network, x: Tensor, request: Request) -> Result:
     with torch.inference_mode(), network.capture([request.layer]) as captured:
         out = network.module(x)
-        return Result(request, _maps(network.units(request.layer, captured[request.layer])), _scores(network, out))
+        return Result(request, _maps(network.units(request.layer, captured[request.layer])), _scores(out))
 
 
 def _forward_backward(network: Network, x: Tensor, request: Request) -> Result:
@@ -56,7 +56,7 @@ def _forward_backward(network: Network, x: Tensor, request: Request) -> Result:
         grads = torch.autograd.grad(sent, inputs, seed(sent, unit), allow_unused=True)
     pixels = _rgb(network, grads[0] if grads[0] is not None else torch.zeros_like(x))
     layer_gradient = _maps(network.units(request.layer, grads[1])) if reached and grads[1] is not None else None
-    return Result(request, _maps(network.units(request.layer, shown)), _scores(network, out), pixels, layer_gradient)
+    return Result(request, _maps(network.units(request.layer, shown)), _scores(out), pixels, layer_gradient)
 
 
 def _maps(output: Tensor) -> np.ndarray:
@@ -65,7 +65,7 @@ def _maps(output: Tensor) -> np.ndarray:
     return maps.reshape(len(maps), *(maps.shape[1:] or (1, 1))).numpy().copy()
 
 
-def _scores(network: Network, out: object) -> np.ndarray | None:
+def _scores(out: object) -> np.ndarray | None:
     if not isinstance(out, Tensor) or out.ndim != 2:
         return None
     return out.detach()[0].to(torch.float32).cpu().numpy().copy()

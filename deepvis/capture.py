@@ -9,7 +9,9 @@ from torch import Tensor, nn
 
 
 @contextmanager
-def capture(module: nn.Module, paths: Collection[str], cut: tuple[str, int] | None = None) -> Iterator[dict[str, Tensor]]:
+def capture(
+    module: nn.Module, paths: Collection[str], cut: tuple[str, int] | None = None, stop: bool = False
+) -> Iterator[dict[str, Tensor]]:
     """Collect what submodules return while the block runs; the hooks leave with the block.
 
     Args:
@@ -18,6 +20,8 @@ def capture(module: nn.Module, paths: Collection[str], cut: tuple[str, int] | No
             leaves its last output.
         cut: one of `paths` and how often the network calls it; behind the last of these calls no
             gradient is recorded, because none is needed there.
+        stop: end the network's run, and with it the block, behind the last call of `cut`: what
+            comes after costs nothing. The rest of the block is not executed.
     Yields:
         {path: output}, filled as the network runs. The network itself goes on with a copy, so
         that a later in-place operation cannot overwrite what was captured.
@@ -26,21 +30,29 @@ def capture(module: nn.Module, paths: Collection[str], cut: tuple[str, int] | No
     handles = []
     try:
         for path in paths:
-            hook = _keep(captured, path, cut[1] if cut and cut[0] == path else 0)
+            hook = _keep(captured, path, cut[1] if cut and cut[0] == path else 0, stop)
             handles.append(module.get_submodule(path).register_forward_hook(hook))
         yield captured
+    except _Stop:
+        pass
     finally:
         for handle in handles:
             handle.remove()
 
 
-def _keep(captured: dict[str, Tensor], path: str, cut_at_call: int) -> Callable:
+class _Stop(Exception):
+    """Ends a run of the network early."""
+
+
+def _keep(captured: dict[str, Tensor], path: str, cut_at_call: int, stop: bool) -> Callable:
     calls = 0
 
     def hook(_module: nn.Module, _inputs: tuple, output: Tensor) -> Tensor:
         nonlocal calls
         calls += 1
         captured[path] = output
+        if stop and calls == cut_at_call:
+            raise _Stop
         return output.detach().clone() if calls == cut_at_call else output.clone()
 
     return hook

@@ -110,8 +110,19 @@ class Network:
         with capture(self.module, {self.paths[name] for name in layers}, ends) as captured:
             yield _ByName(self.paths, captured)
 
+    def up_to(self, layer: str, x: Tensor) -> Tensor:
+        """The units of a layer for a batch, differentiable: B×C×H×W, or B×N for a vector.
+
+        Only the part of the network below the layer is run, so `x` (B×channels×H×W) may be smaller
+        than the network's own input, if that part can take it.
+        """
+        path = self.paths[layer]
+        with capture(self.module, {path}, (path, self.calls[path]), stop=True) as captured:
+            self.module(x)
+        return self.units(layer, captured[path])
+
     def units(self, layer: str, output: Tensor) -> Tensor:
-        """The layer's units in its module's output, differentiable: 1×C×H×W, or 1×N for a vector."""
+        """The layer's units in its module's output, differentiable: B×C×H×W, or B×N for a vector."""
         return self.views[layer].look(output)
 
     def receptive_field(self, layer: str) -> ReceptiveField:

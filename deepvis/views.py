@@ -21,7 +21,7 @@ class View:
     Attributes:
         name: what is added to the layer's name, for tokens that stand apart ("/cls"); else empty.
         units, height, width: what there is to see; height = width = 1 for a vector.
-        look: output (1×…) -> 1×units×height×width, or 1×units for a vector.
+        look: output (B×…) -> B×units×height×width, or B×units for a vector.
     """
 
     name: str
@@ -57,7 +57,7 @@ def _map(shape: tuple[int, ...], aspect: float) -> View:
 
 def _tokens(count: int, units: int, aspect: float) -> list[View]:
     extras, height, width = _patches(count, aspect)
-    grid = View("", units, height, width, lambda out: out[:, extras:].transpose(1, 2).reshape(1, units, height, width))
+    grid = View("", units, height, width, lambda out: out[:, extras:].transpose(1, 2).reshape(-1, units, height, width))
     return [grid, *(_token(i, units) for i in range(extras))]
 
 

@@ -166,3 +166,27 @@ def test_trace_visits_submodules_in_call_order() -> None:
     with trace(net, lambda path, module, inputs, output: visited.append((path, module is net.get_submodule(path)))):
         net(picture(3))
     assert visited == [(path, True) for path in ("first", "relu", "second", "relu", "last")]
+
+
+def test_stopping_gives_the_same_output_and_runs_nothing_behind() -> None:
+    net, x = make(Chain), picture(2)
+    ran = []
+    with trace(net, lambda path, *_: ran.append(path)), capture(net, {"relu"}) as whole:
+        net(x)
+    assert ran.count("last") == 1
+    ran.clear()
+    with trace(net, lambda path, *_: ran.append(path)), capture(net, {"relu"}, ("relu", 3), stop=True) as part:
+        net(x)
+        raise AssertionError("the block goes on")
+    assert torch.equal(part["relu"], whole["relu"])
+    assert "last" not in ran and ran.count("scale") == 3
+    assert hooks(net) == 0
+
+
+def test_a_gradient_flows_back_from_where_it_stopped() -> None:
+    net, x = make(Residual), picture(3).requires_grad_(True)
+    with capture(net, {"second"}, ("second", 1), stop=True) as part:
+        net(x)
+    (got,) = torch.autograd.grad(part["second"].sum(), x)
+    (want,) = torch.autograd.grad(net.second(F.relu(net.first(x))).sum(), x)
+    torch.testing.assert_close(got, want)

@@ -1,0 +1,226 @@
+"""Gradient ascent to the images that an objective prefers, a batch of independent ones at a time.
+
+Equation (2) of Yosinski et al. 2015, x ← r_θ(x + η ∂a/∂x), and what came after it. Images are held
+in values of 0 to 255 about the network's mean colour, red first, whatever the network takes; on the
+way into it they are scaled. So blur widths, decay, noise and step sizes mean the same picture for
+every network, which is how the paper's settings for one network carry over to others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from deepvis.backward import ActivationRule, linear
+from deepvis.errors import UserError
+from deepvis.network import Network
+from deepvis.synthesis import image as images
+from deepvis.synthesis.objectives import Objective
+from deepvis.synthesis.recipe import CHOICES, Recipe
+from deepvis.synthesis.regularizers import PENALTIES, REGULARIZERS
+from deepvis.synthesis.steps import POLICIES, Adam
+from deepvis.synthesis.transforms import DRAWS, middle, sample, view_matrix
+
+_NUMBERS = [field.name for field in fields(Recipe) if field.name not in CHOICES]
+
+
+class Ascent:
+    """A batch of images on their way. Each has its own seed and its own recipe's numbers.
+
+    An image depends on its own seed, recipe and objective alone, up to the rounding of the
+    network's batched arithmetic.
+
+    Attributes:
+        size: (height, width) of what the network sees and of the result.
+        count: steps done.
+        scores: the objective's value for each image, before the last step; float32 [B].
+        dead: which images never had a gradient (False once one arrives) or had an infinite one.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        objective: Objective,
+        recipes: Sequence[Recipe],
+        seeds: Sequence[int],
+        size: tuple[int, int] | None = None,
+        start: Tensor | None = None,
+    ) -> None:
+        """
+        Args:
+            network: used by no other thread while a step runs.
+            recipes, seeds: one for each image; recipes must agree in `Recipe.structure`.
+            size: (height, width) of what the network sees; None: its own input.
+            start: B×C×H×W images to begin with, red first, 0 to 255, in place of the recipe's
+                start; pixel recipes only.
+        Raises:
+            UserError: recipes that cannot share a batch.
+        """
+        if len({recipe.structure for recipe in recipes}) != 1 or len(seeds) != len(recipes):
+            raise UserError("images of one batch need a seed each and recipes that agree in parameterization, "
+                            "colors, optimizer, policy, margin, keep and steps")  # fmt: skip
+        self.network, self.objective, self.recipe = network, objective, recipes[0]
+        spec, device = network.input, network.device
+        self.size = size or (spec.height, spec.width)
+        self.count = 0
+        self.scores = torch.zeros(len(recipes), device=device)
+        self.dead = torch.ones(len(recipes), dtype=torch.bool, device=device)
+        self._numbers = {n: torch.tensor([float(getattr(r, n)) for r in recipes], device=device) for n in _NUMBERS}
+        self._mean, self._scale = images.mean_color(spec), images.network_scale(spec).to(device)[:, None, None]
+        self._draws = [torch.Generator().manual_seed(seed) for seed in seeds]
+        self._noises = [torch.Generator(device).manual_seed(seed) for seed in seeds]
+        self._views = any(recipe.transformed for recipe in recipes)
+        self._used = [name for name in (*REGULARIZERS, *PENALTIES, "noise") if bool(self._numbers[name].any())]
+        self._parameters = self._fourier() if self.recipe.parameterization == "fourier" else self._pixels(start)
+        self._adam = Adam(self._parameters.values.detach()) if self.recipe.optimizer == "adam" else None
+        self._first: Tensor | None = None
+        self._best_scores = torch.full_like(self.scores, -torch.inf)
+        self._best: Tensor | None = None
+
+    # ---- start ----------------------------------------------------------------------------------
+
+    @property
+    def _canvas(self) -> tuple[int, int]:
+        margin = 2 * self.recipe.margin
+        return self.size[0] + margin, self.size[1] + margin
+
+    def _fourier(self) -> images.Fourier:
+        spec, numbers = self.network.input, self._numbers
+        shape = images.coefficients_shape(len(spec.mean), self._canvas)
+        noise = torch.stack([torch.randn(shape, generator=draw) for draw in self._draws]).to(self.network.device)
+        values = noise * numbers["start_noise"].view(-1, 1, 1, 1, 1)
+        mix = None
+        if self.recipe.colors == "decorrelated" and len(spec.mean) == 3:
+            mix = images.color_mix(numbers["saturation"]).to(values)
+        return images.Fourier(values, self._canvas, numbers["power"], mix, self._mean)
+
+    def _pixels(self, start: Tensor | None) -> images.Pixels:
+        mean = self._mean[:, None, None]
+        if start is not None:
+            values = start - mean
+        else:
+            shape = (len(self._mean), *self._canvas)
+            values = torch.stack([self._noise(shape, mean, i) for i in range(len(self._draws))])
+        return images.Pixels(values.to(self.network.device, torch.float32))
+
+    def _noise(self, shape: tuple[int, ...], mean: Tensor, index: int) -> Tensor:
+        draw = self._draws[index]
+        if self.recipe.start == "uniform":
+            return torch.rand(shape, generator=draw) * 255 - mean
+        spread = 0 if self.recipe.start == "mean" else float(self._numbers["start_noise"][index])
+        return torch.randn(shape, generator=draw) * spread
+
+    # ---- a step ---------------------------------------------------------------------------------
+
+    def step(self) -> None:
+        """One step of all images."""
+        values = self._parameters.values
+        image = self._parameters.image()
+        seen = self._seen(image)
+        score, grad = self._gradient(image, seen)
+        grad = self._alive(grad)
+        if self.recipe.keep == "best":
+            self._remember(score, image.detach())
+        with torch.no_grad():
+            self._move(values, score, grad)
+            if self.recipe.parameterization == "pixels":
+                for name, regularize in REGULARIZERS.items():
+                    if name in self._used:
+                        values.copy_(regularize(values, grad, self._strength(name)))
+        self.scores = score
+        self.count += 1
+
+    def _seen(self, image: Tensor) -> Tensor:
+        """The network's input: a view of the canvas, in the network's own scale and channel order."""
+        if self._views:
+            n = self._numbers
+            draws = torch.stack([torch.rand(DRAWS, generator=draw) for draw in self._draws]).to(image.device)
+            matrix = view_matrix(draws, n["jitter"], n["rotate"], n["scale_low"], n["scale_high"])
+            image = sample(image, matrix, self.size)
+        if "noise" in self._used:
+            noise = [torch.randn(image.shape[1:], generator=g, device=image.device) for g in self._noises]
+            image = image + torch.stack(noise) * self._numbers["noise"].view(-1, 1, 1, 1)
+        x = image * self._scale
+        x = x.flip(1) if self.network.input.order == "bgr" else x
+        return x.to(self.network.dtype, memory_format=torch.channels_last)
+
+    def _gradient(self, image: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
+        """The objective's values [B], and the gradient of objective less penalties at the parameters."""
+        values = self._parameters.values
+        score = self.objective(self._activations(seen))
+        total = score
+        for name, penalty in PENALTIES.items():
+            if name in self._used:
+                total = total - self._strength(name) * penalty(image)
+        redirect = self.count < int(self._numbers["redirect"].max())
+        (grad,) = torch.autograd.grad(total.sum(), values, retain_graph=redirect, materialize_grads=True)
+        if redirect and bool((none := _none(grad)).any()):
+            with ActivationRule(linear):
+                passing = self.objective(self._activations(self._again(seen)))
+            (around,) = torch.autograd.grad(passing.sum(), values, allow_unused=True, materialize_grads=True)
+            grad = torch.where(_each(none & (self.count < self._numbers["redirect"]), grad), around, grad)
+        return score.detach().float(), grad
+
+    def _again(self, seen: Tensor) -> Tensor:
+        """The same input, for a second pass over the same graph."""
+        return seen.clone()
+
+    def _activations(self, x: Tensor) -> dict[str, Tensor]:
+        layers = self.objective.layers
+        if len(layers) == 1:
+            (layer,) = layers
+            return {layer: self.network.up_to(layer, x).float()}
+        with self.network.capture(layers) as captured:
+            self.network.module(x)
+        return {layer: self.network.units(layer, captured[layer]).float() for layer in layers}
+
+    def _alive(self, grad: Tensor) -> Tensor:
+        """The gradient, 0 where it is not finite; notes which images have one."""
+        finite = grad.flatten(1).isfinite().all(1)
+        self.dead &= _none(grad) | ~finite
+        return grad if bool(finite.all()) else torch.where(_each(finite, grad), grad, 0.0)
+
+    def _move(self, values: Tensor, score: Tensor, grad: Tensor) -> None:
+        if self._adam is not None:
+            self._adam.move(values, grad, self._numbers["rate"])
+            return
+        size = grad.flatten(1).square().mean(1).sqrt()
+        first = size if self._first is None else self._first
+        self._first = torch.where(first > 0, first, size)  # of a unit that was dead at first
+        eta = POLICIES[self.recipe.policy](self._numbers, score, grad, self._first.clamp(min=1e-30))
+        values.add_(grad * _each(eta, grad))
+
+    def _strength(self, name: str) -> Tensor:
+        """[B] of a regularizer; blur rests between its steps."""
+        strength = self._numbers[name]
+        if name == "blur_width":
+            every = self._numbers["blur_every"]
+            due = (every > 0) & (torch.remainder(torch.full_like(every, self.count), every.clamp(min=1)) == 0)
+            strength = torch.where(due, strength, 0)
+        return strength
+
+    def _remember(self, score: Tensor, image: Tensor) -> None:
+        better = score > self._best_scores
+        self._best_scores = torch.where(better, score, self._best_scores)
+        self._best = image.clone() if self._best is None else torch.where(_each(better, image), image, self._best)
+
+    # ---- the result -----------------------------------------------------------------------------
+
+    def images(self) -> np.ndarray:
+        """The images so far: uint8 B×H×W×3 RGB (B×H×W×C for a network of other channels)."""
+        with torch.no_grad():
+            image = self._best if self._best is not None else self._parameters.image()
+            shown = images.shown(middle(image, self.size), self._mean)
+        return shown.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+
+
+def _none(grad: Tensor) -> Tensor:
+    return (grad == 0).flatten(1).all(1)
+
+
+def _each(flags: Tensor, like: Tensor) -> Tensor:
+    return flags.view(-1, *[1] * (like.ndim - 1))

@@ -1,0 +1,188 @@
+"""Recipes: every number that decides how a preferred image comes about. Without torch.
+
+Sizes are pixels of the network's input; strengths of pixel recipes hold for images of 0 to 255,
+whatever the network's own scale (see `deepvis.synthesis.ascent`).
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+
+from deepvis.errors import UserError
+
+CHOICES: dict[str, tuple[str, ...]] = {
+    "parameterization": ("pixels", "fourier"),
+    "colors": ("decorrelated", "plain"),
+    "start": ("noise", "uniform", "mean"),
+    "optimizer": ("ascent", "adam"),
+    "policy": ("constant", "relative", "progress", "progress01"),
+    "keep": ("best", "last"),
+}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a preferred image is made.
+
+    Attributes:
+        steps: of gradient ascent.
+        parameterization: what is optimized: "pixels", or the "fourier" coefficients of the image,
+            scaled by 1 / frequency ** `power` (Olah et al. 2017, "Feature Visualization").
+        power: see there.
+        colors: of a fourier image: "decorrelated" (steps along the principal colours of
+            photographs) or "plain" (red, green and blue).
+        saturation: strength of the colours against the brightness, of decorrelated ones.
+        start: "noise" (the mean plus normal noise), "uniform" (noise from black to white), "mean".
+        start_noise: standard deviation of the start's noise.
+        optimizer: "ascent", plain steps along the gradient, or "adam".
+        policy: how long a plain step is (see `deepvis.synthesis.steps`).
+        rate: of Adam; of a plain step's policy "constant", the factor of the gradient; of
+            "relative", the root mean square of the first step.
+        max_rate: bound of the factor for the progress policies.
+        progress: gain in the objective that a step shall bring, by the gradient ("progress";
+            "progress01" early on).
+        late_progress: "progress01": gain later on, as a fraction of what is missing to 1.
+        decay: θ_decay, L2 decay towards the mean image at each step.
+        blur_width: θ_b_width, standard deviation of the Gaussian blur; `blur_every` so many steps
+            (θ_b_every; 0: never).
+        small_norm: θ_n_pct, percentage of pixels that are set to the mean for their small norm.
+        small_contribution: θ_c_pct, the same for the small size of their contribution.
+        small_value: the same for each colour value's size by itself.
+        small_benefit: the same for pixels that the objective loses least by, or gains.
+        total_variation, frequency_penalty, edge: strengths of penalties (see `regularizers`).
+        margin: pixels by which the canvas is larger than what the network sees, on each side.
+        jitter, rotate, scale_low, scale_high: bounds of the random shift (pixels), turn (degrees)
+            and magnification of each step.
+        noise: standard deviation of the noise that is added to what the network sees, in 1/255.
+        redirect: number of first steps in which a gradient that is zero everywhere, as a dead
+            unit's, is replaced by one that passes the ReLUs.
+        keep: which image is the result: the "best" so far by the objective, or the "last".
+    """
+
+    steps: int = 256
+    parameterization: str = "fourier"
+    power: float = 1.2
+    colors: str = "decorrelated"
+    saturation: float = 1.0
+    start: str = "noise"
+    start_noise: float = 0.01
+    optimizer: str = "adam"
+    policy: str = "relative"
+    rate: float = 0.02
+    max_rate: float = 1e9
+    progress: float = 1.0
+    late_progress: float = 0.1
+    decay: float = 0.0
+    blur_width: float = 0.0
+    blur_every: int = 0
+    small_norm: float = 0.0
+    small_contribution: float = 0.0
+    small_value: float = 0.0
+    small_benefit: float = 0.0
+    total_variation: float = 0.0
+    frequency_penalty: float = 0.0
+    edge: float = 0.0
+    margin: int = 0
+    jitter: float = 0.0
+    rotate: float = 0.0
+    scale_low: float = 1.0
+    scale_high: float = 1.0
+    noise: float = 0.0
+    redirect: int = 16
+    keep: str = "last"
+
+    @property
+    def structure(self) -> tuple:
+        """Recipes that agree in this can share a batch."""
+        return tuple(getattr(self, name) for name in _STRUCTURE)
+
+    @property
+    def transformed(self) -> bool:
+        """The network sees the image from a random view at each step."""
+        return bool(self.margin or self.jitter or self.rotate or self.scale_low != 1 or self.scale_high != 1)
+
+
+_STRUCTURE = ("parameterization", "colors", "optimizer", "policy", "margin", "keep", "steps")
+PIXELS_ONLY = ("decay", "blur_width", "small_norm", "small_contribution", "small_value", "small_benefit")
+_PERCENTAGES = ("small_norm", "small_contribution", "small_value", "small_benefit")
+
+_PAPER = Recipe(
+    parameterization="pixels", start="noise", start_noise=10.0, optimizer="ascent", policy="relative", rate=1.0,
+    steps=500, keep="best",
+)  # fmt: skip
+
+PRESETS: dict[str, Recipe] = {
+    # Yosinski et al. 2015, Table 1, rows 1 to 4 (Figure 4: top left, top right, bottom left, bottom right).
+    "yosinski-1": replace(_PAPER, decay=0.0, blur_width=0.5, blur_every=4, small_norm=50, small_contribution=0),
+    "yosinski-2": replace(_PAPER, decay=0.3, blur_width=0.0, blur_every=0, small_norm=20, small_contribution=0),
+    "yosinski-3": replace(_PAPER, decay=0.0001, blur_width=1.0, blur_every=4, small_norm=0, small_contribution=0),
+    "yosinski-4": replace(_PAPER, decay=0.0, blur_width=0.5, blur_every=4, small_norm=0, small_contribution=90),
+    "plain": _PAPER,  # gradient ascent without any regularizer
+    "modern": Recipe(margin=16, jitter=16, rotate=8, scale_low=0.9, scale_high=1.2, noise=0),
+}
+
+
+def recipe(preset: str, changes: Mapping[str, object] | None = None) -> Recipe:
+    """A preset with some of its numbers changed.
+
+    Args:
+        changes: {parameter: value}; a value may be a text that holds a number.
+    Raises:
+        UserError: unknown preset or parameter (the nearest names are said), or a value that cannot be.
+    """
+    if preset not in PRESETS:
+        raise UserError(f"unknown preset {preset!r}.{_near(preset, PRESETS)} Presets: {', '.join(PRESETS)}.")
+    return checked({**asdict(PRESETS[preset]), **{k: _read(k, v) for k, v in (changes or {}).items()}})
+
+
+def checked(values: Mapping[str, object]) -> Recipe:
+    """A recipe from its parameters by name, as a manifest keeps them.
+
+    Raises:
+        UserError: unknown parameter, or a value that cannot be.
+    """
+    made = Recipe(**{name: _read(name, value) for name, value in values.items()})
+    for name in _PERCENTAGES:
+        _demand(0 <= getattr(made, name) <= 100, name, getattr(made, name), "a percentage, 0 to 100")
+    _demand(made.steps >= 1, "steps", made.steps, "1 or more")
+    _demand(0 <= made.decay <= 1, "decay", made.decay, "0 to 1")
+    _demand(0 < made.scale_low <= made.scale_high, "scale_low", made.scale_low, "more than 0, not more than scale_high")
+    for name in ("blur_width", "blur_every", "margin", "jitter", "rotate", "noise", "start_noise", "rate", "redirect",
+                 "total_variation", "frequency_penalty", "edge"):  # fmt: skip
+        _demand(getattr(made, name) >= 0, name, getattr(made, name), "0 or more")
+    for name in PIXELS_ONLY:
+        zero = made.parameterization == "pixels" or getattr(made, name) == 0
+        _demand(zero, name, getattr(made, name), "0, for it works on pixels; or parameterization pixels")
+    return made
+
+
+_TYPES = {field.name: type(field.default) for field in fields(Recipe)}
+
+
+def _read(name: str, value: object) -> object:
+    if name not in _TYPES:
+        raise UserError(f"unknown parameter {name!r}.{_near(name, _TYPES)} Parameters: {', '.join(_TYPES)}.")
+    kind = _TYPES[name]
+    if name in CHOICES:
+        _demand(value in CHOICES[name], name, value, " or ".join(CHOICES[name]))
+        return value
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    _demand(math.isfinite(number) and not isinstance(value, bool), name, value, "a number")
+    _demand(kind is float or number == int(number), name, value, "a whole number")
+    return kind(number)
+
+
+def _demand(holds: bool, name: str, value: object, expected: str) -> None:
+    if not holds:
+        raise UserError(f"{name}: {value!r}: expected {expected}")
+
+
+def _near(word: str, names: Mapping[str, object]) -> str:
+    near = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
+    return f" Did you mean {near[0]}?" if near else ""

@@ -1,0 +1,65 @@
+"""How far a step of plain gradient ascent goes: η of equation (2), for each image by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+
+Numbers = Mapping[str, Tensor]  # a recipe's numbers by name, [B] each
+
+
+def constant(numbers: Numbers, score: Tensor, grad: Tensor, first: Tensor) -> Tensor:
+    """η = rate."""
+    return numbers["rate"]
+
+
+def relative(numbers: Numbers, score: Tensor, grad: Tensor, first: Tensor) -> Tensor:
+    """η = rate / (root mean square of the first gradient).
+
+    Constant over the run; the first step moves the image's values by `rate` in the root mean
+    square, whatever the scale of the network's input and of its units.
+    """
+    return numbers["rate"] / first
+
+
+def progress(numbers: Numbers, score: Tensor, grad: Tensor, first: Tensor) -> Tensor:
+    """The η by which the objective gains `progress`, as the gradient predicts: η·|∇|² (original tool)."""
+    return torch.minimum(numbers["progress"] / _square(grad), numbers["max_rate"])
+
+
+def progress01(numbers: Numbers, score: Tensor, grad: Tensor, first: Tensor) -> Tensor:
+    """As `progress`, for objectives bounded by 1: the gain shrinks with what is missing (original tool)."""
+    wanted = torch.minimum(numbers["late_progress"] * (1 - score), numbers["progress"])
+    return torch.minimum(wanted / _square(grad), numbers["max_rate"])
+
+
+def _square(grad: Tensor) -> Tensor:
+    return grad.flatten(1).square().sum(1).clamp(min=1e-30)
+
+
+POLICIES: dict[str, Callable[[Numbers, Tensor, Tensor, Tensor], Tensor]] = {
+    "constant": constant,
+    "relative": relative,
+    "progress": progress,
+    "progress01": progress01,
+}
+
+
+class Adam:
+    """Kingma & Ba 2015, ascending, with a rate for each image."""
+
+    def __init__(self, values: Tensor, betas: tuple[float, float] = (0.9, 0.999), epsilon: float = 1e-8) -> None:
+        self._mean, self._square = torch.zeros_like(values), torch.zeros_like(values)
+        self._betas, self._epsilon, self._count = betas, epsilon, 0
+
+    def move(self, values: Tensor, grad: Tensor, rate: Tensor) -> None:
+        """Change `values` in place by one step; rate [B]."""
+        self._count += 1
+        b1, b2 = self._betas
+        self._mean.lerp_(grad, 1 - b1)
+        self._square.mul_(b2).addcmul_(grad, grad, value=1 - b2)
+        size = self._square.sqrt().div_((1 - b2**self._count) ** 0.5).add_(self._epsilon)
+        rate = (rate / (1 - b1**self._count)).view(-1, *[1] * (values.ndim - 1))
+        values.addcdiv_(self._mean * rate, size)

@@ -8,14 +8,14 @@ every network, which is how the paper's settings for one network carry over to o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from deepvis.backward import ActivationRule, linear
+from deepvis.backward import ActivationRule, replaced
 from deepvis.errors import UserError
 from deepvis.network import Network
 from deepvis.synthesis import image as images
@@ -73,6 +73,7 @@ class Ascent:
         self._mean, self._scale = images.mean_color(spec), images.network_scale(spec).to(device)[:, None, None]
         self._draws = [torch.Generator().manual_seed(seed) for seed in seeds]
         self._noises = [torch.Generator(device).manual_seed(seed) for seed in seeds]
+        self._redirects = max(recipe.redirect for recipe in recipes)
         self._views = any(recipe.transformed for recipe in recipes)
         self._used = [name for name in (*REGULARIZERS, *PENALTIES, "noise") if bool(self._numbers[name].any())]
         self._parameters = self._fourier() if self.recipe.parameterization == "fourier" else self._pixels(start)
@@ -135,7 +136,7 @@ class Ascent:
         self.count += 1
 
     def _seen(self, image: Tensor) -> Tensor:
-        """The network's input: a view of the canvas, in the network's own scale and channel order."""
+        """The network's input: a random view of the canvas."""
         if self._views:
             n = self._numbers
             draws = torch.stack([torch.rand(DRAWS, generator=draw) for draw in self._draws]).to(image.device)
@@ -144,6 +145,10 @@ class Ascent:
         if "noise" in self._used:
             noise = [torch.randn(image.shape[1:], generator=g, device=image.device) for g in self._noises]
             image = image + torch.stack(noise) * self._numbers["noise"].view(-1, 1, 1, 1)
+        return self._input(image)
+
+    def _input(self, image: Tensor) -> Tensor:
+        """In the network's own scale and channel order."""
         x = image * self._scale
         x = x.flip(1) if self.network.input.order == "bgr" else x
         return x.to(self.network.dtype, memory_format=torch.channels_last)
@@ -156,18 +161,14 @@ class Ascent:
         for name, penalty in PENALTIES.items():
             if name in self._used:
                 total = total - self._strength(name) * penalty(image)
-        redirect = self.count < int(self._numbers["redirect"].max())
+        redirect = self.count < self._redirects
         (grad,) = torch.autograd.grad(total.sum(), values, retain_graph=redirect, materialize_grads=True)
         if redirect and bool((none := _none(grad)).any()):
-            with ActivationRule(linear):
-                passing = self.objective(self._activations(self._again(seen)))
+            with ActivationRule(_passing):
+                passing = self.objective(self._activations(seen.clone()))
             (around,) = torch.autograd.grad(passing.sum(), values, allow_unused=True, materialize_grads=True)
             grad = torch.where(_each(none & (self.count < self._numbers["redirect"]), grad), around, grad)
         return score.detach().float(), grad
-
-    def _again(self, seen: Tensor) -> Tensor:
-        """The same input, for a second pass over the same graph."""
-        return seen.clone()
 
     def _activations(self, x: Tensor) -> dict[str, Tensor]:
         layers = self.objective.layers
@@ -210,12 +211,25 @@ class Ascent:
 
     # ---- the result -----------------------------------------------------------------------------
 
+    def final_scores(self) -> Tensor:
+        """The objective for each image of the result: of the best, or of the last as it is, unmoved; float32 [B]."""
+        if self._best is not None:
+            return self._best_scores
+        with torch.no_grad():
+            seen = middle(self._parameters.image(), self.size)
+            return self.objective(self._activations(self._input(seen))).float()
+
     def images(self) -> np.ndarray:
         """The images so far: uint8 B×H×W×3 RGB (B×H×W×C for a network of other channels)."""
         with torch.no_grad():
             image = self._best if self._best is not None else self._parameters.image()
             shown = images.shown(middle(image, self.size), self._mean)
         return shown.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+
+
+def _passing(x: Tensor, f: Callable[[Tensor], Tensor]) -> Tensor:
+    """A ReLU that lets the whole gradient through, so that a unit that is off learns how to come on."""
+    return replaced(x, f, lambda grad: grad)
 
 
 def _none(grad: Tensor) -> Tensor:

@@ -10,6 +10,9 @@ import difflib
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+
+import yaml
 
 from deepvis.errors import UserError
 
@@ -136,6 +139,35 @@ def recipe(preset: str, changes: Mapping[str, object] | None = None) -> Recipe:
     if preset not in PRESETS:
         raise UserError(f"unknown preset {preset!r}.{_near(preset, PRESETS)} Presets: {', '.join(PRESETS)}.")
     return checked({**asdict(PRESETS[preset]), **{k: _read(k, v) for k, v in (changes or {}).items()}})
+
+
+def named(name: str, changes: Mapping[str, object] | None = None) -> Recipe:
+    """As `recipe`; `name` may also be a YAML file of parameters, as `save` writes it.
+
+    Raises:
+        UserError: as `recipe`; the file cannot be read.
+    """
+    if not name.endswith((".yaml", ".yml")):
+        return recipe(name, changes)
+    try:
+        values = yaml.safe_load(Path(name).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(f"{name}: cannot be read as a recipe: {error}") from error
+    if not isinstance(values, dict):
+        raise UserError(f"{name}: expected lines such as 'steps: 256'")
+    try:
+        return checked({**values.get("recipe", values), **(changes or {})})
+    except UserError as error:
+        raise UserError(f"{name}: {error}") from error
+
+
+def save(path: Path, made: Recipe, **facts: object) -> None:
+    """Write a recipe, and facts such as the seed and the unit it was found on, as YAML. Raises UserError."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(yaml.safe_dump({**facts, "recipe": asdict(made)}, sort_keys=False), encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written: {error.strerror}") from error
 
 
 def checked(values: Mapping[str, object]) -> Recipe:

@@ -1,0 +1,208 @@
+"""The store of synthesized images: one file per unit, and a manifest that says how each was made.
+
+    precomputed/<model>/synthesized/manifest.json     the network, and a record per unit
+                                    added-*.jsonl     records not yet in the manifest, a line each
+                                    <layer>/<unit>.webp   the unit's images, side by side
+
+A unit is in the store if its record and its file are; the file is written first, beside its place,
+and then renamed. So whatever ends a run, what it has finished is there and nothing is torn.
+Without torch: the window reads it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from deepvis.errors import UserError
+
+try:
+    import fcntl
+except ImportError:  # Windows: two runs that end in the same instant are not kept apart
+    fcntl = None
+
+MANIFEST = "manifest.json"
+PRECOMPUTED = Path(__file__).resolve().parent.parent / "precomputed"
+Key = tuple[str, int]  # layer name, unit
+
+
+@dataclass
+class Store:
+    """Synthesized images of one network in one folder.
+
+    Attributes:
+        folder: where they are.
+        fingerprint: of the network that they were made for.
+        records: {(layer, unit): how its images were made}; "scores" one per image, "failed": why
+            there is no image.
+    """
+
+    folder: Path
+    fingerprint: str
+    model: str = ""
+    records: dict[Key, dict[str, Any]] = field(default_factory=dict)
+
+    def path(self, layer: str, unit: int) -> Path:
+        return self.folder / folder_name(layer) / f"{unit:04d}.webp"
+
+    def has(self, layer: str, unit: int) -> bool:
+        record = self.records.get((layer, unit))
+        return record is not None and ("failed" in record or self.path(layer, unit).is_file())
+
+    def read(self, layer: str, unit: int) -> list[np.ndarray]:
+        """The unit's images, uint8 H×W×3 RGB, best first; empty if there are none."""
+        record = self.records.get((layer, unit))
+        if not record or "failed" in record:
+            return []
+        strip = cv2.imread(str(self.path(layer, unit)), cv2.IMREAD_COLOR_RGB)
+        if strip is None:
+            return []
+        count = max(1, len(record["scores"]))
+        width = strip.shape[1] // count
+        return [np.ascontiguousarray(strip[:, i * width : (i + 1) * width]) for i in range(count)]
+
+    def add(self, layer: str, unit: int, images: np.ndarray, record: Mapping[str, Any], part: str, quality: int = 80) -> None:
+        """Put a unit's images in (uint8 N×H×W×3 RGB, best first), replacing older ones.
+
+        Args:
+            record: see `records`; must hold "scores", one per image, or "failed".
+            part: names the file that the record is appended to: one for each process that writes.
+        Raises:
+            UserError: it cannot be written.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            if len(images):
+                strip = np.concatenate(list(images), axis=1)
+                _ok, data = cv2.imencode(".webp", strip[..., ::-1], [cv2.IMWRITE_WEBP_QUALITY, quality])
+                write_whole(self.path(layer, unit), data.tobytes())
+            line = json.dumps({"layer": layer, "unit": unit, **record}) + "\n"
+            with open(self.folder / f"added-{part}.jsonl", "a", encoding="utf-8") as file:
+                file.write(line)
+        except OSError as error:
+            raise UserError(f"{self.folder}: cannot be written: {error.strerror or error}. What was made before is kept.") from error
+        self.records[layer, unit] = dict(record)
+
+    def finish(self) -> None:
+        """Gather the records of all parts in the manifest; other processes may still be adding."""
+        with _locked(self.folder):
+            parts = sorted(self.folder.glob("added-*.jsonl"))
+            whole = _open(self.folder)
+            whole.fingerprint, whole.model = self.fingerprint, self.model
+            write_whole(self.folder / MANIFEST, whole._manifest().encode())
+            for part in parts:
+                _forget(part, whole.records)
+
+    def _manifest(self) -> str:
+        rows = [{"layer": layer, "unit": unit, **self.records[layer, unit]} for layer, unit in sorted(self.records)]
+        head = json.dumps({"model": self.model, "fingerprint": self.fingerprint})
+        return head[:-1] + ', "units": [\n' + ",\n".join(json.dumps(row, sort_keys=True) for row in rows) + "\n]}\n"
+
+
+def open_store(folder: Path, fingerprint: str, model: str = "") -> Store:
+    """The store in a folder, empty if there is none yet.
+
+    Raises:
+        UserError: it cannot be read, or was made for another network.
+    """
+    store = _open(folder)
+    if store.fingerprint and store.fingerprint != fingerprint:
+        raise UserError(
+            f"{folder} holds images of another network ({store.model or 'unknown'}, fingerprint {store.fingerprint}; this one "
+            f"is {fingerprint}). Remove the folder, or give another one with --out."
+        )
+    store.fingerprint, store.model = fingerprint, model or store.model
+    if not (folder / MANIFEST).exists() and model:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with _locked(folder):
+                if not (folder / MANIFEST).exists():
+                    write_whole(folder / MANIFEST, store._manifest().encode())
+        except OSError as error:
+            raise UserError(f"{folder}: cannot be written: {error.strerror or error}") from error
+    return store
+
+
+def _open(folder: Path) -> Store:
+    store, path = Store(folder, ""), folder / MANIFEST
+    if path.exists():
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+            store.model, store.fingerprint = str(found["model"]), str(found["fingerprint"])
+            for row in found["units"]:
+                _take(store.records, row)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{path}: cannot be read as a manifest: {error}. Remove the folder to make the images anew.") from error
+    for part in sorted(folder.glob("added-*.jsonl")):
+        for row in _lines(part):
+            _take(store.records, row)
+    return store
+
+
+def _take(records: dict[Key, dict], row: dict) -> None:
+    records[str(row["layer"]), int(row["unit"])] = {k: v for k, v in row.items() if k not in ("layer", "unit")}
+
+
+def _lines(part: Path) -> Iterator[dict]:
+    """The records of a part; a line that a killed process left unfinished is none."""
+    try:
+        lines = part.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:  # gathered meanwhile
+        return
+    for line in lines:
+        with contextlib.suppress(ValueError):
+            row = json.loads(line)
+            if isinstance(row, dict) and "layer" in row and "unit" in row:
+                yield row
+
+
+def _forget(part: Path, records: Mapping[Key, dict]) -> None:
+    """Remove a part, unless something was added to it after it was read."""
+    if all((str(row["layer"]), int(row["unit"])) in records for row in _lines(part)):
+        part.unlink(missing_ok=True)
+
+
+def store_folder(root: Path, model: str) -> Path:
+    """Where a model's synthesized images are."""
+    return root / folder_name(model) / "synthesized"
+
+
+def folder_name(name: str) -> str:
+    """The name of a layer or a model as a folder of any system: letters, digits, points and dashes stay."""
+    return re.sub(r"[^\w.-]", lambda sign: f"%{ord(sign[0]):02X}", name)
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file so that it is there whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, beside = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        os.chmod(beside, 0o644)
+        os.replace(beside, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(beside)
+        raise
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """One process at a time; the lock ends with the process that holds it."""
+    if fcntl is None:
+        yield
+        return
+    with open(folder / ".lock", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

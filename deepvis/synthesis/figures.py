@@ -1,0 +1,156 @@
+"""The papers' figures: each regularizer alone, a layer's montage, units at their true sizes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from tqdm import tqdm
+
+from deepvis.errors import UserError
+from deepvis.geometry import resize
+from deepvis.layers import Layer, unit_id
+from deepvis.network import Network
+from deepvis.render import colors, text
+from deepvis.render.draw import fill
+from deepvis.store import Store
+from deepvis.synthesis.ascent import Ascent
+from deepvis.synthesis.recipe import Recipe
+from deepvis.synthesis.targets import canvas, objective
+
+GAP = 4  # pixels between images
+# What a sweep goes through: a regularizer's parameter, its strongest value, how the values between
+# lie, and what must be set beside it (Yosinski et al. 2015, Figure 3).
+SWEEPS: dict[str, tuple[float, str, dict[str, object]]] = {
+    "decay": (0.5, "geometric", {}),
+    "blur_width": (3.0, "linear", {"blur_every": 4}),
+    "small_norm": (98.0, "linear", {}),
+    "small_contribution": (98.0, "linear", {}),
+}
+
+
+def strengths(strongest: float, spacing: str, count: int) -> list[float]:
+    """0, then `count` − 1 values up to the strongest."""
+    steps = np.arange(1, count) / max(1, count - 1)
+    values = strongest * (steps if spacing == "linear" else 10 ** (3 * (steps - 1)))
+    return [0.0, *values.tolist()]
+
+
+def sweep(network: Network, layer: Layer, unit: int, base: Recipe, columns: int, seed: int) -> np.ndarray:
+    """Figure 3: a row for each regularizer alone, from none (left) to strong (right).
+
+    Args:
+        base: the recipe to which one regularizer is added at a time; of pixels.
+    Returns:
+        uint8 H×W×3 BGR.
+    """
+    if base.parameterization != "pixels":
+        raise UserError("a sweep is over pixel regularizers: give a preset of pixels, such as plain or yosinski-3")
+    alone = replace(base, **{name: 0 for name in SWEEPS}, blur_every=0)
+    place = canvas(network, layer, network.receptive_field(layer.name))
+    rows, titles = [], []
+    for name, (strongest, spacing, also) in tqdm(SWEEPS.items(), unit="row", desc=f"sweep {unit_id(layer.name, unit)}"):
+        values = strengths(strongest, spacing, columns)
+        recipes = [replace(alone, **also, **{name: value}) for value in values]
+        ascent = Ascent(network, objective(layer, [unit] * columns, place), recipes, [seed] * columns, place.size)
+        for _ in tqdm(range(base.steps), leave=False, unit="step", desc=name):
+            ascent.step()
+        rows.append(_cut(ascent.images(), place.field))
+        titles.append([f"{name} {value:.3g}" for value in values])
+    return labelled(rows, titles)
+
+
+def _cut(images: np.ndarray, field: tuple[int, int, int, int] | None) -> np.ndarray:
+    if field is None:
+        return images
+    left, top, width, height = field
+    return images[:, top : top + height, left : left + width]
+
+
+def labelled(rows: Sequence[np.ndarray], titles: Sequence[Sequence[str]], least: int = 110) -> np.ndarray:
+    """Rows of RGB images with a title above each, as one BGR picture."""
+    size, line = 12, 18
+    height, width = rows[0].shape[1:3]
+    factor = max(1, math.ceil(least / width))
+    height, width = height * factor, width * factor
+    picture = np.empty((len(rows) * (height + line + GAP), len(rows[0]) * (width + GAP), 3), np.uint8)
+    fill(picture, colors.GROUND)
+    for r, (images, words) in enumerate(zip(rows, titles)):
+        for c, (image, title) in enumerate(zip(images, words)):
+            x, y = c * (width + GAP), r * (height + line + GAP)
+            text.put(picture, text.shorten(title, width, size), x, y, size, colors.TEXT)
+            picture[y + line : y + line + height, x : x + width] = _scaled(image, width, height)[..., ::-1]
+    return picture
+
+
+def _scaled(image: np.ndarray, width: int, height: int) -> np.ndarray:
+    return resize(np.ascontiguousarray(image), width, height)
+
+
+def montage(store: Store, layer: Layer, side: int = 0) -> np.ndarray:
+    """Figure S1: the best image of every unit of a layer, row by row.
+
+    Args:
+        side: longer side of each image in pixels; 0: as stored.
+    Returns:
+        uint8 H×W×3 BGR. Units without an image stay dark.
+    Raises:
+        UserError: the store has no image of the layer.
+    """
+    images = {unit: found[0] for unit in range(layer.units) if (found := store.read(layer.name, unit))}
+    if not images:
+        raise UserError(f"no stored images of layer {layer.name}: make them with deepvis synthesize --layer {layer.name}")
+    height, width = next(iter(images.values())).shape[:2]
+    if side:
+        height, width = round(height * side / max(height, width)), round(width * side / max(height, width))
+    columns = math.ceil(math.sqrt(layer.units * 1.6 * height / width))
+    rows = math.ceil(layer.units / columns)
+    picture = np.empty((rows * (height + GAP) - GAP, columns * (width + GAP) - GAP, 3), np.uint8)
+    fill(picture, colors.GROUND)
+    for unit, image in images.items():
+        y, x = (unit // columns) * (height + GAP), (unit % columns) * (width + GAP)
+        picture[y : y + height, x : x + width] = _scaled(image, width, height)[..., ::-1]
+    return picture
+
+
+def true_sizes(store: Store, layers: Sequence[Layer], units: int) -> np.ndarray:
+    """Figure 5: of each layer the first stored units, all their images, at their true sizes; last layer on top.
+
+    Raises:
+        UserError: the store has no image of any of the layers.
+    """
+    rows = []
+    for layer in reversed(layers):
+        known = sorted(unit for name, unit in store.records if name == layer.name)[:units]
+        blocks = [(unit_id(layer.name, unit), images) for unit in known if (images := store.read(layer.name, unit))]
+        if blocks:
+            rows.append(_row(blocks))
+    if not rows:
+        raise UserError(f"no stored images of {', '.join(layer.name for layer in layers)}: make them with deepvis synthesize")
+    width = max(row.shape[1] for row in rows)
+    picture = np.empty((sum(row.shape[0] + 2 * GAP for row in rows), width, 3), np.uint8)
+    fill(picture, colors.GROUND)
+    y = 0
+    for row in rows:
+        picture[y : y + row.shape[0], : row.shape[1]] = row
+        y += row.shape[0] + 2 * GAP
+    return picture
+
+
+def _row(blocks: Sequence[tuple[str, list[np.ndarray]]]) -> np.ndarray:
+    """Units side by side, each a square of its images with its name above."""
+    size, line, least = 12, 18, 60
+    height, width = blocks[0][1][0].shape[:2]
+    columns = math.ceil(math.sqrt(max(len(images) for _, images in blocks)))
+    lines = max(math.ceil(len(images) / columns) for _, images in blocks)
+    block_width = max(least, columns * (width + GAP)) + 2 * GAP
+    picture = np.empty((line + lines * (height + GAP), len(blocks) * block_width, 3), np.uint8)
+    fill(picture, colors.GROUND)
+    for b, (name, images) in enumerate(blocks):
+        text.put(picture, text.shorten(name, block_width - GAP, size), b * block_width, 0, size, colors.TEXT)
+        for i, image in enumerate(images):
+            x, y = b * block_width + (i % columns) * (width + GAP), line + (i // columns) * (height + GAP)
+            picture[y : y + height, x : x + width] = image[..., ::-1]
+    return picture

@@ -1,0 +1,186 @@
+"""Many units: in batches, resumable, shared out among processes, into one store."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from deepvis import __version__
+from deepvis.geometry import resize
+from deepvis.layers import Layer
+from deepvis.network import Network
+from deepvis.store import Store
+from deepvis.synthesis.ascent import Ascent
+from deepvis.synthesis.recipe import Recipe
+from deepvis.synthesis.targets import Canvas, canvas, objective
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What every unit of a run has in common.
+
+    Attributes:
+        recipe, preset: how images are made, and the preset's name that this began with.
+        per_unit: images of each unit, from different seeds.
+        seed: of the first image; image i of unit u has `image_seed(seed, u, i)`.
+        objective: a key of `targets.OBJECTIVES`.
+        true_size: on a canvas of the receptive field.
+        side: stored images are shrunk until no side is longer (pixels; 0: stored as they are).
+        quality: of WebP, 1 to 100.
+    """
+
+    recipe: Recipe
+    preset: str
+    per_unit: int = 1
+    seed: int = 0
+    objective: str = "unit"
+    true_size: bool = True
+    side: int = 0
+    quality: int = 80
+
+    def record(self) -> dict[str, object]:
+        return {"preset": self.preset, "recipe": asdict(self.recipe), "seed": self.seed, "objective": self.objective,
+                "true_size": self.true_size, "deepvis": __version__}  # fmt: skip
+
+
+def image_seed(seed: int, unit: int, index: int) -> int:
+    """The seed of a unit's image: the same in whatever order, batch or process it is made."""
+    return (seed * 1_000_003 + unit) * 1009 + index
+
+
+def share() -> tuple[int, int]:
+    """(number of this process, number of processes), as torchrun sets them."""
+    return int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+
+
+def auto_batch(device: torch.device, size: tuple[int, int], whole: tuple[int, int]) -> int:
+    """Images at a time: what a CPU's caches or a GPU's cores like; more of small canvases."""
+    smaller = (whole[0] * whole[1]) / (size[0] * size[1])
+    return int(min(256, max(1, (8 if device.type == "cpu" else 64) * smaller)))
+
+
+def synthesize(
+    network: Network, chosen: Sequence[tuple[Layer, Sequence[int]]], plan: Plan, store: Store, batch: int | None = None
+) -> dict[str, int]:
+    """Make the images of units that are not in the store yet, and put them there.
+
+    A run that was interrupted goes on with the units that are missing. Out of memory halves the
+    batch and goes on. Units without a gradient are noted in the store and skipped.
+
+    Args:
+        chosen: layers with their units.
+        batch: images at a time; None: by the device and the size of the canvas.
+    Returns:
+        {"made", "found", "failed"}: numbers of units.
+    """
+    rank, world = share()
+    counts = {"made": 0, "found": 0, "failed": 0}
+    tasks = [(layer, unit) for layer, units in chosen for unit in units][rank::world]
+    missing = [(layer, unit) for layer, unit in tasks if not same(store, layer.name, unit, plan)]
+    counts["found"] = len(tasks) - len(missing)
+    with tqdm(total=len(missing), unit="unit", desc="synthesize", position=rank, smoothing=0.1) as bar:
+        for layer, units in _by_layer(missing):
+            place = canvas(network, layer, network.receptive_field(layer.name), plan.true_size)
+            size = batch or auto_batch(network.device, place.size, (network.input.height, network.input.width))
+            bar.set_postfix_str(layer.name)
+            for unit, images, scores, dead in _units(network, layer, units, place, plan, size):
+                counts["failed" if dead else "made"] += 1
+                _keep(store, layer, unit, images, scores, dead, plan, f"{rank}")
+                bar.update()
+    store.finish()
+    return counts
+
+
+def same(store: Store, layer: str, unit: int, plan: Plan) -> bool:
+    """The store has this unit's images made in just this way."""
+    record = store.records.get((layer, unit), {})
+    known = {key: record.get(key) for key in plan.record() if key != "deepvis"}
+    wanted = {key: value for key, value in plan.record().items() if key != "deepvis"}
+    count = len(record.get("scores", ()))
+    return store.has(layer, unit) and known == wanted and ("failed" in record or count == plan.per_unit)
+
+
+def _by_layer(tasks: Sequence[tuple[Layer, int]]) -> Iterator[tuple[Layer, list[int]]]:
+    units: dict[Layer, list[int]] = {}
+    for layer, unit in tasks:
+        units.setdefault(layer, []).append(unit)
+    yield from units.items()
+
+
+def _units(
+    network: Network, layer: Layer, units: Sequence[int], place: Canvas, plan: Plan, size: int
+) -> Iterator[tuple[int, np.ndarray, list[float], bool]]:
+    """Each unit's images (best first), their scores, and whether none of them had a gradient."""
+    each = plan.per_unit
+    at_once = max(1, size // each)
+    for first in range(0, len(units), at_once):
+        part = units[first : first + at_once]
+        jobs = [(unit, image_seed(plan.seed, unit, i)) for unit in part for i in range(each)]
+        images, scores, dead = _fitting(network, layer, jobs, place, plan, size)
+        for i, unit in enumerate(part):
+            mine = slice(i * each, (i + 1) * each)
+            order = np.argsort(-scores[mine], kind="stable")
+            yield unit, images[mine][order], scores[mine][order].tolist(), bool(dead[mine].all())
+
+
+def _fitting(
+    network: Network, layer: Layer, jobs: Sequence[tuple[int, int]], place: Canvas, plan: Plan, size: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """All jobs, as many at a time as memory holds: images, scores, dead."""
+    done: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    first = 0
+    while first < len(jobs):
+        try:
+            done.append(_run(network, layer, jobs[first : first + size], place, plan))
+            first += size
+        except RuntimeError as error:
+            if size == 1 or not _out_of_memory(error):
+                raise
+            size = max(1, size // 2)
+            tqdm.write(f"out of memory: going on with {size} images at a time")
+            if network.device.type == "cuda":
+                torch.cuda.empty_cache()
+    images, scores, dead = zip(*done)
+    return np.concatenate(images), np.concatenate(scores), np.concatenate(dead)
+
+
+def _out_of_memory(error: RuntimeError) -> bool:
+    return isinstance(error, torch.cuda.OutOfMemoryError) or "not enough memory" in str(error) or "out of memory" in str(error)
+
+
+def _run(
+    network: Network, layer: Layer, jobs: Sequence[tuple[int, int]], place: Canvas, plan: Plan
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    units, seeds = [unit for unit, _ in jobs], [seed for _, seed in jobs]
+    ascent = Ascent(network, objective(layer, units, place, plan.objective), [plan.recipe] * len(jobs), seeds, place.size)
+    for _ in range(plan.recipe.steps):
+        ascent.step()
+    images = ascent.images()
+    if place.field:
+        left, top, width, height = place.field
+        images = images[:, top : top + height, left : left + width]
+    return images, ascent.final_scores().cpu().numpy(), ascent.dead.cpu().numpy()
+
+
+def _keep(
+    store: Store, layer: Layer, unit: int, images: np.ndarray, scores: list[float], dead: bool, plan: Plan, part: str
+) -> None:
+    if dead:
+        why = "no gradient reaches the image: the unit is dead, or it is not finite"
+        store.add(layer.name, unit, images[:0], {**plan.record(), "scores": [], "failed": why}, part)
+        return
+    record = {**plan.record(), "scores": [round(score, 4) for score in scores]}
+    store.add(layer.name, unit, _shrunk(images, plan.side), record, part, plan.quality)
+
+
+def _shrunk(images: np.ndarray, side: int) -> np.ndarray:
+    height, width = images.shape[1:3]
+    factor = side / max(height, width)
+    if not side or factor >= 1:
+        return images
+    return np.stack([resize(image, round(width * factor), round(height * factor)) for image in images])

@@ -1,0 +1,137 @@
+"""Random search for recipes, judged by another network.
+
+"We ran a random hyperparameter search of 300 possible combinations and settled on four that
+complement each other well" (Yosinski et al. 2015, section 3); here an independent network
+looks at the images instead of the authors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from deepvis.errors import UserError
+from deepvis.layers import Layer, find_layer
+from deepvis.network import Network
+from deepvis.offscreen import write
+from deepvis.synthesis.ascent import Ascent
+from deepvis.synthesis.figures import labelled
+from deepvis.synthesis.recipe import Recipe, checked, save
+from deepvis.synthesis.targets import canvas, objective
+
+BEST = 9  # recipes that are written and drawn
+# A parameter's values: 0 with a chance of a third (it is off), else uniform or log-uniform between two bounds.
+RANGES: dict[str, dict[str, tuple[float, float, str]]] = {
+    "pixels": {
+        "decay": (1e-4, 0.5, "log"),
+        "blur_width": (0.3, 2.0, "linear"),
+        "small_norm": (5, 90, "linear"),
+        "small_contribution": (5, 95, "linear"),
+        "rate": (0.3, 10, "log"),
+    },
+    "fourier": {
+        "power": (0.8, 1.8, "linear"),
+        "saturation": (0.3, 1.2, "linear"),
+        "rate": (0.01, 0.2, "log"),
+        "jitter": (4, 32, "linear"),
+        "rotate": (2, 20, "linear"),
+        "noise": (2, 20, "linear"),
+    },
+}
+_NEVER_OFF = ("rate", "power", "saturation")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A recipe with its images (one per class) and the judge's mean probability of the classes."""
+
+    recipe: Recipe
+    images: np.ndarray
+    score: float
+
+
+def random_recipe(base: Recipe, draw: np.random.Generator) -> Recipe:
+    """The base with the searched parameters drawn anew."""
+    values: dict[str, object] = {}
+    for name, (low, high, spacing) in RANGES[base.parameterization].items():
+        value = low * (high / low) ** draw.random() if spacing == "log" else draw.uniform(low, high)
+        off = draw.random() < 1 / 3 and name not in _NEVER_OFF
+        values[name] = 0.0 if off else float(f"{value:.3g}")
+    if base.parameterization == "pixels":
+        values["blur_every"] = int(draw.integers(1, 9)) if values["blur_width"] else 0
+    return checked({**vars(base), **values})
+
+
+def search(
+    network: Network, judge: Network, base: Recipe, trials: int, classes: int, seed: int, out: Path, layer: str = ""
+) -> list[str]:
+    """Try recipes on some classes, write the best of them and a contact sheet.
+
+    Interrupted with Ctrl-C it writes the best so far.
+
+    Args:
+        layer: the class layer; empty: the last layer but a softmax with as many units as the judge knows classes.
+    Returns:
+        A line for each of the best: the judge's mean probability of the right class, and what was drawn.
+    Raises:
+        UserError: the networks do not know the same number of classes, or `out` cannot be written.
+    """
+    target = _class_layer(network, judge, layer)
+    draw = np.random.default_rng(seed)
+    units = draw.permutation(target.units)[:classes].tolist()
+    recipes = [random_recipe(base, draw) for _ in range(trials)]
+    done: list[Trial] = []
+    try:
+        for one in tqdm(recipes, unit="recipe", desc="search"):
+            done.append(_try(network, judge, target, units, one, seed))
+            _write(out, done, target, units, seed, network)
+    except KeyboardInterrupt:
+        tqdm.write(f"stopped after {len(done)} recipes")
+    ranked = sorted(done, key=lambda t: -t.score)[:BEST]
+    return [f"{t.score:5.1%}  {_words(t.recipe)}" for t in ranked]
+
+
+def _class_layer(network: Network, judge: Network, name: str) -> Layer:
+    known = judge.layers[-1].units
+    if name:
+        layer = network.layers[find_layer(name, network.layers)]
+    else:
+        fitting = [one for one in network.layers if one.units == known and not one.is_map and one.kind != "Softmax"]
+        layer = fitting[-1] if fitting else network.layers[-1]
+    if layer.units != known:
+        raise UserError(f"the judge knows {known} classes, layer {layer.name} has {layer.units} units: they must be the same classes")
+    return layer
+
+
+def _try(network: Network, judge: Network, layer: Layer, units: Sequence[int], one: Recipe, seed: int) -> Trial:
+    place = canvas(network, layer, network.receptive_field(layer.name))
+    ascent = Ascent(network, objective(layer, units, place), [one] * len(units), [seed + i for i in range(len(units))])
+    for _ in range(one.steps):
+        ascent.step()
+    images = ascent.images()
+    return Trial(one, images, float(np.mean([_probability(judge, image, unit) for image, unit in zip(images, units)])))
+
+
+def _probability(judge: Network, image: np.ndarray, unit: int) -> float:
+    with torch.inference_mode():
+        scores = judge.module(judge.see(image, crop=True))[0].float()
+    return float(scores[unit] if 0.99 < float(scores.sum()) < 1.01 else scores.softmax(0)[unit])
+
+
+def _write(out: Path, done: Sequence[Trial], layer: Layer, units: Sequence[int], seed: int, network: Network) -> None:
+    ranked = sorted(done, key=lambda t: -t.score)[:BEST]
+    if done[-1] not in ranked and len(done) > 1:
+        return
+    for i, trial in enumerate(ranked, 1):
+        save(out / f"best-{i}.yaml", trial.recipe, judged=round(trial.score, 4), layer=layer.name, units=list(units), seed=seed)
+    titles = [[f"{t.score:.0%} {layer.label(unit) or unit}" for unit in units] for t in ranked]
+    write(out / "sheet.jpg", labelled([t.images for t in ranked], titles))
+
+
+def _words(one: Recipe) -> str:
+    return ", ".join(f"{name} {getattr(one, name):g}" for name in (*RANGES[one.parameterization], "blur_every"))

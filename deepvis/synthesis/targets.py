@@ -1,0 +1,108 @@
+"""What to synthesize: units by their ids, on which canvas, and the objective that stands for them."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from deepvis.errors import UserError
+from deepvis.layers import Layer, find_layer, parse_unit
+from deepvis.messages import ReceptiveField
+from deepvis.network import Network
+from deepvis.synthesis import objectives
+from deepvis.synthesis.objectives import Objective
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """Where a layer's units are optimized.
+
+    Attributes:
+        size: (height, width) of what the network sees.
+        position: (row, column) of the unit in its map there; None for a vector.
+        field: (left, top, width, height) of the canvas that the unit depends on; None: all of it.
+    """
+
+    size: tuple[int, int]
+    position: tuple[int, int] | None = None
+    field: tuple[int, int, int, int] | None = None
+
+
+def canvas(network: Network, layer: Layer, field: ReceptiveField, true_size: bool = True) -> Canvas:
+    """The canvas for a layer's units: the receptive field, where it is smaller than the input.
+
+    "The images reflect the true sizes of the features" (Yosinski et al. 2015, Figure 5); the part
+    of the network below the layer then has far less to compute. The canvas is a multiple of the
+    layer's stride, so that every layer below lies on it as it lies on the whole input.
+    """
+    spec = network.input
+    whole = Canvas((spec.height, spec.width), (layer.height // 2, layer.width // 2) if layer.is_map else None)
+    even = all(isinstance(step, int) and step > 0 for step in field.stride)
+    if not (true_size and layer.is_map and even) or field.clipped:
+        return whole
+    rows, top, height = _fitted(int(field.start[0]), field.stride[0], field.height)
+    columns, left, width = _fitted(int(field.start[1]), field.stride[1], field.width)
+    if height >= spec.height or width >= spec.width:
+        return whole
+    return Canvas((height, width), (rows, columns), (left, top, field.width, field.height))
+
+
+def _fitted(start: int, stride: int, extent: int) -> tuple[int, int, int]:
+    """First place whose field lies wholly on the canvas: (place, where its field starts, size of the canvas)."""
+    place = max(0, math.ceil(-start / stride))
+    first = start + place * stride
+    return place, first, math.ceil((first + extent) / stride) * stride
+
+
+def objective(layer: Layer, units: Sequence[int], canvas: Canvas, kind: str = "unit") -> Objective:
+    """What each image of a batch is to excite: image i unit `units[i]`.
+
+    Args:
+        kind: a key of OBJECTIVES.
+    """
+    return OBJECTIVES[kind](layer.name, list(units), canvas)
+
+
+OBJECTIVES = {
+    "unit": lambda layer, units, canvas: objectives.unit(layer, units, canvas.position),
+    "channel": lambda layer, units, canvas: objectives.channel(layer, units),
+    "probability": lambda layer, units, canvas: objectives.probability(layer, units),
+    "log_probability": lambda layer, units, canvas: objectives.log_probability(layer, units),
+    "abhorred": lambda layer, units, canvas: -objectives.unit(layer, units, canvas.position),
+}
+
+
+def parse_units(text: str, layers: Sequence[Layer]) -> list[tuple[Layer, list[int]]]:
+    """Read a choice of units: ``head:0-99,fc:130,stem`` (a layer alone: all its units; labels as in
+    ``probs:zebra``).
+
+    Returns:
+        Layers with their units, each in the order in which it was named, without repetitions.
+    Raises:
+        UserError: unknown layer, unit out of range; it says what exists.
+    """
+    chosen: dict[str, dict[int, None]] = {}
+    for item in filter(None, (part.strip() for part in text.split(","))):
+        name, units = _parse(item, layers)
+        chosen.setdefault(name, {}).update(dict.fromkeys(units))
+    if not chosen:
+        raise UserError("no units: expected layer:number, layer:first-last or a layer's name, such as head:0-99")
+    return [(layers[find_layer(name, layers)], list(units)) for name, units in chosen.items()]
+
+
+def _parse(item: str, layers: Sequence[Layer]) -> tuple[str, Sequence[int]]:
+    names = [layer.name for layer in layers]
+    name, _, units = item.rpartition(":")
+    span = re.fullmatch(r"(\d+)\s*-\s*(\d+)", units.strip())
+    if span and name:
+        index, last = parse_unit(f"{name}:{span[2]}", layers)
+        if int(span[1]) > last:
+            raise UserError(f"units {item!r}: {span[1]} comes after {span[2]}")
+        return layers[index].name, range(int(span[1]), last + 1)
+    if item in names or not name:
+        layer = layers[find_layer(item, layers)]
+        return layer.name, range(layer.units)
+    index, unit = parse_unit(item, layers)
+    return layers[index].name, [unit]

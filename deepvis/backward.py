@@ -56,7 +56,7 @@ class _PositiveGradient(torch.autograd.Function):
         return grad.clamp(min=0)
 
 
-class _Replace(torch.autograd.Function):
+class _Replaced(torch.autograd.Function):
     """The function `f` with `back` for its backward."""
 
     @staticmethod
@@ -84,7 +84,7 @@ def deconv(x: Tensor, f: Callable[[Tensor], Tensor]) -> Tensor:
     The signal is rectified on its way down; whether the unit was active on the way up plays no
     part. Max-pooling goes through the switches of the forward pass, which is its own gradient.
     """
-    return _Replace.apply(x, f, _positive)
+    return replaced(x, f, _positive)
 
 
 def guided(x: Tensor, f: Callable[[Tensor], Tensor]) -> Tensor:
@@ -99,20 +99,16 @@ def guided(x: Tensor, f: Callable[[Tensor], Tensor]) -> Tensor:
 METHODS: dict[str, Rule] = {"gradient": gradient, "deconv": deconv, "guided": guided}
 
 
-def _identity(grad: Tensor) -> Tensor:
-    return grad
-
-
-def linear(x: Tensor, f: Callable[[Tensor], Tensor]) -> Tensor:
-    """Let everything through: used to find which pixels a unit is connected to at all."""
-    return _Replace.apply(x, f, _identity)
+def replaced(x: Tensor, f: Callable[[Tensor], Tensor], back: Callable[[Tensor], Tensor]) -> Tensor:
+    """f(x), through which a gradient goes by `back`."""
+    return _Replaced.apply(x, f, back)
 
 
 class ActivationRule(TorchFunctionMode):
     """Within `with ActivationRule(rule):` every activation function has the rule's backward.
 
     Args:
-        rule: one of METHODS' functions: (input, activation function out of place) -> output.
+        rule: one of METHODS' functions, or another: (input, activation function out of place) -> output.
         replace: further functions to call in place of others, {function: its stand-in}.
     Threads: in force in the thread that entered it, and there only.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -44,7 +45,9 @@ class _Spec:
         return UserError(f"{self.where}: {text}")
 
 
-def load(model: str, device: str = "auto", precision: str = "float32", weights: str = AUTO) -> Network:
+def load(
+    model: str, device: str = "auto", precision: str = "float32", weights: str = AUTO, given: Mapping[str, Any] = {}
+) -> Network:
     """Load a network by name.
 
     Args:
@@ -54,20 +57,45 @@ def load(model: str, device: str = "auto", precision: str = "float32", weights: 
         precision: "float32", "bfloat16" or "float16".
         weights: "auto" (what the model.yaml says, or else the source's usual ones), "none" (random
             ones), a name the source knows, or a file.
+        given: what replaces values of the model.yaml (of its `input`, those that are given).
     Raises:
         UserError: anything that the user can put right.
     """
-    spec = _with_weights(_find(model), weights)
+    spec = _with(given, _with_weights(_find(model), weights))
     target = pick_device(device)
     try:
         source = _source(spec)
     except UserError as error:
         raise spec.wrong(error) from error
+    return _ready(spec, source, target, precision)
+
+
+def from_module(
+    module: nn.Module, name: str, device: str = "auto", precision: str = "float32", given: Mapping[str, Any] = {}
+) -> Network:
+    """A network of a module that is there already; the module itself stays as it is.
+
+    Args:
+        given: values as in a model.yaml: input, output, softmax, labels, layers.
+    Raises:
+        UserError: as `load`, or the module cannot be copied.
+    """
+    spec = _Spec(name, name, Path.cwd(), given)
+    target = pick_device(device)
+    try:
+        source = Source(copy.deepcopy(module))
+    except Exception as error:  # user code may raise anything
+        raise spec.wrong(f"the module cannot be copied ({type(error).__name__}: {error}), and deepvis works on "
+                         f"a copy. Give it a module that copy.deepcopy takes") from error  # fmt: skip
+    return _ready(spec, source, target, precision)
+
+
+def _ready(spec: _Spec, source: Source, device: torch.device, precision: str) -> Network:
     taken = _input(spec, source.input or InputSpec())
     module = source.module.cpu().float().eval()  # however the user keeps it; `prepare` moves it where it runs
     module, entries = _shaped(spec, module, taken)
     classes, others = _labels(spec, source.classes, entries)
-    network = prepare(spec.name, module, taken, _layers(spec), classes, target, _DTYPES[precision])
+    network = prepare(spec.name, module, taken, _layers(spec, module), classes, device, _DTYPES[precision])
     return _named(network, others, spec)
 
 
@@ -135,6 +163,14 @@ def _with_weights(spec: _Spec, weights: str) -> _Spec:
     if _is_file(weights, Path.cwd()) and not weights.startswith("package:"):
         weights = str(Path(weights).expanduser().resolve())
     return replace(spec, values={**spec.values, "weights": weights, "match": "name"})
+
+
+def _with(given: Mapping[str, Any], spec: _Spec) -> _Spec:
+    """The spec with these values in place of its own; of its input, those that are given."""
+    own = spec.values.get("input")
+    if isinstance(own, Mapping) and "input" in given:
+        given = {**given, "input": {**own, **given["input"]}}
+    return replace(spec, values={**spec.values, **given})
 
 
 def _source(spec: _Spec) -> Source:
@@ -240,13 +276,15 @@ def _is_probability(scores: Tensor) -> bool:
 # ---- layers and labels --------------------------------------------------------------------------
 
 
-def _layers(spec: _Spec) -> dict[str, str] | None:
+def _layers(spec: _Spec, module: nn.Module) -> dict[str, str] | None:
+    """{name: path}; inside a `Chosen` the paths may be those of the network itself."""
     layers = spec.values.get("layers")
     if layers is None:
         return None
     if not isinstance(layers, Mapping) or not layers:
         raise spec.wrong("layers: expected lines such as 'conv1: features.0', or no layers: at all for all")
-    return {str(name): str(path) for name, path in layers.items()}
+    known = {path for path, _ in module.named_modules()}
+    return {str(name): inner if (inner := f"net.{path}") in known else str(path) for name, path in layers.items()}
 
 
 def _labels(

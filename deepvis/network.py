@@ -12,11 +12,11 @@ import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from deepvis.backward import ActivationRule, linear
 from deepvis.capture import capture, trace
 from deepvis.errors import UserError
+from deepvis.fields import measure
+from deepvis.fingerprint import fingerprint
 from deepvis.fold import fold_batchnorm
 from deepvis.geometry import fit
 from deepvis.layers import Layer
@@ -66,6 +66,7 @@ class Network:
         views: {layer name: how its units lie in the submodule's output}.
         calls: {path: how often one forward pass calls the submodule}.
         classes: names of the output's entries, or empty.
+        fingerprint: tells whether stored images were made for this network.
     """
 
     name: str
@@ -78,6 +79,7 @@ class Network:
     classes: tuple[str, ...]
     device: torch.device
     dtype: torch.dtype
+    fingerprint: str = ""
 
     def replica(self) -> Network:
         """The same network with hooks of its own; parameters and buffers are shared."""
@@ -126,27 +128,9 @@ class Network:
         return self.views[layer].look(output)
 
     def receptive_field(self, layer: str) -> ReceptiveField:
-        """Measure the receptive field of the unit in the middle of a layer's map.
-
-        A gradient is carried from there to the input with every activation function passing all
-        of it and max-pooling spreading it over its window; the pixels it reaches are the field.
-        Branches, residuals and functional code need no special case.
-        """
-        generator = torch.Generator().manual_seed(0)
-        x = torch.rand(1, len(self.input.mean), self.input.height, self.input.width, generator=generator)
-        x = x.to(self.device, self.dtype).requires_grad_(True)
-        with ActivationRule(linear, replace=_SPREADING_POOLS), self.capture([layer], cut=layer) as captured:
-            self.module(x)
-            out = self.units(layer, captured[layer])
-            start = torch.zeros_like(out)
-            weights = torch.rand(out.shape[1], generator=generator).to(out)  # so that no paths cancel
-            middle = (0, slice(None), *(n // 2 for n in out.shape[2:]))
-            start[middle] = weights
-            (grad,) = torch.autograd.grad(out, x, start)
-        reached = (grad[0] != 0).any(0)
-        rows, columns = (_extent(reached.any(axis)) for axis in (1, 0))
-        clipped = 0 in (rows[0], columns[0]) or rows[1] == x.shape[2] or columns[1] == x.shape[3]
-        return ReceptiveField(rows[1] - rows[0], columns[1] - columns[0], bool(clipped))
+        """Measure how large the receptive fields of a layer are, and where they lie."""
+        noise = torch.rand(1, len(self.input.mean), self.input.height, self.input.width, generator=torch.Generator().manual_seed(0))
+        return measure(lambda x: self.up_to(layer, x), noise.to(self.device, self.dtype))
 
 
 def _moved(tensor: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
@@ -169,20 +153,6 @@ class _ByName(Mapping[str, Tensor]):
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
-
-
-def _extent(reached: Tensor) -> tuple[int, int]:
-    places = reached.nonzero()
-    return (int(places[0]), int(places[-1]) + 1) if len(places) else (0, 0)
-
-
-def _average_pool(x: Tensor, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False):
-    if dilation not in (1, (1, 1)) or return_indices:  # no average pooling does these
-        return F.max_pool2d(x, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
-    return F.avg_pool2d(x, kernel_size, stride, padding, ceil_mode)
-
-
-_SPREADING_POOLS = {F.max_pool2d: _average_pool, torch.max_pool2d: _average_pool}
 
 
 def prepare(
@@ -222,9 +192,10 @@ def prepare(
             found.append(layer)
             paths[layer.name], looks[layer.name] = path, view
     noise = torch.rand(example.shape, generator=torch.Generator().manual_seed(0))
+    mark = fingerprint(module)
     module = fold_batchnorm(module, noise, keep=paths.values())
     module = module.to(device=device, dtype=dtype, memory_format=torch.channels_last)
-    return Network(name, module, spec, tuple(found), paths, looks, calls, tuple(classes), device, dtype)
+    return Network(name, module, spec, tuple(found), paths, looks, calls, tuple(classes), device, dtype, mark)
 
 
 def _dry_run(

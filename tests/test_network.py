@@ -7,9 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-import torchvision
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from deepvis.errors import UserError
 from deepvis.geometry import fit
@@ -216,108 +214,6 @@ def test_capture_by_name() -> None:
     assert hooks(network.module) == 0
 
 
-# ---------------------------------------------------------------- receptive fields
-
-
-def closed_form(steps: list[tuple[int, int]]) -> int:
-    """Size of the field after convolutions and pools of (kernel, stride)."""
-    size, jump = 1, 1
-    for kernel, stride in steps:
-        size += (kernel - 1) * jump
-        jump *= stride
-    return size
-
-
-def fields(network: Network, names: list[str]) -> list[str]:
-    return [network.receptive_field(name).text for name in names]
-
-
-def test_receptive_fields_of_alexnet() -> None:
-    """Of the features alone: the classifier takes 240 MB and has no map."""
-    features = random_weights(alexnet_features)
-    network = prepare("alexnet", features, InputSpec(224, 224), {f"f{i}": str(i) for i in range(13)})
-    steps = {0: (11, 4), 2: (3, 2), 3: (5, 1), 5: (3, 2), 6: (3, 1), 8: (3, 1), 10: (3, 1), 12: (3, 2)}
-    sizes = [closed_form([step for i, step in steps.items() if i <= layer]) for layer in steps]
-    assert sizes == [11, 19, 51, 67, 99, 131, 163, 195]
-    got = [network.receptive_field(f"f{layer}") for layer in steps]
-    assert [(field.width, field.height, field.clipped) for field in got[:-1]] == [(s, s, False) for s in sizes[:-1]]
-    assert got[0].text == "11×11"
-    # pool5's middle unit starts at pixel 30: of its 195 pixels one lies outside of the picture
-    assert (got[-1].width, got[-1].height, got[-1].clipped) == (194, 194, True)
-    assert got[-1].text == "194×194 or more"
-    assert fields(network, ["f1", "f4"]) == ["11×11", "51×51"]  # a ReLU changes nothing
-
-
-def alexnet_features() -> nn.Module:
-    with torch.device("meta"):
-        shape = torchvision.models.AlexNet(num_classes=1).features
-    features = shape.to_empty(device="cpu")
-    for child in features:
-        if isinstance(child, nn.Conv2d):
-            child.reset_parameters()
-    return features
-
-
-def test_receptive_fields_of_vgg16() -> None:
-    from torchvision.models.vgg import cfgs, make_layers
-
-    network = prepare("vgg16", random_weights(lambda: make_layers(cfgs["D"])), InputSpec(224, 224), None)
-    steps, sizes = [], {}
-    for layer in network.layers:
-        if layer.kind != "ReLU":
-            steps.append((3, 1) if layer.kind == "Conv2d" else (2, 2))
-            sizes[layer.name] = closed_form(steps)
-    pools = [layer.name for layer in network.layers if layer.kind == "MaxPool2d"]
-    assert [sizes[name] for name in pools] == [6, 16, 44, 100, 212]
-    chosen = [network.layers[0].name, *pools]
-    assert fields(network, chosen) == [f"{sizes[name]}×{sizes[name]}" for name in chosen]
-
-
-def test_receptive_fields_of_resnet18() -> None:
-    """Through residuals; a block's ReLU is called twice, and its last call counts."""
-    network = prepare("resnet18", random_weights(torchvision.models.resnet18), InputSpec(224, 224), None)
-    blocks = ["layer1.0", "layer1.1", "layer2.0", "layer2.1", "layer3.0"]
-    steps, sizes = [(7, 2), (3, 2)], {"conv1": 7, "maxpool": 11}
-    for block in blocks:
-        stride = 2 if block in ("layer2.0", "layer3.0") else 1
-        sizes[f"{block}.conv1"] = closed_form([*steps, (3, stride)])
-        steps += [(3, stride), (3, 1)]
-        sizes[f"{block}.relu"] = closed_form(steps)
-    assert [sizes[f"{block}.relu"] for block in blocks] == [27, 43, 67, 99, 147]
-    chosen = ["conv1", "maxpool", "layer1.0.conv1", "layer1.0.relu", "layer2.0.conv1", "layer2.0.relu", "layer3.0.relu"]
-    assert network.calls[network.paths["layer1.0.relu"]] == 2
-    assert fields(network, chosen) == [f"{sizes[name]}×{sizes[name]}" for name in chosen]
-    shortcut = network.receptive_field("layer2.0.downsample.0")  # 1×1, seen from layer1
-    assert (shortcut.width, shortcut.clipped) == (43, False)
-    last = network.receptive_field("layer4.1.relu")
-    assert last.text == "224×224 or more"
-    assert hooks(network.module) == 0
-
-
-def test_receptive_field_that_is_not_square_and_of_a_vector() -> None:
-    class Wide(Tiny):
-        def __init__(self) -> None:
-            super().__init__()
-            self.conv = nn.Conv2d(3, 5, (3, 7), dilation=(1, 2))
-
-    network = prepare("wide", random_weights(Wide), SMALL, None)
-    assert network.receptive_field("conv").text == "13×3"
-    assert network.receptive_field("fc").text == "32×32 or more"
-
-
-def test_receptive_field_spreads_over_functional_pools() -> None:
-    class Pools(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.conv, self.last = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 4, 1)
-
-        def forward(self, x: Tensor) -> Tensor:
-            return self.last(torch.max_pool2d(F.max_pool2d(F.relu(self.conv(x)), 3, 2, 1), 2))
-
-    network = prepare("pools", random_weights(Pools), SMALL, None)
-    assert network.receptive_field("last").width == closed_form([(3, 1), (3, 2), (2, 2)])
-
-
 # ---------------------------------------------------------------- the default network
 
 
@@ -358,14 +254,3 @@ def test_captured_shapes_and_probabilities_of_the_default_network(default: Netwo
     powers = np.exp(logits - logits.max())
     assert abs(float(out.sum()) - 1) < 1e-5
     np.testing.assert_allclose(out[0].numpy(), powers / powers.sum(), rtol=1e-5, atol=1e-9)
-
-
-def test_receptive_fields_of_the_default_network(default: Network) -> None:
-    """Lite0 has no squeeze-and-excitation, so that its fields are those of its convolutions."""
-    stem = [(3, 2)]
-    first = [*stem, (3, 1)]
-    second = [*first, (3, 2), (3, 1)]
-    third = [*second, (5, 2)]
-    sizes = [closed_form(steps) for steps in (stem, first, second, third)]
-    assert sizes == [3, 7, 19, 35]
-    assert fields(default, ["stem", "1a", "2b", "3a"]) == [f"{size}×{size}" for size in sizes]

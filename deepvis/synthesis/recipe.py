@@ -67,14 +67,14 @@ class Recipe:
 
     steps: int = 256
     parameterization: str = "fourier"
-    power: float = 1.2
+    power: float = 1.0
     colors: str = "decorrelated"
     saturation: float = 1.0
     start: str = "noise"
     start_noise: float = 0.01
     optimizer: str = "adam"
     policy: str = "relative"
-    rate: float = 0.02
+    rate: float = 0.05
     max_rate: float = 1e9
     progress: float = 1.0
     late_progress: float = 0.1

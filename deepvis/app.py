@@ -3,14 +3,12 @@ newest result to the window."""
 
 from __future__ import annotations
 
-import os
 import signal
-import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -22,12 +20,15 @@ from deepvis.commands import COMMANDS, Facts
 from deepvis.engine import Engine
 from deepvis.errors import UserError
 from deepvis.feed import Feed, Wish
+from deepvis.gallery import Gallery, Wish as PictureWish, stands_for
+from deepvis.grower import Grower
 from deepvis.layout import Layout, lay_out
-from deepvis.messages import Request, Result
+from deepvis.messages import Growth, Request, Result
 from deepvis.record import Recorder, save_snapshot
 from deepvis.render import Renderer, Scene, Status
 from deepvis.settings import Settings
-from deepvis.state import State
+from deepvis.state import PRESET_CYCLE, State
+from deepvis.store import PRECOMPUTED, open_store, store_folder
 from deepvis.window import Close, Event, Key, Mouse, Resize, Window
 
 BUSY_AFTER = 0.3  # seconds of silence after which the window says that it waits
@@ -60,6 +61,28 @@ def request_for(state: State, frame, layers) -> Request | None:
     return Request(frame, state.crop, layers[state.layer].name, state.method, origin, state.layer_gradient)
 
 
+def picture_wish_for(state: State, layers, cells: range, side: int) -> PictureWish | None:
+    """The stored pictures that the state shows.
+
+    Args:
+        cells, side: units that the layer pane has room for, and how large (pixels).
+    """
+    if not layers:
+        return None
+    shown = state.pattern and not state.help
+    return PictureWish(stands_for(layers, state.layer), state.unit, tuple(cells) if shown else (), side if shown else 0)
+
+
+SEEDS = 4  # images that grow at a time
+
+
+def growth_for(state: State, layers) -> Growth | None:
+    """What the state wants to be synthesized now; None if nothing."""
+    if not layers or not state.growing:
+        return None
+    return Growth(stands_for(layers, state.layer), state.unit, PRESET_CYCLE[state.preset], tuple(range(SEEDS)))
+
+
 @dataclass
 class _Message:
     text: str = ""
@@ -90,6 +113,8 @@ class Toolbox:
         self._recorder: Recorder | None = None
         self._snapshots: list[threading.Thread] = []
         self._said: deque[_Message] = deque()  # from the snapshot threads
+        self._gallery = Gallery(self._open_store)
+        self._grower = Grower()
 
     # -- the loop -----------------------------------------------------------------------------
 
@@ -115,6 +140,7 @@ class Toolbox:
             raise UserError(self.engine.error)
         self._listen(0 if events else GLANCE)  # the user does not wait for the network
         self._ask()
+        self._ask_for_pictures()
         self._tick()
         self._show(self._scene())
 
@@ -159,6 +185,19 @@ class Toolbox:
             self._silent_since = time.monotonic()
         self.engine.ask(request)
         self._asked = request
+
+    def _ask_for_pictures(self) -> None:
+        """Say which stored pictures are shown, and which are to be made now."""
+        layers = self._layers()
+        if not layers:
+            return
+        cells, side = self.renderer.cells(self._scene()) if self.state.pattern else (range(0), 0)
+        self._gallery.want(picture_wish_for(self.state, layers, cells, side))
+        self._grower.want(self.engine.network, growth_for(self.state, layers))
+
+    def _open_store(self):
+        network = self.engine.network
+        return open_store(store_folder(PRECOMPUTED, network.name), network.fingerprint)
 
     def _listen(self, patience: float) -> None:
         """Take up what the engine and the feed have to say; wait so many seconds for a result."""
@@ -207,6 +246,8 @@ class Toolbox:
         with ExitStack() as last:  # each of these happens even if another fails; in reverse order
             last.callback(self.engine.close)
             last.callback(self.feed.close)
+            last.callback(self._gallery.close)
+            last.callback(self._grower.close, 0.5)
             last.callback(self.window.close)
             for thread in self._snapshots:
                 last.callback(thread.join)
@@ -218,7 +259,7 @@ class Toolbox:
         return self.engine.network.layers if self.engine.network else ()
 
     def _facts(self) -> Facts:
-        return Facts(self._layers(), self.renderer.layer_area)
+        return Facts(self._layers(), self.renderer.layer_area, self.renderer.layout.scale)
 
     def _layout(self, width: int, height: int) -> Layout:
         return lay_out(self.settings.panes, width, height, self._scale)
@@ -235,7 +276,9 @@ class Toolbox:
         return Scene(
             self.state, self._layers(), network.classes if network else (), self.feed.frame,
             self._result, self._busy(), waiting, self._help, self._status(),
-            network.input.aspect if network else 1.0,
+            (network.input.height, network.input.width) if network else (224, 224),
+            self._gallery.pictures, self._grower.grown,
+            stands_for(network.layers, self.state.layer) if network else "",
         )  # fmt: skip
 
     def _status(self) -> Status:
@@ -265,10 +308,28 @@ class Toolbox:
     def _do_effects(self, old: State, new: State) -> None:
         if new.snapshots > old.snapshots:
             self._snapshot()
+        if new.kept > old.kept:
+            self._keep()
         if new.recording and not old.recording:
             self._start_recording()
         elif old.recording and not new.recording:
             self._stop_recording()
+
+    def _keep(self) -> None:
+        """Put the images that are growing into the store."""
+        grown = self._grower.grown
+        if grown is None or not grown.images:
+            self._say("nothing to keep yet")
+            return
+        try:
+            network = self.engine.network
+            store = open_store(store_folder(PRECOMPUTED, network.name), network.fingerprint, network.name)
+            self._grower.keep(grown, store)
+        except UserError as error:
+            self._say(str(error), is_error=True)
+            return
+        self._gallery.refresh()
+        self._say(f"kept {len(grown.images)} images of {grown.wish.layer}:{grown.wish.unit} in {store.folder}")
 
     def _stamp(self) -> str:
         return f"deepvis-{datetime.now():%Y%m%d-%H%M%S}"
@@ -316,12 +377,17 @@ class Toolbox:
             self._say(f"saved {summary.path}: {summary.seconds:.1f} s")
 
 
-def live(settings: Settings, engine: Engine, feed: Feed, start: State, probe: Callable[[], None]) -> None:
-    """Open the window and run the toolbox in it.
+def live(settings: Settings, engine: Engine, feed: Feed, start: State, probe: Callable[[], None]) -> bool:
+    """Open the window and run the toolbox in it, until the user closes it.
+
+    Called from the main thread, Ctrl-C and SIGTERM close it too.
 
     Args:
         engine, feed: not started yet.
         probe: raises UserError if no window can be opened.
+    Returns:
+        Whether the engine has ended. If not, a pass or the loading takes longer than anyone wants
+        to wait, and Python's own way out would abort in the midst of torch's threads.
     Raises:
         UserError: no display, or the network cannot be loaded.
     """
@@ -329,15 +395,20 @@ def live(settings: Settings, engine: Engine, feed: Feed, start: State, probe: Ca
     scale = settings.window.scale
     window = Window("deepvis", settings.window.width, settings.window.height, None if scale == "auto" else scale)
     toolbox = Toolbox(settings, engine, feed, window, start)
-    stop = lambda *_: setattr(toolbox, "state", replace(toolbox.state, quit=True))
-    previous = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with _signals(lambda *_: setattr(toolbox, "state", replace(toolbox.state, quit=True))):
         engine.start()
         feed.start()
         toolbox.run()
+    return engine.close(0)
+
+
+@contextmanager
+def _signals(stop: Callable) -> Iterator[None]:
+    """Ctrl-C and SIGTERM call `stop` meanwhile; in the main thread, where alone Python lets it be."""
+    here = threading.current_thread() is threading.main_thread()
+    previous = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)} if here else {}
+    try:
+        yield
     finally:
         for number, handler in previous.items():
-            signal.signal(number, handler)
-    if not engine.close(0):  # a pass or the loading takes longer than anyone wants to wait
-        sys.stdout.flush()
-        os._exit(0)  # Python's own way out would abort in the midst of torch's threads
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)  # None: not set by Python

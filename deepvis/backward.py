@@ -5,16 +5,19 @@ by a `torch.overrides.TorchFunctionMode`, which sees every call of an activation
 made by a module, a functional call, in place or by a module used twice. Module hooks, which
 other libraries use, miss functional calls and classes that they do not know (ReLU6).
 
-The forward values stay bit for bit those of the plain network. With `inplace=True` activation
-functions are made to return a new tensor, so that captured activations are not overwritten.
+What counts as an activation function is the table below: ReLU, its relatives and its smooth
+versions. Sigmoid, hard sigmoid and tanh are not in it: networks use them as gates, whose
+derivative says how a gate moves, not whether a unit is active. They keep their own derivative.
+
+The forward values stay bit for bit those of the plain network.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
@@ -27,18 +30,38 @@ _ACTIVATIONS: dict[Callable, Callable] = {
     F.relu_: torch.relu, torch.relu_: torch.relu, Tensor.relu_: torch.relu,
     F.relu6: F.relu6, F.hardtanh: F.hardtanh, F.hardtanh_: F.hardtanh,
     F.leaky_relu: F.leaky_relu, F.leaky_relu_: F.leaky_relu,
-    F.elu: F.elu, F.elu_: F.elu, F.selu: F.selu, F.celu: F.celu,
+    F.prelu: F.prelu, Tensor.prelu: F.prelu,
+    F.rrelu: F.rrelu, F.rrelu_: F.rrelu, torch.rrelu: F.rrelu, torch.rrelu_: F.rrelu,
+    torch.clamp: torch.clamp, torch.clamp_: torch.clamp, Tensor.clamp: torch.clamp, Tensor.clamp_: torch.clamp,
+    torch.clip: torch.clamp, torch.clip_: torch.clamp, Tensor.clip: torch.clamp, Tensor.clip_: torch.clamp,
+    torch.clamp_min: torch.clamp_min, torch.clamp_min_: torch.clamp_min,
+    Tensor.clamp_min: torch.clamp_min, Tensor.clamp_min_: torch.clamp_min,
+    F.threshold: F.threshold, F.threshold_: F.threshold, torch.threshold: F.threshold, torch.threshold_: F.threshold,
+    F.elu: F.elu, F.elu_: F.elu,
+    F.selu: F.selu, F.selu_: F.selu, torch.selu: F.selu, torch.selu_: F.selu,
+    F.celu: F.celu, F.celu_: F.celu, torch.celu: F.celu, torch.celu_: F.celu,
     F.silu: F.silu, F.gelu: F.gelu, F.mish: F.mish, F.softplus: F.softplus,
     F.hardswish: F.hardswish,
 }  # fmt: skip
 
-# Called on their own line, as in `x.relu_()`, these are expected to have changed x.
-_WRITES_BACK = {F.relu_, torch.relu_, Tensor.relu_, F.hardtanh_, F.leaky_relu_, F.elu_, torch.clamp_, Tensor.clamp_}
+# How many positional arguments come before `inplace` (input counted) in torch.nn.functional.
+_INPLACE_POSITION = {F.relu: 1, F.relu6: 1, F.hardtanh: 3, F.leaky_relu: 2, F.elu: 2, F.selu: 1, F.celu: 2, F.rrelu: 4,
+                     F.threshold: 3, F.silu: 1, F.mish: 1, F.hardswish: 1}  # fmt: skip
 
-# clamp is ReLU only when its lower bound is zero, as in `x.clamp(min=0)`.
-_CLAMPS: dict[Callable, Callable] = {
-    torch.clamp: torch.clamp, torch.clamp_: torch.clamp, Tensor.clamp: torch.clamp, Tensor.clamp_: torch.clamp,
-}  # fmt: skip
+
+def _clips_at_zero(min=None, max=None) -> bool:  # the names are torch.clamp's own
+    return isinstance(min, (int, float)) and min == 0
+
+
+def _zero_below_zero(threshold=None, value=None, inplace=False) -> bool:
+    return threshold == value == 0
+
+
+# Functions that are a ReLU only for some of their arguments, as in `x.clamp(min=0)`.
+_ONLY_IF = {
+    **{f: _clips_at_zero for f, plain in _ACTIVATIONS.items() if plain in (torch.clamp, torch.clamp_min)},
+    **{f: _zero_below_zero for f, plain in _ACTIVATIONS.items() if plain is F.threshold},
+}
 
 
 class _PositiveGradient(torch.autograd.Function):
@@ -110,46 +133,56 @@ class ActivationRule(TorchFunctionMode):
     Args:
         rule: one of METHODS' functions, or another: (input, activation function out of place) -> output.
         replace: further functions to call in place of others, {function: its stand-in}.
+        write_back: for networks that rely on `inplace=True` and drop what such a function returns
+            (`drops_results` tells): let it change its input too. Else it returns a new tensor and
+            leaves its input alone, which saves two copies. Functions such as `relu_` always write.
     Threads: in force in the thread that entered it, and there only.
     """
 
-    def __init__(self, rule: Rule, replace: dict[Callable, Callable] | None = None) -> None:
+    def __init__(self, rule: Rule, replace: dict[Callable, Callable] | None = None, write_back: bool = False) -> None:
         super().__init__()
         self._rule = rule
         self._replace = replace or {}
+        self._write_back = write_back
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
         if func in self._replace:
             return self._replace[func](*args, **kwargs)
-        plain = _ACTIVATIONS.get(func)
-        if plain is None and func in _CLAMPS and _is_relu(*args[1:], **kwargs):
-            plain = _CLAMPS[func]
-        if plain is None:
+        if func not in _ACTIVATIONS or func in _ONLY_IF and not _ONLY_IF[func](*args[1:], **kwargs):
             return func(*args, **kwargs)
-        kwargs = dict(kwargs)
+        plain, kwargs = _ACTIVATIONS[func], dict(kwargs)
         x = args[0] if args else kwargs.pop("input")
-        rest = _out_of_place(plain, args[1:], kwargs)
-        if func in _WRITES_BACK:
+        rest, in_place = _out_of_place(plain, args[1:], kwargs)
+        if func.__name__.endswith("_") or in_place and self._write_back:
             return x.copy_(self._rule(x.clone(), lambda value: plain(value, *rest, **kwargs)))
         return self._rule(x, lambda value: plain(value, *rest, **kwargs))
 
 
-def _is_relu(min=None, max=None, **other) -> bool:  # the names are torch.clamp's own
-    return not other and isinstance(min, (int, float)) and min == 0
+def _out_of_place(plain: Callable, rest: Sequence, kwargs: dict) -> tuple[Sequence, bool]:
+    """Arguments after the input, with any `inplace` taken out, and whether it was true."""
+    before = _INPLACE_POSITION.get(plain, len(rest) + 1) - 1
+    in_place = bool(kwargs.pop("inplace", False) or any(rest[before:]))
+    return rest[:before], in_place
 
 
-# How many positional arguments come before `inplace` (input counted) in torch.nn.functional.
-_INPLACE_POSITION = {F.relu: 1, F.relu6: 1, F.hardtanh: 3, F.leaky_relu: 2, F.elu: 2, F.selu: 1, F.celu: 2,
-                     F.silu: 1, F.mish: 1, F.hardswish: 1}  # fmt: skip
+def drops_results(module: nn.Module, x: Tensor) -> bool:
+    """Whether the network counts on an activation function to change its input, as in a line `self.relu(x)`.
+
+    Found out by running it on `x` as it is, and with `inplace=True` ignored.
+    """
+    with torch.inference_mode():
+        plain = module(x.clone())
+        with ActivationRule(gradient):
+            return not _same(plain, module(x.clone()))
 
 
-def _out_of_place(plain: Callable, rest: Iterable, kwargs: dict) -> tuple:
-    """Arguments after the input, with any `inplace` dropped."""
-    kwargs.pop("inplace", None)
-    position = _INPLACE_POSITION.get(plain)
-    rest = tuple(rest)
-    return rest if position is None else rest[: position - 1]
+def _same(one: object, other: object) -> bool:
+    if isinstance(one, Tensor):
+        return torch.equal(one.nan_to_num(), other.nan_to_num())
+    if isinstance(one, Mapping):
+        return all(_same(one[key], other[key]) for key in one)
+    return not isinstance(one, Sequence) or all(map(_same, one, other))
 
 
 def seed(activation: Tensor, unit: int) -> Tensor:

@@ -7,6 +7,7 @@ from deepvis import runtime
 runtime.tune()  # before anything imports torch
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,6 +18,7 @@ from deepvis.errors import UserError
 from deepvis.settings import Settings
 from deepvis.settings import load as load_settings
 from deepvis.state import METHOD_CYCLE, State
+from deepvis.synthesis import cli as synthesis
 
 PHOTOS = Path(__file__).resolve().parent / "photos"
 
@@ -57,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     render.add_argument("--keys", default="", help='keys to press first, as in "right right down b"')
     render.add_argument("--size", default="", metavar="WxH", help="size of the picture (1500x930)")
     render.add_argument("--out", required=True, type=Path, help="picture to write (png, jpg, webp)")
+    synthesis.add(sub)
     echo = sub.add_parser("keys", help="print the keys and codes that the window receives")
     echo.set_defaults(run=_keys)
     return parser
@@ -109,7 +112,9 @@ def _live(args: argparse.Namespace) -> None:
     settings = _settings(args)
     camera, files, first = sources(settings)
     start = State(source=first, crop=settings.crop)
-    live(settings, Engine(lambda: _network(settings)), Feed(camera, files), start, probe.check)
+    if not live(settings, Engine(lambda: _network(settings)), Feed(camera, files), start, probe.check):
+        sys.stdout.flush()
+        os._exit(0)
 
 
 def _network(settings: Settings):

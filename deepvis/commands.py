@@ -18,6 +18,7 @@ from deepvis.state import (
     FILTERS,
     GAMMAS,
     METHOD_CYCLE,
+    PRESET_CYCLE,
     ZOOMS,
     Hover,
     State,
@@ -33,14 +34,16 @@ class Facts:
     Attributes:
         layers: the network's layers; empty until it is loaded.
         area: width and height of the layer pane's picture, in pixels.
+        scale: size of marks, which decides how many units a page of a large layer has.
     """
 
     layers: tuple[Layer, ...] = ()
     area: tuple[int, int] = (900, 800)
+    scale: float = 1.0
 
     def grid(self, state: State) -> Grid:
         layer = self.layers[state.layer]
-        return make_grid(layer.units, layer.height, layer.width, *self.area, state.view)
+        return make_grid(layer.units, layer.height, layer.width, *self.area, state.view, state.unit, self.scale)
 
 
 Action = Callable[[State, Facts], State]
@@ -100,8 +103,24 @@ def _across(rows: int) -> Action:
         row, column = divmod(state.unit, grid.columns)
         if rows < 0 and row == 0:
             return replace(state, in_channels=False)
-        target = min(max(row + rows, 0), grid.rows - 1)
+        last = (facts.layers[state.layer].units - 1) // grid.columns  # rows are counted through all pages
+        target = min(max(row + rows, 0), last)
         return _select(state, facts, state.layer, target * grid.columns + column)
+
+    return do
+
+
+def _turn_page(delta: int) -> Action:
+    """The same place of the next or previous page of a layer that is too large for the pane."""
+
+    def do(state: State, facts: Facts) -> State:
+        if not facts.layers:
+            return state
+        units, grid = facts.layers[state.layer].units, facts.grid(state)
+        page = grid.columns * grid.rows
+        if not 0 <= grid.first + delta * page < units:
+            return state
+        return _select(state, facts, state.layer, state.unit + delta * page)
 
     return do
 
@@ -186,8 +205,12 @@ def _step(delta: int) -> Action:
 
 def _reset(state: State, facts: Facts) -> State:
     """Back to how the view began; the input stays."""
-    kept = ("source", "frozen", "crop", "step", "snapshots", "recording")
+    kept = ("source", "frozen", "crop", "step", "preset", "kept", "snapshots", "recording")
     return State(**{name: getattr(state, name) for name in kept})
+
+
+def _keep(state: State, facts: Facts) -> State:
+    return replace(state, kept=state.kept + 1) if state.growing else state
 
 
 def _snapshot(state: State, facts: Facts) -> State:
@@ -215,6 +238,8 @@ COMMANDS: dict[str, Command] = {
     "last": Command(_last_unit, ("end",), "last unit of the layer", "move"),
     "previous_layer": Command(_layer_by(-1), ("u",), "previous layer, cursor stays", "move"),
     "next_layer": Command(_layer_by(1), ("o",), "next layer, cursor stays", "move"),
+    "previous_page": Command(_turn_page(-1), (",",), "previous page of a layer with very many units", "move"),
+    "next_page": Command(_turn_page(1), (".",), "next page", "move"),
     "goto": Command(_start_typing, ("g",), "go to a unit: type its id (head:151, probs:zebra)", "move"),
     "switch_source": Command(_switch_source, ("c",), "camera / files", "input"),
     "freeze": Command(_flip("frozen"), ("f", "space"), "freeze the camera, pause a video", "input"),
@@ -228,9 +253,13 @@ COMMANDS: dict[str, Command] = {
     "layer_gradient": Command(_layer_gradient, ("a",), "layer pane: activations / backward values", "backward"),
     "zoom": Command(_cycle_zoom, ("z",), "big pane: layer, selected unit, backward image", "view"),
     "pattern": Command(_pattern, ("s",), "preferred images instead of activations", "view"),
+    "synthesize": Command(_flip("growing"), ("x",), "synthesize the selected unit's preferred images now / stop", "view"),
+    "preset": Command(_cycle("preset", range(len(PRESET_CYCLE))), ("1",), f"recipe for that: {', '.join(PRESET_CYCLE)}", "view"),
+    "keep": Command(_keep, ("enter",), "keep the images that are being synthesized", "view"),
     "gamma": Command(_cycle("gamma", range(len(GAMMAS))), ("t",), "contrast boost (gamma)", "view"),
     "boost": Command(_cycle("boost", range(len(BOOSTS))), ("y",), "contrast boost per channel", "view"),
     "predictions": Command(_flip("predictions"), ("8",), "class predictions on / off", "view"),
+    "receptive_field": Command(_flip("receptive_field"), ("7",), "where in the picture the unit is strongest, on / off", "view"),
     "unit_images": Command(_flip("unit_images"), ("9",), "unit images on / off", "view"),
     "debug": Command(_flip("debug"), ("5",), "timings on / off", "view"),
     "reset": Command(_reset, ("esc",), "reset the view", "view"),

@@ -8,6 +8,9 @@ from functools import lru_cache
 from deepvis.geometry import Box
 
 
+MAP_CELL, VECTOR_CELL = 16, 9  # sides of the smallest cells that can be read, in unscaled pixels
+
+
 @dataclass(frozen=True)
 class View:
     """What part of the layer pane's mosaic is seen.
@@ -25,8 +28,14 @@ class View:
 
 @dataclass(frozen=True)
 class Grid:
-    """Cells row by row. `left`, `top`: where the first cell starts in the pane, in pixels."""
+    """Cells row by row.
 
+    Attributes:
+        first, count: the units that have a cell: `count` units from `first` on.
+        left, top: where the first cell starts in the pane, in pixels.
+    """
+
+    first: int
     count: int
     columns: int
     rows: int
@@ -35,9 +44,14 @@ class Grid:
     left: int
     top: int
 
+    @property
+    def units(self) -> range:
+        """The units of the page."""
+        return range(self.first, self.first + self.count)
+
     def box(self, unit: int) -> Box:
-        """The cell of a unit in pane pixels (it may lie outside the pane)."""
-        row, column = divmod(unit, self.columns)
+        """The cell of a unit of the page in pane pixels (it may lie outside the pane)."""
+        row, column = divmod(unit - self.first, self.columns)
         return (
             self.left + column * self.cell_width,
             self.top + row * self.cell_height,
@@ -48,9 +62,9 @@ class Grid:
     def at(self, x: int, y: int) -> int | None:
         """The unit under a point of the pane, None if there is none."""
         column, row = (x - self.left) // self.cell_width, (y - self.top) // self.cell_height
-        unit = row * self.columns + column
-        inside = 0 <= column < self.columns and 0 <= row and 0 <= unit < self.count
-        return unit if inside else None
+        cell = row * self.columns + column
+        inside = 0 <= column < self.columns and 0 <= cell < self.count
+        return self.first + cell if inside else None
 
 
 @lru_cache(maxsize=256)
@@ -69,23 +83,41 @@ def columns_for(count: int, aspect: float, width: int, height: int) -> int:
 
 
 @lru_cache(maxsize=256)
-def make_grid(count: int, map_height: int, map_width: int, width: int, height: int, view: View = View()) -> Grid:
-    """Lay `count` cells of the maps' proportions out in a pane.
+def make_grid(
+    count: int, map_height: int, map_width: int, width: int, height: int,
+    view: View = View(), unit: int = 0, scale: float = 1.0,
+) -> Grid:  # fmt: skip
+    """Lay the cells of `count` units out in a pane, in the maps' proportions.
+
+    Where all of them together would be too small to be read, the grid is the page with `unit`. All
+    pages have the same cells and are whole rows, except for the last one.
 
     Args:
         map_height, map_width: size of one unit's map in cells of its own.
         width, height: of the pane, in pixels.
         view: magnification and position.
+        scale: size of marks; a cell that can be read is larger by it.
     """
     aspect = map_width / map_height
-    columns = columns_for(count, aspect, width, height)
-    rows = -(-count // columns)
+    smallest = (MAP_CELL if map_height * map_width > 1 else VECTOR_CELL) * scale
+    page = _page(count, aspect, width, height, smallest)
+    columns = columns_for(page, aspect, width, height)
+    rows = -(-page // columns)
+    page = min(columns * rows, count)
+    first = unit // page * page
     base = min(width / columns, height / rows * aspect)
     cell_width = max(1, int(base * view.scale))
     cell_height = max(1, int(base / aspect * view.scale))
     left = _start(columns * cell_width, width, view.scale, view.x)
     top = _start(rows * cell_height, height, view.scale, view.y)
-    return Grid(count, columns, rows, cell_width, cell_height, left, top)
+    return Grid(first, min(page, count - first), columns, rows, cell_width, cell_height, left, top)
+
+
+def _page(count: int, aspect: float, width: int, height: int, smallest: float) -> int:
+    """How many units fit at a readable size; less than that if that makes the pages equally full."""
+    cell_width = min(smallest * max(1.0, aspect), width, height * aspect)
+    fitting = max(1, int(width / cell_width)) * max(1, int(height * aspect / cell_width))
+    return -(-count // -(-count // fitting))
 
 
 def _start(extent: int, room: int, scale: float, middle: float) -> int:
@@ -97,7 +129,7 @@ def _start(extent: int, room: int, scale: float, middle: float) -> int:
 
 def centred_on(unit: int, grid: Grid, width: int, height: int, scale: float) -> View:
     """The view of that scale with a unit in the middle of the pane, as far as the mosaic's ends allow."""
-    row, column = divmod(unit, grid.columns)
+    row, column = divmod(unit - grid.first, grid.columns)
     x = ((column + 0.5) - grid.columns / 2) * grid.cell_width / (scale * width)
     y = ((row + 0.5) - grid.rows / 2) * grid.cell_height / (scale * height)
     half = 0.5 / scale

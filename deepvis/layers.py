@@ -37,8 +37,8 @@ class Layer:
         return f"{self.units}×{self.height}×{self.width}" if self.is_map else f"{self.units}"
 
     def label(self, unit: int) -> str:
-        """The unit's own name, or an empty string if it has none."""
-        return self.labels[unit] if unit < len(self.labels) else ""
+        """The unit's own name; "class 7" where the list of labels has a blank; empty beyond it."""
+        return self.labels[unit] or f"class {unit}" if unit < len(self.labels) else ""
 
 
 def unit_id(layer: str, unit: int) -> str:

@@ -6,7 +6,8 @@ looks at is a comparison, not a flag.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -47,6 +48,7 @@ class Result:
             the layer comes after the origin, where nothing flows.
         receptive_field: of the layer's units.
         seconds: time the worker took, by step.
+        bad: how many of the activations are not a number or infinite.
         error: what went wrong, in words for the user; empty on success.
     """
 
@@ -57,6 +59,54 @@ class Result:
     layer_gradient: np.ndarray | None = None
     receptive_field: "ReceptiveField | None" = None
     seconds: dict[str, float] | None = None
+    bad: int = 0
+    error: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class UnitPictures:
+    """Stored pictures of the selected unit, and of the units that pattern mode shows.
+
+    Attributes:
+        layer, unit: whose they are.
+        synthesized: uint8 H×W×3 RGB each, best first.
+        cells: {unit: its best picture}, as far as they have been read.
+        known: there are pictures of this layer in the store.
+        note: why there are none of this unit, in words; empty if nobody has made any.
+    """
+
+    layer: str
+    unit: int
+    synthesized: tuple[np.ndarray, ...] = ()
+    cells: Mapping[int, np.ndarray] = field(default_factory=dict)
+    known: bool = False
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Growth:
+    """A wish: synthesize these units' images now, from these seeds.
+
+    Attributes:
+        layer, unit: the unit.
+        preset: name of the recipe.
+        seeds: one for each image.
+    """
+
+    layer: str
+    unit: int
+    preset: str
+    seeds: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Grown:
+    """What has become of a `Growth` so far: images (uint8 H×W×3 RGB each), steps, scores; or an error in words."""
+
+    wish: Growth
+    images: tuple[np.ndarray, ...] = ()
+    scores: tuple[float, ...] = ()
+    steps: int = 0
     error: str = ""
 
 

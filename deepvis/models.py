@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import yaml
 from torch import Tensor, nn
@@ -18,7 +19,7 @@ from deepvis.errors import UserError
 from deepvis.layers import find_layer
 from deepvis.network import InputSpec, Network, prepare
 from deepvis.outputs import Chosen, pick
-from deepvis.sources import AUTO, DEFAULT, NONE, Source, imagenet_labels, load_source
+from deepvis.sources import AUTO, DEFAULT, NONE, Source, for_channels, imagenet_labels, load_source
 
 ROOT = Path(__file__).resolve().parent.parent
 _KEYS = ("source", "args", "weights", "weights_from", "match", "input", "output", "labels", "softmax", "layers")
@@ -205,29 +206,88 @@ def _is_file(word: str, folder: Path) -> bool:
 
 
 def _input(spec: _Spec, base: InputSpec) -> InputSpec:
-    values, allowed = spec.values.get("input") or {}, InputSpec.__dataclass_fields__
+    values, allowed = spec.values.get("input") or {}, (*InputSpec.__dataclass_fields__, "channels")
     if not isinstance(values, Mapping):
         raise spec.wrong(f"input: expected keys and values; the keys are {', '.join(allowed)}")
     for key in values:
         if key not in allowed:
             raise spec.wrong(f"unknown key 'input.{key}'; allowed are {', '.join(allowed)}")
-    taken = replace(base, **{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
-    if not _numbers(taken.mean) or not _numbers(taken.std) or len(taken.mean) != len(taken.std):
+    given = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if v is not None}
+    image = given.pop("mean_image", None)
+    if image is not None:
+        if "mean" in given:
+            raise spec.wrong("input.mean and input.mean_image: give one of them")
+        given["mean_image"] = _mean_image(spec, image)
+        given["mean"] = tuple(map(float, given["mean_image"].mean((0, 1))))
+    channels = given.pop("channels", len(given["mean"]) if _numbers(given.get("mean")) else len(base.mean))
+    if not _whole(channels) or channels < 1:
+        raise spec.wrong(f"input.channels: {channels!r}: expected how many channels the network takes, such as 3")
+    if "channels" in values or image is not None:
+        base = replace(base, mean=for_channels(base.mean, channels), std=for_channels(base.std, channels))
+    taken = replace(base, **given)
+    if not _numbers(taken.mean) or not _numbers(taken.std) or not len(taken.mean) == len(taken.std) == channels:
         raise spec.wrong(
             f"input.mean and input.std take one number for each channel (three for RGB), not "
-            f"{_plain(taken.mean)} and {_plain(taken.std)}"
+            f"{_plain(taken.mean)} and {_plain(taken.std)}" + (f" for {channels} channels" if "channels" in values else "")
         )
+    if any(value <= 0 for value in taken.std):
+        raise spec.wrong(f"input.std: {_plain(taken.std)}: expected positive numbers, because pixels are divided by them")
     if taken.order not in ("rgb", "bgr"):
         raise spec.wrong(f"input.order: {taken.order!r}: input.order is rgb or bgr")
     for key in ("height", "width", "range"):
         value = getattr(taken, key)
-        if not isinstance(value, (int, float) if key == "range" else int) or isinstance(value, bool) or value <= 0:
+        if not (_whole(value) or key == "range" and isinstance(value, float)) or value <= 0:
             raise spec.wrong(f"input.{key}: {value!r}: expected a positive number")
-    return taken
+    if taken.bands and taken.order == "bgr":
+        raise spec.wrong("input.bands and input.order: bands already say where red, green and blue go. Remove order:")
+    _check_bands(spec, taken)
+    return _fitting(spec, taken)
+
+
+def _check_bands(spec: _Spec, taken: InputSpec) -> None:
+    bands = taken.bands
+    fine = isinstance(bands, tuple) and all(_whole(band) and 0 <= band < taken.channels for band in bands)
+    if not fine or len(bands) > 3 or len(set(bands)) < len(bands):
+        raise spec.wrong(
+            f"input.bands: {_plain(bands)!r}: expected up to three different channels, for the picture's red, green and "
+            f"blue (one: its gray); the network's are 0 to {taken.channels - 1}"
+        )
+
+
+def _mean_image(spec: _Spec, name: object) -> np.ndarray:
+    """From a .npy file, height×width×channels; channels may also come first, as Caffe has them."""
+    path = spec.folder / Path(str(name)).expanduser()
+    try:
+        image = np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise spec.wrong(f"input.mean_image: {path} cannot be read ({error}); expected a file of numpy.save") from error
+    if isinstance(image, np.ndarray) and image.ndim == 3 and image.dtype.kind in "fiu":
+        last = image.shape[2] <= image.shape[0]
+        image = (image if last else image.transpose(1, 2, 0)).astype(np.float32)
+        if np.isfinite(image).all():
+            return image
+    raise spec.wrong(f"input.mean_image: {path}: expected an array of finite numbers, height×width×channels "
+                     "or channels×height×width")  # fmt: skip
+
+
+def _fitting(spec: _Spec, taken: InputSpec) -> InputSpec:
+    """A mean image that is larger than the input loses its border, as in Caffe."""
+    if taken.mean_image is None:
+        return taken
+    height, width, _ = taken.mean_image.shape
+    top, left = (height - taken.height) // 2, (width - taken.width) // 2
+    if top < 0 or left < 0:
+        raise spec.wrong(f"input.mean_image: its {height}×{width} pixels are fewer than the input's "
+                         f"{taken.height}×{taken.width}")  # fmt: skip
+    return replace(taken, mean_image=taken.mean_image[top : top + taken.height, left : left + taken.width])
+
+
+def _whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _numbers(values: object) -> bool:
-    return isinstance(values, tuple) and bool(values) and all(isinstance(v, (int, float)) for v in values)
+    return isinstance(values, tuple) and bool(values) and all(_whole(v) or isinstance(v, float) for v in values)
 
 
 def _plain(values: object) -> object:

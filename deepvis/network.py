@@ -6,13 +6,14 @@ import copy
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from deepvis.backward import ActivationRule, Rule, drops_results
 from deepvis.capture import capture, trace
 from deepvis.errors import UserError
 from deepvis.fields import measure
@@ -29,11 +30,18 @@ from deepvis.views import View, views
 class InputSpec:
     """What a network takes: (pixel × range / 255 − mean) / std, planes in the given order.
 
+    A picture has three planes. A network of one gets their gray; of one with more, some get the
+    picture's, and the others their mean, which is 0 behind the normalisation.
+
     Attributes:
         height, width: in pixels.
         mean, std: per channel, in the network's own order and range.
         range: the value of a full white pixel before the mean is subtracted: 1 or 255.
-        order: "rgb" or "bgr".
+        order: "rgb" or "bgr", for a network of three channels.
+        bands: which channels get the picture's red, green and blue; one channel: its gray.
+            Empty: the first three, or as `order` says.
+        mean_image: what is subtracted instead of `mean` (then its average), float32
+            height×width×channels in the network's own order and range.
     """
 
     height: int = 224
@@ -42,15 +50,56 @@ class InputSpec:
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
     range: float = 1.0
     order: str = "rgb"
+    bands: tuple[int, ...] = ()
+    mean_image: np.ndarray | None = field(default=None, compare=False, repr=False)
 
     @property
     def aspect(self) -> float:
         return self.width / self.height
 
-    def table(self) -> np.ndarray:
-        """What each of a pixel's 256 values becomes: float32 1×256×channels. Faster than sums."""
+    @property
+    def channels(self) -> int:
+        return len(self.mean)
+
+    @property
+    def places(self) -> tuple[int, ...]:
+        """The channels that get the picture's red, green and blue; one channel if they get its gray."""
+        return self.bands or ((2, 1, 0) if self.order == "bgr" and self.channels > 2 else (0, 1, 2))[: self.channels]
+
+    @property
+    def note(self) -> str:
+        """What of the input no picture reaches, for the user; usually nothing."""
+        others = [str(band) for band in range(self.channels) if band not in self.places]
+        return f"channels {', '.join(others)} of the input get their mean" if others else ""
+
+    def noise(self) -> Tensor:
+        """Always the same, 0 to 1: 1×channels×height×width, channels_last."""
+        shape = (1, self.channels, self.height, self.width)
+        return torch.rand(shape, generator=torch.Generator().manual_seed(0)).contiguous(memory_format=torch.channels_last)
+
+    def normalised(self, picture: np.ndarray) -> np.ndarray:
+        """uint8 RGB height×width×3 -> float32 height×width×channels."""
+        places = list(self.places)
+        if len(places) == 1:
+            planes = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)[..., None]
+        elif places == [2, 1, 0]:  # many times faster than by indices
+            planes, places = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [0, 1, 2]
+        else:
+            planes = np.ascontiguousarray(picture[..., : len(places)])
+        values = cv2.LUT(planes, np.ascontiguousarray(self._table()[..., places])).reshape(planes.shape)
+        if self.mean_image is not None:
+            values -= (self.mean_image / np.array(self.std, np.float32))[..., places]
+        if places == list(range(self.channels)):
+            return values
+        whole = np.zeros((*values.shape[:2], self.channels), np.float32)
+        whole[..., places] = values
+        return whole
+
+    def _table(self) -> np.ndarray:
+        """What each of a pixel's 256 values becomes, but for a mean image: float32 1×256×channels. Faster than sums."""
         pixel = np.arange(256)[:, None] * (self.range / 255)
-        return ((pixel - np.array(self.mean)) / np.array(self.std)).astype(np.float32)[None]
+        mean = np.array(self.mean) if self.mean_image is None else 0
+        return ((pixel - mean) / np.array(self.std)).astype(np.float32)[None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +116,7 @@ class Network:
         calls: {path: how often one forward pass calls the submodule}.
         classes: names of the output's entries, or empty.
         fingerprint: tells whether stored images were made for this network.
+        drops_results: it counts on `inplace=True` (see `deepvis.backward.drops_results`).
     """
 
     name: str
@@ -80,6 +130,7 @@ class Network:
     device: torch.device
     dtype: torch.dtype
     fingerprint: str = ""
+    drops_results: bool = False
 
     def replica(self) -> Network:
         """The same network with hooks of its own; parameters and buffers are shared."""
@@ -93,13 +144,9 @@ class Network:
         return replace(self, module=copy.deepcopy(self.module, moved), device=device, dtype=dtype)
 
     def see(self, image: np.ndarray, crop: bool, part: float = 1.0) -> Tensor:
-        """Turn a picture (uint8 RGB H×W×3, any size) into the network's input, 1×3×H×W."""
-        spec = self.input
-        seen = fit(image, spec.width, spec.height, crop, part)
-        if len(spec.mean) == 1:
-            values = cv2.LUT(cv2.cvtColor(seen, cv2.COLOR_RGB2GRAY), spec.table())[..., None]
-        else:
-            values = cv2.LUT(cv2.cvtColor(seen, cv2.COLOR_RGB2BGR) if spec.order == "bgr" else seen, spec.table())
+        """Turn a picture (uint8 RGB H×W×3, any size) into the network's input, 1×channels×H×W."""
+        seen = fit(image, self.input.width, self.input.height, crop, part)
+        values = self.input.normalised(seen)
         return torch.from_numpy(values).permute(2, 0, 1)[None].to(self.device, self.dtype)  # channels_last by construction
 
     @contextmanager
@@ -112,6 +159,10 @@ class Network:
         with capture(self.module, {self.paths[name] for name in layers}, ends) as captured:
             yield _ByName(self.paths, captured)
 
+    def under(self, rule: Rule) -> ActivationRule:
+        """The context in which activation functions have that rule's backward, and the forward stays as it is."""
+        return ActivationRule(rule, write_back=self.drops_results)
+
     def up_to(self, layer: str, x: Tensor) -> Tensor:
         """The units of a layer for a batch, differentiable: B×C×H×W, or B×N for a vector.
 
@@ -120,7 +171,7 @@ class Network:
         """
         path = self.paths[layer]
         with capture(self.module, {path}, (path, self.calls[path]), stop=True) as captured:
-            self.module(x)
+            self.module(x.clone())  # which may work on it in place
         return self.units(layer, captured[path])
 
     def units(self, layer: str, output: Tensor) -> Tensor:
@@ -129,8 +180,7 @@ class Network:
 
     def receptive_field(self, layer: str) -> ReceptiveField:
         """Measure how large the receptive fields of a layer are, and where they lie."""
-        noise = torch.rand(1, len(self.input.mean), self.input.height, self.input.width, generator=torch.Generator().manual_seed(0))
-        return measure(lambda x: self.up_to(layer, x), noise.to(self.device, self.dtype))
+        return measure(lambda x: self.up_to(layer, x), self.input.noise().to(self.device, self.dtype))
 
 
 def _moved(tensor: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
@@ -173,13 +223,10 @@ def prepare(
     Raises:
         UserError: the dry run fails, or a path or a layer's output is not what can be shown.
     """
-    if len(spec.mean) not in (1, 3):
-        raise UserError(f"network {name} takes {len(spec.mean)} channels; pictures give 3 (colour) or 1 (gray)")
     device = device or torch.device("cpu")
     module = module.float().eval().requires_grad_(False)
-    example = torch.zeros(1, len(spec.mean), spec.height, spec.width)
-    example = example.contiguous(memory_format=torch.channels_last)
-    seen, calls, scores = _dry_run(name, module, example)
+    noise = spec.noise()
+    seen, calls, scores = _dry_run(name, module, noise)
     if classes and scores not in (None, len(classes)):
         raise UserError(
             f"network {name}: {len(classes)} labels for an output of {scores} entries. "
@@ -191,11 +238,11 @@ def prepare(
         for layer, view in _layers(name, shown, path, module, seen, classes, spec.aspect):
             found.append(layer)
             paths[layer.name], looks[layer.name] = path, view
-    noise = torch.rand(example.shape, generator=torch.Generator().manual_seed(0))
     mark = fingerprint(module)
     module = fold_batchnorm(module, noise, keep=paths.values())
+    drops = drops_results(module, noise)
     module = module.to(device=device, dtype=dtype, memory_format=torch.channels_last)
-    return Network(name, module, spec, tuple(found), paths, looks, calls, tuple(classes), device, dtype, mark)
+    return Network(name, module, spec, tuple(found), paths, looks, calls, tuple(classes), device, dtype, mark, drops)
 
 
 def _dry_run(

@@ -46,7 +46,7 @@ def picture(
     """
     scale = 1.0 if settings.window.scale == "auto" else float(settings.window.scale)
     renderer = Renderer(lay_out(settings.panes, settings.window.width, settings.window.height, scale))
-    facts = Facts(network.layers, renderer.layer_area)
+    facts = Facts(network.layers, renderer.layer_area, renderer.layout.scale)
     bound = commands.bindings(settings.keys)
     state = start
     if unit is not None:
@@ -60,7 +60,8 @@ def picture(
     frame = _frame(camera, files, state)
     result = answer(network, request_for(state, frame, network.layers), network.receptive_field(network.layers[state.layer].name))
     status = Status(model=settings.model, device=str(network.device))
-    scene = Scene(state, network.layers, network.classes, frame, result, help=help_rows(bound), status=status, aspect=network.input.aspect)
+    scene = Scene(state, network.layers, network.classes, frame, result, help=help_rows(bound), status=status,
+                  input_size=(network.input.height, network.input.width))  # fmt: skip
     return renderer.compose(scene)[0]
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from deepvis.backward import METHODS, ActivationRule, seed
+from deepvis.backward import METHODS, seed
 from deepvis.messages import ReceptiveField, Request, Result
 from deepvis.network import Network
 
@@ -33,7 +33,7 @@ def answer(network: Network, request: Request, field: ReceptiveField | None = No
     passes = _forward if request.method is None else _forward_backward
     result = passes(network, x, request)
     seconds = {"input": prepared - start, "network": time.perf_counter() - prepared}
-    return replace(result, receptive_field=field, seconds=seconds)
+    return replace(result, receptive_field=field, seconds=seconds, bad=_bad(result.activations))
 
 
 def _forward(network: Network, x: Tensor, request: Request) -> Result:
@@ -45,8 +45,8 @@ def _forward(network: Network, x: Tensor, request: Request) -> Result:
 def _forward_backward(network: Network, x: Tensor, request: Request) -> Result:
     origin, unit = request.origin
     x.requires_grad_(True)
-    with ActivationRule(METHODS[request.method]), network.capture({request.layer, origin}, cut=origin) as captured:
-        out = network.module(x)
+    with network.under(METHODS[request.method]), network.capture({request.layer, origin}, cut=origin) as captured:
+        out = network.module(x.clone())  # which may work on it in place
         shown, start = captured[request.layer], captured[origin]
         # Behind the cut nothing requires a gradient; the list of layers would not tell, since a
         # module used twice stands at its first call and shows its last.
@@ -65,6 +65,13 @@ def _maps(output: Tensor) -> np.ndarray:
     return maps.reshape(len(maps), *(maps.shape[1:] or (1, 1))).numpy().copy()
 
 
+def _bad(maps: np.ndarray) -> int:
+    """How many values are not a number or infinite; in the usual case a sum says that none is."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        fine = np.isfinite(maps.sum())
+    return 0 if fine else maps.size - int(np.count_nonzero(np.isfinite(maps)))
+
+
 def _scores(out: object) -> np.ndarray | None:
     if not isinstance(out, Tensor) or out.ndim != 2:
         return None
@@ -72,8 +79,8 @@ def _scores(out: object) -> np.ndarray | None:
 
 
 def _rgb(network: Network, grad: Tensor) -> np.ndarray:
-    """1×3×H×W in the network's channel order -> float32 H×W×3 RGB."""
-    planes = grad[0].to(torch.float32).permute(1, 2, 0).cpu().numpy()
-    if planes.shape[2] == 1:  # a gray network: the same in all colours
-        planes = np.repeat(planes, 3, axis=2)
-    return np.ascontiguousarray(planes[..., ::-1] if network.input.order == "bgr" else planes).copy()
+    """1×channels×H×W -> float32 H×W×3 RGB: of those channels that a picture's colours go to."""
+    places = network.input.places
+    chosen = [places[0]] * 3 if len(places) == 1 else list(places)  # gray: the same in all colours
+    planes = grad[0, chosen].to(torch.float32).permute(1, 2, 0).cpu().numpy()
+    return np.ascontiguousarray(np.pad(planes, ((0, 0), (0, 0), (0, 3 - len(chosen))))).copy()

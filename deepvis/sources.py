@@ -151,11 +151,11 @@ def _timm(name: str, weights: str, args: Mapping[str, Any], _folder: Path) -> So
         raise _failed_timm(name, config, args, error) if trained else _bad_args(f"timm:{name}", args, error) from error
     data = timm.data.resolve_model_data_config(module)
     _, height, width = data["input_size"]
-    mean, std = (_for_channels(data[key], args.get("in_chans", 3)) for key in ("mean", "std"))
+    mean, std = (for_channels(data[key], args.get("in_chans", 3)) for key in ("mean", "std"))
     return Source(module, InputSpec(height, width, mean, std), _timm_labels(module) if trained else ())
 
 
-def _for_channels(values: Sequence[float], channels: int) -> tuple[float, ...]:
+def for_channels(values: Sequence[float], channels: int) -> tuple[float, ...]:
     """One value a channel; where these are not the ones that the values are for, their average."""
     return tuple(values) if len(values) == channels else (sum(values) / len(values),) * channels
 

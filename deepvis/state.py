@@ -17,6 +17,7 @@ COMMON_BACKWARD = (  # key b: (method, filter)
 )
 GAMMAS = (1.0, 0.7, 0.5, 0.35, 0.25)  # key t: exponent of the normalised activation
 BOOSTS = (0.0, 0.5, 0.8, 1.0)  # key y: 0 normalises over the layer, 1 each channel by itself
+PRESET_CYCLE = ("modern", "yosinski-1", "yosinski-2", "yosinski-3", "yosinski-4", "plain")  # key 1
 ZOOMS = ("layer", "unit", "backward")  # key z: what the big pane shows
 
 
@@ -42,12 +43,14 @@ class State:
         layer_gradient: backward values instead of activations in the layer pane.
         gamma, boost: positions in GAMMAS and BOOSTS.
         view: part of the layer pane's mosaic that is seen.
-        predictions, unit_images, help, debug: shown or not.
+        predictions, unit_images, receptive_field, help, debug: shown or not.
         source: "camera" or "files"; `frozen` holds the camera or pauses a video; `crop` cuts the
             middle out of the picture, else it is stretched; `step` counts files on from the first.
         typing: text of the unit that is being typed, None when not typing.
         message: the last command's own words, `message_is_error` if it could not be done.
         hover: what the mouse points at.
+        growing: the selected unit's preferred images are synthesized now, with the recipe
+            `preset` (a position in PRESET_CYCLE); `kept` counts the wishes to keep them.
         snapshots: how many were asked for so far; `recording`, `quit`: asked for.
     """
 
@@ -65,6 +68,7 @@ class State:
     view: View = field(default=View())
     predictions: bool = True
     unit_images: bool = True
+    receptive_field: bool = True
     help: bool = False
     debug: bool = False
     source: str = "files"
@@ -75,6 +79,9 @@ class State:
     message: str = ""
     message_is_error: bool = False
     hover: Hover | None = None
+    growing: bool = False
+    preset: int = 0
+    kept: int = 0
     snapshots: int = 0
     recording: bool = False
     quit: bool = False

@@ -32,6 +32,7 @@ except ImportError:  # Windows: two runs that end in the same instant are not ke
     fcntl = None
 
 MANIFEST = "manifest.json"
+WIDEST = 16383  # pixels
 PRECOMPUTED = Path(__file__).resolve().parent.parent / "precomputed"
 Key = tuple[str, int]  # layer name, unit
 
@@ -67,7 +68,7 @@ class Store:
         strip = cv2.imread(str(self.path(layer, unit)), cv2.IMREAD_COLOR_RGB)
         if strip is None:
             return []
-        count = max(1, len(record["scores"]))
+        count = max(1, len(record.get("scores", ())))
         width = strip.shape[1] // count
         return [np.ascontiguousarray(strip[:, i * width : (i + 1) * width]) for i in range(count)]
 
@@ -78,30 +79,34 @@ class Store:
             record: see `records`; must hold "scores", one per image, or "failed".
             part: names the file that the record is appended to: one for each process that writes.
         Raises:
-            UserError: it cannot be written.
+            UserError: it cannot be written, or the images side by side are too wide for a file.
         """
-        try:
+        strip = _strip(images, quality) if len(images) else None
+        with _writing(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
-            if len(images):
-                strip = np.concatenate(list(images), axis=1)
-                _ok, data = cv2.imencode(".webp", strip[..., ::-1], [cv2.IMWRITE_WEBP_QUALITY, quality])
-                write_whole(self.path(layer, unit), data.tobytes())
-            line = json.dumps({"layer": layer, "unit": unit, **record}) + "\n"
-            with open(self.folder / f"added-{part}.jsonl", "a", encoding="utf-8") as file:
+            if strip is not None:
+                write_whole(self.path(layer, unit), strip)
+            # The line break before it ends a line that a killed process left unfinished.
+            line = "\n" + json.dumps({"layer": layer, "unit": unit, **record}) + "\n"
+            with _locked(self.folder), open(self.folder / f"added-{part}.jsonl", "a", encoding="utf-8") as file:
                 file.write(line)
-        except OSError as error:
-            raise UserError(f"{self.folder}: cannot be written: {error.strerror or error}. What was made before is kept.") from error
         self.records[layer, unit] = dict(record)
 
     def finish(self) -> None:
-        """Gather the records of all parts in the manifest; other processes may still be adding."""
-        with _locked(self.folder):
+        """Gather the records of all parts in the manifest; other processes may still be adding.
+
+        Raises:
+            UserError: it cannot be written, or the manifest there cannot be read.
+        """
+        if not any(self.folder.glob("added-*.jsonl")):
+            return
+        with _writing(self.folder), _locked(self.folder):
             parts = sorted(self.folder.glob("added-*.jsonl"))
             whole = _open(self.folder)
             whole.fingerprint, whole.model = self.fingerprint, self.model
             write_whole(self.folder / MANIFEST, whole._manifest().encode())
             for part in parts:
-                _forget(part, whole.records)
+                part.unlink(missing_ok=True)
 
     def _manifest(self) -> str:
         rows = [{"layer": layer, "unit": unit, **self.records[layer, unit]} for layer, unit in sorted(self.records)]
@@ -123,13 +128,11 @@ def open_store(folder: Path, fingerprint: str, model: str = "") -> Store:
         )
     store.fingerprint, store.model = fingerprint, model or store.model
     if not (folder / MANIFEST).exists() and model:
-        try:
+        with _writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
             with _locked(folder):
                 if not (folder / MANIFEST).exists():
                     write_whole(folder / MANIFEST, store._manifest().encode())
-        except OSError as error:
-            raise UserError(f"{folder}: cannot be written: {error.strerror or error}") from error
     return store
 
 
@@ -156,7 +159,7 @@ def _take(records: dict[Key, dict], row: dict) -> None:
 def _lines(part: Path) -> Iterator[dict]:
     """The records of a part; a line that a killed process left unfinished is none."""
     try:
-        lines = part.read_text(encoding="utf-8").splitlines()
+        lines = part.read_text(encoding="utf-8", errors="replace").splitlines()
     except FileNotFoundError:  # gathered meanwhile
         return
     for line in lines:
@@ -166,20 +169,24 @@ def _lines(part: Path) -> Iterator[dict]:
                 yield row
 
 
-def _forget(part: Path, records: Mapping[Key, dict]) -> None:
-    """Remove a part, unless something was added to it after it was read."""
-    if all((str(row["layer"]), int(row["unit"])) in records for row in _lines(part)):
-        part.unlink(missing_ok=True)
-
-
 def store_folder(root: Path, model: str) -> Path:
     """Where a model's synthesized images are."""
     return root / folder_name(model) / "synthesized"
 
 
 def folder_name(name: str) -> str:
-    """The name of a layer or a model as a folder of any system: letters, digits, points and dashes stay."""
-    return re.sub(r"[^\w.-]", lambda sign: f"%{ord(sign[0]):02X}", name)
+    """The name of a layer or a model as a folder of any system: letters, digits, inner points and dashes stay,
+    the rest is percent-encoded as in a URL. Different names have different folders."""
+    quoted = re.sub(r"[^\w.-]", lambda sign: "".join(f"%{byte:02X}" for byte in sign[0].encode("utf-8", "surrogatepass")), name)
+    return re.sub(r"^\.|\.\Z", "%2E", quoted) or "%"
+
+
+def _strip(images: np.ndarray, quality: int) -> bytes:
+    strip = np.concatenate(list(images), axis=1)
+    if max(strip.shape[:2]) > WIDEST:
+        raise UserError(f"{len(images)} images of {images.shape[2]}×{images.shape[1]} side by side: a WebP file has {WIDEST} "
+                        "pixels at most on a side. Make fewer of each unit (--per-unit), or store them smaller (--side)")  # fmt: skip
+    return cv2.imencode(".webp", strip[..., ::-1], [cv2.IMWRITE_WEBP_QUALITY, quality])[1].tobytes()
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -195,6 +202,14 @@ def write_whole(path: Path, data: bytes) -> None:
         with contextlib.suppress(OSError):
             os.unlink(beside)
         raise
+
+
+@contextlib.contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be written: {error.strerror or error}. What was made before is kept.") from error
 
 
 @contextlib.contextmanager

@@ -75,7 +75,7 @@ class FakeEngine:
     """Answers at once, unless `slow`."""
 
     def __init__(self, log: list[str]) -> None:
-        self.network = SimpleNamespace(layers=LAYERS, classes=(), device="cpu", input=SimpleNamespace(aspect=1.0))
+        self.network = SimpleNamespace(layers=LAYERS, classes=(), device="cpu", input=SimpleNamespace(height=224, width=224))
         self.error = ""
         self.note = ""
         self.result: Result | None = None

@@ -7,6 +7,7 @@ import functools
 import threading
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 
 import captum.attr
 import numpy as np
@@ -16,8 +17,12 @@ import torchvision
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from deepvis.backward import METHODS, ActivationRule, seed
+from deepvis.backward import METHODS, ActivationRule, drops_results, seed
+from deepvis.frames import Frame
+from deepvis.messages import Request
 from deepvis.models import load
+from deepvis.network import InputSpec, prepare
+from deepvis.passes import answer
 
 
 def carried_back(module: Callable[[Tensor], Tensor], x: Tensor, method: str, unit: int) -> tuple[Tensor, Tensor]:
@@ -304,6 +309,23 @@ FUNCTIONS = {
     "mish": lambda x: F.mish(x, inplace=True),
     "softplus": lambda x: F.softplus(x, 2.0),
     "hardswish": lambda x: F.hardswish(x, True),
+    "prelu": lambda x: torch.prelu(x, torch.tensor([0.3], dtype=x.dtype)),
+    "nn.PReLU": nn.PReLU(dtype=torch.float64).requires_grad_(False),
+    "rrelu": lambda x: F.rrelu(x, 0.1, 0.3, False, True),
+    "rrelu_": lambda x: torch.rrelu_(x, 0.1, 0.3),
+    "nn.RReLU": nn.RReLU(inplace=True).eval(),
+    "threshold": lambda x: F.threshold(x, 0, 0.0, True),
+    "threshold_": lambda x: F.threshold_(x, 0, 0),
+    "nn.Threshold": nn.Threshold(0, 0),
+    "selu_": torch.selu_,
+    "celu_": lambda x: F.celu_(x, 1.3),
+    "relu6 by module": nn.ReLU6(),
+    "clip": lambda x: x.clip(0, 6),
+    "torch.clip": lambda x: torch.clip(x, min=0),
+    "clip_": lambda x: x.clip_(0),
+    "clamp_min": lambda x: x.clamp_min(0),
+    "torch.clamp_min": lambda x: torch.clamp_min(x, min=0.0),
+    "clamp_min_": lambda x: x.clamp_min_(0),
     "clamp min": lambda x: x.clamp(min=0),
     "clamp to 6": lambda x: torch.clamp(x, 0, 6),
     "clamp_": lambda x: x.clamp_(0.0),
@@ -334,8 +356,9 @@ def test_rules_at_every_activation_function(f: Callable[[Tensor], Tensor]) -> No
         torch.testing.assert_close(grad, wanted[name], rtol=1e-7, atol=1e-8, msg=name)
 
 
-@pytest.mark.parametrize("f", [lambda x: x.clamp(-1, 1), lambda x: x.clamp(max=2), torch.tanh, torch.sigmoid],
-                         ids=["clamp at -1", "clamp max", "tanh", "sigmoid"])  # fmt: skip
+@pytest.mark.parametrize("f", [lambda x: x.clamp(-1, 1), lambda x: x.clamp(max=2), lambda x: x.clamp_min(-1),
+                               lambda x: F.threshold(x, 1, 0), torch.tanh, torch.sigmoid, F.hardsigmoid],
+                         ids=["clamp at -1", "clamp max", "clamp_min", "threshold", "tanh", "sigmoid", "hardsigmoid"])  # fmt: skip
 def test_what_is_no_relu_keeps_its_gradient(f: Callable[[Tensor], Tensor]) -> None:
     for name, rule in METHODS.items():
         x = X.clone().requires_grad_(True)
@@ -362,6 +385,69 @@ def test_in_place_function_whose_return_value_is_dropped(f: Callable, method: st
     (grad,) = torch.autograd.grad(out, leaf, SIGNAL[None])
     active = X.abs() < 0.5 if f is F.hardtanh_ else X > 0
     torch.testing.assert_close(grad, 2 * torch.from_numpy(RULES[method](SIGNAL.numpy(), active.numpy())))
+
+
+class Dropping(nn.Module):
+    """Activation functions on lines of their own; `again` reads what the last one left."""
+
+    def __init__(self, activate: Callable[[Tensor], object]) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 6, 3), nn.Conv2d(6, 4, 3)
+        self.activate = activate
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x)
+        self.activate(x)
+        return self.second(x).mean((2, 3))
+
+
+IN_PLACE = {
+    "nn.ReLU": (nn.ReLU(inplace=True), nn.ReLU()),
+    "F.relu": (lambda x: F.relu(x, inplace=True), F.relu),
+    "nn.ReLU6": (nn.ReLU6(inplace=True), nn.ReLU6()),
+    "nn.SiLU": (nn.SiLU(inplace=True), nn.SiLU()),
+    "nn.Hardswish": (nn.Hardswish(inplace=True), nn.Hardswish()),
+    "a view": (lambda x: F.relu(x[:, :3], inplace=True), lambda x: torch.cat([F.relu(x[:, :3]), x[:, 3:]], 1)),
+}
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(("dropped", "kept"), IN_PLACE.values(), ids=IN_PLACE.keys())
+def test_modules_in_place_whose_return_value_is_dropped(dropped: Callable, kept: Callable, method: str) -> None:
+    """Against the same network written as it should be."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(6)
+        net = prepare("net", Dropping(dropped), InputSpec(12, 12), None, dtype=torch.float64)
+    assert net.drops_results
+    x = torch.randn(1, 3, 12, 12, dtype=torch.float64, generator=torch.Generator().manual_seed(7))
+    first = net.module.first(x)
+    with torch.inference_mode():
+        plain = net.module(x)
+    leaf = x.clone().requires_grad_(True)
+    with net.under(METHODS[method]), net.capture(["first"]) as captured:
+        out = net.module(leaf)
+    assert torch.equal(out, plain) and torch.equal(captured["first"], first)
+    (got,) = torch.autograd.grad(out[0, 1], leaf)
+
+    leaf = x.clone().requires_grad_(True)
+    with ActivationRule(METHODS[method]):
+        wanted = net.module.second(kept(net.module.first(leaf))).mean((2, 3))
+    (want,) = torch.autograd.grad(wanted[0, 1], leaf)
+    assert want.abs().max() > 0
+    torch.testing.assert_close(got, want, rtol=1e-12, atol=1e-14)
+
+
+def test_a_network_that_keeps_results_is_not_slowed_down() -> None:
+    assert not drops_results(mixed(nn.ReLU(inplace=True)), torch.randn(1, 3, 15, 15, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_network_that_begins_in_place_leaves_the_picture_alone(method: str) -> None:
+    net = prepare("net", nn.Sequential(nn.ReLU(inplace=True), nn.Conv2d(3, 4, 3)), InputSpec(8, 8), None)
+    request = Request(Frame(np.full((8, 8, 3), 200, np.uint8), "", 0, False), True, "1")
+    plain = answer(net, request)
+    result = answer(net, replace(request, method=method, origin=("1", 2), layer_gradient=True))
+    assert np.array_equal(plain.activations, result.activations) and result.pixels.any()
 
 
 @pytest.mark.parametrize("method", ["deconv", "guided"])

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 
-from deepvis.grid import View, columns_for, make_grid, zoom_at
+from deepvis.grid import MAP_CELL, VECTOR_CELL, Grid, View, columns_for, make_grid, zoom_at
 
 SHAPES = [  # units, height and width of a map
     (1, 1, 1), (1, 112, 112), (2, 7, 7), (3, 224, 224), (7, 40, 3), (7, 3, 40), (32, 112, 112), (320, 7, 7),
@@ -15,27 +16,58 @@ SHAPES = [  # units, height and width of a map
 PANES = [(900, 800), (300, 90), (90, 700)]
 
 
+def pages(count: int, h: int, w: int, *pane: int, **more) -> list[Grid]:
+    """All pages of a layer, in order."""
+    found = []
+    while not found or found[-1].units[-1] < count - 1:
+        found.append(make_grid(count, h, w, *pane, unit=found[-1].units[-1] + 1 if found else 0, **more))
+    return found
+
+
 @pytest.mark.parametrize(("count", "h", "w"), SHAPES)
 @pytest.mark.parametrize("pane", PANES)
 def test_all_cells_lie_in_the_pane_and_do_not_overlap(count: int, h: int, w: int, pane: tuple[int, int]) -> None:
-    if count > pane[0] * pane[1]:
-        pytest.skip("fewer pixels than units")
-    grid = make_grid(count, h, w, *pane)
-    assert grid.columns * grid.rows >= count > grid.columns * (grid.rows - 1)
-    for unit in {0, grid.columns - 1, count // 2, count - 1}:
-        left, top, width, height = grid.box(unit)
-        assert width > 0 and height > 0
-        assert 0 <= left and left + width <= pane[0]
-        assert 0 <= top and top + height <= pane[1]
-    assert len({grid.box(unit)[:2] for unit in range(count)}) == count
+    for grid in pages(count, h, w, *pane):
+        assert grid.columns * grid.rows >= grid.count
+        for unit in {grid.first, grid.first + min(grid.columns, grid.count) - 1, *grid.units[-1:]}:
+            left, top, width, height = grid.box(unit)
+            assert width > 0 and height > 0
+            assert 0 <= left and left + width <= pane[0]
+            assert 0 <= top and top + height <= pane[1]
+        assert len({grid.box(unit)[:2] for unit in grid.units}) == grid.count
+
+
+@pytest.mark.parametrize(("count", "h", "w"), SHAPES)
+@pytest.mark.parametrize("pane", PANES)
+@pytest.mark.parametrize("scale", [1.0, 2.0])
+def test_pages_cover_all_units_once_in_whole_rows_of_the_same_cells(
+    count: int, h: int, w: int, pane: tuple[int, int], scale: float
+) -> None:
+    found = pages(count, h, w, *pane, scale=scale)
+    assert [unit for grid in found for unit in grid.units] == list(range(count))
+    for grid in found:
+        assert {make_grid(count, h, w, *pane, unit=unit, scale=scale) for unit in (grid.units[0], grid.units[-1])} == {grid}
+        assert replace(grid, first=0, count=found[0].count) == found[0]
+        assert grid.first % grid.columns == 0
+    # A full page has no room for half as many again of the smallest cells, and is not crowded.
+    if len(found) > 1:
+        least = (MAP_CELL if h * w > 1 else VECTOR_CELL) * scale
+        assert min(found[0].cell_width, found[0].cell_height) + 1 >= min(least, *pane, pane[0] * h / w, pane[1] * w / h)
+
+
+def test_a_layer_that_can_be_read_as_a_whole_is_one_page() -> None:
+    for count, h, w in ((4096, 1, 1), (1000, 1, 1), (2048, 7, 7), (1280, 7, 7), (64, 512, 512)):
+        assert len(pages(count, h, w, 900, 808)) == 1, count
+    assert [grid.count for grid in pages(21843, 1, 1, 900, 808)] == [7290, 7290, 7263]
+    assert len(pages(4096, 1, 1, 900, 808, scale=2.0)) > 1
 
 
 @pytest.mark.parametrize(("count", "h", "w"), SHAPES)
 def test_at_is_the_inverse_of_box(count: int, h: int, w: int) -> None:
     dice = random.Random(count)
     for view in (View(), View(3.3, 0.1, 0.9), View(17.0, 0.55, 0.4)):
-        grid = make_grid(count, h, w, 900, 800, view)
-        for unit in {0, count - 1, *(dice.randrange(count) for _ in range(20))}:
+        grid = make_grid(count, h, w, 900, 800, view, count // 2)
+        for unit in {grid.units[0], grid.units[-1], *(dice.choice(grid.units) for _ in range(20))}:
             left, top, width, height = grid.box(unit)
             for x, y in ((left, top), (left + width - 1, top), (left, top + height - 1), (left + width // 2, top)):
                 assert grid.at(x, y) == unit

@@ -91,10 +91,49 @@ def test_input_settings_arrive(tmp_path: Path) -> None:
     assert load(write(tmp_path, text), "cpu").input == InputSpec(64, 96, (1, 2, 3), (4, 5, 6), 255, "bgr")
 
 
+def test_a_network_of_seven_bands(tmp_path: Path) -> None:
+    text = "source: timm:test_resnet\nweights: none\nargs: {in_chans: 7}\ninput: {height: 64, width: 64, bands: [3, 2, 1]}\n"
+    network = load(write(tmp_path, text), "cpu")
+    assert network.input.channels == 7 and network.input.places == (3, 2, 1)
+    assert network.input.note == "channels 0, 4, 5, 6 of the input get their mean"
+    x = network.see(np.full((64, 64, 3), 255, np.uint8), True)
+    assert x.shape == (1, 7, 64, 64) and [bool(plane.any()) for plane in x[0]] == [False, True, True, True, False, False, False]
+
+
+def test_the_number_of_channels_alone_is_enough(tmp_path: Path) -> None:
+    (tmp_path / "five.py").write_text("from torch import nn\ndef net(): return nn.Sequential(nn.Conv2d(5, 4, 3))\n")
+    network = load(write(tmp_path, "source: python:five:net\ninput: {height: 8, width: 8, channels: 5}\n"), "cpu")
+    np.testing.assert_allclose(network.input.mean, [np.mean([0.485, 0.456, 0.406])] * 5)
+    assert network.receptive_field("0").text == "3×3"
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["channels first", "channels last"])
+@pytest.mark.parametrize("size", [64, 70])
+def test_a_mean_image(first: bool, size: int, tmp_path: Path) -> None:
+    mean = np.random.default_rng(0).uniform(90, 130, (size, size, 3))
+    np.save(tmp_path / "mean.npy", mean.transpose(2, 0, 1) if first else mean)
+    text = f"{BARE}input: {{height: 64, width: 64, range: 255, order: bgr, std: [2, 2, 2], mean_image: mean.npy}}\n"
+    network = load(write(tmp_path, text), "cpu")
+    np.testing.assert_allclose(network.input.mean, mean.mean((0, 1)), rtol=1e-5)
+    picture = np.random.default_rng(1).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    cut = mean[(size - 64) // 2 :, (size - 64) // 2 :][:64, :64]
+    want = (picture[..., ::-1] - cut) / 2
+    np.testing.assert_allclose(network.see(picture, True)[0].permute(1, 2, 0).numpy(), want, atol=1e-4)
+
+
+@pytest.mark.parametrize(("array", "said"), [(np.zeros((8, 8, 3)), "its 8×8 pixels are fewer than the input's 64×64"),
+                                             (np.zeros(3), "expected an array of finite numbers"),
+                                             (np.full((64, 64, 3), np.nan), "expected an array of finite numbers"),
+                                             (np.array([None]), "cannot be read")])  # fmt: skip
+def test_a_mean_image_that_does_not_fit(array: np.ndarray, said: str, tmp_path: Path) -> None:
+    np.save(tmp_path / "mean.npy", array, allow_pickle=True)
+    assert said in message(write(tmp_path, f"{BARE}input: {{height: 64, width: 64, mean_image: mean.npy}}\n"))
+
+
 def test_a_list_of_labels_may_be_shorter_than_the_classes(tmp_path: Path) -> None:
     network = load(write(tmp_path, TINY + "labels: [cat, 7]\n"), "cpu")
     assert network.classes == ("cat", "7", *[""] * 998)
-    assert [network.layers[-1].label(unit) for unit in (0, 1, 2, 999)] == ["cat", "7", "", ""]
+    assert [network.layers[-1].label(unit) for unit in (0, 1, 2, 999)] == ["cat", "7", "class 2", "class 999"]
 
 
 def test_labels_of_hidden_layers(tmp_path: Path) -> None:
@@ -282,6 +321,17 @@ def test_unknown_sources(source: str, said: str, tmp_path: Path) -> None:
         (BARE + "input: {height: -3}\n", "input.height"),
         (BARE + "input: {width: wide}\n", "input.width"),
         (BARE + "input: {range: white}\n", "input.range"),
+        (BARE + "input: {std: [1, 0, 1]}\n", "input.std: [1, 0, 1]: expected positive numbers"),
+        (BARE + "input: {mean: [true, 1, 1]}\n", "input.mean and input.std take one number for each channel"),
+        (BARE + "input: {channels: 0}\n", "input.channels: 0: expected how many channels"),
+        (BARE + "input: {channels: 4, mean: [1, 2, 3]}\n", "for 4 channels"),
+        (BARE + "input: {bands: [0, 1, 3]}\n", "input.bands: [0, 1, 3]: expected up to three different channels"),
+        (BARE + "input: {bands: [0, 0, 1]}\n", "the network's are 0 to 2"),
+        (BARE + "input: {bands: 2}\n", "input.bands: 2: expected"),
+        (BARE + "input: {bands: [2, 1, 0], order: bgr}\n", "input.bands and input.order"),
+        (BARE + "input: {mean_image: mean.npy}\n", "mean.npy cannot be read"),
+        (BARE + "input: {mean_image: mean.npy, mean: [1, 2, 3]}\n", "input.mean and input.mean_image: give one"),
+        (BARE + "input: {channels: 4}\n", "channels"),
         (BARE + "input: 224\n", "input"),
         (TINY + "layers: {a: no.such}\n", "layer 'a' of network"),
         (TINY + "layers: [conv1, layer1]\n", "layers"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,10 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from deepvis.errors import UserError
+from deepvis.frames import Frame
 from deepvis.geometry import fit
+from deepvis.messages import Request
 from deepvis.models import load
 from deepvis.network import InputSpec, Network, prepare
 from deepvis.outputs import Chosen
+from deepvis.passes import answer
 
 SMALL = InputSpec(32, 32)
 
@@ -254,3 +258,59 @@ def test_captured_shapes_and_probabilities_of_the_default_network(default: Netwo
     powers = np.exp(logits - logits.max())
     assert abs(float(out.sum()) - 1) < 1e-5
     np.testing.assert_allclose(out[0].numpy(), powers / powers.sum(), rtol=1e-5, atol=1e-9)
+
+
+# ---------------------------------------------------------------- other numbers of channels
+
+
+def of_channels(count: int, **keywords) -> InputSpec:
+    mean = tuple(0.1 * (i + 1) for i in range(count))
+    return InputSpec(6, 8, mean, tuple(0.5 + 0.1 * i for i in range(count)), **keywords)
+
+
+SPECS = {
+    "1": (of_channels(1), ["gray"]),
+    "2": (of_channels(2), [0, 1]),
+    "4": (of_channels(4), [0, 1, 2, None]),
+    "7 with bands": (of_channels(7, bands=(3, 2, 1)), [None, 2, 1, 0, None, None, None]),
+    "7, gray": (of_channels(7, bands=(5,), range=255), [None] * 5 + ["gray", None]),
+    "5, 255, bands": (of_channels(5, bands=(0, 4), range=255), [0, None, None, None, 1]),
+}
+
+
+@pytest.mark.parametrize(("spec", "gets"), SPECS.values(), ids=SPECS.keys())
+@pytest.mark.parametrize("mean_image", [False, True])
+def test_pictures_in_networks_of_any_number_of_channels(spec: InputSpec, gets: list, mean_image: bool) -> None:
+    rng = np.random.default_rng(5)
+    picture = rng.integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    mean = np.broadcast_to(np.array(spec.mean), (6, 8, spec.channels))
+    if mean_image:
+        mean = rng.normal(size=(6, 8, spec.channels)) * spec.range
+        spec = replace(spec, mean_image=mean.astype(np.float32))
+    want = np.zeros((spec.channels, 6, 8))
+    for channel, colour in enumerate(gets):
+        if colour is not None:
+            plane = np.round(picture @ [0.299, 0.587, 0.114]) if colour == "gray" else picture[..., colour].astype(float)
+            want[channel] = (plane * spec.range / 255 - mean[..., channel]) / spec.std[channel]
+    net = prepare("net", random_weights(lambda: nn.Sequential(nn.Conv2d(spec.channels, 4, 3))), spec, None)
+    got = net.see(picture, True)
+    tolerance = 1e-5 * np.abs(want).max() + (1.01 * spec.range / 255 / min(spec.std) if "gray" in gets else 0)  # gray is rounded
+    np.testing.assert_allclose(got[0].numpy(), want, rtol=1e-5, atol=tolerance)
+    assert bool(spec.note) == (None in gets)
+    assert net.receptive_field("0").text == "3×3"
+
+
+@pytest.mark.parametrize(("spec", "gets"), SPECS.values(), ids=SPECS.keys())
+def test_pixel_gradients_are_of_the_channels_that_are_shown(spec: InputSpec, gets: list) -> None:
+    net = prepare("net", random_weights(lambda: nn.Sequential(nn.Conv2d(spec.channels, 4, 3))), spec, None)
+    frame = Frame(np.random.default_rng(6).integers(0, 256, (6, 8, 3), dtype=np.uint8), "", 0, False)
+    pixels = answer(net, Request(frame, True, "0", "gradient", ("0", 1))).pixels
+    x = net.see(frame.image, True).requires_grad_(True)
+    unit = net.module(x)[0, 1]
+    (grad,) = torch.autograd.grad(unit.clamp(min=0).square().sum() / 2 if (unit > 0).any() else unit.max(), x)
+    want = np.zeros((6, 8, 3), np.float32)
+    for channel, colour in enumerate(gets):
+        if colour is not None:
+            for shown in range(3) if colour == "gray" else [colour]:
+                want[..., shown] = grad[0, channel]
+    np.testing.assert_allclose(pixels, want, rtol=1e-5, atol=1e-7)

@@ -234,3 +234,26 @@ def test_a_network_that_ends_in_a_map_has_no_scores() -> None:
     net = network(lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()))
     result = answer(net, Request(FRAME, True, "1", "guided", ("1", 0), True))
     assert result.scores is None and result.activations.shape == (4, 22, 18)
+
+
+# ---------------------------------------------------------------- values that are none
+
+
+@pytest.mark.parametrize("method", [None, "guided"])
+@pytest.mark.parametrize(("values", "bad"), [
+    ([1, 2, 3, 4], 0), ([1, np.nan, 3, 4], 1), ([np.inf, 2, -np.inf, np.nan], 3), ([3e38] * 4, 0), ([-3e38, -3e38, 3e38, np.inf], 1),
+])  # fmt: skip
+def test_values_that_are_no_numbers_are_counted(values: list, bad: int, method: str | None) -> None:
+    class Given(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.add = nn.Linear(1, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.add(x.mean((1, 2, 3))[:, None] * 0)
+
+    net = prepare("net", Given(), SPEC, None)
+    with torch.no_grad():
+        net.module.add.bias.copy_(torch.tensor(values))
+    with np.errstate(all="raise"):
+        assert answer(net, Request(FRAME, True, "add", method, ("add", 0) if method else None)).bad == bad

@@ -231,6 +231,13 @@ def test_nan_and_infinity_count_as_zero(state: State) -> None:
         np.testing.assert_array_equal(pane_of(image, a, name)[40:], pane_of(plain, b, name)[40:])  # below the title
 
 
+def test_the_status_counts_nan_and_infinity(written: Written) -> None:
+    result = replace(answer(State()), bad=12)
+    said = {w.words for w in written.draw(scene(State(), result), layout(1500, 930)) if w.pane == "status"}
+    assert f"12 of {32 * 28 * 28} values are NaN or infinite" in said
+    assert not [w for w in written.draw(scene(State()), layout(1500, 930)) if "NaN" in w.words]
+
+
 def test_nan_in_the_backward_values_counts_as_zero() -> None:
     state = State(layer_gradient=True, method="gradient")
     bad, good = answer(state), answer(state)
@@ -310,7 +317,7 @@ def test_unchanged_panes_are_not_drawn_again(drawn: list[str]) -> None:
         (state, set()),
         (replace(state), set()),
         (replace(state, debug=True), {"status"}),
-        (replace(state, unit=1), {"layer", "unit", "unit_images", "status"}),
+        (replace(state, unit=1), {"input", "layer", "unit", "unit_images", "status"}),
         (replace(state, unit=1, predictions=False), {"input"}),
         (replace(state, unit=1, predictions=False, hover=Hover(0, 4)), {"layer", "status"}),
         (replace(state, unit=1, predictions=False, hover=Hover(2)), {"layer", "layers", "status"}),
@@ -475,6 +482,19 @@ def test_a_backward_image_without_values_says_so(written: Written) -> None:
         assert words in written.say("backward", scene(state, result))
 
 
+def test_a_class_without_a_label_is_never_blank(written: Written) -> None:
+    """In a list of labels that was padded to the length of the output."""
+    layers = (*LAYERS[:3], replace(LAYERS[3], labels=("one", *[""] * 99)))
+    state = State(layer=3, unit=7, hover=Hover(3, 8))
+    of = scene(state, answer(state, layers), layers=layers, classes=layers[3].labels)
+    of.result.scores[:] = 0
+    of.result.scores[[7, 8]] = (0.6, 0.4)
+    said = {(w.pane, w.words) for w in written.draw(of, layout(1500, 930))}
+    assert ("input", "class 7") in said and ("unit", "class 7") in said
+    assert [words for pane, words in said if pane == "status" and words.startswith("classes:8 class 8 ")]
+    assert ("layer", "class 9") in said
+
+
 def test_a_network_without_classes_says_so(written: Written) -> None:
     result = replace(answer(State()), scores=None)
     assert "this network has none" in written.say("input", scene(State(), result, classes=()))
@@ -537,6 +557,94 @@ def test_very_small_windows_do_not_raise(size: tuple[int, int], scale: float) ->
         for x, y in ((0, 0), (size[0] // 2, size[1] // 2), (size[0] - 1, size[1] - 1)):
             renderer.target_at(x, y, of)
             renderer.fraction_in_layer(x, y)
+
+
+# ---- the receptive field ---------------------------------------------------------------------------------
+
+WHITE = Frame(np.full((448, 448, 3), 255, np.uint8), "white.png", 0, False)
+WIDE = Frame(np.full((224, 448, 3), 255, np.uint8), "wide.png", 0, False)
+
+
+def framed(frame: Frame, field: ReceptiveField, place: tuple[int, int], crop: bool = True, **of) -> list[float] | None:
+    """The box that is drawn on the input when the unit is strongest there: left, top, right, bottom as
+    fractions of the picture."""
+    state = State(unit=3, predictions=False, crop=crop, **of)
+    result = replace(answer(state, frame=frame), receptive_field=field)
+    result.activations[3][place] = 99
+    where = lay_out({"input": (0, 0, 1, 1)}, 448, 468, 1)
+    picture = fresh(scene(state, result, frame=frame), where)[20:]
+    ys, xs = np.nonzero((picture == colors.ACCENT).all(2))
+    if not len(ys):
+        return None
+    assert (picture[ys.min() - 1 :, xs.min()][0] < 60).all()  # dark outside the bright line
+    height, width = picture.shape[:2]
+    return [xs.min() / width, ys.min() / height, (xs.max() + 1) / width, (ys.max() + 1) / height]
+
+
+@pytest.mark.parametrize("frame, crop", [(WHITE, True), (WIDE, True), (WIDE, False)])
+def test_the_strongest_place_is_framed_by_its_receptive_field(frame: Frame, crop: bool) -> None:
+    """Whether cut or stretched: what the network sees is what the picture shows."""
+    field = ReceptiveField(40, 60, False, (8, 8), (-16, -26))
+    for row, column in ((5, 9), (20, 12), (9, 20)):
+        top, left = row * 8 - 16, column * 8 - 26
+        want = [left / 224, top / 224, (left + 60) / 224, (top + 40) / 224]
+        assert framed(frame, field, (row, column), crop) == pytest.approx(want, abs=2 / 448)
+
+
+def test_a_field_is_cut_off_at_the_edges_of_the_picture() -> None:
+    field = ReceptiveField(40, 60, False, (8, 8), (-16, -26))
+    assert framed(WHITE, field, (0, 0)) == pytest.approx([0, 0, 34 / 224, 24 / 224], abs=3 / 448)
+    assert framed(WHITE, field, (27, 27)) == pytest.approx([190 / 224, 200 / 224, 1, 1], abs=3 / 448)
+
+
+def test_no_frame_where_it_would_say_nothing() -> None:
+    small = ReceptiveField(40, 60, False, (8, 8), (-16, -26))
+    assert framed(WHITE, small, (5, 5)) is not None
+    assert framed(WHITE, ReceptiveField(500, 500, True, (8, 8), (-200, -200)), (5, 5)) is None  # all of the picture
+    assert framed(WHITE, small, (5, 5), receptive_field=False) is None
+    assert framed(WHITE, None, (5, 5)) is None
+
+
+def test_the_status_says_the_field_and_its_stride(written: Written) -> None:
+    for stride, words in (((8, 8), "61×61, stride 8"), ((4, 8), "61×61, stride 8×4"), ((3.555, 3.555), "stride 3.6"), ((0, 0), "61×61")):
+        result = replace(answer(State()), receptive_field=ReceptiveField(61, 61, False, stride))
+        facts = next(w.words for w in written.draw(scene(State(), result), layout(1500, 930)) if "receptive" in w.words)
+        assert facts.endswith(words)
+
+
+# ---- pages -----------------------------------------------------------------------------------------------
+
+
+MANY = Layer("many", "Linear", 21843, labels=("first",) * 21843)
+
+
+@pytest.mark.parametrize("unit", [0, 9000, 21842])
+def test_the_page_of_the_selected_unit_is_shown_and_hit(unit: int, written: Written) -> None:
+    state = State(unit=unit, in_channels=True)
+    result = answer(state, (MANY,))
+    result.activations[:] = 0
+    result.activations[unit] = 1
+    of, where = scene(state, result, layers=(MANY,)), layout(1500, 930)
+    renderer = Renderer(where)
+    words = written.compose(renderer, of)
+    caption = next(w.words for w in words if w.pane == "layer" and "of 21,843" in w.words)
+    first, last = (int(n.replace(",", "")) for n in caption.split("units ")[1].split(" of")[0].split("–"))
+    assert first <= unit <= last and last - first < 10000
+    left, top, width, height = where.panes["layer"]
+    body = renderer._image[top + 20 : top + height, left : left + width]
+    ys, xs = np.nonzero((body == 255).all(axis=2))
+    assert len(ys) > 10  # a cell that can be seen within its frame
+    assert renderer.target_at(int(left + xs[len(xs) // 2]), int(top + 20 + ys[len(xs) // 2]), of) == Hover(0, unit)
+
+
+def test_a_hovered_unit_or_origin_of_another_page_is_not_framed() -> None:
+    state = State(unit=0, method="gradient", origin=(0, 21000))
+    result = answer(state, (MANY,))
+    def shown(**more):
+        return pane_of(fresh(scene(replace(state, **more), result, layers=(MANY,)), layout()), Renderer(layout()), "layer")
+    np.testing.assert_array_equal(shown(), shown(hover=Hover(0, 20000)))
+    np.testing.assert_array_equal(shown(), shown(origin=None))
+    assert not np.array_equal(shown(), shown(hover=Hover(0, 20)))
 
 
 # ---- networks of all shapes ------------------------------------------------------------------------------

@@ -81,6 +81,15 @@ class Renderer:
             pictures[name] = image
         return pictures
 
+    def cells(self, scene: Scene) -> tuple[range, int]:
+        """The units that the layer pane shows at least in part, as far as rows go, and the longer side of a cell in pixels."""
+        width, height = self.layer_area
+        grid = layer_grid(scene, width, height, self.layout.scale)
+        first = max(0, -grid.top // grid.cell_height)
+        last = min(grid.rows, -(-(height - grid.top) // grid.cell_height))
+        units = grid.units[first * grid.columns : last * grid.columns]
+        return units, 1 << (max(grid.cell_width, grid.cell_height) - 1).bit_length()
+
     @property
     def layer_area(self) -> tuple[int, int]:
         """Width and height of the layer pane's mosaic, in pixels."""
@@ -107,7 +116,7 @@ class Renderer:
     def _unit_at(self, x: int, y: int, scene: Scene) -> Hover | None:
         if scene.state.help or scene.state.pattern or scene.state.zoom != "layer" or y < 0:
             return None
-        unit = layer_grid(scene, *self.layer_area).at(x, y)
+        unit = layer_grid(scene, *self.layer_area, self.layout.scale).at(x, y)
         return Hover(scene.state.layer, unit) if unit is not None else None
 
     def fraction_in_layer(self, x: int, y: int) -> tuple[float, float] | None:

@@ -48,8 +48,8 @@ def _tiles(maps: np.ndarray, limits: np.ndarray, grid: Grid, rows: range, column
     tiles = np.zeros((len(rows), h, len(columns), w), np.float32)
     inverse = (1 / limits)[:, None, None]
     for i, row in enumerate(rows):
-        first = row * grid.columns + columns.start
-        part = slice(first, min(first + len(columns), grid.count))
+        first = grid.first + row * grid.columns + columns.start
+        part = slice(first, min(first + len(columns), grid.first + grid.count))
         if part.start < part.stop:
             np.multiply(maps[part], inverse[part], out=tiles[i, :, : part.stop - part.start].transpose(1, 0, 2))
     return tiles.reshape(len(rows) * h, len(columns) * w)
@@ -80,9 +80,9 @@ def _paste(canvas: np.ndarray, picture: np.ndarray, left: int, top: int) -> None
 
 def _cover_rest(canvas: np.ndarray, grid: Grid) -> None:
     """Cells after the last unit are no units: they get the ground's colour, not a zero's."""
-    last_row_units = grid.count - (grid.rows - 1) * grid.columns
-    if last_row_units < grid.columns:
-        left = max(0, grid.left + last_row_units * grid.cell_width)
-        top = max(0, grid.top + (grid.rows - 1) * grid.cell_height)
-        bottom, right = grid.top + grid.rows * grid.cell_height, grid.left + grid.columns * grid.cell_width
-        fill(canvas[top:bottom, left:right], colors.GROUND)
+    row, cells = divmod(grid.count, grid.columns)
+    bottom, right = grid.top + grid.rows * grid.cell_height, grid.left + grid.columns * grid.cell_width
+    top = grid.top + row * grid.cell_height
+    left = max(0, grid.left + cells * grid.cell_width)
+    fill(canvas[max(0, top) : max(0, top + grid.cell_height), left : max(0, right)], colors.GROUND)
+    fill(canvas[max(0, top + grid.cell_height) : max(0, bottom), : max(0, right)], colors.GROUND)

@@ -8,7 +8,7 @@ import numpy as np
 
 from deepvis.frames import Frame
 from deepvis.layers import Layer, unit_id
-from deepvis.messages import Result
+from deepvis.messages import Grown, Result, UnitPictures
 from deepvis.state import State
 
 
@@ -33,13 +33,16 @@ class Scene:
     Attributes:
         state: what the user wants to see.
         layers, classes: of the network; empty while it loads.
-        aspect: width / height of the network's input.
+        input_size: height and width of the network's input, in pixels.
         frame: the newest picture of the input.
         result: the newest answer of the network, perhaps to an older question.
         busy: the network has been silent for longer than the eye takes for "at once".
         waiting: words for what is being waited for before there is anything to show.
         help: rows (group, keys, text) of the help screen.
         status: the words of the status bar.
+        pictures: stored pictures of units, perhaps of another unit than the selected one.
+        grown: images that are being synthesized, perhaps of another unit; None if none are.
+        pictures_of: the layer whose pictures stand for the selected layer's.
     """
 
     state: State
@@ -51,11 +54,31 @@ class Scene:
     waiting: str = ""
     help: tuple[tuple[str, str, str], ...] = ()
     status: Status = field(default_factory=Status)
-    aspect: float = 1.0
+    input_size: tuple[int, int] = (224, 224)
+    pictures: UnitPictures | None = None
+    grown: Grown | None = None
+    pictures_of: str = ""
+
+    @property
+    def aspect(self) -> float:
+        """Width / height of the network's input."""
+        return self.input_size[1] / self.input_size[0]
 
     @property
     def layer(self) -> Layer | None:
         return self.layers[self.state.layer] if self.layers else None
+
+    @property
+    def own_pictures(self) -> UnitPictures | None:
+        """The stored pictures, if they are the selected unit's."""
+        p = self.pictures
+        return p if p is not None and (p.layer, p.unit) == (self.pictures_of, self.state.unit) else None
+
+    @property
+    def own_grown(self) -> Grown | None:
+        """The growing images, if they are the selected unit's."""
+        g = self.grown
+        return g if g is not None and (g.wish.layer, g.wish.unit) == (self.pictures_of, self.state.unit) else None
 
     @property
     def unit(self) -> str:

@@ -38,7 +38,8 @@ class Ascent:
         size: (height, width) of what the network sees and of the result.
         count: steps done.
         scores: the objective's value for each image, before the last step; float32 [B].
-        dead: which images never had a gradient (False once one arrives) or had an infinite one.
+        dead: which images never had a gradient of the objective that is finite and not zero
+            everywhere; one redirected through the ReLUs, or a penalty's, does not count.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class Ascent:
         if len({recipe.structure for recipe in recipes}) != 1 or len(seeds) != len(recipes):
             raise UserError("images of one batch need a seed each and recipes that agree in parameterization, "
                             "colors, optimizer, policy, margin, keep and steps")  # fmt: skip
-        self.network, self.objective, self.recipe = network, objective, recipes[0]
+        self.network, self.objective, self.recipe, self._recipes = network, objective, recipes[0], recipes
         spec, device = network.input, network.device
         self.size = size or (spec.height, spec.width)
         self.count = 0
@@ -93,7 +94,8 @@ class Ascent:
         spec, numbers = self.network.input, self._numbers
         shape = images.coefficients_shape(len(spec.mean), self._canvas)
         noise = torch.stack([torch.randn(shape, generator=draw) for draw in self._draws]).to(self.network.device)
-        values = noise * numbers["start_noise"].view(-1, 1, 1, 1, 1)
+        spread = [0 if recipe.start == "mean" else recipe.start_noise for recipe in self._recipes]
+        values = noise * torch.tensor(spread).to(noise).view(-1, 1, 1, 1, 1)
         mix = None
         if self.recipe.colors == "decorrelated" and len(spec.mean) == 3:
             mix = images.color_mix(numbers["saturation"]).to(values)
@@ -102,18 +104,17 @@ class Ascent:
     def _pixels(self, start: Tensor | None) -> images.Pixels:
         mean = self._mean[:, None, None]
         if start is not None:
-            values = start - mean
+            values = start.cpu() - mean
         else:
             shape = (len(self._mean), *self._canvas)
             values = torch.stack([self._noise(shape, mean, i) for i in range(len(self._draws))])
         return images.Pixels(values.to(self.network.device, torch.float32))
 
     def _noise(self, shape: tuple[int, ...], mean: Tensor, index: int) -> Tensor:
-        draw = self._draws[index]
-        if self.recipe.start == "uniform":
+        draw, recipe = self._draws[index], self._recipes[index]
+        if recipe.start == "uniform":
             return torch.rand(shape, generator=draw) * 255 - mean
-        spread = 0 if self.recipe.start == "mean" else float(self._numbers["start_noise"][index])
-        return torch.randn(shape, generator=draw) * spread
+        return torch.randn(shape, generator=draw) * (0 if recipe.start == "mean" else recipe.start_noise)
 
     # ---- a step ---------------------------------------------------------------------------------
 
@@ -123,7 +124,6 @@ class Ascent:
         image = self._parameters.image()
         seen = self._seen(image)
         score, grad = self._gradient(image, seen)
-        grad = self._alive(grad)
         if self.recipe.keep == "best":
             self._remember(score, image.detach())
         with torch.no_grad():
@@ -154,21 +154,25 @@ class Ascent:
         return x.to(self.network.dtype, memory_format=torch.channels_last)
 
     def _gradient(self, image: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
-        """The objective's values [B], and the gradient of objective less penalties at the parameters."""
+        """The objective's values [B], and the gradient of objective less penalties at the parameters,
+        0 for images whose gradient is not finite."""
         values = self._parameters.values
+        penalties = [self._strength(name) * penalty(image) for name, penalty in PENALTIES.items() if name in self._used]
         score = self.objective(self._activations(seen))
-        total = score
-        for name, penalty in PENALTIES.items():
-            if name in self._used:
-                total = total - self._strength(name) * penalty(image)
         redirect = self.count < self._redirects
-        (grad,) = torch.autograd.grad(total.sum(), values, retain_graph=redirect, materialize_grads=True)
-        if redirect and bool((none := _none(grad)).any()):
+        keep = redirect or bool(penalties)
+        (grad,) = torch.autograd.grad(score.sum(), values, retain_graph=keep, materialize_grads=True)
+        none = _none(grad)
+        self.dead &= none | ~_finite(grad)
+        if redirect and bool(none.any()):
             with ActivationRule(_passing):
                 passing = self.objective(self._activations(seen.clone()))
-            (around,) = torch.autograd.grad(passing.sum(), values, allow_unused=True, materialize_grads=True)
+            (around,) = torch.autograd.grad(passing.sum(), values, retain_graph=bool(penalties), materialize_grads=True)
             grad = torch.where(_each(none & (self.count < self._numbers["redirect"]), grad), around, grad)
-        return score.detach().float(), grad
+        if penalties:
+            (away,) = torch.autograd.grad(sum(penalties).sum(), values)
+            grad = grad - away
+        return score.detach().float(), torch.where(_each(_finite(grad), grad), grad, 0.0)
 
     def _activations(self, x: Tensor) -> dict[str, Tensor]:
         layers = self.objective.layers
@@ -178,12 +182,6 @@ class Ascent:
         with self.network.capture(layers) as captured:
             self.network.module(x)
         return {layer: self.network.units(layer, captured[layer]).float() for layer in layers}
-
-    def _alive(self, grad: Tensor) -> Tensor:
-        """The gradient, 0 where it is not finite; notes which images have one."""
-        finite = grad.flatten(1).isfinite().all(1)
-        self.dead &= _none(grad) | ~finite
-        return grad if bool(finite.all()) else torch.where(_each(finite, grad), grad, 0.0)
 
     def _move(self, values: Tensor, score: Tensor, grad: Tensor) -> None:
         if self._adam is not None:
@@ -220,10 +218,12 @@ class Ascent:
             return self.objective(self._activations(self._input(seen))).float()
 
     def images(self) -> np.ndarray:
-        """The images so far: uint8 B×H×W×3 RGB (B×H×W×C for a network of other channels)."""
+        """The images so far: uint8 B×H×W×3 RGB, of a network of one channel gray (of C channels: B×H×W×C)."""
         with torch.no_grad():
             image = self._best if self._best is not None else self._parameters.image()
             shown = images.shown(middle(image, self.size), self._mean)
+            if shown.shape[1] == 1:
+                shown = shown.expand(-1, 3, -1, -1)
         return shown.permute(0, 2, 3, 1).contiguous().cpu().numpy()
 
 
@@ -234,6 +234,10 @@ def _passing(x: Tensor, f: Callable[[Tensor], Tensor]) -> Tensor:
 
 def _none(grad: Tensor) -> Tensor:
     return (grad == 0).flatten(1).all(1)
+
+
+def _finite(grad: Tensor) -> Tensor:
+    return grad.isfinite().flatten(1).all(1)
 
 
 def _each(flags: Tensor, like: Tensor) -> Tensor:

@@ -48,8 +48,8 @@ def add(sub: argparse._SubParsersAction) -> None:
 
     for parser in (make, sweep, search):
         parser.add_argument("--preset", help=f"{', '.join(PRESETS)}, or a recipe file that the desk has saved")
-        parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="parameters other than the preset's")
-        parser.add_argument("--seed", type=int, default=0, help="(0)")
+        parser.add_argument("--set", nargs="*", action="extend", default=[], metavar="NAME=VALUE", help="parameters other than the preset's")
+        parser.add_argument("--seed", type=_seed, default=0, help="(0)")
     for parser in (make, sweep, search, montage):
         parser.add_argument("--settings", type=Path, help="settings file (settings.yaml)")
         parser.add_argument("--model", help="as in deepvis live --model")
@@ -61,6 +61,12 @@ def add(sub: argparse._SubParsersAction) -> None:
 def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r}: expected a number from 1")
+    return int(text)
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal() or int(text) > 10**9:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a number from 0 to 1000000000")
     return int(text)
 
 

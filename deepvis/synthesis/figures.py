@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import islice
 
 import numpy as np
 from tqdm import tqdm
@@ -18,7 +19,7 @@ from deepvis.render.draw import fill
 from deepvis.store import Store
 from deepvis.synthesis.ascent import Ascent
 from deepvis.synthesis.recipe import Recipe
-from deepvis.synthesis.targets import canvas, objective
+from deepvis.synthesis.targets import canvas, cut, objective
 
 GAP = 4  # pixels between images
 # What a sweep goes through: a regularizer's parameter, its strongest value, how the values between
@@ -57,16 +58,9 @@ def sweep(network: Network, layer: Layer, unit: int, base: Recipe, columns: int,
         ascent = Ascent(network, objective(layer, [unit] * columns, place), recipes, [seed] * columns, place.size)
         for _ in tqdm(range(base.steps), leave=False, unit="step", desc=name):
             ascent.step()
-        rows.append(_cut(ascent.images(), place.field))
+        rows.append(cut(ascent.images(), place))
         titles.append([f"{name} {value:.3g}" for value in values])
     return labelled(rows, titles)
-
-
-def _cut(images: np.ndarray, field: tuple[int, int, int, int] | None) -> np.ndarray:
-    if field is None:
-        return images
-    left, top, width, height = field
-    return images[:, top : top + height, left : left + width]
 
 
 def labelled(rows: Sequence[np.ndarray], titles: Sequence[Sequence[str]], least: int = 110) -> np.ndarray:
@@ -123,8 +117,9 @@ def true_sizes(store: Store, layers: Sequence[Layer], units: int) -> np.ndarray:
     """
     rows = []
     for layer in reversed(layers):
-        known = sorted(unit for name, unit in store.records if name == layer.name)[:units]
-        blocks = [(unit_id(layer.name, unit), images) for unit in known if (images := store.read(layer.name, unit))]
+        known = sorted(unit for name, unit in store.records if name == layer.name)
+        stored = ((unit_id(layer.name, unit), images) for unit in known if (images := store.read(layer.name, unit)))
+        blocks = list(islice(stored, units))
         if blocks:
             rows.append(_row(blocks))
     if not rows:
@@ -152,5 +147,5 @@ def _row(blocks: Sequence[tuple[str, list[np.ndarray]]]) -> np.ndarray:
         text.put(picture, text.shorten(name, block_width - GAP, size), b * block_width, 0, size, colors.TEXT)
         for i, image in enumerate(images):
             x, y = b * block_width + (i % columns) * (width + GAP), line + (i // columns) * (height + GAP)
-            picture[y : y + height, x : x + width] = image[..., ::-1]
+            picture[y : y + height, x : x + width] = _scaled(image, width, height)[..., ::-1]
     return picture

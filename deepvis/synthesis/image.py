@@ -20,6 +20,9 @@ from deepvis.network import InputSpec
 PRINCIPAL_COLORS = ((0.165, -0.072, 0.019), (0.186, -0.005, -0.036), (0.197, 0.066, 0.018))
 
 
+_LEAST_ROOM = 0.02 * 255  # between a mean colour and black or white
+
+
 def mean_color(spec: InputSpec) -> Tensor:
     """The network's mean as red, green, blue (or its channels in order) from 0 to 255."""
     mean = torch.tensor(spec.mean) * (255 / spec.range)
@@ -109,9 +112,11 @@ def shown(image: Tensor, mean: Tensor) -> Tensor:
     """The image as it is looked at and stored: uint8, B×C×H×W, mean added.
 
     A pixel image is not bounded. Where more than a hundredth of its values would leave the range
-    from black to white, its contrast is lowered until no more do.
+    from black to white, its contrast is lowered until no more do. (Where the mean itself is black
+    or white, what lies beyond it cannot be shown, at whatever contrast.)
     """
     mean = mean.to(image)[:, None, None]
-    needs = torch.maximum(image / (255 - mean), -image / mean).flatten(1)
+    room = torch.where(image > 0, 255 - mean, mean)
+    needs = torch.where(room > _LEAST_ROOM, image.abs() / room, 0).flatten(1)
     reach = needs.kthvalue(max(1, round(0.99 * needs.shape[1])), dim=1).values.clamp(min=1)
     return (image / reach[:, None, None, None] + mean).clamp(0, 255).round().to(torch.uint8)

@@ -17,7 +17,7 @@ from deepvis.network import Network
 from deepvis.store import Store
 from deepvis.synthesis.ascent import Ascent
 from deepvis.synthesis.recipe import Recipe
-from deepvis.synthesis.targets import Canvas, canvas, objective
+from deepvis.synthesis.targets import Canvas, canvas, cut, objective
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,11 @@ class Plan:
     side: int = 0
     quality: int = 80
 
-    def record(self) -> dict[str, object]:
-        return {"preset": self.preset, "recipe": asdict(self.recipe), "seed": self.seed, "objective": self.objective,
-                "true_size": self.true_size, "deepvis": __version__}  # fmt: skip
+
+def record(plan: Plan) -> dict[str, object]:
+    """What the store says of a unit made by the plan."""
+    return {"preset": plan.preset, "recipe": asdict(plan.recipe), "seed": plan.seed, "objective": plan.objective,
+            "true_size": plan.true_size, "deepvis": __version__}  # fmt: skip
 
 
 def image_seed(seed: int, unit: int, index: int) -> int:
@@ -98,11 +100,9 @@ def synthesize(
 
 def same(store: Store, layer: str, unit: int, plan: Plan) -> bool:
     """The store has this unit's images made in just this way."""
-    record = store.records.get((layer, unit), {})
-    known = {key: record.get(key) for key in plan.record() if key != "deepvis"}
-    wanted = {key: value for key, value in plan.record().items() if key != "deepvis"}
-    count = len(record.get("scores", ()))
-    return store.has(layer, unit) and known == wanted and ("failed" in record or count == plan.per_unit)
+    have, wanted = store.records.get((layer, unit), {}), record(plan)
+    alike = all(have.get(key) == value for key, value in wanted.items() if key != "deepvis")
+    return store.has(layer, unit) and alike and ("failed" in have or len(have["scores"]) == plan.per_unit)
 
 
 def _by_layer(tasks: Sequence[tuple[Layer, int]]) -> Iterator[tuple[Layer, list[int]]]:
@@ -150,7 +150,8 @@ def _fitting(
 
 
 def _out_of_memory(error: RuntimeError) -> bool:
-    return isinstance(error, torch.cuda.OutOfMemoryError) or "not enough memory" in str(error) or "out of memory" in str(error)
+    words = ("out of memory", "not enough memory", "can't allocate memory")  # a GPU's, a CPU's on Windows, on Linux
+    return isinstance(error, torch.cuda.OutOfMemoryError) or any(word in str(error) for word in words)
 
 
 def _run(
@@ -160,11 +161,7 @@ def _run(
     ascent = Ascent(network, objective(layer, units, place, plan.objective), [plan.recipe] * len(jobs), seeds, place.size)
     for _ in range(plan.recipe.steps):
         ascent.step()
-    images = ascent.images()
-    if place.field:
-        left, top, width, height = place.field
-        images = images[:, top : top + height, left : left + width]
-    return images, ascent.final_scores().cpu().numpy(), ascent.dead.cpu().numpy()
+    return cut(ascent.images(), place), ascent.final_scores().cpu().numpy(), ascent.dead.cpu().numpy()
 
 
 def _keep(
@@ -172,10 +169,10 @@ def _keep(
 ) -> None:
     if dead:
         why = "no gradient reaches the image: the unit is dead, or it is not finite"
-        store.add(layer.name, unit, images[:0], {**plan.record(), "scores": [], "failed": why}, part)
+        store.add(layer.name, unit, images[:0], {**record(plan), "scores": [], "failed": why}, part)
         return
-    record = {**plan.record(), "scores": [round(score, 4) for score in scores]}
-    store.add(layer.name, unit, _shrunk(images, plan.side), record, part, plan.quality)
+    made = {**record(plan), "scores": [round(score, 4) for score in scores]}
+    store.add(layer.name, unit, _shrunk(images, plan.side), made, part, plan.quality)
 
 
 def _shrunk(images: np.ndarray, side: int) -> np.ndarray:

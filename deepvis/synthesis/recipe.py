@@ -38,8 +38,8 @@ class Recipe:
         colors: of a fourier image: "decorrelated" (steps along the principal colours of
             photographs) or "plain" (red, green and blue).
         saturation: strength of the colours against the brightness, of decorrelated ones.
-        start: "noise" (the mean plus normal noise), "uniform" (noise from black to white), "mean".
-        start_noise: standard deviation of the start's noise.
+        start: "noise" (the mean plus normal noise), "uniform" (noise from black to white; of pixels), "mean".
+        start_noise: standard deviation of the start's noise; of fourier coefficients, theirs.
         optimizer: "ascent", plain steps along the gradient, or "adam".
         policy: how long a plain step is (see `deepvis.synthesis.steps`).
         rate: of Adam; of a plain step's policy "constant", the factor of the gradient; of
@@ -153,10 +153,11 @@ def named(name: str, changes: Mapping[str, object] | None = None) -> Recipe:
         values = yaml.safe_load(Path(name).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UserError(f"{name}: cannot be read as a recipe: {error}") from error
+    values = values.get("recipe", values) if isinstance(values, dict) else None
     if not isinstance(values, dict):
         raise UserError(f"{name}: expected lines such as 'steps: 256'")
     try:
-        return checked({**values.get("recipe", values), **(changes or {})})
+        return checked({**values, **(changes or {})})
     except UserError as error:
         raise UserError(f"{name}: {error}") from error
 
@@ -188,6 +189,8 @@ def checked(values: Mapping[str, object]) -> Recipe:
     for name in PIXELS_ONLY:
         zero = made.parameterization == "pixels" or getattr(made, name) == 0
         _demand(zero, name, getattr(made, name), "0, for it works on pixels; or parameterization pixels")
+    fourier_uniform = made.parameterization == "fourier" and made.start == "uniform"
+    _demand(not fourier_uniform, "start", made.start, "noise or mean; or parameterization pixels")
     return made
 
 
@@ -196,14 +199,14 @@ _TYPES = {field.name: type(field.default) for field in fields(Recipe)}
 
 def _read(name: str, value: object) -> object:
     if name not in _TYPES:
-        raise UserError(f"unknown parameter {name!r}.{_near(name, _TYPES)} Parameters: {', '.join(_TYPES)}.")
+        raise UserError(f"unknown parameter {name!r}.{_near(str(name), _TYPES)} Parameters: {', '.join(_TYPES)}.")
     kind = _TYPES[name]
     if name in CHOICES:
         _demand(value in CHOICES[name], name, value, " or ".join(CHOICES[name]))
         return value
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = math.nan
     _demand(math.isfinite(number) and not isinstance(value, bool), name, value, "a number")
     _demand(kind is float or number == int(number), name, value, "a whole number")

@@ -46,7 +46,7 @@ RANGES: dict[str, dict[str, tuple[float, float, str]]] = {
 _NEVER_OFF = ("rate", "power", "saturation")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Trial:
     """A recipe with its images (one per class) and the judge's mean probability of the classes."""
 
@@ -92,6 +92,8 @@ def search(
             _write(out, done, target, units, seed, network)
     except KeyboardInterrupt:
         tqdm.write(f"stopped after {len(done)} recipes")
+        if done:
+            _write(out, done, target, units, seed, network)  # it may have been stopped while it wrote
     ranked = sorted(done, key=lambda t: -t.score)[:BEST]
     return [f"{t.score:5.1%}  {_words(t.recipe)}" for t in ranked]
 
@@ -109,7 +111,7 @@ def _class_layer(network: Network, judge: Network, name: str) -> Layer:
 
 
 def _try(network: Network, judge: Network, layer: Layer, units: Sequence[int], one: Recipe, seed: int) -> Trial:
-    place = canvas(network, layer, network.receptive_field(layer.name))
+    place = canvas(network, layer, network.receptive_field(layer.name), true_size=False)
     ascent = Ascent(network, objective(layer, units, place), [one] * len(units), [seed + i for i in range(len(units))])
     for _ in range(one.steps):
         ascent.step()
@@ -120,7 +122,8 @@ def _try(network: Network, judge: Network, layer: Layer, units: Sequence[int], o
 def _probability(judge: Network, image: np.ndarray, unit: int) -> float:
     with torch.inference_mode():
         scores = judge.module(judge.see(image, crop=True))[0].float()
-    return float(scores[unit] if 0.99 < float(scores.sum()) < 1.01 else scores.softmax(0)[unit])
+    probabilities = float(scores.min()) >= 0 and 0.99 < float(scores.sum()) < 1.01
+    return float(scores[unit] if probabilities else scores.softmax(0)[unit])
 
 
 def _write(out: Path, done: Sequence[Trial], layer: Layer, units: Sequence[int], seed: int, network: Network) -> None:

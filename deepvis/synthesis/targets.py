@@ -7,6 +7,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
+import torch
+
 from deepvis.errors import UserError
 from deepvis.layers import Layer, find_layer, parse_unit
 from deepvis.messages import ReceptiveField
@@ -31,7 +35,8 @@ class Canvas:
 
 
 def canvas(network: Network, layer: Layer, field: ReceptiveField, true_size: bool = True) -> Canvas:
-    """The canvas for a layer's units: the receptive field, where it is smaller than the input.
+    """The canvas for a layer's units: the receptive field, where it is smaller than the input and
+    the network can take it (some check the size of their input).
 
     "The images reflect the true sizes of the features" (Yosinski et al. 2015, Figure 5); the part
     of the network below the layer then has far less to compute. The canvas is a multiple of the
@@ -46,7 +51,8 @@ def canvas(network: Network, layer: Layer, field: ReceptiveField, true_size: boo
     columns, left, width = _fitted(int(field.start[1]), field.stride[1], field.width)
     if height >= spec.height or width >= spec.width:
         return whole
-    return Canvas((height, width), (rows, columns), (left, top, field.width, field.height))
+    small = Canvas((height, width), (rows, columns), (left, top, field.width, field.height))
+    return small if _takes(network, layer, small) else whole
 
 
 def _fitted(start: int, stride: int, extent: int) -> tuple[int, int, int]:
@@ -56,12 +62,38 @@ def _fitted(start: int, stride: int, extent: int) -> tuple[int, int, int]:
     return place, first, math.ceil((first + extent) / stride) * stride
 
 
+def _takes(network: Network, layer: Layer, small: Canvas) -> bool:
+    """The network runs on the canvas up to the layer, and the layer's map there has the unit's place."""
+    x = torch.zeros(1, len(network.input.mean), *small.size, device=network.device, dtype=network.dtype)
+    try:
+        with torch.inference_mode():
+            map_ = network.up_to(layer.name, x)
+    except Exception:  # user code may raise anything
+        return False
+    return map_.shape[:2] == (1, layer.units) and all(at < size for at, size in zip(small.position, map_.shape[2:]))
+
+
+def cut(images: np.ndarray, place: Canvas) -> np.ndarray:
+    """The part of images (B×H×W×C) that the unit depends on."""
+    if place.field is None:
+        return images
+    left, top, width, height = place.field
+    return np.ascontiguousarray(images[:, top : top + height, left : left + width])
+
+
 def objective(layer: Layer, units: Sequence[int], canvas: Canvas, kind: str = "unit") -> Objective:
     """What each image of a batch is to excite: image i unit `units[i]`.
 
     Args:
         kind: a key of OBJECTIVES.
+    Raises:
+        UserError: unknown kind, or one that the layer cannot have.
     """
+    if kind not in OBJECTIVES:
+        raise UserError(f"objective {kind!r}: expected {', '.join(OBJECTIVES)}")
+    if kind in _OF_LOGITS and (layer.is_map or layer.kind == "Softmax"):
+        what = "maps" if layer.is_map else "probabilities already"
+        raise UserError(f"objective {kind}: layer {layer.name} has {what}; it needs a layer of class scores before the softmax")
     return OBJECTIVES[kind](layer.name, list(units), canvas)
 
 
@@ -72,6 +104,9 @@ OBJECTIVES = {
     "log_probability": lambda layer, units, canvas: objectives.log_probability(layer, units),
     "abhorred": lambda layer, units, canvas: -objectives.unit(layer, units, canvas.position),
 }
+
+
+_OF_LOGITS = ("probability", "log_probability")
 
 
 def parse_units(text: str, layers: Sequence[Layer]) -> list[tuple[Layer, list[int]]]:

@@ -193,7 +193,8 @@ def test_g_says_what_is_wrong_with_an_id_and_nothing_moves(program):
 
 def grid(program: Program):
     layer, view = program.now["layers"][program.state["layer"]], View(**program.state["view"])
-    return make_grid(layer["units"], layer["height"], layer["width"], *program.now["mosaic"][2:], view)
+    size = program.now["mosaic"][2:]
+    return make_grid(layer["units"], layer["height"], layer["width"], *size, view, program.state["unit"])
 
 
 def cell(program: Program, unit: int) -> tuple[int, int, int, int]:

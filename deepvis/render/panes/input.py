@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from deepvis.frames import Frame
-from deepvis.geometry import cut, resize_for_screen
+from deepvis.geometry import Box, cut, resize_for_screen
 from deepvis.render import colors, text
 from deepvis.render.draw import Canvas
 from deepvis.render.panes.pane import Pane
@@ -25,9 +25,19 @@ def _crop(scene: Scene) -> bool:
     return scene.result.request.crop if scene.result and not scene.busy else scene.state.crop
 
 
+def _input_ready(scene: Scene) -> bool:
+    """Not between two layers, where the box of the receptive field would flicker."""
+    r = scene.result
+    return scene.shows_layer or scene.busy or not scene.layers or r is None or bool(r.error)
+
+
 def _input_key(scene: Scene) -> tuple:
     s = scene.state
-    return (id(_shown_frame(scene)), id(scene.result), _crop(scene), scene.aspect, s.frozen, s.predictions, scene.waiting, bool(scene.layers))
+    field = (s.layer, s.unit) if s.receptive_field else None
+    return (
+        id(_shown_frame(scene)), id(scene.result), _crop(scene), scene.input_size, s.frozen, s.predictions, scene.waiting,
+        bool(scene.layers), field,
+    )  # fmt: skip
 
 
 def draw_input(canvas: Canvas, scene: Scene) -> None:
@@ -45,14 +55,44 @@ def draw_input(canvas: Canvas, scene: Scene) -> None:
     room = body.height - (bars if beside else 0)
     width = max(1, min(body.width, round(room * scene.aspect)))
     height = max(1, min(room, round(width / scene.aspect)))
-    left = (body.width - width) // 2
+    left, top = (body.width - width) // 2, max(0, room - height) // 2
+    place = body.part((left, top, width, height))
     picture = resize_for_screen(cut(frame.image, scene.aspect, _crop(scene)), width, height)
-    body.image[:height, left : left + width] = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+    place.image[:] = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+    if state.receptive_field:
+        _draw_field(place, scene, frame)
     if state.predictions:
-        box = (0, height if beside else body.height - bars, body.width, bars)
+        box = (0, top + height if beside else body.height - bars, body.width, bars)
         if not beside:
             body.shade(box)
         _draw_predictions(body.part(box), scene, frame, line)
+
+
+def _draw_field(canvas: Canvas, scene: Scene, frame: Frame) -> None:
+    """Frame what the unit sees from the place of its map where it is strongest; nothing if that is all."""
+    r = scene.result
+    if not (scene.shows_layer and scene.layer.is_map and r.receptive_field):
+        return
+    if r.request.frame is not frame or r.request.crop != _crop(scene):
+        return
+    strongest = int(colors.finite(scene.channel).argmax())
+    field = r.receptive_field.box(*divmod(strongest, scene.layer.width))
+    box = _on_screen(field, scene.input_size, canvas)
+    if box == (0, 0, canvas.width, canvas.height):
+        return
+    left, top, width, height = box
+    line = canvas.px(1)
+    canvas.frame(box, (20, 20, 20))  # a dark line beside the bright one: one of the two is seen on any picture
+    canvas.frame((left + line, top + line, width - 2 * line, height - 2 * line), colors.ACCENT)
+
+
+def _on_screen(field: Box, input_size: tuple[int, int], canvas: Canvas) -> Box:
+    """A box in pixels of the network's input -> the frame around it in the picture, cut off at its edges."""
+    (left, top, width, height), (high, wide) = field, input_size
+    x, y, margin = canvas.width / wide, canvas.height / high, 2 * canvas.px(1)
+    x0, x1 = (min(max(0, round(at * x) + out), canvas.width) for at, out in ((left, -margin), (left + width, margin)))
+    y0, y1 = (min(max(0, round(at * y) + out), canvas.height) for at, out in ((top, -margin), (top + height, margin)))
+    return x0, y0, x1 - x0, y1 - y0
 
 
 def _draw_predictions(canvas: Canvas, scene: Scene, frame: Frame, line: int) -> None:
@@ -71,11 +111,11 @@ def _draw_predictions(canvas: Canvas, scene: Scene, frame: Frame, line: int) -> 
         value = float(scores[unit])
         length = round(min(max(value, 0), 1) * (canvas.width - 2 * margin))
         canvas.bar((margin, y, length, line - canvas.px(2)), (104, 78, 40))
-        name = scene.classes[unit] if unit < len(scene.classes) else f"class {unit}"
+        name = (scene.classes[unit] if unit < len(scene.classes) else "") or f"class {unit}"
         color = colors.TEXT if i == 0 else (196, 192, 190)
         text.put(canvas.image, text.shorten(name, canvas.width - canvas.px(62), size), margin + canvas.px(4), y, size, color)
         shown = f"{value:.2f}" if not 0 < value < 0.01 else "<0.01"
         text.put(canvas.image, shown, canvas.width - margin - canvas.px(4) - text.width(shown, size), y, size, color)
 
 
-INPUT = Pane(draw_input, _input_key)
+INPUT = Pane(draw_input, _input_key, _input_ready)

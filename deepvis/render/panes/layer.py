@@ -4,27 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import cv2
 import numpy as np
 
-from deepvis.geometry import Box
+from deepvis.geometry import Box, resize_for_screen
 from deepvis.grid import Grid, make_grid
 from deepvis.render import colors, text
 from deepvis.render.draw import Canvas
-from deepvis.render.mosaic import draw_maps
+from deepvis.render.mosaic import draw_maps, line_width
 from deepvis.render.panes.backward import draw_backward
 from deepvis.render.panes.overlays import draw_help, draw_prompt
 from deepvis.render.panes.pane import Pane, extent_text, number, why_not
 from deepvis.render.panes.unit import draw_unit
+from deepvis.render.panes.unit_images import draw_images
 from deepvis.render.scene import Scene
 from deepvis.state import BOOSTS, GAMMAS, State
 
 TOP = 5  # how many of the strongest units are named where the cells are too small for names
 
 
-def layer_grid(scene: Scene, width: int, height: int) -> Grid:
-    """The grid of the current layer in a picture of that size."""
-    layer = scene.layer
-    return make_grid(layer.units, layer.height, layer.width, width, height, scene.state.view)
+def layer_grid(scene: Scene, width: int, height: int, scale: float) -> Grid:
+    """The grid of the current layer, on the page of the selected unit, in a picture of that size."""
+    layer, state = scene.layer, scene.state
+    return make_grid(layer.units, layer.height, layer.width, width, height, state.view, state.unit, scale)
 
 
 def _needs(state: State) -> str:
@@ -51,6 +53,7 @@ def _layer_key(scene: Scene) -> tuple:
     return (
         id(scene.result), _layer_ready(scene) and scene.busy, scene.waiting, _needs(s), s.layer, s.unit, s.in_channels,
         s.zoom, s.gamma, s.boost, s.view, s.method, s.filter, s.origin, hover, s.typing, id(scene.layers),
+        id(scene.pictures) if s.pattern else 0,
     )  # fmt: skip
 
 
@@ -73,11 +76,26 @@ def _draw_activations(canvas: Canvas, scene: Scene) -> None:
     if scene.state.zoom == "unit":
         draw_unit(canvas, scene)
         return
-    maps = scene.result.activations
+    maps = colors.finite(scene.result.activations)
     low, high = float(maps.min()), float(maps.max())
     sign = "blue < 0   " if colors.is_signed(maps) else ""
-    body = canvas.caption(f"{layer.name}   {layer.kind}   {extent_text(layer)}", f"{sign}{number(low)} … {number(high)}")
+    body = canvas.caption(f"{layer.name}   {layer.kind}   {_extent(canvas, scene)}", f"{sign}{number(low)} … {number(high)}")
     _draw_grid(body, scene, maps, gradient=False)
+
+
+def _extent(canvas: Canvas, scene: Scene) -> str:
+    """How many units of which size; which of them are on the page, if not all."""
+    layer, page = scene.layer, _page(canvas, scene)
+    size = f" of {layer.width}×{layer.height}" if layer.is_map else ""
+    return page.replace("   ", f"{size}   ", 1) if page else extent_text(layer)
+
+
+def _page(canvas: Canvas, scene: Scene) -> str:
+    grid = layer_grid(scene, canvas.width, canvas.height - canvas.px_caption, canvas.scale)
+    units = scene.layer.units
+    if grid.count == units:
+        return ""
+    return f"units {grid.first:,}–{grid.units[-1]:,} of {units:,}   keys , . turn the page"
 
 
 def _draw_layer_gradient(canvas: Canvas, scene: Scene) -> None:
@@ -86,29 +104,35 @@ def _draw_layer_gradient(canvas: Canvas, scene: Scene) -> None:
     if not scene.shows_layer_gradient:
         canvas.caption(title).words(why_not(scene), size=15)
         return
-    values = scene.result.layer_gradient
-    if values is None:
+    if scene.result.layer_gradient is None:
         canvas.caption(title).words(
             f"{layer.name} comes after {scene.origin_unit}, where the backward pass starts: nothing flows here. "
             f"Go to an earlier layer, or press d to let the origin follow the selection.", size=15
         )  # fmt: skip
         return
+    values = colors.finite(scene.result.layer_gradient)
     low, high = float(values.min()), float(values.max())
-    body = canvas.caption(title, f"green > 0, red < 0   {number(low)} … {number(high)}")
+    body = canvas.caption(f"{title}   {_page(canvas, scene)}", f"green > 0, red < 0   {number(low)} … {number(high)}")
     _draw_grid(body, scene, values, gradient=True)
 
 
 def _draw_grid(canvas: Canvas, scene: Scene, maps: np.ndarray, gradient: bool) -> None:
-    state, layer, maps = scene.state, scene.layer, colors.finite(maps)
-    grid = layer_grid(scene, canvas.width, canvas.height)
+    state, layer = scene.state, scene.layer
+    grid = layer_grid(scene, canvas.width, canvas.height, canvas.scale)
     draw_maps(canvas.image, maps, grid, GAMMAS[state.gamma], BOOSTS[state.boost], gradient)
     if layer.labels:
         _draw_labels(canvas, scene, maps[:, 0, 0], grid)
-    if state.hover and state.hover.layer == state.layer and state.hover.unit is not None:
+    _draw_marks(canvas, scene, grid)
+
+
+def _draw_marks(canvas: Canvas, scene: Scene, grid: Grid) -> None:
+    """Frames about what is pointed at, what is selected, and where the backward pass starts."""
+    state = scene.state
+    if state.hover and state.hover.layer == state.layer and state.hover.unit in grid.units:
         canvas.frame(_around(grid.box(state.hover.unit)), (235, 235, 235))
     strong = colors.ACCENT if state.in_channels else (60, 130, 175)
     canvas.frame(_around(grid.box(state.unit)), strong, 2)
-    if state.origin and state.origin[0] == state.layer:  # inside the selection's frame, so that both are seen
+    if state.origin and state.origin[0] == state.layer and state.origin[1] in grid.units:  # inside the selection's frame, so that both are seen
         left, top, width, height = _around(grid.box(state.origin[1]))
         inset = canvas.px(2)
         canvas.frame((left + inset, top + inset, width - 2 * inset, height - 2 * inset), colors.FROZEN, 2)
@@ -122,10 +146,10 @@ def _around(box: Box) -> Box:
 
 def _draw_labels(canvas: Canvas, scene: Scene, values: np.ndarray, grid: Grid) -> None:
     """Names in the cells if they are large enough, else beside the strongest."""
-    size, labels = canvas.px(11), scene.layer.labels
+    size, layer = canvas.px(11), scene.layer
     if grid.cell_width >= canvas.px(66) and grid.cell_height >= canvas.px(24):
-        for unit, name in enumerate(labels):
-            left, top, width, height = grid.box(unit)
+        for unit in grid.units:
+            name, (left, top, width, height) = layer.label(unit), grid.box(unit)
             if left + width > 0 and top + height > 0 and left < canvas.width and top < canvas.height:
                 bright = values[unit] > 0.55 * values.max()
                 ink = (20, 20, 20) if bright else (205, 200, 196)
@@ -133,9 +157,10 @@ def _draw_labels(canvas: Canvas, scene: Scene, values: np.ndarray, grid: Grid) -
                 text.put(canvas.image, name, left + canvas.px(4), top + canvas.px(3), size, ink)
         return
     taken: list[Box] = []
-    for unit in np.argsort(values)[::-1][:TOP]:
-        left, top, width, height = grid.box(int(unit))
-        name = text.shorten(scene.layer.label(int(unit)), canvas.px(180), size)
+    for cell in np.argsort(values[grid.first : grid.first + grid.count])[::-1][:TOP]:
+        unit = grid.first + int(cell)
+        left, top, width, height = grid.box(unit)
+        name = text.shorten(layer.label(unit), canvas.px(180), size)
         w, h = text.width(name, size) + canvas.px(8), text.line_height(size) + canvas.px(2)
         x = left + width + canvas.px(2)
         x = x if x + w < canvas.width else left - w - canvas.px(2)
@@ -148,10 +173,42 @@ def _draw_labels(canvas: Canvas, scene: Scene, values: np.ndarray, grid: Grid) -
 
 
 def _draw_pattern(canvas: Canvas, scene: Scene) -> None:
-    canvas.caption(f"{scene.layer.name}   preferred images").words(
-        f"Pattern mode shows each unit's preferred image in its cell. None have been synthesized for "
-        f"{scene.status.model or 'this network'} yet. Press s for the activations.", size=15
-    )  # fmt: skip
+    """Each unit's preferred image in its cell; the selected unit's, as large as it goes, in unit zoom."""
+    layer, pictures = scene.layer, scene.pictures
+    title = f"{layer.name}   preferred images   {_page(canvas, scene)}"
+    if pictures is None or pictures.layer != scene.pictures_of:
+        canvas.caption(title).words("looking …", size=15)
+        return
+    if scene.state.zoom == "unit" and scene.own_pictures and scene.own_pictures.synthesized:
+        draw_images(canvas.caption(f"{scene.unit}   preferred images"), scene.own_pictures.synthesized)
+        return
+    if not pictures.known:
+        why = pictures.note or f"None have been synthesized for layer {layer.name} yet."
+        canvas.caption(title).words(
+            f"Pattern mode shows each unit's preferred image in its cell. {why} deepvis synthesize --model "
+            f"{scene.status.model} --layer {scene.pictures_of} makes them; x makes the selected unit's now. "
+            f"Press s for the activations.", size=15
+        )  # fmt: skip
+        return
+    body = canvas.caption(title, f"{len(pictures.cells)} stored")
+    grid = layer_grid(scene, body.width, body.height, body.scale)
+    line = line_width(grid)
+    for unit, image in pictures.cells.items():
+        if unit in grid.units:
+            left, top, width, height = grid.box(unit)
+            _put_inside(body.image, image, left, top, max(1, width - line), max(1, height - line))
+    _draw_marks(body, scene, grid)
+
+
+def _put_inside(canvas: np.ndarray, image: np.ndarray, left: int, top: int, width: int, height: int) -> None:
+    """A picture (RGB) in the middle of a box that may stick out of the canvas, its proportions kept."""
+    factor = min(width / image.shape[1], height / image.shape[0])
+    w, h = max(1, round(image.shape[1] * factor)), max(1, round(image.shape[0] * factor))
+    x, y = left + (width - w) // 2, top + (height - h) // 2
+    x0, y0, x1, y1 = max(0, x), max(0, y), min(canvas.shape[1], x + w), min(canvas.shape[0], y + h)
+    if x0 < x1 and y0 < y1:
+        picture = resize_for_screen(image, w, h)[y0 - y : y1 - y, x0 - x : x1 - x]
+        canvas[y0:y1, x0:x1] = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
 
 
 _BIG: dict[str, Callable[[Canvas, Scene], None]] = {

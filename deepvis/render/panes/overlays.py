@@ -29,9 +29,18 @@ def _help_columns(groups: dict[str, list], canvas: Canvas) -> tuple[int, list[li
     choices = []
     for columns in ([names], [names[:half], names[half:]]):
         most = max(sum(lines[name] for name in column) for column in columns)
-        size = min(canvas.px(14), int((canvas.height - canvas.px(14)) / (most * 1.38)))
-        choices.append((max(size, 6), columns))
+        by_height = int((canvas.height - canvas.px(14)) / (most * 1.38))
+        by_width = max(canvas.px(9), _widest(groups, canvas, canvas.width // len(columns)))  # below that words are cut
+        choices.append((max(min(canvas.px(14), by_height, by_width), 6), columns))
     return choices[0] if choices[0][0] >= canvas.px(9) else choices[1]
+
+
+def _widest(groups: dict[str, list], canvas: Canvas, room: int) -> int:
+    """The size of the letters at which the longest row fits in a column."""
+    rows, size = [row for group in groups.values() for row in group], canvas.px(14)
+    keys = max((text.width(keys, size, 600) for keys, _ in rows), default=0)
+    words = max((text.width(words, size) for _, words in rows), default=0)
+    return int(size * (room - canvas.px(46)) / max(1, keys + words))
 
 
 def _draw_help_column(body: Canvas, groups: dict[str, list[tuple[str, str]]], size: int) -> None:

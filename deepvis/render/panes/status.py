@@ -30,12 +30,22 @@ def _hover_text(scene: Scene) -> str:
 def _status_key(scene: Scene) -> tuple:
     s = scene.state
     selection = (s.layer, s.unit, s.method, s.filter, s.origin, s.gamma, s.boost, s.layer_gradient, s.pattern, s.zoom)
-    return (selection, _field_text(scene), _hover_text(scene), scene.status, scene.busy, s.message, s.message_is_error, id(scene.layers), s.debug)
+    return (selection, _field_text(scene), _bad_text(scene), _hover_text(scene), scene.status, scene.busy, s.message, s.message_is_error, id(scene.layers), s.debug)
 
 
 def _field_text(scene: Scene) -> str:
     field = scene.result.receptive_field if scene.shows_layer else None
-    return f"receptive field {field.text}" if field else ""
+    if not field:
+        return ""
+    down, right = (f"{round(stride, 1):g}" for stride in field.stride)
+    stride = f", stride {right if right == down else f'{right}×{down}'}"
+    return f"receptive field {field.text}{stride if any(field.stride) else ''}"
+
+
+def _bad_text(scene: Scene) -> str:
+    """What of the layer's values are no numbers."""
+    bad = getattr(scene.result, "bad", 0) if scene.shows_layer else 0
+    return f"{bad} of {scene.result.activations.size} values are NaN or infinite" if bad else ""
 
 
 def _facts(scene: Scene) -> list[str]:
@@ -53,10 +63,15 @@ def _facts(scene: Scene) -> list[str]:
 
 
 def draw_status(canvas: Canvas, scene: Scene) -> None:
-    """What is shown, how fast, and the last message; in one line where the pane is low."""
+    """What is shown, how fast, and the last message; in one line where the pane is very low."""
     canvas.fill(colors.PANEL)
-    status, size, margin = scene.status, min(canvas.px(13), max(1, int(canvas.height / 1.4))), canvas.px(8)
-    low = canvas.height < canvas.px(23) + text.line_height(size)
+    status, margin = scene.status, canvas.px(8)
+    size = min(canvas.px(13), int((canvas.height - canvas.px(2)) / 2.7))  # so that two lines fit
+    low = size < canvas.px(9)
+    if low:
+        size = min(canvas.px(13), max(1, int(canvas.height / 1.4)))
+    line = text.line_height(size)
+    gap = max(0, canvas.height - (1 if low else 2) * line) // (2 if low else 3)
     words, color = _second_line(scene)
     rates = [
         _rate("network", status.network_rate),
@@ -65,7 +80,7 @@ def draw_status(canvas: Canvas, scene: Scene) -> None:
     ]  # fmt: skip
     right = "" if low and words else text.shorten(" · ".join(r for r in rates if r), canvas.width // 2, size)
     end = canvas.width - margin - text.width(right, size)
-    y = max(0, (canvas.height - text.line_height(size)) // 2) if low else canvas.px(3)
+    y = gap
     text.put(canvas.image, right, end, y, size, colors.DIM)
     x = margin
     for mark, on, ink in (("● REC", status.recording, colors.BAD), ("busy …", scene.busy, colors.ACCENT)):
@@ -75,14 +90,16 @@ def draw_status(canvas: Canvas, scene: Scene) -> None:
         unit = text.shorten(scene.unit, max(0, end - x - margin), size, 600)
         x = text.put(canvas.image, unit, x, y, size, colors.ACCENT, 600) + canvas.px(14)
     if low and words:
-        text.put(canvas.image, text.shorten(words, max(0, end - x), size), x, y, size, color)
-        return
+        x = text.put(canvas.image, text.shorten(words, max(0, end - x), size), x, y, size, color) + canvas.px(14)
+    if bad := _bad_text(scene):
+        bad = text.shorten(bad, max(0, end - x - margin), size)
+        x = text.put(canvas.image, bad, x, y, size, colors.BAD) + canvas.px(14)
     if scene.layers:
         facts = text.shorten("  ·  ".join(_facts(scene)), max(0, end - x - margin), size)
         text.put(canvas.image, facts, x, y, size, colors.TEXT)
     if not low:
         words, color = (words, color) if words else ("h  help", colors.DIM)
-        text.put(canvas.image, text.shorten(words, canvas.width - 2 * margin, size), margin, canvas.px(23), size, color)
+        text.put(canvas.image, text.shorten(words, canvas.width - 2 * margin, size), margin, 2 * gap + line, size, color)
 
 
 def _rate(name: str, rate: float | None) -> str:

@@ -1,0 +1,150 @@
+"""The stored pictures of units, fetched in a thread of its own: no key waits for a disk."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from deepvis.errors import words
+from deepvis.geometry import resize
+from deepvis.layers import Layer
+from deepvis.messages import UnitPictures
+from deepvis.store import Store
+
+CACHE = 96 << 20  # bytes of decoded pictures that are kept
+PUBLISH = 0.05  # seconds between two showings while a layer's pictures are coming in
+
+
+@dataclass(frozen=True)
+class Wish:
+    """Which pictures the window shows.
+
+    Attributes:
+        layer, unit: the selected unit.
+        cells: units whose best picture is shown in the layer pane; empty if none is.
+        side: longer side of these, in pixels.
+    """
+
+    layer: str
+    unit: int
+    cells: tuple[int, ...] = ()
+    side: int = 0
+
+
+def stands_for(layers: Sequence[Layer], index: int) -> str:
+    """The layer whose pictures stand for a layer's: of a softmax, whose units only compare, what comes before it."""
+    layer = layers[index]
+    before = layers[index - 1] if index else layer
+    return before.name if layer.kind == "Softmax" and before.units == layer.units else layer.name
+
+
+class Gallery:
+    """Hands out the pictures of the newest wish; those of an older one are never shown under its name."""
+
+    def __init__(self, open_store: Callable[[], Store]) -> None:
+        """
+        Args:
+            open_store: called in the thread; may raise UserError, which becomes the pictures' note.
+        """
+        self._open_store = open_store
+        self._changed = threading.Condition()
+        self._wish: Wish | None = None
+        self._stopping = False
+        self._again = 0
+        self._cache: OrderedDict[tuple[str, int, int], list[np.ndarray]] = OrderedDict()
+        self._size = 0
+        self._pictures: UnitPictures | None = None
+        self._thread = threading.Thread(target=self._work, name="deepvis-gallery", daemon=True)
+        self._thread.start()
+
+    @property
+    def pictures(self) -> UnitPictures | None:
+        """The newest; perhaps of an older wish."""
+        return self._pictures
+
+    def want(self, wish: Wish) -> None:
+        """Ask for pictures; never blocks."""
+        with self._changed:
+            if wish != self._wish:
+                self._wish = wish
+                self._changed.notify()
+
+    def refresh(self) -> None:
+        """Something has been put into the store."""
+        with self._changed:
+            self._again += 1
+            self._changed.notify()
+
+    def close(self) -> None:
+        with self._changed:
+            self._stopping = True
+            self._changed.notify()
+        self._thread.join(5)
+
+    def _work(self) -> None:
+        store, note, seen = None, "", -1
+        done: Wish | None = None
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._stopping or (self._wish, self._again) != (done, seen))
+                if self._stopping:
+                    return
+                wish, again = self._wish, self._again
+            if again != seen:
+                self._forget()
+                try:
+                    store, note = self._open_store(), ""
+                except Exception as error:  # a broken store must not end the pictures of the next one
+                    store, note = None, words(error)
+            done, seen = wish, again
+            if wish is not None:
+                self._fetch(store, wish, note)
+
+    def _fetch(self, store: Store | None, wish: Wish, note: str) -> None:
+        """Show the selected unit's pictures at once, those of the cells as they come in."""
+        if store is None:
+            self._pictures = UnitPictures(wish.layer, wish.unit, note=note)
+            return
+        record = store.records.get((wish.layer, wish.unit), {})
+        mine = tuple(self._read(store, wish.layer, wish.unit, 0))
+        note = str(record.get("failed", ""))
+        known = any(layer == wish.layer for layer, _ in store.records)
+        cells: dict[int, np.ndarray] = {}
+        shown = 0.0
+        for unit in wish.cells:
+            found = self._read(store, wish.layer, unit, wish.side)
+            if found:
+                cells[unit] = found[0]
+            if time.monotonic() - shown > PUBLISH:
+                self._pictures = UnitPictures(wish.layer, wish.unit, mine, dict(cells), known, note)
+                shown = time.monotonic()
+                if self._stopping or self._wish != wish:
+                    return
+        self._pictures = UnitPictures(wish.layer, wish.unit, mine, cells, known, note)
+
+    def _read(self, store: Store, layer: str, unit: int, side: int) -> list[np.ndarray]:
+        """All pictures of a unit; with `side` only the best one, that large."""
+        key = (layer, unit, side)
+        if key in self._cache:
+            self._cache.move_to_end(key)
+            return self._cache[key]
+        found = store.read(layer, unit)
+        if side and found:
+            height, width = found[0].shape[:2]
+            factor = side / max(height, width)
+            found = [resize(found[0], max(1, round(width * factor)), max(1, round(height * factor)))]
+        self._cache[key] = found
+        self._size += sum(image.nbytes for image in found)
+        while self._size > CACHE and len(self._cache) > 1:
+            _, dropped = self._cache.popitem(last=False)
+            self._size -= sum(image.nbytes for image in dropped)
+        return found
+
+    def _forget(self) -> None:
+        self._cache.clear()
+        self._size = 0

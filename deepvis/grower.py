@@ -1,0 +1,119 @@
+"""Images that grow before the user's eyes: gradient ascent in a thread of its own, for as long as it is wished."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from deepvis.errors import words
+from deepvis.messages import Grown, Growth
+
+if TYPE_CHECKING:
+    from deepvis.network import Network
+    from deepvis.store import Store
+
+PUBLISH = 0.1  # seconds between two pictures: making them takes the time of a fraction of a step
+
+
+class Grower:
+    """Synthesizes what was wished last, and stops at the next step when the wish changes.
+
+    torch is imported in the thread. On Linux it runs at a lower priority than the live view.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._network: Network | None = None
+        self._wish: Growth | None = None
+        self._stopping = False
+        self._grown: Grown | None = None
+        self._thread: threading.Thread | None = None
+
+    @property
+    def grown(self) -> Grown | None:
+        """The newest images; None if nothing is wished."""
+        grown = self._grown
+        return grown if grown is not None and grown.wish == self._wish else None
+
+    def want(self, network: Network | None, wish: Growth | None) -> None:
+        """Say what is to grow (None: nothing); never blocks."""
+        with self._changed:
+            if wish == self._wish:
+                return
+            self._wish = wish
+            self._changed.notify()
+            if self._thread is None and wish is not None and network is not None:
+                self._network = network
+                self._thread = threading.Thread(target=self._work, name="deepvis-grower", daemon=True)
+                self._thread.start()
+
+    def close(self, timeout: float = 5.0) -> bool:
+        """Stop after the step that runs. Returns whether the thread has ended."""
+        with self._changed:
+            self._stopping, self._wish = True, None
+            self._changed.notify()
+        if self._thread is not None:
+            self._thread.join(timeout)
+        return self._thread is None or not self._thread.is_alive()
+
+    def keep(self, grown: Grown, store: Store) -> None:
+        """Put images into the store, in place of what it has of the unit. Raises UserError if it cannot."""
+        import numpy as np
+
+        from deepvis.synthesis.jobs import Plan, record
+        from deepvis.synthesis.recipe import named
+
+        order = np.argsort([-score for score in grown.scores], kind="stable")
+        plan = Plan(named(grown.wish.preset, {"steps": grown.steps}), grown.wish.preset, len(order))
+        scores = [round(float(grown.scores[i]), 4) for i in order]
+        made = {**record(plan), "scores": scores, "seeds": [grown.wish.seeds[i] for i in order]}
+        store.add(grown.wish.layer, grown.wish.unit, np.stack([grown.images[i] for i in order]), made, "live")
+        store.finish()
+
+    def _work(self) -> None:
+        import torch
+
+        torch.set_num_threads(1 if self._network.device.type == "cpu" else torch.get_num_threads())
+        if hasattr(os, "setpriority"):  # Linux: of this thread alone
+            try:
+                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
+            except OSError:  # not allowed here: the live view shares evenly
+                pass
+        network = self._network.replica()
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._stopping or (self._wish and not self._answered(self._wish)))
+                if self._stopping:
+                    return
+                wish = self._wish
+            try:
+                self._grow(network, wish)
+            except Exception as error:  # the thread must outlive what a network's code raises
+                self._grown = Grown(wish, error=words(error))
+
+    def _answered(self, wish: Growth) -> bool:
+        return self._grown is not None and self._grown.wish == wish and bool(self._grown.error)
+
+    def _grow(self, network: Network, wish: Growth) -> None:
+        from deepvis.layers import find_layer
+        from deepvis.synthesis.ascent import Ascent
+        from deepvis.synthesis.recipe import named
+        from deepvis.synthesis.targets import canvas, cut, objective
+
+        self._grown = Grown(wish)
+        layer = network.layers[find_layer(wish.layer, network.layers)]
+        place = canvas(network, layer, network.receptive_field(layer.name))
+        units, recipe = [wish.unit] * len(wish.seeds), named(wish.preset)
+        ascent = Ascent(network, objective(layer, units, place), [recipe] * len(units), wish.seeds, place.size)
+        shown = 0.0
+        while self._wish == wish and not self._stopping:
+            ascent.step()
+            if time.monotonic() - shown > PUBLISH:
+                if ascent.count >= recipe.redirect and bool(ascent.dead.all()):
+                    self._grown = Grown(wish, error="no gradient reaches the image: the unit is dead, or it is not finite")
+                    return
+                images = cut(ascent.images(), place)
+                self._grown = Grown(wish, tuple(images), tuple(ascent.scores.tolist()), ascent.count)
+                shown = time.monotonic()

@@ -59,15 +59,20 @@ def _keep(captured: dict[str, Tensor], path: str, cut_at_call: int, stop: bool) 
 
 
 @contextmanager
-def trace(module: nn.Module, visit: Callable[[str, nn.Module, tuple, object], None]) -> Iterator[None]:
-    """Call `visit(path, submodule, inputs, output)` after each submodule's forward, in call order."""
+def trace(
+    module: nn.Module,
+    leave: Callable[[str, nn.Module, tuple, object], None],
+    enter: Callable[[str, nn.Module, tuple], None] | None = None,
+) -> Iterator[None]:
+    """Call `leave(path, submodule, inputs, output)` after each submodule's forward, in call order, and
+    `enter(path, submodule, inputs)` before it."""
     handles = []
     try:
         for path, child in module.named_modules():
+            if path and enter:
+                handles.append(child.register_forward_pre_hook(lambda m, i, path=path: enter(path, m, i)))
             if path:
-                handles.append(
-                    child.register_forward_hook(lambda m, i, o, path=path: visit(path, m, i, o))
-                )
+                handles.append(child.register_forward_hook(lambda m, i, o, path=path: leave(path, m, i, o)))
         yield
     finally:
         for handle in handles:

@@ -91,7 +91,7 @@ class Gallery:
         done: Wish | None = None
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._stopping or (self._wish, self._again) != (done, seen))
+                self._changed.wait_for(lambda: self._stopping or self._wish is not None and (self._wish, self._again) != (done, seen))
                 if self._stopping:
                     return
                 wish, again = self._wish, self._again
@@ -102,8 +102,7 @@ class Gallery:
                 except Exception as error:  # a broken store must not end the pictures of the next one
                     store, note = None, words(error)
             done, seen = wish, again
-            if wish is not None:
-                self._fetch(store, wish, note)
+            self._fetch(store, wish, note)
 
     def _fetch(self, store: Store | None, wish: Wish, note: str) -> None:
         """Show the selected unit's pictures at once, those of the cells as they come in."""

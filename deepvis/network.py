@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -13,8 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from deepvis.attention import Attention, WithAttention
 from deepvis.backward import ActivationRule, Rule, drops_results
-from deepvis.capture import capture, trace
+from deepvis.capture import capture
+from deepvis.discovery import choose, dry_run, find
 from deepvis.errors import UserError
 from deepvis.fields import measure
 from deepvis.fingerprint import fingerprint
@@ -22,8 +23,11 @@ from deepvis.fold import fold_batchnorm
 from deepvis.geometry import fit
 from deepvis.layers import Layer
 from deepvis.messages import ReceptiveField
-from deepvis.outputs import Chosen
-from deepvis.views import View, views
+from deepvis.views import View
+
+# The fused attention of inference differs from the ordinary one in the last bits; what is shown must
+# not depend on whether a backward view is on.
+torch.backends.mha.set_fastpath_enabled(False)
 
 
 @dataclass(frozen=True)
@@ -218,7 +222,8 @@ def prepare(
 
     Args:
         layers: {name to show: path of the submodule}, or None for every module without children
-            (in a large network: every block) that returns a map, tokens or a vector.
+            (in a large network: every block) that returns a map, tokens or a vector, and every
+            attention.
         classes: names of the output's entries.
     Raises:
         UserError: the dry run fails, or a path or a layer's output is not what can be shown.
@@ -226,101 +231,24 @@ def prepare(
     device = device or torch.device("cpu")
     module = module.float().eval().requires_grad_(False)
     noise = spec.noise()
-    seen, calls, scores = _dry_run(name, module, noise)
-    if classes and scores not in (None, len(classes)):
+    run = dry_run(name, module, noise)
+    if classes and run.scores not in (None, len(classes)):
         raise UserError(
-            f"network {name}: {len(classes)} labels for an output of {scores} entries. "
+            f"network {name}: {len(classes)} labels for an output of {run.scores} entries. "
             f"Give one label per line and entry, or none (labels: in its model.yaml)."
         )
-    chosen = dict(layers) if layers is not None else _choose(module, seen)
-    found, paths, looks = [], {}, {}
-    for shown, path in chosen.items():
-        for layer, view in _layers(name, shown, path, module, seen, classes, spec.aspect):
-            found.append(layer)
-            paths[layer.name], looks[layer.name] = path, view
+    chosen = dict(layers) if layers is not None else choose(module, run)
+    shown = [found for label, path in chosen.items() for found in find(name, label, path, module, run, classes, spec.aspect)]
+    paths = {layer.name: path for layer, _, path in shown}
     mark = fingerprint(module)
-    module = fold_batchnorm(module, noise, keep=paths.values())
+    module = fold_batchnorm(module, noise, keep=[path for path in paths.values() if path not in run.attention])
     drops = drops_results(module, noise)
+    calls: Mapping[str, int] = run.calls
+    if watched := {path: run.attention[path] for path in paths.values() if path in run.attention}:
+        module = WithAttention(module, {call.number: Attention(call.from_first) for call in watched.values()})
+        inner = {path: f"net.{path}" for path in calls} | {path: f"attention.{call.number}" for path, call in watched.items()}
+        paths = {layer: inner[path] for layer, path in paths.items()}
+        calls = {inner[path]: count for path, count in calls.items() if path in inner}
     module = module.to(device=device, dtype=dtype, memory_format=torch.channels_last)
-    return Network(name, module, spec, tuple(found), paths, looks, calls, tuple(classes), device, dtype, mark, drops)
-
-
-def _dry_run(
-    name: str, module: nn.Module, example: Tensor
-) -> tuple[dict[str, tuple[int, ...]], Counter[str], int | None]:
-    """What each submodule returns (its last shape, if it can be shown), in call order; number of calls;
-    and how many entries the network's output has, if that is a vector."""
-    shapes: dict[str, tuple[int, ...]] = {}
-    calls: Counter[str] = Counter()
-
-    def visit(path: str, _child: nn.Module, _inputs: tuple, output: object) -> None:
-        calls[path] += 1
-        if isinstance(output, Tensor) and output.ndim in (2, 3, 4) and output.shape[0] == 1:
-            shapes[path] = tuple(output.shape[1:])
-
-    try:
-        with torch.inference_mode(), trace(module, visit):
-            out = module(example)
-    except (RuntimeError, ValueError, TypeError, AssertionError) as error:
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UserError(
-            f"network {name} cannot take an input of shape {tuple(example.shape)}: {first}. "
-            f"Set input height, width and mean (one value per channel) in its model.yaml."
-        ) from error
-    return shapes, calls, out.shape[1] if isinstance(out, Tensor) and out.ndim == 2 else None
-
-
-_NOT_SHOWN = (nn.Dropout, nn.Dropout2d, nn.Identity, nn.Flatten)
-MANY = 64  # more modules than this are shown by blocks
-
-
-def _choose(module: nn.Module, seen: Mapping[str, tuple[int, ...]]) -> dict[str, str]:
-    """What to show of a network that names no layers: every module without children, or, where
-    these are too many, the blocks it is built of."""
-    leaves = {path for path, child in module.named_modules() if not any(True for _ in child.children())}
-    chosen = leaves if len(leaves & set(seen)) <= MANY else set(_blocks("", module))
-    return {
-        path.removeprefix("net."): path
-        for path in seen
-        if path in chosen and not isinstance(module.get_submodule(path), _NOT_SHOWN)
-    }
-
-
-def _blocks(path: str, module: nn.Module) -> Iterator[str]:
-    """Paths of what the trunk strings together, in whatever containers it lies."""
-    for name, child in module.named_children():
-        inner = f"{path}.{name}" if path else name
-        if _is_container(child) or isinstance(module, Chosen):
-            yield from _blocks(inner, child)
-        else:
-            yield inner
-
-
-def _is_container(module: nn.Module) -> bool:
-    """A plain list of modules, or a module that holds one of at least three blocks of a kind."""
-    if type(module) in (nn.Sequential, nn.ModuleList):
-        return len(module) > 0
-    lists = [child for child in module.children() if type(child) in (nn.Sequential, nn.ModuleList)]
-    kinds = [Counter(type(block) for block in blocks if any(True for _ in block.children())) for blocks in lists]
-    return any(count >= 3 for kind in kinds for count in kind.values())
-
-
-def _layers(
-    net: str, shown: str, path: str, module: nn.Module, seen: Mapping, classes: Sequence[str], aspect: float
-) -> list[tuple[Layer, View]]:
-    """The layers that a module's output makes: one, or for tokens one more for each that stands apart."""
-    if path not in seen:
-        known = {p for p, _ in module.named_modules()}
-        why = "is never called with a map, tokens or a vector as its result" if path in known else "does not exist"
-        raise UserError(
-            f"layer {shown!r} of network {net}: module {path!r} {why}. "
-            f"Modules that can be shown: {', '.join(list(seen)[:40])}."
-        )
-    kind = type(module.get_submodule(path)).__name__
-    return [
-        (Layer(shown + v.name, kind, v.units, v.height, v.width, _labels(v, classes)), v) for v in views(seen[path], aspect)
-    ]
-
-
-def _labels(view: View, classes: Sequence[str]) -> tuple[str, ...]:
-    return tuple(classes) if view.height * view.width == 1 and view.units == len(classes) else ()
+    found, looks = tuple(layer for layer, _, _ in shown), {layer.name: view for layer, view, _ in shown}
+    return Network(name, module, spec, found, paths, looks, calls, tuple(classes), device, dtype, mark, drops)

@@ -12,12 +12,6 @@ from torch import Tensor
 from deepvis.backward import METHODS, seed
 from deepvis.messages import ReceptiveField, Request, Result
 from deepvis.network import Network
-
-# The fused attention of inference differs from the ordinary one in the last bits; what is shown must
-# not depend on whether a backward view is on.
-torch.backends.mha.set_fastpath_enabled(False)
-
-
 def answer(network: Network, request: Request, field: ReceptiveField | None = None) -> Result:
     """Run the network once, forward and, if a method is asked for, backward.
 

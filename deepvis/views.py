@@ -56,7 +56,7 @@ def _map(shape: tuple[int, ...], aspect: float) -> View:
 
 
 def _tokens(count: int, units: int, aspect: float) -> list[View]:
-    extras, height, width = _patches(count, aspect)
+    extras, height, width = patches(count, aspect)
     grid = View("", units, height, width, lambda out: out[:, extras:].transpose(1, 2).reshape(-1, units, height, width))
     return [grid, *(_token(i, units) for i in range(extras))]
 
@@ -66,7 +66,7 @@ def _token(index: int, units: int) -> View:
     return View(name, units, 1, 1, lambda out: out[:, index])
 
 
-def _patches(count: int, aspect: float) -> tuple[int, int, int]:
+def patches(count: int, aspect: float) -> tuple[int, int, int]:
     """Number of tokens before the patches, rows and columns of patches; one row if they are no grid."""
     for extras in range(min(MOST_EXTRAS, count - 1)):
         patches = count - extras

@@ -98,7 +98,7 @@ def _on_screen(field: Box, input_size: tuple[int, int], canvas: Canvas) -> Box:
 def _draw_predictions(canvas: Canvas, scene: Scene, frame: Frame, line: int) -> None:
     result = scene.result
     if result is None or result.scores is None or result.request.frame is not frame:
-        if scene.layers and not (result and result.scores is not None):
+        if not (result and result.scores is not None):
             failed = result and result.error
             why = "waiting for the network" if not result else "the network failed" if failed else "this network has none"
             canvas.words(f"class predictions: {why}")

@@ -61,7 +61,7 @@ def draw_layer(canvas: Canvas, scene: Scene) -> None:
     """All channels of the current layer, or what zoom, pattern mode and help put in their place."""
     canvas.fill()
     if not scene.layers and not scene.state.help:
-        canvas.words(scene.waiting or "no network", size=15)
+        canvas.caption("units of the layer").words(scene.waiting or "no network", size=15)
     else:
         _BIG[_needs(scene.state)](canvas, scene)
     if scene.state.typing is not None:

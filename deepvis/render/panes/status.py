@@ -44,7 +44,7 @@ def _field_text(scene: Scene) -> str:
 
 def _bad_text(scene: Scene) -> str:
     """What of the layer's values are no numbers."""
-    bad = getattr(scene.result, "bad", 0) if scene.shows_layer else 0
+    bad = scene.result.bad if scene.shows_layer else 0
     return f"{bad} of {scene.result.activations.size} values are NaN or infinite" if bad else ""
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+import cv2
+import numpy as np
+
 from deepvis.geometry import Box
 from deepvis.render import colors, text
 from deepvis.render.draw import Canvas
@@ -19,8 +22,8 @@ def layer_boxes(names: tuple[str, ...], current: int, width: int, height: int, s
     x, row, places = px(4), 0, []
     for name in names:
         w = max(text.width(name, size) + px(16), text.width(name, size, 600) + px(10))  # the current one is bold
-        w = min(w, width - px(8))
-        if x + w > width - px(4) and x > px(4):
+        w = min(w, width - px(20))
+        if x + w > width - px(16) and x > px(4):  # the arrows stand at the right
             x, row = px(4), row + 1
         places.append((x, row, w))
         x += w + gap
@@ -44,11 +47,14 @@ def draw_layers(canvas: Canvas, scene: Scene) -> None:
     """The layers' names in network order; the current one marked, bright while the cursor is here."""
     canvas.fill()
     if not scene.layers:
-        canvas.words("layers")
+        low = canvas.height < canvas.px_caption + canvas.px(18)
+        (canvas if low else canvas.caption("layers")).words("layers" if low else "in network order, once it is loaded")
         return
     state, size = scene.state, canvas.px(13)
     names = tuple(layer.name for layer in scene.layers)
-    for i, box in enumerate(layer_boxes(names, state.layer, canvas.width, canvas.height, canvas.scale)):
+    boxes = layer_boxes(names, state.layer, canvas.width, canvas.height, canvas.scale)
+    _draw_arrows(canvas, above=boxes[0] is None, below=boxes[-1] is None)
+    for i, box in enumerate(boxes):
         if box is None:
             continue
         left, top, width, height = box
@@ -63,6 +69,14 @@ def draw_layers(canvas: Canvas, scene: Scene) -> None:
             canvas.frame(box, colors.FROZEN, 2)
         elif state.hover and state.hover.unit is None and state.hover.layer == i:
             canvas.frame(box, colors.DIM)
+
+
+def _draw_arrows(canvas: Canvas, above: bool, below: bool) -> None:
+    """Small triangles at the right say that there are more rows."""
+    size, x = canvas.px(4), canvas.width - canvas.px(8)
+    for there, tip, base in ((above, canvas.px(5), canvas.px(5) + size), (below, canvas.height - canvas.px(5), canvas.height - canvas.px(5) - size)):
+        if there:
+            cv2.fillPoly(canvas.image, [np.array([(x - size, base), (x + size, base), (x, tip)])], colors.DIM, cv2.LINE_AA)
 
 
 LAYERS = Pane(draw_layers, _layers_key)

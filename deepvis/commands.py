@@ -254,7 +254,7 @@ COMMANDS: dict[str, Command] = {
     "zoom": Command(_cycle_zoom, ("z",), "big pane: layer, selected unit, backward image", "view"),
     "pattern": Command(_pattern, ("s",), "preferred images instead of activations", "view"),
     "synthesize": Command(_flip("growing"), ("x",), "synthesize the selected unit's preferred images now / stop", "view"),
-    "preset": Command(_cycle("preset", range(len(PRESET_CYCLE))), ("1",), f"recipe for that: {', '.join(PRESET_CYCLE)}", "view"),
+    "preset": Command(_cycle("preset", range(len(PRESET_CYCLE))), ("1",), "recipe of that: modern, the paper's four, plain", "view"),
     "keep": Command(_keep, ("enter",), "keep the images that are being synthesized", "view"),
     "gamma": Command(_cycle("gamma", range(len(GAMMAS))), ("t",), "contrast boost (gamma)", "view"),
     "boost": Command(_cycle("boost", range(len(BOOSTS))), ("y",), "contrast boost per channel", "view"),

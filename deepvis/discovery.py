@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, count
 
 import torch
 from torch import Tensor, nn
@@ -67,7 +68,8 @@ def dry_run(name: str, module: nn.Module, x: Tensor) -> Run:
             return
         extras, height, _ = patches(shape[3], x.shape[3] / x.shape[2])
         if height > 1:
-            path = _free(f"{inside[-1][0].rpartition('.')[0] if inside else ''}/attention".lstrip("/"), run.attention)
+            own = inside[-1][0] if inside else "net"
+            path = _free(f"{own.rpartition('.')[0] or own}/attention", run.attention)
             run.shapes[path], run.calls[path] = (shape[3], shape[1]), 1
             run.attention[path] = Call(number, extras > 0 and shape[2] in (1, shape[3]))
 
@@ -80,12 +82,9 @@ def dry_run(name: str, module: nn.Module, x: Tensor) -> Run:
     return run
 
 
-def _free(name: str, taken: dict) -> str:
-    """The name, or the next one of its kind that is not taken."""
-    count = 2
-    while (numbered := name if count == 2 else f"{name}{count - 1}") in taken:
-        count += 1
-    return numbered
+def _free(name: str, taken: Mapping[str, object]) -> str:
+    """The name, with a number if it is taken."""
+    return next(n for n in chain([name], (f"{name}{i}" for i in count(2))) if n not in taken)
 
 
 # ---- why it failed ------------------------------------------------------------------------------
@@ -94,19 +93,18 @@ _USUAL_SIZES = (224, 32, 64, 28, 96, 128, 160, 192, 227, 256, 299, 320, 384, 448
 
 
 def _explained(name: str, module: nn.Module, x: Tensor, error: Exception, inside: list) -> str:
-    text = f"network {name} cannot take an input of shape {tuple(x.shape)} (batch, channels, height, width): "
     place = ""
-    if inside:
+    if inside:  # the innermost module that began and did not end
         path, child, inputs = inside[-1]
-        got = next((tuple(i.shape) for i in inputs if isinstance(i, Tensor)), None)
-        place = f"its module {path or 'itself'} ({type(child).__name__})" + (f", given the shape {got}," if got else "") + " fails: "
-        if (wants := _wants(child)) and got:
-            place = f"its module {path} ({type(child).__name__}) takes {wants} and got the shape {got}: "
-    fits = _fitting(module, x.shape[1], inside)
-    remedy = f" An input of {fits[0]} channels, {fits[1]}×{fits[1]} pixels does." if fits else ""
+        got = next((f" and got {tuple(i.shape)}" for i in inputs if isinstance(i, Tensor)), "")
+        wants = _wants(child)
+        place = f"its module {path} ({type(child).__name__}) " + (f"takes {wants}{got}: " if wants else f"fails{got}: ")
+    fits = _fitting(module, x.shape[1])
+    remedy = f"It can take {fits[0]} channels of {fits[1]}×{fits[1]} pixels. " if fits else ""
+    reason = words(error).strip().partition("\n")[0]
     return (
-        f"{text}{place}{words(error)}.{remedy} Set input height, width and channels (or mean, one value per channel) in "
-        f"its model.yaml."
+        f"network {name} cannot take an input of shape {tuple(x.shape)}: {place}{reason}. {remedy}"
+        f"Set input height, width and channels (or mean, one value per channel) in its model.yaml."
     )
 
 
@@ -118,16 +116,15 @@ def _wants(child: nn.Module) -> str:
     return f"{channels} channels" if isinstance(channels, int) else ""
 
 
-def _fitting(module: nn.Module, channels: int, inside: list) -> tuple[int, int] | None:
+def _fitting(module: nn.Module, channels: int) -> tuple[int, int] | None:
     """Channels and size of a usual input that the network takes."""
-    first = next((m for m in module.modules() if isinstance(m, nn.Conv2d)), None)
-    counts = dict.fromkeys((channels, first.in_channels * 1 if first else channels))
-    for count in counts:
-        for size in _USUAL_SIZES:
+    first = next((child.in_channels for child in module.modules() if isinstance(child, nn.Conv2d)), channels)
+    for size in _USUAL_SIZES:
+        for planes in {channels, first}:
             try:
                 with torch.inference_mode():
-                    module(torch.zeros(1, count, size, size))
-                return count, size
+                    module(torch.zeros(1, planes, size, size))
+                return planes, size
             except Exception:  # as above
                 continue
     return None

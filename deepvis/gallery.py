@@ -56,16 +56,21 @@ class Gallery:
         self._wish: Wish | None = None
         self._stopping = False
         self._again = 0
+        self._fetched: tuple[Wish | None, int] = (None, 0)
         self._cache: OrderedDict[tuple[str, int, int], list[np.ndarray]] = OrderedDict()
         self._size = 0
         self._pictures: UnitPictures | None = None
-        self._thread = threading.Thread(target=self._work, name="deepvis-gallery", daemon=True)
-        self._thread.start()
+        self._thread: threading.Thread | None = None
 
     @property
     def pictures(self) -> UnitPictures | None:
         """The newest; perhaps of an older wish."""
         return self._pictures
+
+    @property
+    def idle(self) -> bool:
+        """The pictures are those of the newest wish, all of them."""
+        return self._fetched == (self._wish, self._again)
 
     def want(self, wish: Wish) -> None:
         """Ask for pictures; never blocks."""
@@ -73,6 +78,9 @@ class Gallery:
             if wish != self._wish:
                 self._wish = wish
                 self._changed.notify()
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name="deepvis-gallery", daemon=True)
+                self._thread.start()
 
     def refresh(self) -> None:
         """Something has been put into the store."""
@@ -84,7 +92,8 @@ class Gallery:
         with self._changed:
             self._stopping = True
             self._changed.notify()
-        self._thread.join(5)
+        if self._thread is not None:
+            self._thread.join(5)
 
     def _work(self) -> None:
         store, note, seen = None, "", -1
@@ -103,6 +112,7 @@ class Gallery:
                     store, note = None, words(error)
             done, seen = wish, again
             self._fetch(store, wish, note)
+            self._fetched = done, seen
 
     def _fetch(self, store: Store | None, wish: Wish, note: str) -> None:
         """Show the selected unit's pictures at once, those of the cells as they come in."""

@@ -304,7 +304,7 @@ def test_a_new_size_lays_the_window_out_anew(box: Toolbox) -> None:
 
 
 def test_keys_without_a_name_and_unbound_ones_do_nothing(box: Toolbox) -> None:
-    box.window.events = [[Key(None, 0xFFE1), Key("x", 120)]]
+    box.window.events = [[Key(None, 0xFFE1), Key("2", 50)]]
     box.turn()
     assert box.state == State()
 
@@ -388,6 +388,8 @@ def finish_snapshots(box: Toolbox) -> None:
 
 def test_a_snapshot_saves_the_window_and_each_pane(box: Toolbox, tmp_path: Path) -> None:
     idle(box)
+    while not box._gallery.idle:
+        idle(box)
     idle(box)
     box._next_rates = float("inf")  # else the status bar may change meanwhile
     seen = box.window.pictures[-1]

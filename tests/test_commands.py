@@ -12,7 +12,7 @@ from deepvis.commands import COMMANDS, FAST, Facts, bindings, click, goto, point
 from deepvis.grid import View
 from deepvis.keys import NAMES
 from deepvis.layers import Layer
-from deepvis.state import BOOSTS, COMMON_BACKWARD, FILTERS, GAMMAS, METHOD_CYCLE, ZOOMS, Hover, State
+from deepvis.state import BOOSTS, COMMON_BACKWARD, FILTERS, GAMMAS, METHOD_CYCLE, PRESET_CYCLE, ZOOMS, Hover, State
 
 LAYERS = (
     Layer("stem", "Conv2d", 32, 112, 112),
@@ -351,14 +351,22 @@ def test_every_command_has_a_key_of_its_own_that_exists() -> None:
 
 
 def test_overrides_replace_the_keys_and_take_them_from_their_owner() -> None:
-    bound = bindings({"quit": ("x", "h"), "zoom": ()})
-    assert bound["x"] == bound["h"] == "quit"
+    bound = bindings({"quit": ("2", "h"), "zoom": ()})
+    assert bound["2"] == bound["h"] == "quit"
     assert "q" not in bound and "z" not in bound and "help" not in bound.values()
-    assert {k: v for k, v in bound.items() if k not in "xh"} == {k: v for k, v in BOUND.items() if k not in "qzh"}
+    assert {k: v for k, v in bound.items() if k not in "2h"} == {k: v for k, v in BOUND.items() if k not in "qzh"}
 
 
 def test_an_unbound_key_does_nothing() -> None:
-    assert keys(IN, "x", "tab", "enter") == IN
+    assert keys(IN, "2", "tab") == IN
+
+
+def test_images_that_grow_are_kept_only_while_they_grow() -> None:
+    assert keys(IN, "enter") == IN
+    growing = keys(IN, "x")
+    assert growing.growing and keys(growing, "x") == IN
+    assert keys(growing, "enter").kept == 1
+    assert keys(IN, *["1"] * len(PRESET_CYCLE)) == IN != keys(IN, "1")
 
 
 # ---- everything at once ---------------------------------------------------------------------

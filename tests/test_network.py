@@ -141,6 +141,29 @@ def test_an_input_that_the_network_cannot_take() -> None:
         prepare("alex", random_weights(lambda: nn.Sequential(nn.Conv2d(3, 4, 11))), InputSpec(8, 8), None)
 
 
+def test_an_input_of_the_wrong_size_is_explained() -> None:
+    def make() -> nn.Module:
+        return nn.Sequential(nn.Conv2d(1, 6, 5), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(6 * 12 * 12, 10))
+
+    with pytest.raises(UserError) as error:
+        prepare("lenet", random_weights(make), InputSpec(32, 32, (0.5,), (0.5,)), None)
+    assert "its module 3 (Linear) takes 864 values and got (1, 1176): RuntimeError" in str(error.value)
+    assert "It can take 1 channels of 28×28 pixels." in str(error.value)
+    with pytest.raises(UserError) as error:
+        prepare("lenet", random_weights(make), InputSpec(28, 28), None)
+    assert "its module 0 (Conv2d) takes 1 channels and got (1, 3, 28, 28)" in str(error.value)
+    assert "It can take 1 channels of 28×28 pixels." in str(error.value)
+
+
+def test_a_network_without_maps() -> None:
+    net = prepare("mlp", random_weights(lambda: nn.Sequential(nn.Flatten(), nn.Linear(192, 20), nn.ReLU(), nn.Linear(20, 4))),
+                  InputSpec(8, 8), None)  # fmt: skip
+    assert [layer.shape_text for layer in net.layers] == ["20", "20", "4"]
+    frame = Frame(np.random.default_rng(6).integers(0, 256, (8, 8, 3), dtype=np.uint8), "", 0, False)
+    assert answer(net, Request(frame, True, "1", "guided", ("3", 2), True)).pixels.any()
+    assert net.receptive_field("1").box(0, 0) == (0, 0, 8, 8)
+
+
 def test_labels_of_another_number_than_the_scores() -> None:
     with pytest.raises(UserError, match="3 labels.*4"):
         tiny(classes=("a", "b", "c"))

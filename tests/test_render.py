@@ -20,10 +20,11 @@ from deepvis.frames import Frame
 from deepvis.grid import View, make_grid
 from deepvis.layers import Layer
 from deepvis.layout import Layout, lay_out
-from deepvis.messages import ReceptiveField, Result
+from deepvis.messages import Grown, Growth, ReceptiveField, Result, UnitPictures
 from deepvis.render import Renderer, Scene, Status, colors, text
 from deepvis.render.mosaic import draw_maps
 from deepvis.render.panes import PANES
+from deepvis.render.panes.layer import layer_grid
 from deepvis.render.panes.pane import number
 from deepvis.settings import DEFAULT_PANES
 from deepvis.state import Hover, State
@@ -424,6 +425,8 @@ def test_predictions_belong_to_the_picture_above_them(written: Written) -> None:
 
 # ---- words instead of pictures ----------------------------------------------------------------------
 
+COLORED = tuple(np.full((9, 9, 3), color, np.uint8) for color in ((250, 10, 20), (20, 240, 30), (30, 20, 230)))
+
 STATES = {
     "plain": scene(State()),
     "loading": Scene(State(), waiting="loading efficientnet-lite0 …", help=HELP, status=STATUS),
@@ -436,7 +439,10 @@ STATES = {
     "unit": scene(State(zoom="unit", unit=4, gamma=2, boost=2)),
     "classes": scene(State(layer=3, unit=61, in_channels=True)),
     "class": scene(State(layer=3, unit=61, zoom="unit")),
-    "pattern": scene(State(pattern=True)),
+    "pattern": scene(State(pattern=True), pictures=UnitPictures("stem", 0), pictures_of="stem"),
+    "images": scene(State(pattern=True, unit=1), pictures=UnitPictures("stem", 1, COLORED[:2], dict(enumerate(COLORED)), True), pictures_of="stem"),
+    "growing": scene(State(growing=True), grown=Grown(Growth("stem", 0, "modern", (0, 1)), COLORED[:2], (1.5, 2.5), 37), pictures_of="stem"),
+    "growing fails": scene(State(growing=True), grown=Grown(Growth("stem", 0, "modern", (0,)), error="no gradient"), pictures_of="stem"),
     "help": scene(State(help=True)),
     "typing": scene(State(typing="classes:a class with a name so long that no small window could show all of it")),
     "off": scene(State(unit_images=False, predictions=False, frozen=True, crop=False)),
@@ -460,6 +466,8 @@ STATES = {
     ("busy", "status", "busy"),
     ("nothing flows", "layer", "press d"),
     ("pattern", "layer", "Press s for the activations"),
+    ("pattern", "unit_images", "x makes some now"),
+    ("growing fails", "unit_images", "no gradient"),
     ("off", "unit_images", "9 shows them"),
     ("off", "input", "frozen · stretched"),
     ("failed", "layer", "RuntimeError"),
@@ -480,6 +488,37 @@ def test_a_backward_image_without_values_says_so(written: Written) -> None:
         result = answer(state)
         result.pixels[:] = values
         assert words in written.say("backward", scene(state, result))
+
+
+def test_stored_images_lie_in_the_cells_of_their_units() -> None:
+    of = STATES["images"]
+    renderer = Renderer(layout(1500, 930))
+    image, _ = renderer.compose(of)
+    left, top, *_ = renderer.layout.panes["layer"]
+    grid = layer_grid(of, *renderer.layer_area, renderer.layout.scale)
+    for unit, wanted in ((0, (20, 10, 250)), (2, (230, 20, 30))):
+        x, y, width, height = grid.box(unit)
+        middle = image[top + 20 + y + height // 2, left + x + width // 2]
+        assert tuple(middle.tolist()) == wanted
+    right = pane_of(image, renderer, "unit_images").reshape(-1, 3)
+    for color in ((20, 10, 250), (30, 240, 20)):
+        assert (right == color).all(1).sum() > 2000
+
+
+def test_pictures_of_another_unit_are_not_shown_under_this_name() -> None:
+    for of in (
+        replace(STATES["images"], state=State(unit=2)),
+        replace(STATES["growing"], state=State(unit=2, growing=True)),
+        replace(STATES["growing"], state=State(layer=1, growing=True), pictures_of="block"),
+    ):
+        renderer = Renderer(layout(1500, 930))
+        image, _ = renderer.compose(of)
+        assert not (pane_of(image, renderer, "unit_images").reshape(-1, 3) == (20, 10, 250)).all(1).any()
+
+
+def test_what_grows_says_its_recipe_and_step(written: Written) -> None:
+    said = written.say("unit_images", STATES["growing"])
+    assert "modern" in said and "step 37" in said and "2.50" in said
 
 
 def test_a_class_without_a_label_is_never_blank(written: Written) -> None:

@@ -90,7 +90,7 @@ def test_gradient_of_fourier() -> None:
         made.values = x
         return made.image()
 
-    assert torch.autograd.gradcheck(image, values.requires_grad_(True), atol=1e-4)
+    assert torch.autograd.gradcheck(image, values.requires_grad_(True), atol=1e-4, fast_mode=True)
 
 
 def test_columns_of_the_colour_mix() -> None:
@@ -108,7 +108,7 @@ def test_pixels_are_the_image_and_their_own_copy() -> None:
     start = torch.zeros(1, 3, 2, 2)
     pixels = Pixels(start)
     start += 1
-    assert float(pixels.image().abs().max()) == 0 and pixels.image().requires_grad
+    assert not pixels.image().any() and pixels.image().requires_grad
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,118 @@
+"""The gallery: pictures of the newest wish, from the disk, in a thread of its own."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from deepvis import gallery as module
+from deepvis.errors import UserError
+from deepvis.gallery import Gallery, Wish, stands_for
+from deepvis.layers import Layer
+from deepvis.store import Store, open_store
+
+COLORS = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)]
+
+
+def filled(folder: Path) -> Store:
+    store = open_store(folder, "abc", "net")
+    for unit, color in enumerate(COLORS):
+        images = np.stack([np.full((40, 40, 3), color, np.uint8), np.zeros((40, 40, 3), np.uint8)])
+        store.add("conv", unit, images, {"scores": [2.0, 1.0]}, "test")
+    store.add("conv", 7, np.zeros((0, 1, 1, 3), np.uint8), {"scores": [], "failed": "dead"}, "test")
+    store.finish()
+    return store
+
+
+def until(holds: Callable[[], bool]) -> None:
+    end = time.monotonic() + 10
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.002)
+
+
+def color(image: np.ndarray) -> tuple[int, ...]:
+    return tuple(np.round(image.mean((0, 1)) / 255).astype(int) * 255)
+
+
+def fetched(gallery: Gallery, wish: Wish):
+    gallery.want(wish)
+    until(lambda: (p := gallery.pictures) is not None and (p.layer, p.unit) == (wish.layer, wish.unit)
+          and (not p.known or p.note or set(p.cells) >= {c for c in wish.cells if c < len(COLORS)}))  # fmt: skip
+    return gallery.pictures
+
+
+@pytest.fixture
+def gallery(tmp_path: Path):
+    filled(tmp_path)
+    one = Gallery(lambda: open_store(tmp_path, "abc"))
+    yield one
+    one.close()
+
+
+def test_the_selected_units_pictures_best_first(gallery: Gallery) -> None:
+    found = fetched(gallery, Wish("conv", 2))
+    assert [color(image) for image in found.synthesized] == [COLORS[2], (0, 0, 0)]
+    assert found.known and not found.note
+
+
+def test_cells_get_the_best_picture_of_each_unit_at_their_size(gallery: Gallery) -> None:
+    found = fetched(gallery, Wish("conv", 0, (1, 3, 9), 16))
+    assert {unit: (color(image), image.shape) for unit, image in found.cells.items()} == {
+        1: (COLORS[1], (16, 16, 3)), 3: (COLORS[3], (16, 16, 3)),
+    }  # fmt: skip
+
+
+def test_what_is_not_there_is_said(gallery: Gallery) -> None:
+    found = fetched(gallery, Wish("other", 0))
+    assert not found.synthesized and not found.known and not found.note
+    assert fetched(gallery, Wish("conv", 7)).note == "dead"
+
+
+def test_a_store_that_cannot_be_opened_becomes_words(tmp_path: Path) -> None:
+    def refuse() -> Store:
+        raise UserError("made for another network")
+
+    one = Gallery(refuse)
+    assert fetched(one, Wish("conv", 0)).note == "made for another network"
+    one.close()
+
+
+def test_refreshing_reads_anew(tmp_path: Path) -> None:
+    store = filled(tmp_path)
+    one = Gallery(lambda: open_store(tmp_path, "abc"))
+    assert color(fetched(one, Wish("conv", 0)).synthesized[0]) == COLORS[0]
+    store.add("conv", 0, np.full((1, 40, 40, 3), 255, np.uint8), {"scores": [3.0]}, "test")
+    one.refresh()
+    until(lambda: color(one.pictures.synthesized[0]) == (255, 255, 255))
+    one.close()
+
+
+def test_memory_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "CACHE", 3 * 40 * 40 * 3)
+    filled(tmp_path)
+    one = Gallery(lambda: open_store(tmp_path, "abc"))
+    for unit in (0, 1, 2, 3, 0):
+        assert color(fetched(one, Wish("conv", unit)).synthesized[0]) == COLORS[unit]
+        assert one._size <= 3 * 40 * 40 * 3
+    one.close()
+
+
+def test_no_thread_before_a_wish_and_none_after(tmp_path: Path) -> None:
+    before = threading.active_count()
+    one = Gallery(lambda: filled(tmp_path))
+    assert threading.active_count() == before
+    fetched(one, Wish("conv", 0))
+    one.close()
+    assert threading.active_count() == before
+
+
+def test_a_softmax_shows_the_pictures_of_what_comes_before_it() -> None:
+    layers = [Layer("conv", "Conv2d", 8, 4, 4), Layer("logits", "Linear", 10), Layer("probs", "Softmax", 10)]
+    assert [stands_for(layers, i) for i in range(3)] == ["conv", "logits", "logits"]
+    assert stands_for([Layer("probs", "Softmax", 10)], 0) == "probs"

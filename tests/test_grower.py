@@ -1,0 +1,106 @@
+"""The grower: images grow while they are wished, stop when they are not, and can be kept."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from deepvis.grower import Grower
+from deepvis.messages import Growth
+from deepvis.network import InputSpec, Network, prepare
+from deepvis.store import open_store
+
+
+def network() -> Network:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        net = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5))
+    net[0].bias.data[3], net[0].weight.data[3] = -1, 0  # unit 3 is dead for good
+    return prepare("tiny", net, InputSpec(32, 32), {"conv": "1", "logits": "4"})
+
+
+def until(holds: Callable[[], bool]) -> None:
+    end = time.monotonic() + 20
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.002)
+
+
+@pytest.fixture
+def grower():
+    one = Grower()
+    yield one
+    assert one.close()
+
+
+def grown(grower: Grower, wish: Growth, steps: int = 1):
+    until(lambda: (g := grower.grown) is not None and (g.error or g.steps >= steps))
+    assert grower.grown.wish == wish
+    return grower.grown
+
+
+def test_images_grow_and_excite_the_unit_more_and_more(grower: Grower) -> None:
+    wish = Growth("logits", 2, "modern", (0, 1, 2))
+    grower.want(network(), wish)
+    early = grown(grower, wish)
+    late = grown(grower, wish, early.steps + 20)
+    assert len(late.images) == 3 and late.images[0].shape == (32, 32, 3) and late.images[0].dtype == np.uint8
+    assert min(late.scores) > max(early.scores)
+
+
+def test_another_wish_takes_over_and_none_stops(grower: Grower) -> None:
+    net = network()
+    first, second = Growth("logits", 2, "modern", (0,)), Growth("conv", 0, "yosinski-3", (0,))
+    grower.want(net, first)
+    grown(grower, first)
+    grower.want(net, second)
+    assert grower.grown is None or grower.grown.wish == second
+    assert grown(grower, second).images[0].shape == (3, 3, 3)  # the true size
+    grower.want(net, None)
+    assert grower.grown is None
+
+
+def test_a_dead_unit_is_said(grower: Grower) -> None:
+    wish = Growth("conv", 3, "plain", (0,))
+    grower.want(network(), wish)
+    assert "dead" in grown(grower, wish, 10**9).error
+
+
+def test_an_error_is_said_and_the_thread_lives_on(grower: Grower) -> None:
+    net = network()
+    bad, good = Growth("nowhere", 0, "modern", (0,)), Growth("logits", 0, "modern", (0,))
+    grower.want(net, bad)
+    assert "nowhere" in grown(grower, bad).error
+    grower.want(net, good)
+    assert grown(grower, good).images
+
+
+def test_keeping(grower: Grower, tmp_path: Path) -> None:
+    wish = Growth("logits", 1, "modern", (5, 6))
+    grower.want(network(), wish)
+    found = grown(grower, wish, 20)
+    grower.keep(found, open_store(tmp_path, "abc", "tiny"))
+    store = open_store(tmp_path, "abc")
+    record = store.records["logits", 1]
+    best = int(np.argmax(found.scores))
+    assert record["preset"] == "modern" and record["recipe"]["steps"] == found.steps
+    assert record["seeds"][0] == wish.seeds[best] and record["scores"] == sorted(record["scores"], reverse=True)
+    kept = store.read("logits", 1)
+    assert len(kept) == 2
+    assert np.abs(kept[0].astype(int) - found.images[best]).mean() < 12
+
+
+def test_the_default_random_numbers_and_threads_are_left_alone(grower: Grower) -> None:
+    before, state = threading.active_count(), torch.get_rng_state()
+    assert grower.grown is None and threading.active_count() == before
+    wish = Growth("logits", 1, "modern", (5,))
+    grower.want(network(), wish)
+    grown(grower, wish)
+    assert torch.equal(torch.get_rng_state(), state)

@@ -54,7 +54,7 @@ def test_images_come_back(tmp_path: Path, finished: bool) -> None:
         for one, want in zip(got, images):
             assert one.shape == (40, 32, 3) and one.dtype == np.uint8 and one.flags.c_contiguous
             error = np.abs(one.astype(int) - want)
-            assert error.mean() < 4 and np.abs(one.mean((0, 1)) - want.mean((0, 1))).max() < 2  # red first, too
+            assert error.mean() < 6 and np.abs(one.mean((0, 1)) - want.mean((0, 1))).max() < 5  # red first, too
     assert (tmp_path / "s" / "fc" / "0007.webp").is_file()
 
 

@@ -17,7 +17,7 @@ from deepvis.network import Network
 from deepvis.store import Store
 from deepvis.synthesis.ascent import Ascent
 from deepvis.synthesis.recipe import Recipe
-from deepvis.synthesis.targets import Canvas, canvas, cut, objective
+from deepvis.synthesis.targets import Canvas, canvas, check_objective, cut, objective
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,11 @@ def synthesize(
         batch: images at a time; None: by the device and the size of the canvas.
     Returns:
         {"made", "found", "failed"}: numbers of units.
+    Raises:
+        UserError: a layer cannot have the objective (before anything is made), or the store cannot be written.
     """
+    for layer, _ in chosen:
+        check_objective(layer, plan.objective)
     rank, world = share()
     counts = {"made": 0, "found": 0, "failed": 0}
     tasks = [(layer, unit) for layer, units in chosen for unit in units][rank::world]

@@ -82,6 +82,10 @@ def search(
         UserError: the networks do not know the same number of classes, or `out` cannot be written.
     """
     target = _class_layer(network, judge, layer)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--out {out}: cannot be written: {error.strerror}") from error
     draw = np.random.default_rng(seed)
     units = draw.permutation(target.units)[:classes].tolist()
     recipes = [random_recipe(base, draw) for _ in range(trials)]

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-
 import torch
 
 from deepvis.errors import UserError
@@ -87,14 +86,19 @@ def objective(layer: Layer, units: Sequence[int], canvas: Canvas, kind: str = "u
     Args:
         kind: a key of OBJECTIVES.
     Raises:
-        UserError: unknown kind, or one that the layer cannot have.
+        UserError: as `check_objective`.
     """
+    check_objective(layer, kind)
+    return OBJECTIVES[kind](layer.name, list(units), canvas)
+
+
+def check_objective(layer: Layer, kind: str) -> None:
+    """Raises UserError if there is no such objective, or the layer cannot have it."""
     if kind not in OBJECTIVES:
         raise UserError(f"objective {kind!r}: expected {', '.join(OBJECTIVES)}")
     if kind in _OF_LOGITS and (layer.is_map or layer.kind == "Softmax"):
         what = "maps" if layer.is_map else "probabilities already"
         raise UserError(f"objective {kind}: layer {layer.name} has {what}; it needs a layer of class scores before the softmax")
-    return OBJECTIVES[kind](layer.name, list(units), canvas)
 
 
 OBJECTIVES = {

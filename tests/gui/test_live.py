@@ -31,7 +31,7 @@ def started(screen: Screen, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     with Program(screen, tmp_path_factory.mktemp("live"), "--input", NO_CAMERA, gated=True) as program:
         program.open()
         program.wait(lambda: program.now["frame"] and "camera" in program.words("status"), "there is a photo")
-        program.wait(lambda: "input" in program.now["crc"], "it is drawn")
+        program.wait(lambda: "input" in program.now["crc"] and program.words("input")[:8] == program.now["frame"][:8], "it is drawn")
         early = SimpleNamespace(pixels=program.grab(), panes=program.now["panes"], layers=program.now["layers"],
                                 big=program.words("layer"), status=program.words("status"))  # fmt: skip
         program.open_gate()
@@ -431,10 +431,20 @@ def test_5_shows_the_timings_in_the_status_bar(program):
     assert "ms:" not in program.words("status")
 
 
-def test_pattern_mode_says_that_there_are_no_images_yet(program):
+def test_pattern_mode_shows_the_stored_images_of_all_units(program):
     program.press("s")
+    program.wait(lambda: "32 stored" in program.words("layer"), "the stored images are there", 30)
     program.settle()
-    assert "None have been synthesized for efficientnet-lite0" in program.words("layer")
+    assert program.picture()["layer"].std() > 20
+    program.go("5c:3")
+    program.wait(lambda: "None have been synthesized for layer 5c" in program.words("layer"), "it says that there are none", 30)
+
+
+def test_x_grows_images_of_the_selected_unit_until_it_is_pressed_again(program):
+    program.press("x")
+    program.wait(lambda: "growing" in program.words("unit_images") and "step" in program.words("unit_images"), "images grow", 30)
+    program.press("x")
+    program.wait(lambda: "growing" not in program.words("unit_images"), "the stored images are back", 30)
 
 
 def test_escape_resets_the_view_and_leaves_the_input(program):

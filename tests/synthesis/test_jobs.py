@@ -1,0 +1,279 @@
+"""Runs over many units: resumed, shared out, short of memory; one store comes of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from smallnets import SPEC, Small, layer, seeded, small
+from torch import nn
+
+from deepvis.errors import UserError
+from deepvis.network import Network, prepare
+from deepvis.store import MANIFEST, Store, open_store
+from deepvis.synthesis import jobs
+from deepvis.synthesis.ascent import Ascent
+from deepvis.synthesis.jobs import Plan, auto_batch, image_seed, share, synthesize
+from deepvis.synthesis.recipe import recipe
+from deepvis.synthesis.targets import objective, parse_units, canvas
+
+HERE = Path(__file__).resolve().parent
+PLAN = Plan(recipe("modern", {"steps": 3}), "modern", side=24)
+UNITS = "fc:0-6,conv2:1-4"
+
+
+def opened(folder: Path, network: Network) -> Store:
+    return open_store(folder, network.fingerprint, network.name)
+
+
+def go(folder: Path, units: str = UNITS, plan: Plan = PLAN, batch: int | None = 1, network: Network | None = None) -> dict[str, int]:
+    network = network or small()
+    return synthesize(network, parse_units(units, network.layers), plan, opened(folder, network), batch)
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """All that is in the store, without what a killed process left half written."""
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file() and not p.name.startswith(".")}
+
+
+def in_another_process(folder: Path, code: str = "", **env: str) -> subprocess.Popen:
+    """The same run as `go`, after some code of its own."""
+    script = f"from pathlib import Path\nimport test_jobs\n{code}\ntest_jobs.go(Path({str(folder)!r}))"
+    paths = os.pathsep.join([str(HERE), str(HERE.parent.parent)])
+    return subprocess.Popen([sys.executable, "-c", script], env={**os.environ, "PYTHONPATH": paths, **env},
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # fmt: skip
+
+
+# The fifth unit dies with its image in place and its record half written.
+DIES = """
+import os, signal
+from deepvis.store import Store
+add, count = Store.add, 0
+def dying(self, layer, unit, images, record, part, quality=80):
+    global count
+    count += 1
+    add(self, layer, unit, images, record, part, quality)
+    if count == 5:
+        path = self.folder / f"added-{part}.jsonl"
+        path.write_bytes(path.read_bytes()[:-40])
+        os.kill(os.getpid(), signal.SIGKILL)
+Store.add = dying
+"""
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store that one run has made."""
+    folder = tmp_path_factory.mktemp("whole") / "s"
+    assert go(folder) == {"made": 11, "found": 0, "failed": 0}
+    return folder
+
+
+def test_what_a_run_leaves(whole: Path) -> None:
+    network = small()
+    store = opened(whole, network)
+    wanted = {("fc", u) for u in range(7)} | {("conv2", u) for u in range(1, 5)}
+    assert set(store.records) == wanted
+    assert set(files(whole)) == {MANIFEST, *(f"{name}/{unit:04d}.webp" for name, unit in wanted)}
+    assert store.read("fc", 3)[0].shape == (24, 24, 3) and store.read("conv2", 1)[0].shape == (5, 5, 3)
+    record = store.records["fc", 3]
+    assert record["preset"] == "modern" and record["recipe"]["steps"] == 3 and record["true_size"] is True
+    assert len(record["scores"]) == 1 and record["seed"] == 0 and record["objective"] == "unit"
+
+
+def test_the_images_are_those_of_an_ascent(whole: Path) -> None:
+    """Unit by unit, with the unit's own seed."""
+    network = small()
+    for name, unit in (("fc", 5), ("conv2", 3)):
+        place = canvas(network, layer(network, name), network.receptive_field(name))
+        ascent = Ascent(network, objective(layer(network, name), [unit], place), [PLAN.recipe], [image_seed(0, unit, 0)], place.size)
+        for _ in range(3):
+            ascent.step()
+        store = opened(whole, network)
+        assert store.records[name, unit]["scores"] == pytest.approx(ascent.final_scores().tolist(), abs=1e-3)
+        images = ascent.images()
+        if place.field:
+            left, top, width, height = place.field
+            images = images[:, top : top + height, left : left + width]
+            assert np.abs(store.read(name, unit)[0].astype(int) - images[0]).mean() < 8  # lossy
+        assert np.abs(store.read(name, unit)[0].mean((0, 1)) - images[0].mean((0, 1))).max() < 6
+
+
+def test_a_killed_run_goes_on_as_if_nothing_had_been(tmp_path: Path, whole: Path) -> None:
+    """Byte for byte, a batch being one image: in larger ones rounding depends on who else is in it."""
+    process = in_another_process(tmp_path, DIES)
+    _out, error = process.communicate(timeout=120)
+    assert process.returncode == -signal.SIGKILL, error
+    left = opened(tmp_path, small())
+    assert len(left.records) == 4 and len(list(tmp_path.rglob("*.webp"))) == 5
+    assert go(tmp_path) == {"made": 7, "found": 4, "failed": 0}
+    assert files(tmp_path) == files(whole)
+    assert go(tmp_path) == {"made": 0, "found": 11, "failed": 0}
+    assert files(tmp_path) == files(whole)
+
+
+def test_two_processes_share_the_units(tmp_path: Path, whole: Path) -> None:
+    processes = [in_another_process(tmp_path, RANK=str(rank), WORLD_SIZE="2") for rank in (0, 1)]
+    for process in processes:
+        _out, error = process.communicate(timeout=120)
+        assert process.returncode == 0, error
+    assert set(files(tmp_path)) == set(files(whole))
+    one, two = (opened(folder, small()) for folder in (tmp_path, whole))
+    for key, record in two.records.items():
+        assert one.records[key]["scores"] == pytest.approx(record["scores"], abs=1e-3)
+        assert {**one.records[key], "scores": 0} == {**record, "scores": 0}
+
+
+def test_shares_are_even_and_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+    for rank in range(3):
+        monkeypatch.setenv("RANK", str(rank))
+        monkeypatch.setenv("WORLD_SIZE", "3")
+        assert share() == (rank, 3)
+        made.append(go(tmp_path, "fc:0-6")["made"])
+    assert sorted(made) == [2, 2, 3]
+
+
+# ---- what is made anew ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "changes, made",
+    [
+        ({}, 0),
+        ({"quality": 10}, 0),
+        ({"recipe": recipe("modern", {"steps": 4})}, 2),
+        ({"seed": 1}, 2),
+        ({"per_unit": 2}, 2),
+        ({"objective": "channel"}, 2),
+        ({"true_size": False}, 2),
+        ({"preset": "mine"}, 2),
+    ],
+)
+def test_what_was_made_otherwise_is_made_anew(tmp_path: Path, changes: dict, made: int) -> None:
+    go(tmp_path, "conv1:0-1")
+    plan = replace(PLAN, **changes)
+    assert go(tmp_path, "conv1:0-1", plan) == {"made": made, "found": 2 - made, "failed": 0}
+    assert go(tmp_path, "conv1:0-1", plan)["found"] == 2
+
+
+def test_several_images_of_a_unit(tmp_path: Path) -> None:
+    """Best first, each from a seed of its own, whether or not they fit into one batch."""
+    plan = replace(PLAN, per_unit=5, recipe=recipe("modern", {"steps": 3, "start_noise": 0.3, "rate": 0.5}))
+    go(tmp_path / "one", "fc:2-3", plan, 16)
+    go(tmp_path / "two", "fc:2-3", plan, 2)
+    one, two = (opened(tmp_path / name, small()) for name in ("one", "two"))
+    for unit in (2, 3):
+        scores = one.records["fc", unit]["scores"]
+        assert len(set(scores)) == 5 and scores == sorted(scores, reverse=True)
+        assert two.records["fc", unit]["scores"] == pytest.approx(scores, abs=1e-3)
+        images = one.read("fc", unit)
+        assert len(images) == 5 and len({image.tobytes() for image in images}) == 5
+
+
+def test_seeds_are_all_different() -> None:
+    seeds = {image_seed(seed, unit, index) for seed in (0, 1, 7) for unit in (0, 1, 999, 4095) for index in range(9)}
+    assert len(seeds) == 3 * 4 * 9
+    torch.Generator().manual_seed(image_seed(10**9, 10**6, 1000))  # the largest that the command line takes
+
+
+def test_another_networks_store(tmp_path: Path) -> None:
+    go(tmp_path, "fc:0")
+    before = files(tmp_path)
+    with pytest.raises(UserError, match="another network"):
+        go(tmp_path, "fc:0", network=small(seed=1))
+    assert files(tmp_path) == before
+
+
+# ---- dead units ----------------------------------------------------------------------------------
+
+
+def dead() -> Network:
+    module = seeded(Small)
+    with torch.no_grad():
+        module.conv2.bias[:] = 1.0
+        module.conv2.bias[2] = -1e6
+    return prepare("dead", module, SPEC, None)
+
+
+@pytest.mark.parametrize("preset", ["modern", "yosinski-3", "plain"])
+def test_units_without_a_gradient(tmp_path: Path, preset: str) -> None:
+    plan = Plan(recipe(preset, {"steps": 3}), preset, per_unit=2)
+    assert go(tmp_path, "relu2:1-3", plan, network=dead()) == {"made": 2, "found": 0, "failed": 1}
+    store = opened(tmp_path, dead())
+    assert "no gradient" in store.records["relu2", 2]["failed"] and store.records["relu2", 2]["scores"] == []
+    assert store.read("relu2", 2) == [] and len(store.read("relu2", 1)) == 2
+    assert "failed" not in store.records["relu2", 1] and not (tmp_path / "relu2" / "0002.webp").exists()
+    assert go(tmp_path, "relu2:1-3", plan, network=dead()) == {"made": 0, "found": 3, "failed": 0}
+
+
+# ---- memory --------------------------------------------------------------------------------------
+
+
+def full(monkeypatch: pytest.MonkeyPatch, most: int, error: Exception) -> list[int]:
+    """Memory for `most` images; returns the sizes of the batches that were run."""
+    sizes: list[int] = []
+    real = Ascent.step
+
+    def step(self: Ascent) -> None:
+        if len(self.scores) > most:
+            raise error
+        if self.count == 0:
+            sizes.append(len(self.scores))
+        real(self)
+
+    monkeypatch.setattr(Ascent, "step", step)
+    return sizes
+
+
+NO_MEMORY = [
+    torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+    RuntimeError("[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes."),
+    RuntimeError("[enforce fail at CPUAllocator.cpp] . DefaultCPUAllocator: not enough memory: you tried to allocate 1 bytes."),
+    RuntimeError("MPS backend out of memory (MPS allocated: 18.00 GB)"),
+]
+
+
+@pytest.mark.parametrize("error", NO_MEMORY)
+def test_out_of_memory_halves_the_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: Path, error: Exception) -> None:
+    sizes = full(monkeypatch, 2, error)
+    assert go(tmp_path, "fc:0-6", batch=8) == {"made": 7, "found": 0, "failed": 0}
+    assert sum(sizes) == 7 and max(sizes) <= 2
+    one, two = (opened(folder, small()) for folder in (tmp_path, whole))
+    for unit in range(7):
+        assert one.records["fc", unit]["scores"] == pytest.approx(two.records["fc", unit]["scores"], abs=1e-3)
+
+
+def test_the_message_of_this_machine() -> None:
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(2**50, dtype=torch.uint8)
+    assert jobs._out_of_memory(caught.value)
+
+
+@pytest.mark.parametrize("most, error", [(0, NO_MEMORY[0]), (2, RuntimeError("a bug"))])
+def test_what_a_smaller_batch_does_not_help(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int, error: Exception) -> None:
+    sizes = full(monkeypatch, most, error)
+    with pytest.raises(RuntimeError, match=str(error)[:8]):
+        go(tmp_path, "fc:0-6", batch=4)
+    assert sizes == []
+
+
+def test_images_at_a_time() -> None:
+    cpu, cuda = torch.device("cpu"), torch.device("cuda")
+    assert auto_batch(cpu, (224, 224), (224, 224)) == 8 and auto_batch(cuda, (224, 224), (224, 224)) == 64
+    assert auto_batch(cpu, (112, 112), (224, 224)) == 32 and auto_batch(cuda, (11, 11), (224, 224)) == 256
+
+
+def test_a_layer_that_is_run_alone_leaves_the_network_as_it_was(tmp_path: Path) -> None:
+    network = small()
+    go(tmp_path, "conv1:0", network=network)
+    assert not any(m._forward_hooks for m in network.module.modules()) and isinstance(network.module, nn.Module)
+    assert json.loads((tmp_path / MANIFEST).read_text())["model"] == "small"

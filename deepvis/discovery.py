@@ -152,7 +152,7 @@ def _blocks(path: str, module: nn.Module) -> Iterator[str]:
     """Paths of what the trunk strings together, in whatever containers it lies."""
     for name, child in module.named_children():
         inner = f"{path}.{name}" if path else name
-        if _is_container(child) or isinstance(module, Chosen):
+        if _is_container(child) or isinstance(module, Chosen) and child is module.net:
             yield from _blocks(inner, child)
         else:
             yield inner

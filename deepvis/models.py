@@ -84,7 +84,7 @@ def from_module(
     spec = _Spec(name, name, Path.cwd(), given)
     target = pick_device(device)
     try:
-        source = Source(copy.deepcopy(module))
+        source = Source(copy.deepcopy(_bare(spec, module)))
     except Exception as error:  # user code may raise anything
         raise spec.wrong(f"the module cannot be copied ({type(error).__name__}: {error}), and deepvis works on "
                          f"a copy. Give it a module that copy.deepcopy takes") from error  # fmt: skip
@@ -93,11 +93,23 @@ def from_module(
 
 def _ready(spec: _Spec, source: Source, device: torch.device, precision: str) -> Network:
     taken = _input(spec, source.input or InputSpec())
-    module = source.module.cpu().float().eval()  # however the user keeps it; `prepare` moves it where it runs
+    module = _bare(spec, source.module).cpu().float().eval()  # however the user keeps it; `prepare` moves it where it runs
     module, entries = _shaped(spec, module, taken)
     classes, others = _labels(spec, source.classes, entries)
     network = prepare(spec.name, module, taken, _layers(spec, module), classes, device, _DTYPES[precision])
     return _named(network, others, spec)
+
+
+def _bare(spec: _Spec, module: nn.Module) -> nn.Module:
+    """The network without what was wrapped around it, which would hide its modules."""
+    if isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+        return _bare(spec, module.module)
+    if hasattr(module, "_orig_mod"):  # torch.compile
+        return _bare(spec, module._orig_mod)
+    if isinstance(module, torch.jit.ScriptModule):
+        raise spec.wrong("the network is TorchScript, whose modules cannot be watched. Give the module that it was "
+                         "made of, or export it to ONNX and use source: onnx:FILE")  # fmt: skip
+    return module
 
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}

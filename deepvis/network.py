@@ -239,6 +239,9 @@ def prepare(
         )
     chosen = dict(layers) if layers is not None else choose(module, run)
     shown = [found for label, path in chosen.items() for found in find(name, label, path, module, run, classes, spec.aspect)]
+    if not shown:
+        raise UserError(f"network {name} has no layer to show: none of its modules returns a map, tokens or a vector. "
+                        "Divide its forward into modules (torch.nn.Module), one for each layer")  # fmt: skip
     paths = {layer.name: path for layer, _, path in shown}
     mark = fingerprint(module)
     module = fold_batchnorm(module, noise, keep=[path for path in paths.values() if path not in run.attention])

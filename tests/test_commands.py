@@ -412,3 +412,44 @@ def test_random_walks_keep_the_invariants() -> None:
             elif state.typing is None:
                 state = goto(state, f"{dice.choice(LAYERS).name}:{dice.randrange(400)}", facts)
             check(state, facts)
+
+
+# ---- pages of a layer that is too large for the pane ------------------------------------------------
+
+
+MANY = Facts((Layer("small", "Conv2d", 4, 3, 3), Layer("many", "Linear", 21843)))
+
+
+def page(state: State) -> range:
+    return MANY.grid(state).units
+
+
+def test_the_page_keys_keep_the_place_and_stop_at_the_ends() -> None:
+    state = State(layer=1, unit=137, in_channels=True)
+    size = len(page(state))
+    seen = [state]
+    for _ in range(4):
+        seen.append(run(seen[-1], "next_page", MANY))
+    assert [s.unit for s in seen] == [137, 137 + size, 137 + 2 * size, 137 + 2 * size, 137 + 2 * size]
+    assert run(seen[-1], "previous_page", MANY).unit == 137 + size
+    assert run(State(layer=1, unit=5), "previous_page", MANY).unit == 5
+    on_last = run(State(layer=1, unit=2 * size - 1), "next_page", MANY)
+    assert on_last.unit == 21842  # where the last page has no such place, its last unit
+
+
+def test_the_cursor_walks_over_the_end_of_a_page() -> None:
+    state = State(layer=1, in_channels=True)
+    last, columns = page(state)[-1], MANY.grid(state).columns
+    assert run(replace(state, unit=last), "right", MANY).unit == last + 1
+    assert run(replace(state, unit=last), "down", MANY).unit == last + columns
+    above = run(replace(state, unit=last + 1), "up", MANY)
+    assert above.unit == last + 1 - columns and above.in_channels
+    assert run(replace(state, unit=3), "up", MANY).in_channels is False
+    assert page(run(state, "last", MANY))[-1] == 21842
+    assert page(run(replace(state, unit=9000), "first", MANY))[0] == 0
+
+
+def test_on_a_layer_of_one_page_and_without_layers_the_page_keys_do_nothing() -> None:
+    for command in ("next_page", "previous_page"):
+        assert run(State(unit=2), command, MANY) == State(unit=2)
+        assert run(State(), command, Facts()) == State()

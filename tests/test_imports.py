@@ -75,7 +75,7 @@ def uses(names: set[str]) -> dict[str, set[str]]:
 WITHOUT_TORCH = [
     f"deepvis.{name}"
     for name in ("errors", "frames", "layers", "geometry", "messages", "decode", "playlist", "camera", "player", "feed", "settings",
-                 "record", "state", "commands", "keys", "layout", "window", "runtime")
+                 "record", "state", "commands", "keys", "layout", "window", "runtime", "store", "synthesis.recipe")
     if f"deepvis.{name}" in FILES
 ] + [name for name in FILES if name.startswith("deepvis.render")]  # fmt: skip
 

@@ -165,11 +165,12 @@ def slow_mosaic(canvas: np.ndarray, maps: np.ndarray, grid, gamma: float, boost:
     for unit, map_ in enumerate(maps):
         limit = (1 - boost) * top + boost * np.abs(map_).max()
         value = map_ / limit if limit else map_
+        left, above, width, height = grid.box(unit)
+        if width < map_.shape[1]:
+            value = cv2.resize(value, (width, height), interpolation=cv2.INTER_AREA)
         value = np.sign(value) * np.abs(value) ** gamma
         level = np.rint(127.5 + 127.5 * value) if signed else np.rint(255 * value.clip(0))
-        left, above, width, height = grid.box(unit)
-        how = cv2.INTER_AREA if width < map_.shape[1] else cv2.INTER_NEAREST
-        level = cv2.resize(level.astype(np.uint8), (width, height), interpolation=how).astype(np.float64)
+        level = cv2.resize(level.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST).astype(np.float64)
         v = (level - 127.5)[..., None] / 127.5
         if gradient:
             cell = np.where(v < 0, -v * (60, 50, 255), v * (70, 255, 60))
@@ -230,6 +231,20 @@ def test_nan_and_infinity_count_as_zero(state: State) -> None:
         image, plain = a.compose(scene(state, bad))[0], b.compose(scene(state, good))[0]
     for name in ("layer", "unit"):
         np.testing.assert_array_equal(pane_of(image, a, name)[40:], pane_of(plain, b, name)[40:])  # below the title
+
+
+@pytest.mark.parametrize("layer", [0, 3])
+def test_no_pane_fails_over_nan_and_infinity(layer: int, written: Written) -> None:
+    """In whatever the network returns."""
+    for value in (np.nan, np.inf, -np.inf):
+        for zoom in ("layer", "unit"):
+            state = State(layer=layer, unit=2, method="gradient", layer_gradient=zoom == "layer", hover=Hover(layer, 2), zoom=zoom)
+            result = answer(state)
+            for array in (result.activations, result.scores, result.pixels, result.layer_gradient):
+                if array is not None:
+                    array[..., ::2] = value
+            words = [w.words for w in written.draw(scene(state, replace(result, bad=7)), layout(1500, 930))]
+            assert [w for w in words if w.startswith("7 of ")]
 
 
 def test_the_status_counts_nan_and_infinity(written: Written) -> None:
@@ -642,6 +657,7 @@ def test_no_frame_where_it_would_say_nothing() -> None:
     assert framed(WHITE, ReceptiveField(500, 500, True, (8, 8), (-200, -200)), (5, 5)) is None  # all of the picture
     assert framed(WHITE, small, (5, 5), receptive_field=False) is None
     assert framed(WHITE, None, (5, 5)) is None
+    assert framed(WHITE, small, slice(None)) is None  # the same everywhere
 
 
 def test_the_status_says_the_field_and_its_stride(written: Written) -> None:
@@ -649,6 +665,44 @@ def test_the_status_says_the_field_and_its_stride(written: Written) -> None:
         result = replace(answer(State()), receptive_field=ReceptiveField(61, 61, False, stride))
         facts = next(w.words for w in written.draw(scene(State(), result), layout(1500, 930)) if "receptive" in w.words)
         assert facts.endswith(words)
+
+
+# ---- words where there is little room, or much -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("height", [400, 640, 768, 930])
+def test_the_facts_stay_while_a_message_stands(written: Written, height: int) -> None:
+    of = scene(State(), status=replace(STATUS, message="saved a picture"))
+    words = [w for w in written.draw(of, layout(1400, height)) if w.pane == "status"]
+    assert not [w for w in words if w.cut]
+    assert {"saved a picture", "stem:0"} < {w.words for w in words}
+    assert [w for w in words if "receptive field 61×61" in w.words]
+
+
+def test_a_vectors_unit_says_value_name_and_rank_in_large_letters(written: Written) -> None:
+    state = State(layer=3, unit=4, in_channels=True, zoom="unit")
+    of = scene(state, answer(state))
+    of.result.activations[:] = np.arange(100)[:, None, None]
+    words = [w for w in written.draw(of, layout(1500, 930)) if w.pane == "layer"]
+    assert {"4.00", "rank 96 of 100", LAYERS[3].labels[4]} <= {w.words for w in words}
+    value = next(w for w in words if w.words == "4.00")
+    assert value.box[3] - value.box[1] > 40
+
+
+def test_without_predictions_the_picture_is_in_the_middle() -> None:
+    of = scene(State(predictions=False, receptive_field=False))
+    picture = fresh(of, lay_out({"input": (0, 0, 1, 1)}, 200, 320, 1))[20:]
+    rows = np.nonzero((picture != colors.GROUND).any((1, 2)))[0]
+    assert abs(rows[0] - (len(picture) - 1 - rows[-1])) <= 1
+
+
+@pytest.mark.parametrize("current, above, below", [(0, False, True), (150, True, True), (299, True, False)])
+def test_arrows_say_that_the_list_of_layers_goes_on(current: int, above: bool, below: bool) -> None:
+    layers = tuple(Layer(f"block.{i}", "Conv2d", 4, 3, 3) for i in range(300))
+    of = scene(State(layer=current), answer(State(layer=current), layers), layers=layers)
+    picture = fresh(of, lay_out({"layers": (0, 0, 1, 1)}, 640, 30, 1))
+    right = (picture[:, -13:] != colors.GROUND).any((1, 2))
+    assert (right[:12].any(), right[18:].any()) == (above, below)
 
 
 # ---- pages -----------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import torchvision
 from deepvis.frames import Frame
 from deepvis.messages import Request
 from deepvis.network import InputSpec, prepare
+from deepvis.outputs import Chosen
 from deepvis.passes import answer
 from deepvis.views import views
 
@@ -89,3 +90,10 @@ def test_a_large_network_is_shown_by_blocks() -> None:
     names = [layer.name for layer in network("resnet50").layers]
     assert names[:6] == ["conv1", "bn1", "relu", "maxpool", "layer1.0", "layer1.1"] and names[-1] == "fc"
     assert len(names) == 4 + 16 + 2
+
+
+def test_its_probabilities_are_shown_too() -> None:
+    with torch.random.fork_rng(devices=[]):
+        model = Chosen(torchvision.models.resnet50(weights=None), None, True)
+    names = [layer.name for layer in prepare("net", model, InputSpec(), None).layers]
+    assert names[:2] == ["conv1", "bn1"] and names[-2:] == ["fc", "softmax"]

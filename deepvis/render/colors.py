@@ -40,17 +40,18 @@ def is_signed(maps: np.ndarray) -> bool:
     return low < -0.02 * max(high, -low)
 
 
-def limits(maps: np.ndarray, boost: float) -> np.ndarray:
+def limits(maps: np.ndarray, boost: float, strongest: float | None = None) -> np.ndarray:
     """What counts as full brightness, for each channel.
 
     Args:
         maps: float32 C×H×W.
         boost: 0 takes the layer's largest absolute value, 1 each channel's own, values between mix.
+        strongest: the layer's largest absolute value, where `maps` is not all of it.
     Returns:
         float32 C, nowhere zero.
     """
     own = np.maximum(maps.max(axis=(1, 2)), -maps.min(axis=(1, 2)))
-    mixed = (1 - boost) * own.max(initial=0) + boost * own
+    mixed = (1 - boost) * (own.max(initial=0) if strongest is None else strongest) + boost * own
     return np.maximum(mixed, np.finfo(np.float32).tiny * 1e6).astype(np.float32)
 
 

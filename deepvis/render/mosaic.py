@@ -2,12 +2,43 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import lru_cache
+
 import cv2
 import numpy as np
 
 from deepvis.grid import Grid
+from deepvis.messages import Result
 from deepvis.render import colors
 from deepvis.render.draw import fill
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """Maps and what is said of all of them. `maps` is float32 C×H×W without NaN and infinity."""
+
+    maps: np.ndarray
+    low: float
+    high: float
+    signed: bool
+
+
+@lru_cache(maxsize=2)
+def look(result: Result, gradient: bool = False) -> Look:
+    """The activations of a result, or its backward values; kept, since going through a large layer takes long."""
+    maps = colors.finite(result.layer_gradient if gradient else result.activations)
+    return Look(maps, float(maps.min()), float(maps.max()), gradient or colors.is_signed(maps))
+
+
+@lru_cache(maxsize=2)
+def mosaic(result: Result, gradient: bool, grid: Grid, width: int, height: int, gamma: float, boost: float) -> np.ndarray:
+    """The maps as the grid says, uint8 height×width×3 BGR: not to be written to, it is kept for while only
+    marks move on it."""
+    picture = np.empty((height, width, 3), np.uint8)
+    fill(picture, colors.GROUND)
+    draw_maps(picture, look(result, gradient).maps, grid, gamma, boost, gradient)
+    return picture
 
 
 def draw_maps(
@@ -33,25 +64,28 @@ def draw_maps(
     tiles = _tiles(maps, colors.limits(maps, boost), grid, rows, columns)
     levels = colors.to_levels(tiles, signed, gamma)
     size = (len(columns) * grid.cell_width, len(rows) * grid.cell_height)
-    if size[0] < levels.shape[1]:
-        picture = colors.paint(cv2.resize(levels, size, interpolation=cv2.INTER_AREA), signed, gradient)
-    else:  # the maps' own cells stay visible; painting them before they grow saves time
-        picture = cv2.resize(colors.paint(levels, signed, gradient), size, interpolation=cv2.INTER_NEAREST)
+    # The maps' own cells stay visible; painting them before they grow saves time.
+    picture = cv2.resize(colors.paint(levels, signed, gradient), size, interpolation=cv2.INTER_NEAREST)
     _separate(picture, grid)
     _paste(canvas, picture, grid.left + columns.start * grid.cell_width, grid.top + rows.start * grid.cell_height)
     _cover_rest(canvas, grid)
 
 
 def _tiles(maps: np.ndarray, limits: np.ndarray, grid: Grid, rows: range, columns: range) -> np.ndarray:
-    """The seen cells as one float32 picture at the maps' own resolution, values divided by the limits."""
-    _, h, w = maps.shape
+    """The seen cells as one float32 picture, values divided by the limits: at the maps' own resolution, or
+    that of the cells if it is lower."""
+    h, w = maps.shape[1:] if maps.shape[2] <= grid.cell_width else (grid.cell_height, grid.cell_width)
     tiles = np.zeros((len(rows), h, len(columns), w), np.float32)
     inverse = (1 / limits)[:, None, None]
     for i, row in enumerate(rows):
         first = grid.first + row * grid.columns + columns.start
         part = slice(first, min(first + len(columns), grid.first + grid.count))
         if part.start < part.stop:
-            np.multiply(maps[part], inverse[part], out=tiles[i, :, : part.stop - part.start].transpose(1, 0, 2))
+            seen = maps[part]
+            if seen.shape[1:] != (h, w):
+                stack = seen.reshape(-1, seen.shape[2])  # one below the other: their edges stay edges
+                seen = cv2.resize(stack, (w, len(seen) * h), interpolation=cv2.INTER_AREA).reshape(-1, h, w)
+            np.multiply(seen, inverse[part], out=tiles[i, :, : part.stop - part.start].transpose(1, 0, 2))
     return tiles.reshape(len(rows) * h, len(columns) * w)
 
 

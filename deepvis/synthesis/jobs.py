@@ -175,7 +175,7 @@ def _keep(
         why = "no gradient reaches the image: the unit is dead, or it is not finite"
         store.add(layer.name, unit, images[:0], {**record(plan), "scores": [], "failed": why}, part)
         return
-    made = {**record(plan), "scores": [round(score, 4) for score in scores]}
+    made = {**record(plan), "scores": [float(f"{score:.5g}") for score in scores]}
     store.add(layer.name, unit, _shrunk(images, plan.side), made, part, plan.quality)
 
 

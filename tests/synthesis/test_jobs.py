@@ -48,7 +48,7 @@ def in_another_process(folder: Path, code: str = "", **env: str) -> subprocess.P
     """The same run as `go`, after some code of its own."""
     script = f"from pathlib import Path\nimport test_jobs\n{code}\ntest_jobs.go(Path({str(folder)!r}))"
     paths = os.pathsep.join([str(HERE), str(HERE.parent.parent)])
-    return subprocess.Popen([sys.executable, "-c", script], env={**os.environ, "PYTHONPATH": paths, **env},
+    return subprocess.Popen([sys.executable, "-c", script], env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1", **env},
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # fmt: skip
 
 

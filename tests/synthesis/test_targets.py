@@ -71,7 +71,7 @@ class Odd(nn.Module):
 
 @pytest.mark.parametrize("name", ["a", "pool", "b"])
 def test_uneven_layers(name: str) -> None:
-    network = prepare("odd", seeded(Odd), InputSpec(90, 68), None)
+    network = prepare("odd", seeded(Odd), InputSpec(90, 67), None)
     pasted(network, name, (1, 2))
 
 

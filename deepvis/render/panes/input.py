@@ -9,7 +9,7 @@ from deepvis.frames import Frame
 from deepvis.geometry import Box, cut, resize_for_screen
 from deepvis.render import colors, text
 from deepvis.render.draw import Canvas
-from deepvis.render.panes.pane import Pane
+from deepvis.render.panes.pane import Pane, number
 from deepvis.render.scene import Scene
 
 TOP = 5
@@ -75,8 +75,10 @@ def _draw_field(canvas: Canvas, scene: Scene, frame: Frame) -> None:
         return
     if r.request.frame is not frame or r.request.crop != _crop(scene):
         return
-    strongest = int(colors.finite(scene.channel).argmax())
-    field = r.receptive_field.box(*divmod(strongest, scene.layer.width))
+    values = colors.finite(scene.channel)
+    if values.min() == values.max():  # no place is stronger than another
+        return
+    field = r.receptive_field.box(*divmod(int(values.argmax()), scene.layer.width))
     box = _on_screen(field, scene.input_size, canvas)
     if box == (0, 0, canvas.width, canvas.height):
         return
@@ -109,12 +111,12 @@ def _draw_predictions(canvas: Canvas, scene: Scene, frame: Frame, line: int) -> 
     for i, unit in enumerate(best):
         y = canvas.px(3) + i * line
         value = float(scores[unit])
-        length = round(min(max(value, 0), 1) * (canvas.width - 2 * margin))
+        length = round(min(max(0, value), 1) * (canvas.width - 2 * margin))  # 0 comes first: it wins over NaN
         canvas.bar((margin, y, length, line - canvas.px(2)), (104, 78, 40))
         name = (scene.classes[unit] if unit < len(scene.classes) else "") or f"class {unit}"
         color = colors.TEXT if i == 0 else (196, 192, 190)
         text.put(canvas.image, text.shorten(name, canvas.width - canvas.px(62), size), margin + canvas.px(4), y, size, color)
-        shown = f"{value:.2f}" if not 0 < value < 0.01 else "<0.01"
+        shown = number(value) if not 0 < value < 0.01 else "<0.01"
         text.put(canvas.image, shown, canvas.width - margin - canvas.px(4) - text.width(shown, size), y, size, color)
 
 

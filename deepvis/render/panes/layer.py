@@ -11,7 +11,7 @@ from deepvis.geometry import Box, resize_for_screen
 from deepvis.grid import Grid, make_grid
 from deepvis.render import colors, text
 from deepvis.render.draw import Canvas
-from deepvis.render.mosaic import draw_maps, line_width
+from deepvis.render.mosaic import line_width, look, mosaic
 from deepvis.render.panes.backward import draw_backward
 from deepvis.render.panes.overlays import draw_help, draw_prompt
 from deepvis.render.panes.pane import Pane, extent_text, number, why_not
@@ -76,11 +76,10 @@ def _draw_activations(canvas: Canvas, scene: Scene) -> None:
     if scene.state.zoom == "unit":
         draw_unit(canvas, scene)
         return
-    maps = colors.finite(scene.result.activations)
-    low, high = float(maps.min()), float(maps.max())
-    sign = "blue < 0   " if colors.is_signed(maps) else ""
-    body = canvas.caption(f"{layer.name}   {layer.kind}   {_extent(canvas, scene)}", f"{sign}{number(low)} … {number(high)}")
-    _draw_grid(body, scene, maps, gradient=False)
+    seen = look(scene.result)
+    sign = "blue < 0   " if seen.signed else ""
+    body = canvas.caption(f"{layer.name}   {layer.kind}   {_extent(canvas, scene)}", f"{sign}{number(seen.low)} … {number(seen.high)}")
+    _draw_grid(body, scene, gradient=False)
 
 
 def _extent(canvas: Canvas, scene: Scene) -> str:
@@ -110,18 +109,18 @@ def _draw_layer_gradient(canvas: Canvas, scene: Scene) -> None:
             f"Go to an earlier layer, or press d to let the origin follow the selection.", size=15
         )  # fmt: skip
         return
-    values = colors.finite(scene.result.layer_gradient)
-    low, high = float(values.min()), float(values.max())
-    body = canvas.caption(f"{title}   {_page(canvas, scene)}", f"green > 0, red < 0   {number(low)} … {number(high)}")
-    _draw_grid(body, scene, values, gradient=True)
+    seen = look(scene.result, gradient=True)
+    body = canvas.caption(f"{title}   {_page(canvas, scene)}", f"green > 0, red < 0   {number(seen.low)} … {number(seen.high)}")
+    _draw_grid(body, scene, gradient=True)
 
 
-def _draw_grid(canvas: Canvas, scene: Scene, maps: np.ndarray, gradient: bool) -> None:
+def _draw_grid(canvas: Canvas, scene: Scene, gradient: bool) -> None:
     state, layer = scene.state, scene.layer
     grid = layer_grid(scene, canvas.width, canvas.height, canvas.scale)
-    draw_maps(canvas.image, maps, grid, GAMMAS[state.gamma], BOOSTS[state.boost], gradient)
+    gamma, boost = GAMMAS[state.gamma], BOOSTS[state.boost]
+    canvas.image[:] = mosaic(scene.result, gradient, grid, canvas.width, canvas.height, gamma, boost)
     if layer.labels:
-        _draw_labels(canvas, scene, maps[:, 0, 0], grid)
+        _draw_labels(canvas, scene, look(scene.result, gradient).maps[:, 0, 0], grid)
     _draw_marks(canvas, scene, grid)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -21,6 +22,8 @@ class Pane:
 
 def number(value: float) -> str:
     """A value in few characters."""
+    if not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "∞" if value > 0 else "−∞"
     if value == 0 or 0.01 <= abs(value) < 1000:
         return f"{value:.2f}".replace("-", "−")
     return f"{value:.1e}".replace("-", "−")

@@ -6,6 +6,7 @@ import numpy as np
 
 from deepvis.render import colors, text
 from deepvis.render.draw import Canvas
+from deepvis.render.mosaic import look
 from deepvis.render.panes.pane import Pane, number, why_not
 from deepvis.render.scene import Scene
 from deepvis.state import BOOSTS, GAMMAS
@@ -34,11 +35,10 @@ def draw_unit(canvas: Canvas, scene: Scene) -> None:
     if not layer.is_map:
         _draw_number(body, layer.label(unit), scene.result.activations[:, 0, 0], unit)
         return
-    maps = colors.finite(scene.result.activations)
-    signed = colors.is_signed(maps)
-    limit = colors.limits(maps, BOOSTS[scene.state.boost])[unit]
-    levels = colors.to_levels(maps[unit] / limit, signed, GAMMAS[scene.state.gamma])
-    body.picture(colors.paint(levels, signed), exact=True)
+    of = look(scene.result)
+    (limit,) = colors.limits(of.maps[unit : unit + 1], BOOSTS[scene.state.boost], max(of.high, -of.low))
+    levels = colors.to_levels(of.maps[unit] / limit, of.signed, GAMMAS[scene.state.gamma])
+    body.picture(colors.paint(levels, of.signed), exact=True)
 
 
 def _draw_number(canvas: Canvas, label: str, values: np.ndarray, unit: int) -> None:

@@ -1,0 +1,117 @@
+"""How fast is gradient ascent, beside the bare loop and torch-lucent?
+
+    python tests/benchmarks/synthesis.py [--repeats 5] [--steps 12] [--lucent]
+
+Image-steps per second of the whole loop (parameterization, transforms, step, regularizers) for the
+default network and AlexNet (random weights), 224 px, against the bare loop in the same run: frozen
+weights, channels_last, BatchNorm folded, stopping at the unit's layer, a plain step. Runs are
+interleaved, medians are printed. "true size" compares units of an early layer on a canvas of their
+receptive field with the whole input. `--lucent` needs torch-lucent 0.1.8.
+"""
+
+from __future__ import annotations
+
+from deepvis import runtime
+
+runtime.tune()
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+
+from deepvis import models
+from deepvis.network import Network
+from deepvis.synthesis import objectives
+from deepvis.synthesis.ascent import Ascent
+from deepvis.synthesis.recipe import PRESETS
+from deepvis.synthesis.targets import canvas, objective
+
+
+def bare(network: Network, layer: str, batch: int) -> Callable[[], None]:
+    """The least that gradient ascent can do."""
+    spec = network.input
+    x = torch.randn(batch, len(spec.mean), spec.height, spec.width, device=network.device)
+    x = x.contiguous(memory_format=torch.channels_last).requires_grad_(True)
+
+    def step() -> None:
+        out = network.up_to(layer, x)
+        (grad,) = torch.autograd.grad(out[:, 0].sum(), x)
+        with torch.no_grad():
+            x.add_(grad)
+
+    return step
+
+
+def ours(network: Network, layer: str, batch: int, preset: str) -> Callable[[], None]:
+    aim = objectives.channel(layer, 0)
+    return Ascent(network, aim, [PRESETS[preset]] * batch, range(batch)).step
+
+
+def lucents(network: Network, layer: str, batch: int) -> Callable[[], None]:
+    """One step of torch-lucent's default (`render_vis`), its loop taken apart: image, transforms, objective, Adam."""
+    from lucent_shim import stepper
+
+    return stepper(network, layer, batch)
+
+
+def rate(step: Callable[[], None], steps: int, batch: int, device: torch.device) -> float:
+    """Image-steps per second."""
+    start = time.perf_counter()
+    for _ in range(steps):
+        step()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return steps * batch / (time.perf_counter() - start)
+
+
+def compare(runs: dict[str, Callable[[], None]], steps: int, batch: int, repeats: int, device: torch.device) -> dict[str, float]:
+    """Medians of interleaved runs."""
+    for step in runs.values():
+        rate(step, 18, batch, device)  # beyond the first steps, in which dead units are looked for
+    taken: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(repeats):
+        for name, step in runs.items():
+            taken[name].append(rate(step, steps, batch, device))
+    return {name: statistics.median(values) for name, values in taken.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=12)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--lucent", action="store_true")
+    args = parser.parse_args()
+    presets = ["yosinski-1", "yosinski-2", "yosinski-3", "yosinski-4", "modern"]
+    print("network             layer    batch   bare/s  " + "  ".join(f"{name:>10}" for name in presets) + ("      lucent" if args.lucent else ""))
+    networks = {
+        "efficientnet-lite0": (models.load("efficientnet-lite0", args.device), "4c", "logits", "3a"),
+        "torchvision:alexnet": (models.load("torchvision:alexnet", args.device, weights="none"), "features.11", "classifier.6", "features.4"),
+    }
+    for name, (network, middle, last, _) in networks.items():
+        for layer in (middle, last):
+            for batch in (1, 9):
+                runs = {"bare": bare(network, layer, batch), **{p: ours(network, layer, batch, p) for p in presets}}
+                if args.lucent:
+                    runs["lucent"] = lucents(network, layer, batch)
+                found = compare(runs, args.steps, batch, args.repeats, network.device)
+                cells = [f"{found[p] / found['bare']:>10.0%}" for p in runs if p != "bare"]
+                print(f"{name:19} {layer:12} {batch:2} {found['bare']:8.1f}  " + "  ".join(cells), flush=True)
+    print("\nunits per minute of an early layer, preset modern, one image each")
+    for name, (network, *_, early) in networks.items():
+        layer = next(one for one in network.layers if one.name == early)
+        field = network.receptive_field(early)
+        found = {}
+        for true_size, batch in ((True, 64), (False, 8)):
+            place = canvas(network, layer, field, true_size)
+            units = [i % layer.units for i in range(batch)]
+            step = Ascent(network, objective(layer, units, place), [PRESETS["modern"]] * batch, range(batch), place.size).step
+            found[true_size] = compare({"": step}, args.steps, batch, args.repeats, network.device)[""] * 60 / PRESETS["modern"].steps
+        print(f"{name:19} {early:12} true size {found[True]:7.1f}, whole input {found[False]:6.1f}: {found[True] / found[False]:.1f} times")
+
+
+if __name__ == "__main__":
+    main()

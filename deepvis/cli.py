@@ -15,6 +15,7 @@ from pathlib import Path
 
 from deepvis import __version__, commands, keys
 from deepvis.errors import UserError
+from deepvis.scan import cli as scan
 from deepvis.settings import Settings
 from deepvis.settings import load as load_settings
 from deepvis.state import METHOD_CYCLE, State
@@ -60,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     render.add_argument("--size", default="", metavar="WxH", help="size of the picture (1500x930)")
     render.add_argument("--out", required=True, type=Path, help="picture to write (png, jpg, webp)")
     synthesis.add(sub)
+    scan.add(sub)
     echo = sub.add_parser("keys", help="print the keys and codes that the window receives")
     echo.set_defaults(run=_keys)
     return parser

@@ -1,0 +1,125 @@
+"""Write what is known of the units as the JPEG folders that the original toolbox reads.
+
+    max_im/<layer>/<layer>_<unit>.jpg                       the nine patches, 3×3
+    max_deconv/<layer>/<layer>_<unit>.jpg                   their deconvs
+    regularized_opt/<layer>/<layer>_<unit>_montage.jpg      synthesized images, 2×2 blocks of 3×3
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from deepvis.errors import UserError
+from deepvis.messages import ReceptiveField
+from deepvis.network import Network
+from deepvis.scan.deconv import patch_backward
+from deepvis.scan.images import Images
+from deepvis.scan.index import Index
+from deepvis.scan.patches import cut_out, field_box, places, tiled
+from deepvis.store import Store, folder_name, write_whole
+
+GRID = 3
+_KEPT = 64  # decoded photos that are kept for the next unit
+
+
+def export(
+    network: Network,
+    index: Index,
+    out: Path,
+    layers: Sequence[str],
+    store: Store | None = None,
+    side: int = 0,
+    root: Path | None = None,
+) -> int:
+    """Write the folders; files that are there already are left as they are, so that a stopped run goes on.
+
+    Args:
+        store: of synthesized images; None writes no `regularized_opt`.
+        side: of each patch in pixels; 0: of the layer's receptive field, at most the input's.
+        root: where the photos are, if not where they were scanned.
+    Returns:
+        How many files were written.
+    Raises:
+        UserError: a photo cannot be read, a file cannot be written, the index lacks a layer.
+    """
+    photos = _Photos(Images(Path(root or index.root), tuple(index.files), {}))
+    written = 0
+    for layer in layers:
+        span = index.span(layer)
+        field = network.receptive_field(layer) if span.height * span.width > 1 else None
+        for unit in range(span.units):
+            written += _export_unit(network, index, out, layer, unit, field, photos, side)
+            if store is not None and (stored := store.read(layer, unit)):
+                written += _write(_path(out, "regularized_opt", layer, unit, "_montage"), _montage(stored))
+    return written
+
+
+def _export_unit(
+    network: Network, index: Index, out: Path, layer: str, unit: int, field: ReceptiveField | None, photos: _Photos, side: int
+) -> int:
+    pictures, deconvs = (_path(out, folder, layer, unit) for folder in ("max_im", "max_deconv"))
+    if pictures.exists() and deconvs.exists():
+        return 0
+    found = places(index, layer, unit)[: GRID * GRID]
+    whole = (network.input.width, network.input.height)
+    boxes = [field_box(field, row, column, whole) for _, row, column, _ in found]
+    seen = [photos.read(image) for image, *_ in found]
+    cells = [(row, column) for _, row, column, _ in found]
+    back = patch_backward(network, seen, layer, unit, "deconv", boxes, cells)
+    size = (side, side) if side else boxes[0][2:] if boxes else whole
+    patches = [cut_out(photo, box, whole) for photo, box in zip(seen, boxes)]
+    return _write(pictures, _grid(patches, size)) + _write(deconvs, _grid([_around_gray(image) for image in back], size))
+
+
+class _Photos:
+    """The last photos, decoded: units of a layer share many."""
+
+    def __init__(self, images: Images) -> None:
+        self._images = images
+        self._kept: dict[int, np.ndarray] = {}
+
+    def read(self, number: int) -> np.ndarray:
+        if number not in self._kept:
+            if len(self._kept) >= _KEPT:
+                self._kept.pop(next(iter(self._kept)))
+            self._kept[number] = self._images.read(number)
+        return self._kept[number]
+
+
+def _path(out: Path, folder: str, layer: str, unit: int, suffix: str = "") -> Path:
+    name = folder_name(layer)
+    return out / folder / name / f"{name}_{unit:04d}{suffix}.jpg"
+
+
+def _grid(tiles: Sequence[np.ndarray], size: tuple[int, int]) -> np.ndarray:
+    return tiled([*tiles, *[None] * (GRID * GRID - len(tiles))], GRID, size)
+
+
+def _montage(images: Sequence[np.ndarray]) -> np.ndarray:
+    """The original shows one of four blocks, for four recipes; all four hold these images here."""
+    height, width = images[0].shape[:2]
+    block = _grid([images[i % len(images)] for i in range(GRID * GRID)], (max(height, width),) * 2)
+    block = np.pad(block, ((2, 2), (2, 2), (0, 0)))
+    return np.tile(block, (2, 2, 1))
+
+
+def _around_gray(image: np.ndarray) -> np.ndarray:
+    """float32 -> uint8, 0 at middle gray, the largest magnitude at full black or white."""
+    most = np.abs(image).max()
+    scaled = image / most if most > 0 else image
+    return np.clip(127.5 + 127.5 * scaled, 0, 255).astype(np.uint8)
+
+
+def _write(path: Path, image: np.ndarray) -> int:
+    done, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])
+    if not done:
+        raise UserError(f"{path}: {image.shape[1]}×{image.shape[0]} pixels do not fit into a JPEG; give a smaller --side")
+    try:
+        write_whole(path, data.tobytes())
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written: {error.strerror or error}. The same command goes on once there is room.") from error
+    return 1

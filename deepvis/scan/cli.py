@@ -1,0 +1,122 @@
+"""`deepvis scan` and `deepvis export`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from deepvis.errors import UserError
+from deepvis.store import PRECOMPUTED, folder_name
+
+PHOTOS = Path(__file__).resolve().parent.parent / "photos"
+
+
+def scan_folder(root: Path, model: str) -> Path:
+    """Where a model's index is."""
+    return root / folder_name(model) / "scan"
+
+
+def add(sub: argparse._SubParsersAction) -> None:
+    """Add the commands to the command line."""
+    scan = sub.add_parser("scan", help="find each unit's top images and statistics in a folder of images")
+    scan.add_argument("--images", type=Path, default=PHOTOS, metavar="DIR", help="folder, list file (.txt) or tar archive (photos)")
+    scan.add_argument("--layers", default="all", help="with commas; all (the network's listed ones); convolutions (every one)")
+    scan.add_argument("--top", type=_count, default=9, help="places to keep for each unit (9)")
+    scan.add_argument("--batch", default="auto", help="images at a time (auto)")
+    scan.add_argument("--workers", type=int, help="threads that decode images (auto)")
+    scan.add_argument("--every", type=float, default=60, metavar="SECONDS", help="between checkpoints (60)")
+    scan.add_argument("--full-size", action="store_true", help="decode every pixel of large JPEGs: exact, but slower")
+    scan.add_argument("--no-weakest", action="store_true", help="without the weakest places: faster")
+    scan.add_argument("--no-correlation", action="store_true", help="without the correlation of units: faster")
+    scan.add_argument("--out", type=Path, help="folder of the index (precomputed/MODEL/scan)")
+    scan.set_defaults(run=_scan)
+
+    export = sub.add_parser("export", help="write the JPEG folders of the original toolbox: max_im, max_deconv, regularized_opt")
+    export.add_argument("--layers", default="all", help="with commas, or all")
+    export.add_argument("--side", type=_count, default=0, metavar="PIXELS", help="side of each patch (as the receptive field)")
+    export.add_argument("--images", type=Path, metavar="DIR", help="where the photos are now, if they have moved")
+    export.add_argument("--index", type=Path, help="folder of the index (precomputed/MODEL/scan)")
+    export.add_argument("--out", type=Path, required=True, help="folder to write")
+    export.set_defaults(run=_export)
+
+    for parser in (scan, export):
+        parser.add_argument("--settings", type=Path, help="settings file (settings.yaml)")
+        parser.add_argument("--model", help="as in deepvis live --model")
+        parser.add_argument("--weights", help="as in deepvis live --weights")
+        parser.add_argument("--device", help="auto, cpu, cuda, cuda:1, mps")
+        parser.add_argument("--precision", help="float32, bfloat16, float16")
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a number from 1")
+    return int(text)
+
+
+def _network(args: argparse.Namespace):
+    from deepvis.synthesis.cli import _network
+
+    return _network(args)
+
+
+def _scan(args: argparse.Namespace) -> None:
+    from deepvis.scan.images import find_images
+
+    images = find_images(args.images)  # before the network is loaded
+    if args.batch != "auto" and (not args.batch.isdecimal() or not 0 < int(args.batch) <= 512):
+        raise UserError(f"--batch {args.batch!r}: expected a number from 1 to 512, or auto")
+    network = _network(args)
+    from tqdm import tqdm
+
+    from deepvis.scan.scan import Options, convolutions, layers_from, scan
+
+    name = "scan"
+    if args.layers == "convolutions":
+        network, args.layers, name = convolutions(network), "all", "scan-convolutions"
+    out = args.out or scan_folder(PRECOMPUTED, network.name).with_name(name)
+    options = Options(
+        k=args.top, batch=0 if args.batch == "auto" else int(args.batch), workers=args.workers, every=args.every,
+        rank=int(os.environ.get("RANK", 0)), world=int(os.environ.get("WORLD_SIZE", 1)), reduce=not args.full_size,
+        weakest=not args.no_weakest, correlation=not args.no_correlation,
+    )  # fmt: skip
+    with tqdm(unit="image", disable=options.rank > 0) as bar:
+
+        def progress(done: int, total: int, broken: int) -> None:
+            bar.total = total
+            bar.set_postfix(broken=broken, refresh=False)
+            bar.update(done - bar.n)
+
+        try:
+            index = scan(network, images, out, layers_from(network, args.layers), options, progress)
+        except KeyboardInterrupt:
+            print(f"\nstopped; the same command goes on from here ({out})", flush=True)
+            raise
+    if index is None:
+        return
+    print(f"{out}: {len(index.top.value):,} units of {len(index.spans)} layers, {index.count:,} images")
+    for number, why in list(index.broken.items())[:20]:
+        print(f"  skipped {index.files[number]}: {why}")
+    if len(index.broken) > 20:
+        print(f"  and {len(index.broken) - 20} more")
+
+
+def _export(args: argparse.Namespace) -> None:
+    network = _network(args)
+    from deepvis.export import export
+    from deepvis.scan.index import INDEX, load
+    from deepvis.scan.scan import layers_from
+    from deepvis.store import open_store, store_folder
+
+    index = load((args.index or scan_folder(PRECOMPUTED, network.name)) / INDEX)
+    index.check(network.fingerprint, network.name)
+    missing = index.missing(args.images, index.shown_images())
+    if missing:
+        raise UserError(
+            f"{len(missing)} of the index's photos are not in {args.images or index.root}: {', '.join(missing[:5])}"
+            f"{' …' if len(missing) > 5 else ''}. Give the folder that they are in: --images DIR"
+        )
+    folder = store_folder(PRECOMPUTED, network.name)
+    store = open_store(folder, network.fingerprint) if folder.exists() else None
+    count = export(network, index, args.out, layers_from(network, args.layers), store, args.side, args.images)
+    print(f"{args.out}: {count:,} files")

@@ -1,0 +1,52 @@
+"""Carry units back to the pixels of the photos that they answered to most."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from deepvis.backward import METHODS, seed
+from deepvis.geometry import Box
+from deepvis.network import Network
+from deepvis.passes import _rgb as rgb
+from deepvis.scan.patches import cut_padded
+
+
+def patch_backward(
+    network: Network,
+    photos: Sequence[np.ndarray],
+    layer: str,
+    unit: int,
+    method: str,
+    boxes: Sequence[Box],
+    places: Sequence[tuple[int, int]] | None = None,
+) -> list[np.ndarray]:
+    """The backward images of some photos from one unit, cut to boxes; one pass for all.
+
+    Args:
+        network: used by no other thread meanwhile.
+        photos: uint8 RGB, any sizes; the network sees their middles.
+        method: a key of `deepvis.backward.METHODS`.
+        boxes: for each photo, in input pixels (`Patch.box`).
+        places: for each photo the (row, column) from which alone 1 is sent back, as the original
+            toolbox does for its patches; None: what the live window sends (`deepvis.backward.seed`).
+    Returns:
+        For each photo float32 height×width×3 RGB, of its box's size; 0 where the box leaves the input.
+    """
+    if not photos:
+        return []
+    x = torch.cat([network.see(photo, crop=True) for photo in photos]).requires_grad_(True)
+    with network.under(METHODS[method]), network.capture([layer], cut=layer) as captured:
+        network.module(x.clone())  # which may work on it in place
+        sent = network.units(layer, captured[layer])
+        if places is None or sent.ndim < 4:
+            start = torch.cat([seed(one[None], unit) for one in sent])
+        else:
+            start = torch.zeros_like(sent)
+            for i, (row, column) in enumerate(places):
+                start[i, unit, row, column] = 1
+        (grad,) = torch.autograd.grad(sent, x, start, allow_unused=True)
+    grad = torch.zeros_like(x) if grad is None else grad
+    return [cut_padded(rgb(network, one[None]), box, 0) for one, box in zip(grad, boxes)]

@@ -1,0 +1,185 @@
+"""The strongest moments of what the camera showed, for every unit that was looked at.
+
+Without torch. Not thread-safe: one thread updates; `index` hands out copies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from deepvis.errors import UserError
+from deepvis.geometry import fit
+from deepvis.layers import Layer
+from deepvis.scan.index import BINS, INDEX, Index, Ranked, Span, best, save
+from deepvis.store import write_whole
+
+
+@dataclass(frozen=True)
+class _Moment:
+    name: str
+    jpeg: bytes
+
+
+class LiveTop:
+    """The k strongest moments of each unit, in memory that has an upper limit.
+
+    Frames are kept as the network saw them, as JPEG, for as long as some unit's ranking needs them.
+    Frames closer than `gap` to each other are one moment: of these a unit keeps its strongest. When
+    more than `most` frames would have to be kept, the one that the fewest rankings need goes, and
+    leaves these rankings.
+    """
+
+    def __init__(
+        self, layers: Sequence[Layer], size: tuple[int, int], crop: bool = True, k: int = 9, gap: int = 15, most: int = 2000
+    ) -> None:
+        """
+        Args:
+            layers: of the network.
+            size: width and height of the network's input.
+            crop: whether the network sees the middle of a frame or all of it, stretched.
+            gap: frames.
+            most: frames; of 224×224 pixels some 20 kB each.
+        """
+        starts = np.cumsum([0, *(layer.units for layer in layers)])
+        self.spans = tuple(Span(a.name, int(s), a.units, a.height, a.width) for a, s in zip(layers, starts))
+        self._by_name = {span.name: span for span in self.spans}
+        units = int(starts[-1])
+        self._top = Ranked(
+            np.full((units, k), -1, np.int32), np.zeros((units, k), np.int16), np.zeros((units, k), np.int16),
+            np.full((units, k), -np.inf, np.float32),
+        )  # fmt: skip
+        self._moments: dict[int, _Moment] = {}
+        self._size, self._crop, self._gap, self._most = size, crop, gap, most
+        self._count = 0
+
+    def __len__(self) -> int:
+        """How many frames are kept."""
+        return len(self._moments)
+
+    def update(self, image: np.ndarray, name: str, activations: Mapping[str, np.ndarray]) -> int:
+        """Take in a frame.
+
+        Args:
+            image: uint8 RGB, any size; not kept.
+            name: what to call it.
+            activations: {layer: C×H×W}, of any of the layers; not-a-number never counts as strong.
+        Returns:
+            How many units this was among the strongest moments of.
+        """
+        number, entered = self._count, 0
+        self._count += 1
+        for layer, maps in activations.items():
+            entered += self._enter(self._by_name[layer], maps.reshape(len(maps), -1), number)
+        if entered:
+            seen = fit(image, *self._size, self._crop)
+            done, data = cv2.imencode(".jpg", seen[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])
+            self._moments[number] = _Moment(name, data.tobytes() if done else b"")
+            if len(self._moments) > self._most + self._most // 10:
+                self._tidy()
+        return entered
+
+    def _enter(self, span: Span, cells: np.ndarray, number: int) -> int:
+        top = self._top[span.rows]  # views
+        peak = cells.max(1)
+        with np.errstate(invalid="ignore"):
+            rows = np.flatnonzero(peak > top.value[:, -1])
+        if not len(rows):
+            return 0
+        image, value = top.image[rows], peak[rows]
+        close = (image >= 0) & (number - image < self._gap)
+        keep = ~np.any(close & (top.value[rows] >= value[:, None]), axis=1)
+        rows, image, value, close = rows[keep], image[keep], value[keep], close[keep]
+        place = cells[rows].argmax(1)
+        kept = np.where(close, -np.inf, top.value[rows])
+        order = np.argsort(-np.concatenate([kept, value[:, None]], 1), axis=1, kind="stable")[:, : kept.shape[1]]
+        news = {
+            "value": (kept, value), "image": (np.where(close, -1, image), np.full(len(rows), number)),
+            "row": (top.row[rows], place // span.width), "column": (top.column[rows], place % span.width),
+        }  # fmt: skip
+        for field, (old, new) in news.items():
+            getattr(top, field)[rows] = np.take_along_axis(np.concatenate([old, new[:, None]], 1), order, axis=1)
+        return len(rows)
+
+    def _tidy(self) -> None:
+        """Drop the frames that no ranking needs, and of the others the least needed ones."""
+        used, needed = np.unique(self._top.image, return_counts=True)
+        counts = {int(i): int(n) for i, n in zip(used, needed) if i >= 0}
+        stay = sorted(counts, key=lambda i: (counts[i], i), reverse=True)[: self._most]
+        self._moments = {i: self._moments[i] for i in sorted(stay) if i in self._moments}
+        gone = ~np.isin(self._top.image, list(self._moments))
+        self._top.value[gone], self._top.image[gone] = -np.inf, -1
+        order = np.argsort(-self._top.value, axis=1, kind="stable")
+        for name in ("image", "row", "column", "value"):
+            array = getattr(self._top, name)
+            array[:] = np.take_along_axis(array, order, axis=1)
+
+    def pixels(self, number: int) -> np.ndarray:
+        """A kept frame as the network saw it, uint8 RGB; `number` as in `top`."""
+        data = np.frombuffer(self._moments[number].jpeg, np.uint8)
+        return cv2.imdecode(data, cv2.IMREAD_COLOR_RGB)
+
+    def name(self, number: int) -> str:
+        return self._moments[number].name
+
+    def top(self, layer: str) -> Ranked:
+        """A layer's rankings, copied; the images are numbers of frames."""
+        rows = self._top[self._by_name[layer].rows]
+        return Ranked(rows.image.copy(), rows.row.copy(), rows.column.copy(), rows.value.copy())
+
+    def index(self, folder: Path, model: str, fingerprint: str) -> Index:
+        """What was collected as an index of the files that `save` writes into a folder; without statistics."""
+        self._tidy()
+        numbers = sorted(self._moments)
+        place = np.full(self._count + 1, -1, np.int32)
+        place[numbers] = np.arange(len(numbers))
+        units = len(self._top.value)
+        top = Ranked(place[self._top.image], *(getattr(self._top, f).copy() for f in ("row", "column", "value")))
+        none = Ranked(np.full_like(top.image, -1), np.zeros_like(top.row), np.zeros_like(top.row), np.full_like(top.value, np.inf))
+        return Index(
+            model=model, fingerprint=fingerprint, root=str(folder), files=tuple(f"{i:08d}.jpg" for i in numbers),
+            scanned=((0, len(numbers)),), broken={}, spans=self.spans, top=top, bottom=none,
+            histogram=np.zeros((units, BINS), np.int64), count=self._count, active=np.zeros(units, np.int64),
+            mean=np.zeros(units), variance=np.zeros(units), settings={"width": self._size[0], "height": self._size[1], "crop": self._crop,
+                                                                     "names": [self._moments[i].name for i in numbers]},
+        )  # fmt: skip
+
+    def save(self, folder: Path, model: str, fingerprint: str) -> Index:
+        """Write the frames and their index into a folder of their own, and return the index.
+
+        Raises:
+            UserError: it cannot be written.
+        """
+        index = self.index(folder, model, fingerprint)
+        try:
+            for name, number in zip(index.files, sorted(self._moments)):
+                write_whole(folder / name, self._moments[number].jpeg)
+        except OSError as error:
+            raise UserError(f"{folder}: cannot be written: {error.strerror or error}") from error
+        save(index, folder / INDEX)
+        return index
+
+
+def together(index: Index, live: Index) -> Index:
+    """The rankings of a data set and of live moments as one; the statistics stay the data set's.
+
+    The live frames come behind the data set's files, by their full paths.
+
+    Raises:
+        UserError: they are of different networks.
+    """
+    index.check(live.fingerprint, live.model)
+    parts = []
+    for span in index.spans:
+        ours = index.top[span.rows]
+        theirs = next((live.top[other.rows] for other in live.spans if other.name == span.name), None)
+        if theirs is not None:
+            image = np.where(theirs.image >= 0, theirs.image + len(index.files), -1).astype(np.int32)
+            ours = best([ours, replace(theirs, image=image)], index.k)
+        parts.append(ours)
+    top = Ranked(*(np.concatenate([getattr(p, f) for p in parts]) for f in ("image", "row", "column", "value")))
+    return replace(index, files=(*index.files, *(str(Path(live.root, name).absolute()) for name in live.files)), top=top)

@@ -1,0 +1,130 @@
+"""What a unit saw where it answered most: patches of the photos, cut out by receptive field.
+
+Without torch: the window cuts them in the background when a unit is selected.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from deepvis.decode import BACKDROP
+from deepvis.errors import UserError
+from deepvis.geometry import Box, crop_box, resize
+from deepvis.messages import ReceptiveField
+from deepvis.scan.images import Images
+from deepvis.scan.index import Index
+
+
+@dataclass(frozen=True, eq=False)
+class Patch:
+    """One of a unit's places.
+
+    Attributes:
+        image: the photo's number in the index.
+        name: the photo's name.
+        row, column: on the layer's map.
+        value: the unit's there.
+        box: the receptive field in the network's input, in pixels; parts may lie outside of it.
+        pixels: uint8 RGB, at the photo's own resolution; gray where the field leaves what the network
+            saw. None if the photo cannot be read.
+        error: why not.
+    """
+
+    image: int
+    name: str
+    row: int
+    column: int
+    value: float
+    box: Box
+    pixels: np.ndarray | None
+    error: str = ""
+
+
+def places(index: Index, layer: str, unit: int, least: bool = False) -> list[tuple[int, int, int, float]]:
+    """A unit's (image, row, column, value), best first: k or as many as there are images."""
+    ranked, row = (index.bottom if least else index.top), index.row(layer, unit)
+    fields = (ranked.image, ranked.row, ranked.column, ranked.value)
+    return [
+        (int(i), int(r), int(c), float(v)) for i, r, c, v in zip(*(array[row] for array in fields)) if i >= 0
+    ]
+
+
+def patches(
+    index: Index, layer: str, unit: int, field: ReceptiveField | None, least: bool = False, root: Path | str | None = None
+) -> list[Patch]:
+    """Cut out what the unit saw at its best places (`least`: at its worst).
+
+    Args:
+        field: of the layer; None: the whole of what the network saw.
+        root: where the photos are now, if not where they were scanned.
+    Raises:
+        UserError: the index has no such layer. A photo that cannot be read is in its patch's `error`.
+    """
+    images = Images(Path(root or index.root), tuple(index.files), {})
+    span = index.span(layer)
+    whole = (int(index.settings["width"]), int(index.settings["height"]))
+    found = []
+    for image, row, column, value in places(index, layer, unit, least):
+        box = field_box(field if span.height * span.width > 1 else None, row, column, whole)
+        try:
+            pixels, error = cut_out(images.read(image), box, whole), ""
+        except UserError as why:
+            pixels, error = None, str(why)
+        found.append(Patch(image, index.files[image], row, column, value, box, pixels, error))
+    return found
+
+
+def field_box(field: ReceptiveField | None, row: int, column: int, whole: tuple[int, int]) -> Box:
+    """The receptive field of the unit at a place, in input pixels; no larger than the input (width, height)."""
+    if field is None:
+        return 0, 0, *whole
+    left, top, width, height = field.box(row, column)
+    if width >= whole[0]:
+        left, width = 0, whole[0]
+    if height >= whole[1]:
+        top, height = 0, whole[1]
+    return left, top, width, height
+
+
+def cut_out(photo: np.ndarray, box: Box, whole: tuple[int, int]) -> np.ndarray:
+    """A box of the network's input, out of the photo that the input was made of (its middle, scaled).
+
+    Args:
+        photo: uint8 RGB.
+        box: in input pixels.
+        whole: width and height of the input.
+    Returns:
+        uint8 RGB, at the photo's resolution; `BACKDROP` gray outside of the middle that was seen.
+    """
+    x, y, w, h = crop_box(*photo.shape[:2], whole[0] / whole[1])
+    seen, scale = photo[y : y + h, x : x + w], (w / whole[0], h / whole[1])
+    left, top = round(box[0] * scale[0]), round(box[1] * scale[1])
+    right, bottom = round((box[0] + box[2]) * scale[0]), round((box[1] + box[3]) * scale[1])
+    return cut_padded(seen, (left, top, max(1, right - left), max(1, bottom - top)), BACKDROP)
+
+
+def cut_padded(image: np.ndarray, box: Box, ground: float) -> np.ndarray:
+    """A box of an image (H×W×channels), `ground` where the box leaves it."""
+    left, top, width, height = box
+    out = np.full((height, width, *image.shape[2:]), ground, image.dtype)
+    rows = slice(max(top, 0), min(top + height, image.shape[0]))
+    columns = slice(max(left, 0), min(left + width, image.shape[1]))
+    if rows.start < rows.stop and columns.start < columns.stop:
+        out[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left] = image[rows, columns]
+    return out
+
+
+def tiled(tiles: Sequence[np.ndarray | None], columns: int, side: tuple[int, int], gap: int = 1) -> np.ndarray:
+    """Pictures (uint8 RGB; None: black) scaled to one size (width, height) in a grid with black lines."""
+    width, height = side
+    rows = -(-len(tiles) // columns)
+    out = np.zeros((rows * (height + gap) + gap, columns * (width + gap) + gap, 3), np.uint8)
+    for i, tile in enumerate(tiles):
+        if tile is not None:
+            y, x = gap + i // columns * (height + gap), gap + i % columns * (width + gap)
+            out[y : y + height, x : x + width] = resize(np.ascontiguousarray(tile), width, height)
+    return out

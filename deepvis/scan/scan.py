@@ -1,0 +1,404 @@
+"""One pass over the images: network, reduction, checkpoints, several processes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from deepvis.capture import trace
+from deepvis.errors import UserError
+from deepvis.layers import find_layer
+from deepvis.network import Network, prepare
+from deepvis.scan.images import Batch, Images, batches
+from deepvis.scan.index import CHUNK, INDEX, STATE, Index, Span, joined, load, merge, save, with_statistics
+from deepvis.scan.reduce import Tally
+
+try:
+    import fcntl
+except ImportError:  # Windows: two scans into one folder are not kept apart
+    fcntl = None
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to scan.
+
+    Attributes:
+        k: places kept for each unit.
+        batch: images at a time; 0 for the device's usual number. Halved when memory runs out.
+        workers: threads that decode; None for the usual number.
+        every: seconds between checkpoints.
+        rank, world: this process's place among several that share the images.
+        reduce: decode large JPEGs at a fraction of their size.
+        weakest: keep the weakest places too; they cost as much as the strongest.
+        correlation: sum up the products of responses.
+    """
+
+    k: int = 9
+    batch: int = 0
+    workers: int | None = None
+    every: float = 60
+    rank: int = 0
+    world: int = 1
+    reduce: bool = True
+    weakest: bool = True
+    correlation: bool = True
+
+
+def spans_of(network: Network, layers: Sequence[str]) -> tuple[Span, ...]:
+    """Rows of the index for these layers, in the order given."""
+    shapes = {layer.name: layer for layer in network.layers}
+    spans, start = [], 0
+    for name in layers:
+        layer = shapes[name]
+        spans.append(Span(name, start, layer.units, layer.height, layer.width))
+        start += layer.units
+    return tuple(spans)
+
+
+def run(network: Network, batch: Tensor, tally: Tally, numbers: Sequence[int]) -> None:
+    """One batch (N×channels×H×W) through the network, its layers reduced as they come out.
+
+    Args:
+        numbers: of the batch's images.
+    """
+    wanted: dict[str, list[Span]] = {}
+    for span in tally.spans:
+        wanted.setdefault(network.paths[span.name], []).append(span)
+
+    def visit(path: str, _child: nn.Module, _inputs: tuple, output: object) -> None:
+        for span in wanted.get(path, ()):
+            tally.look(span, network.units(span.name, output))
+
+    try:
+        with torch.inference_mode(), trace(network.module, visit):
+            network.module(batch)
+            tally.commit(numbers)
+    finally:
+        tally.drop()
+
+
+def scan(
+    network: Network,
+    images: Images,
+    out: Path,
+    layers: Sequence[str] | None = None,
+    options: Options = Options(),
+    progress: Callable[[int, int, int], None] = lambda done, total, broken: None,
+) -> Index | None:
+    """Scan the images into the folder `out`, going on where an earlier scan into it stopped.
+
+    What is there afterwards does not depend on where it stopped. Images that an earlier scan has not
+    seen come behind those that it has; these are not read again. An image that cannot be read is
+    skipped and stands in the index's `broken`.
+
+    Args:
+        layers: names of the network's layers; None for all.
+        progress: called with (images done, images in all, broken ones) after each batch.
+    Returns:
+        The index, also written to `out`; None in a process that only has a share (rank above 0).
+    Raises:
+        UserError: `out` holds a scan of something else or is in use, no image can be read, the disk is full.
+        KeyboardInterrupt: after Ctrl-C, with all that was scanned safe.
+    """
+    names = [layer.name for layer in network.layers] if layers is None else list(layers)
+    spans = spans_of(network, names)
+    with _locked(out, options.rank):
+        base = _base(network, images, out, spans, options)
+        images = images.after(base.files)
+        own = _own_path(out, options)
+        state = _begun(own, base, network, spans, images, options)
+        missed = (max((end for _, end in base.scanned), default=0), len(images.names))
+        first, last = shares(*missed, options.world)[options.rank]
+        first = max([first, *(end for _, end in state.scanned)])
+        state = replace(state, files=images.names, root=str(images.root))
+        state = _pass(network, images, state, (first, last), own, options, progress)
+        if options.rank > 0:
+            return None
+        if options.world > 1:
+            state = _gathered(out, network, state, options, missed)
+        if state.count == 0:
+            why = next(iter(state.broken.values()), "there is none")
+            raise UserError(f"{images.root}: none of the {len(images.names)} images can be read; the first one: {why}")
+        index = with_statistics(state)
+        save(index, out / STATE, state=True)
+        save(index, out / INDEX)
+        _remove_parts(out)
+        return index
+
+
+# ---- what there is already ----------------------------------------------------------------------
+
+
+def _base(network: Network, images: Images, out: Path, spans: tuple[Span, ...], options: Options) -> Index:
+    """The state that a scan into this folder goes on from: the finished one, or an empty one."""
+    path = out / STATE
+    if not path.exists():
+        if (out / INDEX).exists():
+            load(out / INDEX).check(network.fingerprint, network.name)
+            raise UserError(f"{out / INDEX} has lost its {STATE}, without which it cannot grow. Remove it, or give another --out.")
+        return _empty(network, images, spans, options)
+    state = load(path)
+    _check(state, path, network, spans, options)
+    gone = set(state.files) - set(images.names)
+    if gone:
+        raise UserError(
+            f"{out} is an index of {len(state.files)} images, of which {len(gone)} are not in {images.root}: "
+            f"{', '.join(sorted(gone)[:5])}{' …' if len(gone) > 5 else ''}. Give the folder that they are in (--images), "
+            f"or another folder for a new index (--out)."
+        )
+    return state
+
+
+def _check(state: Index, path: Path, network: Network, spans: tuple[Span, ...], options: Options) -> None:
+    state.check(network.fingerprint, network.name)
+    if state.spans != spans:
+        raise UserError(f"{path} is a scan of the layers {', '.join(s.name for s in state.spans)}. Give these, or another --out.")
+    mine = _settings(network, options)
+    if {**state.settings, "batch": 0} != {**mine, "batch": 0} or state.k != options.k:
+        raise UserError(f"{path} was made with {dict(state.settings)}, top {state.k}; this scan has {mine}, top {options.k}. Give the same, or another --out.")  # fmt: skip
+
+
+def _settings(network: Network, options: Options) -> dict[str, object]:
+    return {
+        "height": network.input.height, "width": network.input.width, "crop": True, "reduce": options.reduce,
+        "weakest": options.weakest, "correlation": options.correlation, "batch": _batch_size(network, options),
+    }  # fmt: skip
+
+
+def _empty(network: Network, images: Images, spans: tuple[Span, ...], options: Options) -> Index:
+    tally = Tally(spans, options.k, torch.device("cpu"), options.weakest, options.correlation)
+    nothing = np.zeros(tally.units)
+    return Index(
+        model=network.name, fingerprint=network.fingerprint, root=str(images.root), files=(), scanned=(), broken={},
+        spans=spans, mean=nothing, variance=nothing, settings=_settings(network, options), **tally.arrays(),
+    )  # fmt: skip
+
+
+def _own_path(out: Path, options: Options) -> Path:
+    return out / (STATE if options.world == 1 else f"state-{options.rank}-of-{options.world}.npz")
+
+
+def _begun(
+    own: Path, base: Index, network: Network, spans: tuple[Span, ...], images: Images, options: Options
+) -> Index:
+    """What this process has of its share so far; the first process adds its share to what there is."""
+    if own.name == STATE:
+        return base
+    if own.exists():
+        state = load(own)
+        _check(state, own, network, spans, options)
+        if tuple(state.files) != images.names:
+            raise UserError(f"{own} is part of a scan of other images. Remove it to begin this part anew.")
+        return state
+    return base if options.rank == 0 else _empty(network, images, spans, options)
+
+
+def shares(begin: int, end: int, world: int) -> list[tuple[int, int]]:
+    """Cut the images from `begin` to `end` into a range for each process, at multiples of CHUNK."""
+    chunks = range(begin // CHUNK, -(-end // CHUNK))
+    cuts = [chunks.start + len(chunks) * i // world for i in range(world + 1)]
+    edges = [min(max(cut * CHUNK, begin), end) for cut in cuts]
+    return list(zip(edges, edges[1:]))
+
+
+# ---- the pass -----------------------------------------------------------------------------------
+
+
+def _pass(
+    network: Network,
+    images: Images,
+    state: Index,
+    share: tuple[int, int],
+    path: Path,
+    options: Options,
+    progress: Callable[[int, int, int], None],
+) -> Index:
+    tally = Tally(state.spans, options.k, network.device, options.weakest, options.correlation)
+    if state.count:
+        tally.load(state)
+    size = int(state.settings["batch"]) if state.count else _batch_size(network, options)
+    begin, end = share
+    broken, ranges, done = dict(state.broken), state.scanned, begin
+    workers = _usual_workers(network) if options.workers is None else options.workers
+    feed, spec = Feed(network), network.input
+    saved = time.monotonic()
+
+    def load_image(number: int) -> np.ndarray:
+        return spec.normalised(images.seen(number, spec.width, spec.height, options.reduce))
+
+    def now() -> Index:
+        scanned = joined((*ranges, (begin, done)))
+        return replace(state, scanned=scanned, broken=dict(broken), **tally.arrays())
+
+    with _interrupts() as interrupted, contextlib.closing(
+        batches(cut(begin, end, size), load_image, workers)
+    ) as stream:
+        for batch in stream:
+            broken.update(batch.broken)
+            if batch.numbers:
+                feed.run(tally, batch)
+            if batch.last % CHUNK == 0:
+                tally.end_chunk()
+            done = batch.last
+            progress(done - begin, end - begin, len(broken))
+            if interrupted() or time.monotonic() - saved > options.every:
+                save(now(), path, state=True)
+                saved = time.monotonic()
+            if interrupted():
+                raise KeyboardInterrupt
+    result = now()
+    if path.name != STATE:
+        save(result, path, state=True)
+    return result
+
+
+class Feed:
+    """Takes batches of pixels to the network and the results to a tally, in pieces that fit the memory."""
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+        self._most = CHUNK
+
+    def run(self, tally: Tally, batch: Batch) -> None:
+        start = 0
+        while start < len(batch.numbers):
+            part = slice(start, start + self._most)
+            numbers = batch.numbers[part]
+            try:
+                run(self._network, self.input(batch.pixels[part]), tally, numbers)
+                start += len(numbers)
+            except (RuntimeError, MemoryError) as error:
+                if not _is_out_of_memory(error) or len(numbers) == 1:
+                    raise
+                self._most = len(numbers) // 2
+                if self._network.device.type == "cuda":
+                    torch.cuda.empty_cache()
+
+    def input(self, pixels: np.ndarray) -> Tensor:
+        """N×H×W×channels float32 -> the network's input, channels_last."""
+        values = torch.from_numpy(pixels)
+        if self._network.device.type == "cuda":
+            values = values.pin_memory()
+        values = values.to(self._network.device, self._network.dtype, non_blocking=True)
+        return values.permute(0, 3, 1, 2)
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    said = str(error).lower()
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "out of memory" in said or "can't allocate" in said
+
+
+def cut(begin: int, end: int, size: int) -> list[tuple[int, int]]:
+    """Batches: ranges of `size` images that begin at a chunk's begin, so that resuming changes nothing."""
+    ranges = []
+    while begin < end:
+        chunk = begin // CHUNK * CHUNK
+        following = min(chunk + ((begin - chunk) // size + 1) * size, chunk + CHUNK, end)
+        ranges.append((begin, following))
+        begin = following
+    return ranges
+
+
+def _batch_size(network: Network, options: Options) -> int:
+    return min(options.batch or (32 if network.device.type == "cpu" else 256), CHUNK)
+
+
+def _usual_workers(network: Network) -> int:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cores // 2) if network.device.type == "cpu" else cores
+
+
+@contextlib.contextmanager
+def _interrupts() -> Iterator[Callable[[], bool]]:
+    """Ctrl-C waits for the end of a batch; a second one does not."""
+    told = False
+
+    def tell(*_: object) -> None:
+        nonlocal told
+        if told:
+            raise KeyboardInterrupt
+        told = True
+
+    try:
+        before = signal.signal(signal.SIGINT, tell)
+    except ValueError:  # not the main thread: nobody presses keys here
+        yield lambda: False
+        return
+    try:
+        yield lambda: told
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+# ---- several processes --------------------------------------------------------------------------
+
+
+def _gathered(out: Path, network: Network, state: Index, options: Options, wanted: tuple[int, int]) -> Index:
+    """This process's share with all others', as soon as they are there."""
+    parts, said = [state], 0.0
+    waiting = {rank: _own_path(out, replace(options, rank=rank)) for rank in range(1, options.world)}
+    borders = shares(*wanted, options.world)
+    while waiting:
+        for rank, path in list(waiting.items()):
+            part = load(path) if path.exists() else None
+            if part is not None and tuple(part.files) == tuple(state.files) and _has(part, borders[rank]):
+                _check(part, path, network, state.spans, options)
+                parts.append(part)
+                del waiting[rank]
+        if waiting and time.monotonic() - said > 60:
+            print(f"waiting for {len(waiting)} of {options.world} processes: {', '.join(p.name for p in waiting.values())}", flush=True)
+            said = time.monotonic()
+        time.sleep(0.2 if waiting else 0)
+    return merge([part for part in parts if part.scanned])
+
+
+def _has(part: Index, share: tuple[int, int]) -> bool:
+    return share[0] == share[1] or any(first <= share[0] and share[1] <= last for first, last in part.scanned)
+
+
+def _remove_parts(out: Path) -> None:
+    for path in out.glob("state-*-of-*.npz"):
+        path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _locked(out: Path, rank: int) -> Iterator[None]:
+    """Keep a second scan out of the folder; the lock ends with the process that holds it."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with open(out / f".lock-{rank}", "a") as file:
+            if fcntl is not None:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    raise UserError(f"{out}: another scan is writing there. Wait for it, or give another folder with --out.") from None
+            yield
+    except OSError as error:
+        raise UserError(f"{out}: cannot be written: {error.strerror or error}. Give another folder with --out.") from error
+
+
+def layers_from(network: Network, text: str) -> list[str]:
+    """The layers that --layers names: with commas, or all."""
+    if text in ("", "all"):
+        return [layer.name for layer in network.layers]
+    return list(dict.fromkeys(network.layers[find_layer(name.strip(), network.layers)].name for name in text.split(",")))
+
+
+def convolutions(network: Network) -> Network:
+    """The same network with every convolution as a layer, under its module's name.
+
+    A batch normalisation that has been folded into a convolution is part of it.
+    """
+    paths = {path: path for path, child in network.module.named_modules() if isinstance(child, nn.Conv2d)}
+    found = prepare(network.name, network.module, network.input, paths, (), network.device, network.dtype)
+    return replace(found, fingerprint=network.fingerprint, classes=network.classes)

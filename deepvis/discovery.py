@@ -43,6 +43,10 @@ class Run:
     attention: dict[str, Call] = field(default_factory=dict)
     scores: int | None = None
 
+    def known(self, path: str) -> str:
+        """The path of an attention as the user has it, who knows of no `Chosen` around the network."""
+        return f"net.{path}" if f"net.{path}" in self.attention else path
+
 
 def dry_run(name: str, module: nn.Module, x: Tensor) -> Run:
     """Run the network once.

@@ -237,7 +237,7 @@ def prepare(
             f"network {name}: {len(classes)} labels for an output of {run.scores} entries. "
             f"Give one label per line and entry, or none (labels: in its model.yaml)."
         )
-    chosen = dict(layers) if layers is not None else choose(module, run)
+    chosen = choose(module, run) if layers is None else {label: run.known(path) for label, path in layers.items()}
     shown = [found for label, path in chosen.items() for found in find(name, label, path, module, run, classes, spec.aspect)]
     if not shown:
         raise UserError(f"network {name} has no layer to show: none of its modules returns a map, tokens or a vector. "

@@ -12,6 +12,8 @@ from torch import Tensor
 from deepvis.backward import METHODS, seed
 from deepvis.messages import ReceptiveField, Request, Result
 from deepvis.network import Network
+
+
 def answer(network: Network, request: Request, field: ReceptiveField | None = None) -> Result:
     """Run the network once, forward and, if a method is asked for, backward.
 

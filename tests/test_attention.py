@@ -12,8 +12,10 @@ from torch.nn import functional as F
 
 from deepvis.attention import AttentionCalls
 from deepvis.backward import METHODS
+from deepvis.errors import UserError
 from deepvis.frames import Frame
 from deepvis.messages import Request
+from deepvis.models import from_module
 from deepvis.network import InputSpec, Network, prepare
 from deepvis.passes import answer
 
@@ -73,7 +75,8 @@ def test_torchvision(block: int) -> None:
 
 
 def test_without_a_class_token_it_is_the_average_over_all_that_look() -> None:
-    net = network(lambda: timm_net(class_token=False, global_pool="avg"), layers={"norm": "blocks.1.norm1", "heads": "blocks.1/attention"})
+    layers = {"norm": "blocks.1.norm1", "heads": "blocks.1/attention"}
+    net = network(lambda: timm_net(class_token=False, global_pool="avg"), layers=layers)
     attention = net.module.net.blocks[1].attn
     want = by_hand(tokens_of(net, "norm"), attention.qkv.weight, attention.qkv.bias, 3)
     got = answer(net, Request(FRAME, True, "heads")).activations
@@ -138,9 +141,9 @@ def test_weights_are_those_that_the_fused_function_uses(more: dict) -> None:
     generator = torch.Generator().manual_seed(4)
     q = torch.randn(2, 4, 6, 8, generator=generator, dtype=torch.float64)
     k = torch.randn(2, 2 if "enable_gqa" in more else 4, 6, 8, generator=generator, dtype=torch.float64)
-    more = {key: value.double() if isinstance(value, Tensor) and value.is_floating_point() else value for key, value in more.items()}
-    if isinstance(more.get("attn_mask"), Tensor) and more["attn_mask"].dtype == torch.bool:
-        more["attn_mask"].fill_diagonal_(True)
+    mask = more.get("attn_mask")
+    if mask is not None:
+        more = {"attn_mask": mask.fill_diagonal_(True) if mask.dtype == torch.bool else mask.double()}
     seen = []
     with AttentionCalls(lambda number, weights: seen.append((number, weights()))):
         out = F.scaled_dot_product_attention(q, k, torch.eye(6, dtype=torch.float64).expand(2, k.shape[1], 6, 6), **more)
@@ -153,11 +156,20 @@ def test_nothing_is_worked_out_unless_it_is_captured(monkeypatch) -> None:
     from deepvis import attention
 
     net, calls = network(), []
-    monkeypatch.setitem(attention._WEIGHTS, F.scaled_dot_product_attention, lambda *a, **k: calls.append(1) or torch.zeros(1, 3, 17, 17))
+    counted = lambda *_, **__: calls.append(1) or torch.zeros(1, 3, 17, 17)  # noqa: E731
+    monkeypatch.setitem(attention._WEIGHTS, F.scaled_dot_product_attention, counted)
     answer(net, Request(FRAME, True, "norm"))
     assert calls == []
     answer(net, Request(FRAME, True, "blocks.1/attention"))
     assert calls == [1]
+
+
+def test_heads_by_name_in_a_network_with_probabilities() -> None:
+    given = {"input": {"height": 64, "width": 64}, "layers": {"heads": "blocks.1/attention", "scores": "softmax"}}
+    net = from_module(timm_net(), "net", "cpu", given=given)
+    assert [(layer.name, layer.shape_text) for layer in net.layers] == [("heads", "3×4×4"), ("scores", "5")]
+    with pytest.raises(UserError, match="module 'blocks.7/attention' does not exist"):
+        from_module(timm_net(), "net", "cpu", given=given | {"layers": {"heads": "blocks.7/attention"}})
 
 
 def test_windows_of_attention_are_left_out() -> None:

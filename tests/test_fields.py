@@ -173,7 +173,8 @@ def test_a_map_of_one_row() -> None:
 
 def test_enlarged_maps_get_their_share_of_the_input() -> None:
     """A stride of half a pixel: the fields do not move evenly, so each lies around its cell."""
-    net = network(lambda: nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.Upsample(scale_factor=2), nn.Conv2d(4, 4, 3, padding=1)))
+    before, after = (lambda: nn.Conv2d(3, 4, 3, padding=1)), (lambda: nn.Conv2d(4, 4, 3, padding=1))
+    net = network(lambda: nn.Sequential(before(), nn.Upsample(scale_factor=2), after()))
     field = net.receptive_field("2")
     assert field.stride == (0.5, 0.5) and not field.clipped
     left, top, width, height = field.box(30, 20)

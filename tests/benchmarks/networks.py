@@ -52,7 +52,8 @@ TIMM = """
 """.split()
 
 SMALL = 96  # pixels
-TOO_LARGE = {"torchvision:vit_h_14": 2.5, "torchvision:vit_l_16": 1.2, "torchvision:regnet_y_128gf": 2.6}  # GB of parameters
+# GB of parameters
+TOO_LARGE = {"torchvision:vit_h_14": 2.5, "torchvision:vit_l_16": 1.2, "torchvision:regnet_y_128gf": 2.6}
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (240, 320, 3), dtype=np.uint8)
 

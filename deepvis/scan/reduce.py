@@ -53,6 +53,15 @@ def tile_minima(cells: Tensor) -> Tensor:
     return least.view(b, tiles, beside, c).amin(2).transpose(1, 2)
 
 
+def _over_tiles(tiles: Tensor) -> Tensor:
+    """B×C×T -> B×C, the largest."""
+    if tiles.shape[2] == 1:
+        return tiles[:, :, 0]
+    if tiles.device.type == "cpu":
+        return F.max_pool2d(tiles[..., None], (tiles.shape[2], 1))[:, :, 0, 0]
+    return tiles.amax(2)
+
+
 @dataclass(frozen=True)
 class _Found:
     """Places that may be among the best: rows of the ranking, places in the batch, cells, values."""
@@ -106,13 +115,13 @@ class Tally:
         if self.filled + batch > CHUNK:
             raise ValueError(f"batch of {batch} crosses the end of a chunk")
         tiles = cells.transpose(1, 2) if units.ndim == 2 else tile_maxima(cells)
-        response = tiles.amax(2)
+        response = _over_tiles(tiles)
         self.responses[self.filled : self.filled + batch, span.rows] = response
         extremes = response
         if self.sides == 2:
             low = tiles if units.ndim == 2 else tile_minima(cells)
             tiles = torch.cat([tiles, -low], 1)
-            extremes = torch.cat([response, -low.amin(2)], 1)
+            extremes = torch.cat([response, _over_tiles(tiles[:, span.units :])], 1)
         bar = self.value[:, -1].view(self.sides, self.units)[:, span.rows].reshape(-1)
         places = (extremes > bar).nonzero()
         image, column = places[:, 0], places[:, 1]

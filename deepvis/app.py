@@ -22,6 +22,7 @@ from deepvis.errors import UserError
 from deepvis.feed import Feed, Wish
 from deepvis.gallery import Gallery, Wish as PictureWish, stands_for
 from deepvis.grower import Grower
+from deepvis.jpegs import JpegFolders
 from deepvis.layout import Layout, lay_out
 from deepvis.messages import Growth, Request, Result
 from deepvis.record import Recorder, save_snapshot
@@ -197,7 +198,8 @@ class Toolbox:
 
     def _open_store(self):
         network = self.engine.network
-        return open_store(store_folder(PRECOMPUTED, network.name), network.fingerprint)
+        folder = store_folder(PRECOMPUTED, network.name)
+        return JpegFolders(folder.parent, open_store(folder, network.fingerprint))
 
     def _listen(self, patience: float) -> None:
         """Take up what the engine and the feed have to say; wait so many seconds for a result."""

@@ -1,9 +1,4 @@
-"""Write what is known of the units as the JPEG folders that the original toolbox reads.
-
-    max_im/<layer>/<layer>_<unit>.jpg                       the nine patches, 3×3
-    max_deconv/<layer>/<layer>_<unit>.jpg                   their deconvs
-    regularized_opt/<layer>/<layer>_<unit>_montage.jpg      synthesized images, 2×2 blocks of 3×3
-"""
+"""Write what is known of the units as the JPEG folders that the original toolbox reads (see jpegs.py)."""
 
 from __future__ import annotations
 
@@ -14,13 +9,15 @@ import cv2
 import numpy as np
 
 from deepvis.errors import UserError
+from deepvis.geometry import resize
+from deepvis.jpegs import DECONV, SYNTHESIZED, TOP, jpeg_path, montage
 from deepvis.messages import ReceptiveField
 from deepvis.network import Network
 from deepvis.scan.deconv import patch_backward
 from deepvis.scan.images import Images
 from deepvis.scan.index import Index
 from deepvis.scan.patches import cut_out, field_box, places, tiled
-from deepvis.store import Store, folder_name, write_whole
+from deepvis.store import Store, write_whole
 
 GRID = 3
 _KEPT = 64  # decoded photos that are kept for the next unit
@@ -54,14 +51,14 @@ def export(
         for unit in range(span.units):
             written += _export_unit(network, index, out, layer, unit, field, photos, side)
             if store is not None and (stored := store.read(layer, unit)):
-                written += _write(_path(out, "regularized_opt", layer, unit, "_montage"), _montage(stored))
+                written += _write(jpeg_path(out, SYNTHESIZED, layer, unit), _montage(stored))
     return written
 
 
 def _export_unit(
     network: Network, index: Index, out: Path, layer: str, unit: int, field: ReceptiveField | None, photos: _Photos, side: int
 ) -> int:
-    pictures, deconvs = (_path(out, folder, layer, unit) for folder in ("max_im", "max_deconv"))
+    pictures, deconvs = (jpeg_path(out, folder, layer, unit) for folder in (TOP, DECONV))
     if pictures.exists() and deconvs.exists():
         return 0
     found = places(index, layer, unit)[: GRID * GRID]
@@ -90,21 +87,15 @@ class _Photos:
         return self._kept[number]
 
 
-def _path(out: Path, folder: str, layer: str, unit: int, suffix: str = "") -> Path:
-    name = folder_name(layer)
-    return out / folder / name / f"{name}_{unit:04d}{suffix}.jpg"
-
-
 def _grid(tiles: Sequence[np.ndarray], size: tuple[int, int]) -> np.ndarray:
     return tiled([*tiles, *[None] * (GRID * GRID - len(tiles))], GRID, size)
 
 
 def _montage(images: Sequence[np.ndarray]) -> np.ndarray:
     """The original shows one of four blocks, for four recipes; all four hold these images here."""
-    height, width = images[0].shape[:2]
-    block = _grid([images[i % len(images)] for i in range(GRID * GRID)], (max(height, width),) * 2)
-    block = np.pad(block, ((2, 2), (2, 2), (0, 0)))
-    return np.tile(block, (2, 2, 1))
+    side = max(images[0].shape[:2])
+    nine = np.stack([resize(images[i % len(images)], side, side) for i in range(GRID * GRID)])
+    return montage(np.broadcast_to(nine, (4, *nine.shape)))
 
 
 def _around_gray(image: np.ndarray) -> np.ndarray:

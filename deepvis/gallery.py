@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -14,10 +15,19 @@ from deepvis.errors import words
 from deepvis.geometry import resize
 from deepvis.layers import Layer
 from deepvis.messages import UnitPictures
-from deepvis.store import Store
+from deepvis.store import Key
 
 CACHE = 96 << 20  # bytes of decoded pictures that are kept
 PUBLISH = 0.05  # seconds between two showings while a layer's pictures are coming in
+
+
+class Pictures(Protocol):
+    """What pictures are read from: a `Store`, or the original toolbox's JPEG folders."""
+
+    @property
+    def records(self) -> Mapping[Key, Mapping[str, Any]]: ...
+
+    def read(self, layer: str, unit: int) -> list[np.ndarray]: ...
 
 
 @dataclass(frozen=True)
@@ -46,7 +56,7 @@ def stands_for(layers: Sequence[Layer], index: int) -> str:
 class Gallery:
     """Hands out the pictures of the newest wish; those of an older one are never shown under its name."""
 
-    def __init__(self, open_store: Callable[[], Store]) -> None:
+    def __init__(self, open_store: Callable[[], Pictures]) -> None:
         """
         Args:
             open_store: called in the thread; may raise UserError, which becomes the pictures' note.
@@ -114,7 +124,7 @@ class Gallery:
             self._fetch(store, wish, note)
             self._fetched = done, seen
 
-    def _fetch(self, store: Store | None, wish: Wish, note: str) -> None:
+    def _fetch(self, store: Pictures | None, wish: Wish, note: str) -> None:
         """Show the selected unit's pictures at once, those of the cells as they come in."""
         if store is None:
             self._pictures = UnitPictures(wish.layer, wish.unit, note=note)
@@ -136,7 +146,7 @@ class Gallery:
                     return
         self._pictures = UnitPictures(wish.layer, wish.unit, mine, cells, known, note)
 
-    def _read(self, store: Store, layer: str, unit: int, side: int) -> list[np.ndarray]:
+    def _read(self, store: Pictures, layer: str, unit: int, side: int) -> list[np.ndarray]:
         """All pictures of a unit; with `side` only the best one, that large."""
         key = (layer, unit, side)
         if key in self._cache:

@@ -18,6 +18,7 @@ import small
 from deepvis.backward import METHODS
 from deepvis.decode import BACKDROP, read_image
 from deepvis.export import export
+from deepvis.jpegs import JpegFolders
 from deepvis.frames import Frame
 from deepvis.geometry import crop_box, fit
 from deepvis.messages import Request
@@ -145,8 +146,10 @@ def test_export(network, index, folder: Path, tmp_path: Path) -> None:
     shown = cv2.imread(str(out / "max_im/odd/odd_0002.jpg"))
     assert shown.shape == (3 * (field.height + 1) + 1, 3 * (field.width + 1) + 1, 3)
     assert cv2.imread(str(out / "max_im/head/head_0002.jpg")).shape == (76, 76, 3)
-    montage = cv2.imread(str(out / "regularized_opt/odd/odd_0001_montage.jpg"))
-    assert montage.shape[0] == montage.shape[1] == 2 * (3 * 31 + 1 + 4)
+    back = JpegFolders(out, Store(tmp_path / "empty", network.fingerprint))
+    assert set(back.records) == {("odd", 1)}
+    for i, image in enumerate(back.read("odd", 1)):
+        assert image.shape == (30, 30, 3) and image.mean() == pytest.approx(store.read("odd", 1)[i % 2].mean(), abs=3)
     assert export(network, index, out, ["odd", "head"]) == 0
     assert export(network, index, tmp_path / "large", ["conv"], side=32) == 14
     assert cv2.imread(str(tmp_path / "large/max_im/conv/conv_0000.jpg")).shape == (100, 100, 3)

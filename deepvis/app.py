@@ -139,6 +139,8 @@ class Toolbox:
         self.feed.want(Wish(self.state.source, self.state.frozen, self.state.step))
         if self.engine.error and self.engine.network is None:
             raise UserError(self.engine.error)
+        if self.engine.network:
+            self.feed.show_bands(self.engine.network.input.places)
         self._listen(0 if events else GLANCE)  # the user does not wait for the network
         self._ask()
         self._ask_for_pictures()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +19,9 @@ from typing import Literal
 import cv2
 import numpy as np
 
+from deepvis.bands import colours, is_bands, read_picture
 from deepvis.camera import Camera, OpenCapture, camera_name, open_camera
-from deepvis.decode import VIDEO_SUFFIXES, read_image, rgb_from_bgr
+from deepvis.decode import VIDEO_SUFFIXES, rgb_from_bgr
 from deepvis.errors import UserError, words
 from deepvis.frames import Frame
 from deepvis.player import Ahead, Player, Still
@@ -79,7 +80,7 @@ class Feed:
         files: Path | str | None,
         *,
         open_capture: OpenCapture | None = None,
-        read: Callable[..., np.ndarray] = read_image,
+        read: Callable[..., np.ndarray] = read_picture,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Nothing is opened before `start`.
@@ -88,7 +89,7 @@ class Feed:
             camera: the index of a camera, or the address of a stream ("rtsp://…"); None: no camera.
             files: what `Playlist` takes: a folder, a list, a picture or a video; None: no files.
             open_capture: called like `cv2.VideoCapture(source, api)`, for cameras and videos.
-            read: called like `read_image(path, max_pixels=…)`.
+            read: called like `read_picture(path, max_pixels=…)`.
             clock: seconds, never backwards.
         """
         self._camera_address = camera
@@ -107,6 +108,7 @@ class Feed:
         self._frame: Frame | None = None
         self._notice: Notice | None = None
         self._source: Source = "files"
+        self._shown_bands: tuple[int, ...] = (0, 1, 2)
         self._busy_since: float | None = None
 
         # The rest is the feed thread's own.
@@ -181,6 +183,16 @@ class Feed:
         since = self._busy_since
         return since is not None and self._clock() - since > BUSY_S
 
+    def show_bands(self, shown: Sequence[int]) -> None:
+        """Which bands are shown as red, green and blue of a picture of more than three."""
+        with self._changed:
+            if tuple(shown) == self._shown_bands:
+                return
+            self._shown_bands, old = tuple(shown), self._frame
+            if old is not None and old.bands is not None:
+                self._frame = self._framed(old.bands, old.name, old.index + 1, old.live)
+                self._changed.notify_all()
+
     def wait_frame(self, after: int | None, timeout: float) -> Frame | None:
         """Wait for a frame with an index above `after` (None: for any).
 
@@ -231,10 +243,15 @@ class Feed:
     def _publish(self, image: np.ndarray, name: str, source: Source, live: bool) -> None:
         with self._changed:
             index = 0 if self._frame is None else self._frame.index + 1
-            self._frame = Frame(image, name, index, live)
+            self._frame = self._framed(image, name, index, live)
             self._source = source
             self._busy_since = None
             self._changed.notify_all()
+
+    def _framed(self, image: np.ndarray, name: str, index: int, live: bool) -> Frame:
+        if is_bands(image):
+            return Frame(colours(image, self._shown_bands), name, index, live, image)
+        return Frame(image, name, index, live)
 
     def _say(self, text: str, is_error: bool) -> None:
         number = 1 if self._notice is None else self._notice.number + 1

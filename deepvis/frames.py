@@ -16,9 +16,17 @@ class Frame:
         name: what to call it on the screen ("camera 0", "cat.jpg", "clip.mp4 0:12").
         index: 0, 1, 2 … in the order in which the input produced them.
         live: true if newer frames follow by themselves (camera, playing video).
+        bands: H×W×C, uint8 or float32, what the network gets where that is not the image, which
+            then shows three of them (see `deepvis.bands`).
     """
 
     image: np.ndarray
     name: str
     index: int
     live: bool
+    bands: np.ndarray | None = None
+
+    @property
+    def pixels(self) -> np.ndarray:
+        """What the network gets."""
+        return self.image if self.bands is None else self.bands

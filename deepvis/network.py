@@ -14,13 +14,14 @@ from torch import Tensor, nn
 
 from deepvis.attention import Attention, WithAttention
 from deepvis.backward import ActivationRule, Rule, drops_results
+from deepvis.bands import fit_bands, is_bands
 from deepvis.capture import capture
 from deepvis.discovery import choose, dry_run, find
 from deepvis.errors import UserError
 from deepvis.fields import measure
 from deepvis.fingerprint import fingerprint
 from deepvis.fold import fold_batchnorm
-from deepvis.geometry import fit
+from deepvis.geometry import cut, fit
 from deepvis.layers import Layer
 from deepvis.messages import ReceptiveField
 from deepvis.views import View
@@ -99,6 +100,14 @@ class InputSpec:
         whole[..., places] = values
         return whole
 
+    def normalised_bands(self, bands: np.ndarray) -> np.ndarray:
+        """height×width×channels -> float32 of the same shape. Bytes are pixels, as a picture's; other numbers are
+        in the network's own range already. What is not finite becomes the mean."""
+        scale = self.range / 255 if bands.dtype == np.uint8 else 1
+        mean = np.array(self.mean, np.float32) if self.mean_image is None else self.mean_image
+        values = (bands.astype(np.float32) * np.float32(scale) - mean) / np.array(self.std, np.float32)
+        return np.nan_to_num(values, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+
     def _table(self) -> np.ndarray:
         """What each of a pixel's 256 values becomes, but for a mean image: float32 1×256×channels. Faster than sums."""
         pixel = np.arange(256)[:, None] * (self.range / 255)
@@ -148,9 +157,21 @@ class Network:
         return replace(self, module=copy.deepcopy(self.module, moved), device=device, dtype=dtype)
 
     def see(self, image: np.ndarray, crop: bool, part: float = 1.0) -> Tensor:
-        """Turn a picture (uint8 RGB H×W×3, any size) into the network's input, 1×channels×H×W."""
-        seen = fit(image, self.input.width, self.input.height, crop, part)
-        values = self.input.normalised(seen)
+        """Turn a picture (uint8 RGB H×W×3, any size) into the network's input, 1×channels×H×W.
+
+        Bands (see `deepvis.bands`) must be as many as the network's channels.
+
+        Raises:
+            UserError: they are not.
+        """
+        spec = self.input
+        if is_bands(image):
+            if image.shape[2] != spec.channels:
+                raise UserError(f"the picture has {image.shape[2]} bands, and {self.name} takes {spec.channels}")
+            seen = cut(image, spec.aspect, crop, part)
+            values = spec.normalised_bands(fit_bands(seen, spec.width, spec.height))
+        else:
+            values = spec.normalised(fit(image, spec.width, spec.height, crop, part))
         return torch.from_numpy(values).permute(2, 0, 1)[None].to(self.device, self.dtype)  # channels_last by construction
 
     @contextmanager
@@ -252,6 +273,9 @@ def prepare(
         inner = {path: f"net.{path}" for path in calls} | {path: f"attention.{call.number}" for path, call in watched.items()}
         paths = {layer: inner[path] for layer, path in paths.items()}
         calls = {inner[path]: count for path, count in calls.items() if path in inner}
-    module = module.to(device=device, dtype=dtype, memory_format=torch.channels_last)
+    module = module.to(device=device, dtype=dtype)
+    for weight in module.parameters():  # `to` would do it, but not for a module that has a Conv3d
+        if weight.ndim == 4:
+            weight.data = weight.data.contiguous(memory_format=torch.channels_last)
     found, looks = tuple(layer for layer, _, _ in shown), {layer.name: view for layer, view, _ in shown}
     return Network(name, module, spec, found, paths, looks, calls, tuple(classes), device, dtype, mark, drops)

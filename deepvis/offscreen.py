@@ -57,7 +57,7 @@ def picture(
         if key not in bound and state.typing is None:
             raise UserError(f"--keys: no command has the key {key!r}; keys: {' '.join(sorted(bound))}")
         state = commands.press(state, key, facts, bound)
-    frame = _frame(camera, files, state)
+    frame = _frame(camera, files, state, network.input.places)
     result = answer(network, request_for(state, frame, network.layers), network.receptive_field(network.layers[state.layer].name))
     status = Status(model=settings.model, device=str(network.device))
     scene = Scene(state, network.layers, network.classes, frame, result, help=help_rows(bound), status=status,
@@ -65,8 +65,9 @@ def picture(
     return renderer.compose(scene)[0]
 
 
-def _frame(camera: int | str | None, files: Path, state: State) -> Frame:
+def _frame(camera: int | str | None, files: Path, state: State, bands: tuple[int, ...]) -> Frame:
     feed = Feed(camera, files)
+    feed.show_bands(bands)
     feed.want(Wish(state.source, step=state.step))  # before it starts, or it might show the first file
     with feed:
         frame = feed.wait_frame(None, PATIENCE)

@@ -24,7 +24,7 @@ def answer(network: Network, request: Request, field: ReceptiveField | None = No
         Arrays that belong to the result alone.
     """
     start = time.perf_counter()
-    x = network.see(request.frame.image, request.crop)
+    x = network.see(request.frame.pixels, request.crop)
     prepared = time.perf_counter()
     passes = _forward if request.method is None else _forward_backward
     result = passes(network, x, request)

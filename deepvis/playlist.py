@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
+from deepvis.bands import NUMPY
 from deepvis.decode import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from deepvis.errors import UserError
 
@@ -174,16 +175,19 @@ def _exists(path: Path) -> bool:
         return False
 
 
+_SUFFIXES = IMAGE_SUFFIXES | VIDEO_SUFFIXES | {NUMPY}
+
+
 def _is_media(name: str) -> bool:
     suffix = os.path.splitext(name)[1].lower()
-    return not name.startswith(".") and (suffix in IMAGE_SUFFIXES or suffix in VIDEO_SUFFIXES)
+    return not name.startswith(".") and suffix in _SUFFIXES
 
 
 def _known_suffixes() -> str:
     def listed(suffixes: Iterable[str]) -> str:
         return " ".join(sorted(suffixes))
 
-    return f"{listed(IMAGE_SUFFIXES)} {listed(VIDEO_SUFFIXES)}"
+    return f"{listed(IMAGE_SUFFIXES)} {NUMPY} {listed(VIDEO_SUFFIXES)}"
 
 
 def _stamp(path: Path) -> int:

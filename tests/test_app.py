@@ -67,6 +67,9 @@ class FakeFeed:
     def want(self, wish: Wish) -> None:
         self.wishes.append(wish)
 
+    def show_bands(self, shown: tuple[int, ...]) -> None:
+        self.shown = shown
+
     def close(self) -> None:
         self.log.append("feed")
 
@@ -75,7 +78,7 @@ class FakeEngine:
     """Answers at once, unless `slow`."""
 
     def __init__(self, log: list[str]) -> None:
-        self.network = SimpleNamespace(layers=LAYERS, classes=(), device="cpu", input=SimpleNamespace(height=224, width=224))
+        self.network = SimpleNamespace(layers=LAYERS, classes=(), device="cpu", input=SimpleNamespace(height=224, width=224, places=(0, 1, 2)))
         self.error = ""
         self.note = ""
         self.result: Result | None = None

@@ -337,3 +337,17 @@ def test_pixel_gradients_are_of_the_channels_that_are_shown(spec: InputSpec, get
             for shown in range(3) if colour == "gray" else [colour]:
                 want[..., shown] = grad[0, channel]
     np.testing.assert_allclose(pixels, want, rtol=1e-5, atol=1e-7)
+
+
+def test_a_network_with_a_convolution_over_three_dimensions() -> None:
+    class Mixed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.flat, self.deep = nn.Conv2d(3, 4, 3), nn.Conv3d(1, 1, (3, 1, 1))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.deep(self.flat(x)[:, None])[:, 0]
+
+    network = prepare("mixed", Mixed(), InputSpec(32, 32), {"flat": "flat"})
+    assert network.module.flat.weight.is_contiguous(memory_format=torch.channels_last)
+    assert network.module.deep.weight.ndim == 5

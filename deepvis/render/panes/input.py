@@ -48,6 +48,8 @@ def draw_input(canvas: Canvas, scene: Scene) -> None:
         canvas.caption("input").words(scene.waiting or "no picture yet")
         return
     marks = [mark for mark, on in (("frozen", state.frozen), ("stretched", not _crop(scene))) if on]
+    if frame.bands is not None:
+        marks.append(f"{frame.bands.shape[2]} bands")
     body = canvas.caption(frame.name, " · ".join(marks))
     line = text.line_height(body.px(12)) + body.px(2)
     bars = TOP * line + body.px(6) if state.predictions else 0

@@ -93,8 +93,10 @@ def _from_ends(axis: _Axis, count: int, length: int) -> _Line | None:
     """What those edges say that lie inside the input; None if that is too little, or the fields move unevenly."""
     if not _has_ends(axis, count, length):
         return None
+    # A stride may leave pixels at the border that no unit sees: where they begin, fields may be clipped too.
+    reach = min(axis[count - 1][1], length)
     starts = {unit: start for unit, (start, _) in sorted(axis.items()) if start > 0}
-    ends = {unit: end for unit, (_, end) in sorted(axis.items()) if end < length}
+    ends = {unit: end for unit, (_, end) in sorted(axis.items()) if end < reach}
     strides = {
         Fraction(edges[after] - edges[before], after - before) for edges in (starts, ends) for before, after in pairwise(edges)
     }

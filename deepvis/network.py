@@ -205,12 +205,25 @@ class Network:
 
     def receptive_field(self, layer: str) -> ReceptiveField:
         """Measure how large the receptive fields of a layer are, and where they lie."""
-        return measure(lambda x: self.up_to(layer, x), self.input.noise().to(self.device, self.dtype))
+        whole = self._with_numbers()
+        return measure(lambda x: whole.up_to(layer, x), self.input.noise().to(self.device, self.dtype))
+
+    def _with_numbers(self) -> Network:
+        """The same network with 1 in place of weights that are not a number, which would reach everywhere."""
+        tensors = [*self.module.parameters(), *self.module.buffers()]
+        if all(bool(t.isfinite().all()) for t in tensors):
+            return self
+        finite = {id(t): _with_values(t, torch.where(t.isfinite(), t, torch.ones_like(t))) for t in tensors}
+        return replace(self, module=copy.deepcopy(self.module, finite))
 
 
 def _moved(tensor: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
     """Without a copy on the tensor's own device, which may be full."""
-    values = tensor.detach().to(device, dtype if tensor.is_floating_point() else tensor.dtype)
+    return _with_values(tensor, tensor.detach().to(device, dtype if tensor.is_floating_point() else tensor.dtype))
+
+
+def _with_values(tensor: Tensor, values: Tensor) -> Tensor:
+    """Other values as the same kind of tensor: a parameter or a buffer."""
     return nn.Parameter(values, requires_grad=False) if isinstance(tensor, nn.Parameter) else values
 
 

@@ -272,3 +272,29 @@ def test_measuring_twice_says_the_same_and_leaves_the_random_numbers_alone() -> 
     before = torch.get_rng_state()
     assert net.receptive_field("last") == net.receptive_field("last")
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers(bad: float) -> None:
+    net = network(lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 5)))
+    with torch.no_grad():
+        net.module[0].weight[1] = bad
+        net.module[2].bias[0] = bad
+    assert line(net.receptive_field("2")) == closed_form([(3, 1, 0), (5, 1, 0)])
+    assert not net.module[0].weight.isfinite().all()  # the network itself stays as it is
+
+
+@pytest.mark.parametrize("size", [32, 33, 34, 35])
+def test_pixels_that_a_stride_leaves_over(size: int) -> None:
+    steps = [(7, 2, 0), (3, 2, 0), (3, 1, 1)]
+
+    def make() -> nn.Module:
+        return nn.Sequential(nn.Conv2d(3, 4, 7, 2), nn.MaxPool2d(3, 2), nn.Conv2d(4, 4, 3, padding=1))
+
+    assert line(network(make, InputSpec(2 * size, 2 * size)).receptive_field("2")) == closed_form(steps)
+
+
+def test_squeezenet() -> None:
+    with torch.random.fork_rng(devices=[]):
+        net = prepare("net", torchvision.models.squeezenet1_0(weights=None).features, InputSpec(), None)
+    assert line(net.receptive_field("3.expand3x3")) == closed_form([(7, 2, 0), (3, 2, 0), (3, 1, 1)])

@@ -38,6 +38,7 @@ def live(
     size: tuple[int, int] | None = None,
     range: float | None = None,
     order: str | None = None,
+    bands: Sequence[int] | None = None,
     layers: Mapping[str, str] | Sequence[str] | None = None,
     softmax: bool | None = None,
     name: str | None = None,
@@ -61,6 +62,8 @@ def live(
         size: height and width of the network's input. Default: (224, 224).
         range: of a white pixel before `mean` is subtracted, 1 (the default) or 255.
         order: of the channels, "rgb" (the default) or "bgr".
+        bands: which channels get a picture's red, green and blue, and are shown of a picture of
+            more bands. Default: the first three.
         layers: what to show, {name: path of the submodule} or a list of paths. Default: all that
             can be shown, in a large network its blocks.
         softmax: whether class probabilities are to follow the output. Default: where it is a
@@ -89,7 +92,7 @@ def live(
         "model": name or model, "device": device and str(device), "precision": precision,
     }  # fmt: skip
     known = load_settings(file and Path(file), chosen, commands=commands.COMMANDS, key_names=keys.NAMES)
-    given = _given(labels, mean, std, size, range, order, layers, softmax)
+    given = _given(labels, mean, std, size, range, order, bands, layers, softmax)
 
     def load() -> Network:
         from deepvis import models
@@ -125,13 +128,14 @@ def _check_module(model: object) -> None:
 
 
 def _given(
-    labels: Any, mean: Any, std: Any, size: Any, range: Any, order: Any, layers: Any, softmax: Any
+    labels: Any, mean: Any, std: Any, size: Any, range: Any, order: Any, bands: Any, layers: Any, softmax: Any
 ) -> dict[str, Any]:
     """The arguments as a model.yaml has them, without those that are not given."""
     if size is not None and (not isinstance(size, Sequence) or len(size) != 2):
         raise UserError(f"deepvis.live: size is {size!r}; expected (height, width), such as (224, 224)")
     height, width = size or (None, None)
-    taken = {"height": height, "width": width, "mean": _numbers(mean), "std": _numbers(std), "range": range, "order": order}
+    taken = {"height": height, "width": width, "mean": _numbers(mean), "std": _numbers(std), "range": range, "order": order,
+             "bands": None if bands is None else tuple(int(band) for band in bands)}  # fmt: skip
     if layers is not None and not isinstance(layers, Mapping):
         layers = {path: path for path in layers}
     named = {layer: _names(of) for layer, of in labels.items()} if isinstance(labels, Mapping) else _names(labels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import subprocess
 import sys
@@ -47,6 +48,8 @@ class Resize:
 class Close:
     """The window's close button."""
 
+
+_UNDER_TITLE = 0.93  # of the screen's height, the rest being the title bar's and the desktop's own
 
 Event = Key | Mouse | Resize | Close
 
@@ -127,6 +130,23 @@ def screen_scale() -> float:
         return 1.0
 
 
+def screen_size() -> tuple[int, int] | None:
+    """Width and height of the screen in pixels (of all screens together under X11); None if it cannot be told."""
+    try:
+        if sys.platform == "win32":
+            return ctypes.windll.user32.GetSystemMetrics(0), ctypes.windll.user32.GetSystemMetrics(1)
+        x11 = ctypes.CDLL("libX11.so.6")
+        x11.XOpenDisplay.restype = ctypes.c_void_p
+        display = ctypes.c_void_p(x11.XOpenDisplay(None))
+        if not display:
+            return None
+        size = x11.XDisplayWidth(display, 0), x11.XDisplayHeight(display, 0)
+        x11.XCloseDisplay(display)
+        return size
+    except (OSError, AttributeError):  # another desktop
+        return None
+
+
 class Window:
     """One OpenCV window. Use it from the main thread only.
 
@@ -138,13 +158,16 @@ class Window:
         """Open the window.
 
         Args:
-            width, height: of the picture area, in pixels of an ordinary screen.
+            width, height: of the picture area, in pixels of an ordinary screen; less if that is
+                more than this screen has.
             scale: None takes the desktop's own, and enlarges the window by it too.
         """
         self._title = title
         if scale is None:
             scale = screen_scale()
             width, height = round(width * scale), round(height * scale)
+        if screen := screen_size():
+            width, height = min(width, screen[0]), min(height, round(screen[1] * _UNDER_TITLE))
         self.scale = scale
         self._events: list[Event] = []
         self.size = (width, height)

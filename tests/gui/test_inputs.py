@@ -154,3 +154,15 @@ def test_the_close_button_ends_it_and_finishes_the_recording(player):
         frames.append(got[1])
     assert len(frames) > 5
     assert max(np.abs(frames[0].astype(int) - frame).mean() for frame in frames) > 0.3
+
+
+# ---- the screen -----------------------------------------------------------------------------------
+
+
+def test_a_window_that_is_larger_than_the_screen_is_made_to_fit(screen: Screen, tmp_path: Path) -> None:
+    (tmp_path / "settings.yaml").write_text("window: {width: 4000, height: 3000}\n")
+    with Program(screen, tmp_path, "--input", "photos") as program:
+        program.ready()
+        width, height = program.place[2:]
+        assert 1800 <= width <= 1920 and 1000 <= height <= 1200
+        assert program.now["size"] == [width, height]

@@ -79,7 +79,7 @@ class Ascent:
         self._used = [name for name in (*REGULARIZERS, *PENALTIES, "noise") if bool(self._numbers[name].any())]
         self._parameters = self._fourier() if self.recipe.parameterization == "fourier" else self._pixels(start)
         self._adam = Adam(self._parameters.values.detach()) if self.recipe.optimizer == "adam" else None
-        self._first: Tensor | None = None
+        self._first, self._settled = torch.zeros_like(self.scores), False
         self._best_scores = torch.full_like(self.scores, -torch.inf)
         self._best: Tensor | None = None
 
@@ -162,8 +162,9 @@ class Ascent:
         redirect = self.count < self._redirects
         keep = redirect or bool(penalties)
         (grad,) = torch.autograd.grad(score.sum(), values, retain_graph=keep, materialize_grads=True)
-        none = _none(grad)
-        self.dead &= none | ~_finite(grad)
+        largest = grad.flatten(1).abs().amax(1)  # not a number, where any is not
+        none = largest == 0
+        self.dead &= none | ~largest.isfinite()
         if redirect and bool(none.any()):
             with ActivationRule(_passing):
                 passing = self.objective(self._activations(seen.clone()))
@@ -172,7 +173,8 @@ class Ascent:
         if penalties:
             (away,) = torch.autograd.grad(sum(penalties).sum(), values)
             grad = grad - away
-        return score.detach().float(), torch.where(_each(_finite(grad), grad), grad, 0.0)
+        fine = grad.flatten(1).abs().amax(1).isfinite()
+        return score.detach().float(), torch.where(_each(fine, grad), grad, 0.0)
 
     def _activations(self, x: Tensor) -> dict[str, Tensor]:
         layers = self.objective.layers
@@ -187,11 +189,12 @@ class Ascent:
         if self._adam is not None:
             self._adam.move(values, grad, self._numbers["rate"])
             return
-        size = grad.flatten(1).square().mean(1).sqrt()
-        first = size if self._first is None else self._first
-        self._first = torch.where(first > 0, first, size)  # of a unit that was dead at first
+        if self.recipe.policy == "relative" and not self._settled:
+            size = grad.flatten(1).square().mean(1).sqrt()
+            self._first = torch.where(self._first > 0, self._first, size)  # also of a unit that was dead at first
+            self._settled = bool((self._first > 0).all())
         eta = POLICIES[self.recipe.policy](self._numbers, score, grad, self._first.clamp(min=1e-30))
-        values.add_(grad * _each(eta, grad))
+        values.addcmul_(grad, _each(eta, grad))
 
     def _strength(self, name: str) -> Tensor:
         """[B] of a regularizer; blur rests between its steps."""
@@ -230,14 +233,6 @@ class Ascent:
 def _passing(x: Tensor, f: Callable[[Tensor], Tensor]) -> Tensor:
     """A ReLU that lets the whole gradient through, so that a unit that is off learns how to come on."""
     return replaced(x, f, lambda grad: grad)
-
-
-def _none(grad: Tensor) -> Tensor:
-    return (grad == 0).flatten(1).all(1)
-
-
-def _finite(grad: Tensor) -> Tensor:
-    return grad.isfinite().flatten(1).all(1)
 
 
 def _each(flags: Tensor, like: Tensor) -> Tensor:

@@ -37,25 +37,25 @@ class Axis:
     top: float = math.inf
 
     def times(self, value: float, factor: float) -> float:
-        """The value, moved by a factor (by one to its odds where there is a top), to three digits."""
-        if math.isfinite(self.top):
-            value = min(value, 0.999 * self.top)
-            odds = value / (self.top - value) * factor
-            value = self.top * odds / (1 + odds)
-        else:
-            value *= factor
-        return float(f"{value:.3g}")
+        """The value, moved by a factor (its odds, where there is a top), to three digits."""
+        if math.isinf(self.top):
+            return float(f"{value * factor:.3g}")
+        value = min(value, (1 - 1e-6) * self.top)
+        odds = value / (self.top - value) * factor
+        small = self.top / (1 + max(odds, 1 / odds))  # three digits of what is missing to 0, or to the top
+        small = float(f"{small:.3g}")
+        return small if odds < 1 else round(self.top - small, 9)
 
     def text(self, value: float) -> str:
         return f"{self.short} {value:g}" + ("%" if self.top == 100 else "")
 
 
-_RATE = Axis("rate", "step size", "step", 2.0, 1.0)
-_POWER = Axis("power", "frequency falloff", "falloff", 1.35, 1.0)
-_SATURATION = Axis("saturation", "colour strength", "colour", 2.5, 1.0)
-_JITTER = Axis("jitter", "jitter", "jitter", 2.5, 8.0)
-_VARIATION = Axis("total_variation", "total variation", "variation", 3.0, 0.1)
-_NOISE = Axis("noise", "noise", "noise", 2.5, 10.0)
+_RATE = Axis("rate", "rate (size of the steps)", "rate", 2.0, 1.0)
+_POWER = Axis("power", "power (falloff of high frequencies)", "power", 1.35, 1.0)
+_SATURATION = Axis("saturation", "saturation (colours against brightness)", "saturation", 2.0, 1.0)
+_JITTER = Axis("jitter", "jitter (random shifts)", "jitter", 2.0, 8.0)
+_VARIATION = Axis("total_variation", "total variation (penalty)", "variation", 4.0, 10.0)
+_NOISE = Axis("noise", "noise (added at each step)", "noise", 2.5, 10.0)
 _PIXEL_RATE = replace(_RATE, factor=4.0)
 _BLUR = Axis("blur_width", "blur width", "blur", 1.6, 0.8)
 _DECAY = Axis("decay", "L2 decay", "decay", 10.0, 0.01, 1.0)
@@ -154,7 +154,7 @@ def full_text(table: Table, tile: int) -> str:
     recipe = table.recipes[tile]
     of_pairs = [axis for pair in PAIRS[recipe.parameterization] for axis in pair]
     axes = dict.fromkeys((table.across, table.down, *(axis for axis in of_pairs if axis.name not in (table.across.name, table.down.name))))
-    words = [f"{axis.words} {getattr(recipe, axis.name):g}" for axis in axes]
+    words = [f"{axis.short} {getattr(recipe, axis.name):g}" for axis in axes]
     known = {axis.name for axis in axes}
     words += [f"{name} {getattr(recipe, name):g}" for name in _OTHER if name not in known and getattr(recipe, name)]
     return ", ".join([*words, f"{recipe.steps} steps"])

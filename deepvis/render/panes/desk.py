@@ -16,18 +16,24 @@ from deepvis.render.scene import Scene
 _HINT = "click the best: the grid closes in on it      3  other settings      4  other seed      backspace  back      enter  save      2  close"
 
 
-def _cell(width: int, height: int, scale: float) -> tuple[int, int, int]:
-    """Width and height of a tile with its words, and the height of the words alone, in pixels."""
-    px = lambda size: max(1, round(size * scale))
-    words, foot = text.line_height(px(11)) + px(3), text.line_height(px(12)) + px(4)
-    return max(1, width // SIDE), max(1, (height - foot) // SIDE), words
+def _words_height(scale: float) -> int:
+    """Of a tile's line of words, in pixels."""
+    return text.line_height(max(1, round(11 * scale))) + max(1, round(3 * scale))
+
+
+def tile_boxes(width: int, height: int, scale: float) -> list[Box]:
+    """Where the tiles with their words lie in a pane of that size, below its title."""
+    foot = _words_height(scale * 12 / 11)
+    h = max(1, (height - foot) // SIDE)
+    w = max(1, min(width // SIDE, max(h, round(190 * scale))))  # so wide that the words fit
+    left = (width - SIDE * w) // 2
+    return [(left + column * w, row * h, w, h) for row in range(SIDE) for column in range(SIDE)]
 
 
 def tile_at(x: int, y: int, width: int, height: int, scale: float) -> int | None:
     """The tile under a point of the pane (below its title), None if there is none."""
-    cell_width, cell_height, _ = _cell(width, height, scale)
-    column, row = x // cell_width, y // cell_height
-    return row * SIDE + column if 0 <= column < SIDE and 0 <= row < SIDE else None
+    hit = [i for i, (left, top, w, h) in enumerate(tile_boxes(width, height, scale)) if left <= x < left + w and top <= y < top + h]
+    return hit[0] if hit else None
 
 
 def draw_desk(canvas: Canvas, scene: Scene) -> None:
@@ -42,26 +48,26 @@ def draw_desk(canvas: Canvas, scene: Scene) -> None:
         body.words(grown.error, size=15)
         return
     best = int(np.nanargmax(grown.scores)) if grown and np.isfinite(grown.scores).any() else None
-    cell_width, cell_height, words = _cell(body.width, body.height, body.scale)
-    for tile in range(SIDE * SIDE):
-        row, column = divmod(tile, SIDE)
-        cell = body.part((column * cell_width, row * cell_height, cell_width, cell_height))
+    for tile, box in enumerate(tile_boxes(body.width, body.height, body.scale)):
+        cell = body.part(box)
         image = grown.images[tile] if grown and grown.images else None
-        frame = _put(cell, image, words)
+        frame = _put(cell, image)
         if scene.state.hover and scene.state.hover.tile == tile:
             cell.frame(frame, (235, 235, 235))
         if tile == table.chosen:
             cell.frame(frame, colors.ACCENT, 2)
-        score = f"best {number(grown.scores[tile])}" if tile == best else ""
-        _label(cell, desk.tile_text(table, tile), score, words, tile == table.chosen)
+        if tile == best:
+            _badge(cell.part(frame), f"best {number(grown.scores[tile])}")
+        _label(cell, desk.tile_text(table, tile), tile == table.chosen)
     size = body.px(12)
     hint = text.shorten(_HINT, body.width - body.px(12), size)
-    text.put(body.image, hint, (body.width - text.width(hint, size)) // 2, SIDE * cell_height + body.px(2), size, colors.DIM)
+    y = body.height - text.line_height(size) - body.px(1)
+    text.put(body.image, hint, (body.width - text.width(hint, size)) // 2, y, size, colors.DIM)
 
 
-def _put(cell: Canvas, image: np.ndarray | None, words: int) -> Box:
+def _put(cell: Canvas, image: np.ndarray | None) -> Box:
     """The image (uint8 RGB) in the middle above the words, or a dark square; the box about it."""
-    room_width, room_height = max(1, cell.width - cell.px(6)), max(1, cell.height - words - cell.px(4))
+    room_width, room_height = max(1, cell.width - cell.px(6)), max(1, cell.height - _words_height(cell.scale) - cell.px(4))
     height, width = image.shape[:2] if image is not None else (1, 1)
     factor = min(room_width / width, room_height / height)
     w, h = max(1, round(width * factor)), max(1, round(height * factor))
@@ -75,15 +81,21 @@ def _put(cell: Canvas, image: np.ndarray | None, words: int) -> Box:
     return left - edge, top - edge, w + 2 * edge, h + 2 * edge
 
 
-def _label(cell: Canvas, words: str, score: str, height: int, chosen: bool) -> None:
-    """The tile's values, and which has the best score, below the image."""
-    size, margin, y = cell.px(11), cell.px(4), cell.height - height
-    weight = 600 if chosen else 400
-    end = text.width(score, size, 600)
-    words = text.shorten(words, max(0, cell.width - 2 * margin - (end + margin if score else 0)), size, weight)
-    x = max(margin, (cell.width - text.width(words, size, weight) - (end + 2 * margin if score else 0)) // 2)
-    x = text.put(cell.image, words, x, y, size, colors.ACCENT if chosen else colors.TEXT, weight)
-    text.put(cell.image, score, x + 2 * margin, y, size, colors.GOOD, 600)
+def _badge(tile: Canvas, words: str) -> None:
+    """A mark in the corner of an image, which has the highest score of all."""
+    size, inset = tile.px(11), tile.px(2)
+    width, height = text.width(words, size, 600) + tile.px(8), text.line_height(size)
+    tile.bar((inset, inset, width, height), colors.GROUND)
+    text.put(tile.image, words, inset + tile.px(4), inset, size, colors.GOOD, 600)
+
+
+def _label(cell: Canvas, words: str, chosen: bool) -> None:
+    """The tile's values, below its image."""
+    size, weight = cell.px(11), 600 if chosen else 400
+    words = text.shorten(words, cell.width - cell.px(4), size, weight)
+    x = (cell.width - text.width(words, size, weight)) // 2
+    y = cell.height - _words_height(cell.scale)
+    text.put(cell.image, words, x, y, size, colors.ACCENT if chosen else colors.TEXT, weight)
 
 
 def hover_text(scene: Scene) -> str:

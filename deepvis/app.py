@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from deepvis import commands
+from deepvis import commands, desk
 from deepvis.commands import COMMANDS, Facts
 from deepvis.engine import Engine
 from deepvis.errors import UserError
@@ -23,6 +23,7 @@ from deepvis.feed import Feed, Wish
 from deepvis.gallery import Gallery, Wish as PictureWish, stands_for
 from deepvis.grower import Grower
 from deepvis.jpegs import JpegFolders
+from deepvis.layers import unit_id
 from deepvis.layout import Layout, lay_out
 from deepvis.messages import Growth, Request, Result
 from deepvis.record import Recorder, save_snapshot
@@ -30,6 +31,7 @@ from deepvis.render import Renderer, Scene, Status
 from deepvis.settings import Settings
 from deepvis.state import PRESET_CYCLE, State
 from deepvis.store import PRECOMPUTED, open_store, store_folder
+from deepvis.synthesis import recipe
 from deepvis.window import Close, Event, Key, Mouse, Resize, Window
 
 BUSY_AFTER = 0.3  # seconds of silence after which the window says that it waits
@@ -39,7 +41,7 @@ MESSAGE_SECONDS = 8.0
 RATE_SECONDS = 0.5  # how often the rates in the status bar change
 _MOUSE_HELP = (
     ("mouse", "hover", "name the unit and its value"),
-    ("mouse", "click", "select a unit or a layer"),
+    ("mouse", "click", "select a unit or a layer; on the desk the best image"),
     ("mouse", "wheel", "magnify the layer pane"),
 )
 
@@ -79,9 +81,14 @@ SEEDS = 4  # images that grow at a time
 
 def growth_for(state: State, layers) -> Growth | None:
     """What the state wants to be synthesized now; None if nothing."""
-    if not layers or not state.growing:
+    if not layers or not (state.growing or state.desk):
         return None
-    return Growth(stands_for(layers, state.layer), state.unit, PRESET_CYCLE[state.preset], tuple(range(SEEDS)))
+    layer = stands_for(layers, state.layer)
+    if not state.desk:
+        return Growth(layer, state.unit, state.preset, tuple(range(SEEDS)))
+    shown = state.desk[-1]
+    recipes = desk.table(shown).recipes
+    return Growth(layer, state.unit, shown.preset, (recipe.image_seed(shown.seed, state.unit, 0),) * len(recipes), recipes)
 
 
 @dataclass
@@ -116,6 +123,7 @@ class Toolbox:
         self._said: deque[_Message] = deque()  # from the snapshot threads
         self._gallery = Gallery(self._open_store)
         self._grower = Grower()
+        self._recipes = self._read_recipes()
 
     # -- the loop -----------------------------------------------------------------------------
 
@@ -263,7 +271,7 @@ class Toolbox:
         return self.engine.network.layers if self.engine.network else ()
 
     def _facts(self) -> Facts:
-        return Facts(self._layers(), self.renderer.layer_area, self.renderer.layout.scale)
+        return Facts(self._layers(), self.renderer.layer_area, self.renderer.layout.scale, self._recipes)
 
     def _layout(self, width: int, height: int) -> Layout:
         return lay_out(self.settings.panes, width, height, self._scale)
@@ -313,7 +321,7 @@ class Toolbox:
         if new.snapshots > old.snapshots:
             self._snapshot()
         if new.kept > old.kept:
-            self._keep()
+            self._save_recipe() if new.recipe_name else self._keep()
         if new.recording and not old.recording:
             self._start_recording()
         elif old.recording and not new.recording:
@@ -334,6 +342,31 @@ class Toolbox:
             return
         self._gallery.refresh()
         self._say(f"kept {len(grown.images)} images of {grown.wish.layer}:{grown.wish.unit} in {store.folder}")
+
+    def _read_recipes(self) -> dict[str, recipe.Recipe]:
+        """The presets and the saved recipes; of one that cannot be read the status bar says why."""
+        found = {name: recipe.PRESETS[name] for name in PRESET_CYCLE}
+        for name in recipe.saved():
+            try:
+                found.setdefault(name, recipe.named(name))
+            except UserError as error:
+                self._say(str(error), is_error=True)
+        return found
+
+    def _save_recipe(self) -> None:
+        """Save the desk's chosen settings under the name that was given."""
+        name, chosen = self.state.recipe_name, self.state.desk[-1]
+        path = recipe.RECIPES / f"{name}.yaml"
+        unit = unit_id(stands_for(self._layers(), self.state.layer), self.state.unit)
+        try:
+            recipe.save(path, chosen.recipe, model=self.settings.model, unit=unit, seed=chosen.seed)
+        except UserError as error:
+            self._say(str(error), is_error=True)
+            return
+        self._recipes = self._read_recipes()
+        self.state = replace(self.state, preset=name)
+        seed = f" --seed {chosen.seed}" if chosen.seed else ""
+        self._say(f"saved {path}; deepvis synthesize --units {unit} --preset {name}{seed} uses it, so does the key x")
 
     def _stamp(self) -> str:
         return f"deepvis-{datetime.now():%Y%m%d-%H%M%S}"

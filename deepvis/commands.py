@@ -6,9 +6,12 @@ are what settings.yaml rebinds and `deepvis render --keys` may use.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
+from deepvis import desk
+from deepvis.desk import Desk
 from deepvis.errors import UserError
 from deepvis.grid import Grid, View, centred_on, make_grid, zoom_at
 from deepvis.layers import Layer, parse_unit, unit_id
@@ -23,6 +26,7 @@ from deepvis.state import (
     Hover,
     State,
 )
+from deepvis.synthesis.recipe import PRESETS, Recipe
 
 FAST = 10  # how many cells a fast move covers
 
@@ -35,11 +39,13 @@ class Facts:
         layers: the network's layers; empty until it is loaded.
         area: width and height of the layer pane's picture, in pixels.
         scale: size of marks, which decides how many units a page of a large layer has.
+        recipes: {name: recipe}, in the order in which a key goes through them.
     """
 
     layers: tuple[Layer, ...] = ()
     area: tuple[int, int] = (900, 800)
     scale: float = 1.0
+    recipes: Mapping[str, Recipe] = field(default_factory=lambda: {name: PRESETS[name] for name in PRESET_CYCLE})
 
     def grid(self, state: State) -> Grid:
         layer = self.layers[state.layer]
@@ -146,6 +152,7 @@ def _cycle(name: str, values: Sequence) -> Action:
 
 
 def _cycle_zoom(state: State, facts: Facts) -> State:
+    state = replace(state, desk=())
     zoom = _next(ZOOMS, state.zoom)
     if zoom == "backward" and state.method is None:  # nothing to enlarge: show what can be shown
         state = replace(state, method="gradient")
@@ -173,12 +180,12 @@ def _layer_gradient(state: State, facts: Facts) -> State:
     """Backward values need a backward method: the gradient, if none is on."""
     if state.layer_gradient:
         return replace(state, layer_gradient=False)
-    return replace(state, layer_gradient=True, method=state.method or "gradient", zoom="layer", pattern=False)
+    return replace(state, layer_gradient=True, method=state.method or "gradient", zoom="layer", pattern=False, desk=())
 
 
 def _pattern(state: State, facts: Facts) -> State:
     """Pattern mode is about the whole layer: nothing enlarged stands in its way."""
-    return replace(state, pattern=not state.pattern, zoom="layer" if state.zoom == "backward" else state.zoom)
+    return replace(state, pattern=not state.pattern, zoom="layer" if state.zoom == "backward" else state.zoom, desk=())
 
 
 def _freeze_origin(state: State, facts: Facts) -> State:
@@ -204,13 +211,59 @@ def _step(delta: int) -> Action:
 
 
 def _reset(state: State, facts: Facts) -> State:
-    """Back to how the view began; the input stays."""
+    """Back to how the view began; the input stays. The desk is closed first, by itself."""
+    if state.desk:
+        return replace(state, desk=())
     kept = ("source", "frozen", "crop", "step", "preset", "kept", "snapshots", "recording")
     return State(**{name: getattr(state, name) for name in kept})
 
 
+def _grow(state: State, facts: Facts) -> State:
+    return replace(state, growing=not state.growing, desk=())
+
+
+def _preset(state: State, facts: Facts) -> State:
+    """The next recipe; on the desk the grid begins anew about it, with the same seed."""
+    name = _next(tuple(facts.recipes), state.preset)
+    grids = (Desk(name, facts.recipes[name], state.desk[-1].seed),) if state.desk else ()
+    return replace(state, preset=name, desk=grids)
+
+
 def _keep(state: State, facts: Facts) -> State:
-    return replace(state, kept=state.kept + 1) if state.growing else state
+    """The images that grow; of the desk its settings, for which a name is asked."""
+    if state.desk:
+        return replace(state, typing=_free_name(state, facts), naming=True, help=False)
+    return replace(state, kept=state.kept + 1, recipe_name="") if state.growing else state
+
+
+def _free_name(state: State, facts: Facts) -> str:
+    unit = re.sub("[^a-z0-9]+", "-", facts.layers[state.layer].name.lower()).strip("-") if facts.layers else ""
+    name = f"{state.desk[-1].preset}-{unit}-{state.unit}"
+    numbers = range(2, len(facts.recipes) + 3)
+    return next(free for free in (name, *(f"{name}-{i}" for i in numbers)) if free not in facts.recipes)
+
+
+def _desk(state: State, facts: Facts) -> State:
+    """Open it about the recipe of the key 1, or close it."""
+    if state.desk or not facts.layers:
+        return replace(state, desk=())
+    name = state.preset if state.preset in facts.recipes else PRESET_CYCLE[0]
+    return replace(state, desk=(Desk(name, facts.recipes[name]),), preset=name, growing=False, help=False)
+
+
+def _on_desk(change: Callable[[Desk], Desk]) -> Action:
+    """A next grid, from which one can come back."""
+
+    def do(state: State, facts: Facts) -> State:
+        if not state.desk:
+            return replace(state, message="that is for the desk: 2 opens it")
+        return replace(state, desk=(*state.desk, change(state.desk[-1])))
+
+    return do
+
+
+def _desk_back(state: State, facts: Facts) -> State:
+    return replace(state, desk=state.desk[:-1] or state.desk)
 
 
 def _snapshot(state: State, facts: Facts) -> State:
@@ -253,8 +306,8 @@ COMMANDS: dict[str, Command] = {
     "layer_gradient": Command(_layer_gradient, ("a",), "layer pane: activations / backward values", "backward"),
     "zoom": Command(_cycle_zoom, ("z",), "big pane: layer, selected unit, backward image", "view"),
     "pattern": Command(_pattern, ("s",), "preferred images instead of activations", "view"),
-    "synthesize": Command(_flip("growing"), ("x",), "synthesize the selected unit's preferred images now / stop", "view"),
-    "preset": Command(_cycle("preset", range(len(PRESET_CYCLE))), ("1",), "recipe of that: modern, the paper's four, plain", "view"),
+    "synthesize": Command(_grow, ("x",), "synthesize the selected unit's preferred images now / stop", "view"),
+    "preset": Command(_preset, ("1",), "recipe of that: modern, the paper's four, plain, saved ones", "view"),
     "keep": Command(_keep, ("enter",), "keep the images that are being synthesized", "view"),
     "gamma": Command(_cycle("gamma", range(len(GAMMAS))), ("t",), "contrast boost (gamma)", "view"),
     "boost": Command(_cycle("boost", range(len(BOOSTS))), ("y",), "contrast boost per channel", "view"),
@@ -263,6 +316,10 @@ COMMANDS: dict[str, Command] = {
     "unit_images": Command(_flip("unit_images"), ("9",), "unit images on / off", "view"),
     "debug": Command(_flip("debug"), ("5",), "timings on / off", "view"),
     "reset": Command(_reset, ("esc",), "reset the view", "view"),
+    "desk": Command(_desk, ("2",), "try settings on the selected unit, in a grid / close", "desk"),
+    "desk_settings": Command(_on_desk(desk.other_pair), ("3",), "two other settings along its sides", "desk"),
+    "desk_seed": Command(_on_desk(lambda one: replace(one, seed=one.seed + 1)), ("4",), "another seed", "desk"),
+    "desk_back": Command(_desk_back, ("backspace",), "back to the grid before", "desk"),
     "snapshot": Command(_snapshot, ("p",), "save a picture of the window and of each pane", "program"),
     "record": Command(_flip("recording"), ("r",), "record a video of the window / stop", "program"),
     "help": Command(_flip("help"), ("h",), "this help", "program"),
@@ -296,13 +353,25 @@ def press(state: State, key: str, facts: Facts, bound: Mapping[str, str]) -> Sta
 
 def _type(state: State, key: str, facts: Facts) -> State:
     if key == "esc":
-        return replace(state, typing=None)
+        return replace(state, typing=None, naming=False)
+    if key == "enter" and state.naming:
+        return _name_recipe(state, state.typing, facts)
     if key == "enter":
         return goto(replace(state, typing=None), state.typing, facts)
     if key == "backspace":
         return replace(state, typing=state.typing[:-1])
     text = " " if key == "space" else key
     return replace(state, typing=state.typing + text) if len(text) == 1 else state
+
+
+def _name_recipe(state: State, name: str, facts: Facts) -> State:
+    """Save the desk's chosen settings under a name; one that cannot be becomes the message, and is typed again."""
+    if not re.fullmatch("[a-z0-9][a-z0-9_-]*", name):
+        return replace(state, message=f"{name!r}: a recipe's name has letters, digits, - and _", message_is_error=True)
+    if name in facts.recipes:
+        return replace(state, message=f"there is a recipe {name} already: give another name", message_is_error=True)
+    state = replace(state, message="", message_is_error=False, typing=None, naming=False)
+    return replace(state, kept=state.kept + 1, recipe_name=name)
 
 
 def goto(state: State, text: str, facts: Facts) -> State:
@@ -328,9 +397,11 @@ def point(state: State, hover: Hover | None) -> State:
 
 
 def click(state: State, target: Hover | None, facts: Facts) -> State:
-    """Select the layer or the unit that was clicked."""
+    """Select the layer, the unit or the desk's settings that were clicked."""
     if target is None or not facts.layers:
         return state
+    if target.tile is not None:
+        return replace(state, desk=(*state.desk, desk.chosen(state.desk[-1], target.tile))) if state.desk else state
     if target.unit is None:
         return replace(_select(state, facts, target.layer, state.unit), in_channels=False)
     return replace(_select(state, facts, target.layer, target.unit), in_channels=True)
@@ -338,4 +409,4 @@ def click(state: State, target: Hover | None, facts: Facts) -> State:
 
 def wheel(state: State, steps: int, x: float, y: float) -> State:
     """Magnify the layer pane about a point given as fractions of the pane."""
-    return replace(state, view=zoom_at(state.view, 1.25**steps, x, y))
+    return state if state.desk else replace(state, view=zoom_at(state.view, 1.25**steps, x, y))

@@ -75,7 +75,8 @@ class Grower:
     def _work(self) -> None:
         import torch
 
-        torch.set_num_threads(1 if self._network.device.type == "cpu" else torch.get_num_threads())
+        if self._network.device.type == "cpu":  # of this thread alone; the rest is the live view's
+            torch.set_num_threads(max(1, torch.get_num_threads() // 2))
         if hasattr(os, "setpriority"):  # Linux: of this thread alone
             try:
                 os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
@@ -94,26 +95,31 @@ class Grower:
                 self._grown = Grown(wish, error=words(error))
 
     def _answered(self, wish: Growth) -> bool:
-        return self._grown is not None and self._grown.wish == wish and bool(self._grown.error)
+        grown = self._grown
+        return grown is not None and grown.wish == wish and (bool(grown.error) or grown.done)
 
     def _grow(self, network: Network, wish: Growth) -> None:
         from deepvis.layers import find_layer
         from deepvis.synthesis.ascent import Ascent
         from deepvis.synthesis.recipe import named
-        from deepvis.synthesis.targets import canvas, cut, objective
+        from deepvis.synthesis.targets import canvas, cut, draft, objective
 
         self._grown = Grown(wish)
         layer = network.layers[find_layer(wish.layer, network.layers)]
         place = canvas(network, layer, network.receptive_field(layer.name))
-        units, recipe = [wish.unit] * len(wish.seeds), named(wish.preset)
-        ascent = Ascent(network, objective(layer, units, place), [recipe] * len(units), wish.seeds, place.size)
-        shown = 0.0
-        while self._wish == wish and not self._stopping:
+        if wish.recipes and network.device.type == "cpu":
+            place = draft(network, layer, place)
+        units = [wish.unit] * len(wish.seeds)
+        recipes = wish.recipes or [named(wish.preset)] * len(units)
+        ascent = Ascent(network, objective(layer, units, place), recipes, wish.seeds, place.size)
+        shown, done = 0.0, False
+        while self._wish == wish and not self._stopping and not done:
             ascent.step()
-            if time.monotonic() - shown > PUBLISH:
-                if ascent.count >= recipe.redirect and bool(ascent.dead.all()):
+            done = bool(wish.recipes) and ascent.count >= recipes[0].steps
+            if done or time.monotonic() - shown > PUBLISH:
+                if ascent.count >= recipes[0].redirect and bool(ascent.dead.all()):
                     self._grown = Grown(wish, error="no gradient reaches the image: the unit is dead, or it is not finite")
                     return
                 images = cut(ascent.images(), place)
-                self._grown = Grown(wish, tuple(images), tuple(ascent.scores.tolist()), ascent.count)
+                self._grown = Grown(wish, tuple(images), tuple(ascent.scores.tolist()), ascent.count, done=done)
                 shown = time.monotonic()

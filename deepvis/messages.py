@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from deepvis.frames import Frame
+from deepvis.synthesis.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -91,23 +92,30 @@ class Growth:
         layer, unit: the unit.
         preset: name of the recipe.
         seeds: one for each image.
+        recipes: the desk's, one for each image, which then end at the recipes' steps and, on a
+            CPU, are made at half the size where the network takes it; empty: all as the preset.
     """
 
     layer: str
     unit: int
     preset: str
     seeds: tuple[int, ...]
+    recipes: tuple[Recipe, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
 class Grown:
-    """What has become of a `Growth` so far: images (uint8 H×W×3 RGB each), steps, scores; or an error in words."""
+    """What has become of a `Growth` so far: images (uint8 H×W×3 RGB each), steps, scores; or an error in words.
+
+    `done`: they grow no more.
+    """
 
     wish: Growth
     images: tuple[np.ndarray, ...] = ()
     scores: tuple[float, ...] = ()
     steps: int = 0
     error: str = ""
+    done: bool = False
 
 
 @dataclass(frozen=True)

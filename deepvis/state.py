@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from deepvis.desk import Desk
 from deepvis.grid import View
 
 METHOD_CYCLE = (None, "gradient", "deconv", "guided")  # key n
@@ -17,16 +18,18 @@ COMMON_BACKWARD = (  # key b: (method, filter)
 )
 GAMMAS = (1.0, 0.7, 0.5, 0.35, 0.25)  # key t: exponent of the normalised activation
 BOOSTS = (0.0, 0.5, 0.8, 1.0)  # key y: 0 normalises over the layer, 1 each channel by itself
-PRESET_CYCLE = ("modern", "yosinski-1", "yosinski-2", "yosinski-3", "yosinski-4", "plain")  # key 1
+PRESET_CYCLE = ("modern", "yosinski-1", "yosinski-2", "yosinski-3", "yosinski-4", "plain")  # key 1, before saved recipes
 ZOOMS = ("layer", "unit", "backward")  # key z: what the big pane shows
 
 
 @dataclass(frozen=True)
 class Hover:
-    """What the mouse points at: a unit of a layer (by position in the network's layers)."""
+    """What the mouse points at: a layer (by position in the network's layers), a unit of it, or one
+    of the desk's tiles, which show that unit."""
 
     layer: int
     unit: int | None = None
+    tile: int | None = None
 
 
 @dataclass(frozen=True)
@@ -46,11 +49,15 @@ class State:
         predictions, unit_images, receptive_field, help, debug: shown or not.
         source: "camera" or "files"; `frozen` holds the camera or pauses a video; `crop` cuts the
             middle out of the picture, else it is stretched; `step` counts files on from the first.
-        typing: text of the unit that is being typed, None when not typing.
+        typing: text of the unit that is being typed, None when not typing; with `naming` it is the
+            name under which the desk's chosen settings are to be saved.
         message: the last command's own words, `message_is_error` if it could not be done.
         hover: what the mouse points at.
-        growing: the selected unit's preferred images are synthesized now, with the recipe
-            `preset` (a position in PRESET_CYCLE); `kept` counts the wishes to keep them.
+        growing: the selected unit's preferred images are synthesized now, with the recipe of the
+            name `preset`; `kept` counts the wishes to keep them.
+        desk: the grids of settings that the user has come through, the last of which is shown and
+            grows; empty: the desk is closed. With it `kept` counts the wishes to save its chosen
+            settings, under the name `recipe_name`.
         snapshots: how many were asked for so far; `recording`, `quit`: asked for.
     """
 
@@ -76,11 +83,14 @@ class State:
     crop: bool = True
     step: int = 0
     typing: str | None = None
+    naming: bool = False
     message: str = ""
     message_is_error: bool = False
     hover: Hover | None = None
     growing: bool = False
-    preset: int = 0
+    preset: str = PRESET_CYCLE[0]
+    desk: tuple[Desk, ...] = ()
+    recipe_name: str = ""
     kept: int = 0
     snapshots: int = 0
     recording: bool = False

@@ -13,15 +13,18 @@ import numpy as np
 import pytest
 
 from deepvis import app
-from deepvis.app import Toolbox, help_rows, live, request_for
+from deepvis.app import Toolbox, growth_for, help_rows, live, request_for
 from deepvis.commands import COMMANDS, bindings
+from deepvis.desk import Desk, table
 from deepvis.errors import UserError
 from deepvis.feed import Notice, Wish
 from deepvis.frames import Frame
 from deepvis.layers import Layer
-from deepvis.messages import Request, Result
+from deepvis.messages import Growth, Request, Result
 from deepvis.settings import DEFAULT_PANES, Settings
 from deepvis.state import State
+from deepvis.synthesis import recipe
+from deepvis.synthesis.recipe import PRESETS, image_seed
 from deepvis.window import Close, Event, Key, Mouse, Resize
 
 LAYERS = (Layer("stem", "Conv2d", 6, 8, 8), Layer("head", "Linear", 10))
@@ -307,7 +310,7 @@ def test_a_new_size_lays_the_window_out_anew(box: Toolbox) -> None:
 
 
 def test_keys_without_a_name_and_unbound_ones_do_nothing(box: Toolbox) -> None:
-    box.window.events = [[Key(None, 0xFFE1), Key("2", 50)]]
+    box.window.events = [[Key(None, 0xFFE1), Key("6", 54)]]
     box.turn()
     assert box.state == State()
 
@@ -516,3 +519,41 @@ def test_without_a_display_no_window_is_tried(monkeypatch: pytest.MonkeyPatch) -
 
     with pytest.raises(UserError, match="no display"):
         live(Settings(), FakeEngine([]), FakeFeed([]), State(), probe)
+
+
+# ---- the desk --------------------------------------------------------------------------------
+
+
+def test_what_is_to_grow(box: Toolbox) -> None:
+    assert growth_for(State(), LAYERS) is None and growth_for(State(growing=True), ()) is None
+    assert growth_for(State(growing=True, unit=2, preset="plain"), LAYERS) == Growth("stem", 2, "plain", (0, 1, 2, 3))
+    shown = Desk("modern", PRESETS["modern"], seed=5)
+    wish = growth_for(State(layer=1, unit=2, desk=(Desk("plain", PRESETS["plain"]), shown)), LAYERS)
+    assert wish == Growth("head", 2, "modern", (image_seed(5, 2, 0),) * 16, table(shown).recipes)
+
+
+def test_a_saved_recipe_is_one_of_the_presets_from_then_on(box: Toolbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recipe, "RECIPES", tmp_path / "recipes")
+    monkeypatch.setattr(box._grower, "want", lambda network, wish: None)
+    press(box, "2", "3", "4", "enter", *["backspace"] * 30, *"mine", "enter")
+    shown = box.state.desk[-1]
+    assert recipe.named("mine") == shown.recipe and shown.seed == 1
+    text, is_error = message(box)
+    assert str(tmp_path / "recipes" / "mine.yaml") in text and "--units stem:0 --preset mine --seed 1" in text and not is_error
+    assert box.state.preset == "mine" and [*box._facts().recipes][-1] == "mine"
+    press(box, "x")
+    assert growth_for(box.state, LAYERS).preset == "mine"
+
+
+def test_a_recipe_that_cannot_be_saved_or_read_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recipe, "RECIPES", tmp_path / "recipes")
+    (tmp_path / "recipes").write_text("a file")
+    box = toolbox(Settings(output=str(tmp_path / "out")))
+    monkeypatch.setattr(box._grower, "want", lambda network, wish: None)
+    press(box, "2", "enter", "enter")
+    assert "cannot be written" in message(box)[0] and message(box)[1] and box.state.preset == "modern"
+    (tmp_path / "recipes").unlink()
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "recipes" / "bad.yaml").write_text("stepz: 4")
+    box = toolbox(Settings(output=str(tmp_path / "out")))
+    assert "Did you mean steps" in message(box)[0] and "bad" not in box._facts().recipes

@@ -9,10 +9,12 @@ import pytest
 
 from deepvis import commands
 from deepvis.commands import COMMANDS, FAST, Facts, bindings, click, goto, point, press, run, wheel
+from deepvis.desk import chosen
 from deepvis.grid import View
 from deepvis.keys import NAMES
 from deepvis.layers import Layer
 from deepvis.state import BOOSTS, COMMON_BACKWARD, FILTERS, GAMMAS, METHOD_CYCLE, PRESET_CYCLE, ZOOMS, Hover, State
+from deepvis.synthesis.recipe import PRESETS
 
 LAYERS = (
     Layer("stem", "Conv2d", 32, 112, 112),
@@ -351,14 +353,14 @@ def test_every_command_has_a_key_of_its_own_that_exists() -> None:
 
 
 def test_overrides_replace_the_keys_and_take_them_from_their_owner() -> None:
-    bound = bindings({"quit": ("2", "h"), "zoom": ()})
-    assert bound["2"] == bound["h"] == "quit"
+    bound = bindings({"quit": ("6", "h"), "zoom": ()})
+    assert bound["6"] == bound["h"] == "quit"
     assert "q" not in bound and "z" not in bound and "help" not in bound.values()
-    assert {k: v for k, v in bound.items() if k not in "2h"} == {k: v for k, v in BOUND.items() if k not in "qzh"}
+    assert {k: v for k, v in bound.items() if k not in "6h"} == {k: v for k, v in BOUND.items() if k not in "qzh"}
 
 
 def test_an_unbound_key_does_nothing() -> None:
-    assert keys(IN, "2", "tab") == IN
+    assert keys(IN, "6", "tab") == IN
 
 
 def test_images_that_grow_are_kept_only_while_they_grow() -> None:
@@ -367,6 +369,74 @@ def test_images_that_grow_are_kept_only_while_they_grow() -> None:
     assert growing.growing and keys(growing, "x") == IN
     assert keys(growing, "enter").kept == 1
     assert keys(IN, *["1"] * len(PRESET_CYCLE)) == IN != keys(IN, "1")
+
+
+# ---- the desk -------------------------------------------------------------------------------
+
+CLASS = State(layer=4, unit=3, in_channels=True)
+TILE = Hover(4, 3, tile=7)
+
+
+def test_the_desk_opens_about_the_recipe_of_key_1_and_closes() -> None:
+    desk = keys(CLASS, "2").desk
+    assert [(one.preset, one.recipe, one.seed) for one in desk] == [("modern", PRESETS["modern"], 0)]
+    assert keys(CLASS, "1", "1", "2").desk[-1].recipe == PRESETS["yosinski-2"]
+    assert keys(CLASS, "2", "2") == CLASS
+    assert keys(CLASS, "t", "2", "esc") == keys(CLASS, "t") and keys(CLASS, "t", "2", "esc", "esc") == State()
+    assert keys(State(), "2", facts=NOTHING) == State()
+
+
+@pytest.mark.parametrize("key", ["x", "s", "z", "a"])
+def test_what_fills_the_big_pane_takes_turns_with_the_desk(key: str) -> None:
+    assert keys(CLASS, "2", key) == keys(CLASS, key)
+    assert keys(CLASS, "x", "2").growing is False
+
+
+def test_a_click_closes_in_on_a_tile_and_backspace_goes_back() -> None:
+    state = keys(CLASS, "2")
+    clicked = click(state, TILE, FACTS)
+    assert clicked == replace(state, desk=(*state.desk, chosen(state.desk[0], 7)))
+    twice = click(clicked, TILE, FACTS)
+    assert keys(twice, "backspace") == clicked and keys(twice, "backspace", "backspace") == state
+    assert keys(state, "backspace") == state
+    assert click(CLASS, TILE, FACTS) == CLASS  # of a desk that has just been closed
+    assert wheel(clicked, 3, 0.5, 0.5) == clicked
+
+
+def test_the_desk_takes_other_settings_other_seeds_and_other_recipes() -> None:
+    state = click(keys(CLASS, "2"), TILE, FACTS)
+    after = keys(state, "3", "4", "4").desk
+    assert [(one.pair, one.seed) for one in after] == [(0, 0), (0, 0), (1, 0), (1, 1), (1, 2)]
+    assert {one.recipe for one in after[1:]} == {after[1].recipe}
+    begun = keys(replace(state, desk=after), "1")
+    assert [(one.preset, one.recipe, one.seed) for one in begun.desk] == [("yosinski-1", PRESETS["yosinski-1"], 2)]
+    for key in ("3", "4"):
+        assert keys(CLASS, key) == replace(CLASS, message="that is for the desk: 2 opens it")
+
+
+def test_the_desk_stays_when_one_walks_to_another_unit() -> None:
+    state = keys(CLASS, "2")
+    assert keys(state, "right") == replace(state, unit=4) and keys(state, "u") == replace(state, layer=3)
+
+
+def test_enter_asks_for_a_name_and_saves_the_chosen_settings() -> None:
+    asking = keys(CLASS, "2", "enter")
+    assert (asking.typing, asking.naming, asking.kept) == ("modern-head-3", True, 0)
+    saved = keys(asking, *["backspace"] * len("head-3"), *"fur", "enter")
+    assert (saved.typing, saved.naming, saved.kept, saved.recipe_name) == (None, False, 1, "modern-fur")
+    assert keys(asking, "esc") == keys(CLASS, "2") != keys(asking, "g")
+    assert keys(asking, "esc", "g", *"wide:3", "enter").layer == 3
+
+
+def test_a_recipes_name_must_be_one_and_be_free() -> None:
+    facts = Facts(LAYERS, (900, 800), recipes={**FACTS.recipes, "modern-head-3": PRESETS["plain"]})
+    asking = keys(CLASS, "2", "enter", facts=facts)
+    assert asking.typing == "modern-head-3-2"
+    for typed, said in ((["backspace", "backspace"], "already"), (["/"], "letters"), (["backspace"] * 30, "letters")):
+        state = keys(asking, *typed, "enter", facts=facts)
+        assert said in state.message and state.message_is_error and state.naming and state.kept == 0
+        assert keys(state, *["backspace"] * 30, "a", "enter", facts=facts).recipe_name == "a"
+    assert keys(CLASS, *["1"] * len(PRESET_CYCLE), "2", facts=facts).desk[0].recipe == PRESETS["plain"]  # a saved one
 
 
 # ---- everything at once ---------------------------------------------------------------------
@@ -386,6 +456,7 @@ def check(state: State, facts: Facts) -> None:
     assert state.zoom in ZOOMS and state.method in METHOD_CYCLE and state.filter in FILTERS
     assert state.method or (state.zoom != "backward" and not state.layer_gradient)
     assert 0 <= state.gamma < len(GAMMAS) and 0 <= state.boost < len(BOOSTS)
+    assert not (state.desk and state.growing) and (state.typing is not None or not state.naming)
     assert 1 <= state.view.scale <= 40 and 0 <= state.view.x <= 1 and 0 <= state.view.y <= 1
     if state.origin:
         assert 0 <= state.origin[1] < facts.layers[state.origin[0]].units
@@ -395,7 +466,7 @@ def check(state: State, facts: Facts) -> None:
 
 def test_random_walks_keep_the_invariants() -> None:
     dice = random.Random(2)
-    pressable = [*BOUND, *"x1:", "tab", "enter", "backspace", "space"]
+    pressable = [*BOUND, *"x1234:", "tab", "enter", "backspace", "space"]
     pressable.remove("q")
     for area in ((900, 800), (170, 90), (1, 1)):
         facts, state = Facts(LAYERS, area), State()
@@ -406,7 +477,8 @@ def test_random_walks_keep_the_invariants() -> None:
             elif kind < 0.9:
                 layer = dice.randrange(len(LAYERS))
                 unit = dice.choice([None, dice.randrange(LAYERS[layer].units)])
-                state = commands.click(state, Hover(layer, unit), facts)
+                tile = dice.choice([None, dice.randrange(16)]) if unit is not None else None
+                state = commands.click(state, Hover(layer, unit, tile), facts)
             elif kind < 0.95:
                 state = wheel(state, dice.randint(-3, 5), dice.random(), dice.random())
             elif state.typing is None:

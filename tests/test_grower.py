@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,18 +13,22 @@ import pytest
 import torch
 from torch import nn
 
+from deepvis.desk import Desk, table
 from deepvis.grower import Grower
 from deepvis.messages import Growth
 from deepvis.network import InputSpec, Network, prepare
 from deepvis.store import open_store
+from deepvis.synthesis.ascent import Ascent
+from deepvis.synthesis.recipe import PRESETS
+from deepvis.synthesis.targets import canvas, objective
 
 
-def network() -> Network:
+def network(side: int = 32) -> Network:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         net = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5))
     net[0].bias.data[3], net[0].weight.data[3] = -1, 0  # unit 3 is dead for good
-    return prepare("tiny", net, InputSpec(32, 32), {"conv": "1", "logits": "4"})
+    return prepare("tiny", net, InputSpec(side, side), {"conv": "1", "logits": "4"})
 
 
 def until(holds: Callable[[], bool]) -> None:
@@ -104,3 +109,32 @@ def test_the_default_random_numbers_and_threads_are_left_alone(grower: Grower) -
     grower.want(network(), wish)
     grown(grower, wish)
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_the_desks_images_are_each_made_by_its_own_recipe_and_end(grower: Grower) -> None:
+    recipes = table(Desk("yosinski-1", replace(PRESETS["yosinski-1"], steps=12))).recipes
+    wish = Growth("logits", 2, "yosinski-1", (7,) * len(recipes), recipes)
+    net = network()
+    grower.want(net, wish)
+    until(lambda: (g := grower.grown) is not None and g.done)
+    found = grower.grown
+    assert found.steps == 12 and len({image.tobytes() for image in found.images}) > 12  # of sixteen; some blur too little to matter here
+    layer = net.layers[-1]
+    for recipe, image in zip(recipes, found.images):
+        alone = Ascent(net, objective(layer, [2], canvas(net, layer, net.receptive_field("logits"))), [recipe], [7])
+        for _ in range(12):
+            alone.step()
+        assert np.abs(alone.images()[0].astype(int) - image).max() <= 1
+    time.sleep(0.1)
+    assert grower.grown is found  # nothing grows on
+    grower.want(net, again := replace(wish, unit=1))
+    assert grown(grower, again).images
+
+
+def test_on_a_cpu_the_desks_images_are_made_at_half_the_size(grower: Grower) -> None:
+    net = network(96)
+    recipes = (PRESETS["modern"],) * 2
+    grower.want(net, wish := Growth("logits", 2, "modern", (0, 1), recipes))
+    assert grown(grower, wish).images[0].shape == (64, 64, 3)
+    grower.want(net, wish := Growth("logits", 2, "modern", (0, 1)))
+    assert grown(grower, wish).images[0].shape == (96, 96, 3)

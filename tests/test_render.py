@@ -16,6 +16,7 @@ from scipy.ndimage import gaussian_filter
 
 from deepvis.app import help_rows, request_for
 from deepvis.commands import COMMANDS, Facts, bindings, press, run
+from deepvis.desk import Desk, chosen, table
 from deepvis.frames import Frame
 from deepvis.grid import View, make_grid
 from deepvis.layers import Layer
@@ -28,6 +29,7 @@ from deepvis.render.panes.layer import layer_grid
 from deepvis.render.panes.pane import number
 from deepvis.settings import DEFAULT_PANES
 from deepvis.state import Hover, State
+from deepvis.synthesis.recipe import PRESETS, image_seed
 
 LAYERS = (
     Layer("stem", "Conv2d", 32, 28, 28),
@@ -442,6 +444,18 @@ def test_predictions_belong_to_the_picture_above_them(written: Written) -> None:
 
 COLORED = tuple(np.full((9, 9, 3), color, np.uint8) for color in ((250, 10, 20), (20, 240, 30), (30, 20, 230)))
 
+DESK = Desk("yosinski-4", PRESETS["yosinski-4"], pair=2)
+ON_DESK = State(layer=3, unit=61, desk=(DESK,))
+
+
+def grown_on(desk: Desk, **more) -> Grown:
+    """Sixteen images of the class 61, each of another gray, the seventh with the best score."""
+    images = tuple(np.full((40, 40, 3), 20 + 12 * i, np.uint8) for i in range(16))
+    scores = tuple(9.0 if i == 6 else i / 10 for i in range(16))
+    wish = Growth("classes", 61, desk.preset, (image_seed(desk.seed, 61, 0),) * 16, table(desk).recipes)
+    return Grown(wish, **({"images": images, "scores": scores, "steps": 37} | more))
+
+
 STATES = {
     "plain": scene(State()),
     "loading": Scene(State(), waiting="loading efficientnet-lite0 …", help=HELP, status=STATUS),
@@ -458,6 +472,10 @@ STATES = {
     "images": scene(State(pattern=True, unit=1), pictures=UnitPictures("stem", 1, COLORED[:2], dict(enumerate(COLORED)), True), pictures_of="stem"),
     "growing": scene(State(growing=True), grown=Grown(Growth("stem", 0, "modern", (0, 1)), COLORED[:2], (1.5, 2.5), 37), pictures_of="stem"),
     "growing fails": scene(State(growing=True), grown=Grown(Growth("stem", 0, "modern", (0,)), error="no gradient"), pictures_of="stem"),
+    "desk": scene(replace(ON_DESK, hover=Hover(3, 61, 3)), grown=grown_on(DESK), pictures_of="classes"),
+    "desk starts": scene(ON_DESK, pictures_of="classes"),
+    "desk fails": scene(ON_DESK, grown=grown_on(DESK, images=(), scores=(), error="no gradient"), pictures_of="classes"),
+    "naming": scene(replace(ON_DESK, typing="yosinski-4-classes-61", naming=True), pictures_of="classes"),
     "help": scene(State(help=True)),
     "typing": scene(State(typing="classes:a class with a name so long that no small window could show all of it")),
     "off": scene(State(unit_images=False, predictions=False, frozen=True, crop=False)),
@@ -483,6 +501,15 @@ STATES = {
     ("pattern", "layer", "Press s for the activations"),
     ("pattern", "unit_images", "x makes some now"),
     ("growing fails", "unit_images", "no gradient"),
+    ("desk", "layer", "step 37 of 500"),
+    ("desk", "layer", "best 9.00"),
+    ("desk", "layer", "rate 4  contribution 90%"),
+    ("desk", "status", "score 0.30   rate "),
+    ("desk", "layer", "enter  save"),
+    ("desk starts", "layer", "on their way"),
+    ("desk starts", "layer", "rate 4  contribution 90%"),
+    ("desk fails", "layer", "no gradient"),
+    ("naming", "layer", "Enter saves"),
     ("off", "unit_images", "9 shows them"),
     ("off", "input", "frozen · stretched"),
     ("failed", "layer", "RuntimeError"),
@@ -531,6 +558,31 @@ def test_pictures_of_another_unit_are_not_shown_under_this_name() -> None:
         assert not (pane_of(image, renderer, "unit_images").reshape(-1, 3) == (20, 10, 250)).all(1).any()
 
 
+def test_the_mouse_hits_the_tile_of_the_desk_that_is_drawn_there() -> None:
+    of = STATES["desk"]
+    for where in (layout(1500, 930), layout(900, 1200)):
+        renderer = Renderer(where)
+        image, _ = renderer.compose(of)
+        hit = {}
+        left, top, width, height = where.panes["layer"]
+        for y in range(top, top + height, 7):
+            for x in range(left, left + width, 7):
+                gray = set(image[y, x].tolist())
+                if len(gray) == 1 and (found := (gray.pop() - 20) / 12) in range(16):
+                    hit.setdefault(int(found), set()).add(renderer.target_at(x, y, of))
+        assert {tile: targets for tile, targets in hit.items() if tile} == {tile: {Hover(3, 61, tile)} for tile in range(1, 16)}
+        assert renderer.target_at(left + width // 2, top + 3, of) is None
+        assert renderer.target_at(left + width // 2, top + height // 2, replace(of, state=replace(of.state, help=True))) is None
+
+
+def test_images_of_another_grid_unit_or_seed_are_not_shown_on_the_desk(written: Written) -> None:
+    finer = chosen(DESK, 6)
+    others = (replace(ON_DESK, desk=(DESK, finer)), replace(ON_DESK, unit=62), replace(ON_DESK, desk=(replace(DESK, seed=1),)))
+    for state in others:
+        assert "on their way" in written.say("layer", replace(STATES["desk"], state=state))
+    assert "step 37" in written.say("layer", replace(STATES["desk"], grown=grown_on(finer), state=others[0]))
+
+
 def test_what_grows_says_its_recipe_and_step(written: Written) -> None:
     said = written.say("unit_images", STATES["growing"])
     assert "modern" in said and "step 37" in said and "2.50" in said
@@ -574,7 +626,7 @@ def test_no_text_is_cut_or_covered(written: Written, size: tuple[int, int], scal
     for word in words:
         left, top, width, height = where.panes[word.pane]
         assert left <= word.box[0] and word.box[2] < left + width and top <= word.box[1] and word.box[3] < top + height
-    if name != "typing":  # its prompt is meant to cover
+    if name not in ("typing", "naming"):  # its prompt is meant to cover
         assert not [(a.words, b.words) for i, a in enumerate(words) for b in words[:i] if overlap(a, b)]
 
 
@@ -956,7 +1008,7 @@ def test_number(value: float, shown: str) -> None:
 def test_every_key_redraws_what_it_changes() -> None:
     """A key that does something that can be seen must be seen at once, without a new answer."""
     state = State(method="gradient", in_channels=True, unit=3)
-    for key in ("right", "down", "z", "m", "t", "y", "s", "h", "g", "8", "9", "d", "f"):
+    for key in ("right", "down", "z", "m", "t", "y", "s", "h", "g", "8", "9", "d", "f", "2"):
         renderer = Renderer(layout())
         result = answer(state)
         renderer.compose(scene(state, result))

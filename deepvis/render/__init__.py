@@ -10,6 +10,7 @@ from deepvis.layout import Layout
 from deepvis.render import colors
 from deepvis.render.draw import Canvas, fill
 from deepvis.render.panes import PANES
+from deepvis.render.panes.desk import tile_at
 from deepvis.render.panes.layer import layer_grid
 from deepvis.render.panes.strip import layer_boxes
 from deepvis.render.scene import Scene, Status
@@ -99,7 +100,7 @@ class Renderer:
         return body.width, body.height - body.px_caption
 
     def target_at(self, x: int, y: int, scene: Scene) -> Hover | None:
-        """What layer or unit lies under a point of the picture."""
+        """What layer, unit or tile of the desk lies under a point of the picture."""
         name = self.layout.pane_at(x, y)
         if name not in ("layers", "layer") or not scene.layers:
             return None
@@ -114,6 +115,9 @@ class Renderer:
         return self._unit_at(x, y - canvas.px_caption, scene)
 
     def _unit_at(self, x: int, y: int, scene: Scene) -> Hover | None:
+        if scene.state.desk and not scene.state.help:
+            tile = tile_at(x, y, *self.layer_area, self.layout.scale)
+            return Hover(scene.state.layer, scene.state.unit, tile) if tile is not None else None
         if scene.state.help or scene.state.pattern or scene.state.zoom != "layer" or y < 0:
             return None
         unit = layer_grid(scene, *self.layer_area, self.layout.scale).at(x, y)

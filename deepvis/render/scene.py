@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from deepvis.desk import table
 from deepvis.frames import Frame
 from deepvis.layers import Layer, unit_id
 from deepvis.messages import Grown, Result, UnitPictures
 from deepvis.state import State
+from deepvis.synthesis.recipe import image_seed
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,16 @@ class Scene:
         """The growing images, if they are the selected unit's."""
         g = self.grown
         return g if g is not None and (g.wish.layer, g.wish.unit) == (self.pictures_of, self.state.unit) else None
+
+    @property
+    def own_desk(self) -> Grown | None:
+        """The growing images, if they are those of the selected unit and of the grid on the desk."""
+        g = self.own_grown
+        if g is None or not self.state.desk:
+            return None
+        shown = self.state.desk[-1]
+        seed = image_seed(shown.seed, self.state.unit, 0)
+        return g if g.wish.recipes == table(shown).recipes and g.wish.seeds[0] == seed else None
 
     @property
     def unit(self) -> str:

@@ -16,7 +16,7 @@ from deepvis.layers import Layer
 from deepvis.network import Network
 from deepvis.store import Store
 from deepvis.synthesis.ascent import Ascent
-from deepvis.synthesis.recipe import Recipe
+from deepvis.synthesis.recipe import Recipe, image_seed
 from deepvis.synthesis.targets import Canvas, canvas, check_objective, cut, objective
 
 
@@ -48,11 +48,6 @@ def record(plan: Plan) -> dict[str, object]:
     """What the store says of a unit made by the plan."""
     return {"preset": plan.preset, "recipe": asdict(plan.recipe), "seed": plan.seed, "objective": plan.objective,
             "true_size": plan.true_size, "deepvis": __version__}  # fmt: skip
-
-
-def image_seed(seed: int, unit: int, index: int) -> int:
-    """The seed of a unit's image: the same in whatever order, batch or process it is made."""
-    return (seed * 1_000_003 + unit) * 1009 + index
 
 
 def share() -> tuple[int, int]:

@@ -109,6 +109,7 @@ class Recipe:
 
 
 _STRUCTURE = ("parameterization", "colors", "optimizer", "policy", "margin", "keep", "steps")
+RECIPES = Path(__file__).resolve().parents[2] / "recipes"  # saved ones, NAME.yaml each
 PIXELS_ONLY = ("decay", "blur_width", "small_norm", "small_contribution", "small_value", "small_benefit")
 _PERCENTAGES = ("small_norm", "small_contribution", "small_value", "small_benefit")
 
@@ -137,16 +138,19 @@ def recipe(preset: str, changes: Mapping[str, object] | None = None) -> Recipe:
         UserError: unknown preset or parameter (the nearest names are said), or a value that cannot be.
     """
     if preset not in PRESETS:
-        raise UserError(f"unknown preset {preset!r}.{_near(preset, PRESETS)} Presets: {', '.join(PRESETS)}.")
+        names = (*PRESETS, *saved())
+        raise UserError(f"unknown preset {preset!r}.{_near(preset, dict.fromkeys(names))} Presets: {', '.join(names)}.")
     return checked({**asdict(PRESETS[preset]), **{k: _read(k, v) for k, v in (changes or {}).items()}})
 
 
 def named(name: str, changes: Mapping[str, object] | None = None) -> Recipe:
-    """As `recipe`; `name` may also be a YAML file of parameters, as `save` writes it.
+    """As `recipe`; `name` may also be that of a saved recipe, or a YAML file of parameters, as `save` writes it.
 
     Raises:
         UserError: as `recipe`; the file cannot be read.
     """
+    if name not in PRESETS and not name.endswith((".yaml", ".yml")):
+        name = str(saved().get(name, name))
     if not name.endswith((".yaml", ".yml")):
         return recipe(name, changes)
     try:
@@ -160,6 +164,16 @@ def named(name: str, changes: Mapping[str, object] | None = None) -> Recipe:
         return checked({**values, **(changes or {})})
     except UserError as error:
         raise UserError(f"{name}: {error}") from error
+
+
+def saved() -> dict[str, Path]:
+    """{name: file} of the saved recipes, by name."""
+    return {path.stem: path for path in sorted(RECIPES.glob("*.yaml"))}
+
+
+def image_seed(seed: int, unit: int, index: int) -> int:
+    """The seed of a unit's image: the same in whatever order, batch or process it is made."""
+    return (seed * 1_000_003 + unit) * 1009 + index
 
 
 def save(path: Path, made: Recipe, **facts: object) -> None:

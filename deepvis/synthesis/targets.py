@@ -54,6 +54,20 @@ def canvas(network: Network, layer: Layer, field: ReceptiveField, true_size: boo
     return small if _takes(network, layer, small) else whole
 
 
+def draft(network: Network, layer: Layer, place: Canvas) -> Canvas:
+    """A canvas of half the size in place of the whole input, which takes a third of the time; the
+    same one where it is smaller than the input already, or the network takes no other size."""
+    spec = network.input
+    if place.field is not None or place.size != (spec.height, spec.width):
+        return place
+    size = tuple(32 * max(1, round(side / 64 + 0.25)) for side in place.size)
+    rows, columns = (size[i] / place.size[i] for i in (0, 1))
+    position = place.position and (int(place.position[0] * rows), int(place.position[1] * columns))
+    small = Canvas(size, position)
+    fits = size[0] < spec.height and size[1] < spec.width and _takes(network, layer, small)
+    return small if fits else place
+
+
 def _fitted(start: int, stride: int, extent: int) -> tuple[int, int, int]:
     """First place whose field lies wholly on the canvas: (place, where its field starts, size of the canvas)."""
     place = max(0, math.ceil(-start / stride))
@@ -69,7 +83,7 @@ def _takes(network: Network, layer: Layer, small: Canvas) -> bool:
             map_ = network.up_to(layer.name, x)
     except Exception:  # user code may raise anything
         return False
-    return map_.shape[:2] == (1, layer.units) and all(at < size for at, size in zip(small.position, map_.shape[2:]))
+    return map_.shape[:2] == (1, layer.units) and all(at < size for at, size in zip(small.position or (), map_.shape[2:]))
 
 
 def cut(images: np.ndarray, place: Canvas) -> np.ndarray:

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from deepvis.errors import UserError
-from deepvis.synthesis.recipe import CHOICES, PIXELS_ONLY, PRESETS, Recipe, checked, named, recipe, save
+from deepvis.synthesis.recipe import CHOICES, PIXELS_ONLY, PRESETS, Recipe, checked, named, recipe, save, saved
 from deepvis.synthesis.regularizers import PENALTIES, REGULARIZERS
 from deepvis.synthesis.steps import POLICIES
 
@@ -119,3 +119,17 @@ def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot be written"):
         save(tmp_path / "file" / "mine.yaml", PRESETS["plain"])
+
+
+def test_saved_recipes_go_by_their_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deepvis.synthesis.recipe.RECIPES", tmp_path / "none yet")
+    assert saved() == {}
+    monkeypatch.setattr("deepvis.synthesis.recipe.RECIPES", tmp_path)
+    one = recipe("yosinski-3", {"rate": 3})
+    save(tmp_path / "soft-fur.yaml", one, seed=3)
+    save(tmp_path / "plain.yaml", one)  # hides no preset
+    assert list(saved()) == ["plain", "soft-fur"]
+    assert named("soft-fur") == one and named("soft-fur", {"steps": 9}).steps == 9
+    assert named("plain") == PRESETS["plain"]
+    with pytest.raises(UserError, match="Did you mean soft-fur.*Presets: .*modern.*soft-fur"):
+        named("soft-fure")

@@ -15,7 +15,7 @@ from deepvis.layers import Layer
 from deepvis.models import from_module
 from deepvis.network import InputSpec, Network, prepare
 from deepvis.synthesis.objectives import Objective
-from deepvis.synthesis.targets import OBJECTIVES, Canvas, canvas, objective, parse_units
+from deepvis.synthesis.targets import OBJECTIVES, Canvas, canvas, draft, objective, parse_units
 
 
 def place(network: Network, name: str, **more) -> Canvas:
@@ -169,6 +169,18 @@ def test_probabilities_are_of_class_scores(kind: str) -> None:
         objective(layer(network, "softmax"), [0], Canvas((32, 32)), kind)
     with pytest.raises(UserError, match="expected unit, channel"):
         objective(layer(network, "fc"), [0], Canvas((32, 32)), "sum")
+
+
+def test_a_draft_is_half_as_large_where_the_network_takes_it() -> None:
+    network = small(InputSpec(96, 160))
+    assert draft(network, layer(network, "fc"), Canvas((96, 160))) == Canvas((64, 96))
+    assert draft(network, layer(network, "conv2"), Canvas((96, 160), (24, 40))) == Canvas((64, 96), (16, 24))
+    true_size = place(network, "conv2")
+    assert true_size.field and draft(network, layer(network, "conv2"), true_size) == true_size
+    little = small(InputSpec(32, 32))
+    assert draft(little, layer(little, "fc"), Canvas((32, 32))) == Canvas((32, 32))
+    strict = prepare("strict", nn.Sequential(nn.Flatten(), nn.Linear(3 * 96 * 96, 4)), InputSpec(96, 96), {"fc": "1"})
+    assert draft(strict, layer(strict, "fc"), Canvas((96, 96))) == Canvas((96, 96))
 
 
 # ---- units ---------------------------------------------------------------------------------------

@@ -13,7 +13,8 @@ from deepvis.render import colors, text
 from deepvis.render.draw import Canvas
 from deepvis.render.mosaic import line_width, look, mosaic
 from deepvis.render.panes.backward import draw_backward
-from deepvis.render.panes.overlays import draw_help, draw_prompt
+from deepvis.render.panes.desk import draw_desk
+from deepvis.render.panes.overlays import NAME_PROMPT, UNIT_PROMPT, draw_help, draw_prompt
 from deepvis.render.panes.pane import Pane, extent_text, number, why_not
 from deepvis.render.panes.unit import draw_unit
 from deepvis.render.panes.unit_images import draw_images
@@ -30,9 +31,11 @@ def layer_grid(scene: Scene, width: int, height: int, scale: float) -> Grid:
 
 
 def _needs(state: State) -> str:
-    """Which answer the big pane shows: "help", "pattern", "backward", "gradient" or "activations"."""
+    """Which answer the big pane shows: "help", "desk", "pattern", "backward", "gradient" or "activations"."""
     if state.help:
         return "help"
+    if state.desk:
+        return "desk"
     if state.zoom == "backward":
         return "backward"
     if state.pattern:
@@ -49,11 +52,11 @@ def _layer_ready(scene: Scene) -> bool:
 
 def _layer_key(scene: Scene) -> tuple:
     s = scene.state
-    hover = s.hover.unit if s.hover and s.hover.layer == s.layer else None
+    hover = (s.hover.unit, s.hover.tile) if s.hover and s.hover.layer == s.layer else None
     return (
         id(scene.result), _layer_ready(scene) and scene.busy, scene.waiting, _needs(s), s.layer, s.unit, s.in_channels,
         s.zoom, s.gamma, s.boost, s.view, s.method, s.filter, s.origin, hover, s.typing, id(scene.layers),
-        id(scene.pictures) if s.pattern else 0,
+        id(scene.pictures) if s.pattern else 0, s.desk, id(scene.own_desk), s.naming,
     )  # fmt: skip
 
 
@@ -65,7 +68,7 @@ def draw_layer(canvas: Canvas, scene: Scene) -> None:
     else:
         _BIG[_needs(scene.state)](canvas, scene)
     if scene.state.typing is not None:
-        draw_prompt(canvas, scene.state.typing)
+        draw_prompt(canvas, scene.state.typing, *(NAME_PROMPT if scene.state.naming else UNIT_PROMPT))
 
 
 def _draw_activations(canvas: Canvas, scene: Scene) -> None:
@@ -212,6 +215,7 @@ def _put_inside(canvas: np.ndarray, image: np.ndarray, left: int, top: int, widt
 
 _BIG: dict[str, Callable[[Canvas, Scene], None]] = {
     "help": draw_help,
+    "desk": draw_desk,
     "pattern": _draw_pattern,
     "backward": draw_backward,
     "gradient": _draw_layer_gradient,

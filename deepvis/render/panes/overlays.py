@@ -58,14 +58,19 @@ def _draw_help_column(body: Canvas, groups: dict[str, list[tuple[str, str]]], si
         y += step // 2
 
 
-def draw_prompt(canvas: Canvas, typed: str) -> None:
+UNIT_PROMPT = ("go to unit", "layer:number or layer:class, Enter goes, Esc leaves")
+NAME_PROMPT = ("name of the recipe", "Enter saves the chosen settings, Esc leaves")
+
+
+def draw_prompt(canvas: Canvas, typed: str, what: str, hint: str) -> None:
+    """A line that is being typed: `what` it is, and a hint below it."""
     size, margin = canvas.px(18), canvas.px(24)
     room = canvas.width - 2 * margin
-    line = f"go to unit: {typed}▏"
+    line = f"{what}: {typed}▏"
     while typed and text.width(line, size) > room:  # the end is where one types
         typed = typed[1:]
-        line = f"go to unit: …{typed}▏"
-    hint = text.shorten("layer:number or layer:class, Enter goes, Esc leaves", room, canvas.px(12))
+        line = f"{what}: …{typed}▏"
+    hint = text.shorten(hint, room, canvas.px(12))
     width = min(canvas.width, max(text.width(line, size), text.width(hint, canvas.px(12))) + 2 * margin)
     height = min(canvas.height, canvas.px(74))
     box = ((canvas.width - width) // 2, (canvas.height - height) // 2, width, height)

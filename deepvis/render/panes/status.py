@@ -5,6 +5,7 @@ from __future__ import annotations
 from deepvis.layers import unit_id
 from deepvis.render import colors, text
 from deepvis.render.draw import Canvas
+from deepvis.render.panes.desk import hover_text
 from deepvis.render.panes.pane import Pane, extent_text, number
 from deepvis.render.scene import Scene
 from deepvis.state import BOOSTS, GAMMAS
@@ -14,6 +15,8 @@ def _hover_text(scene: Scene) -> str:
     hover = scene.state.hover
     if hover is None or hover.layer >= len(scene.layers):
         return ""
+    if hover.tile is not None:
+        return hover_text(scene)
     layer = scene.layers[hover.layer]
     if hover.unit is None:
         return f"{layer.name}: {layer.kind}, {extent_text(layer)}"

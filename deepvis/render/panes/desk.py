@@ -1,0 +1,107 @@
+"""The desk in the big pane: sixteen settings of one unit's image, growing side by side."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from deepvis import desk
+from deepvis.desk import SIDE
+from deepvis.geometry import Box, resize_for_screen
+from deepvis.render import colors, text
+from deepvis.render.draw import Canvas
+from deepvis.render.panes.pane import number
+from deepvis.render.scene import Scene
+
+_HINT = "click the best: the grid closes in on it      3  other settings      4  other seed      backspace  back      enter  save      2  close"
+
+
+def _words_height(scale: float) -> int:
+    """Of a tile's line of words, in pixels."""
+    return text.line_height(max(1, round(11 * scale))) + max(1, round(3 * scale))
+
+
+def tile_boxes(width: int, height: int, scale: float) -> list[Box]:
+    """Where the tiles with their words lie in a pane of that size, below its title."""
+    foot = _words_height(scale * 12 / 11)
+    h = max(1, (height - foot) // SIDE)
+    w = max(1, min(width // SIDE, max(h, round(190 * scale))))  # so wide that the words fit
+    left = (width - SIDE * w) // 2
+    return [(left + column * w, row * h, w, h) for row in range(SIDE) for column in range(SIDE)]
+
+
+def tile_at(x: int, y: int, width: int, height: int, scale: float) -> int | None:
+    """The tile under a point of the pane (below its title), None if there is none."""
+    hit = [i for i, (left, top, w, h) in enumerate(tile_boxes(width, height, scale)) if left <= x < left + w and top <= y < top + h]
+    return hit[0] if hit else None
+
+
+def draw_desk(canvas: Canvas, scene: Scene) -> None:
+    """The grid of the state's desk, with the images as far as they have grown."""
+    shown, grown = scene.state.desk[-1], scene.own_desk
+    table = desk.table(shown)
+    name = " ".join(filter(None, (scene.unit, scene.layer.label(scene.state.unit))))
+    title = f"desk   {name}   {shown.preset}, seed {shown.seed}   → {table.across.words}   ↓ {table.down.words}"
+    steps = f"step {grown.steps} of {table.recipes[0].steps}" if grown and grown.images else "the first images are on their way …"
+    body = canvas.caption(title, "" if grown and grown.error else steps)
+    if grown and grown.error:
+        body.words(grown.error, size=15)
+        return
+    best = int(np.nanargmax(grown.scores)) if grown and np.isfinite(grown.scores).any() else None
+    for tile, box in enumerate(tile_boxes(body.width, body.height, body.scale)):
+        cell = body.part(box)
+        image = grown.images[tile] if grown and grown.images else None
+        frame = _put(cell, image)
+        if scene.state.hover and scene.state.hover.tile == tile:
+            cell.frame(frame, (235, 235, 235))
+        if tile == table.chosen:
+            cell.frame(frame, colors.ACCENT, 2)
+        if tile == best:
+            _badge(cell.part(frame), f"best {number(grown.scores[tile])}")
+        _label(cell, desk.tile_text(table, tile), tile == table.chosen)
+    size = body.px(12)
+    hint = text.shorten(_HINT, body.width - body.px(12), size)
+    y = body.height - text.line_height(size) - body.px(1)
+    text.put(body.image, hint, (body.width - text.width(hint, size)) // 2, y, size, colors.DIM)
+
+
+def _put(cell: Canvas, image: np.ndarray | None) -> Box:
+    """The image (uint8 RGB) in the middle above the words, or a dark square; the box about it."""
+    room_width, room_height = max(1, cell.width - cell.px(6)), max(1, cell.height - _words_height(cell.scale) - cell.px(4))
+    height, width = image.shape[:2] if image is not None else (1, 1)
+    factor = min(room_width / width, room_height / height)
+    w, h = max(1, round(width * factor)), max(1, round(height * factor))
+    left, top = (cell.width - w) // 2, cell.px(2) + (room_height - h) // 2
+    if image is None:
+        cell.bar((left, top, w, h), colors.PANEL)
+    else:
+        part = cell.image[top : top + h, left : left + w]
+        part[:] = cv2.cvtColor(resize_for_screen(image, w, h), cv2.COLOR_RGB2BGR)[: part.shape[0], : part.shape[1]]
+    edge = cell.px(2)
+    return left - edge, top - edge, w + 2 * edge, h + 2 * edge
+
+
+def _badge(tile: Canvas, words: str) -> None:
+    """A mark in the corner of an image, which has the highest score of all."""
+    size, inset = tile.px(11), tile.px(2)
+    width, height = text.width(words, size, 600) + tile.px(8), text.line_height(size)
+    tile.bar((inset, inset, width, height), colors.GROUND)
+    text.put(tile.image, words, inset + tile.px(4), inset, size, colors.GOOD, 600)
+
+
+def _label(cell: Canvas, words: str, chosen: bool) -> None:
+    """The tile's values, below its image."""
+    size, weight = cell.px(11), 600 if chosen else 400
+    words = text.shorten(words, cell.width - cell.px(4), size, weight)
+    x = (cell.width - text.width(words, size, weight)) // 2
+    y = cell.height - _words_height(cell.scale)
+    text.put(cell.image, words, x, y, size, colors.ACCENT if chosen else colors.TEXT, weight)
+
+
+def hover_text(scene: Scene) -> str:
+    """All settings of the tile that the mouse points at, with its score."""
+    tile, grown = scene.state.hover.tile, scene.own_desk
+    if not scene.state.desk:
+        return ""
+    score = f"score {number(grown.scores[tile])}   " if grown and grown.scores else ""
+    return score + desk.full_text(desk.table(scene.state.desk[-1]), tile)

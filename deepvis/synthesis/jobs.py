@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -14,7 +14,7 @@ from deepvis import __version__
 from deepvis.geometry import resize
 from deepvis.layers import Layer
 from deepvis.network import Network
-from deepvis.store import Store
+from deepvis.store import Key, Store
 from deepvis.synthesis.ascent import Ascent
 from deepvis.synthesis.recipe import Recipe, image_seed
 from deepvis.synthesis.targets import Canvas, canvas, check_objective, cut, objective
@@ -66,8 +66,9 @@ def synthesize(
 ) -> dict[str, int]:
     """Make the images of units that are not in the store yet, and put them there.
 
-    A run that was interrupted goes on with the units that are missing. Out of memory halves the
-    batch and goes on. Units without a gradient are noted in the store and skipped.
+    A run that was interrupted goes on with the batches that have units missing. Batches are always
+    made up of the same units, because a network's rounding depends on its neighbours in the batch:
+    so the same files come out as without the interruption. Out of memory halves the batch and goes on. Units without a gradient are noted in the store and skipped.
 
     Args:
         chosen: layers with their units.
@@ -82,14 +83,16 @@ def synthesize(
     rank, world = share()
     counts = {"made": 0, "found": 0, "failed": 0}
     tasks = [(layer, unit) for layer, units in chosen for unit in units][rank::world]
-    missing = [(layer, unit) for layer, unit in tasks if not same(store, layer.name, unit, plan)]
+    missing = {(layer.name, unit) for layer, unit in tasks if not same(store, layer.name, unit, plan)}
     counts["found"] = len(tasks) - len(missing)
     with tqdm(total=len(missing), unit="unit", desc="synthesize", position=rank, smoothing=0.1) as bar:
-        for layer, units in _by_layer(missing):
+        for layer, units in _by_layer(tasks):
+            if not any((layer.name, unit) in missing for unit in units):
+                continue
             place = canvas(network, layer, network.receptive_field(layer.name), plan.true_size)
             size = batch or auto_batch(network.device, place.size, (network.input.height, network.input.width))
             bar.set_postfix_str(layer.name)
-            for unit, images, scores, dead in _units(network, layer, units, place, plan, size):
+            for unit, images, scores, dead in _units(network, layer, units, place, plan, size, missing):
                 counts["failed" if dead else "made"] += 1
                 _keep(store, layer, unit, images, scores, dead, plan, f"{rank}")
                 bar.update()
@@ -112,16 +115,20 @@ def _by_layer(tasks: Sequence[tuple[Layer, int]]) -> Iterator[tuple[Layer, list[
 
 
 def _units(
-    network: Network, layer: Layer, units: Sequence[int], place: Canvas, plan: Plan, size: int
+    network: Network, layer: Layer, units: Sequence[int], place: Canvas, plan: Plan, size: int, missing: Collection[Key]
 ) -> Iterator[tuple[int, np.ndarray, list[float], bool]]:
-    """Each unit's images (best first), their scores, and whether none of them had a gradient."""
+    """Each missing unit's images (best first), their scores, and whether none of them had a gradient."""
     each = plan.per_unit
     at_once = max(1, size // each)
     for first in range(0, len(units), at_once):
         part = units[first : first + at_once]
+        if not any((layer.name, unit) in missing for unit in part):
+            continue
         jobs = [(unit, image_seed(plan.seed, unit, i)) for unit in part for i in range(each)]
         images, scores, dead = _fitting(network, layer, jobs, place, plan, size)
         for i, unit in enumerate(part):
+            if (layer.name, unit) not in missing:
+                continue
             mine = slice(i * each, (i + 1) * each)
             order = np.argsort(-scores[mine], kind="stable")
             yield unit, images[mine][order], scores[mine][order].tolist(), bool(dead[mine].all())

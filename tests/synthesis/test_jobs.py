@@ -44,9 +44,9 @@ def files(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file() and not p.name.startswith(".")}
 
 
-def in_another_process(folder: Path, code: str = "", **env: str) -> subprocess.Popen:
+def in_another_process(folder: Path, code: str = "", batch: int = 1, **env: str) -> subprocess.Popen:
     """The same run as `go`, after some code of its own."""
-    script = f"from pathlib import Path\nimport test_jobs\n{code}\ntest_jobs.go(Path({str(folder)!r}))"
+    script = f"from pathlib import Path\nimport test_jobs\n{code}\ntest_jobs.go(Path({str(folder)!r}), batch={batch})"
     paths = os.pathsep.join([str(HERE), str(HERE.parent.parent)])
     return subprocess.Popen([sys.executable, "-c", script], env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1", **env},
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # fmt: skip
@@ -107,16 +107,18 @@ def test_the_images_are_those_of_an_ascent(whole: Path) -> None:
         assert np.abs(store.read(name, unit)[0].mean((0, 1)) - images[0].mean((0, 1))).max() < 6
 
 
-def test_a_killed_run_goes_on_as_if_nothing_had_been(tmp_path: Path, whole: Path) -> None:
-    """Byte for byte, a batch being one image: in larger ones rounding depends on who else is in it."""
-    process = in_another_process(tmp_path, DIES)
+@pytest.mark.parametrize("batch", [1, 3])
+def test_a_killed_run_goes_on_as_if_nothing_had_been(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, batch: int) -> None:
+    """Byte for byte, though rounding depends on who else is in a batch."""
+    go(whole := tmp_path_factory.mktemp("whole") / "s", batch=batch)
+    process = in_another_process(tmp_path, DIES, batch)
     _out, error = process.communicate(timeout=120)
     assert process.returncode == -signal.SIGKILL, error
     left = opened(tmp_path, small())
     assert len(left.records) == 4 and len(list(tmp_path.rglob("*.webp"))) == 5
-    assert go(tmp_path) == {"made": 7, "found": 4, "failed": 0}
+    assert go(tmp_path, batch=batch) == {"made": 7, "found": 4, "failed": 0}
     assert files(tmp_path) == files(whole)
-    assert go(tmp_path) == {"made": 0, "found": 11, "failed": 0}
+    assert go(tmp_path, batch=batch) == {"made": 0, "found": 11, "failed": 0}
     assert files(tmp_path) == files(whole)
 
 

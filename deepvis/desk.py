@@ -60,8 +60,8 @@ _NOISE = Axis("noise", "noise (added at each step)", "noise", 2.5, 10.0)
 _PIXEL_RATE = replace(_RATE, factor=4.0)
 _BLUR = Axis("blur_width", "blur width", "blur", 1.6, 0.8)
 _DECAY = Axis("decay", "L2 decay", "decay", 10.0, 0.01, 1.0)
-_NORM = Axis("small_norm", "clipping of small norms", "norm", 3.0, 30.0, 100.0)
-_CONTRIBUTION = Axis("small_contribution", "clipping of small contributions", "contribution", 3.0, 30.0, 100.0)
+_NORM = Axis("small_norm", "clipping of small norms", "norm", 3.0, 50.0, 100.0)
+_CONTRIBUTION = Axis("small_contribution", "clipping of small contributions", "contribution", 4.0, 70.0, 100.0)
 
 PAIRS: dict[str, tuple[tuple[Axis, Axis], ...]] = {  # by parameterization: (across, down)
     "fourier": ((_RATE, _POWER), (_SATURATION, _JITTER), (_VARIATION, _NOISE)),

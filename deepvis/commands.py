@@ -308,7 +308,7 @@ COMMANDS: dict[str, Command] = {
     "pattern": Command(_pattern, ("s",), "preferred images instead of activations", "view"),
     "synthesize": Command(_grow, ("x",), "synthesize the selected unit's preferred images now / stop", "view"),
     "preset": Command(_preset, ("1",), "recipe of that: modern, the paper's four, plain, saved ones", "view"),
-    "keep": Command(_keep, ("enter",), "keep the images that are being synthesized", "view"),
+    "keep": Command(_keep, ("enter",), "keep the images that are made; on the desk: save the recipe", "view"),
     "gamma": Command(_cycle("gamma", range(len(GAMMAS))), ("t",), "contrast boost (gamma)", "view"),
     "boost": Command(_cycle("boost", range(len(BOOSTS))), ("y",), "contrast boost per channel", "view"),
     "predictions": Command(_flip("predictions"), ("8",), "class predictions on / off", "view"),

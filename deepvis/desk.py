@@ -15,6 +15,7 @@ from deepvis.synthesis.recipe import Recipe
 SIDE = 4
 FINEST = 4  # halvings of the step, beyond which the eye sees no difference
 _OTHER = ("start_noise", "noise", "margin", "jitter", "rotate", "scale_low", "scale_high", "blur_every", "edge", "frequency_penalty")
+_NONE = {"scale_low": 1, "scale_high": 1}  # of the others 0
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,8 @@ _NOISE = Axis("noise", "noise (added at each step)", "noise", 2.5, 10.0)
 _PIXEL_RATE = replace(_RATE, factor=4.0)
 _BLUR = Axis("blur_width", "blur width", "blur", 1.6, 0.8)
 _DECAY = Axis("decay", "L2 decay", "decay", 10.0, 0.01, 1.0)
-_NORM = Axis("small_norm", "clipping of small norms", "norm", 3.0, 30.0, 100.0)
-_CONTRIBUTION = Axis("small_contribution", "clipping of small contributions", "contribution", 3.0, 30.0, 100.0)
+_NORM = Axis("small_norm", "clipping of small norms", "norm", 3.0, 50.0, 100.0)
+_CONTRIBUTION = Axis("small_contribution", "clipping of small contributions", "contribution", 4.0, 70.0, 100.0)
 
 PAIRS: dict[str, tuple[tuple[Axis, Axis], ...]] = {  # by parameterization: (across, down)
     "fourier": ((_RATE, _POWER), (_SATURATION, _JITTER), (_VARIATION, _NOISE)),
@@ -150,11 +151,11 @@ def tile_text(table: Table, tile: int) -> str:
 
 
 def full_text(table: Table, tile: int) -> str:
-    """All of a tile's settings that are not 0."""
+    """All of a tile's settings but those that do nothing."""
     recipe = table.recipes[tile]
     of_pairs = [axis for pair in PAIRS[recipe.parameterization] for axis in pair]
     axes = dict.fromkeys((table.across, table.down, *(axis for axis in of_pairs if axis.name not in (table.across.name, table.down.name))))
     words = [f"{axis.short} {getattr(recipe, axis.name):g}" for axis in axes]
     known = {axis.name for axis in axes}
-    words += [f"{name} {getattr(recipe, name):g}" for name in _OTHER if name not in known and getattr(recipe, name)]
+    words += [f"{name} {getattr(recipe, name):g}" for name in _OTHER if name not in known and getattr(recipe, name) != _NONE.get(name, 0)]
     return ", ".join([*words, f"{recipe.steps} steps"])

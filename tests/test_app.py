@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -233,6 +234,8 @@ def test_without_anything_new_nothing_is_shown_again(box: Toolbox) -> None:
     idle(box, 3)
     box._next_rates = float("inf")  # the rates in the status bar may change meanwhile
     box._message.until = float("inf")
+    while not box._gallery.idle:
+        time.sleep(0.01)
     idle(box)
     count = len(box.window.pictures)
     idle(box, 10)

@@ -49,7 +49,7 @@ def test_the_steps_are_geometric_and_each_click_takes_their_square_root() -> Non
 
 def test_percentages_move_by_their_odds_and_stay_below_a_hundred() -> None:
     one = Desk("yosinski-4", PRESETS["yosinski-4"], pair=2)  # clips 90 % of the contributions: odds of 9
-    assert table(one).rows == pytest.approx([75, 90, 2700 / 28, 8100 / 82], rel=0.005)
+    assert table(one).rows == pytest.approx([100 * odds / (1 + odds) for odds in (9 / 4, 9, 36, 144)], rel=0.005)
     for _ in range(60):
         one = chosen(one, SIDE * SIDE - 1)
     assert 90 < one.recipe.small_contribution < 100

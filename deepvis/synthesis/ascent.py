@@ -25,6 +25,7 @@ from deepvis.synthesis.regularizers import PENALTIES, REGULARIZERS
 from deepvis.synthesis.steps import POLICIES, Adam
 from deepvis.synthesis.transforms import DRAWS, middle, sample, view_matrix
 
+CONTRAST = 100.0  # by which pixel images may be raised to be seen
 _NUMBERS = [field.name for field in fields(Recipe) if field.name not in CHOICES]
 
 
@@ -220,11 +221,16 @@ class Ascent:
             seen = middle(self._parameters.image(), self.size)
             return self.objective(self._activations(self._input(seen))).float()
 
-    def images(self) -> np.ndarray:
-        """The images so far: uint8 B×H×W×3 RGB, of a network of one channel gray (of C channels: B×H×W×C)."""
+    def images(self, raised: bool = True) -> np.ndarray:
+        """The images so far: uint8 B×H×W×3 RGB, of a network of one channel gray (of C channels: B×H×W×C).
+
+        Args:
+            raised: raise the contrast of faint pixel images until they are well seen.
+        """
         with torch.no_grad():
             image = self._best if self._best is not None else self._parameters.image()
-            shown = images.shown(middle(image, self.size), self._mean)
+            most = CONTRAST if raised and self.recipe.parameterization == "pixels" else 1.0
+            shown = images.shown(middle(image, self.size), self._mean, most)
             if shown.shape[1] == 1:
                 shown = shown.expand(-1, 3, -1, -1)
         return shown.permute(0, 2, 3, 1).contiguous().cpu().numpy()

@@ -47,7 +47,7 @@ def add(sub: argparse._SubParsersAction) -> None:
     montage.set_defaults(run=_montage)
 
     for parser in (make, sweep, search):
-        parser.add_argument("--preset", help=f"{', '.join(PRESETS)}, or a recipe file that the desk has saved")
+        parser.add_argument("--preset", help=f"{', '.join(PRESETS)}, the name of a recipe saved on the desk, or a recipe file")
         parser.add_argument("--set", nargs="*", action="extend", default=[], metavar="NAME=VALUE", help="parameters other than the preset's")
         parser.add_argument("--seed", type=_seed, default=0, help="(0)")
     for parser in (make, sweep, search, montage):

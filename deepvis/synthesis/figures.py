@@ -58,7 +58,7 @@ def sweep(network: Network, layer: Layer, unit: int, base: Recipe, columns: int,
         ascent = Ascent(network, objective(layer, [unit] * columns, place), recipes, [seed] * columns, place.size)
         for _ in tqdm(range(base.steps), leave=False, unit="step", desc=name):
             ascent.step()
-        rows.append(cut(ascent.images(), place))
+        rows.append(cut(ascent.images(raised=False), place))  # what a regularizer does to the contrast is to be seen
         titles.append([f"{name} {value:.3g}" for value in values])
     return labelled(rows, titles)
 

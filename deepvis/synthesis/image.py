@@ -108,15 +108,20 @@ def color_mix(saturation: Tensor) -> Tensor:
     return colors * strength[:, None]
 
 
-def shown(image: Tensor, mean: Tensor) -> Tensor:
+def shown(image: Tensor, mean: Tensor, most: float = 1.0) -> Tensor:
     """The image as it is looked at and stored: uint8, B×C×H×W, mean added.
 
     A pixel image is not bounded. Where more than a hundredth of its values would leave the range
     from black to white, its contrast is lowered until no more do. (Where the mean itself is black
     or white, what lies beyond it cannot be shown, at whatever contrast.)
+
+    Args:
+        most: factor by which the contrast may be raised, until a hundredth of the values leave the
+            range. Regularized steps end at whatever size they balance at, of which the figure that
+            is in the image says nothing; the paper's tool too stretched what it saved, about gray.
     """
     mean = mean.to(image)[:, None, None]
     room = torch.where(image > 0, 255 - mean, mean)
     needs = torch.where(room > _LEAST_ROOM, image.abs() / room, 0).flatten(1)
-    reach = needs.kthvalue(max(1, round(0.99 * needs.shape[1])), dim=1).values.clamp(min=1)
+    reach = needs.kthvalue(max(1, round(0.99 * needs.shape[1])), dim=1).values.clamp(min=1 / most)
     return (image / reach[:, None, None, None] + mean).clamp(0, 255).round().to(torch.uint8)

@@ -120,10 +120,12 @@ _PAPER = Recipe(
 
 PRESETS: dict[str, Recipe] = {
     # Yosinski et al. 2015, Table 1, rows 1 to 4 (Figure 4: top left, top right, bottom left, bottom right).
-    "yosinski-1": replace(_PAPER, decay=0.0, blur_width=0.5, blur_every=4, small_norm=50, small_contribution=0),
-    "yosinski-2": replace(_PAPER, decay=0.3, blur_width=0.0, blur_every=0, small_norm=20, small_contribution=0),
-    "yosinski-3": replace(_PAPER, decay=0.0001, blur_width=1.0, blur_every=4, small_norm=0, small_contribution=0),
-    "yosinski-4": replace(_PAPER, decay=0.0, blur_width=0.5, blur_every=4, small_norm=0, small_contribution=90),
+    # The paper does not say its step size. Row 4 needs a small one: after a large step the pixels that
+    # it lets live are others than before, and no figure grows.
+    "yosinski-1": replace(_PAPER, decay=0.0, blur_width=0.5, blur_every=4, small_norm=50, small_contribution=0, rate=1.0),
+    "yosinski-2": replace(_PAPER, decay=0.3, blur_width=0.0, blur_every=0, small_norm=20, small_contribution=0, rate=4.0),
+    "yosinski-3": replace(_PAPER, decay=0.0001, blur_width=1.0, blur_every=4, small_norm=0, small_contribution=0, rate=4.0),
+    "yosinski-4": replace(_PAPER, decay=0.0, blur_width=0.5, blur_every=4, small_norm=0, small_contribution=90, rate=0.02),
     "plain": _PAPER,  # gradient ascent without any regularizer
     "modern": Recipe(margin=16, jitter=16, rotate=8, scale_low=0.9, scale_high=1.2, noise=0),
 }

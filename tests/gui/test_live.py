@@ -17,10 +17,13 @@ from desktop import GONE, Program, Screen, changed, cut
 
 from deepvis.cli import PHOTOS
 from deepvis.commands import COMMANDS
+from deepvis.desk import Desk, table
 from deepvis.grid import View, make_grid
 from deepvis.playlist import Playlist
 from deepvis.render import colors
+from deepvis.render.panes.desk import tile_boxes
 from deepvis.state import GAMMAS
+from deepvis.synthesis.recipe import PRESETS, named, saved
 
 NO_CAMERA = "63"
 
@@ -445,6 +448,34 @@ def test_x_grows_images_of_the_selected_unit_until_it_is_pressed_again(program):
     program.wait(lambda: "growing" in program.words("unit_images") and "step" in program.words("unit_images"), "images grow", 30)
     program.press("x")
     program.wait(lambda: "growing" not in program.words("unit_images"), "the stored images are back", 30)
+
+
+def test_the_desk_closes_in_on_a_click_goes_back_and_saves(program):
+    program.go("2a:3")
+    program.press("2")
+    program.wait(lambda: "desk" in program.words("layer") and "step" in program.words("layer"), "sixteen images grow", 30)
+    left, top, width, height = program.now["mosaic"]
+    tile_left, tile_top, tile_width, tile_height = tile_boxes(width, height, 1.0)[6]
+    place = (left + tile_left + tile_width / 2, top + tile_top + tile_height / 2)
+    wanted = table(Desk("modern", PRESETS["modern"])).recipes[6]
+    program.point(*place)
+    program.wait(lambda: f"rate {wanted.rate:g}, power 1" in program.words("status"), "the tile's settings are named")
+    program.click(*place)
+    assert [one["recipe"]["rate"] for one in program.state["desk"]] == [PRESETS["modern"].rate, wanted.rate]
+    program.wait(lambda: "best" in program.words("layer"), "the next sixteen grow", 30)
+    program.press("Return")
+    name = program.state["typing"]
+    program.press("Return")
+    try:
+        program.wait(lambda: f"--preset {name}" in program.words("status"), "it says how to use the recipe")
+        assert named(name) == wanted
+    finally:
+        saved()[name].unlink()
+    program.press("BackSpace")
+    assert len(program.state["desk"]) == 1
+    program.press("1")  # after the saved ones the first again
+    program.press("Escape")
+    assert (program.state["desk"], program.state["preset"], program.unit) == ([], "modern", "2a:3")
 
 
 def test_escape_resets_the_view_and_leaves_the_input(program):

@@ -168,8 +168,15 @@ def test_starts() -> None:
 
 def test_a_given_start() -> None:
     start = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 100 + 80
-    shown = Ascent(small(), unit("fc", 0), [PIXELS] * 2, [0, 1], start=start).images()
+    shown = Ascent(small(), unit("fc", 0), [PIXELS] * 2, [0, 1], start=start).images(raised=False)
     np.testing.assert_array_equal(shown, start.permute(0, 2, 3, 1).round().numpy().astype(np.uint8))
+
+
+def test_faint_images_of_pixels_are_shown_with_raised_contrast_and_those_of_frequencies_as_they_are() -> None:
+    pixels = Ascent(small(), unit("fc", 0), [replace(PIXELS, start_noise=1.0)], [0])
+    assert pixels.images(raised=False).std() < 12 and pixels.images().std() > 35
+    fourier = Ascent(small(), unit("fc", 0), [MODERN], [0])
+    np.testing.assert_array_equal(fourier.images(), fourier.images(raised=False))
 
 
 @pytest.mark.parametrize("changes", [{"steps": 3}, {"keep": "best"}, {"margin": 1}, {"optimizer": "adam"}, {"policy": "progress"}])

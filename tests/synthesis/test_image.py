@@ -148,6 +148,15 @@ def test_contrast_is_lowered_until_a_hundredth_is_out_of_range() -> None:
     np.testing.assert_array_equal(got[1], np.rint(image[1].numpy() + 127.5))  # each image by itself
 
 
+def test_contrast_is_raised_as_far_as_allowed() -> None:
+    mean = torch.tensor([127.5])
+    image = torch.randn(3, 1, 100, 100, generator=torch.Generator().manual_seed(0)) * torch.tensor([10.0, 0.1, 0.0])[:, None, None, None]
+    faint, fainter, nothing = shown(image, mean, most=20.0).numpy()
+    assert 0.005 < ((faint == 0) | (faint == 255)).mean() < 0.02
+    np.testing.assert_allclose(fainter, image[1].numpy() * 20 + 127.5, atol=0.51)
+    assert set(nothing.ravel().tolist()) == {128}
+
+
 def test_a_few_outliers_do_not_lower_the_contrast() -> None:
     image = torch.full((1, 1, 20, 20), 50.0)
     image[0, 0, 0, :3] = 9000

@@ -41,7 +41,7 @@ def draw_desk(canvas: Canvas, scene: Scene) -> None:
     shown, grown = scene.state.desk[-1], scene.own_desk
     table = desk.table(shown)
     name = " ".join(filter(None, (scene.unit, scene.layer.label(scene.state.unit))))
-    title = f"desk   {name}   {shown.preset}, seed {shown.seed}   → {table.across.words}   ↓ {table.down.words}"
+    title = f"desk   {shown.preset}, seed {shown.seed}   → {table.across.words}   ↓ {table.down.words}   {name}"
     steps = f"step {grown.steps} of {table.recipes[0].steps}" if grown and grown.images else "the first images are on their way …"
     body = canvas.caption(title, "" if grown and grown.error else steps)
     if grown and grown.error:

@@ -20,7 +20,7 @@ def draw_help(canvas: Canvas, scene: Scene) -> None:
 
 
 def _help_columns(groups: dict[str, list], canvas: Canvas) -> tuple[int, list[list[str]]]:
-    """The size of the letters and the groups in each column: one column, or two where one would be too small."""
+    """The size of the letters and the groups in each column: one column, or two where that makes them larger."""
     lines = {name: len(rows) + 1.5 for name, rows in groups.items()}
     half = len(lines)
     while half > 1 and sum(list(lines.values())[:half]) > 0.55 * sum(lines.values()):
@@ -32,7 +32,7 @@ def _help_columns(groups: dict[str, list], canvas: Canvas) -> tuple[int, list[li
         by_height = int((canvas.height - canvas.px(14)) / (most * 1.38))
         by_width = max(canvas.px(9), _widest(groups, canvas, canvas.width // len(columns)))  # below that words are cut
         choices.append((max(min(canvas.px(14), by_height, by_width), 6), columns))
-    return choices[0] if choices[0][0] >= canvas.px(9) else choices[1]
+    return max(choices, key=lambda choice: choice[0])  # the first of equal ones
 
 
 def _widest(groups: dict[str, list], canvas: Canvas, room: int) -> int:

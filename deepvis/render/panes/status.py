@@ -33,7 +33,7 @@ def _hover_text(scene: Scene) -> str:
 def _status_key(scene: Scene) -> tuple:
     s = scene.state
     selection = (s.layer, s.unit, s.method, s.filter, s.origin, s.gamma, s.boost, s.layer_gradient, s.pattern, s.zoom)
-    return (selection, _field_text(scene), _bad_text(scene), _hover_text(scene), scene.status, scene.busy, s.message, s.message_is_error, id(scene.layers), s.debug)
+    return (selection, bool(s.desk), _field_text(scene), _bad_text(scene), _hover_text(scene), scene.status, scene.busy, s.message, s.message_is_error, id(scene.layers), s.debug)
 
 
 def _field_text(scene: Scene) -> str:
@@ -115,7 +115,7 @@ def _second_line(scene: Scene) -> tuple[str, text.Color]:
     if s.message:
         return s.message, colors.BAD if s.message_is_error else colors.TEXT
     hover = _hover_text(scene)
-    if hover:
+    if hover and not (s.desk and status.message):  # the mouse rests on the tile that was just saved
         return hover, colors.TEXT
     if status.is_error:
         return status.message, colors.BAD

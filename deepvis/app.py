@@ -26,9 +26,11 @@ from deepvis.layout import Layout, lay_out
 from deepvis.messages import Growth, Request, Result
 from deepvis.record import Recorder, save_snapshot
 from deepvis.render import Renderer, Scene, Status
+from deepvis.scan.index import scan_folder
 from deepvis.settings import Settings
 from deepvis.state import PRESET_CYCLE, State
 from deepvis.store import PRECOMPUTED, open_store, store_folder
+from deepvis.tops import Tops, Wish as TopWish
 from deepvis.window import Close, Event, Key, Mouse, Resize, Window
 
 BUSY_AFTER = 0.3  # seconds of silence after which the window says that it waits
@@ -73,6 +75,11 @@ def picture_wish_for(state: State, layers, cells: range, side: int) -> PictureWi
     return PictureWish(stands_for(layers, state.layer), state.unit, tuple(cells) if shown else (), side if shown else 0)
 
 
+def top_wish_for(state: State, layers) -> TopWish:
+    """The top images that the state shows, with the backward method that is on, or else deconv."""
+    return TopWish(stands_for(layers, state.layer), state.unit, state.method or "deconv")
+
+
 SEEDS = 4  # images that grow at a time
 
 
@@ -115,6 +122,7 @@ class Toolbox:
         self._said: deque[_Message] = deque()  # from the snapshot threads
         self._gallery = Gallery(self._open_store)
         self._grower = Grower()
+        self._tops = Tops(lambda network: scan_folder(PRECOMPUTED, network.name))
 
     # -- the loop -----------------------------------------------------------------------------
 
@@ -194,6 +202,8 @@ class Toolbox:
         cells, side = self.renderer.cells(self._scene()) if self.state.pattern else (range(0), 0)
         self._gallery.want(picture_wish_for(self.state, layers, cells, side))
         self._grower.want(self.engine.network, growth_for(self.state, layers))
+        if self.state.unit_images:
+            self._tops.want(self.engine.network, top_wish_for(self.state, layers))
 
     def _open_store(self):
         network = self.engine.network
@@ -248,6 +258,7 @@ class Toolbox:
             last.callback(self.feed.close)
             last.callback(self._gallery.close)
             last.callback(self._grower.close, 0.5)
+            last.callback(self._tops.close, 0.5)
             last.callback(self.window.close)
             for thread in self._snapshots:
                 last.callback(thread.join)
@@ -278,7 +289,7 @@ class Toolbox:
             self._result, self._busy(), waiting, self._help, self._status(),
             (network.input.height, network.input.width) if network else (224, 224),
             self._gallery.pictures, self._grower.grown,
-            stands_for(network.layers, self.state.layer) if network else "",
+            stands_for(network.layers, self.state.layer) if network else "", self._tops.pictures,
         )  # fmt: skip
 
     def _status(self) -> Status:

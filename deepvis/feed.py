@@ -228,10 +228,12 @@ class Feed:
         self._leave_camera()
         return self._files_turn(wish)
 
-    def _publish(self, image: np.ndarray, name: str, source: Source, live: bool) -> None:
+    def _publish(
+        self, image: np.ndarray, name: str, source: Source, live: bool, path: Path | str = "", seconds: float = 0.0
+    ) -> None:
         with self._changed:
             index = 0 if self._frame is None else self._frame.index + 1
-            self._frame = Frame(image, name, index, live)
+            self._frame = Frame(image, name, index, live, str(path), seconds)
             self._source = source
             self._busy_since = None
             self._changed.notify_all()
@@ -275,7 +277,7 @@ class Feed:
         except Exception as error:  # else every further picture would bring the same notice
             return self._lose_camera(f"gives pictures of no known kind ({words(error)})", wish)
         camera.is_shown = True
-        self._publish(rgb, camera_name(self._camera_address), "camera", live=True)
+        self._publish(rgb, camera_name(self._camera_address), "camera", live=True, seconds=last_seen)
         return last_seen + STALL_S
 
     def _start_camera(self) -> Camera:
@@ -389,10 +391,10 @@ class Feed:
         if path.suffix.lower() in VIDEO_SUFFIXES:
             return Player(path, self._open_capture or cv2.VideoCapture)
         image = self._ahead.take(path)
-        return Still(self._read(path) if image is None else image, path.name)
+        return Still(self._read(path) if image is None else image, path)
 
     def _show(self, entry: Still | Player) -> None:
-        self._publish(entry.image, entry.name, "files", entry.is_live)
+        self._publish(entry.image, entry.name, "files", entry.is_live, entry.path, entry.seconds)
 
     def _skip(self, path: Path, error: UserError) -> None:
         self._broken.add(path)

@@ -25,6 +25,7 @@ class Request:
         method: backward method (a key of `deepvis.backward.METHODS`), None for none.
         origin: (layer, unit) from which the backward pass starts; None without a method.
         layer_gradient: also return the backward values at `layer`.
+        peaks: also return where every unit of every layer answers most.
     """
 
     frame: Frame
@@ -33,6 +34,20 @@ class Request:
     method: str | None = None
     origin: tuple[str, int] | None = None
     layer_gradient: bool = False
+    peaks: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Peaks:
+    """Where each unit of each layer answers most, layer after layer in the network's order.
+
+    Attributes:
+        value: float32 U, the unit's largest activation; NaN if it has one.
+        cell: int32 U, where on its map: row × width + column, the first one among equals.
+    """
+
+    value: np.ndarray
+    cell: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +62,7 @@ class Result:
         layer_gradient: float32 C×H×W, backward values at the layer; None if not asked for, or if
             the layer comes after the origin, where nothing flows.
         receptive_field: of the layer's units.
+        peaks: of all layers; None if not asked for.
         seconds: time the worker took, by step.
         bad: how many of the activations are not a number or infinite.
         error: what went wrong, in words for the user; empty on success.
@@ -58,6 +74,7 @@ class Result:
     pixels: np.ndarray | None = None
     layer_gradient: np.ndarray | None = None
     receptive_field: "ReceptiveField | None" = None
+    peaks: Peaks | None = None
     seconds: dict[str, float] | None = None
     bad: int = 0
     error: str = ""

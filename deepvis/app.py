@@ -69,7 +69,7 @@ def picture_wish_for(state: State, layers, cells: range, side: int) -> PictureWi
     """
     if not layers:
         return None
-    shown = state.pattern and not state.help
+    shown = state.content == "synthesized" and not state.help
     return PictureWish(stands_for(layers, state.layer), state.unit, tuple(cells) if shown else (), side if shown else 0)
 
 
@@ -191,7 +191,7 @@ class Toolbox:
         layers = self._layers()
         if not layers:
             return
-        cells, side = self.renderer.cells(self._scene()) if self.state.pattern else (range(0), 0)
+        cells, side = self.renderer.cells(self._scene()) if self.state.content == "synthesized" else (range(0), 0)
         self._gallery.want(picture_wish_for(self.state, layers, cells, side))
         self._grower.want(self.engine.network, growth_for(self.state, layers))
 

@@ -100,6 +100,53 @@ class UnitPictures:
     note: str = ""
 
 
+@dataclass(frozen=True, eq=False)
+class Cells:
+    """One picture for each of a layer's units.
+
+    Attributes:
+        layer: whose they are.
+        pictures: {unit: uint8 H×W×3 RGB}, as far as they have been made.
+        note: why there are none, in words.
+    """
+
+    layer: str
+    pictures: Mapping[int, np.ndarray] = field(default_factory=dict)
+    note: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Statistics:
+    """How a layer's units answer to a set of images. A unit's response to an image is its largest activation.
+
+    Attributes:
+        layer: whose they are.
+        images: how many images there were.
+        counts: float32 U×B, images in each of B even bins of the response.
+        low, high: float32 U, where a unit's bins begin and end.
+        mean, deviation: float32 U, of the responses.
+        active: int U, in how many images the response is above 0.
+        dead, always: bool U: never above 0; above 0 everywhere in every image.
+        correlation: float32 U×U of the responses, −1 … 1; None if it was not computed.
+        order: int U, the units so that those which correlate are neighbours; None without correlation.
+        note: why there is nothing of all this, in words.
+    """
+
+    layer: str
+    images: int = 0
+    counts: np.ndarray | None = None
+    low: np.ndarray | None = None
+    high: np.ndarray | None = None
+    mean: np.ndarray | None = None
+    deviation: np.ndarray | None = None
+    active: np.ndarray | None = None
+    dead: np.ndarray | None = None
+    always: np.ndarray | None = None
+    correlation: np.ndarray | None = None
+    order: np.ndarray | None = None
+    note: str = ""
+
+
 @dataclass(frozen=True)
 class Growth:
     """A wish: synthesize these units' images now, from these seeds.

@@ -19,14 +19,23 @@ GAMMAS = (1.0, 0.7, 0.5, 0.35, 0.25)  # key t: exponent of the normalised activa
 BOOSTS = (0.0, 0.5, 0.8, 1.0)  # key y: 0 normalises over the layer, 1 each channel by itself
 PRESET_CYCLE = ("modern", "yosinski-1", "yosinski-2", "yosinski-3", "yosinski-4", "plain")  # key 1
 ZOOMS = ("layer", "unit", "backward")  # key z: what the big pane shows
+CONTENTS = (  # key s: what of the layer's units the layer pane shows
+    "activations",
+    "synthesized",
+    "top images",
+    "histograms",
+    "correlation",
+    "correlation, sorted",
+)
 
 
 @dataclass(frozen=True)
 class Hover:
-    """What the mouse points at: a unit of a layer (by position in the network's layers)."""
+    """What the mouse points at: a unit of a layer (by position in the network's layers), or two of them."""
 
     layer: int
     unit: int | None = None
+    other: int | None = None
 
 
 @dataclass(frozen=True)
@@ -37,7 +46,7 @@ class State:
         layer, unit: the selection; `layer` is a position in the network's layers.
         in_channels: the cursor is among the channels (true) or in the layer list (false).
         zoom: what the big pane shows, one of ZOOMS.
-        pattern: preferred images instead of activations in the layer pane.
+        content: what of the layer's units the layer pane shows, one of CONTENTS.
         method, filter: backward method (None: off) and how its image is shown.
         origin: frozen (layer, unit) from which the backward pass starts; None follows the selection.
         layer_gradient: backward values instead of activations in the layer pane.
@@ -58,7 +67,7 @@ class State:
     unit: int = 0
     in_channels: bool = False
     zoom: str = "layer"
-    pattern: bool = False
+    content: str = "activations"
     method: str | None = None
     filter: str = "raw"
     origin: tuple[int, int] | None = None
@@ -85,6 +94,11 @@ class State:
     snapshots: int = 0
     recording: bool = False
     quit: bool = False
+
+    @property
+    def has_matrix(self) -> bool:
+        """The layer pane shows units by units."""
+        return self.content.startswith("correlation")
 
     @property
     def backward_origin(self) -> tuple[int, int]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from deepvis.frames import Frame
 from deepvis.layers import Layer, unit_id
-from deepvis.messages import Grown, Result, UnitPictures
+from deepvis.messages import Cells, Grown, Result, Statistics, UnitPictures
 from deepvis.state import State
 
 
@@ -43,6 +43,8 @@ class Scene:
         pictures: stored pictures of units, perhaps of another unit than the selected one.
         grown: images that are being synthesized, perhaps of another unit; None if none are.
         pictures_of: the layer whose pictures stand for the selected layer's.
+        cells: the top image of each unit, perhaps of another layer; None before any is there.
+        statistics: of a layer's units, perhaps of another layer; None before they are there.
     """
 
     state: State
@@ -58,6 +60,8 @@ class Scene:
     pictures: UnitPictures | None = None
     grown: Grown | None = None
     pictures_of: str = ""
+    cells: Cells | None = None
+    statistics: Statistics | None = None
 
     @property
     def aspect(self) -> float:
@@ -79,6 +83,17 @@ class Scene:
         """The growing images, if they are the selected unit's."""
         g = self.grown
         return g if g is not None and (g.wish.layer, g.wish.unit) == (self.pictures_of, self.state.unit) else None
+
+    @property
+    def own_cells(self) -> Cells | None:
+        """The units' top images, if they are the selected layer's."""
+        return self.cells if self.cells is not None and self.cells.layer == self.pictures_of else None
+
+    @property
+    def own_statistics(self) -> Statistics | None:
+        """The statistics, if they are the selected layer's."""
+        s = self.statistics
+        return s if s is not None and self.layer and s.layer == self.layer.name else None
 
     @property
     def unit(self) -> str:

@@ -17,9 +17,12 @@ def _hover_text(scene: Scene) -> str:
     layer = scene.layers[hover.layer]
     if hover.unit is None:
         return f"{layer.name}: {layer.kind}, {extent_text(layer)}"
-    words = unit_id(layer.name, hover.unit)
-    if layer.label(hover.unit):
-        words += f" {layer.label(hover.unit)}"
+    words = " ".join(filter(None, (unit_id(layer.name, hover.unit), layer.label(hover.unit))))
+    if hover.other is not None:
+        other = " ".join(filter(None, (unit_id(layer.name, hover.other), layer.label(hover.other))))
+        s = scene.own_statistics
+        known = s is not None and s.correlation is not None and hover.layer == scene.state.layer
+        return f"{words}   and   {other}" + (f"   r = {s.correlation[hover.unit, hover.other]:.2f}".replace("-", "−") if known else "")
     if scene.shows_layer and hover.layer == scene.state.layer:
         values = scene.result.activations[hover.unit]
         words += f"   {'max ' if layer.is_map else ''}{number(float(values.max()))}"
@@ -29,7 +32,7 @@ def _hover_text(scene: Scene) -> str:
 
 def _status_key(scene: Scene) -> tuple:
     s = scene.state
-    selection = (s.layer, s.unit, s.method, s.filter, s.origin, s.gamma, s.boost, s.layer_gradient, s.pattern, s.zoom)
+    selection = (s.layer, s.unit, s.method, s.filter, s.origin, s.gamma, s.boost, s.layer_gradient, s.content, s.zoom)
     return (selection, _field_text(scene), _bad_text(scene), _hover_text(scene), scene.status, scene.busy, s.message, s.message_is_error, id(scene.layers), s.debug)
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from deepvis import commands
+from deepvis.collector import Collector, Wish as MomentWish
 from deepvis.commands import COMMANDS, Facts
 from deepvis.engine import Engine
 from deepvis.errors import UserError
@@ -26,11 +27,13 @@ from deepvis.layout import Layout, lay_out
 from deepvis.messages import Growth, Request, Result
 from deepvis.record import Recorder, save_snapshot
 from deepvis.render import Renderer, Scene, Status
+from deepvis.scan.live import live_folder
 from deepvis.settings import Settings
 from deepvis.state import PRESET_CYCLE, State
 from deepvis.store import PRECOMPUTED, open_store, store_folder
 from deepvis.window import Close, Event, Key, Mouse, Resize, Window
 
+COLLECT_EVERY = 0.1  # seconds between two live frames that are collected from, which costs a fifth of a pass more
 BUSY_AFTER = 0.3  # seconds of silence after which the window says that it waits
 ENOUGH = 2  # requests on their way or answered and not drawn, beyond which new frames wait
 GLANCE = 0.004  # seconds to wait for a result before the window is looked after again
@@ -58,7 +61,8 @@ def request_for(state: State, frame, layers) -> Request | None:
         return None
     layer, unit = state.backward_origin
     origin = (layers[layer].name, unit) if state.method else None
-    return Request(frame, state.crop, layers[state.layer].name, state.method, origin, state.layer_gradient)
+    name = layers[state.layer].name
+    return Request(frame, state.crop, name, state.method, origin, state.layer_gradient, peaks=state.collecting)
 
 
 def picture_wish_for(state: State, layers, cells: range, side: int) -> PictureWish | None:
@@ -101,6 +105,7 @@ class Toolbox:
         self._bound = commands.bindings(settings.keys)
         self._help = help_rows(self._bound)
         self._asked: Request | None = None
+        self._collected_at = 0.0
         self._silent_since = 0.0
         self._message = _Message()
         self._notice = 0
@@ -110,11 +115,13 @@ class Toolbox:
         self._rates: tuple[float | None, float | None] = (None, None)
         self._next_rates = 0.0
         self._timings = ""
+        self._moments = 0
         self._recorder: Recorder | None = None
         self._snapshots: list[threading.Thread] = []
         self._said: deque[_Message] = deque()  # from the snapshot threads
         self._gallery = Gallery(self._open_store)
         self._grower = Grower()
+        self._collector = Collector()
 
     # -- the loop -----------------------------------------------------------------------------
 
@@ -176,15 +183,28 @@ class Toolbox:
         to do: results that come faster than they are drawn would cost the drawing its time.
         """
         request = request_for(self.state, self.feed.frame, self._layers())
+        if request is not None and request.peaks and not self._collects(request):
+            request = replace(request, peaks=False)
         if request is None or request == self._asked:
             return
-        only_frame = self._asked is not None and replace(self._asked, frame=request.frame) == request
+        only_frame = self._asked is not None and replace(self._asked, frame=request.frame, peaks=request.peaks) == request
         if only_frame and self.engine.backlog > ENOUGH:
             return
         if self.engine.idle:
             self._silent_since = time.monotonic()
         self.engine.ask(request)
         self._asked = request
+        if request.peaks:
+            self._collected_at = time.monotonic()
+
+    def _collects(self, request: Request) -> bool:
+        """Whether this frame is collected from: each photo, but of live frames a few a second, and never two in a row."""
+        asked = self._asked
+        if not request.frame.live or asked is None:
+            return True
+        if asked.frame is request.frame:
+            return asked.peaks
+        return not asked.peaks and time.monotonic() - self._collected_at >= COLLECT_EVERY
 
     def _ask_for_pictures(self) -> None:
         """Say which stored pictures are shown, and which are to be made now."""
@@ -204,6 +224,9 @@ class Toolbox:
         result = self.engine.collect(patience)
         if result is not None:
             self._result, self._silent_since = result, time.monotonic()
+            if result.peaks is not None and self.state.collecting:
+                size = self.engine.network.input
+                self._collector.take(result, self._layers(), (size.width, size.height))
             if result.error:
                 self._say(f"network: {result.error}", is_error=True)
         if self.engine.note != self._note:
@@ -233,6 +256,7 @@ class Toolbox:
             network = self.engine.rate(window)
             self._rates = (network, screen) if self.engine.network else (None, None)
             self._timings = self._timing_words()
+            self._moments = self._collector.count
 
     def _show(self, scene: Scene) -> None:
         image, changed = self.renderer.compose(scene)
@@ -248,6 +272,7 @@ class Toolbox:
             last.callback(self.feed.close)
             last.callback(self._gallery.close)
             last.callback(self._grower.close, 0.5)
+            last.callback(self._collector.close)
             last.callback(self.window.close)
             for thread in self._snapshots:
                 last.callback(thread.join)
@@ -293,6 +318,7 @@ class Toolbox:
             message=message.text, is_error=message.is_error,
             timings=self._timings if self.state.debug else "",
             recording=self._recorder is not None,
+            moments=self._moments if self.state.moments else None,
         )  # fmt: skip
 
     def _timing_words(self) -> str:
@@ -309,7 +335,9 @@ class Toolbox:
         if new.snapshots > old.snapshots:
             self._snapshot()
         if new.kept > old.kept:
-            self._keep()
+            (self._keep if new.growing else self._keep_moments)()
+        if old.moments and not new.moments:
+            self._collector.forget()
         if new.recording and not old.recording:
             self._start_recording()
         elif old.recording and not new.recording:
@@ -330,6 +358,17 @@ class Toolbox:
             return
         self._gallery.refresh()
         self._say(f"kept {len(grown.images)} images of {grown.wish.layer}:{grown.wish.unit} in {store.folder}")
+
+    def _keep_moments(self) -> None:
+        """Put the moments that were collected into a folder of their own."""
+        network = self.engine.network
+        if network is None:
+            return
+
+        def say(words: str, is_error: bool) -> None:
+            self._said.append(_Message(words, is_error, time.monotonic() + MESSAGE_SECONDS))
+
+        self._collector.save(live_folder(PRECOMPUTED, network.name) / self._stamp(), network.name, network.fingerprint, say)
 
     def _stamp(self) -> str:
         return f"deepvis-{datetime.now():%Y%m%d-%H%M%S}"

@@ -213,7 +213,12 @@ def _reset(state: State, facts: Facts) -> State:
 
 
 def _keep(state: State, facts: Facts) -> State:
-    return replace(state, kept=state.kept + 1) if state.growing else state
+    return replace(state, kept=state.kept + 1) if state.growing or state.moments else state
+
+
+def _collect(state: State, facts: Facts) -> State:
+    """What was collected stays to be seen after it has stopped, until the view is reset."""
+    return replace(state, collecting=not state.collecting, moments=True)
 
 
 def _snapshot(state: State, facts: Facts) -> State:
@@ -258,7 +263,8 @@ COMMANDS: dict[str, Command] = {
     "content": Command(_cycle_content, ("s",), "layer pane: activations, synthesized, top images, histograms, correlation", "view"),
     "synthesize": Command(_flip("growing"), ("x",), "synthesize the selected unit's preferred images now / stop", "view"),
     "preset": Command(_cycle("preset", range(len(PRESET_CYCLE))), ("1",), "recipe of that: modern, the paper's four, plain", "view"),
-    "keep": Command(_keep, ("enter",), "keep the images that are being synthesized", "view"),
+    "collect": Command(_collect, ("v",), "collect top images from what is shown, for every unit / stop", "view"),
+    "keep": Command(_keep, ("enter",), "keep the images that are synthesized, or what was collected", "view"),
     "gamma": Command(_cycle("gamma", range(len(GAMMAS))), ("t",), "contrast boost (gamma)", "view"),
     "boost": Command(_cycle("boost", range(len(BOOSTS))), ("y",), "contrast boost per channel", "view"),
     "predictions": Command(_flip("predictions"), ("8",), "class predictions on / off", "view"),

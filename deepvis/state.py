@@ -59,7 +59,10 @@ class State:
         message: the last command's own words, `message_is_error` if it could not be done.
         hover: what the mouse points at.
         growing: the selected unit's preferred images are synthesized now, with the recipe
-            `preset` (a position in PRESET_CYCLE); `kept` counts the wishes to keep them.
+            `preset` (a position in PRESET_CYCLE).
+        collecting: the strongest moments of what is shown are collected for every unit.
+        moments: top images are those that were collected, not a data set's.
+        kept: counts the wishes to keep what grows, or what was collected.
         snapshots: how many were asked for so far; `recording`, `quit`: asked for.
     """
 
@@ -90,6 +93,8 @@ class State:
     hover: Hover | None = None
     growing: bool = False
     preset: int = 0
+    collecting: bool = False
+    moments: bool = False
     kept: int = 0
     snapshots: int = 0
     recording: bool = False

@@ -385,6 +385,16 @@ def test_images_that_grow_are_kept_only_while_they_grow() -> None:
     assert keys(IN, *["1"] * len(PRESET_CYCLE)) == IN != keys(IN, "1")
 
 
+def test_what_was_collected_stays_until_the_view_is_reset() -> None:
+    collecting = keys(IN, "v")
+    assert collecting.collecting and collecting.moments
+    stopped = keys(collecting, "v")
+    assert not stopped.collecting and stopped.moments and keys(stopped, "v") == collecting
+    assert keys(stopped, "enter").kept == keys(collecting, "enter").kept == 1
+    over = keys(stopped, "esc")
+    assert not over.moments and not over.collecting and keys(over, "enter").kept == 0
+
+
 # ---- everything at once ---------------------------------------------------------------------
 
 

@@ -14,7 +14,7 @@ from deepvis.state import State
 
 @dataclass(frozen=True)
 class Status:
-    """The slow-changing words of the status bar; rates are per second."""
+    """The slow-changing words of the status bar; rates are per second. `moments`: how many were collected, None if that is off."""
 
     model: str = ""
     device: str = ""
@@ -24,6 +24,7 @@ class Status:
     is_error: bool = False
     timings: str = ""
     recording: bool = False
+    moments: int | None = None
 
 
 @dataclass(frozen=True, eq=False)

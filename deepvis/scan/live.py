@@ -17,8 +17,8 @@ from deepvis.frames import Frame
 from deepvis.geometry import fit
 from deepvis.layers import Layer
 from deepvis.messages import Peaks
-from deepvis.scan.index import BINS, INDEX, Index, Ranked, Span, best, save
-from deepvis.store import write_whole
+from deepvis.scan.index import BINS, INDEX, Index, Ranked, Span, best, load, save
+from deepvis.store import folder_name, write_whole
 
 TIDY = 64  # frames that are taken in between two looks for those that no ranking needs any more
 
@@ -194,3 +194,26 @@ def together(index: Index, live: Index) -> Index:
         parts.append(ours)
     top = Ranked(*(np.concatenate([getattr(p, f) for p in parts]) for f in ("image", "row", "column", "value")))
     return replace(index, files=(*index.files, *(str(Path(live.root, name).absolute()) for name in live.files)), top=top)
+
+
+def live_folder(root: Path, model: str) -> Path:
+    """Where a model's kept collections of moments are, each in a folder of its own."""
+    return root / folder_name(model) / "live"
+
+
+def with_moments(index: Index, folders: Sequence[Path]) -> tuple[Index, int]:
+    """A data set's index with kept moments among its top images.
+
+    Args:
+        folders: of collections; those that are in the index already change nothing.
+    Returns:
+        The index, and how many collections have come to it.
+    Raises:
+        UserError: one cannot be read, or is of another network.
+    """
+    known, added = set(index.files), 0
+    for folder in folders:
+        live = load(folder / INDEX)
+        if known.isdisjoint(str(Path(live.root, name).absolute()) for name in live.files):
+            index, added = together(index, live), added + 1
+    return index, added

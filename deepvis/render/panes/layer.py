@@ -208,7 +208,8 @@ def _draw_synthesized(canvas: Canvas, scene: Scene) -> None:
 def _draw_tops(canvas: Canvas, scene: Scene) -> None:
     """What each unit answered to most, in its cell."""
     cells = scene.own_cells
-    title = f"{scene.layer.name}   top image of each unit   {_page(canvas, scene)}"
+    what = "strongest moment" if scene.state.moments else "top image"
+    title = f"{scene.layer.name}   {what} of each unit   {_page(canvas, scene)}"
     if cells is None or cells.note:
         _say_why(canvas.caption(title), "The picture that excites each unit most, in its cell.", cells)
         return

@@ -32,7 +32,7 @@ def _hover_text(scene: Scene) -> str:
 
 def _status_key(scene: Scene) -> tuple:
     s = scene.state
-    selection = (s.layer, s.unit, s.method, s.filter, s.origin, s.gamma, s.boost, s.layer_gradient, s.content, s.zoom)
+    selection = (s.layer, s.unit, s.method, s.filter, s.origin, s.gamma, s.boost, s.layer_gradient, s.content, s.zoom, s.collecting)
     return (selection, _field_text(scene), _bad_text(scene), _hover_text(scene), scene.status, scene.busy, s.message, s.message_is_error, id(scene.layers), s.debug)
 
 
@@ -86,7 +86,9 @@ def draw_status(canvas: Canvas, scene: Scene) -> None:
     y = gap
     text.put(canvas.image, right, end, y, size, colors.DIM)
     x = margin
-    for mark, on, ink in (("● REC", status.recording, colors.BAD), ("busy …", scene.busy, colors.ACCENT)):
+    for mark, on, ink in (
+        ("● REC", status.recording, colors.BAD), (_moments_text(scene), status.moments is not None, colors.GOOD), ("busy …", scene.busy, colors.ACCENT)
+    ):  # fmt: skip
         if on:
             x = text.put(canvas.image, mark, x, y, size, ink, 600) + canvas.px(14)
     if scene.layers:
@@ -103,6 +105,12 @@ def draw_status(canvas: Canvas, scene: Scene) -> None:
     if not low:
         words, color = (words, color) if words else ("h  help", colors.DIM)
         text.put(canvas.image, text.shorten(words, canvas.width - 2 * margin, size), margin, 2 * gap + line, size, color)
+
+
+def _moments_text(scene: Scene) -> str:
+    count = scene.status.moments or 0
+    words = f"{count:,} moment{'' if count == 1 else 's'}"
+    return f"collecting: {words}" if scene.state.collecting else words
 
 
 def _rate(name: str, rate: float | None) -> str:

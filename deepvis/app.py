@@ -24,13 +24,16 @@ from deepvis.feed import Feed, Wish
 from deepvis.gallery import Gallery, Wish as PictureWish, stands_for
 from deepvis.grower import Grower
 from deepvis.layout import Layout, lay_out
-from deepvis.messages import Growth, Request, Result
+from deepvis.messages import Growth, ReceptiveField, Request, Result
+from deepvis.overview import Overview, Wish as OverviewWish
 from deepvis.record import Recorder, save_snapshot
 from deepvis.render import Renderer, Scene, Status
+from deepvis.scan.index import scan_folder
 from deepvis.scan.live import live_folder
 from deepvis.settings import Settings
 from deepvis.state import PRESET_CYCLE, State
 from deepvis.store import PRECOMPUTED, open_store, store_folder
+from deepvis.tops import Tops, Wish as TopWish
 from deepvis.window import Close, Event, Key, Mouse, Resize, Window
 
 COLLECT_EVERY = 0.1  # seconds between two live frames that are collected from, which costs a fifth of a pass more
@@ -77,6 +80,25 @@ def picture_wish_for(state: State, layers, cells: range, side: int) -> PictureWi
     return PictureWish(stands_for(layers, state.layer), state.unit, tuple(cells) if shown else (), side if shown else 0)
 
 
+def top_wish_for(state: State, layers) -> TopWish:
+    """The top images that the state shows, with the backward method that is on, or else deconv."""
+    return TopWish(stands_for(layers, state.layer), state.unit, state.method or "deconv")
+
+
+def overview_wish_for(state: State, layers, cells: range, side: int) -> OverviewWish:
+    """What of the index the layer pane shows."""
+    of = stands_for(layers, state.layer)
+    if state.content == "top images":
+        return OverviewWish("", of, () if state.moments else tuple(cells), side)
+    return OverviewWish(layers[state.layer].name if state.content == "histograms" or state.has_matrix else "", of)
+
+
+def moment_wish_for(state: State, layers, cells: range, side: int, field: ReceptiveField | None) -> MomentWish:
+    """The collected moments that the state shows."""
+    units = tuple(cells) if state.content == "top images" else ()
+    return MomentWish(stands_for(layers, state.layer), state.unit, field, units, side)
+
+
 SEEDS = 4  # images that grow at a time
 
 
@@ -121,6 +143,8 @@ class Toolbox:
         self._said: deque[_Message] = deque()  # from the snapshot threads
         self._gallery = Gallery(self._open_store)
         self._grower = Grower()
+        self._tops = Tops(lambda network: scan_folder(PRECOMPUTED, network.name))
+        self._overview = Overview()
         self._collector = Collector()
 
     # -- the loop -----------------------------------------------------------------------------
@@ -211,9 +235,20 @@ class Toolbox:
         layers = self._layers()
         if not layers:
             return
-        cells, side = self.renderer.cells(self._scene()) if self.state.content == "synthesized" else (range(0), 0)
+        state = self.state
+        has_pictures = state.content in ("synthesized", "top images")
+        cells, side = self.renderer.cells(self._scene()) if has_pictures else (range(0), 0)
         self._gallery.want(picture_wish_for(self.state, layers, cells, side))
         self._grower.want(self.engine.network, growth_for(self.state, layers))
+        self._tops.want(self.engine.network, top_wish_for(state, layers))
+        self._overview.want(self._tops.index, self._tops.note, overview_wish_for(state, layers, cells, side))
+        if state.moments:
+            self._collector.want(moment_wish_for(state, layers, cells, side, self._field()))
+
+    def _field(self) -> ReceptiveField | None:
+        """The receptive field of the selected layer's units, as soon as it is known; None for vectors."""
+        scene = self._scene()
+        return scene.result.receptive_field if scene.shows_layer and scene.layer.is_map else None
 
     def _open_store(self):
         network = self.engine.network
@@ -272,6 +307,8 @@ class Toolbox:
             last.callback(self.feed.close)
             last.callback(self._gallery.close)
             last.callback(self._grower.close, 0.5)
+            last.callback(self._tops.close, 0.5)
+            last.callback(self._overview.close)
             last.callback(self._collector.close)
             last.callback(self.window.close)
             for thread in self._snapshots:
@@ -304,6 +341,8 @@ class Toolbox:
             (network.input.height, network.input.width) if network else (224, 224),
             self._gallery.pictures, self._grower.grown,
             stands_for(network.layers, self.state.layer) if network else "",
+            self._collector.tops if self.state.moments else self._tops.pictures,
+            self._collector.cells if self.state.moments else self._overview.cells, self._overview.statistics,
         )  # fmt: skip
 
     def _status(self) -> Status:

@@ -147,6 +147,55 @@ class Statistics:
     note: str = ""
 
 
+@dataclass(frozen=True, eq=False)
+class Patch:
+    """What a unit saw in one photo, where it answered most.
+
+    Attributes:
+        image: the photo's number in the index.
+        name: the photo's name, relative to the index's folder of photos.
+        row, column: on the layer's map.
+        value: the unit's there.
+        box: the receptive field in the network's input (left, top, width, height in pixels); parts
+            may lie outside of it.
+        pixels: uint8 RGB, gray where the field leaves what the network saw; None if the photo cannot
+            be read.
+        error: why not.
+    """
+
+    image: int
+    name: str
+    row: int
+    column: int
+    value: float
+    box: tuple[int, int, int, int]
+    pixels: np.ndarray | None
+    error: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class TopPictures:
+    """The patches of photos that a unit answered to most, and what in them it answered to.
+
+    Attributes:
+        layer, unit: whose they are.
+        patches: best first.
+        method: the backward method.
+        backward: for each patch the values carried back to its pixels, float32 h×w×3 RGB, None
+            without a photo; empty until they are there.
+        note: why there are no patches, in words.
+        backward_note: why there are no backward images.
+    """
+
+    layer: str
+    unit: int
+    patches: tuple[Patch, ...] = ()
+    method: str = ""
+    backward: tuple[np.ndarray | None, ...] = ()
+    note: str = ""
+    backward_note: str = ""
+
+
 @dataclass(frozen=True)
 class Growth:
     """A wish: synthesize these units' images now, from these seeds.

@@ -52,7 +52,7 @@ def _forward_backward(network: Network, x: Tensor, request: Request) -> Result:
         inputs = [x, shown] if reached else [x]
         sent = network.units(origin, start)
         grads = torch.autograd.grad(sent, inputs, seed(sent, unit), allow_unused=True)
-    pixels = _rgb(network, grads[0] if grads[0] is not None else torch.zeros_like(x))
+    pixels = rgb(network, grads[0] if grads[0] is not None else torch.zeros_like(x))
     layer_gradient = _maps(network.units(request.layer, grads[1])) if reached and grads[1] is not None else None
     peaks = _peaks(network, captured) if request.peaks else None
     return Result(request, _maps(network.units(request.layer, shown)), _scores(out), pixels, layer_gradient, peaks=peaks)
@@ -94,7 +94,7 @@ def _scores(out: object) -> np.ndarray | None:
     return out.detach()[0].to(torch.float32).cpu().numpy().copy()
 
 
-def _rgb(network: Network, grad: Tensor) -> np.ndarray:
+def rgb(network: Network, grad: Tensor) -> np.ndarray:
     """1×channels×H×W -> float32 H×W×3 RGB: of those channels that a picture's colours go to."""
     places = network.input.places
     chosen = [places[0]] * 3 if len(places) == 1 else list(places)  # gray: the same in all colours

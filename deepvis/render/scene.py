@@ -8,7 +8,7 @@ import numpy as np
 
 from deepvis.frames import Frame
 from deepvis.layers import Layer, unit_id
-from deepvis.messages import Cells, Grown, Result, Statistics, UnitPictures
+from deepvis.messages import Cells, Grown, Result, Statistics, TopPictures, UnitPictures
 from deepvis.state import State
 
 
@@ -44,6 +44,7 @@ class Scene:
         pictures: stored pictures of units, perhaps of another unit than the selected one.
         grown: images that are being synthesized, perhaps of another unit; None if none are.
         pictures_of: the layer whose pictures stand for the selected layer's.
+        tops: top images, perhaps of another unit.
         cells: the top image of each unit, perhaps of another layer; None before any is there.
         statistics: of a layer's units, perhaps of another layer; None before they are there.
     """
@@ -61,6 +62,7 @@ class Scene:
     pictures: UnitPictures | None = None
     grown: Grown | None = None
     pictures_of: str = ""
+    tops: TopPictures | None = None
     cells: Cells | None = None
     statistics: Statistics | None = None
 
@@ -84,6 +86,12 @@ class Scene:
         """The growing images, if they are the selected unit's."""
         g = self.grown
         return g if g is not None and (g.wish.layer, g.wish.unit) == (self.pictures_of, self.state.unit) else None
+
+    @property
+    def own_tops(self) -> TopPictures | None:
+        """The top images, if they are the selected unit's."""
+        t = self.tops
+        return t if t is not None and (t.layer, t.unit) == (self.pictures_of, self.state.unit) else None
 
     @property
     def own_cells(self) -> Cells | None:

@@ -7,14 +7,10 @@ import os
 from pathlib import Path
 
 from deepvis.errors import UserError
-from deepvis.store import PRECOMPUTED, folder_name
+from deepvis.scan.index import INDEX, load, scan_folder
+from deepvis.store import PRECOMPUTED
 
 PHOTOS = Path(__file__).resolve().parent.parent / "photos"
-
-
-def scan_folder(root: Path, model: str) -> Path:
-    """Where a model's index is."""
-    return root / folder_name(model) / "scan"
 
 
 def add(sub: argparse._SubParsersAction) -> None:
@@ -104,7 +100,6 @@ def _scan(args: argparse.Namespace) -> None:
 def _export(args: argparse.Namespace) -> None:
     network = _network(args)
     from deepvis.export import export
-    from deepvis.scan.index import INDEX, load
     from deepvis.scan.scan import layers_from
     from deepvis.store import open_store, store_folder
 

@@ -181,6 +181,7 @@ def _empty(network: Network, images: Images, spans: tuple[Span, ...], options: O
     return Index(
         model=network.name, fingerprint=network.fingerprint, root=str(images.root), files=(), scanned=(), broken={},
         spans=spans, mean=nothing, variance=nothing, settings=_settings(network, options), **tally.arrays(),
+        fields={span.name: network.receptive_field(span.name) for span in spans if span.height * span.width > 1},
     )  # fmt: skip
 
 

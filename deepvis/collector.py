@@ -18,7 +18,7 @@ from deepvis.messages import Cells, Patch, Peaks, ReceptiveField, Result, TopPic
 from deepvis.runtime import be_patient
 from deepvis.scan.index import Ranked
 from deepvis.scan.live import LiveTop
-from deepvis.scan.patches import cut_out, field_box, reduced
+from deepvis.scan.patches import as_cell, cut_out, field_box
 
 WAITING = 8  # results that may wait for the thread; of more, the oldest are left out
 PUBLISH = 0.25  # seconds between two showings of what has been collected
@@ -189,9 +189,13 @@ class Collector:
             mark = (int(top.image[unit, 0]), int(top.row[unit, 0]), int(top.column[unit, 0]))
             if mark[0] >= 0:
                 kept = old.get(unit)
-                self._cut[unit] = kept if kept and kept[0] == mark else (mark, reduced(self._patch(top, wish, unit, 0, pictures).pixels, wish.side))
+                self._cut[unit] = kept if kept and kept[0] == mark else (mark, self._cell(top, wish, unit, pictures))
         self._tops = TopPictures(wish.layer, wish.unit, tuple(patches), note="" if patches else NONE_YET)
         self._cells = Cells(wish.layer, {unit: pixels for unit, (_, pixels) in self._cut.items()})
+
+    def _cell(self, top: Ranked, wish: Wish, unit: int, pictures: dict[int, np.ndarray]) -> np.ndarray:
+        patch = self._patch(top, wish, unit, 0, pictures)
+        return as_cell(patch.pixels, patch.box, wish.side)
 
     def _patch(self, top: Ranked, wish: Wish, unit: int, place: int, pictures: dict[int, np.ndarray]) -> Patch:
         """What the unit saw at one of its moments."""

@@ -107,11 +107,13 @@ class Cells:
     Attributes:
         layer: whose they are.
         pictures: {unit: uint8 H×W×3 RGB}, as far as they have been made.
+        dead: units that no picture excites.
         note: why there are none, in words.
     """
 
     layer: str
     pictures: Mapping[int, np.ndarray] = field(default_factory=dict)
+    dead: frozenset[int] = frozenset()
     note: str = ""
 
 

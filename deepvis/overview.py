@@ -15,7 +15,7 @@ from deepvis.messages import Cells, Statistics
 from deepvis.runtime import be_patient
 from deepvis.scan.images import Images
 from deepvis.scan.index import Index
-from deepvis.scan.patches import cut_out, field_box, places, reduced
+from deepvis.scan.patches import as_cell, cut_out, field_box, places
 from deepvis.scan.statistics import layer_statistics
 
 CACHE = 64 << 20  # bytes of patches that are kept
@@ -134,14 +134,16 @@ class Overview:
         cells = {unit: self._kept[layer, unit, side] for unit in wish.units if (layer, unit, side) in self._kept}
         whole = int(index.settings["width"]), int(index.settings["height"])
         images = Images(Path(index.root), tuple(index.files))
-        best = [(unit, places(index, layer, unit)[:1]) for unit in wish.units if unit not in cells]
-        lasting: dict[int, list[tuple[int, int, int]]] = {}
-        for unit, found in best:
-            for image, row, column, value in found:
-                if value != 0:  # an answer of exactly 0 is none
-                    lasting.setdefault(image, []).append((unit, row, column))
+        by_photo: dict[int, list[tuple[int, int, int]]] = {}
+        dead = set()
+        for unit in wish.units:
+            image, row, column, value = next(iter(places(index, layer, unit)), (-1, 0, 0, 0.0))
+            if value == 0:  # an answer of exactly 0 is none
+                dead.add(unit)
+            elif unit not in cells:
+                by_photo.setdefault(image, []).append((unit, row, column))
         missing, shown = "", 0.0
-        for image, units in lasting.items():
+        for image, units in by_photo.items():
             try:
                 photo = images.read(image, (2 * whole[0], 2 * whole[1]), whole[0] / whole[1])
             except UserError as error:
@@ -149,15 +151,15 @@ class Overview:
                 continue
             for unit, row, column in units:
                 box = field_box(index.fields.get(layer), row, column, whole)
-                cells[unit] = self._keep((layer, unit, side), reduced(cut_out(photo, box, whole), side))
+                cells[unit] = self._keep((layer, unit, side), as_cell(cut_out(photo, box, whole), box, side))
             if time.monotonic() - shown > PUBLISH:
-                self._cells, shown = Cells(layer, dict(cells)), time.monotonic()
+                self._cells, shown = Cells(layer, dict(cells), frozenset(dead)), time.monotonic()
             if self._stopping or self._wish != asked:
                 return
-        self._cells = Cells(layer, cells, "" if cells or not missing else missing)
+        self._cells = Cells(layer, cells, frozenset(dead), "" if cells else missing)
 
     def _keep(self, key: tuple[str, int, int], patch: np.ndarray) -> np.ndarray:
-        self._kept[key] = patch = np.ascontiguousarray(patch)  # a copy: a view would keep the whole photo
+        self._kept[key] = patch
         self._size += patch.nbytes
         while self._size > CACHE and len(self._kept) > 1:
             self._size -= self._kept.popitem(last=False)[1].nbytes

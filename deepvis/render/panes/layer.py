@@ -213,7 +213,14 @@ def _draw_tops(canvas: Canvas, scene: Scene) -> None:
     if cells is None or cells.note:
         _say_why(canvas.caption(title), "The picture that excites each unit most, in its cell.", cells)
         return
-    _draw_cells(canvas.caption(title), scene, cells.pictures)
+    body = canvas.caption(title, f"{len(cells.dead):,} dead" if cells.dead else "")
+    size, word = body.px(12), "dead"
+    grid = layer_grid(scene, body.width, body.height, body.scale)
+    for unit in cells.dead & set(grid.units):
+        left, top, width, height = grid.box(unit)
+        if text.width(word, size) < width and text.line_height(size) < height:
+            text.put(body.image, word, left + (width - text.width(word, size)) // 2, top + (height - text.line_height(size)) // 2, size, colors.DIM)
+    _draw_cells(body, scene, cells.pictures)
 
 
 def _draw_histograms(canvas: Canvas, scene: Scene) -> None:

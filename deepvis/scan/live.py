@@ -99,7 +99,7 @@ class LiveTop:
     def _enter(self, peaks: Peaks, number: int, same: Sequence[int]) -> int:
         top = self._top
         with np.errstate(invalid="ignore"):
-            rows = np.flatnonzero(peaks.value > top.value[:, -1])
+            rows = np.flatnonzero((peaks.value > top.value[:, -1]) & (peaks.value != 0))  # exactly 0 is no answer
         close = np.isin(top.image[rows], same)
         keep = ~np.any(close & (top.value[rows] >= peaks.value[rows, None]), axis=1)
         rows, close = rows[keep], close[keep]

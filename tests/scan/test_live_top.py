@@ -13,8 +13,8 @@ from deepvis.errors import UserError
 from deepvis.frames import Frame
 from deepvis.layers import Layer
 from deepvis.messages import Peaks
-from deepvis.scan.index import INDEX, load
-from deepvis.scan.live import TIDY, LiveTop, together
+from deepvis.scan.index import INDEX, load, save
+from deepvis.scan.live import TIDY, LiveTop, together, with_moments
 
 LAYERS = (Layer("map", "Conv2d", 4, 3, 5), Layer("vector", "Linear", 3))
 UNITS = [(layer, unit) for layer in LAYERS for unit in range(layer.units)]
@@ -121,13 +121,14 @@ def test_not_a_number_is_never_strong_and_the_picture_is_what_the_network_saw() 
     live = LiveTop(LAYERS, (16, 16))
     assert live.update(one, True, peaks(values[0])) == 7
     assert live.update(two, True, peaks(np.full((7, 15), np.nan, np.float32))) == 0
+    assert live.update(two, True, peaks(np.zeros((7, 15), np.float32))) == 0  # no answer
     assert len(live) == 1 and live.name(0) == "camera 0"
     assert live.pixels(0).shape == (16, 16, 3)
     wide = Frame(np.zeros((20, 60, 3), np.uint8), "wide", 0, False, "wide.png")
     wide.image[:, :20] = 255
     live.update(wide, True, peaks(values[0] + 1))
     live.update(replace(wide, source="again.png"), False, peaks(values[0] + 2))
-    assert live.pixels(2).max() < 20 and live.pixels(3)[:, :4].min() > 235  # its middle; all of it
+    assert live.pixels(3).max() < 20 and live.pixels(4)[:, :4].min() > 235  # its middle; all of it
 
 
 def test_saved_and_put_together_with_a_data_set(tmp_path: Path) -> None:
@@ -147,3 +148,17 @@ def test_saved_and_put_together_with_a_data_set(tmp_path: Path) -> None:
     assert both.path(last).is_file()
     with pytest.raises(UserError, match="another network"):
         together(data, live.index(tmp_path, "m", "other"))
+
+
+def test_a_collection_is_added_once(tmp_path: Path) -> None:
+    live, _ = collected(60)
+    live.save(tmp_path / "live", "m", "f")
+    other, _ = collected(90, seed=1)
+    data = other.index(tmp_path / "data", "m", "f")
+    both, added = with_moments(data, [tmp_path / "live"])
+    assert added == 1 and len(both.files) > len(data.files)
+    save(both, tmp_path / "scan" / INDEX)
+    again, added = with_moments(load(tmp_path / "scan" / INDEX), [tmp_path / "live"])
+    assert added == 0 and again.files == both.files
+    with pytest.raises(UserError, match="no index"):
+        with_moments(data, [tmp_path / "nothing"])

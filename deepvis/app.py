@@ -44,7 +44,7 @@ MESSAGE_SECONDS = 8.0
 RATE_SECONDS = 0.5  # how often the rates in the status bar change
 _MOUSE_HELP = (
     ("mouse", "hover", "name the unit and its value"),
-    ("mouse", "click", "select a unit or a layer"),
+    ("mouse", "click", "select a unit, a layer or a class; a top image: its photo becomes the input"),
     ("mouse", "wheel", "magnify the layer pane"),
 )
 
@@ -166,7 +166,7 @@ class Toolbox:
         events = self.window.poll(self._patience())
         for event in events:
             self._react(event)
-        self.feed.want(Wish(self.state.source, self.state.frozen, self.state.step))
+        self.feed.want(Wish(self.state.source, self.state.frozen, self.state.step, self.state.photo))
         if self.engine.error and self.engine.network is None:
             raise UserError(self.engine.error)
         self._listen(0 if events else GLANCE)  # the user does not wait for the network
@@ -271,6 +271,8 @@ class Toolbox:
         if notice is not None and notice.number != self._notice:
             self._notice = notice.number
             self._say(notice.text, notice.is_error)
+            if notice.is_error and self.feed.source != "photo":
+                self.state = replace(self.state, photo=None)  # could not be read
             if notice.is_error and self.state.source == "camera" and self.feed.source == "files":
                 self.state = replace(self.state, source="files", frozen=False)  # the camera was given up
         while self._said:

@@ -23,6 +23,7 @@ from deepvis.state import (
     ZOOMS,
     Hover,
     State,
+    TopImage,
 )
 
 FAST = 10  # how many cells a fast move covers
@@ -191,14 +192,18 @@ def _freeze_origin(state: State, facts: Facts) -> State:
 
 
 def _switch_source(state: State, facts: Facts) -> State:
+    if state.photo is not None:
+        return replace(state, photo=None)
     source = "files" if state.source == "camera" else "camera"
     return replace(state, source=source, frozen=False)
 
 
 def _step(delta: int) -> Action:
-    """Next or previous file; from the camera it goes to the files first."""
+    """Next or previous file; from the camera it goes to the files first, from a top image to what was there before."""
 
     def do(state: State, facts: Facts) -> State:
+        if state.photo is not None:
+            return replace(state, photo=None)
         if state.source == "camera":
             return replace(state, source="files", frozen=False)
         return replace(state, step=state.step + delta, frozen=False)
@@ -208,7 +213,7 @@ def _step(delta: int) -> Action:
 
 def _reset(state: State, facts: Facts) -> State:
     """Back to how the view began; the input stays."""
-    kept = ("source", "frozen", "crop", "step", "preset", "kept", "snapshots", "recording")
+    kept = ("source", "frozen", "crop", "step", "photo", "preset", "kept", "snapshots", "recording")
     return State(**{name: getattr(state, name) for name in kept})
 
 
@@ -270,6 +275,7 @@ COMMANDS: dict[str, Command] = {
     "predictions": Command(_flip("predictions"), ("8",), "class predictions on / off", "view"),
     "receptive_field": Command(_flip("receptive_field"), ("7",), "where in the picture the unit is strongest, on / off", "view"),
     "unit_images": Command(_flip("unit_images"), ("9",), "unit images on / off", "view"),
+    "values": Command(_flip("values"), ("6",), "values on the top images, on / off", "view"),
     "debug": Command(_flip("debug"), ("5",), "timings on / off", "view"),
     "reset": Command(_reset, ("esc",), "reset the view", "view"),
     "snapshot": Command(_snapshot, ("p",), "save a picture of the window and of each pane", "program"),
@@ -331,15 +337,17 @@ def goto(state: State, text: str, facts: Facts) -> State:
     return replace(_select(state, facts, layer, unit), in_channels=True, message="", message_is_error=False)
 
 
-def point(state: State, hover: Hover | None) -> State:
+def point(state: State, hover: Hover | TopImage | None) -> State:
     """The mouse has moved onto something, or off everything."""
     return state if hover == state.hover else replace(state, hover=hover)
 
 
-def click(state: State, target: Hover | None, facts: Facts) -> State:
-    """Select the layer or the unit that was clicked."""
+def click(state: State, target: Hover | TopImage | None, facts: Facts) -> State:
+    """Select the layer, unit or class that was clicked; a top image's photo becomes the input."""
     if target is None or not facts.layers:
         return state
+    if isinstance(target, TopImage):
+        return replace(state, photo=target.photo) if target.photo else state
     if target.unit is None:
         return replace(_select(state, facts, target.layer, state.unit), in_channels=False)
     return replace(_select(state, facts, target.layer, target.unit), in_channels=True)

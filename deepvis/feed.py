@@ -22,9 +22,10 @@ import numpy as np
 from deepvis.camera import Camera, OpenCapture, camera_name, open_camera
 from deepvis.decode import VIDEO_SUFFIXES, read_image, rgb_from_bgr
 from deepvis.errors import UserError, words
-from deepvis.frames import Frame
+from deepvis.frames import Frame, Photo
 from deepvis.player import Ahead, Player, Still
 from deepvis.playlist import Playlist
+from deepvis.scan.images import Images
 
 BUSY_S = 0.2
 """Work that is done sooner is not reported as `busy`."""
@@ -38,7 +39,7 @@ PATIENCE_S = 30.0
 AHEAD_AFTER_S = 0.03
 """Decode ahead only when no wish has come for so long: not while the user leans on a key."""
 
-Source = Literal["camera", "files"]
+Source = Literal["camera", "files", "photo"]
 
 
 @dataclass(frozen=True)
@@ -50,11 +51,13 @@ class Wish:
         frozen: hold the camera's picture, or pause the video.
         step: how many files on from the first one, around the ends (negative: back). Only the
             difference to what was stepped before counts, so it need not know of files skipped.
+        photo: an image that is shown instead, for as long as it is wished.
     """
 
-    source: Source = "files"
+    source: Literal["camera", "files"] = "files"
     frozen: bool = False
     step: int = 0
+    photo: Photo | None = None
 
 
 @dataclass(frozen=True)
@@ -118,6 +121,8 @@ class Feed:
         self._ahead = Ahead(read)
         self._look_ahead_at: float | None = None
         self._broken: set[Path] = set()
+        self._photo: Photo | None = None
+        self._has_photo = False
         self._camera: Camera | None = None
         self._camera_in_use = threading.Lock()
         self._camera_wish = 0
@@ -167,7 +172,7 @@ class Feed:
 
     @property
     def source(self) -> Source:
-        """What is really shown: "camera" only from its first frame until it is left or lost."""
+        """What is really shown: "camera" only from its first frame until it is left or lost, "photo" a wish's."""
         return self._source
 
     @property
@@ -223,10 +228,29 @@ class Feed:
 
     def _turn(self, wish: Wish) -> float | None:
         """Do what is due; returns when there will be more to do even without news."""
+        if wish.photo != self._photo:
+            self._photo = wish.photo
+            self._has_photo = wish.photo is not None and self._show_photo(wish.photo)
+        if self._has_photo:
+            return None
         if wish.source == "camera" and self._camera_given_up != self._camera_wish:
             return self._camera_turn(wish)
         self._leave_camera()
         return self._files_turn(wish)
+
+    def _show_photo(self, photo: Photo) -> bool:
+        """Show an image of a data set; if it cannot be read, say so and return False."""
+        try:
+            with self._working():
+                image = Images(Path(photo.root), (photo.name,)).read(0)
+        except UserError as error:
+            self._say(str(error), is_error=True)
+            return False
+        self._leave_camera()
+        if isinstance(self._entry, Player):
+            self._entry.pause()
+        self._publish(image, Path(photo.name.rpartition("!")[2]).name, "photo", live=False, path=Path(photo.root, photo.name))
+        return True
 
     def _publish(
         self, image: np.ndarray, name: str, source: Source, live: bool, path: Path | str = "", seconds: float = 0.0

@@ -7,6 +7,19 @@ from dataclasses import dataclass
 import numpy as np
 
 
+@dataclass(frozen=True)
+class Photo:
+    """Where an image of a data set is.
+
+    Attributes:
+        root: folder of the data set.
+        name: the file's, relative to it; "shard.tar!member" for one in an archive.
+    """
+
+    root: str
+    name: str
+
+
 @dataclass(frozen=True, eq=False)
 class Frame:
     """One picture of an input. Two frames are the same if they are the same object.

@@ -181,6 +181,7 @@ class TopPictures:
 
     Attributes:
         layer, unit: whose they are.
+        root: the folder that the photos' names are relative to.
         patches: best first.
         method: the backward method.
         backward: for each patch the values carried back to its pixels, float32 h×w×3 RGB, None
@@ -191,6 +192,7 @@ class TopPictures:
 
     layer: str
     unit: int
+    root: str = ""
     patches: tuple[Patch, ...] = ()
     method: str = ""
     backward: tuple[np.ndarray | None, ...] = ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from deepvis.frames import Photo
 from deepvis.grid import View
 
 METHOD_CYCLE = (None, "gradient", "deconv", "guided")  # key n
@@ -39,6 +40,15 @@ class Hover:
 
 
 @dataclass(frozen=True)
+class TopImage:
+    """What the mouse points at: a top image of the selected unit, counted from the best, and the photo that it is cut from
+    (None: a moment that was collected)."""
+
+    number: int
+    photo: Photo | None
+
+
+@dataclass(frozen=True)
 class State:
     """The whole of the user's wishes; every command makes a new one.
 
@@ -58,6 +68,8 @@ class State:
         typing: text of the unit that is being typed, None when not typing.
         message: the last command's own words, `message_is_error` if it could not be done.
         hover: what the mouse points at.
+        values: each top image's value is written on it.
+        photo: a top image's whole photo is the input, in place of the source.
         growing: the selected unit's preferred images are synthesized now, with the recipe
             `preset` (a position in PRESET_CYCLE).
         collecting: the strongest moments of what is shown are collected for every unit.
@@ -90,12 +102,14 @@ class State:
     typing: str | None = None
     message: str = ""
     message_is_error: bool = False
-    hover: Hover | None = None
+    hover: Hover | TopImage | None = None
     growing: bool = False
     preset: int = 0
     collecting: bool = False
     moments: bool = False
     kept: int = 0
+    values: bool = False
+    photo: Photo | None = None
     snapshots: int = 0
     recording: bool = False
     quit: bool = False

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from deepvis.errors import UserError, words
 from deepvis.messages import Patch, TopPictures
+from deepvis.runtime import be_patient, cpu_plan
 from deepvis.scan.images import Images, Photos
 from deepvis.scan.index import INDEX, Index, load
 from deepvis.scan.patches import patches
@@ -183,7 +184,7 @@ class Tops:
             note = f"The unit is dead: none of the {index.count:,} images that were scanned excites it."
         elif all(patch.pixels is None for patch in found):
             note, found = _why_missing(index, found), []
-        return TopPictures(wish.layer, wish.unit, tuple(found), wish.method, note=note)
+        return TopPictures(wish.layer, wish.unit, index.root, tuple(found), wish.method, note=note)
 
     def _keep(self, wish: Wish, pictures: TopPictures) -> None:
         self._cache[wish] = pictures
@@ -194,10 +195,6 @@ class Tops:
     # ---- backward images ---------------------------------------------------------------------
 
     def _carry(self) -> None:
-        import torch
-
-        from deepvis.runtime import be_patient, cpu_plan
-
         be_patient()
         mine, replica = None, None
         while True:
@@ -213,6 +210,8 @@ class Tops:
                 network, pictures = self._network, self._pictures
             try:
                 if network is not mine:
+                    import torch
+
                     mine, replica = network, network.replica()
                     workers, threads = cpu_plan()
                     torch.set_num_threads(workers * threads if network.device.type == "cpu" else 1)
@@ -230,8 +229,11 @@ class Tops:
 
         seen = [patch for patch in pictures.patches if patch.pixels is not None]
         photos = [self._photos.read(patch.image) for patch in seen]
-        cells = [(patch.row, patch.column) for patch in seen]
-        made = iter(patch_backward(network, photos, wish.layer, wish.unit, wish.method, [patch.box for patch in seen], cells))
+        boxes = [patch.box for patch in seen]
+        whole = (0, 0, network.input.width, network.input.height)
+        # From the place alone whose patch is shown; where that is all of the photo, from all of the map, as live.
+        cells = None if all(box == whole for box in boxes) else [(patch.row, patch.column) for patch in seen]
+        made = iter(patch_backward(network, photos, wish.layer, wish.unit, wish.method, boxes, cells))
         return tuple(None if patch.pixels is None else next(made) for patch in pictures.patches)
 
 

@@ -9,10 +9,11 @@ import pytest
 
 from deepvis import commands
 from deepvis.commands import COMMANDS, FAST, Facts, bindings, click, goto, point, press, run, wheel
+from deepvis.frames import Photo
 from deepvis.grid import View
 from deepvis.keys import NAMES
 from deepvis.layers import Layer
-from deepvis.state import BOOSTS, COMMON_BACKWARD, CONTENTS, FILTERS, GAMMAS, METHOD_CYCLE, PRESET_CYCLE, ZOOMS, Hover, State
+from deepvis.state import BOOSTS, COMMON_BACKWARD, CONTENTS, FILTERS, GAMMAS, METHOD_CYCLE, PRESET_CYCLE, ZOOMS, Hover, State, TopImage
 
 LAYERS = (
     Layer("stem", "Conv2d", 32, 112, 112),
@@ -165,6 +166,7 @@ def test_wheel_forth_and_back_is_no_change() -> None:
         ("help", "help"), ("debug", "debug"), ("freeze", "frozen"), ("record", "recording"),
     )),
     *((flag, flag, (True, False)) for flag in ("crop", "predictions", "unit_images")),
+    ("values", "values", (False, True)),
 ])  # fmt: skip
 def test_a_cycle_visits_its_values_in_order_and_returns(name: str, attribute: str, values) -> None:
     state, seen = State(), []
@@ -240,8 +242,17 @@ def test_e_and_w_step_through_files_and_leave_the_camera_first() -> None:
         assert do(State(source="camera", frozen=True, step=4), name) == State(source="files", step=4)
 
 
+def test_a_top_images_photo_becomes_the_input_until_it_is_left() -> None:
+    photo = Photo("/data", "a.jpg")
+    for before in (State(step=3, unit=4), State(source="camera", frozen=True)):
+        shown = click(before, TopImage(2, photo), FACTS)
+        assert shown == replace(before, photo=photo)
+        for name in ("next_file", "previous_file", "switch_source"):
+            assert do(shown, name) == before
+
+
 def test_esc_resets_the_view_and_keeps_the_input() -> None:
-    kept = {"source": "camera", "frozen": True, "crop": False, "step": 7, "snapshots": 2, "recording": True}
+    kept = {"source": "camera", "frozen": True, "crop": False, "step": 7, "photo": Photo("/data", "a.jpg"), "snapshots": 2, "recording": True}
     state = State(layer=3, unit=9, in_channels=True, zoom="backward", method="guided", filter="norm", origin=(1, 1),
                   gamma=2, boost=1, view=View(3.0), predictions=False, unit_images=False, help=True, debug=True,
                   content="histograms", layer_gradient=True, hover=Hover(1, 2), message="x", **kept)  # fmt: skip

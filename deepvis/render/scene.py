@@ -116,6 +116,17 @@ class Scene:
         return unit_id(self.layers[layer].name, unit)
 
     @property
+    def scores(self) -> np.ndarray | None:
+        """The network's output vector; None if it has none or there is no result."""
+        return self.result.scores if self.result else None
+
+    @property
+    def class_layer(self) -> int | None:
+        """The layer whose units are the entries of the output vector: the last one of that size."""
+        fitting = [i for i, a in enumerate(self.layers) if self.scores is not None and not a.is_map and a.units == len(self.scores)]
+        return fitting[-1] if fitting else None
+
+    @property
     def shows_layer(self) -> bool:
         """The result is of the selected layer."""
         r = self.result

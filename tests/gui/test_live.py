@@ -323,9 +323,9 @@ def test_the_wheel_elsewhere_does_nothing(program):
 # ---- cycles -------------------------------------------------------------------------------------
 
 CYCLES = {  # key: (keys before, presses until it is as before, panes that change, panes that may)
-    "b": ("", 5, {"backward"}, set()),
-    "n": ("", 4, {"backward"}, set()),
-    "m": ("b", 4, {"backward"}, set()),
+    "b": ("", 5, {"backward", "unit_images"}, set()),
+    "n": ("", 4, {"backward", "unit_images"}, set()),
+    "m": ("b", 4, {"backward", "unit_images"}, set()),
     "z": ("b", 3, {"layer"}, set()),
     "a": ("b", 2, {"layer"}, set()),
     "d": ("b", 2, {"layers", "backward"}, {"layer"}),
@@ -334,6 +334,7 @@ CYCLES = {  # key: (keys before, presses until it is as before, panes that chang
     "y": ("", 4, {"layer"}, {"unit"}),
     "8": ("", 2, {"input"}, set()),
     "9": ("", 2, {"unit_images"}, set()),
+    "6": ("", 2, {"unit_images"}, set()),
     "h": ("", 2, {"layer"}, set()),
 }
 
@@ -494,6 +495,39 @@ def test_v_collects_the_strongest_moments_of_the_files_that_are_walked_through(p
     program.press("Escape")
     program.wait(lambda: "moments" not in program.words("status"), "the collection is over", 30)
     program.press("w", "w", "w")
+
+
+def test_top_images_of_the_selected_unit_and_a_click_that_shows_one_to_the_network(program):
+    program.go("4a:15")
+    program.wait(lambda: "top images 4a:15 their deconv" in program.words("unit_images"), "the top images are there", 30)
+    left, top, width, height = program.now["panes"]["unit_images"]
+    right = program.picture()["unit_images"]
+    for block in (1, 2):
+        middle = right[height * block // 3 + 30 : height * (block + 1) // 3 - 10, 20:-20]
+        tiles = [tile for row in np.array_split(middle, 3) for tile in np.array_split(row, 3, axis=1)]
+        assert min(tile.std() for tile in tiles) > 4  # something is in each
+    before = program.now["frame"]
+    x, y = left + width / 2, top + height / 2
+    program.point(x, y)
+    program.wait(lambda: "a click shows the whole photo" in program.words("status"), "its name is said")
+    name = program.words("status").split(".jpg")[0].split()[-1] + ".jpg"
+    assert name != before
+    program.click(x, y)
+    program.wait(lambda: program.now["frame"] == name, "the photo is the input")
+    program.settle()
+    assert program.now["drawn"]["layer"]["frame"] == name and "e: back" in program.words("input")
+    program.press("e")
+    program.wait(lambda: program.now["frame"] == before, "the files are back")
+
+
+def test_a_click_on_a_class_selects_its_unit(program):
+    program.settle()
+    labels = program.now["layers"][-1]["labels"]
+    first = next(word for word in program.now["words"]["input"] if word in labels)
+    left, top, width, height = program.now["panes"]["input"]
+    program.click(left + 20, top + height - 5 * 19)
+    program.wait(lambda: program.layer == "probs", "the class is selected")
+    assert labels[program.state["unit"]] == first
 
 
 def test_x_grows_images_of_the_selected_unit_until_it_is_pressed_again(program):

@@ -20,7 +20,7 @@ from deepvis.render.panes.statistics import brightest, draw_histogram, draw_hist
 from deepvis.render.panes.unit import draw_unit
 from deepvis.render.panes.unit_images import draw_images
 from deepvis.render.scene import Scene
-from deepvis.state import BOOSTS, GAMMAS, State
+from deepvis.state import BOOSTS, GAMMAS, Hover, State
 
 TOP = 5  # how many of the strongest units are named where the cells are too small for names
 
@@ -61,7 +61,7 @@ def _layer_ready(scene: Scene) -> bool:
 
 def _layer_key(scene: Scene) -> tuple:
     s = scene.state
-    hover = (s.hover.unit, s.hover.other) if s.hover and s.hover.layer == s.layer else None
+    hover = (s.hover.unit, s.hover.other) if isinstance(s.hover, Hover) and s.hover.layer == s.layer else None
     return (
         id(scene.result), _layer_ready(scene) and scene.busy, scene.waiting, _needs(s), s.layer, s.unit, s.in_channels,
         s.zoom, s.gamma, s.boost, s.view, s.method, s.filter, s.origin, hover, s.typing, id(scene.layers),
@@ -140,7 +140,7 @@ def _draw_grid(canvas: Canvas, scene: Scene, gradient: bool) -> None:
 def _draw_marks(canvas: Canvas, scene: Scene, grid: Grid) -> None:
     """Frames about what is pointed at, what is selected, and where the backward pass starts."""
     state = scene.state
-    if state.hover and state.hover.layer == state.layer and state.hover.unit in grid.units:
+    if isinstance(state.hover, Hover) and state.hover.layer == state.layer and state.hover.unit in grid.units:
         canvas.frame(_around(grid.box(state.hover.unit)), (235, 235, 235))
     strong = colors.ACCENT if state.in_channels else (60, 130, 175)
     canvas.frame(_around(grid.box(state.unit)), strong, 2)

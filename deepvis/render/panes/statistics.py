@@ -15,7 +15,7 @@ from deepvis.render.draw import Canvas, fill
 from deepvis.render.mosaic import line_width
 from deepvis.render.panes.pane import number
 from deepvis.render.scene import Scene
-from deepvis.state import GAMMAS, State
+from deepvis.state import GAMMAS, Hover, State
 
 BARS = (208, 204, 200)
 DEAD, ALWAYS = colors.BAD, colors.FROZEN
@@ -184,7 +184,7 @@ def draw_matrix(canvas: Canvas, scene: Scene) -> None:
     _outline(canvas, (left - 1, top + around[0], side + 2, around[1]), strong)
     _outline(canvas, (left + around[0], top - 1, around[1], side + 2), strong)
     hover = state.hover
-    if hover and hover.layer == state.layer and hover.other is not None:
+    if isinstance(hover, Hover) and hover.layer == state.layer and hover.other is not None:
         row, column = hover.unit, hover.other
         _outline(canvas, (left + begin(column) - 2, top + begin(row) - 2, extent(column) + 4, extent(row) + 4), (20, 20, 20))
         _outline(canvas, (left + begin(column) - 1, top + begin(row) - 1, extent(column) + 2, extent(row) + 2), (235, 235, 235))

@@ -7,11 +7,13 @@ from deepvis.render import colors, text
 from deepvis.render.draw import Canvas
 from deepvis.render.panes.pane import Pane, extent_text, number
 from deepvis.render.scene import Scene
-from deepvis.state import BOOSTS, GAMMAS
+from deepvis.state import BOOSTS, GAMMAS, TopImage
 
 
 def _hover_text(scene: Scene) -> str:
     hover = scene.state.hover
+    if isinstance(hover, TopImage):
+        return _top_image_text(scene, hover)
     if hover is None or hover.layer >= len(scene.layers):
         return ""
     layer = scene.layers[hover.layer]
@@ -28,6 +30,14 @@ def _hover_text(scene: Scene) -> str:
         words += f"   {'max ' if layer.is_map else ''}{number(float(values.max()))}"
         words += f"   mean {number(float(values.mean()))}" if layer.is_map else ""
     return words
+
+
+def _top_image_text(scene: Scene, hover: TopImage) -> str:
+    tops = scene.own_tops
+    if tops is None or hover.number >= len(tops.patches):
+        return ""
+    patch = tops.patches[hover.number]
+    return f"{patch.error or patch.name}   {number(patch.value)}" + ("" if patch.error or not hover.photo else "   a click shows the whole photo to the network")
 
 
 def _status_key(scene: Scene) -> tuple:

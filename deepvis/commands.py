@@ -15,6 +15,7 @@ from deepvis.layers import Layer, parse_unit, unit_id
 from deepvis.state import (
     BOOSTS,
     COMMON_BACKWARD,
+    CONTENTS,
     FILTERS,
     GAMMAS,
     METHOD_CYCLE,
@@ -72,7 +73,7 @@ def _select(state: State, facts: Facts, layer: int, unit: int) -> State:
     unit = min(max(unit, 0), facts.layers[layer].units - 1)
     view = View() if layer != state.layer else state.view
     state = replace(state, layer=layer, unit=unit, view=view)
-    if view.scale > 1:
+    if view.scale > 1 and not state.has_matrix:
         grid = facts.grid(state)
         left, top, width, height = grid.box(unit)
         outside = left < 0 or top < 0 or left + width > facts.area[0] or top + height > facts.area[1]
@@ -174,12 +175,14 @@ def _layer_gradient(state: State, facts: Facts) -> State:
     """Backward values need a backward method: the gradient, if none is on."""
     if state.layer_gradient:
         return replace(state, layer_gradient=False)
-    return replace(state, layer_gradient=True, method=state.method or "gradient", zoom="layer", pattern=False)
+    return replace(state, layer_gradient=True, method=state.method or "gradient", zoom="layer", content="activations")
 
 
-def _pattern(state: State, facts: Facts) -> State:
-    """Pattern mode is about the whole layer: nothing enlarged stands in its way."""
-    return replace(state, pattern=not state.pattern, zoom="layer" if state.zoom == "backward" else state.zoom)
+def _cycle_content(state: State, facts: Facts) -> State:
+    """The backward image does not stand in its way; a matrix has other places than a grid, so a magnified view ends."""
+    content = _next(CONTENTS, state.content)
+    changed = replace(state, content=content, zoom="layer" if state.zoom == "backward" else state.zoom)
+    return changed if changed.has_matrix == state.has_matrix else replace(changed, view=View())
 
 
 def _freeze_origin(state: State, facts: Facts) -> State:
@@ -215,7 +218,12 @@ def _reset(state: State, facts: Facts) -> State:
 
 
 def _keep(state: State, facts: Facts) -> State:
-    return replace(state, kept=state.kept + 1) if state.growing else state
+    return replace(state, kept=state.kept + 1) if state.growing or state.moments else state
+
+
+def _collect(state: State, facts: Facts) -> State:
+    """What was collected stays to be seen after it has stopped, until the view is reset."""
+    return replace(state, collecting=not state.collecting, moments=True)
 
 
 def _snapshot(state: State, facts: Facts) -> State:
@@ -257,10 +265,11 @@ COMMANDS: dict[str, Command] = {
     "freeze_origin": Command(_freeze_origin, ("d",), "freeze the unit that the backward pass starts from", "backward"),
     "layer_gradient": Command(_layer_gradient, ("a",), "layer pane: activations / backward values", "backward"),
     "zoom": Command(_cycle_zoom, ("z",), "big pane: layer, selected unit, backward image", "view"),
-    "pattern": Command(_pattern, ("s",), "preferred images instead of activations", "view"),
+    "content": Command(_cycle_content, ("s",), "layer pane: activations, synthesized, top images, histograms, correlation", "view"),
     "synthesize": Command(_flip("growing"), ("x",), "synthesize the selected unit's preferred images now / stop", "view"),
     "preset": Command(_cycle("preset", range(len(PRESET_CYCLE))), ("1",), "recipe of that: modern, the paper's four, plain", "view"),
-    "keep": Command(_keep, ("enter",), "keep the images that are being synthesized", "view"),
+    "collect": Command(_collect, ("v",), "collect top images from what is shown, for every unit / stop", "view"),
+    "keep": Command(_keep, ("enter",), "keep the images that are synthesized, or what was collected", "view"),
     "gamma": Command(_cycle("gamma", range(len(GAMMAS))), ("t",), "contrast boost (gamma)", "view"),
     "boost": Command(_cycle("boost", range(len(BOOSTS))), ("y",), "contrast boost per channel", "view"),
     "predictions": Command(_flip("predictions"), ("8",), "class predictions on / off", "view"),
@@ -338,7 +347,7 @@ def click(state: State, target: Hover | TopImage | None, facts: Facts) -> State:
     if target is None or not facts.layers:
         return state
     if isinstance(target, TopImage):
-        return replace(state, photo=target.photo)
+        return replace(state, photo=target.photo) if target.photo else state
     if target.unit is None:
         return replace(_select(state, facts, target.layer, state.unit), in_channels=False)
     return replace(_select(state, facts, target.layer, target.unit), in_channels=True)

@@ -249,13 +249,15 @@ class Feed:
         self._leave_camera()
         if isinstance(self._entry, Player):
             self._entry.pause()
-        self._publish(image, Path(photo.name.rpartition("!")[2]).name, "photo", live=False)
+        self._publish(image, Path(photo.name.rpartition("!")[2]).name, "photo", live=False, path=Path(photo.root, photo.name))
         return True
 
-    def _publish(self, image: np.ndarray, name: str, source: Source, live: bool) -> None:
+    def _publish(
+        self, image: np.ndarray, name: str, source: Source, live: bool, path: Path | str = "", seconds: float = 0.0
+    ) -> None:
         with self._changed:
             index = 0 if self._frame is None else self._frame.index + 1
-            self._frame = Frame(image, name, index, live)
+            self._frame = Frame(image, name, index, live, str(path), seconds)
             self._source = source
             self._busy_since = None
             self._changed.notify_all()
@@ -299,7 +301,7 @@ class Feed:
         except Exception as error:  # else every further picture would bring the same notice
             return self._lose_camera(f"gives pictures of no known kind ({words(error)})", wish)
         camera.is_shown = True
-        self._publish(rgb, camera_name(self._camera_address), "camera", live=True)
+        self._publish(rgb, camera_name(self._camera_address), "camera", live=True, seconds=last_seen)
         return last_seen + STALL_S
 
     def _start_camera(self) -> Camera:
@@ -413,10 +415,10 @@ class Feed:
         if path.suffix.lower() in VIDEO_SUFFIXES:
             return Player(path, self._open_capture or cv2.VideoCapture)
         image = self._ahead.take(path)
-        return Still(self._read(path) if image is None else image, path.name)
+        return Still(self._read(path) if image is None else image, path)
 
     def _show(self, entry: Still | Player) -> None:
-        self._publish(entry.image, entry.name, "files", entry.is_live)
+        self._publish(entry.image, entry.name, "files", entry.is_live, entry.path, entry.seconds)
 
     def _skip(self, path: Path, error: UserError) -> None:
         self._broken.add(path)

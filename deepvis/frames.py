@@ -29,9 +29,13 @@ class Frame:
         name: what to call it on the screen ("camera 0", "cat.jpg", "clip.mp4 0:12").
         index: 0, 1, 2 … in the order in which the input produced them.
         live: true if newer frames follow by themselves (camera, playing video).
+        source: path of the file it comes from; empty for a camera.
+        seconds: when it was taken: a video's own time, for a camera that of a clock; 0 for a photo.
     """
 
     image: np.ndarray
     name: str
     index: int
     live: bool
+    source: str = ""
+    seconds: float = 0.0

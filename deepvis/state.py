@@ -20,22 +20,32 @@ GAMMAS = (1.0, 0.7, 0.5, 0.35, 0.25)  # key t: exponent of the normalised activa
 BOOSTS = (0.0, 0.5, 0.8, 1.0)  # key y: 0 normalises over the layer, 1 each channel by itself
 PRESET_CYCLE = ("modern", "yosinski-1", "yosinski-2", "yosinski-3", "yosinski-4", "plain")  # key 1
 ZOOMS = ("layer", "unit", "backward")  # key z: what the big pane shows
+CONTENTS = (  # key s: what of the layer's units the layer pane shows
+    "activations",
+    "synthesized",
+    "top images",
+    "histograms",
+    "correlation",
+    "correlation, sorted",
+)
 
 
 @dataclass(frozen=True)
 class Hover:
-    """What the mouse points at: a unit of a layer (by position in the network's layers)."""
+    """What the mouse points at: a unit of a layer (by position in the network's layers), or two of them."""
 
     layer: int
     unit: int | None = None
+    other: int | None = None
 
 
 @dataclass(frozen=True)
 class TopImage:
-    """What the mouse points at: a top image of the selected unit, counted from the best, and the photo that it is cut from."""
+    """What the mouse points at: a top image of the selected unit, counted from the best, and the photo that it is cut from
+    (None: a moment that was collected)."""
 
     number: int
-    photo: Photo
+    photo: Photo | None
 
 
 @dataclass(frozen=True)
@@ -46,7 +56,7 @@ class State:
         layer, unit: the selection; `layer` is a position in the network's layers.
         in_channels: the cursor is among the channels (true) or in the layer list (false).
         zoom: what the big pane shows, one of ZOOMS.
-        pattern: preferred images instead of activations in the layer pane.
+        content: what of the layer's units the layer pane shows, one of CONTENTS.
         method, filter: backward method (None: off) and how its image is shown.
         origin: frozen (layer, unit) from which the backward pass starts; None follows the selection.
         layer_gradient: backward values instead of activations in the layer pane.
@@ -61,7 +71,10 @@ class State:
         values: each top image's value is written on it.
         photo: a top image's whole photo is the input, in place of the source.
         growing: the selected unit's preferred images are synthesized now, with the recipe
-            `preset` (a position in PRESET_CYCLE); `kept` counts the wishes to keep them.
+            `preset` (a position in PRESET_CYCLE).
+        collecting: the strongest moments of what is shown are collected for every unit.
+        moments: top images are those that were collected, not a data set's.
+        kept: counts the wishes to keep what grows, or what was collected.
         snapshots: how many were asked for so far; `recording`, `quit`: asked for.
     """
 
@@ -69,7 +82,7 @@ class State:
     unit: int = 0
     in_channels: bool = False
     zoom: str = "layer"
-    pattern: bool = False
+    content: str = "activations"
     method: str | None = None
     filter: str = "raw"
     origin: tuple[int, int] | None = None
@@ -92,12 +105,19 @@ class State:
     hover: Hover | TopImage | None = None
     growing: bool = False
     preset: int = 0
+    collecting: bool = False
+    moments: bool = False
     kept: int = 0
     values: bool = False
     photo: Photo | None = None
     snapshots: int = 0
     recording: bool = False
     quit: bool = False
+
+    @property
+    def has_matrix(self) -> bool:
+        """The layer pane shows units by units."""
+        return self.content.startswith("correlation")
 
     @property
     def backward_origin(self) -> tuple[int, int]:

@@ -13,7 +13,7 @@ from deepvis.frames import Photo
 from deepvis.grid import View
 from deepvis.keys import NAMES
 from deepvis.layers import Layer
-from deepvis.state import BOOSTS, COMMON_BACKWARD, FILTERS, GAMMAS, METHOD_CYCLE, PRESET_CYCLE, ZOOMS, Hover, State, TopImage
+from deepvis.state import BOOSTS, COMMON_BACKWARD, CONTENTS, FILTERS, GAMMAS, METHOD_CYCLE, PRESET_CYCLE, ZOOMS, Hover, State, TopImage
 
 LAYERS = (
     Layer("stem", "Conv2d", 32, 112, 112),
@@ -161,9 +161,9 @@ def test_wheel_forth_and_back_is_no_change() -> None:
 
 @pytest.mark.parametrize(("name", "attribute", "values"), [
     ("gamma", "gamma", range(len(GAMMAS))), ("boost", "boost", range(len(BOOSTS))),
-    ("filter", "filter", FILTERS), ("method", "method", METHOD_CYCLE), ("zoom", "zoom", ZOOMS),
+    ("filter", "filter", FILTERS), ("method", "method", METHOD_CYCLE), ("zoom", "zoom", ZOOMS), ("content", "content", CONTENTS),
     *((flag, attribute, (False, True)) for flag, attribute in (
-        ("pattern", "pattern"), ("help", "help"), ("debug", "debug"), ("freeze", "frozen"), ("record", "recording"),
+        ("help", "help"), ("debug", "debug"), ("freeze", "frozen"), ("record", "recording"),
     )),
     *((flag, flag, (True, False)) for flag in ("crop", "predictions", "unit_images")),
     ("values", "values", (False, True)),
@@ -255,8 +255,24 @@ def test_esc_resets_the_view_and_keeps_the_input() -> None:
     kept = {"source": "camera", "frozen": True, "crop": False, "step": 7, "photo": Photo("/data", "a.jpg"), "snapshots": 2, "recording": True}
     state = State(layer=3, unit=9, in_channels=True, zoom="backward", method="guided", filter="norm", origin=(1, 1),
                   gamma=2, boost=1, view=View(3.0), predictions=False, unit_images=False, help=True, debug=True,
-                  pattern=True, layer_gradient=True, hover=Hover(1, 2), message="x", **kept)  # fmt: skip
+                  content="histograms", layer_gradient=True, hover=Hover(1, 2), message="x", **kept)  # fmt: skip
     assert keys(state, "esc") == State(**kept)
+
+
+def test_a_matrix_and_a_grid_do_not_share_a_magnified_view() -> None:
+    state = replace(State(view=View(3.0, 0.2, 0.2)), content="top images")
+    assert do(state, "content").view == state.view  # histograms have the same cells
+    matrix = do(state, "content", "content")
+    assert matrix.has_matrix and matrix.view == View()
+    magnified = replace(matrix, view=View(3.0, 0.2, 0.2))
+    assert do(magnified, "content").view == magnified.view  # the same matrix, sorted
+    assert do(magnified, "content", "content").view == View()
+    assert do(magnified, "last").view == magnified.view  # the grid's cells are elsewhere: it does not follow them
+
+
+def test_the_pane_of_a_content_is_not_hidden_by_the_backward_image_and_a_goes_to_backward_values() -> None:
+    assert do(State(zoom="backward", method="gradient"), "content").zoom == "layer"
+    assert do(State(content="histograms"), "layer_gradient").content == "activations"
 
 
 # ---- program --------------------------------------------------------------------------------
@@ -343,7 +359,7 @@ ORIGINAL = {  # of the issue: what fingers know
     "f": "freeze", "c": "switch_source", "e": "next_file", "pgdn": "next_file", "w": "previous_file",
     "pgup": "previous_file", "0": "crop", "h": "help", "5": "debug", "q": "quit", "esc": "reset",
     "left": "left", "j": "left", "right": "right", "l": "right", "up": "up", "i": "up", "down": "down", "k": "down",
-    "u": "previous_layer", "o": "next_layer", "z": "zoom", "s": "pattern", "b": "backward", "n": "method",
+    "u": "previous_layer", "o": "next_layer", "z": "zoom", "s": "content", "b": "backward", "n": "method",
     "m": "filter", "d": "freeze_origin", "a": "layer_gradient", "t": "gamma", "8": "predictions", "9": "unit_images",
     "p": "snapshot", "r": "record", "g": "goto",
 }  # fmt: skip
@@ -378,6 +394,16 @@ def test_images_that_grow_are_kept_only_while_they_grow() -> None:
     assert growing.growing and keys(growing, "x") == IN
     assert keys(growing, "enter").kept == 1
     assert keys(IN, *["1"] * len(PRESET_CYCLE)) == IN != keys(IN, "1")
+
+
+def test_what_was_collected_stays_until_the_view_is_reset() -> None:
+    collecting = keys(IN, "v")
+    assert collecting.collecting and collecting.moments
+    stopped = keys(collecting, "v")
+    assert not stopped.collecting and stopped.moments and keys(stopped, "v") == collecting
+    assert keys(stopped, "enter").kept == keys(collecting, "enter").kept == 1
+    over = keys(stopped, "esc")
+    assert not over.moments and not over.collecting and keys(over, "enter").kept == 0
 
 
 # ---- everything at once ---------------------------------------------------------------------

@@ -171,7 +171,8 @@ def test_camera_frames_are_rgb(camera):
         assert (frame.name, frame.index, frame.live) == ("camera 0", 0, True)
         assert feed.source == "camera" and feed.frame is frame and feed.notice is None
         camera.frames.put(8)
-        assert feed.wait_frame(0, PATIENCE).index == 1
+        later = feed.wait_frame(0, PATIENCE)
+        assert later.index == 1 and later.seconds > frame.seconds and later.source == ""
     assert camera.released.is_set()
 
 
@@ -313,6 +314,12 @@ def test_neither_camera_nor_files(camera):
         assert feed.notice.number == 1
         feed.want(CAMERA)
         assert error_of(feed, 2).text == text
+
+
+def test_frames_of_files_name_their_file(folder):
+    with running(Wish(), None, folder) as feed:
+        frame = feed.wait_frame(None, PATIENCE)
+        assert Path(frame.source).is_file() and Path(frame.source).name == frame.name and frame.seconds == 0
 
 
 def test_no_camera_configured(folder):
@@ -806,7 +813,7 @@ def test_the_name_tells_the_position(clip_path):
     player = Player(clip_path, Clip(2000, rate=0.1))
     assert player.name == "clip.mp4 0:00"
     play(player, 7)
-    assert player.name == "clip.mp4 1:10"
+    assert player.name == "clip.mp4 1:10" and player.seconds == 70
 
 
 def test_a_real_video_plays_pauses_and_loops(tmp_path):

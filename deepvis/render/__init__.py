@@ -11,7 +11,8 @@ from deepvis.render import colors
 from deepvis.render.draw import Canvas, fill
 from deepvis.render.panes import PANES
 from deepvis.render.panes.input import class_at
-from deepvis.render.panes.layer import layer_grid
+from deepvis.render.panes.layer import layer_grid, shows_units
+from deepvis.render.panes.statistics import pair_at
 from deepvis.render.panes.strip import layer_boxes
 from deepvis.render.panes.unit_images import top_image_at
 from deepvis.render.scene import Scene, Status
@@ -126,10 +127,14 @@ class Renderer:
         return Hover(hit[0]) if hit else None
 
     def _unit_at(self, x: int, y: int, scene: Scene) -> Hover | None:
-        if scene.state.help or scene.state.pattern or scene.state.zoom != "layer" or y < 0:
+        state = scene.state
+        if state.help or state.zoom != "layer" or y < 0 or not shows_units(scene):
             return None
+        if state.has_matrix:
+            pair = pair_at(x, y, *self.layer_area, scene.own_statistics, state)
+            return Hover(state.layer, *pair) if pair else None
         unit = layer_grid(scene, *self.layer_area, self.layout.scale).at(x, y)
-        return Hover(scene.state.layer, unit) if unit is not None else None
+        return Hover(state.layer, unit) if unit is not None else None
 
     def fraction_in_layer(self, x: int, y: int) -> tuple[float, float] | None:
         """A point of the picture as fractions of the layer pane's mosaic area; None outside it."""

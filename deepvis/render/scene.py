@@ -8,13 +8,13 @@ import numpy as np
 
 from deepvis.frames import Frame
 from deepvis.layers import Layer, unit_id
-from deepvis.messages import Grown, Result, TopPictures, UnitPictures
+from deepvis.messages import Cells, Grown, Result, Statistics, TopPictures, UnitPictures
 from deepvis.state import State
 
 
 @dataclass(frozen=True)
 class Status:
-    """The slow-changing words of the status bar; rates are per second."""
+    """The slow-changing words of the status bar; rates are per second. `moments`: how many were collected, None if that is off."""
 
     model: str = ""
     device: str = ""
@@ -24,6 +24,7 @@ class Status:
     is_error: bool = False
     timings: str = ""
     recording: bool = False
+    moments: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +45,8 @@ class Scene:
         grown: images that are being synthesized, perhaps of another unit; None if none are.
         pictures_of: the layer whose pictures stand for the selected layer's.
         tops: top images, perhaps of another unit.
+        cells: the top image of each unit, perhaps of another layer; None before any is there.
+        statistics: of a layer's units, perhaps of another layer; None before they are there.
     """
 
     state: State
@@ -60,6 +63,8 @@ class Scene:
     grown: Grown | None = None
     pictures_of: str = ""
     tops: TopPictures | None = None
+    cells: Cells | None = None
+    statistics: Statistics | None = None
 
     @property
     def aspect(self) -> float:
@@ -87,6 +92,17 @@ class Scene:
         """The top images, if they are the selected unit's."""
         t = self.tops
         return t if t is not None and (t.layer, t.unit) == (self.pictures_of, self.state.unit) else None
+
+    @property
+    def own_cells(self) -> Cells | None:
+        """The units' top images, if they are the selected layer's."""
+        return self.cells if self.cells is not None and self.cells.layer == self.pictures_of else None
+
+    @property
+    def own_statistics(self) -> Statistics | None:
+        """The statistics, if they are the selected layer's."""
+        s = self.statistics
+        return s if s is not None and self.layer and s.layer == self.layer.name else None
 
     @property
     def unit(self) -> str:

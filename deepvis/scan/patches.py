@@ -61,6 +61,14 @@ def reduced(image: np.ndarray, side: int) -> np.ndarray:
     return resize(np.ascontiguousarray(image), max(1, round(image.shape[1] * factor)), max(1, round(image.shape[0] * factor)))
 
 
+def as_cell(patch: np.ndarray, box: Box, side: int) -> np.ndarray:
+    """A patch with the proportions of its box, the longer side as given: a field of 3×3 pixels is a square, though the
+    photo may have 4×5 pixels there."""
+    _, _, width, height = box
+    factor = side / max(width, height)
+    return resize(np.ascontiguousarray(patch), max(1, round(width * factor)), max(1, round(height * factor)))
+
+
 def field_box(field: ReceptiveField | None, row: int, column: int, whole: tuple[int, int]) -> Box:
     """The receptive field of the unit at a place, in input pixels; no larger than the input (width, height)."""
     if field is None:

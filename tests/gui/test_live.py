@@ -203,6 +203,13 @@ def cell(program: Program, unit: int) -> tuple[int, int, int, int]:
     return program.now["mosaic"][0] + left - 1, program.now["mosaic"][1] + top - 1, width + 1, height + 1
 
 
+def inside(program: Program, picture: dict[str, np.ndarray], unit: int) -> np.ndarray:
+    """The pixels of a unit's cell without its frame."""
+    left, top, width, height = cell(program, unit)
+    x, y, *_ = program.now["panes"]["layer"]
+    return picture["layer"][top - y + 5 : top - y + height - 5, left - x + 5 : left - x + width - 5]
+
+
 def middle(box) -> tuple[float, float]:
     left, top, width, height = box
     return left + width / 2, top + height / 2
@@ -432,13 +439,62 @@ def test_5_shows_the_timings_in_the_status_bar(program):
     assert "ms:" not in program.words("status")
 
 
-def test_pattern_mode_shows_the_stored_images_of_all_units(program):
+def test_s_shows_the_stored_images_of_all_units(program):
     program.press("s")
     program.wait(lambda: "32 stored" in program.words("layer"), "the stored images are there", 30)
     program.settle()
     assert program.picture()["layer"].std() > 20
     program.go("5c:3")
     program.wait(lambda: "None have been synthesized for layer 5c" in program.words("layer"), "it says that there are none", 30)
+
+
+def test_s_goes_through_what_a_scan_found_out_and_back_to_the_activations(program):
+    program.go("3a:5")
+    start = program.picture()
+    program.press("s", "s")
+    program.wait(lambda: "top image of each unit" in program.words("layer"), "the top images are named", 30)
+    tops = program.picture()
+    assert inside(program, tops, 7).std() > 5  # a patch of a photo
+    program.press("s")
+    program.wait(lambda: "histograms of the maxima in 424 images" in program.words("layer"), "histograms", 30)
+    assert "none dead" in program.words("layer")
+    histograms = program.picture()
+    program.press("s")
+    program.wait(lambda: "3a   correlation of units   blue" in program.words("layer"), "correlation", 30)
+    plain = program.picture()
+    assert "5 goes most with" in program.words("layer")
+    x0, y0, w, h = program.now["mosaic"]
+    side = min(w, h)
+    place = (x0 + (w - side) // 2 + side * 20.5 / 40, y0 + (h - side) // 2 + side * 10.5 / 40)  # row 10, column 20
+    program.point(*place)
+    program.wait(lambda: "3a:10   and   3a:20   r = " in program.words("status"), "both units are named")
+    program.click(*place)
+    assert program.unit == "3a:10"
+    program.press("s")
+    program.wait(lambda: "correlation of units, sorted" in program.words("layer"), "sorted", 30)
+    is_sorted = program.picture()
+    for one, other in ((start, tops), (tops, histograms), (histograms, plain), (plain, is_sorted)):
+        assert "layer" in changed(one, other)
+    program.press("s")
+    program.go("3a:5")
+    assert "layer" not in changed(start, program.picture())
+
+
+def test_v_collects_the_strongest_moments_of_the_files_that_are_walked_through(program):
+    program.go("3a:5")
+    program.press("v", "s", "s")
+    for count in (2, 3, 4):
+        before = program.now["frame"]
+        program.press("e")
+        program.wait(lambda: program.now["frame"] != before, "the next photo is shown")
+        program.wait(lambda: f"collecting: {count} moments" in program.words("status"), f"{count} moments", 30)
+    assert "strongest moment of each unit" in program.words("layer")
+    program.press("v")
+    program.wait(lambda: "collecting" not in program.words("status") and "4 moments" in program.words("status"), "it has stopped", 30)
+    assert inside(program, program.picture(), 7).std() > 5
+    program.press("Escape")
+    program.wait(lambda: "moments" not in program.words("status"), "the collection is over", 30)
+    program.press("w", "w", "w")
 
 
 def test_top_images_of_the_selected_unit_and_a_click_that_shows_one_to_the_network(program):

@@ -31,7 +31,7 @@ def _unit_images_key(scene: Scene) -> tuple:
     hover = s.hover.number if isinstance(s.hover, TopImage) else None
     return (
         s.unit_images, scene.unit, id(scene.own_pictures), id(scene.own_grown), s.growing, s.preset,
-        id(scene.own_tops), s.method, s.filter, s.values, hover,
+        id(scene.own_tops), s.method, s.filter, s.values, hover, s.moments,
     )  # fmt: skip
 
 
@@ -62,7 +62,7 @@ def top_image_at(canvas: Canvas, scene: Scene, x: int, y: int) -> TopImage | Non
     number, y = divmod(y, canvas.height // 3)
     for i, (left, top, width, height) in enumerate(_tiles(block, tops) if number in (1, 2) else ()):
         if left <= x < left + width and top <= y - block.px_caption < top + height:
-            return TopImage(i, Photo(tops.root, tops.patches[i].name))
+            return TopImage(i, None if scene.state.moments else Photo(tops.root, tops.patches[i].name))
     return None
 
 
@@ -79,13 +79,13 @@ def _tiles(block: Canvas, tops: TopPictures) -> list[Box]:
 
 
 def _draw_tops(canvas: Canvas, scene: Scene) -> None:
-    """The patches of photos that the unit answered to most, or why there are none."""
-    tops = scene.own_tops
+    """The patches of photos, or of the moments collected, that the unit answered to most, or why there are none."""
+    tops, title = scene.own_tops, "strongest moments" if scene.state.moments else "top images"
     if tops is None or not tops.patches:
         why = "looking …" if tops is None else tops.note
-        canvas.caption("top images", scene.unit).words(why if scene.layers else "the images of a data set that excite a unit most")
+        canvas.caption(title, scene.unit).words(why if scene.layers else "the images of a data set that excite a unit most")
         return
-    body = canvas.caption("top images", unit_id(tops.layer, tops.unit))
+    body = canvas.caption(title, unit_id(tops.layer, tops.unit))
     for i, (patch, box) in enumerate(zip(tops.patches, _tiles(canvas, tops))):
         tile = body.part(box)
         if patch.pixels is None:

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from deepvis import commands, desk
+from deepvis.collector import Collector, Wish as MomentWish
 from deepvis.commands import COMMANDS, Facts
 from deepvis.engine import Engine
 from deepvis.errors import UserError
@@ -25,15 +26,20 @@ from deepvis.grower import Grower
 from deepvis.jpegs import JpegFolders
 from deepvis.layers import unit_id
 from deepvis.layout import Layout, lay_out
-from deepvis.messages import Growth, Request, Result
+from deepvis.messages import Growth, ReceptiveField, Request, Result
+from deepvis.overview import Overview, Wish as OverviewWish
 from deepvis.record import Recorder, save_snapshot
 from deepvis.render import Renderer, Scene, Status
+from deepvis.scan.index import scan_folder
+from deepvis.scan.live import live_folder
 from deepvis.settings import Settings
 from deepvis.state import PRESET_CYCLE, State
 from deepvis.store import PRECOMPUTED, open_store, store_folder
 from deepvis.synthesis import recipe
+from deepvis.tops import Tops, Wish as TopWish
 from deepvis.window import Close, Event, Key, Mouse, Resize, Window
 
+COLLECT_EVERY = 0.1  # seconds between two live frames that are collected from, which costs a fifth of a pass more
 BUSY_AFTER = 0.3  # seconds of silence after which the window says that it waits
 ENOUGH = 2  # requests on their way or answered and not drawn, beyond which new frames wait
 GLANCE = 0.004  # seconds to wait for a result before the window is looked after again
@@ -41,7 +47,8 @@ MESSAGE_SECONDS = 8.0
 RATE_SECONDS = 0.5  # how often the rates in the status bar change
 _MOUSE_HELP = (
     ("mouse", "hover", "name the unit and its value"),
-    ("mouse", "click", "select a unit or a layer; on the desk the best image"),
+    ("mouse", "click", "select a unit, a layer, a class, the desk's best"),
+    ("mouse", "click", "on a top image: its whole photo is the input"),
     ("mouse", "wheel", "magnify the layer pane"),
 )
 
@@ -61,7 +68,8 @@ def request_for(state: State, frame, layers) -> Request | None:
         return None
     layer, unit = state.backward_origin
     origin = (layers[layer].name, unit) if state.method else None
-    return Request(frame, state.crop, layers[state.layer].name, state.method, origin, state.layer_gradient)
+    name = layers[state.layer].name
+    return Request(frame, state.crop, name, state.method, origin, state.layer_gradient, peaks=state.collecting)
 
 
 def picture_wish_for(state: State, layers, cells: range, side: int) -> PictureWish | None:
@@ -72,8 +80,27 @@ def picture_wish_for(state: State, layers, cells: range, side: int) -> PictureWi
     """
     if not layers:
         return None
-    shown = state.pattern and not state.help
+    shown = state.content == "synthesized" and not state.help
     return PictureWish(stands_for(layers, state.layer), state.unit, tuple(cells) if shown else (), side if shown else 0)
+
+
+def top_wish_for(state: State, layers) -> TopWish:
+    """The top images that the state shows, with the backward method that is on, or else deconv."""
+    return TopWish(stands_for(layers, state.layer), state.unit, state.method or "deconv")
+
+
+def overview_wish_for(state: State, layers, cells: range, side: int) -> OverviewWish:
+    """What of the index the layer pane shows."""
+    of = stands_for(layers, state.layer)
+    if state.content == "top images":
+        return OverviewWish("", of, () if state.moments else tuple(cells), side)
+    return OverviewWish(layers[state.layer].name if state.content == "histograms" or state.has_matrix else "", of)
+
+
+def moment_wish_for(state: State, layers, cells: range, side: int, field: ReceptiveField | None) -> MomentWish:
+    """The collected moments that the state shows."""
+    units = tuple(cells) if state.content == "top images" else ()
+    return MomentWish(stands_for(layers, state.layer), state.unit, field, units, side)
 
 
 SEEDS = 4  # images that grow at a time
@@ -109,6 +136,7 @@ class Toolbox:
         self._bound = commands.bindings(settings.keys)
         self._help = help_rows(self._bound)
         self._asked: Request | None = None
+        self._collected_at = 0.0
         self._silent_since = 0.0
         self._message = _Message()
         self._notice = 0
@@ -118,12 +146,16 @@ class Toolbox:
         self._rates: tuple[float | None, float | None] = (None, None)
         self._next_rates = 0.0
         self._timings = ""
+        self._moments = 0
         self._recorder: Recorder | None = None
         self._snapshots: list[threading.Thread] = []
         self._said: deque[_Message] = deque()  # from the snapshot threads
         self._gallery = Gallery(self._open_store)
         self._grower = Grower()
         self._recipes = self._read_recipes()
+        self._tops = Tops(lambda network: scan_folder(PRECOMPUTED, network.name))
+        self._overview = Overview()
+        self._collector = Collector()
 
     # -- the loop -----------------------------------------------------------------------------
 
@@ -144,7 +176,7 @@ class Toolbox:
         events = self.window.poll(self._patience())
         for event in events:
             self._react(event)
-        self.feed.want(Wish(self.state.source, self.state.frozen, self.state.step))
+        self.feed.want(Wish(self.state.source, self.state.frozen, self.state.step, self.state.photo))
         if self.engine.error and self.engine.network is None:
             raise UserError(self.engine.error)
         if self.engine.network:
@@ -187,24 +219,48 @@ class Toolbox:
         to do: results that come faster than they are drawn would cost the drawing its time.
         """
         request = request_for(self.state, self.feed.frame, self._layers())
+        if request is not None and request.peaks and not self._collects(request):
+            request = replace(request, peaks=False)
         if request is None or request == self._asked:
             return
-        only_frame = self._asked is not None and replace(self._asked, frame=request.frame) == request
+        only_frame = self._asked is not None and replace(self._asked, frame=request.frame, peaks=request.peaks) == request
         if only_frame and self.engine.backlog > ENOUGH:
             return
         if self.engine.idle:
             self._silent_since = time.monotonic()
         self.engine.ask(request)
         self._asked = request
+        if request.peaks:
+            self._collected_at = time.monotonic()
+
+    def _collects(self, request: Request) -> bool:
+        """Whether this frame is collected from: each photo, but of live frames a few a second, and never two in a row."""
+        asked = self._asked
+        if not request.frame.live or asked is None:
+            return True
+        if asked.frame is request.frame:
+            return asked.peaks
+        return not asked.peaks and time.monotonic() - self._collected_at >= COLLECT_EVERY
 
     def _ask_for_pictures(self) -> None:
         """Say which stored pictures are shown, and which are to be made now."""
         layers = self._layers()
         if not layers:
             return
-        cells, side = self.renderer.cells(self._scene()) if self.state.pattern else (range(0), 0)
+        state = self.state
+        has_pictures = state.content in ("synthesized", "top images")
+        cells, side = self.renderer.cells(self._scene()) if has_pictures else (range(0), 0)
         self._gallery.want(picture_wish_for(self.state, layers, cells, side))
         self._grower.want(self.engine.network, growth_for(self.state, layers))
+        self._tops.want(self.engine.network, top_wish_for(state, layers))
+        self._overview.want(self._tops.index, self._tops.note, overview_wish_for(state, layers, cells, side))
+        if state.moments:
+            self._collector.want(moment_wish_for(state, layers, cells, side, self._field()))
+
+    def _field(self) -> ReceptiveField | None:
+        """The receptive field of the selected layer's units, as soon as it is known; None for vectors."""
+        scene = self._scene()
+        return scene.result.receptive_field if scene.shows_layer and scene.layer.is_map else None
 
     def _open_store(self):
         network = self.engine.network
@@ -216,6 +272,9 @@ class Toolbox:
         result = self.engine.collect(patience)
         if result is not None:
             self._result, self._silent_since = result, time.monotonic()
+            if result.peaks is not None and self.state.collecting:
+                size = self.engine.network.input
+                self._collector.take(result, self._layers(), (size.width, size.height))
             if result.error:
                 self._say(f"network: {result.error}", is_error=True)
         if self.engine.note != self._note:
@@ -225,6 +284,8 @@ class Toolbox:
         if notice is not None and notice.number != self._notice:
             self._notice = notice.number
             self._say(notice.text, notice.is_error)
+            if notice.is_error and self.feed.source != "photo":
+                self.state = replace(self.state, photo=None)  # could not be read
             if notice.is_error and self.state.source == "camera" and self.feed.source == "files":
                 self.state = replace(self.state, source="files", frozen=False)  # the camera was given up
         while self._said:
@@ -245,6 +306,7 @@ class Toolbox:
             network = self.engine.rate(window)
             self._rates = (network, screen) if self.engine.network else (None, None)
             self._timings = self._timing_words()
+            self._moments = self._collector.count
 
     def _show(self, scene: Scene) -> None:
         image, changed = self.renderer.compose(scene)
@@ -260,6 +322,9 @@ class Toolbox:
             last.callback(self.feed.close)
             last.callback(self._gallery.close)
             last.callback(self._grower.close, 0.5)
+            last.callback(self._tops.close, 0.5)
+            last.callback(self._overview.close)
+            last.callback(self._collector.close)
             last.callback(self.window.close)
             for thread in self._snapshots:
                 last.callback(thread.join)
@@ -291,6 +356,8 @@ class Toolbox:
             (network.input.height, network.input.width) if network else (224, 224),
             self._gallery.pictures, self._grower.grown,
             stands_for(network.layers, self.state.layer) if network else "",
+            self._collector.tops if self.state.moments else self._tops.pictures,
+            self._collector.cells if self.state.moments else self._overview.cells, self._overview.statistics,
         )  # fmt: skip
 
     def _status(self) -> Status:
@@ -305,6 +372,7 @@ class Toolbox:
             message=message.text, is_error=message.is_error,
             timings=self._timings if self.state.debug else "",
             recording=self._recorder is not None,
+            moments=self._moments if self.state.moments else None,
         )  # fmt: skip
 
     def _timing_words(self) -> str:
@@ -321,7 +389,12 @@ class Toolbox:
         if new.snapshots > old.snapshots:
             self._snapshot()
         if new.kept > old.kept:
-            self._save_recipe() if new.recipe_name else self._keep()
+            if new.recipe_name:
+                self._save_recipe()
+            else:
+                (self._keep if new.growing else self._keep_moments)()
+        if old.moments and not new.moments:
+            self._collector.forget()
         if new.recording and not old.recording:
             self._start_recording()
         elif old.recording and not new.recording:
@@ -367,6 +440,17 @@ class Toolbox:
         self.state = replace(self.state, preset=name)
         seed = f" --seed {chosen.seed}" if chosen.seed else ""
         self._say(f"saved {path}; deepvis synthesize --units {unit} --preset {name}{seed} uses it, so does the key x")
+
+    def _keep_moments(self) -> None:
+        """Put the moments that were collected into a folder of their own."""
+        network = self.engine.network
+        if network is None:
+            return
+
+        def say(words: str, is_error: bool) -> None:
+            self._said.append(_Message(words, is_error, time.monotonic() + MESSAGE_SECONDS))
+
+        self._collector.save(live_folder(PRECOMPUTED, network.name) / self._stamp(), network.name, network.fingerprint, say)
 
     def _stamp(self) -> str:
         return f"deepvis-{datetime.now():%Y%m%d-%H%M%S}"

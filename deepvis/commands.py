@@ -18,6 +18,7 @@ from deepvis.layers import Layer, parse_unit, unit_id
 from deepvis.state import (
     BOOSTS,
     COMMON_BACKWARD,
+    CONTENTS,
     FILTERS,
     GAMMAS,
     METHOD_CYCLE,
@@ -25,6 +26,7 @@ from deepvis.state import (
     ZOOMS,
     Hover,
     State,
+    TopImage,
 )
 from deepvis.synthesis.recipe import PRESETS, Recipe
 
@@ -77,7 +79,7 @@ def _select(state: State, facts: Facts, layer: int, unit: int) -> State:
     unit = min(max(unit, 0), facts.layers[layer].units - 1)
     view = View() if layer != state.layer else state.view
     state = replace(state, layer=layer, unit=unit, view=view)
-    if view.scale > 1:
+    if view.scale > 1 and not state.has_matrix:
         grid = facts.grid(state)
         left, top, width, height = grid.box(unit)
         outside = left < 0 or top < 0 or left + width > facts.area[0] or top + height > facts.area[1]
@@ -180,12 +182,14 @@ def _layer_gradient(state: State, facts: Facts) -> State:
     """Backward values need a backward method: the gradient, if none is on."""
     if state.layer_gradient:
         return replace(state, layer_gradient=False)
-    return replace(state, layer_gradient=True, method=state.method or "gradient", zoom="layer", pattern=False, desk=())
+    return replace(state, layer_gradient=True, method=state.method or "gradient", zoom="layer", content="activations", desk=())
 
 
-def _pattern(state: State, facts: Facts) -> State:
-    """Pattern mode is about the whole layer: nothing enlarged stands in its way."""
-    return replace(state, pattern=not state.pattern, zoom="layer" if state.zoom == "backward" else state.zoom, desk=())
+def _cycle_content(state: State, facts: Facts) -> State:
+    """The backward image does not stand in its way; a matrix has other places than a grid, so a magnified view ends."""
+    content = _next(CONTENTS, state.content)
+    changed = replace(state, content=content, zoom="layer" if state.zoom == "backward" else state.zoom, desk=())
+    return changed if changed.has_matrix == state.has_matrix else replace(changed, view=View())
 
 
 def _freeze_origin(state: State, facts: Facts) -> State:
@@ -195,14 +199,18 @@ def _freeze_origin(state: State, facts: Facts) -> State:
 
 
 def _switch_source(state: State, facts: Facts) -> State:
+    if state.photo is not None:
+        return replace(state, photo=None)
     source = "files" if state.source == "camera" else "camera"
     return replace(state, source=source, frozen=False)
 
 
 def _step(delta: int) -> Action:
-    """Next or previous file; from the camera it goes to the files first."""
+    """Next or previous file; from the camera it goes to the files first, from a top image to what was there before."""
 
     def do(state: State, facts: Facts) -> State:
+        if state.photo is not None:
+            return replace(state, photo=None)
         if state.source == "camera":
             return replace(state, source="files", frozen=False)
         return replace(state, step=state.step + delta, frozen=False)
@@ -214,7 +222,7 @@ def _reset(state: State, facts: Facts) -> State:
     """Back to how the view began; the input stays. The desk is closed first, by itself."""
     if state.desk:
         return replace(state, desk=())
-    kept = ("source", "frozen", "crop", "step", "preset", "kept", "snapshots", "recording")
+    kept = ("source", "frozen", "crop", "step", "photo", "preset", "kept", "snapshots", "recording")
     return State(**{name: getattr(state, name) for name in kept})
 
 
@@ -233,7 +241,7 @@ def _keep(state: State, facts: Facts) -> State:
     """The images that grow; of the desk its settings, for which a name is asked."""
     if state.desk:
         return replace(state, typing=_free_name(state, facts), naming=True, help=False)
-    return replace(state, kept=state.kept + 1, recipe_name="") if state.growing else state
+    return replace(state, kept=state.kept + 1, recipe_name="") if state.growing or state.moments else state
 
 
 def _free_name(state: State, facts: Facts) -> str:
@@ -264,6 +272,11 @@ def _on_desk(change: Callable[[Desk], Desk]) -> Action:
 
 def _desk_back(state: State, facts: Facts) -> State:
     return replace(state, desk=state.desk[:-1] or state.desk)
+
+
+def _collect(state: State, facts: Facts) -> State:
+    """What was collected stays to be seen after it has stopped, until the view is reset."""
+    return replace(state, collecting=not state.collecting, moments=True)
 
 
 def _snapshot(state: State, facts: Facts) -> State:
@@ -305,15 +318,17 @@ COMMANDS: dict[str, Command] = {
     "freeze_origin": Command(_freeze_origin, ("d",), "freeze the unit that the backward pass starts from", "backward"),
     "layer_gradient": Command(_layer_gradient, ("a",), "layer pane: activations / backward values", "backward"),
     "zoom": Command(_cycle_zoom, ("z",), "big pane: layer, selected unit, backward image", "view"),
-    "pattern": Command(_pattern, ("s",), "preferred images instead of activations", "view"),
+    "content": Command(_cycle_content, ("s",), "layer pane: activations, images, histograms, correlation", "view"),
     "synthesize": Command(_grow, ("x",), "synthesize the selected unit's preferred images now / stop", "view"),
     "preset": Command(_preset, ("1",), "recipe of that: modern, the paper's four, plain, saved ones", "view"),
-    "keep": Command(_keep, ("enter",), "keep the images that are made; on the desk: save the recipe", "view"),
+    "collect": Command(_collect, ("v",), "collect top images from what is shown, for every unit / stop", "view"),
+    "keep": Command(_keep, ("enter",), "keep what was made or collected; on the desk: save it", "view"),
     "gamma": Command(_cycle("gamma", range(len(GAMMAS))), ("t",), "contrast boost (gamma)", "view"),
     "boost": Command(_cycle("boost", range(len(BOOSTS))), ("y",), "contrast boost per channel", "view"),
     "predictions": Command(_flip("predictions"), ("8",), "class predictions on / off", "view"),
     "receptive_field": Command(_flip("receptive_field"), ("7",), "where in the picture the unit is strongest, on / off", "view"),
     "unit_images": Command(_flip("unit_images"), ("9",), "unit images on / off", "view"),
+    "values": Command(_flip("values"), ("6",), "values on the top images, on / off", "view"),
     "debug": Command(_flip("debug"), ("5",), "timings on / off", "view"),
     "reset": Command(_reset, ("esc",), "reset the view", "view"),
     "desk": Command(_desk, ("2",), "try settings on the selected unit, in a grid / close", "desk"),
@@ -391,15 +406,17 @@ def goto(state: State, text: str, facts: Facts) -> State:
     return replace(_select(state, facts, layer, unit), in_channels=True, message="", message_is_error=False)
 
 
-def point(state: State, hover: Hover | None) -> State:
+def point(state: State, hover: Hover | TopImage | None) -> State:
     """The mouse has moved onto something, or off everything."""
     return state if hover == state.hover else replace(state, hover=hover)
 
 
-def click(state: State, target: Hover | None, facts: Facts) -> State:
-    """Select the layer, the unit or the desk's settings that were clicked."""
+def click(state: State, target: Hover | TopImage | None, facts: Facts) -> State:
+    """Select the layer, unit, class or settings of the desk that were clicked; a top image's photo becomes the input."""
     if target is None or not facts.layers:
         return state
+    if isinstance(target, TopImage):
+        return replace(state, photo=target.photo) if target.photo else state
     if target.tile is not None:
         return replace(state, desk=(*state.desk, desk.chosen(state.desk[-1], target.tile))) if state.desk else state
     if target.unit is None:

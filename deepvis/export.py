@@ -11,16 +11,14 @@ import numpy as np
 from deepvis.errors import UserError
 from deepvis.geometry import resize
 from deepvis.jpegs import DECONV, SYNTHESIZED, TOP, jpeg_path, montage
-from deepvis.messages import ReceptiveField
 from deepvis.network import Network
 from deepvis.scan.deconv import patch_backward
-from deepvis.scan.images import Images
+from deepvis.scan.images import Images, Photos
 from deepvis.scan.index import Index
 from deepvis.scan.patches import cut_out, field_box, places, tiled
 from deepvis.store import Store, write_whole
 
 GRID = 3
-_KEPT = 64  # decoded photos that are kept for the next unit
 
 
 def export(
@@ -43,27 +41,25 @@ def export(
     Raises:
         UserError: a photo cannot be read, a file cannot be written, the index lacks a layer.
     """
-    photos = _Photos(Images(Path(root or index.root), tuple(index.files), {}))
+    photos = Photos(Images(Path(root or index.root), tuple(index.files)))
     written = 0
     for layer in layers:
-        span = index.span(layer)
-        field = network.receptive_field(layer) if span.height * span.width > 1 else None
-        for unit in range(span.units):
-            written += _export_unit(network, index, out, layer, unit, field, photos, side)
+        for unit in range(index.span(layer).units):
+            written += _export_unit(network, index, out, layer, unit, photos, side)
             if store is not None and (stored := store.read(layer, unit)):
                 written += _write(jpeg_path(out, SYNTHESIZED, layer, unit), _montage(stored))
     return written
 
 
 def _export_unit(
-    network: Network, index: Index, out: Path, layer: str, unit: int, field: ReceptiveField | None, photos: _Photos, side: int
+    network: Network, index: Index, out: Path, layer: str, unit: int, photos: Photos, side: int
 ) -> int:
     pictures, deconvs = (jpeg_path(out, folder, layer, unit) for folder in (TOP, DECONV))
     if pictures.exists() and deconvs.exists():
         return 0
     found = places(index, layer, unit)[: GRID * GRID]
     whole = (network.input.width, network.input.height)
-    boxes = [field_box(field, row, column, whole) for _, row, column, _ in found]
+    boxes = [field_box(index.fields.get(layer), row, column, whole) for _, row, column, _ in found]
     seen = [photos.read(image) for image, *_ in found]
     cells = [(row, column) for _, row, column, _ in found]
     back = patch_backward(network, seen, layer, unit, "deconv", boxes, cells)
@@ -72,19 +68,6 @@ def _export_unit(
     return _write(pictures, _grid(patches, size)) + _write(deconvs, _grid([_around_gray(image) for image in back], size))
 
 
-class _Photos:
-    """The last photos, decoded: units of a layer share many."""
-
-    def __init__(self, images: Images) -> None:
-        self._images = images
-        self._kept: dict[int, np.ndarray] = {}
-
-    def read(self, number: int) -> np.ndarray:
-        if number not in self._kept:
-            if len(self._kept) >= _KEPT:
-                self._kept.pop(next(iter(self._kept)))
-            self._kept[number] = self._images.read(number)
-        return self._kept[number]
 
 
 def _grid(tiles: Sequence[np.ndarray], size: tuple[int, int]) -> np.ndarray:

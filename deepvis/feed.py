@@ -23,9 +23,10 @@ from deepvis.bands import colours, is_bands, read_picture
 from deepvis.camera import Camera, OpenCapture, camera_name, open_camera
 from deepvis.decode import VIDEO_SUFFIXES, rgb_from_bgr
 from deepvis.errors import UserError, words
-from deepvis.frames import Frame
+from deepvis.frames import Frame, Photo
 from deepvis.player import Ahead, Player, Still
 from deepvis.playlist import Playlist
+from deepvis.scan.images import Images
 
 BUSY_S = 0.2
 """Work that is done sooner is not reported as `busy`."""
@@ -39,7 +40,7 @@ PATIENCE_S = 30.0
 AHEAD_AFTER_S = 0.03
 """Decode ahead only when no wish has come for so long: not while the user leans on a key."""
 
-Source = Literal["camera", "files"]
+Source = Literal["camera", "files", "photo"]
 
 
 @dataclass(frozen=True)
@@ -51,11 +52,13 @@ class Wish:
         frozen: hold the camera's picture, or pause the video.
         step: how many files on from the first one, around the ends (negative: back). Only the
             difference to what was stepped before counts, so it need not know of files skipped.
+        photo: an image that is shown instead, for as long as it is wished.
     """
 
-    source: Source = "files"
+    source: Literal["camera", "files"] = "files"
     frozen: bool = False
     step: int = 0
+    photo: Photo | None = None
 
 
 @dataclass(frozen=True)
@@ -120,6 +123,8 @@ class Feed:
         self._ahead = Ahead(read)
         self._look_ahead_at: float | None = None
         self._broken: set[Path] = set()
+        self._photo: Photo | None = None
+        self._has_photo = False
         self._camera: Camera | None = None
         self._camera_in_use = threading.Lock()
         self._camera_wish = 0
@@ -169,7 +174,7 @@ class Feed:
 
     @property
     def source(self) -> Source:
-        """What is really shown: "camera" only from its first frame until it is left or lost."""
+        """What is really shown: "camera" only from its first frame until it is left or lost, "photo" a wish's."""
         return self._source
 
     @property
@@ -190,7 +195,7 @@ class Feed:
                 return
             self._shown_bands, old = tuple(shown), self._frame
             if old is not None and old.bands is not None:
-                self._frame = self._framed(old.bands, old.name, old.index + 1, old.live)
+                self._frame = self._framed(old.bands, old.name, old.index + 1, old.live, old.source, old.seconds)
                 self._changed.notify_all()
 
     def wait_frame(self, after: int | None, timeout: float) -> Frame | None:
@@ -235,23 +240,44 @@ class Feed:
 
     def _turn(self, wish: Wish) -> float | None:
         """Do what is due; returns when there will be more to do even without news."""
+        if wish.photo != self._photo:
+            self._photo = wish.photo
+            self._has_photo = wish.photo is not None and self._show_photo(wish.photo)
+        if self._has_photo:
+            return None
         if wish.source == "camera" and self._camera_given_up != self._camera_wish:
             return self._camera_turn(wish)
         self._leave_camera()
         return self._files_turn(wish)
 
-    def _publish(self, image: np.ndarray, name: str, source: Source, live: bool) -> None:
+    def _show_photo(self, photo: Photo) -> bool:
+        """Show an image of a data set; if it cannot be read, say so and return False."""
+        try:
+            with self._working():
+                image = Images(Path(photo.root), (photo.name,)).read(0)
+        except UserError as error:
+            self._say(str(error), is_error=True)
+            return False
+        self._leave_camera()
+        if isinstance(self._entry, Player):
+            self._entry.pause()
+        self._publish(image, Path(photo.name.rpartition("!")[2]).name, "photo", live=False, path=Path(photo.root, photo.name))
+        return True
+
+    def _publish(
+        self, image: np.ndarray, name: str, source: Source, live: bool, path: Path | str = "", seconds: float = 0.0
+    ) -> None:
         with self._changed:
             index = 0 if self._frame is None else self._frame.index + 1
-            self._frame = self._framed(image, name, index, live)
+            self._frame = self._framed(image, name, index, live, str(path), seconds)
             self._source = source
             self._busy_since = None
             self._changed.notify_all()
 
-    def _framed(self, image: np.ndarray, name: str, index: int, live: bool) -> Frame:
+    def _framed(self, image: np.ndarray, *of: object) -> Frame:
         if is_bands(image):
-            return Frame(colours(image, self._shown_bands), name, index, live, image)
-        return Frame(image, name, index, live)
+            return Frame(colours(image, self._shown_bands), *of, bands=image)
+        return Frame(image, *of)
 
     def _say(self, text: str, is_error: bool) -> None:
         number = 1 if self._notice is None else self._notice.number + 1
@@ -292,7 +318,7 @@ class Feed:
         except Exception as error:  # else every further picture would bring the same notice
             return self._lose_camera(f"gives pictures of no known kind ({words(error)})", wish)
         camera.is_shown = True
-        self._publish(rgb, camera_name(self._camera_address), "camera", live=True)
+        self._publish(rgb, camera_name(self._camera_address), "camera", live=True, seconds=last_seen)
         return last_seen + STALL_S
 
     def _start_camera(self) -> Camera:
@@ -406,10 +432,10 @@ class Feed:
         if path.suffix.lower() in VIDEO_SUFFIXES:
             return Player(path, self._open_capture or cv2.VideoCapture)
         image = self._ahead.take(path)
-        return Still(self._read(path) if image is None else image, path.name)
+        return Still(self._read(path) if image is None else image, path)
 
     def _show(self, entry: Still | Player) -> None:
-        self._publish(entry.image, entry.name, "files", entry.is_live)
+        self._publish(entry.image, entry.name, "files", entry.is_live, entry.path, entry.seconds)
 
     def _skip(self, path: Path, error: UserError) -> None:
         self._broken.add(path)

@@ -7,6 +7,19 @@ from dataclasses import dataclass
 import numpy as np
 
 
+@dataclass(frozen=True)
+class Photo:
+    """Where an image of a data set is.
+
+    Attributes:
+        root: folder of the data set.
+        name: the file's, relative to it; "shard.tar!member" for one in an archive.
+    """
+
+    root: str
+    name: str
+
+
 @dataclass(frozen=True, eq=False)
 class Frame:
     """One picture of an input. Two frames are the same if they are the same object.
@@ -16,6 +29,8 @@ class Frame:
         name: what to call it on the screen ("camera 0", "cat.jpg", "clip.mp4 0:12").
         index: 0, 1, 2 … in the order in which the input produced them.
         live: true if newer frames follow by themselves (camera, playing video).
+        source: path of the file it comes from; empty for a camera.
+        seconds: when it was taken: a video's own time, for a camera that of a clock; 0 for a photo.
         bands: H×W×C, uint8 or float32, what the network gets where that is not the image, which
             then shows three of them (see `deepvis.bands`).
     """
@@ -24,6 +39,8 @@ class Frame:
     name: str
     index: int
     live: bool
+    source: str = ""
+    seconds: float = 0.0
     bands: np.ndarray | None = None
 
     @property

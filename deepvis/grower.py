@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from typing import TYPE_CHECKING
 
 from deepvis.errors import words
 from deepvis.messages import Grown, Growth
+from deepvis.runtime import be_patient
 
 if TYPE_CHECKING:
     from deepvis.network import Network
@@ -77,11 +77,7 @@ class Grower:
 
         if self._network.device.type == "cpu":  # of this thread alone; the rest is the live view's
             torch.set_num_threads(max(1, torch.get_num_threads() // 2))
-        if hasattr(os, "setpriority"):  # Linux: of this thread alone
-            try:
-                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
-            except OSError:  # not allowed here: the live view shares evenly
-                pass
+        be_patient()
         network = self._network.replica()
         while True:
             with self._changed:

@@ -26,6 +26,7 @@ class Request:
         method: backward method (a key of `deepvis.backward.METHODS`), None for none.
         origin: (layer, unit) from which the backward pass starts; None without a method.
         layer_gradient: also return the backward values at `layer`.
+        peaks: also return where every unit of every layer answers most.
     """
 
     frame: Frame
@@ -34,6 +35,20 @@ class Request:
     method: str | None = None
     origin: tuple[str, int] | None = None
     layer_gradient: bool = False
+    peaks: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Peaks:
+    """Where each unit of each layer answers most, layer after layer in the network's order.
+
+    Attributes:
+        value: float32 U, the unit's largest activation; NaN if it has one.
+        cell: int32 U, where on its map: row × width + column, the first one among equals.
+    """
+
+    value: np.ndarray
+    cell: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +63,7 @@ class Result:
         layer_gradient: float32 C×H×W, backward values at the layer; None if not asked for, or if
             the layer comes after the origin, where nothing flows.
         receptive_field: of the layer's units.
+        peaks: of all layers; None if not asked for.
         seconds: time the worker took, by step.
         bad: how many of the activations are not a number or infinite.
         error: what went wrong, in words for the user; empty on success.
@@ -59,6 +75,7 @@ class Result:
     pixels: np.ndarray | None = None
     layer_gradient: np.ndarray | None = None
     receptive_field: "ReceptiveField | None" = None
+    peaks: Peaks | None = None
     seconds: dict[str, float] | None = None
     bad: int = 0
     error: str = ""
@@ -82,6 +99,106 @@ class UnitPictures:
     cells: Mapping[int, np.ndarray] = field(default_factory=dict)
     known: bool = False
     note: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Cells:
+    """One picture for each of a layer's units.
+
+    Attributes:
+        layer: whose they are.
+        pictures: {unit: uint8 H×W×3 RGB}, as far as they have been made.
+        dead: units that no picture excites.
+        note: why there are none, in words.
+    """
+
+    layer: str
+    pictures: Mapping[int, np.ndarray] = field(default_factory=dict)
+    dead: frozenset[int] = frozenset()
+    note: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Statistics:
+    """How a layer's units answer to a set of images. A unit's response to an image is its largest activation.
+
+    Attributes:
+        layer: whose they are.
+        images: how many images there were.
+        counts: float32 U×B, images in each of B even bins of the response.
+        low, high: float32 U, where a unit's bins begin and end.
+        mean, deviation: float32 U, of the responses.
+        active: int U, in how many images the response is above 0.
+        dead, always: bool U: never above 0; above 0 everywhere in every image.
+        correlation: float32 U×U of the responses, −1 … 1; None if it was not computed.
+        order: int U, the units so that those which correlate are neighbours; None without correlation.
+        note: why there is nothing of all this, in words.
+    """
+
+    layer: str
+    images: int = 0
+    counts: np.ndarray | None = None
+    low: np.ndarray | None = None
+    high: np.ndarray | None = None
+    mean: np.ndarray | None = None
+    deviation: np.ndarray | None = None
+    active: np.ndarray | None = None
+    dead: np.ndarray | None = None
+    always: np.ndarray | None = None
+    correlation: np.ndarray | None = None
+    order: np.ndarray | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Patch:
+    """What a unit saw in one photo, where it answered most.
+
+    Attributes:
+        image: the photo's number in the index.
+        name: the photo's name, relative to the index's folder of photos.
+        row, column: on the layer's map.
+        value: the unit's there.
+        box: the receptive field in the network's input (left, top, width, height in pixels); parts
+            may lie outside of it.
+        pixels: uint8 RGB, gray where the field leaves what the network saw; None if the photo cannot
+            be read.
+        error: why not.
+    """
+
+    image: int
+    name: str
+    row: int
+    column: int
+    value: float
+    box: tuple[int, int, int, int]
+    pixels: np.ndarray | None
+    error: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class TopPictures:
+    """The patches of photos that a unit answered to most, and what in them it answered to.
+
+    Attributes:
+        layer, unit: whose they are.
+        root: the folder that the photos' names are relative to.
+        patches: best first.
+        method: the backward method.
+        backward: for each patch the values carried back to its pixels, float32 h×w×3 RGB, None
+            without a photo; empty until they are there.
+        note: why there are no patches, in words.
+        backward_note: why there are no backward images.
+    """
+
+    layer: str
+    unit: int
+    root: str = ""
+    patches: tuple[Patch, ...] = ()
+    method: str = ""
+    backward: tuple[np.ndarray | None, ...] = ()
+    note: str = ""
+    backward_note: str = ""
 
 
 @dataclass(frozen=True)

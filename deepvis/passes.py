@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from deepvis.backward import METHODS, seed
-from deepvis.messages import ReceptiveField, Request, Result
+from deepvis.messages import Peaks, ReceptiveField, Request, Result
 from deepvis.network import Network
 
 
@@ -33,15 +34,16 @@ def answer(network: Network, request: Request, field: ReceptiveField | None = No
 
 
 def _forward(network: Network, x: Tensor, request: Request) -> Result:
-    with torch.inference_mode(), network.capture([request.layer]) as captured:
+    with torch.inference_mode(), network.capture(_watched(network, request)) as captured:
         out = network.module(x)
-        return Result(request, _maps(network.units(request.layer, captured[request.layer])), _scores(out))
+        maps = _maps(network.units(request.layer, captured[request.layer]))
+        return Result(request, maps, _scores(out), peaks=_peaks(network, captured) if request.peaks else None)
 
 
 def _forward_backward(network: Network, x: Tensor, request: Request) -> Result:
     origin, unit = request.origin
     x.requires_grad_(True)
-    with network.under(METHODS[request.method]), network.capture({request.layer, origin}, cut=origin) as captured:
+    with network.under(METHODS[request.method]), network.capture({*_watched(network, request), origin}, cut=origin) as captured:
         out = network.module(x.clone())  # which may work on it in place
         shown, start = captured[request.layer], captured[origin]
         # Behind the cut nothing requires a gradient; the list of layers would not tell, since a
@@ -50,9 +52,26 @@ def _forward_backward(network: Network, x: Tensor, request: Request) -> Result:
         inputs = [x, shown] if reached else [x]
         sent = network.units(origin, start)
         grads = torch.autograd.grad(sent, inputs, seed(sent, unit), allow_unused=True)
-    pixels = _rgb(network, grads[0] if grads[0] is not None else torch.zeros_like(x))
+    pixels = rgb(network, grads[0] if grads[0] is not None else torch.zeros_like(x))
     layer_gradient = _maps(network.units(request.layer, grads[1])) if reached and grads[1] is not None else None
-    return Result(request, _maps(network.units(request.layer, shown)), _scores(out), pixels, layer_gradient)
+    peaks = _peaks(network, captured) if request.peaks else None
+    return Result(request, _maps(network.units(request.layer, shown)), _scores(out), pixels, layer_gradient, peaks=peaks)
+
+
+def _watched(network: Network, request: Request) -> list[str]:
+    """The layers whose activations are asked for."""
+    return [layer.name for layer in network.layers] if request.peaks else [request.layer]
+
+
+def _peaks(network: Network, captured: Mapping[str, Tensor]) -> Peaks:
+    """Each unit's largest value and its cell, brought to the CPU in one go."""
+    values, cells = [], []
+    for layer in network.layers:
+        units = network.units(layer.name, captured[layer.name]).detach()[0]
+        value, cell = units.reshape(len(units), -1).max(1)
+        values.append(value.to(torch.float32))
+        cells.append(cell.to(torch.int32))
+    return Peaks(torch.cat(values).cpu().numpy().copy(), torch.cat(cells).cpu().numpy().copy())
 
 
 def _maps(output: Tensor) -> np.ndarray:
@@ -75,7 +94,7 @@ def _scores(out: object) -> np.ndarray | None:
     return out.detach()[0].to(torch.float32).cpu().numpy().copy()
 
 
-def _rgb(network: Network, grad: Tensor) -> np.ndarray:
+def rgb(network: Network, grad: Tensor) -> np.ndarray:
     """1×channels×H×W -> float32 H×W×3 RGB: of those channels that a picture's colours go to."""
     places = network.input.places
     chosen = [places[0]] * 3 if len(places) == 1 else list(places)  # gray: the same in all colours

@@ -24,8 +24,13 @@ class Still:
     """A decoded picture file."""
 
     image: np.ndarray
-    name: str
+    path: Path
     is_live = False
+    seconds = 0.0
+
+    @property
+    def name(self) -> str:
+        return self.path.name
 
 
 class Player:
@@ -49,8 +54,13 @@ class Player:
         self.image = self._first()
 
     @property
+    def seconds(self) -> float:
+        """Where in the video `image` is."""
+        return (self._video.count - 1) * self._period
+
+    @property
     def name(self) -> str:
-        seconds = int((self._video.count - 1) * self._period)
+        seconds = int(self.seconds)
         return f"{self.path.name} {seconds // 60}:{seconds % 60:02d}"
 
     def pause(self) -> None:

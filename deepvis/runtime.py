@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+import threading
 
 
 def tune() -> None:
@@ -41,3 +42,12 @@ def cpu_plan(cores: int | None = None) -> tuple[int, int]:
     if cores is None:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return (1, 1) if cores < 2 else (2, max(1, cores // 2))
+
+
+def be_patient() -> None:
+    """Let this thread, and those that it starts, wait for the live view when cores are scarce. On Linux only."""
+    if hasattr(os, "setpriority"):
+        try:
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
+        except OSError:  # not allowed here: the live view shares evenly
+            pass

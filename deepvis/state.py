@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from deepvis.desk import Desk
+from deepvis.frames import Photo
 from deepvis.grid import View
 
 METHOD_CYCLE = (None, "gradient", "deconv", "guided")  # key n
@@ -20,16 +21,34 @@ GAMMAS = (1.0, 0.7, 0.5, 0.35, 0.25)  # key t: exponent of the normalised activa
 BOOSTS = (0.0, 0.5, 0.8, 1.0)  # key y: 0 normalises over the layer, 1 each channel by itself
 PRESET_CYCLE = ("modern", "yosinski-1", "yosinski-2", "yosinski-3", "yosinski-4", "plain")  # key 1, before saved recipes
 ZOOMS = ("layer", "unit", "backward")  # key z: what the big pane shows
+CONTENTS = (  # key s: what of the layer's units the layer pane shows
+    "activations",
+    "synthesized",
+    "top images",
+    "histograms",
+    "correlation",
+    "correlation, sorted",
+)
 
 
 @dataclass(frozen=True)
 class Hover:
-    """What the mouse points at: a layer (by position in the network's layers), a unit of it, or one
-    of the desk's tiles, which show that unit."""
+    """What the mouse points at: a layer (by position in the network's layers), a unit of it, two of
+    them, or one of the desk's tiles, which show that unit."""
 
     layer: int
     unit: int | None = None
+    other: int | None = None
     tile: int | None = None
+
+
+@dataclass(frozen=True)
+class TopImage:
+    """What the mouse points at: a top image of the selected unit, counted from the best, and the photo that it is cut from
+    (None: a moment that was collected)."""
+
+    number: int
+    photo: Photo | None
 
 
 @dataclass(frozen=True)
@@ -40,7 +59,7 @@ class State:
         layer, unit: the selection; `layer` is a position in the network's layers.
         in_channels: the cursor is among the channels (true) or in the layer list (false).
         zoom: what the big pane shows, one of ZOOMS.
-        pattern: preferred images instead of activations in the layer pane.
+        content: what of the layer's units the layer pane shows, one of CONTENTS.
         method, filter: backward method (None: off) and how its image is shown.
         origin: frozen (layer, unit) from which the backward pass starts; None follows the selection.
         layer_gradient: backward values instead of activations in the layer pane.
@@ -53,11 +72,16 @@ class State:
             name under which the desk's chosen settings are to be saved.
         message: the last command's own words, `message_is_error` if it could not be done.
         hover: what the mouse points at.
+        values: each top image's value is written on it.
+        photo: a top image's whole photo is the input, in place of the source.
         growing: the selected unit's preferred images are synthesized now, with the recipe of the
-            name `preset`; `kept` counts the wishes to keep them.
+            name `preset`.
+        collecting: the strongest moments of what is shown are collected for every unit.
+        moments: top images are those that were collected, not a data set's.
         desk: the grids of settings that the user has come through, the last of which is shown and
-            grows; empty: the desk is closed. With it `kept` counts the wishes to save its chosen
-            settings, under the name `recipe_name`.
+            grows; empty: the desk is closed.
+        kept: counts the wishes to keep what grows, what was collected, or, with `recipe_name` as
+            its name, the desk's chosen settings.
         snapshots: how many were asked for so far; `recording`, `quit`: asked for.
     """
 
@@ -65,7 +89,7 @@ class State:
     unit: int = 0
     in_channels: bool = False
     zoom: str = "layer"
-    pattern: bool = False
+    content: str = "activations"
     method: str | None = None
     filter: str = "raw"
     origin: tuple[int, int] | None = None
@@ -86,15 +110,24 @@ class State:
     naming: bool = False
     message: str = ""
     message_is_error: bool = False
-    hover: Hover | None = None
+    hover: Hover | TopImage | None = None
     growing: bool = False
     preset: str = PRESET_CYCLE[0]
     desk: tuple[Desk, ...] = ()
     recipe_name: str = ""
+    collecting: bool = False
+    moments: bool = False
     kept: int = 0
+    values: bool = False
+    photo: Photo | None = None
     snapshots: int = 0
     recording: bool = False
     quit: bool = False
+
+    @property
+    def has_matrix(self) -> bool:
+        """The layer pane shows units by units."""
+        return self.content.startswith("correlation")
 
     @property
     def backward_origin(self) -> tuple[int, int]:

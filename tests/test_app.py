@@ -14,14 +14,15 @@ import numpy as np
 import pytest
 
 from deepvis import app
-from deepvis.app import Toolbox, growth_for, help_rows, live, request_for
+from deepvis.app import Toolbox, growth_for, help_rows, live, overview_wish_for, request_for
 from deepvis.commands import COMMANDS, bindings
 from deepvis.desk import Desk, table
 from deepvis.errors import UserError
 from deepvis.feed import Notice, Wish
-from deepvis.frames import Frame
+from deepvis.frames import Frame, Photo
 from deepvis.layers import Layer
-from deepvis.messages import Growth, Request, Result
+from deepvis.messages import Growth, Peaks, Request, Result
+from deepvis.overview import Wish as OverviewWish
 from deepvis.settings import DEFAULT_PANES, Settings
 from deepvis.state import State
 from deepvis.synthesis import recipe
@@ -101,7 +102,8 @@ class FakeEngine:
         if not self.slow:
             layer = next(layer for layer in LAYERS if layer.name == request.layer)
             self.result = Result(request, np.ones((layer.units, layer.height, layer.width), np.float32),
-                                 pixels=np.ones((8, 8, 3), np.float32) if request.method else None)  # fmt: skip
+                                 pixels=np.ones((8, 8, 3), np.float32) if request.method else None,
+                                 peaks=Peaks(np.ones(16, np.float32), np.zeros(16, np.int32)) if request.peaks else None)  # fmt: skip
 
     def collect(self, timeout: float = 0.0) -> Result | None:
         result, self.result = self.result, None
@@ -163,7 +165,7 @@ def test_everything_is_closed_when_the_loop_raises(box: Toolbox, error: BaseExce
     with pytest.raises(type(error)):
         box.run()
     assert sorted(box.log) == ["engine", "feed", "window"]
-    assert threading.active_count() == before  # the recorder's thread and the snapshot's
+    assert threading.active_count() <= before  # the recorder's thread and the snapshot's
     assert is_playable(tmp_path / "out")
     assert len(list((tmp_path / "out").glob("*.png"))) == 1 + len(DEFAULT_PANES)
 
@@ -257,6 +259,114 @@ def test_request_for() -> None:
     assert request_for(replace(state, method=None, layer_gradient=False), PHOTO, LAYERS).origin is None
 
 
+# ---- collecting ------------------------------------------------------------------------------------
+
+
+class FakeCollector:
+    tops = cells = None
+
+    def __init__(self) -> None:
+        self.count, self.taken, self.wishes, self.ended, self.saved = 0, [], [], 0, []
+
+    def take(self, result: Result, layers: tuple, size: tuple[int, int]) -> None:
+        assert (layers, size) == (LAYERS, (224, 224))
+        self.taken.append(result)
+        self.count += 1
+
+    def want(self, wish) -> None:
+        self.wishes.append(wish)
+
+    def forget(self) -> None:
+        self.ended += 1
+
+    def save(self, folder: Path, model: str, fingerprint: str, say) -> None:
+        self.saved.append((folder, model, fingerprint))
+        say("kept", False)
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    now = [1000.0]
+    monkeypatch.setattr(app.time, "monotonic", lambda: now[0])
+    return now
+
+
+def test_v_collects_from_each_photo_once_and_stops(box: Toolbox, clock: list[float]) -> None:
+    box._collector = collector = FakeCollector()
+    idle(box)
+    press(box, "v")
+    idle(box, 3)
+    assert [r.request.frame for r in collector.taken] == [PHOTO]
+    for _ in range(3):  # however fast they are walked through
+        box.feed.frame = replace(PHOTO)
+        idle(box, 2)
+        assert collector.taken[-1].request.frame is box.feed.frame
+    clock[0] += app.RATE_SECONDS
+    idle(box)
+    assert len(collector.taken) == 4 and box._scene().status.moments == 4
+    assert (collector.wishes[-1].layer, collector.wishes[-1].unit, collector.wishes[-1].units) == ("stem", 0, ())
+    press(box, "v")
+    box.feed.frame = replace(PHOTO)
+    idle(box, 2)
+    assert len(collector.taken) == 4 and box._scene().status.moments == 4 and not collector.ended
+    press(box, "esc")
+    assert collector.ended == 1 and box._scene().status.moments is None
+
+
+def test_of_live_frames_a_few_a_second_are_collected_from_and_never_two_in_a_row(box: Toolbox, clock: list[float]) -> None:
+    box._collector = collector = FakeCollector()
+    idle(box)
+    box.feed.frame = replace(PHOTO, live=True)
+    press(box, "v")
+    for frames_a_second, most in ((100, 10), (30, 10), (5, 2.5)):
+        collector.taken.clear()
+        box.engine.asked.clear()
+        for _ in range(4 * frames_a_second):
+            clock[0] += 1 / frames_a_second
+            box.feed.frame = replace(PHOTO, live=True)
+            idle(box)
+        assert len(box.engine.asked) == 4 * frames_a_second
+        assert 0.7 * most <= len(collector.taken) / 4 <= most
+        peaks = [request.peaks for request in box.engine.asked]
+        assert not any(one and other for one, other in zip(peaks, peaks[1:]))
+
+
+def test_a_frame_that_is_collected_from_is_no_wish_that_may_not_wait(box: Toolbox, clock: list[float]) -> None:
+    idle(box)
+    press(box, "v")
+    box.engine.slow, box.engine.backlog = True, app.ENOUGH + 1
+    count = len(box.engine.asked)
+    for _ in range(5):
+        clock[0] += 1
+        box.feed.frame = replace(PHOTO, live=True)
+        idle(box)
+    assert len(box.engine.asked) == count
+
+
+def test_enter_keeps_what_was_collected(box: Toolbox) -> None:
+    box._collector = collector = FakeCollector()
+    box.engine.network.name, box.engine.network.fingerprint = "some/net", "f"
+    idle(box)
+    press(box, "enter")
+    assert not collector.saved
+    press(box, "v", "enter")
+    ((folder, model, fingerprint),) = collector.saved
+    assert (model, fingerprint) == ("some/net", "f") and folder.parts[-3:-1] == ("some%2Fnet", "live")
+    idle(box)
+    assert message(box) == ("kept", False)
+
+
+def test_the_layer_pane_says_what_it_needs_of_the_index(box: Toolbox) -> None:
+    assert overview_wish_for(State(), LAYERS, range(0), 0) == OverviewWish("", "stem")
+    assert overview_wish_for(State(content="top images"), LAYERS, range(3), 8) == OverviewWish("", "stem", (0, 1, 2), 8)
+    assert overview_wish_for(State(content="top images", moments=True), LAYERS, range(3), 8) == OverviewWish("", "stem", (), 8)
+    for content in ("histograms", "correlation", "correlation, sorted"):
+        assert overview_wish_for(State(content=content, layer=1), LAYERS, range(0), 0).layer == "head"
+
+
 def test_a_slow_network_is_busy_after_a_while_and_not_at_once(box: Toolbox, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [1000.0]
     monkeypatch.setattr(app.time, "monotonic", lambda: now[0])
@@ -313,7 +423,7 @@ def test_a_new_size_lays_the_window_out_anew(box: Toolbox) -> None:
 
 
 def test_keys_without_a_name_and_unbound_ones_do_nothing(box: Toolbox) -> None:
-    box.window.events = [[Key(None, 0xFFE1), Key("6", 54)]]
+    box.window.events = [[Key(None, 0xFFE1), Key(";", 59)]]
     box.turn()
     assert box.state == State()
 
@@ -336,6 +446,18 @@ def test_the_help_names_every_command_and_the_mouse() -> None:
 
 
 # ---- what the parts have to say ------------------------------------------------------------------
+
+
+def test_a_photo_that_cannot_be_read_is_given_up(box: Toolbox) -> None:
+    box.state = State(photo=(photo := Photo("/data", "a.jpg")))
+    box.feed.source, box.feed.notice = "photo", Notice("something else", 1, True)
+    box.window.events = [[]]
+    box.turn()
+    assert box.state.photo == photo and box.feed.wishes[-1].photo == photo
+    box.feed.source, box.feed.notice = "files", Notice("a.jpg does not exist", 2, True)
+    box.window.events = [[]]
+    box.turn()
+    assert box.state.photo is None and message(box) == ("a.jpg does not exist", True)
 
 
 def test_the_camera_is_given_up_and_may_be_tried_again(box: Toolbox) -> None:

@@ -10,10 +10,23 @@ import pytest
 from deepvis import commands
 from deepvis.commands import COMMANDS, FAST, Facts, bindings, click, goto, point, press, run, wheel
 from deepvis.desk import chosen
+from deepvis.frames import Photo
 from deepvis.grid import View
 from deepvis.keys import NAMES
 from deepvis.layers import Layer
-from deepvis.state import BOOSTS, COMMON_BACKWARD, FILTERS, GAMMAS, METHOD_CYCLE, PRESET_CYCLE, ZOOMS, Hover, State
+from deepvis.state import (
+    BOOSTS,
+    COMMON_BACKWARD,
+    CONTENTS,
+    FILTERS,
+    GAMMAS,
+    METHOD_CYCLE,
+    PRESET_CYCLE,
+    ZOOMS,
+    Hover,
+    State,
+    TopImage,
+)
 from deepvis.synthesis.recipe import PRESETS
 
 LAYERS = (
@@ -162,11 +175,12 @@ def test_wheel_forth_and_back_is_no_change() -> None:
 
 @pytest.mark.parametrize(("name", "attribute", "values"), [
     ("gamma", "gamma", range(len(GAMMAS))), ("boost", "boost", range(len(BOOSTS))),
-    ("filter", "filter", FILTERS), ("method", "method", METHOD_CYCLE), ("zoom", "zoom", ZOOMS),
+    ("filter", "filter", FILTERS), ("method", "method", METHOD_CYCLE), ("zoom", "zoom", ZOOMS), ("content", "content", CONTENTS),
     *((flag, attribute, (False, True)) for flag, attribute in (
-        ("pattern", "pattern"), ("help", "help"), ("debug", "debug"), ("freeze", "frozen"), ("record", "recording"),
+        ("help", "help"), ("debug", "debug"), ("freeze", "frozen"), ("record", "recording"),
     )),
     *((flag, flag, (True, False)) for flag in ("crop", "predictions", "unit_images")),
+    ("values", "values", (False, True)),
 ])  # fmt: skip
 def test_a_cycle_visits_its_values_in_order_and_returns(name: str, attribute: str, values) -> None:
     state, seen = State(), []
@@ -242,12 +256,37 @@ def test_e_and_w_step_through_files_and_leave_the_camera_first() -> None:
         assert do(State(source="camera", frozen=True, step=4), name) == State(source="files", step=4)
 
 
+def test_a_top_images_photo_becomes_the_input_until_it_is_left() -> None:
+    photo = Photo("/data", "a.jpg")
+    for before in (State(step=3, unit=4), State(source="camera", frozen=True)):
+        shown = click(before, TopImage(2, photo), FACTS)
+        assert shown == replace(before, photo=photo)
+        for name in ("next_file", "previous_file", "switch_source"):
+            assert do(shown, name) == before
+
+
 def test_esc_resets_the_view_and_keeps_the_input() -> None:
-    kept = {"source": "camera", "frozen": True, "crop": False, "step": 7, "snapshots": 2, "recording": True}
+    kept = {"source": "camera", "frozen": True, "crop": False, "step": 7, "photo": Photo("/data", "a.jpg"), "snapshots": 2, "recording": True}
     state = State(layer=3, unit=9, in_channels=True, zoom="backward", method="guided", filter="norm", origin=(1, 1),
                   gamma=2, boost=1, view=View(3.0), predictions=False, unit_images=False, help=True, debug=True,
-                  pattern=True, layer_gradient=True, hover=Hover(1, 2), message="x", **kept)  # fmt: skip
+                  content="histograms", layer_gradient=True, hover=Hover(1, 2), message="x", **kept)  # fmt: skip
     assert keys(state, "esc") == State(**kept)
+
+
+def test_a_matrix_and_a_grid_do_not_share_a_magnified_view() -> None:
+    state = replace(State(view=View(3.0, 0.2, 0.2)), content="top images")
+    assert do(state, "content").view == state.view  # histograms have the same cells
+    matrix = do(state, "content", "content")
+    assert matrix.has_matrix and matrix.view == View()
+    magnified = replace(matrix, view=View(3.0, 0.2, 0.2))
+    assert do(magnified, "content").view == magnified.view  # the same matrix, sorted
+    assert do(magnified, "content", "content").view == View()
+    assert do(magnified, "last").view == magnified.view  # the grid's cells are elsewhere: it does not follow them
+
+
+def test_the_pane_of_a_content_is_not_hidden_by_the_backward_image_and_a_goes_to_backward_values() -> None:
+    assert do(State(zoom="backward", method="gradient"), "content").zoom == "layer"
+    assert do(State(content="histograms"), "layer_gradient").content == "activations"
 
 
 # ---- program --------------------------------------------------------------------------------
@@ -334,7 +373,7 @@ ORIGINAL = {  # of the issue: what fingers know
     "f": "freeze", "c": "switch_source", "e": "next_file", "pgdn": "next_file", "w": "previous_file",
     "pgup": "previous_file", "0": "crop", "h": "help", "5": "debug", "q": "quit", "esc": "reset",
     "left": "left", "j": "left", "right": "right", "l": "right", "up": "up", "i": "up", "down": "down", "k": "down",
-    "u": "previous_layer", "o": "next_layer", "z": "zoom", "s": "pattern", "b": "backward", "n": "method",
+    "u": "previous_layer", "o": "next_layer", "z": "zoom", "s": "content", "b": "backward", "n": "method",
     "m": "filter", "d": "freeze_origin", "a": "layer_gradient", "t": "gamma", "8": "predictions", "9": "unit_images",
     "p": "snapshot", "r": "record", "g": "goto",
 }  # fmt: skip
@@ -353,14 +392,14 @@ def test_every_command_has_a_key_of_its_own_that_exists() -> None:
 
 
 def test_overrides_replace_the_keys_and_take_them_from_their_owner() -> None:
-    bound = bindings({"quit": ("6", "h"), "zoom": ()})
-    assert bound["6"] == bound["h"] == "quit"
+    bound = bindings({"quit": (";", "h"), "zoom": ()})
+    assert bound[";"] == bound["h"] == "quit"
     assert "q" not in bound and "z" not in bound and "help" not in bound.values()
-    assert {k: v for k, v in bound.items() if k not in "6h"} == {k: v for k, v in BOUND.items() if k not in "qzh"}
+    assert {k: v for k, v in bound.items() if k not in ";h"} == {k: v for k, v in BOUND.items() if k not in "qzh"}
 
 
 def test_an_unbound_key_does_nothing() -> None:
-    assert keys(IN, "6", "tab") == IN
+    assert keys(IN, ";", "tab") == IN
 
 
 def test_images_that_grow_are_kept_only_while_they_grow() -> None:
@@ -437,6 +476,16 @@ def test_a_recipes_name_must_be_one_and_be_free() -> None:
         assert said in state.message and state.message_is_error and state.naming and state.kept == 0
         assert keys(state, *["backspace"] * 30, "a", "enter", facts=facts).recipe_name == "a"
     assert keys(CLASS, *["1"] * len(PRESET_CYCLE), "2", facts=facts).desk[0].recipe == PRESETS["plain"]  # a saved one
+
+
+def test_what_was_collected_stays_until_the_view_is_reset() -> None:
+    collecting = keys(IN, "v")
+    assert collecting.collecting and collecting.moments
+    stopped = keys(collecting, "v")
+    assert not stopped.collecting and stopped.moments and keys(stopped, "v") == collecting
+    assert keys(stopped, "enter").kept == keys(collecting, "enter").kept == 1
+    over = keys(stopped, "esc")
+    assert not over.moments and not over.collecting and keys(over, "enter").kept == 0
 
 
 # ---- everything at once ---------------------------------------------------------------------

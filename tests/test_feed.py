@@ -6,6 +6,7 @@ import os
 import queue
 import subprocess
 import sys
+import tarfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +24,7 @@ from deepvis.decode import read_image
 from deepvis.errors import UserError
 from deepvis.camera import MISSES, camera_name, open_camera
 from deepvis.feed import Feed, Notice, Wish
+from deepvis.frames import Photo
 from deepvis.player import Player
 
 PATIENCE = 5.0  # a test that waits for longer has failed
@@ -169,7 +171,8 @@ def test_camera_frames_are_rgb(camera):
         assert (frame.name, frame.index, frame.live) == ("camera 0", 0, True)
         assert feed.source == "camera" and feed.frame is frame and feed.notice is None
         camera.frames.put(8)
-        assert feed.wait_frame(0, PATIENCE).index == 1
+        later = feed.wait_frame(0, PATIENCE)
+        assert later.index == 1 and later.seconds > frame.seconds and later.source == ""
     assert camera.released.is_set()
 
 
@@ -313,6 +316,12 @@ def test_neither_camera_nor_files(camera):
         assert error_of(feed, 2).text == text
 
 
+def test_frames_of_files_name_their_file(folder):
+    with running(Wish(), None, folder) as feed:
+        frame = feed.wait_frame(None, PATIENCE)
+        assert Path(frame.source).is_file() and Path(frame.source).name == frame.name and frame.seconds == 0
+
+
 def test_no_camera_configured(folder):
     with running(CAMERA, None, folder) as feed:
         assert "the camera is not configured" in error_of(feed).text
@@ -434,6 +443,53 @@ def test_stepping(folder):
             shown.append((frame.name, int(frame.image[0, 0, 0])))
         assert shown == [(f"p{n}.png", n) for n in (1, 2, 1, 0, 4, 4, 0)]
         assert feed.notice is None and feed.source == "files"
+
+
+# ---------------------------------------------------------------------------- an image of a data set
+
+
+def archive(path: Path, picture: Path) -> None:
+    with tarfile.open(path, "w") as tar:
+        tar.add(picture, "deep/inside.png")
+
+
+def test_a_photo_is_shown_in_place_of_the_files_until_it_is_left(folder, tmp_path):
+    gray_png(tmp_path / "top.png", 99)
+    archive(tmp_path / "shard.tar", tmp_path / "top.png")
+    with running(Wish(step=2), None, folder) as feed:
+        frame = feed.wait_frame(None, PATIENCE)
+        for name, shown in (("top.png", "top.png"), ("shard.tar!deep/inside.png", "inside.png")):
+            feed.want(Wish(step=2, photo=Photo(str(tmp_path), name)))
+            frame = feed.wait_frame(frame.index, PATIENCE)
+            assert (frame.name, int(frame.image[0, 0, 0]), frame.live, feed.source) == (shown, 99, False, "photo")
+        feed.want(Wish(step=2))
+        frame = feed.wait_frame(frame.index, PATIENCE)
+        assert (frame.name, feed.source, feed.notice) == ("p2.png", "files", None)
+
+
+def test_a_photo_lets_go_of_the_camera_which_comes_back(camera, folder):
+    with running(CAMERA, 0, folder, open_capture=camera) as feed:
+        camera.frames.put(1)
+        until(lambda: feed.source == "camera")
+        feed.want(Wish("camera", photo=Photo(str(folder), "p3.png")))
+        until(lambda: camera.frames.put(2) or camera.released.is_set())
+        until(lambda: feed.source == "photo")
+        assert feed.frame.name == "p3.png"
+        feed.want(CAMERA)
+        until(lambda: camera.frames.put(2) or feed.source == "camera")
+        assert feed.notice is None
+
+
+def test_a_photo_that_is_gone_is_told_and_changes_nothing(camera, folder):
+    with running(CAMERA, 0, folder, open_capture=camera) as feed:
+        camera.frames.put(1)
+        until(lambda: feed.source == "camera")
+        feed.want(Wish("camera", photo=Photo(str(folder), "gone.png")))
+        notice = error_of(feed)
+        assert notice.is_error and "gone.png" in notice.text and "does not exist" in notice.text
+        camera.frames.put(7)
+        until(lambda: feed.frame.image[0, 0, 0] == 7)
+        assert feed.source == "camera" and camera.opened == 1 and feed.notice is notice
 
 
 def test_a_wish_before_the_start_counts(folder):
@@ -757,7 +813,7 @@ def test_the_name_tells_the_position(clip_path):
     player = Player(clip_path, Clip(2000, rate=0.1))
     assert player.name == "clip.mp4 0:00"
     play(player, 7)
-    assert player.name == "clip.mp4 1:10"
+    assert player.name == "clip.mp4 1:10" and player.seconds == 70
 
 
 def test_a_real_video_plays_pauses_and_loops(tmp_path):

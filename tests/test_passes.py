@@ -124,6 +124,20 @@ def test_forward_values_do_not_depend_on_the_method(net: Network, method: str) -
         assert result.pixels.shape == (24, 20, 3)
 
 
+@pytest.mark.parametrize("method", [None, *METHODS])
+def test_peaks_are_where_each_layer_asked_for_by_itself_is_strongest(net: Network, method: str | None) -> None:
+    origin = ("conv3", 1) if method else None
+    plain = answer(net, Request(FRAME, True, "conv2", method, origin, bool(method)))
+    result = answer(net, Request(FRAME, True, "conv2", method, origin, bool(method), peaks=True))
+    assert plain.peaks is None
+    for name, array in arrays(plain).items():  # nothing else changes
+        np.testing.assert_array_equal(getattr(result, name), array)
+    rows = [answer(net, Request(FRAME, True, layer.name)).activations.reshape(layer.units, -1) for layer in net.layers]
+    np.testing.assert_array_equal(result.peaks.value, np.concatenate([maps.max(1) for maps in rows]))
+    np.testing.assert_array_equal(result.peaks.cell, np.concatenate([maps.argmax(1) for maps in rows]))
+    assert (result.peaks.value.dtype, result.peaks.cell.dtype) == (np.float32, np.int32)
+
+
 def test_the_network_is_left_as_it_was(net: Network) -> None:
     with pytest.raises(IndexError):
         answer(net, Request(FRAME, True, "conv2", "deconv", ("fc", CLASSES)))

@@ -17,18 +17,18 @@ from scipy.ndimage import gaussian_filter
 from deepvis.app import help_rows, request_for
 from deepvis.commands import COMMANDS, Facts, bindings, press, run
 from deepvis.desk import Desk, chosen, table
-from deepvis.frames import Frame
+from deepvis.frames import Frame, Photo
 from deepvis.grid import View, make_grid
 from deepvis.layers import Layer
 from deepvis.layout import Layout, lay_out
-from deepvis.messages import Grown, Growth, ReceptiveField, Result, UnitPictures
+from deepvis.messages import Grown, Growth, Patch, ReceptiveField, Result, TopPictures, UnitPictures
 from deepvis.render import Renderer, Scene, Status, colors, text
 from deepvis.render.mosaic import draw_maps
 from deepvis.render.panes import PANES
 from deepvis.render.panes.layer import layer_grid
 from deepvis.render.panes.pane import number
 from deepvis.settings import DEFAULT_PANES
-from deepvis.state import Hover, State
+from deepvis.state import Hover, State, TopImage
 from deepvis.synthesis.recipe import PRESETS, image_seed
 
 LAYERS = (
@@ -68,9 +68,28 @@ def answer(state: State, layers: tuple[Layer, ...] = LAYERS, frame: Frame = FRAM
     return Result(request, maps, scores, pixels, gradient, ReceptiveField(61, 61, False), {"network": 0.02})
 
 
+@lru_cache(maxsize=None)
+def tops(layer: str, unit: int, method: str = "deconv", count: int = 9, size: tuple[int, int] = (12, 9)) -> TopPictures:
+    """Patches (each of one colour) and backward images, others for each unit; the last photo is gone."""
+    rng = np.random.default_rng([unit, *map(ord, layer + method)])
+    plain = [np.full((9, 12, 3), color, np.uint8) for color in rng.integers(30, 256, (count, 3))]
+    patches = [Patch(i, f"shot-{i}.jpg", 0, 0, 9.5 - i, (0, 0, *size), image) for i, image in enumerate(plain)]
+    if count == 9:
+        patches[8] = replace(patches[8], pixels=None, error="shot-8.jpg does not exist")
+    back = [rng.normal(size=(9, 12, 3)).astype(np.float32) if patch.pixels is not None else None for patch in patches]
+    return TopPictures(layer, unit, "/data", tuple(patches), method, tuple(back))
+
+
+@lru_cache(maxsize=None)
+def pictures(layer: str, unit: int) -> UnitPictures:
+    return UnitPictures(layer, unit)
+
+
 def scene(state: State, result: Result | None | str = "answer", **more) -> Scene:
     layers = more.pop("layers", LAYERS)
     result = answer(state, layers) if result == "answer" else result
+    name = layers[state.layer].name
+    more = {"pictures": pictures(name, state.unit), "tops": tops(name, state.unit, state.method or "deconv"), "pictures_of": name} | more
     return Scene(state, layers, **({"classes": CLASSES, "frame": FRAME, "help": HELP, "status": STATUS} | more), result=result)
 
 
@@ -468,17 +487,23 @@ STATES = {
     "unit": scene(State(zoom="unit", unit=4, gamma=2, boost=2)),
     "classes": scene(State(layer=3, unit=61, in_channels=True)),
     "class": scene(State(layer=3, unit=61, zoom="unit")),
-    "pattern": scene(State(pattern=True), pictures=UnitPictures("stem", 0), pictures_of="stem"),
-    "images": scene(State(pattern=True, unit=1), pictures=UnitPictures("stem", 1, COLORED[:2], dict(enumerate(COLORED)), True), pictures_of="stem"),
+    "pattern": scene(State(content="synthesized"), pictures=UnitPictures("stem", 0), pictures_of="stem"),
+    "images": scene(State(content="synthesized", unit=1), pictures=UnitPictures("stem", 1, COLORED[:2], dict(enumerate(COLORED)), True), pictures_of="stem"),
     "growing": scene(State(growing=True), grown=Grown(Growth("stem", 0, "modern", (0, 1)), COLORED[:2], (1.5, 2.5), 37), pictures_of="stem"),
     "growing fails": scene(State(growing=True), grown=Grown(Growth("stem", 0, "modern", (0,)), error="no gradient"), pictures_of="stem"),
-    "desk": scene(replace(ON_DESK, hover=Hover(3, 61, 3)), grown=grown_on(DESK), pictures_of="classes"),
+    "desk": scene(replace(ON_DESK, hover=Hover(3, 61, tile=3)), grown=grown_on(DESK), pictures_of="classes"),
     "desk starts": scene(ON_DESK, pictures_of="classes"),
     "desk fails": scene(ON_DESK, grown=grown_on(DESK, images=(), scores=(), error="no gradient"), pictures_of="classes"),
     "naming": scene(replace(ON_DESK, typing="yosinski-4-classes-61", naming=True), pictures_of="classes"),
+    "top images": scene(State(unit=2, values=True, method="guided", hover=TopImage(3, Photo("/data", "shot-3.jpg")))),
+    "looking": scene(State(), pictures=None, tops=None),
+    "not scanned": scene(State(), tops=TopPictures("stem", 0, note="No images have been scanned for the network yet: deepvis scan --images DIR")),
+    "on their way": scene(State(), tops=replace(tops("stem", 0), backward=())),
+    "no memory": scene(State(), tops=replace(tops("stem", 0), backward=(), backward_note="out of memory")),
     "help": scene(State(help=True)),
     "typing": scene(State(typing="classes:a class with a name so long that no small window could show all of it")),
     "off": scene(State(unit_images=False, predictions=False, frozen=True, crop=False)),
+    "photo": scene(State(photo=Photo("/data", "shot-3.jpg"))),
     "hover": scene(State(hover=Hover(3, 7)), status=replace(STATUS, recording=True), busy=True),
     "message": scene(State(message="unknown layer 'conv9'; this network has conv1 … conv5. " * 3, message_is_error=True)),
     "timings": scene(State(debug=True), status=replace(STATUS, timings="ms:  " + "draw unit_images 12.3  " * 20)),
@@ -493,12 +518,18 @@ STATES = {
     ("no picture", "layer", "waiting for the first picture"),
     ("no picture", "input", "waiting for the first picture"),
     ("plain", "backward", "b: gradient, deconv, guided backprop"),
-    ("plain", "unit_images", "none yet"),
+    ("plain", "unit_images", "none stored"),
+    ("looking", "unit_images", "looking"),
+    ("top images", "unit_images", "missing"),
+    ("top images", "status", "shot-3.jpg   6.50   a click"),
+    ("not scanned", "unit_images", "deepvis scan --images DIR"),
+    ("on their way", "unit_images", "computing"),
+    ("no memory", "unit_images", "out of memory"),
     ("plain", "status", "h  help"),
     ("busy", "layer", "computing"),
     ("busy", "status", "busy"),
     ("nothing flows", "layer", "press d"),
-    ("pattern", "layer", "Press s for the activations"),
+    ("pattern", "layer", "Press s for the next view"),
     ("pattern", "unit_images", "x makes some now"),
     ("growing fails", "unit_images", "no gradient"),
     ("desk", "layer", "step 37 of 500"),
@@ -512,6 +543,7 @@ STATES = {
     ("naming", "layer", "Enter saves"),
     ("off", "unit_images", "9 shows them"),
     ("off", "input", "frozen · stretched"),
+    ("photo", "input", "e: back"),
     ("failed", "layer", "RuntimeError"),
     ("failed", "unit", "RuntimeError"),
     ("failed", "backward", "RuntimeError"),
@@ -570,7 +602,7 @@ def test_the_mouse_hits_the_tile_of_the_desk_that_is_drawn_there() -> None:
                 gray = set(image[y, x].tolist())
                 if len(gray) == 1 and (found := (gray.pop() - 20) / 12) in range(16):
                     hit.setdefault(int(found), set()).add(renderer.target_at(x, y, of))
-        assert {tile: targets for tile, targets in hit.items() if tile} == {tile: {Hover(3, 61, tile)} for tile in range(1, 16)}
+        assert {tile: targets for tile, targets in hit.items() if tile} == {tile: {Hover(3, 61, tile=tile)} for tile in range(1, 16)}
         assert renderer.target_at(left + width // 2, top + 3, of) is None
         assert renderer.target_at(left + width // 2, top + height // 2, replace(of, state=replace(of.state, help=True))) is None
 
@@ -581,6 +613,86 @@ def test_images_of_another_grid_unit_or_seed_are_not_shown_on_the_desk(written: 
     for state in others:
         assert "on their way" in written.say("layer", replace(STATES["desk"], state=state))
     assert "step 37" in written.say("layer", replace(STATES["desk"], grown=grown_on(finer), state=others[0]))
+
+
+# ---- top images -----------------------------------------------------------------------------------
+
+
+def where_is(image: np.ndarray, color: np.ndarray) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom of what has that colour (RGB)."""
+    ys, xs = np.nonzero((image == color[::-1]).all(2))
+    return int(xs.min()), int(ys.min()), int(xs.max()) + 1, int(ys.max()) + 1
+
+
+@pytest.mark.parametrize("size", [(640, 420), (1500, 930), (2560, 1440)])
+@pytest.mark.parametrize("shape", [(12, 9), (9, 12), (30, 10)])
+def test_top_images_stand_in_three_rows_above_what_flows_back(size: tuple[int, int], shape: tuple[int, int]) -> None:
+    of = scene(State(unit=3), tops=tops("stem", 3, size=shape))
+    renderer = Renderer(layout(*size))
+    image, _ = renderer.compose(of)
+    left, top, width, height = renderer.layout.panes["unit_images"]
+    boxes = [where_is(image, patch.pixels[0, 0]) for patch in of.tops.patches[:8]]
+    assert len({x for x, *_ in boxes}) == 3 and len({y for _, y, *_ in boxes}) == 3
+    assert [boxes.index(box) for box in sorted(boxes, key=lambda box: (box[1], box[0]))] == list(range(8))
+    for i, (x0, y0, x1, y1) in enumerate(boxes):
+        assert (x1 - x0) / (y1 - y0) == pytest.approx(shape[0] / shape[1], rel=0.2)
+        for y in (y0 + 2, y0 + 2 + (height // 3)):  # and its backward image
+            assert renderer.target_at(x0 + 2, y, of) == TopImage(i, Photo("/data", f"shot-{i}.jpg"))
+        assert image[y0 + height // 3 : y1 + height // 3, x0:x1].std() > 20
+        assert image[y1 + height // 3 + (0 if i > 5 else -1), x0].max() < 60 or i <= 5
+    assert renderer.target_at(left + 2, top + 2, of) is None
+    assert renderer.target_at(boxes[0][0], boxes[0][1] - height // 3, of) is None
+
+
+def test_fewer_top_images_leave_their_places_empty() -> None:
+    of = scene(State(unit=3), tops=tops("stem", 3, count=2))
+    renderer = Renderer(layout(1500, 930))
+    image, _ = renderer.compose(of)
+    x0, y0, x1, y1 = where_is(image, of.tops.patches[1].pixels[0, 0])
+    assert renderer.target_at(x0 + 2, y0 + 2, of).number == 1
+    assert renderer.target_at(2 * x1 - x0, y0 + 2, of) is None
+
+
+def test_the_pane_keeps_its_pictures_until_those_of_the_new_unit_are_there(drawn: list[str]) -> None:
+    renderer, old, new = Renderer(layout(1500, 930)), State(unit=1), State(unit=2)
+    renderer.compose(scene(old))
+    for late in ({"tops": None}, {"pictures": None}, {"tops": tops("stem", 1)}):
+        drawn.clear()
+        renderer.compose(scene(new, **late))
+        assert "unit_images" not in drawn
+    renderer.compose(scene(new))
+    assert "unit_images" in drawn
+
+
+def test_backward_images_of_another_method_are_not_shown_under_its_name(written: Written) -> None:
+    said = written.say("unit_images", scene(State(method="guided"), tops=tops("stem", 0, "deconv")))
+    assert "their guided" in said and "computing" in said
+
+
+def test_values_are_written_on_top_images_on_demand(written: Written) -> None:
+    on, off = (written.say("unit_images", scene(State(values=values))) for values in (True, False))
+    assert "9.50" in on and "1.50" in on and "9.50" not in off
+
+
+def test_backward_images_that_show_nothing_say_so(written: Written) -> None:
+    flat, bad = (np.full((9, 12, 3), value, np.float32) for value in (0, np.nan))
+    said = written.say("unit_images", scene(State(), tops=replace(tops("stem", 0), backward=(flat, bad, *tops("stem", 0).backward[2:]))))
+    assert "nothing" in said and "not a number" in said
+
+
+@pytest.mark.parametrize("size", [(640, 420), (1500, 930)])
+def test_a_class_is_selected_by_its_prediction(written: Written, size: tuple[int, int]) -> None:
+    of = scene(State())
+    renderer = Renderer(layout(*size))
+    rows = [w for w in written.compose(renderer, of) if w.pane == "input"][1:]
+    best = np.argsort(of.result.scores)[::-1][:5]
+    names = [w for w in rows if w.words.startswith("great")]
+    assert len(names) == 5
+    for word, unit in zip(names, best):
+        assert renderer.target_at(word.box[0], (word.box[1] + word.box[3]) // 2, of) == Hover(3, int(unit))
+    assert renderer.target_at(names[0].box[0], names[0].box[1] - 30, of) is None
+    assert renderer.target_at(names[0].box[0], names[0].box[1] + 2, scene(State(predictions=False))) is None
+    assert renderer.target_at(names[0].box[0], names[0].box[1] + 2, scene(State(), layers=LAYERS[:3])) is None
 
 
 def test_what_grows_says_its_recipe_and_step(written: Written) -> None:

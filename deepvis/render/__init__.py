@@ -11,10 +11,13 @@ from deepvis.render import colors
 from deepvis.render.draw import Canvas, fill
 from deepvis.render.panes import PANES
 from deepvis.render.panes.desk import tile_at
-from deepvis.render.panes.layer import layer_grid
+from deepvis.render.panes.input import class_at
+from deepvis.render.panes.layer import layer_grid, shows_units
+from deepvis.render.panes.statistics import pair_at
 from deepvis.render.panes.strip import layer_boxes
+from deepvis.render.panes.unit_images import top_image_at
 from deepvis.render.scene import Scene, Status
-from deepvis.state import Hover
+from deepvis.state import Hover, TopImage
 
 __all__ = ["Renderer", "Scene", "Status"]
 
@@ -99,29 +102,43 @@ class Renderer:
         body = self._canvas("layer")
         return body.width, body.height - body.px_caption
 
-    def target_at(self, x: int, y: int, scene: Scene) -> Hover | None:
-        """What layer, unit or tile of the desk lies under a point of the picture."""
+    def target_at(self, x: int, y: int, scene: Scene) -> Hover | TopImage | None:
+        """What layer, unit, class, top image or tile of the desk lies under a point of the picture."""
         name = self.layout.pane_at(x, y)
-        if name not in ("layers", "layer") or not scene.layers:
+        if name is None or not scene.layers:
             return None
         left, top, *_ = self.layout.panes[name]
         canvas = self._canvas(name)
         x, y = x - left, y - top
-        if name == "layers":
-            names = tuple(layer.name for layer in scene.layers)
-            boxes = layer_boxes(names, scene.state.layer, canvas.width, canvas.height, canvas.scale)
-            hit = [i for i, b in enumerate(boxes) if b and b[0] <= x < b[0] + b[2] and b[1] <= y < b[1] + b[3]]
-            return Hover(hit[0]) if hit else None
-        return self._unit_at(x, y - canvas.px_caption, scene)
+        match name:
+            case "layers":
+                return self._layer_at(canvas, x, y, scene)
+            case "layer":
+                return self._unit_at(x, y - canvas.px_caption, scene)
+            case "input":
+                return class_at(canvas, scene, y)
+            case "unit_images":
+                return top_image_at(canvas, scene, x, y)
+        return None
+
+    def _layer_at(self, canvas: Canvas, x: int, y: int, scene: Scene) -> Hover | None:
+        names = tuple(layer.name for layer in scene.layers)
+        boxes = layer_boxes(names, scene.state.layer, canvas.width, canvas.height, canvas.scale)
+        hit = [i for i, b in enumerate(boxes) if b and b[0] <= x < b[0] + b[2] and b[1] <= y < b[1] + b[3]]
+        return Hover(hit[0]) if hit else None
 
     def _unit_at(self, x: int, y: int, scene: Scene) -> Hover | None:
-        if scene.state.desk and not scene.state.help:
+        state = scene.state
+        if state.desk and not state.help:
             tile = tile_at(x, y, *self.layer_area, self.layout.scale)
-            return Hover(scene.state.layer, scene.state.unit, tile) if tile is not None else None
-        if scene.state.help or scene.state.pattern or scene.state.zoom != "layer" or y < 0:
+            return Hover(state.layer, state.unit, tile=tile) if tile is not None else None
+        if state.help or state.zoom != "layer" or y < 0 or not shows_units(scene):
             return None
+        if state.has_matrix:
+            pair = pair_at(x, y, *self.layer_area, scene.own_statistics, state)
+            return Hover(state.layer, *pair) if pair else None
         unit = layer_grid(scene, *self.layer_area, self.layout.scale).at(x, y)
-        return Hover(scene.state.layer, unit) if unit is not None else None
+        return Hover(state.layer, unit) if unit is not None else None
 
     def fraction_in_layer(self, x: int, y: int) -> tuple[float, float] | None:
         """A point of the picture as fractions of the layer pane's mosaic area; None outside it."""

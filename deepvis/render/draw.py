@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from deepvis.geometry import Box, resize
+from deepvis.geometry import Box, resize, resize_for_screen
 from deepvis.layout import CAPTION
 from deepvis.render import colors, text
 
@@ -112,6 +112,11 @@ class Canvas:
         left, top = (self.width - width) // 2, (self.height - height) // 2
         self.image[top : top + height, left : left + width] = scaled
         return left, top, width, height
+
+    def cover(self, image: np.ndarray) -> None:
+        """Fill the whole canvas with a picture (uint8 RGB)."""
+        if self.image.size:
+            self.image[:] = cv2.cvtColor(resize_for_screen(np.ascontiguousarray(image), self.width, self.height), cv2.COLOR_RGB2BGR)
 
     def shade(self, box: Box, strength: float = 0.7) -> None:
         """Darken a part so that text on it can be read."""

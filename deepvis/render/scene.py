@@ -9,14 +9,14 @@ import numpy as np
 from deepvis.desk import table
 from deepvis.frames import Frame
 from deepvis.layers import Layer, unit_id
-from deepvis.messages import Grown, Result, UnitPictures
+from deepvis.messages import Cells, Grown, Result, Statistics, TopPictures, UnitPictures
 from deepvis.state import State
 from deepvis.synthesis.recipe import image_seed
 
 
 @dataclass(frozen=True)
 class Status:
-    """The slow-changing words of the status bar; rates are per second."""
+    """The slow-changing words of the status bar; rates are per second. `moments`: how many were collected, None if that is off."""
 
     model: str = ""
     device: str = ""
@@ -26,6 +26,7 @@ class Status:
     is_error: bool = False
     timings: str = ""
     recording: bool = False
+    moments: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +46,9 @@ class Scene:
         pictures: stored pictures of units, perhaps of another unit than the selected one.
         grown: images that are being synthesized, perhaps of another unit; None if none are.
         pictures_of: the layer whose pictures stand for the selected layer's.
+        tops: top images, perhaps of another unit.
+        cells: the top image of each unit, perhaps of another layer; None before any is there.
+        statistics: of a layer's units, perhaps of another layer; None before they are there.
     """
 
     state: State
@@ -60,6 +64,9 @@ class Scene:
     pictures: UnitPictures | None = None
     grown: Grown | None = None
     pictures_of: str = ""
+    tops: TopPictures | None = None
+    cells: Cells | None = None
+    statistics: Statistics | None = None
 
     @property
     def aspect(self) -> float:
@@ -93,6 +100,23 @@ class Scene:
         return g if g.wish.recipes == table(shown).recipes and g.wish.seeds[0] == seed else None
 
     @property
+    def own_tops(self) -> TopPictures | None:
+        """The top images, if they are the selected unit's."""
+        t = self.tops
+        return t if t is not None and (t.layer, t.unit) == (self.pictures_of, self.state.unit) else None
+
+    @property
+    def own_cells(self) -> Cells | None:
+        """The units' top images, if they are the selected layer's."""
+        return self.cells if self.cells is not None and self.cells.layer == self.pictures_of else None
+
+    @property
+    def own_statistics(self) -> Statistics | None:
+        """The statistics, if they are the selected layer's."""
+        s = self.statistics
+        return s if s is not None and self.layer and s.layer == self.layer.name else None
+
+    @property
     def unit(self) -> str:
         """Id of the selected unit."""
         return unit_id(self.layer.name, self.state.unit) if self.layer else ""
@@ -102,6 +126,17 @@ class Scene:
         """Id of the unit that the backward pass starts from."""
         layer, unit = self.state.backward_origin
         return unit_id(self.layers[layer].name, unit)
+
+    @property
+    def scores(self) -> np.ndarray | None:
+        """The network's output vector; None if it has none or there is no result."""
+        return self.result.scores if self.result else None
+
+    @property
+    def class_layer(self) -> int | None:
+        """The layer whose units are the entries of the output vector: the last one of that size."""
+        fitting = [i for i, a in enumerate(self.layers) if self.scores is not None and not a.is_map and a.units == len(self.scores)]
+        return fitting[-1] if fitting else None
 
     @property
     def shows_layer(self) -> bool:

@@ -7,14 +7,10 @@ import os
 from pathlib import Path
 
 from deepvis.errors import UserError
-from deepvis.store import PRECOMPUTED, folder_name
+from deepvis.scan.index import INDEX, load, scan_folder
+from deepvis.store import PRECOMPUTED
 
 PHOTOS = Path(__file__).resolve().parent.parent / "photos"
-
-
-def scan_folder(root: Path, model: str) -> Path:
-    """Where a model's index is."""
-    return root / folder_name(model) / "scan"
 
 
 def add(sub: argparse._SubParsersAction) -> None:
@@ -40,7 +36,13 @@ def add(sub: argparse._SubParsersAction) -> None:
     export.add_argument("--out", type=Path, required=True, help="folder to write")
     export.set_defaults(run=_export)
 
-    for parser in (scan, export):
+    merge = sub.add_parser("merge", help="add moments kept in the window (v, enter) to a data set's top images")
+    merge.add_argument("live", nargs="*", type=Path, metavar="DIR", help="folders of kept moments (all in precomputed/MODEL/live)")
+    merge.add_argument("--index", type=Path, help="folder of the data set's index (precomputed/MODEL/scan)")
+    merge.add_argument("--out", type=Path, help="folder of the new index (in the old one's place)")
+    merge.set_defaults(run=_merge)
+
+    for parser in (scan, export, merge):
         parser.add_argument("--settings", type=Path, help="settings file (settings.yaml)")
         parser.add_argument("--model", help="as in deepvis live --model")
         parser.add_argument("--weights", help="as in deepvis live --weights")
@@ -104,7 +106,6 @@ def _scan(args: argparse.Namespace) -> None:
 def _export(args: argparse.Namespace) -> None:
     network = _network(args)
     from deepvis.export import export
-    from deepvis.scan.index import INDEX, load
     from deepvis.scan.scan import layers_from
     from deepvis.store import open_store, store_folder
 
@@ -120,3 +121,20 @@ def _export(args: argparse.Namespace) -> None:
     store = open_store(folder, network.fingerprint) if folder.exists() else None
     count = export(network, index, args.out, layers_from(network, args.layers), store, args.side, args.images)
     print(f"{args.out}: {count:,} files")
+
+
+def _merge(args: argparse.Namespace) -> None:
+    network = _network(args)
+    from deepvis.scan.index import INDEX, load, save
+    from deepvis.scan.live import live_folder, with_moments
+
+    home = live_folder(PRECOMPUTED, network.name)
+    folders = args.live or sorted(path.parent for path in home.glob(f"*/{INDEX}"))
+    if not folders:
+        raise UserError(f"{home}: no moments have been kept. In the window v collects them, and enter keeps them")
+    folder = args.index or scan_folder(PRECOMPUTED, network.name)
+    index = load(folder / INDEX)
+    index.check(network.fingerprint, network.name)
+    index, added = with_moments(index, folders)
+    save(index, (args.out or folder) / INDEX)
+    print(f"{args.out or folder}: {added} of {len(folders)} collections added" + (", the others were there" if added < len(folders) else ""))

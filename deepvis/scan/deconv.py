@@ -10,7 +10,7 @@ import torch
 from deepvis.backward import METHODS, seed
 from deepvis.geometry import Box
 from deepvis.network import Network
-from deepvis.passes import _rgb as rgb
+from deepvis.passes import rgb
 from deepvis.scan.patches import cut_padded
 
 
@@ -38,9 +38,8 @@ def patch_backward(
     if not photos:
         return []
     x = torch.cat([network.see(photo, crop=True) for photo in photos]).requires_grad_(True)
-    with network.under(METHODS[method]), network.capture([layer], cut=layer) as captured:
-        network.module(x.clone())  # which may work on it in place
-        sent = network.units(layer, captured[layer])
+    with network.under(METHODS[method]):
+        sent = network.up_to(layer, x)
         if places is None or sent.ndim < 4:
             start = torch.cat([seed(one[None], unit) for one in sent])
         else:

@@ -10,7 +10,8 @@ import io
 import os
 import tarfile
 import tempfile
-from collections import deque
+import threading
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -82,7 +83,6 @@ class Images:
             copy.write_bytes(data)
             return read_image(copy)
 
-
     def seen(self, number: int, width: int, height: int, reduce: bool) -> np.ndarray:
         """The middle of an image at a network's size, uint8 RGB: as `Network.see` cuts and scales it.
 
@@ -91,6 +91,35 @@ class Images:
         """
         least = (width, height) if reduce else None
         return fit(self.read(number, least, width / height), width, height, crop=True)
+
+
+class Photos:
+    """Images of which the last ones stay decoded. May be used by several threads."""
+
+    def __init__(self, images: Images, memory: int = 96 << 20, least: tuple[int, int] | None = None) -> None:
+        """
+        Args:
+            memory: bytes of pixels that are kept.
+            least: as in `Images.read`.
+        """
+        self.images, self.least = images, least
+        self._memory = memory
+        self._alone = threading.Lock()
+        self._kept: OrderedDict[int, np.ndarray] = OrderedDict()
+
+    def read(self, number: int) -> np.ndarray:
+        """As `Images.read`."""
+        with self._alone:
+            if number in self._kept:
+                self._kept.move_to_end(number)
+                return self._kept[number]
+        aspect = self.least[0] / self.least[1] if self.least else 1.0
+        image = self.images.read(number, self.least, aspect)
+        with self._alone:
+            self._kept[number] = image
+            while len(self._kept) > 1 and sum(kept.nbytes for kept in self._kept.values()) > self._memory:
+                self._kept.popitem(last=False)
+        return image
 
 
 def _readable(path: Path) -> BinaryIO:

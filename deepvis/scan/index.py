@@ -18,21 +18,28 @@ import os
 import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from deepvis.errors import UserError
-from deepvis.layers import Layer, find_layer
+from deepvis.layers import Layer
+from deepvis.messages import ReceptiveField
 from deepvis.playlist import natural_key
+from deepvis.store import PRECOMPUTED, folder_name
 
 VERSION = 1
 INDEX, STATE = "index.npz", "state.npz"
 CHUNK = 512
 """Responses are summed over this many images at a time, counted from image 0: shares that begin and
 end at multiples of it add up to the very sums of one pass."""
+
+def scan_folder(root: Path, model: str) -> Path:
+    """Where a model's index is."""
+    return root / folder_name(model) / "scan"
+
 
 # ---- histogram ----------------------------------------------------------------------------------
 
@@ -139,6 +146,7 @@ class Index:
         active: int64 U, in how many images the response is above 0.
         mean, variance: float64 U, of the responses (variance: divided by `count`).
         correlation: {layer: float32 C×C}; 0 with a unit whose response never changes.
+        fields: {layer: its receptive field}, of layers whose units are maps.
         sums: present in a state only.
         settings: how it was made: input size, batch …
     """
@@ -158,6 +166,7 @@ class Index:
     mean: np.ndarray
     variance: np.ndarray
     correlation: Mapping[str, np.ndarray] = field(default_factory=dict)
+    fields: Mapping[str, ReceptiveField] = field(default_factory=dict)
     sums: Sums | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
 
@@ -171,8 +180,13 @@ class Index:
 
     def span(self, layer: str) -> Span:
         """Where the layer's units are. Raises UserError for a layer that was not scanned."""
-        layers = [Layer(s.name, "", s.units, s.height, s.width) for s in self.spans]
-        return self.spans[find_layer(layer, layers)]
+        for span in self.spans:
+            if span.name == layer:
+                return span
+        raise UserError(
+            f"layer {layer} was not scanned, only {', '.join(s.name for s in self.spans)}. "
+            "Remove the index and scan all layers: deepvis scan --images DIR"
+        )
 
     def row(self, layer: str, unit: int) -> int:
         """The unit's row in the arrays."""
@@ -207,13 +221,21 @@ class Index:
             )
         return replace(self, root=str(root))
 
-    def check(self, fingerprint: str, model: str = "") -> None:
-        """Raises UserError if the index is of another network."""
+    def check(self, fingerprint: str, model: str = "", layers: Sequence[Layer] = ()) -> None:
+        """Raises UserError if the index is of another network, or of one of these layers when it was another one."""
         if self.fingerprint != fingerprint:
             raise UserError(
                 f"the index is of another network ({self.model}, fingerprint {self.fingerprint}; {model or 'this one'} is "
                 f"{fingerprint}). Scan again into another folder (--out), or remove the old index."
             )
+        scanned = {span.name: span for span in self.spans}
+        for layer in layers:
+            span = scanned.get(layer.name)
+            if span is not None and (span.units, span.height, span.width) != (layer.units, layer.height, layer.width):
+                raise UserError(
+                    f"the index's layer {layer.name} has {span.units} units of {span.width}×{span.height}, the network's now "
+                    f"{layer.units} of {layer.width}×{layer.height}. Remove the index and scan again."
+                )
 
 
 # ---- statistics ---------------------------------------------------------------------------------
@@ -379,7 +401,7 @@ def save(index: Index, path: Path, state: bool = False) -> None:
         UserError: it cannot be written. An older file of that name is left as it was.
     """
     arrays: dict[str, np.ndarray] = {
-        "meta": _text(json.dumps(_meta(index))),
+        "meta": _text(json.dumps(_meta(index, path))),
         "files": _text("\0".join(index.files)),
         "histogram": index.histogram if state else index.histogram.astype(np.min_scalar_type(max(1, index.count))),
         "active": index.active,
@@ -419,12 +441,12 @@ def load(path: Path) -> Index:
         raise UserError(f"{path}: there is no index. Make one: deepvis scan --images DIR")
     try:
         with np.load(path, allow_pickle=False) as stored:
-            return _index({name: stored[name] for name in stored.files})
+            return _index({name: stored[name] for name in stored.files}, path)
     except (OSError, ValueError, KeyError, TypeError, EOFError, IndexError, zipfile.BadZipFile) as error:
         raise UserError(f"{path}: cannot be read as an index ({error}). Remove it and scan again.") from error
 
 
-def _index(stored: Mapping[str, np.ndarray]) -> Index:
+def _index(stored: Mapping[str, np.ndarray], path: Path) -> Index:
     meta = json.loads(_string(stored["meta"]))
     if meta["version"] != VERSION:
         raise ValueError(f"version {meta['version']}, expected {VERSION}")
@@ -437,11 +459,13 @@ def _index(stored: Mapping[str, np.ndarray]) -> Index:
         raise ValueError(f"arrays of {len(top.value)} units for layers of {units}")
     names = _string(stored["files"])
     index = Index(
-        model=meta["model"], fingerprint=meta["fingerprint"], root=meta["root"],
+        model=meta["model"], fingerprint=meta["fingerprint"], root=os.path.normpath(path.absolute().parent / meta["root"]),
         files=tuple(names.split("\0")) if names else (), scanned=tuple((a, b) for a, b in meta["scanned"]),
         broken={int(i): why for i, why in meta["broken"].items()}, spans=spans, top=top, bottom=bottom,
         histogram=stored["histogram"].astype(np.int64), count=meta["count"], active=stored["active"],
         mean=stored["mean"], variance=stored["variance"], settings=meta["settings"],
+        fields={layer: ReceptiveField(h, w, clipped, tuple(stride), tuple(start))
+                for layer, (h, w, clipped, stride, start) in meta["fields"].items()},
         correlation=_Squares({s.name: (stored[f"correlation_{i}"], s.units)
                               for i, s in enumerate(spans) if f"correlation_{i}" in stored}),
     )  # fmt: skip
@@ -451,12 +475,21 @@ def _index(stored: Mapping[str, np.ndarray]) -> Index:
     return replace(index, sums=Sums(stored["total"], stored["squares"], products, stored["recent"]))
 
 
-def _meta(index: Index) -> dict[str, Any]:
+def _meta(index: Index, path: Path) -> dict[str, Any]:
     return {
-        "version": VERSION, "model": index.model, "fingerprint": index.fingerprint, "root": index.root,
+        "version": VERSION, "model": index.model, "fingerprint": index.fingerprint, "root": _root(index.root, path),
         "scanned": index.scanned, "broken": dict(index.broken), "count": index.count, "settings": dict(index.settings),
         "spans": [(s.name, s.start, s.units, s.height, s.width) for s in index.spans],
+        "fields": {layer: list(asdict(field).values()) for layer, field in index.fields.items()},
     }  # fmt: skip
+
+
+def _root(root: str, path: Path) -> str:
+    """How an index at `path` names the folder of its images: from there, where both come with the program."""
+    home = PRECOMPUTED.parent
+    if Path(root).is_relative_to(home) and path.absolute().is_relative_to(home):
+        return Path(os.path.relpath(root, path.absolute().parent)).as_posix()
+    return root
 
 
 def _text(text: str) -> np.ndarray:

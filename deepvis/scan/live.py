@@ -5,7 +5,7 @@ Without torch. Not thread-safe: one thread updates; `index` hands out copies.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,15 +13,21 @@ import cv2
 import numpy as np
 
 from deepvis.errors import UserError
+from deepvis.frames import Frame
 from deepvis.geometry import fit
 from deepvis.layers import Layer
-from deepvis.scan.index import BINS, INDEX, Index, Ranked, Span, best, save
-from deepvis.store import write_whole
+from deepvis.messages import Peaks
+from deepvis.scan.index import BINS, INDEX, Index, Ranked, Span, best, load, save
+from deepvis.store import folder_name, write_whole
+
+TIDY = 64  # frames that are taken in between two looks for those that no ranking needs any more
 
 
 @dataclass(frozen=True)
 class _Moment:
     name: str
+    source: str
+    seconds: float
     jpeg: bytes
 
 
@@ -29,77 +35,82 @@ class LiveTop:
     """The k strongest moments of each unit, in memory that has an upper limit.
 
     Frames are kept as the network saw them, as JPEG, for as long as some unit's ranking needs them.
-    Frames closer than `gap` to each other are one moment: of these a unit keeps its strongest. When
-    more than `most` frames would have to be kept, the one that the fewest rankings need goes, and
-    leaves these rankings.
+    Frames of one file or camera that are closer than `gap` to each other are one moment: of these a
+    unit keeps its strongest. So a photo, however often it is shown, is one moment, and so is a video's
+    scene that comes again when the video starts anew. When more than `most` frames would have to be
+    kept, the one that the fewest rankings need goes, and leaves these rankings.
     """
 
     def __init__(
-        self, layers: Sequence[Layer], size: tuple[int, int], crop: bool = True, k: int = 9, gap: int = 15, most: int = 2000
+        self, layers: Sequence[Layer], size: tuple[int, int], k: int = 9, gap: float = 1.0, most: int = 2000
     ) -> None:
         """
         Args:
             layers: of the network.
             size: width and height of the network's input.
-            crop: whether the network sees the middle of a frame or all of it, stretched.
-            gap: frames.
+            gap: seconds.
             most: frames; of 224×224 pixels some 20 kB each.
         """
         starts = np.cumsum([0, *(layer.units for layer in layers)])
         self.spans = tuple(Span(a.name, int(s), a.units, a.height, a.width) for a, s in zip(layers, starts))
         self._by_name = {span.name: span for span in self.spans}
+        self._width = np.concatenate([np.full(span.units, span.width, np.int32) for span in self.spans])
         units = int(starts[-1])
         self._top = Ranked(
             np.full((units, k), -1, np.int32), np.zeros((units, k), np.int16), np.zeros((units, k), np.int16),
             np.full((units, k), -np.inf, np.float32),
         )  # fmt: skip
         self._moments: dict[int, _Moment] = {}
-        self._size, self._crop, self._gap, self._most = size, crop, gap, most
+        self._size, self._gap, self._most = size, gap, most
         self._count = 0
 
     def __len__(self) -> int:
         """How many frames are kept."""
         return len(self._moments)
 
-    def update(self, image: np.ndarray, name: str, activations: Mapping[str, np.ndarray]) -> int:
+    def update(self, frame: Frame, crop: bool, peaks: Peaks) -> int:
         """Take in a frame.
 
         Args:
-            image: uint8 RGB, any size; not kept.
-            name: what to call it.
-            activations: {layer: C×H×W}, of any of the layers; not-a-number never counts as strong.
+            crop: whether the network saw the middle of the frame or all of it, stretched.
+            peaks: of all layers; not-a-number never counts as strong.
         Returns:
             How many units this was among the strongest moments of.
         """
-        number, entered = self._count, 0
+        number = self._count
         self._count += 1
-        for layer, maps in activations.items():
-            entered += self._enter(self._by_name[layer], maps.reshape(len(maps), -1), number)
+        entered = self._enter(peaks, number, self._same_moment(frame))
         if entered:
-            seen = fit(image, *self._size, self._crop)
+            seen = fit(frame.image, *self._size, crop)
             done, data = cv2.imencode(".jpg", seen[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])
-            self._moments[number] = _Moment(name, data.tobytes() if done else b"")
-            if len(self._moments) > self._most + self._most // 10:
-                self._tidy()
+            self._moments[number] = _Moment(frame.name, frame.source, frame.seconds, data.tobytes() if done else b"")
+        if self._count % TIDY == 0 or len(self._moments) > self._most + self._most // 10:
+            self._tidy()
         return entered
 
-    def _enter(self, span: Span, cells: np.ndarray, number: int) -> int:
-        top = self._top[span.rows]  # views
-        peak = cells.max(1)
+    def _same_moment(self, frame: Frame) -> list[int]:
+        """The kept frames that show the same moment."""
+        return [
+            number
+            for number, kept in self._moments.items()
+            if kept.source == frame.source and abs(kept.seconds - frame.seconds) < self._gap
+        ]
+
+    def _enter(self, peaks: Peaks, number: int, same: Sequence[int]) -> int:
+        top = self._top
         with np.errstate(invalid="ignore"):
-            rows = np.flatnonzero(peak > top.value[:, -1])
+            rows = np.flatnonzero((peaks.value > top.value[:, -1]) & (peaks.value != 0))  # exactly 0 is no answer
+        close = np.isin(top.image[rows], same)
+        keep = ~np.any(close & (top.value[rows] >= peaks.value[rows, None]), axis=1)
+        rows, close = rows[keep], close[keep]
         if not len(rows):
             return 0
-        image, value = top.image[rows], peak[rows]
-        close = (image >= 0) & (number - image < self._gap)
-        keep = ~np.any(close & (top.value[rows] >= value[:, None]), axis=1)
-        rows, image, value, close = rows[keep], image[keep], value[keep], close[keep]
-        place = cells[rows].argmax(1)
         kept = np.where(close, -np.inf, top.value[rows])
-        order = np.argsort(-np.concatenate([kept, value[:, None]], 1), axis=1, kind="stable")[:, : kept.shape[1]]
+        order = np.argsort(-np.concatenate([kept, peaks.value[rows, None]], 1), axis=1, kind="stable")[:, : kept.shape[1]]
+        row, column = np.divmod(peaks.cell[rows], self._width[rows])
         news = {
-            "value": (kept, value), "image": (np.where(close, -1, image), np.full(len(rows), number)),
-            "row": (top.row[rows], place // span.width), "column": (top.column[rows], place % span.width),
+            "value": (kept, peaks.value[rows]), "image": (np.where(close, -1, top.image[rows]), np.full(len(rows), number)),
+            "row": (top.row[rows], row), "column": (top.column[rows], column),
         }  # fmt: skip
         for field, (old, new) in news.items():
             getattr(top, field)[rows] = np.take_along_axis(np.concatenate([old, new[:, None]], 1), order, axis=1)
@@ -144,7 +155,7 @@ class LiveTop:
             model=model, fingerprint=fingerprint, root=str(folder), files=tuple(f"{i:08d}.jpg" for i in numbers),
             scanned=((0, len(numbers)),), broken={}, spans=self.spans, top=top, bottom=none,
             histogram=np.zeros((units, BINS), np.int64), count=self._count, active=np.zeros(units, np.int64),
-            mean=np.zeros(units), variance=np.zeros(units), settings={"width": self._size[0], "height": self._size[1], "crop": self._crop,
+            mean=np.zeros(units), variance=np.zeros(units), settings={"width": self._size[0], "height": self._size[1],
                                                                      "names": [self._moments[i].name for i in numbers]},
         )  # fmt: skip
 
@@ -183,3 +194,26 @@ def together(index: Index, live: Index) -> Index:
         parts.append(ours)
     top = Ranked(*(np.concatenate([getattr(p, f) for p in parts]) for f in ("image", "row", "column", "value")))
     return replace(index, files=(*index.files, *(str(Path(live.root, name).absolute()) for name in live.files)), top=top)
+
+
+def live_folder(root: Path, model: str) -> Path:
+    """Where a model's kept collections of moments are, each in a folder of its own."""
+    return root / folder_name(model) / "live"
+
+
+def with_moments(index: Index, folders: Sequence[Path]) -> tuple[Index, int]:
+    """A data set's index with kept moments among its top images.
+
+    Args:
+        folders: of collections; those that are in the index already change nothing.
+    Returns:
+        The index, and how many collections have come to it.
+    Raises:
+        UserError: one cannot be read, or is of another network.
+    """
+    known, added = set(index.files), 0
+    for folder in folders:
+        live = load(folder / INDEX)
+        if known.isdisjoint(str(Path(live.root, name).absolute()) for name in live.files):
+            index, added = together(index, live), added + 1
+    return index, added

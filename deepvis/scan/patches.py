@@ -5,43 +5,16 @@ Without torch: the window cuts them in the background when a unit is selected.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from deepvis.decode import BACKDROP
 from deepvis.errors import UserError
 from deepvis.geometry import Box, crop_box, resize
-from deepvis.messages import ReceptiveField
-from deepvis.scan.images import Images
+from deepvis.messages import Patch, ReceptiveField
+from deepvis.scan.images import Photos
 from deepvis.scan.index import Index
-
-
-@dataclass(frozen=True, eq=False)
-class Patch:
-    """One of a unit's places.
-
-    Attributes:
-        image: the photo's number in the index.
-        name: the photo's name.
-        row, column: on the layer's map.
-        value: the unit's there.
-        box: the receptive field in the network's input, in pixels; parts may lie outside of it.
-        pixels: uint8 RGB, at the photo's own resolution; gray where the field leaves what the network
-            saw. None if the photo cannot be read.
-        error: why not.
-    """
-
-    image: int
-    name: str
-    row: int
-    column: int
-    value: float
-    box: Box
-    pixels: np.ndarray | None
-    error: str = ""
 
 
 def places(index: Index, layer: str, unit: int, least: bool = False) -> list[tuple[int, int, int, float]]:
@@ -54,28 +27,46 @@ def places(index: Index, layer: str, unit: int, least: bool = False) -> list[tup
 
 
 def patches(
-    index: Index, layer: str, unit: int, field: ReceptiveField | None, least: bool = False, root: Path | str | None = None
+    index: Index, layer: str, unit: int, photos: Photos, least: bool = False, side: int = 0, map: Callable = map
 ) -> list[Patch]:
     """Cut out what the unit saw at its best places (`least`: at its worst).
 
     Args:
-        field: of the layer; None: the whole of what the network saw.
-        root: where the photos are now, if not where they were scanned.
+        photos: the index's.
+        side: what the longer side is reduced to, in pixels; 0: not at all.
+        map: as the built-in one, to read photos at the same time.
     Raises:
         UserError: the index has no such layer. A photo that cannot be read is in its patch's `error`.
     """
-    images = Images(Path(root or index.root), tuple(index.files), {})
-    span = index.span(layer)
     whole = (int(index.settings["width"]), int(index.settings["height"]))
-    found = []
-    for image, row, column, value in places(index, layer, unit, least):
-        box = field_box(field if span.height * span.width > 1 else None, row, column, whole)
+    field = index.fields.get(layer)
+
+    def patch(place: tuple[int, int, int, float]) -> Patch:
+        image, row, column, value = place
+        box = field_box(field, row, column, whole)
         try:
-            pixels, error = cut_out(images.read(image), box, whole), ""
+            pixels, error = reduced(cut_out(photos.read(image), box, whole), side), ""
         except UserError as why:
             pixels, error = None, str(why)
-        found.append(Patch(image, index.files[image], row, column, value, box, pixels, error))
-    return found
+        return Patch(image, index.files[image], row, column, value, box, pixels, error)
+
+    return list(map(patch, places(index, layer, unit, least)))
+
+
+def reduced(image: np.ndarray, side: int) -> np.ndarray:
+    """A picture whose longer side is at most `side` pixels (0: the same picture)."""
+    factor = side / max(image.shape[:2]) if side else 1
+    if factor >= 1:
+        return image
+    return resize(np.ascontiguousarray(image), max(1, round(image.shape[1] * factor)), max(1, round(image.shape[0] * factor)))
+
+
+def as_cell(patch: np.ndarray, box: Box, side: int) -> np.ndarray:
+    """A patch with the proportions of its box, the longer side as given: a field of 3×3 pixels is a square, though the
+    photo may have 4×5 pixels there."""
+    _, _, width, height = box
+    factor = side / max(width, height)
+    return resize(np.ascontiguousarray(patch), max(1, round(width * factor)), max(1, round(height * factor)))
 
 
 def field_box(field: ReceptiveField | None, row: int, column: int, whole: tuple[int, int]) -> Box:

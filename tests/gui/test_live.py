@@ -206,6 +206,13 @@ def cell(program: Program, unit: int) -> tuple[int, int, int, int]:
     return program.now["mosaic"][0] + left - 1, program.now["mosaic"][1] + top - 1, width + 1, height + 1
 
 
+def inside(program: Program, picture: dict[str, np.ndarray], unit: int) -> np.ndarray:
+    """The pixels of a unit's cell without its frame."""
+    left, top, width, height = cell(program, unit)
+    x, y, *_ = program.now["panes"]["layer"]
+    return picture["layer"][top - y + 5 : top - y + height - 5, left - x + 5 : left - x + width - 5]
+
+
 def middle(box) -> tuple[float, float]:
     left, top, width, height = box
     return left + width / 2, top + height / 2
@@ -319,9 +326,9 @@ def test_the_wheel_elsewhere_does_nothing(program):
 # ---- cycles -------------------------------------------------------------------------------------
 
 CYCLES = {  # key: (keys before, presses until it is as before, panes that change, panes that may)
-    "b": ("", 5, {"backward"}, set()),
-    "n": ("", 4, {"backward"}, set()),
-    "m": ("b", 4, {"backward"}, set()),
+    "b": ("", 5, {"backward", "unit_images"}, set()),
+    "n": ("", 4, {"backward", "unit_images"}, set()),
+    "m": ("b", 4, {"backward", "unit_images"}, set()),
     "z": ("b", 3, {"layer"}, set()),
     "a": ("b", 2, {"layer"}, set()),
     "d": ("b", 2, {"layers", "backward"}, {"layer"}),
@@ -330,6 +337,7 @@ CYCLES = {  # key: (keys before, presses until it is as before, panes that chang
     "y": ("", 4, {"layer"}, {"unit"}),
     "8": ("", 2, {"input"}, set()),
     "9": ("", 2, {"unit_images"}, set()),
+    "6": ("", 2, {"unit_images"}, set()),
     "h": ("", 2, {"layer"}, set()),
 }
 
@@ -434,13 +442,95 @@ def test_5_shows_the_timings_in_the_status_bar(program):
     assert "ms:" not in program.words("status")
 
 
-def test_pattern_mode_shows_the_stored_images_of_all_units(program):
+def test_s_shows_the_stored_images_of_all_units(program):
     program.press("s")
     program.wait(lambda: "32 stored" in program.words("layer"), "the stored images are there", 30)
     program.settle()
     assert program.picture()["layer"].std() > 20
     program.go("5c:3")
     program.wait(lambda: "None have been synthesized for layer 5c" in program.words("layer"), "it says that there are none", 30)
+
+
+def test_s_goes_through_what_a_scan_found_out_and_back_to_the_activations(program):
+    program.go("3a:5")
+    start = program.picture()
+    program.press("s", "s")
+    program.wait(lambda: "top image of each unit" in program.words("layer"), "the top images are named", 30)
+    tops = program.picture()
+    assert inside(program, tops, 7).std() > 5  # a patch of a photo
+    program.press("s")
+    program.wait(lambda: "histograms of the maxima in 424 images" in program.words("layer"), "histograms", 30)
+    assert "none dead" in program.words("layer")
+    histograms = program.picture()
+    program.press("s")
+    program.wait(lambda: "3a   correlation of units   blue" in program.words("layer"), "correlation", 30)
+    plain = program.picture()
+    assert "5 goes most with" in program.words("layer")
+    x0, y0, w, h = program.now["mosaic"]
+    side = min(w, h)
+    place = (x0 + (w - side) // 2 + side * 20.5 / 40, y0 + (h - side) // 2 + side * 10.5 / 40)  # row 10, column 20
+    program.point(*place)
+    program.wait(lambda: "3a:10   and   3a:20   r = " in program.words("status"), "both units are named")
+    program.click(*place)
+    assert program.unit == "3a:10"
+    program.press("s")
+    program.wait(lambda: "correlation of units, sorted" in program.words("layer"), "sorted", 30)
+    is_sorted = program.picture()
+    for one, other in ((start, tops), (tops, histograms), (histograms, plain), (plain, is_sorted)):
+        assert "layer" in changed(one, other)
+    program.press("s")
+    program.go("3a:5")
+    assert "layer" not in changed(start, program.picture())
+
+
+def test_v_collects_the_strongest_moments_of_the_files_that_are_walked_through(program):
+    program.go("3a:5")
+    program.press("v", "s", "s")
+    for count in (2, 3, 4):
+        before = program.now["frame"]
+        program.press("e")
+        program.wait(lambda: program.now["frame"] != before, "the next photo is shown")
+        program.wait(lambda: f"collecting: {count} moments" in program.words("status"), f"{count} moments", 30)
+    assert "strongest moment of each unit" in program.words("layer")
+    program.press("v")
+    program.wait(lambda: "collecting" not in program.words("status") and "4 moments" in program.words("status"), "it has stopped", 30)
+    assert inside(program, program.picture(), 7).std() > 5
+    program.press("Escape")
+    program.wait(lambda: "moments" not in program.words("status"), "the collection is over", 30)
+    program.press("w", "w", "w")
+
+
+def test_top_images_of_the_selected_unit_and_a_click_that_shows_one_to_the_network(program):
+    program.go("4a:15")
+    program.wait(lambda: "top images 4a:15 their deconv" in program.words("unit_images"), "the top images are there", 30)
+    left, top, width, height = program.now["panes"]["unit_images"]
+    right = program.picture()["unit_images"]
+    for block in (1, 2):
+        middle = right[height * block // 3 + 30 : height * (block + 1) // 3 - 10, 20:-20]
+        tiles = [tile for row in np.array_split(middle, 3) for tile in np.array_split(row, 3, axis=1)]
+        assert min(tile.std() for tile in tiles) > 4  # something is in each
+    before = program.now["frame"]
+    x, y = left + width / 2, top + height / 2
+    program.point(x, y)
+    program.wait(lambda: "a click shows the whole photo" in program.words("status"), "its name is said")
+    name = program.words("status").split(".jpg")[0].split()[-1] + ".jpg"
+    assert name != before
+    program.click(x, y)
+    program.wait(lambda: program.now["frame"] == name, "the photo is the input")
+    program.settle()
+    assert program.now["drawn"]["layer"]["frame"] == name and "e: back" in program.words("input")
+    program.press("e")
+    program.wait(lambda: program.now["frame"] == before, "the files are back")
+
+
+def test_a_click_on_a_class_selects_its_unit(program):
+    program.settle()
+    labels = program.now["layers"][-1]["labels"]
+    first = next(word for word in program.now["words"]["input"] if word in labels)
+    left, top, width, height = program.now["panes"]["input"]
+    program.click(left + 20, top + height - 5 * 19)
+    program.wait(lambda: program.layer == "probs", "the class is selected")
+    assert labels[program.state["unit"]] == first
 
 
 def test_x_grows_images_of_the_selected_unit_until_it_is_pressed_again(program):

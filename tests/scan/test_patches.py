@@ -24,7 +24,7 @@ from deepvis.geometry import crop_box, fit
 from deepvis.messages import Request
 from deepvis.passes import answer
 from deepvis.scan.deconv import patch_backward
-from deepvis.scan.images import find_images
+from deepvis.scan.images import Images, Photos, find_images
 from deepvis.scan.patches import cut_out, cut_padded, field_box, patches, places
 from deepvis.scan.scan import Options, scan
 from deepvis.store import Store
@@ -49,6 +49,10 @@ def index(network, folder: Path, tmp_path_factory: pytest.TempPathFactory):
     return scan(network, find_images(folder), tmp_path_factory.mktemp("out"), options=Options(batch=8))
 
 
+def photos_of(index) -> Photos:
+    return Photos(Images(Path(index.root), tuple(index.files)))
+
+
 @pytest.mark.parametrize("layer", MAPS)
 def test_the_field_alone_gives_the_value(network, index, folder: Path, layer: str) -> None:
     """All outside the box made into noise: the unit at that place does not notice."""
@@ -71,8 +75,7 @@ def test_the_field_alone_gives_the_value(network, index, folder: Path, layer: st
 
 
 def test_patches_are_cut_from_the_photo(network, index, folder: Path) -> None:
-    field = network.receptive_field("odd")
-    found = patches(index, "odd", 2, field)
+    found = patches(index, "odd", 2, photos_of(index))
     assert len(found) == 9 and all(not patch.error for patch in found)
     assert [patch.value for patch in found] == sorted((patch.value for patch in found), reverse=True)
     for patch in found:
@@ -83,7 +86,7 @@ def test_patches_are_cut_from_the_photo(network, index, folder: Path) -> None:
         assert abs(patch.pixels.shape[1] - width * scale) <= 1 and abs(patch.pixels.shape[0] - height * scale) <= 1
         i, j = patch.pixels.shape[0] // 2, patch.pixels.shape[1] // 2  # the middle lies inside
         assert np.array_equal(patch.pixels[i, j], photo[y + round(top * scale) + i, x + round(left * scale) + j])
-    assert all(patch.box == (0, 0, 24, 24) for patch in patches(index, "head", 1, None))
+    assert all(patch.box == (0, 0, 24, 24) for patch in patches(index, "head", 1, photos_of(index)))
 
 
 def test_beside_the_photo_is_gray() -> None:
@@ -95,18 +98,18 @@ def test_beside_the_photo_is_gray() -> None:
 
 
 def test_photos_that_are_gone(network, index, folder: Path, tmp_path: Path) -> None:
-    found = patches(index, "conv", 0, None, root=tmp_path)
+    found = patches(index, "conv", 0, photos_of(replace(index, root=tmp_path)))
     assert all(patch.pixels is None and "does not exist" in patch.error for patch in found)
     shutil.copytree(folder, tmp_path / "moved")
-    assert all(patch.pixels is not None for patch in patches(index, "conv", 0, None, root=tmp_path / "moved"))
+    photos = photos_of(index.moved(tmp_path / "moved"))
+    assert all(patch.pixels is not None for patch in patches(index, "conv", 0, photos))
 
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("layer", ["relu", "odd", "head"])
 def test_backward_of_patches_is_that_of_the_live_window(network, index, folder: Path, layer: str, method: str) -> None:
-    field = network.receptive_field(layer) if layer != "head" else None
     for unit in (0, 3):
-        found = patches(index, layer, unit, field)
+        found = patches(index, layer, unit, photos_of(index))
         photos = [read_image(folder / patch.name) for patch in found]
         got = patch_backward(network, photos, layer, unit, method, [patch.box for patch in found])
         for patch, photo, image in zip(found, photos, got):
@@ -117,8 +120,8 @@ def test_backward_of_patches_is_that_of_the_live_window(network, index, folder: 
 
 
 def test_backward_from_the_place_alone_stays_in_the_field(network, index, folder: Path) -> None:
-    field, spec = network.receptive_field("odd"), network.input
-    found = patches(index, "odd", 1, field)
+    spec = network.input
+    found = patches(index, "odd", 1, photos_of(index))
     photos = [read_image(folder / patch.name) for patch in found]
     cells = [(patch.row, patch.column) for patch in found]
     whole = [(0, 0, spec.width, spec.height)] * len(found)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 
 from deepvis.frames import Frame
-from deepvis.geometry import Box, cut, resize_for_screen
+from deepvis.geometry import Box, cut
 from deepvis.render import colors, text
 from deepvis.render.draw import Canvas
 from deepvis.render.panes.pane import Pane, number
 from deepvis.render.scene import Scene
+from deepvis.state import Hover
 
 TOP = 5
 
@@ -35,7 +35,7 @@ def _input_key(scene: Scene) -> tuple:
     s = scene.state
     field = (s.layer, s.unit) if s.receptive_field else None
     return (
-        id(_shown_frame(scene)), id(scene.result), _crop(scene), scene.input_size, s.frozen, s.predictions, scene.waiting,
+        id(_shown_frame(scene)), id(scene.result), _crop(scene), scene.input_size, s.frozen, s.photo, s.predictions, scene.waiting,
         bool(scene.layers), field,
     )  # fmt: skip
 
@@ -47,27 +47,49 @@ def draw_input(canvas: Canvas, scene: Scene) -> None:
     if frame is None:
         canvas.caption("input").words(scene.waiting or "no picture yet")
         return
-    marks = [mark for mark, on in (("frozen", state.frozen), ("stretched", not _crop(scene))) if on]
+    marks = {"frozen": state.frozen and state.photo is None, "stretched": not _crop(scene), "e: back": state.photo is not None}
     if frame.bands is not None:
-        marks.append(f"{frame.bands.shape[2]} bands")
-    body = canvas.caption(frame.name, " · ".join(marks))
-    line = text.line_height(body.px(12)) + body.px(2)
-    bars = TOP * line + body.px(6) if state.predictions else 0
+        marks[f"{frame.bands.shape[2]} bands"] = True
+    body = canvas.caption(frame.name, " · ".join(mark for mark, on in marks.items() if on))
+    place, bars = _places(body, scene)
+    picture = body.part(place)
+    picture.cover(cut(frame.image, scene.aspect, _crop(scene)))
+    if state.receptive_field:
+        _draw_field(picture, scene, frame)
+    if state.predictions:
+        if place[1] + place[3] > bars[1]:
+            body.shade(bars)
+        _draw_predictions(body.part(bars), scene, frame)
+
+
+def _places(body: Canvas, scene: Scene) -> tuple[Box, Box]:
+    """Of the picture, and of the predictions under it; where there is little room they lie on it."""
+    bars = TOP * _line(body) + body.px(6) if scene.state.predictions else 0
     beside = body.height - bars >= 0.6 * body.width
     room = body.height - (bars if beside else 0)
     width = max(1, min(body.width, round(room * scene.aspect)))
     height = max(1, min(room, round(width / scene.aspect)))
     left, top = (body.width - width) // 2, max(0, room - height) // 2
-    place = body.part((left, top, width, height))
-    picture = resize_for_screen(cut(frame.image, scene.aspect, _crop(scene)), width, height)
-    place.image[:] = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
-    if state.receptive_field:
-        _draw_field(place, scene, frame)
-    if state.predictions:
-        box = (0, top + height if beside else body.height - bars, body.width, bars)
-        if not beside:
-            body.shade(box)
-        _draw_predictions(body.part(box), scene, frame, line)
+    return (left, top, width, height), (0, top + height if beside else body.height - bars, body.width, bars)
+
+
+def _line(canvas: Canvas) -> int:
+    """Height of a prediction's bar."""
+    return text.line_height(canvas.px(12)) + canvas.px(2)
+
+
+def class_at(canvas: Canvas, scene: Scene, y: int) -> Hover | None:
+    """The unit of the class whose prediction stands at that height of the pane."""
+    if not scene.state.predictions or scene.scores is None or scene.class_layer is None:
+        return None
+    bars = _places(canvas.part((0, canvas.px_caption, canvas.width, canvas.height - canvas.px_caption)), scene)[1]
+    row = (y - canvas.px_caption - bars[1] - canvas.px(3)) // _line(canvas)
+    best = _best(scene.scores)
+    return Hover(scene.class_layer, int(best[row])) if 0 <= row < len(best) else None
+
+
+def _best(scores: np.ndarray) -> np.ndarray:
+    return np.argsort(scores)[::-1][:TOP]
 
 
 def _draw_field(canvas: Canvas, scene: Scene, frame: Frame) -> None:
@@ -99,18 +121,16 @@ def _on_screen(field: Box, input_size: tuple[int, int], canvas: Canvas) -> Box:
     return x0, y0, x1 - x0, y1 - y0
 
 
-def _draw_predictions(canvas: Canvas, scene: Scene, frame: Frame, line: int) -> None:
-    result = scene.result
-    if result is None or result.scores is None or result.request.frame is not frame:
-        if not (result and result.scores is not None):
+def _draw_predictions(canvas: Canvas, scene: Scene, frame: Frame) -> None:
+    result, scores, line = scene.result, scene.scores, _line(canvas)
+    if scores is None or result.request.frame is not frame:
+        if scores is None:
             failed = result and result.error
             why = "waiting for the network" if not result else "the network failed" if failed else "this network has none"
             canvas.words(f"class predictions: {why}")
         return
-    scores = result.scores
-    best = np.argsort(scores)[::-1][:TOP]
     size, margin = canvas.px(12), canvas.px(6)
-    for i, unit in enumerate(best):
+    for i, unit in enumerate(_best(scores)):
         y = canvas.px(3) + i * line
         value = float(scores[unit])
         length = round(min(max(0, value), 1) * (canvas.width - 2 * margin))  # 0 comes first: it wins over NaN

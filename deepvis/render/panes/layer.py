@@ -1,14 +1,15 @@
-"""The big pane: all channels of the layer, or what zoom, pattern mode and help put in their place."""
+"""The big pane: all units of the layer, or what zoom and help put in their place."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import cv2
 import numpy as np
 
 from deepvis.geometry import Box, resize_for_screen
 from deepvis.grid import Grid, make_grid
+from deepvis.messages import Cells, Statistics
 from deepvis.render import colors, text
 from deepvis.render.draw import Canvas
 from deepvis.render.mosaic import line_width, look, mosaic
@@ -16,10 +17,11 @@ from deepvis.render.panes.backward import draw_backward
 from deepvis.render.panes.desk import draw_desk
 from deepvis.render.panes.overlays import NAME_PROMPT, UNIT_PROMPT, draw_help, draw_prompt
 from deepvis.render.panes.pane import Pane, extent_text, number, why_not
+from deepvis.render.panes.statistics import brightest, draw_histogram, draw_histograms, draw_matrix, histogram_words, nearest_words
 from deepvis.render.panes.unit import draw_unit
 from deepvis.render.panes.unit_images import draw_images
 from deepvis.render.scene import Scene
-from deepvis.state import BOOSTS, GAMMAS, State
+from deepvis.state import BOOSTS, GAMMAS, Hover, State
 
 TOP = 5  # how many of the strongest units are named where the cells are too small for names
 
@@ -31,16 +33,26 @@ def layer_grid(scene: Scene, width: int, height: int, scale: float) -> Grid:
 
 
 def _needs(state: State) -> str:
-    """Which answer the big pane shows: "help", "desk", "pattern", "backward", "gradient" or "activations"."""
+    """What the big pane shows: "help", "desk", "backward", "gradient" or one of CONTENTS."""
     if state.help:
         return "help"
     if state.desk:
         return "desk"
     if state.zoom == "backward":
         return "backward"
-    if state.pattern:
-        return "pattern"
-    return "gradient" if state.layer_gradient else "activations"
+    return "gradient" if state.layer_gradient and state.content == "activations" else state.content
+
+
+def shows_units(scene: Scene) -> bool:
+    """There is something of each unit in the big pane, and not words for why there is not."""
+    content, statistics = scene.state.content, scene.own_statistics
+    if content == "synthesized":
+        return bool(scene.pictures and scene.pictures.layer == scene.pictures_of and scene.pictures.known)
+    if content == "top images":
+        return bool(scene.own_cells and not scene.own_cells.note)
+    if content == "histograms":
+        return bool(statistics and not statistics.note)
+    return content == "activations" or bool(statistics and statistics.correlation is not None)
 
 
 def _layer_ready(scene: Scene) -> bool:
@@ -52,16 +64,18 @@ def _layer_ready(scene: Scene) -> bool:
 
 def _layer_key(scene: Scene) -> tuple:
     s = scene.state
-    hover = (s.hover.unit, s.hover.tile) if s.hover and s.hover.layer == s.layer else None
+    pointed = isinstance(s.hover, Hover) and s.hover.layer == s.layer
+    hover = (s.hover.unit, s.hover.other, s.hover.tile) if pointed else None
     return (
         id(scene.result), _layer_ready(scene) and scene.busy, scene.waiting, _needs(s), s.layer, s.unit, s.in_channels,
         s.zoom, s.gamma, s.boost, s.view, s.method, s.filter, s.origin, hover, s.typing, id(scene.layers),
-        id(scene.pictures) if s.pattern else 0, s.desk, id(scene.own_desk), s.naming,
+        id(scene.pictures) if s.content == "synthesized" else 0, id(scene.own_cells) if s.content == "top images" else 0,
+        id(scene.own_statistics), s.desk, id(scene.own_desk), s.naming,
     )  # fmt: skip
 
 
 def draw_layer(canvas: Canvas, scene: Scene) -> None:
-    """All channels of the current layer, or what zoom, pattern mode and help put in their place."""
+    """All units of the current layer, or what zoom and help put in their place."""
     canvas.fill()
     if not scene.layers and not scene.state.help:
         canvas.caption("units of the layer").words(scene.waiting or "no network", size=15)
@@ -130,7 +144,7 @@ def _draw_grid(canvas: Canvas, scene: Scene, gradient: bool) -> None:
 def _draw_marks(canvas: Canvas, scene: Scene, grid: Grid) -> None:
     """Frames about what is pointed at, what is selected, and where the backward pass starts."""
     state = scene.state
-    if state.hover and state.hover.layer == state.layer and state.hover.unit in grid.units:
+    if isinstance(state.hover, Hover) and state.hover.layer == state.layer and state.hover.unit in grid.units:
         canvas.frame(_around(grid.box(state.hover.unit)), (235, 235, 235))
     strong = colors.ACCENT if state.in_channels else (60, 130, 175)
     canvas.frame(_around(grid.box(state.unit)), strong, 2)
@@ -174,32 +188,90 @@ def _draw_labels(canvas: Canvas, scene: Scene, values: np.ndarray, grid: Grid) -
             text.put(canvas.image, name, x + canvas.px(4), y + canvas.px(1), size, colors.TEXT)
 
 
-def _draw_pattern(canvas: Canvas, scene: Scene) -> None:
+def _draw_synthesized(canvas: Canvas, scene: Scene) -> None:
     """Each unit's preferred image in its cell; the selected unit's, as large as it goes, in unit zoom."""
     layer, pictures = scene.layer, scene.pictures
-    title = f"{layer.name}   preferred images   {_page(canvas, scene)}"
+    title = f"{layer.name}   synthesized   {_page(canvas, scene)}"
     if pictures is None or pictures.layer != scene.pictures_of:
         canvas.caption(title).words("looking …", size=15)
         return
     if scene.state.zoom == "unit" and scene.own_pictures and scene.own_pictures.synthesized:
-        draw_images(canvas.caption(f"{scene.unit}   preferred images"), scene.own_pictures.synthesized)
+        draw_images(canvas.caption(f"{scene.unit}   synthesized"), scene.own_pictures.synthesized)
         return
     if not pictures.known:
         why = pictures.note or f"None have been synthesized for layer {layer.name} yet."
         canvas.caption(title).words(
-            f"Pattern mode shows each unit's preferred image in its cell. {why} deepvis synthesize --model "
+            f"Each unit's preferred image, in its cell. {why} deepvis synthesize --model "
             f"{scene.status.model} --layer {scene.pictures_of} makes them; x makes the selected unit's now. "
-            f"Press s for the activations.", size=15
+            f"Press s for the next view.", size=15
         )  # fmt: skip
         return
-    body = canvas.caption(title, f"{len(pictures.cells)} stored")
+    _draw_cells(canvas.caption(title, f"{len(pictures.cells)} stored"), scene, pictures.cells)
+
+
+def _draw_tops(canvas: Canvas, scene: Scene) -> None:
+    """What each unit answered to most, in its cell."""
+    cells = scene.own_cells
+    what = "strongest moment" if scene.state.moments else "top image"
+    title = f"{scene.layer.name}   {what} of each unit   {_page(canvas, scene)}"
+    if cells is None or cells.note:
+        _say_why(canvas.caption(title), "The picture that excites each unit most, in its cell.", cells)
+        return
+    body = canvas.caption(title, f"{len(cells.dead):,} dead" if cells.dead else "")
+    size, word = body.px(12), "dead"
     grid = layer_grid(scene, body.width, body.height, body.scale)
+    for unit in cells.dead & set(grid.units):
+        left, top, width, height = grid.box(unit)
+        if text.width(word, size) < width and text.line_height(size) < height:
+            text.put(body.image, word, left + (width - text.width(word, size)) // 2, top + (height - text.line_height(size)) // 2, size, colors.DIM)
+    _draw_cells(body, scene, cells.pictures)
+
+
+def _draw_histograms(canvas: Canvas, scene: Scene) -> None:
+    """How often each unit answers how much."""
+    statistics, zoomed = scene.own_statistics, scene.state.zoom == "unit"
+    title = f"{scene.unit if zoomed else scene.layer.name}   {'histogram' if zoomed else 'histograms'}"
+    if statistics is None or statistics.note:
+        _say_why(canvas.caption(title), "How often each unit answers how much: a histogram of its maxima.", statistics)
+        return
+    title = f"{title} of the maxima in {statistics.images:,} images   {'' if zoomed else _page(canvas, scene)}"
+    body = canvas.caption(title, "log scale" if zoomed else histogram_words(statistics))
+    if zoomed:
+        draw_histogram(body, scene)
+        return
+    grid = layer_grid(scene, body.width, body.height, body.scale)
+    draw_histograms(body, scene, grid)
+    _draw_marks(body, scene, grid)
+
+
+def _draw_correlation(canvas: Canvas, scene: Scene) -> None:
+    """Which units answer to the same images."""
+    statistics = scene.own_statistics
+    how = ", sorted" if scene.state.content == "correlation, sorted" else ""
+    title = f"{scene.layer.name}   correlation of units{how}"
+    if statistics is None or statistics.correlation is None:
+        _say_why(canvas.caption(title), "Which units answer to the same images: correlation, units by units.", statistics)
+        return
+    most = brightest(statistics)
+    draw_matrix(canvas.caption(f"{title}   blue −{most:g} … white {most:g}", nearest_words(scene)), scene)
+
+
+def _say_why(canvas: Canvas, what: str, found: Cells | Statistics | None) -> None:
+    why = "looking …" if found is None else found.note or (
+        "The index has no correlations: it was made with --no-correlation. Remove it and scan again without."
+    )  # fmt: skip
+    canvas.words(f"{what}\n\n{why}\n\nPress s for the next view.", size=15)
+
+
+def _draw_cells(canvas: Canvas, scene: Scene, cells: Mapping[int, np.ndarray]) -> None:
+    """A picture in each unit's cell, as far as they are there."""
+    grid = layer_grid(scene, canvas.width, canvas.height, canvas.scale)
     line = line_width(grid)
-    for unit, image in pictures.cells.items():
+    for unit, image in cells.items():
         if unit in grid.units:
             left, top, width, height = grid.box(unit)
-            _put_inside(body.image, image, left, top, max(1, width - line), max(1, height - line))
-    _draw_marks(body, scene, grid)
+            _put_inside(canvas.image, image, left, top, max(1, width - line), max(1, height - line))
+    _draw_marks(canvas, scene, grid)
 
 
 def _put_inside(canvas: np.ndarray, image: np.ndarray, left: int, top: int, width: int, height: int) -> None:
@@ -216,10 +288,14 @@ def _put_inside(canvas: np.ndarray, image: np.ndarray, left: int, top: int, widt
 _BIG: dict[str, Callable[[Canvas, Scene], None]] = {
     "help": draw_help,
     "desk": draw_desk,
-    "pattern": _draw_pattern,
     "backward": draw_backward,
     "gradient": _draw_layer_gradient,
     "activations": _draw_activations,
+    "synthesized": _draw_synthesized,
+    "top images": _draw_tops,
+    "histograms": _draw_histograms,
+    "correlation": _draw_correlation,
+    "correlation, sorted": _draw_correlation,
 }
 
 LAYER = Pane(draw_layer, _layer_key, _layer_ready)

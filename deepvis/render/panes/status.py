@@ -8,11 +8,13 @@ from deepvis.render.draw import Canvas
 from deepvis.render.panes.desk import hover_text
 from deepvis.render.panes.pane import Pane, extent_text, number
 from deepvis.render.scene import Scene
-from deepvis.state import BOOSTS, GAMMAS
+from deepvis.state import BOOSTS, GAMMAS, TopImage
 
 
 def _hover_text(scene: Scene) -> str:
     hover = scene.state.hover
+    if isinstance(hover, TopImage):
+        return _top_image_text(scene, hover)
     if hover is None or hover.layer >= len(scene.layers):
         return ""
     if hover.tile is not None:
@@ -20,9 +22,12 @@ def _hover_text(scene: Scene) -> str:
     layer = scene.layers[hover.layer]
     if hover.unit is None:
         return f"{layer.name}: {layer.kind}, {extent_text(layer)}"
-    words = unit_id(layer.name, hover.unit)
-    if layer.label(hover.unit):
-        words += f" {layer.label(hover.unit)}"
+    words = " ".join(filter(None, (unit_id(layer.name, hover.unit), layer.label(hover.unit))))
+    if hover.other is not None:
+        other = " ".join(filter(None, (unit_id(layer.name, hover.other), layer.label(hover.other))))
+        s = scene.own_statistics
+        known = s is not None and s.correlation is not None and hover.layer == scene.state.layer
+        return f"{words}   and   {other}" + (f"   r = {s.correlation[hover.unit, hover.other]:.2f}".replace("-", "−") if known else "")
     if scene.shows_layer and hover.layer == scene.state.layer:
         values = scene.result.activations[hover.unit]
         words += f"   {'max ' if layer.is_map else ''}{number(float(values.max()))}"
@@ -30,9 +35,17 @@ def _hover_text(scene: Scene) -> str:
     return words
 
 
+def _top_image_text(scene: Scene, hover: TopImage) -> str:
+    tops = scene.own_tops
+    if tops is None or hover.number >= len(tops.patches):
+        return ""
+    patch = tops.patches[hover.number]
+    return f"{patch.error or patch.name}   {number(patch.value)}" + ("" if patch.error or not hover.photo else "   a click shows the whole photo to the network")
+
+
 def _status_key(scene: Scene) -> tuple:
     s = scene.state
-    selection = (s.layer, s.unit, s.method, s.filter, s.origin, s.gamma, s.boost, s.layer_gradient, s.pattern, s.zoom)
+    selection = (s.layer, s.unit, s.method, s.filter, s.origin, s.gamma, s.boost, s.layer_gradient, s.content, s.zoom, s.collecting)
     return (selection, bool(s.desk), _field_text(scene), _bad_text(scene), _hover_text(scene), scene.status, scene.busy, s.message, s.message_is_error, id(scene.layers), s.debug)
 
 
@@ -86,7 +99,9 @@ def draw_status(canvas: Canvas, scene: Scene) -> None:
     y = gap
     text.put(canvas.image, right, end, y, size, colors.DIM)
     x = margin
-    for mark, on, ink in (("● REC", status.recording, colors.BAD), ("busy …", scene.busy, colors.ACCENT)):
+    for mark, on, ink in (
+        ("● REC", status.recording, colors.BAD), (_moments_text(scene), status.moments is not None, colors.GOOD), ("busy …", scene.busy, colors.ACCENT)
+    ):  # fmt: skip
         if on:
             x = text.put(canvas.image, mark, x, y, size, ink, 600) + canvas.px(14)
     if scene.layers:
@@ -103,6 +118,12 @@ def draw_status(canvas: Canvas, scene: Scene) -> None:
     if not low:
         words, color = (words, color) if words else ("h  help", colors.DIM)
         text.put(canvas.image, text.shorten(words, canvas.width - 2 * margin, size), margin, 2 * gap + line, size, color)
+
+
+def _moments_text(scene: Scene) -> str:
+    count = scene.status.moments or 0
+    words = f"{count:,} moment{'' if count == 1 else 's'}"
+    return f"collecting: {words}" if scene.state.collecting else words
 
 
 def _rate(name: str, rate: float | None) -> str:

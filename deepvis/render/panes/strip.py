@@ -12,6 +12,7 @@ from deepvis.render import colors, text
 from deepvis.render.draw import Canvas
 from deepvis.render.panes.pane import Pane
 from deepvis.render.scene import Scene
+from deepvis.state import Hover
 
 
 @lru_cache(maxsize=64)
@@ -39,7 +40,7 @@ def layer_boxes(names: tuple[str, ...], current: int, width: int, height: int, s
 
 def _layers_key(scene: Scene) -> tuple:
     s = scene.state
-    hover = s.hover.layer if s.hover and s.hover.unit is None else None
+    hover = s.hover.layer if isinstance(s.hover, Hover) and s.hover.unit is None else None
     return (id(scene.layers), s.layer, s.in_channels, s.origin, hover)
 
 
@@ -67,7 +68,7 @@ def draw_layers(canvas: Canvas, scene: Scene) -> None:
         text.put(canvas.image, name, left + canvas.px(8), top + canvas.px(1), size, ink, weight)
         if state.origin and state.origin[0] == i:
             canvas.frame(box, colors.FROZEN, 2)
-        elif state.hover and state.hover.unit is None and state.hover.layer == i:
+        elif state.hover == Hover(i):
             canvas.frame(box, colors.DIM)
 
 

@@ -1,40 +1,141 @@
-"""The unit images pane: synthesized images, top images, and the deconv of the top images."""
+"""The unit images pane: synthesized images, top images, and what in these excites the unit."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
 
-from deepvis.geometry import resize_for_screen
+from deepvis.frames import Photo
+from deepvis.geometry import Box
+from deepvis.layers import unit_id
+from deepvis.messages import TopPictures
+from deepvis.render import colors, text
 from deepvis.render.draw import Canvas
 from deepvis.render.panes.pane import Pane, number
 from deepvis.render.scene import Scene
+from deepvis.state import TopImage
 
-_LATER = (
-    ("top images", "the images of a data set that excite this unit most"),
-    ("deconv of the top images", "what in these images excites the unit"),
-)
+GRID = 3  # rows and columns of top images
+
+
+def _unit_images_ready(scene: Scene) -> bool:
+    """Not between two units: the pictures of the one before go when those of the new one are there."""
+    there = scene.own_pictures is not None and scene.own_tops is not None
+    return there or not scene.layers or not scene.state.unit_images
 
 
 def _unit_images_key(scene: Scene) -> tuple:
     s = scene.state
-    return (s.unit_images, scene.unit, id(scene.own_pictures), id(scene.own_grown), s.growing, s.preset)
+    hover = s.hover.number if isinstance(s.hover, TopImage) else None
+    return (
+        s.unit_images, scene.unit, id(scene.own_pictures), id(scene.own_grown), s.growing, s.preset,
+        id(scene.own_tops), s.method, s.filter, s.values, hover, s.moments,
+    )  # fmt: skip
 
 
 def draw_unit_images(canvas: Canvas, scene: Scene) -> None:
-    """Three blocks: synthesized images, top images, deconv of the top images."""
+    """Three blocks: synthesized images, top images, and the backward images of these."""
     canvas.fill()
     if not scene.state.unit_images:
         canvas.words("unit images are off\n9 shows them")
         return
-    edges = [round(i * canvas.height / 3) for i in range(4)]
-    blocks = [canvas.part((0, top, canvas.width, bottom - top - canvas.px(2))) for top, bottom in zip(edges, edges[1:])]
-    _draw_synthesized(blocks[0], scene)
-    for block, (title, what) in zip(blocks[1:], _LATER):
-        block.caption(title, scene.unit).words(f"{what}\n\nnone yet: this version of deepvis does not compute them")
+    synthesized, tops, backward = _blocks(canvas)
+    _draw_synthesized(synthesized, scene)
+    _draw_tops(tops, scene)
+    _draw_backward(backward, scene)
+
+
+def _blocks(canvas: Canvas) -> list[Canvas]:
+    """Three parts of the same size, so that what belongs together stands in the same place of each."""
+    height = canvas.height // 3
+    return [canvas.part((0, i * height, canvas.width, height - canvas.px(2))) for i in range(3)]
+
+
+def top_image_at(canvas: Canvas, scene: Scene, x: int, y: int) -> TopImage | None:
+    """The top image under a point of the pane, or the one whose backward image is there."""
+    tops = scene.own_tops
+    if tops is None or not tops.patches or not scene.state.unit_images:
+        return None
+    block = _blocks(canvas)[0]
+    number, y = divmod(y, canvas.height // 3)
+    for i, (left, top, width, height) in enumerate(_tiles(block, tops) if number in (1, 2) else ()):
+        if left <= x < left + width and top <= y - block.px_caption < top + height:
+            return TopImage(i, None if scene.state.moments else Photo(tops.root, tops.patches[i].name))
+    return None
+
+
+def _tiles(block: Canvas, tops: TopPictures) -> list[Box]:
+    """Where the top images stand below a block's title: as large as a grid allows, in the middle."""
+    _, _, wide, high = tops.patches[0].box
+    gap, room = block.px(2), block.height - block.px_caption
+    factor = min((block.width - gap) / GRID / wide, (room - gap) / GRID / high)
+    width, height = max(gap + 1, int(wide * factor)), max(gap + 1, int(high * factor))
+    left, top = (block.width - GRID * width + gap) // 2, (room - GRID * height + gap) // 2
+    return [
+        (left + i % GRID * width, top + i // GRID * height, width - gap, height - gap) for i in range(min(len(tops.patches), GRID**2))
+    ]
+
+
+def _draw_tops(canvas: Canvas, scene: Scene) -> None:
+    """The patches of photos, or of the moments collected, that the unit answered to most, or why there are none."""
+    tops, title = scene.own_tops, "strongest moments" if scene.state.moments else "top images"
+    if tops is None or not tops.patches:
+        why = "looking …" if tops is None else tops.note
+        canvas.caption(title, scene.unit).words(why if scene.layers else "the images of a data set that excite a unit most")
+        return
+    body = canvas.caption(title, unit_id(tops.layer, tops.unit))
+    for i, (patch, box) in enumerate(zip(tops.patches, _tiles(canvas, tops))):
+        tile = body.part(box)
+        if patch.pixels is None:
+            tile.fill(colors.PANEL)
+            tile.words("missing", size=11)
+        else:
+            tile.cover(patch.pixels)
+        if scene.state.values:
+            _draw_value(tile, patch.value)
+        _mark(tile, scene, i)
+
+
+def _draw_value(tile: Canvas, value: float) -> None:
+    size, words = tile.px(10), number(value)
+    height = min(tile.height, text.line_height(size))
+    strip = (0, tile.height - height, min(tile.width, text.width(words, size) + tile.px(6)), height)
+    tile.shade(strip)
+    text.put(tile.image, words, tile.px(3), tile.height - height, size, colors.TEXT)
+
+
+def _mark(tile: Canvas, scene: Scene, number: int) -> None:
+    """Frame the one that the mouse points at."""
+    hover = scene.state.hover
+    if isinstance(hover, TopImage) and hover.number == number:
+        tile.frame((0, 0, tile.width, tile.height), colors.ACCENT, 2)
+
+
+def _draw_backward(canvas: Canvas, scene: Scene) -> None:
+    """What in each patch excites the unit, or why it is not shown."""
+    tops, state = scene.own_tops, scene.state
+    method, filter = (state.method, state.filter) if state.method else ("deconv", "raw")
+    body = canvas.caption(f"their {method}", "" if filter == "raw" else filter)
+    if not scene.layers:
+        body.words("what in these images excites the unit")
+    elif tops is None or not tops.patches:
+        return
+    elif tops.method != method or not tops.backward:
+        body.words(tops.backward_note if tops.method == method and tops.backward_note else "the network is computing …")
+    else:
+        for i, (values, box) in enumerate(zip(tops.backward, _tiles(canvas, tops))):
+            tile = body.part(box)
+            if values is None:
+                tile.fill(colors.PANEL)
+            elif not np.isfinite(values).all():
+                tile.words("not a number", size=11)
+            elif not values.any():
+                tile.words("nothing flows back", size=11)
+            else:
+                tile.cover(colors.backward_image(values, filter)[..., ::-1])
+            _mark(tile, scene, i)
 
 
 def _draw_synthesized(canvas: Canvas, scene: Scene) -> None:
@@ -75,9 +176,7 @@ def draw_images(canvas: Canvas, images: Sequence[np.ndarray]) -> None:
     w, h = max(1, int(width * factor) - gap), max(1, int(height * factor) - gap)
     left, top = (canvas.width - columns * (w + gap)) // 2, (canvas.height - rows * (h + gap)) // 2
     for i, image in enumerate(images):
-        x, y = left + (i % columns) * (w + gap), max(0, top + (i // columns) * (h + gap))
-        part = canvas.image[y : y + h, x : x + w]
-        part[:] = cv2.cvtColor(resize_for_screen(image, w, h), cv2.COLOR_RGB2BGR)[: part.shape[0], : part.shape[1]]
+        canvas.part((left + (i % columns) * (w + gap), max(0, top + (i // columns) * (h + gap)), w, h)).cover(image)
 
 
-UNIT_IMAGES = Pane(draw_unit_images, _unit_images_key)
+UNIT_IMAGES = Pane(draw_unit_images, _unit_images_key, _unit_images_ready)

@@ -1,0 +1,207 @@
+"""The strongest moments of the live picture, for all units of all layers, collected in a thread of its own."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from deepvis.errors import words
+from deepvis.frames import Frame
+from deepvis.layers import Layer
+from deepvis.messages import Cells, Patch, Peaks, ReceptiveField, Result, TopPictures
+from deepvis.runtime import be_patient
+from deepvis.scan.index import Ranked
+from deepvis.scan.live import LiveTop
+from deepvis.scan.patches import as_cell, cut_out, field_box
+
+WAITING = 8  # results that may wait for the thread; of more, the oldest are left out
+PUBLISH = 0.25  # seconds between two showings of what has been collected
+NONE_YET = "No moment of this unit yet. Collecting goes on while the camera or a video runs, or e walks through files."
+
+
+@dataclass(frozen=True)
+class Wish:
+    """Whose moments are shown.
+
+    Attributes:
+        layer, unit: the selected unit.
+        field: the layer's receptive field; None: a moment is shown whole.
+        units: of the layer, whose strongest moment is shown in the layer pane; empty if none is.
+        side: longer side of these, in pixels.
+    """
+
+    layer: str
+    unit: int
+    field: ReceptiveField | None = None
+    units: tuple[int, ...] = ()
+    side: int = 0
+
+
+class Collector:
+    """One collection at a time; it ends with `forget`. No method but `close` waits."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._waiting: deque[tuple[Frame, bool, Peaks]] = deque(maxlen=WAITING)
+        self._layers: Sequence[Layer] = ()
+        self._size = (0, 0)
+        self._live: LiveTop | None = None
+        self._is_over = False
+        self._wish: Wish | None = None
+        self._done: Wish | None = None
+        self._saves: deque[tuple[Path, str, str, Callable[[str, bool], None]]] = deque()
+        self._count = 0
+        self._tops: TopPictures | None = None
+        self._cells: Cells | None = None
+        self._cut: dict[int, tuple[tuple[int, int, int], np.ndarray]] = {}  # {unit: (frame and place, patch)}
+        self._cut_of: tuple = ()
+        self._stopping = False
+        self._thread: threading.Thread | None = None
+
+    @property
+    def count(self) -> int:
+        """How many moments are kept."""
+        return self._count
+
+    @property
+    def tops(self) -> TopPictures | None:
+        """The newest; perhaps of an older wish."""
+        return self._tops
+
+    @property
+    def cells(self) -> Cells | None:
+        """The newest; perhaps of an older wish."""
+        return self._cells
+
+    def take(self, result: Result, layers: Sequence[Layer], size: tuple[int, int]) -> None:
+        """Take in a result with peaks.
+
+        Args:
+            layers: of the network.
+            size: width and height of the network's input.
+        """
+        with self._changed:
+            self._layers, self._size = layers, size
+            self._waiting.append((result.request.frame, result.request.crop, result.peaks))
+            self._wake()
+
+    def want(self, wish: Wish) -> None:
+        """Say whose moments are shown."""
+        with self._changed:
+            if wish != self._wish:
+                self._wish = wish
+                self._wake()
+
+    def forget(self) -> None:
+        """End the collection: the next result begins another."""
+        with self._changed:
+            self._waiting.clear()
+            self._is_over, self._wish = True, None
+            self._wake()
+
+    def save(self, folder: Path, model: str, fingerprint: str, say: Callable[[str, bool], None]) -> None:
+        """Write the moments and their index into a folder; `say(words, is_error)` is told, in the thread."""
+        with self._changed:
+            self._saves.append((folder, model, fingerprint, say))
+            self._wake()
+
+    def close(self, timeout: float = 5.0) -> None:
+        """Stop, after what is being saved."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify()
+        if self._thread is not None:
+            self._thread.join(timeout)
+
+    # ---- the thread --------------------------------------------------------------------------
+
+    def _wake(self) -> None:
+        self._changed.notify()
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name="deepvis-collector", daemon=True)
+            self._thread.start()
+
+    def _work(self) -> None:
+        be_patient()
+        shown, is_stale = 0.0, False
+        while True:
+            with self._changed:
+                self._changed.wait_for(self._has_work, PUBLISH if is_stale else None)
+                if self._stopping and not self._saves:
+                    return
+                taken, wish, is_over = list(self._waiting), self._wish, self._is_over
+                saves = [self._saves.popleft() for _ in range(len(self._saves))]
+                self._waiting.clear()
+                self._is_over = False
+            try:
+                if is_over:
+                    self._live, self._count, self._tops, self._cells, is_stale = None, 0, None, None, False
+                for save in saves:
+                    self._save(*save)
+                is_stale |= self._enter(taken)
+                now = time.monotonic()
+                if wish is not None and (wish != self._done or is_stale and now - shown >= PUBLISH):
+                    self._show(wish)
+                    shown, is_stale = now, False
+            except Exception as error:  # the thread must outlive whatever a frame holds
+                self._tops, is_stale = wish and TopPictures(wish.layer, wish.unit, note=words(error)), False
+            self._done = wish
+
+    def _has_work(self) -> bool:
+        return bool(self._stopping or self._waiting or self._saves or self._is_over or self._wish != self._done)
+
+    def _enter(self, taken: Sequence[tuple[Frame, bool, Peaks]]) -> bool:
+        """Whether some ranking has changed."""
+        if taken and self._live is None:
+            self._live = LiveTop(self._layers, self._size)
+        entered = sum(self._live.update(*one) for one in taken)
+        self._count = len(self._live) if self._live else 0
+        return entered > 0
+
+    def _save(self, folder: Path, model: str, fingerprint: str, say: Callable[[str, bool], None]) -> None:
+        if self._live is None:
+            say("no moments to keep yet", False)
+            return
+        try:
+            index = self._live.save(folder, model, fingerprint)
+            say(f"kept {len(index.files):,} moments in {folder}: deepvis merge adds them to the top images", False)
+        except Exception as error:
+            say(words(error), True)
+
+    def _show(self, wish: Wish) -> None:
+        """The selected unit's moments, and the strongest one of each unit of the layer pane."""
+        if self._live is None:
+            self._tops, self._cells = TopPictures(wish.layer, wish.unit, note=NONE_YET), Cells(wish.layer, note=NONE_YET)
+            return
+        top = self._live.top(wish.layer)
+        pictures: dict[int, np.ndarray] = {}  # frames that have been decoded
+        of = (wish.layer, wish.field, wish.side)
+        old, self._cut = (self._cut if of == self._cut_of else {}), {}
+        self._cut_of = of
+        patches = [self._patch(top, wish, wish.unit, place, pictures) for place in np.flatnonzero(top.image[wish.unit] >= 0)]
+        for unit in wish.units:
+            mark = (int(top.image[unit, 0]), int(top.row[unit, 0]), int(top.column[unit, 0]))
+            if mark[0] >= 0:
+                kept = old.get(unit)
+                self._cut[unit] = kept if kept and kept[0] == mark else (mark, self._cell(top, wish, unit, pictures))
+        self._tops = TopPictures(wish.layer, wish.unit, "", tuple(patches), note="" if patches else NONE_YET)
+        self._cells = Cells(wish.layer, {unit: pixels for unit, (_, pixels) in self._cut.items()})
+
+    def _cell(self, top: Ranked, wish: Wish, unit: int, pictures: dict[int, np.ndarray]) -> np.ndarray:
+        patch = self._patch(top, wish, unit, 0, pictures)
+        return as_cell(patch.pixels, patch.box, wish.side)
+
+    def _patch(self, top: Ranked, wish: Wish, unit: int, place: int, pictures: dict[int, np.ndarray]) -> Patch:
+        """What the unit saw at one of its moments."""
+        number, row, column = int(top.image[unit, place]), int(top.row[unit, place]), int(top.column[unit, place])
+        if number not in pictures:
+            pictures[number] = self._live.pixels(number)
+        box = field_box(wish.field, row, column, self._size)
+        pixels = np.ascontiguousarray(cut_out(pictures[number], box, self._size))
+        return Patch(number, self._live.name(number), row, column, float(top.value[unit, place]), box, pixels)

@@ -1,0 +1,166 @@
+"""What the layer pane shows of an index: each unit's top image, or the statistics of the layer."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from deepvis.errors import UserError, words
+from deepvis.messages import Cells, Statistics
+from deepvis.runtime import be_patient
+from deepvis.scan.images import Images
+from deepvis.scan.index import Index
+from deepvis.scan.patches import as_cell, cut_out, field_box, places
+from deepvis.scan.statistics import layer_statistics
+
+CACHE = 64 << 20  # bytes of patches that are kept
+PUBLISH = 0.05  # seconds between two showings while patches are coming in
+STATISTICS = 4  # layers whose statistics are kept
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is shown of the index.
+
+    Attributes:
+        layer: whose statistics; empty for none.
+        pictures_of: whose units' top images.
+        units: which of them; empty for none.
+        side: longer side of these, in pixels.
+    """
+
+    layer: str = ""
+    pictures_of: str = ""
+    units: tuple[int, ...] = ()
+    side: int = 0
+
+
+class Overview:
+    """Hands out what the newest wish asks for, in a thread of its own: no key waits for a disk."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._wish: tuple[Index | None, str, Wish] | None = None
+        self._done: tuple[Index | None, str, Wish] | None = None
+        self._stopping = False
+        self._cells: Cells | None = None
+        self._statistics: Statistics | None = None
+        self._kept: OrderedDict[tuple[str, int, int], np.ndarray] = OrderedDict()
+        self._size = 0
+        self._known: OrderedDict[str, Statistics] = OrderedDict()
+        self._index: Index | None = None
+        self._thread: threading.Thread | None = None
+
+    @property
+    def cells(self) -> Cells | None:
+        """The newest top images; perhaps of an older wish."""
+        return self._cells
+
+    @property
+    def statistics(self) -> Statistics | None:
+        """The newest; perhaps of an older wish."""
+        return self._statistics
+
+    @property
+    def idle(self) -> bool:
+        """All that the newest wish asks for is there."""
+        return self._wish == self._done
+
+    def want(self, index: Index | None, note: str, wish: Wish) -> None:
+        """Ask; never blocks.
+
+        Args:
+            note: why there is no index, in words.
+        """
+        with self._changed:
+            if (index, note, wish) == self._wish:
+                return
+            self._wish = index, note, wish
+            self._changed.notify()
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name="deepvis-overview", daemon=True)
+                self._thread.start()
+
+    def close(self) -> None:
+        with self._changed:
+            self._stopping = True
+            self._changed.notify()
+        if self._thread is not None:
+            self._thread.join(5)
+
+    def _work(self) -> None:
+        be_patient()
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._stopping or self._wish != self._done)
+                if self._stopping:
+                    return
+                asked = self._wish
+            index, note, wish = asked
+            if index is not self._index:
+                self._index, self._size = index, 0
+                self._kept.clear()
+                self._known.clear()
+            try:
+                if wish.layer:
+                    self._statistics = self._statistics_of(index, wish.layer) if index else Statistics(wish.layer, note=note)
+                if wish.units:
+                    self._cut(asked)
+            except Exception as error:  # the thread must outlive whatever a photo or an index holds
+                self._cells = Cells(wish.pictures_of, note=words(error))
+                self._statistics = Statistics(wish.layer, note=words(error))
+            self._done = asked
+
+    def _statistics_of(self, index: Index, layer: str) -> Statistics:
+        if layer not in self._known:
+            self._known[layer] = layer_statistics(index, layer)
+            if len(self._known) > STATISTICS:
+                self._known.popitem(last=False)
+        self._known.move_to_end(layer)
+        return self._known[layer]
+
+    def _cut(self, asked: tuple[Index | None, str, Wish]) -> None:
+        """Each unit's best patch, photo by photo, shown as they come in."""
+        index, note, wish = asked
+        layer, side = wish.pictures_of, wish.side
+        if index is None:
+            self._cells = Cells(layer, note=note)
+            return
+        cells = {unit: self._kept[layer, unit, side] for unit in wish.units if (layer, unit, side) in self._kept}
+        whole = int(index.settings["width"]), int(index.settings["height"])
+        images = Images(Path(index.root), tuple(index.files))
+        by_photo: dict[int, list[tuple[int, int, int]]] = {}
+        dead = set()
+        for unit in wish.units:
+            image, row, column, value = next(iter(places(index, layer, unit)), (-1, 0, 0, 0.0))
+            if value == 0:  # an answer of exactly 0 is none
+                dead.add(unit)
+            elif unit not in cells:
+                by_photo.setdefault(image, []).append((unit, row, column))
+        missing, shown = "", 0.0
+        for image, units in by_photo.items():
+            try:
+                photo = images.read(image, (2 * whole[0], 2 * whole[1]), whole[0] / whole[1])
+            except UserError as error:
+                missing = str(error)
+                continue
+            for unit, row, column in units:
+                box = field_box(index.fields.get(layer), row, column, whole)
+                cells[unit] = self._keep((layer, unit, side), as_cell(cut_out(photo, box, whole), box, side))
+            if time.monotonic() - shown > PUBLISH:
+                self._cells, shown = Cells(layer, dict(cells), frozenset(dead)), time.monotonic()
+            if self._stopping or self._wish != asked:
+                return
+        self._cells = Cells(layer, cells, frozenset(dead), "" if cells else missing)
+
+    def _keep(self, key: tuple[str, int, int], patch: np.ndarray) -> np.ndarray:
+        self._kept[key] = patch
+        self._size += patch.nbytes
+        while self._size > CACHE and len(self._kept) > 1:
+            self._size -= self._kept.popitem(last=False)[1].nbytes
+        return patch

@@ -1,0 +1,57 @@
+"""What an index says of a layer as a whole: histograms, dead units, and which units go together. Without torch."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from deepvis.errors import UserError
+from deepvis.messages import Statistics
+from deepvis.scan.index import Index, rebinned
+
+BINS = 32
+
+
+def layer_statistics(index: Index, layer: str) -> Statistics:
+    """How the units of a layer answered to the images of a scan; if the layer was not scanned, a note that says so."""
+    try:
+        rows = index.span(layer).rows
+    except UserError as error:
+        return Statistics(layer, note=str(error))
+    if not index.count:
+        return Statistics(layer, note="None of the images that were scanned could be read.")
+    pairs = [rebinned(counts, BINS) for counts in index.histogram[rows]]
+    edges = np.array([[edges[0], edges[-1]] for _, edges in pairs], np.float32)
+    correlation = index.correlation.get(layer)
+    return Statistics(
+        layer, index.count, np.array([counts for counts, _ in pairs], np.float32), edges[:, 0], edges[:, 1],
+        index.mean[rows].astype(np.float32), np.sqrt(index.variance[rows]).astype(np.float32), index.active[rows],
+        index.active[rows] == 0, always_on(index, rows), correlation, None if correlation is None else by_similarity(correlation),
+    )  # fmt: skip
+
+
+def always_on(index: Index, rows: slice) -> np.ndarray:
+    """Units that are above 0 at every place of every image; none of them if all are, which is the layer's nature.
+
+    An index without the weakest places knows of each image's strongest place only.
+    """
+    weakest = index.bottom[rows]
+    on = index.active[rows] == index.count
+    on &= np.where(weakest.image[:, 0] >= 0, weakest.value[:, 0] > 0, True)
+    return on if not on.all() else np.zeros_like(on)
+
+
+def by_similarity(correlation: np.ndarray) -> np.ndarray:
+    """An order of the units in which those that correlate are neighbours: the leaves of a tree, joined by average linkage.
+
+    Args:
+        correlation: U×U.
+    Returns:
+        int U.
+    """
+    from scipy.cluster.hierarchy import leaves_list, linkage
+
+    units = len(correlation)
+    if units < 3:
+        return np.arange(units)
+    apart = np.maximum(1 - correlation[np.triu_indices(units, 1)], 0)
+    return leaves_list(linkage(apart, "average"))

@@ -1,0 +1,252 @@
+"""The selected unit's top images, from the index of a scan, and what in them excites the unit.
+
+Two threads: one cuts the patches, which takes milliseconds; one carries the unit back to their
+pixels, which takes a pass of the network. So patches never wait for a pass, and no key for either.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deepvis.errors import UserError, words
+from deepvis.messages import Patch, TopPictures
+from deepvis.runtime import be_patient, cpu_plan
+from deepvis.scan.images import Images, Photos
+from deepvis.scan.index import INDEX, Index, load
+from deepvis.scan.patches import patches
+
+if TYPE_CHECKING:
+    from deepvis.network import Network
+
+CACHE = 96 << 20  # bytes of patches and backward images that are kept
+SIDE = 256  # pixels of a patch's longer side: as much as a tile has on a large screen
+READERS = 4  # photos that are decoded at the same time
+QUIET = 0.05  # seconds that a selection has to last before a pass is spent on it
+
+
+@dataclass(frozen=True)
+class Wish:
+    """Whose top images are shown.
+
+    Attributes:
+        layer, unit: the unit.
+        method: backward method, a key of `deepvis.backward.METHODS`.
+    """
+
+    layer: str
+    unit: int
+    method: str = "deconv"
+
+
+def open_index(folder: Path, network: Network) -> Index:
+    """The index in a folder, if it is of this network.
+
+    Raises:
+        UserError: there is none, it cannot be read, or it is of another network or input.
+    """
+    if not (folder / INDEX).is_file():
+        raise UserError(f"No images have been scanned for {network.name} yet: deepvis scan --images DIR")
+    index = load(folder / INDEX)
+    index.check(network.fingerprint, network.name, network.layers)
+    size, spec = (index.settings["width"], index.settings["height"]), network.input
+    if size != (spec.width, spec.height):
+        raise UserError(
+            f"the index was made with an input of {size[0]}×{size[1]} pixels, the network now takes {spec.width}×{spec.height}. "
+            f"Remove {folder} and scan again."
+        )
+    return index
+
+
+class Tops:
+    """Hands out the top images of the newest wish; those of an older one are never shown under its name.
+
+    An index that is made or replaced meanwhile is taken up with the next wish. torch is used in the
+    second thread only, on a replica of the network and, on Linux, at a lower priority than the live view.
+    """
+
+    def __init__(self, folder: Callable[[Network], Path]) -> None:
+        """
+        Args:
+            folder: where a network's index is.
+        """
+        self._folder = folder
+        self._changed = threading.Condition()
+        self._network: Network | None = None
+        self._wish: Wish | None = None
+        self._stopping = False
+        self._pictures: TopPictures | None = None
+        self._done: Wish | None = None  # whose patches have been cut
+        self._carried: Wish | None = None  # whose backward images have been made, or cannot be
+        self._cache: OrderedDict[Wish, TopPictures] = OrderedDict()
+        self._index: Index | None = None
+        self._note = ""
+        self._photos: Photos | None = None
+        self._stamp: object = ()
+        self._threads: list[threading.Thread] = []
+
+    @property
+    def pictures(self) -> TopPictures | None:
+        """The newest; perhaps of an older wish."""
+        return self._pictures
+
+    @property
+    def index(self) -> Index | None:
+        """The network's index; None if there is none (see `note`) or it is not open yet."""
+        return self._index
+
+    @property
+    def note(self) -> str:
+        """Why there is no index, in words; empty if there is one."""
+        return self._note
+
+    @property
+    def idle(self) -> bool:
+        """The pictures are those of the newest wish, all of them."""
+        return self._wish == self._done == self._carried
+
+    def want(self, network: Network, wish: Wish) -> None:
+        """Ask for a unit's top images; never blocks."""
+        with self._changed:
+            self._network = network
+            if wish != self._wish:
+                self._wish = wish
+                self._changed.notify_all()
+            if not self._threads:
+                for work in (self._cut, self._carry):
+                    self._threads.append(threading.Thread(target=work, name=f"deepvis-tops{work.__name__}", daemon=True))
+                    self._threads[-1].start()
+
+    def close(self, timeout: float = 5.0) -> bool:
+        """Stop after the pass that runs. Returns whether the threads have ended."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join(timeout)
+        return not any(thread.is_alive() for thread in self._threads)
+
+    # ---- patches -----------------------------------------------------------------------------
+
+    def _cut(self) -> None:
+        with ThreadPoolExecutor(READERS, thread_name_prefix="deepvis-photos") as readers:
+            while True:
+                with self._changed:
+                    self._changed.wait_for(lambda: self._stopping or self._wish != self._done)
+                    if self._stopping:
+                        return
+                    network, wish = self._network, self._wish
+                try:
+                    self._open(network)
+                    pictures = self._cache.get(wish) or self._cut_out(wish, readers)
+                except Exception as error:  # the thread must outlive whatever a photo holds
+                    pictures = TopPictures(wish.layer, wish.unit, note=words(error))
+                with self._changed:
+                    self._pictures, self._done = pictures, wish
+                    self._carried = wish if pictures.backward or not pictures.patches else None
+                    self._keep(wish, pictures)
+                    self._changed.notify_all()
+
+    def _open(self, network: Network) -> None:
+        """Open the index if it is not the one that is open."""
+        folder = self._folder(network)
+        try:
+            stat = (folder / INDEX).stat()
+            stamp = (folder, stat.st_mtime_ns, stat.st_size)
+        except OSError:
+            stamp = (folder, None)
+        if stamp == self._stamp:
+            return
+        index, note = None, ""
+        try:
+            index = open_index(folder, network)
+            least = (2 * network.input.width, 2 * network.input.height)
+            self._photos = Photos(Images(Path(index.root), tuple(index.files)), least=least)
+        except Exception as error:
+            note = words(error)
+        with self._changed:
+            self._stamp, self._index, self._note = stamp, index, note
+            self._cache.clear()
+
+    def _cut_out(self, wish: Wish, readers: ThreadPoolExecutor) -> TopPictures:
+        index = self._index
+        if index is None:
+            return TopPictures(wish.layer, wish.unit, note=self._note)
+        found = patches(index, wish.layer, wish.unit, self._photos, side=SIDE, map=readers.map)
+        found = [patch for patch in found if patch.value != 0]  # an answer of exactly 0 is none
+        note = ""
+        if not found:
+            note = f"The unit is dead: none of the {index.count:,} images that were scanned excites it."
+        elif all(patch.pixels is None for patch in found):
+            note, found = _why_missing(index, found), []
+        return TopPictures(wish.layer, wish.unit, index.root, tuple(found), wish.method, note=note)
+
+    def _keep(self, wish: Wish, pictures: TopPictures) -> None:
+        self._cache[wish] = pictures
+        self._cache.move_to_end(wish)
+        while len(self._cache) > 1 and sum(map(_size, self._cache.values())) > CACHE:
+            self._cache.popitem(last=False)
+
+    # ---- backward images ---------------------------------------------------------------------
+
+    def _carry(self) -> None:
+        be_patient()
+        mine, replica = None, None
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._stopping or self._wish == self._done != self._carried)
+                wish = self._wish
+                if not self._stopping:
+                    self._changed.wait_for(lambda: self._stopping or self._wish != wish, QUIET)
+                if self._stopping:
+                    return
+                if self._wish != wish:
+                    continue
+                network, pictures = self._network, self._pictures
+            try:
+                if network is not mine:
+                    import torch
+
+                    mine, replica = network, network.replica()
+                    workers, threads = cpu_plan()
+                    torch.set_num_threads(workers * threads if network.device.type == "cpu" else 1)
+                pictures = replace(pictures, backward=self._backward(replica, wish, pictures))
+            except Exception as error:  # out of memory, or whatever a network's code raises
+                pictures = replace(pictures, backward_note=words(error))
+            with self._changed:
+                if wish == self._done:
+                    self._pictures, self._carried = pictures, wish
+                if pictures.backward:
+                    self._keep(wish, pictures)
+
+    def _backward(self, network: Network, wish: Wish, pictures: TopPictures) -> tuple:
+        from deepvis.scan.deconv import patch_backward
+
+        seen = [patch for patch in pictures.patches if patch.pixels is not None]
+        photos = [self._photos.read(patch.image) for patch in seen]
+        boxes = [patch.box for patch in seen]
+        whole = (0, 0, network.input.width, network.input.height)
+        # From the place alone whose patch is shown; where that is all of the photo, from all of the map, as live.
+        cells = None if all(box == whole for box in boxes) else [(patch.row, patch.column) for patch in seen]
+        made = iter(patch_backward(network, photos, wish.layer, wish.unit, wish.method, boxes, cells))
+        return tuple(None if patch.pixels is None else next(made) for patch in pictures.patches)
+
+
+def _why_missing(index: Index, found: list[Patch]) -> str:
+    missing = index.missing(among=[patch.image for patch in found])
+    if not missing:
+        return found[0].error
+    return (
+        f"Photos of the index are not in {index.root}: {', '.join(missing[:3])}{' …' if len(missing) > 3 else ''}. "
+        "deepvis scan --images DIR, with the folder that they are in now, finds them again."
+    )
+
+
+def _size(pictures: TopPictures) -> int:
+    arrays = [patch.pixels for patch in pictures.patches] + list(pictures.backward)
+    return sum(array.nbytes for array in arrays if array is not None)

@@ -1,0 +1,92 @@
+"""What the layer pane gets of an index: each unit's top image, and statistics."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from deepvis.messages import ReceptiveField
+from deepvis.overview import Overview, Wish
+from deepvis.scan.index import BINS, Index, Ranked, Span
+
+LIMIT = 20.0
+UNITS = 6
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> Index:
+    """Unit u has its best place in photo u mod 3 (photo 2 is not there), at row 1 and column u mod 4; the last is dead."""
+    for number in range(2):
+        image = np.zeros((16, 16, 3), np.uint8)
+        image[4:8] = np.repeat(np.arange(4, dtype=np.uint8) * 60 + number, 4)[None, :, None]
+        cv2.imwrite(str(tmp_path / f"{number}.png"), image)
+    units = np.arange(UNITS)[:, None]
+    top = Ranked((units % 3).astype(np.int32), np.ones((UNITS, 1), np.int16), (units % 4).astype(np.int16), (units < UNITS - 1).astype(np.float32))
+    histogram = np.zeros((UNITS, BINS), np.int64)
+    histogram[:, BINS // 2 + 20] = 3
+    flat = np.ones(UNITS)
+    return Index(
+        "m", "f", str(tmp_path), ("0.png", "1.png", "2.png"), ((0, 3),), {}, (Span("map", 0, UNITS, 4, 4),), top, top, histogram, 3,
+        np.full(UNITS, 3), flat, flat, fields={"map": ReceptiveField(4, 4, False, (4, 4), (0, 0))}, settings={"width": 16, "height": 16},
+    )  # fmt: skip
+
+
+@pytest.fixture
+def overview() -> Iterator[Overview]:
+    made = Overview()
+    yield made
+    made.close()
+
+
+def until(holds: Callable[[], object]) -> None:
+    end = time.monotonic() + LIMIT
+    while not holds():
+        assert time.monotonic() < end, "nothing came"
+        time.sleep(0.005)
+
+
+def test_each_units_patch_is_cut_out_at_its_place_as_large_as_asked(overview: Overview, index: Index) -> None:
+    overview.want(index, "", Wish("", "map", tuple(range(UNITS)), 8))
+    until(lambda: overview.idle)
+    cells = overview.cells
+    assert cells.layer == "map" and sorted(cells.pictures) == [0, 1, 3, 4] and cells.dead == {5}  # 2: its photo is not there
+    for unit, patch in cells.pictures.items():
+        assert patch.shape == (8, 8, 3)
+        np.testing.assert_allclose(patch, unit % 4 * 60 + unit % 3, atol=1)
+
+
+def test_what_was_cut_is_not_cut_again_and_another_size_is(overview: Overview, index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    reads: list[int] = []
+    from deepvis.scan.images import Images
+
+    read = Images.read
+    monkeypatch.setattr(Images, "read", lambda images, number, *a: (reads.append(number), read(images, number, *a))[1])
+    for wish, photos in ((Wish("", "map", (0, 3), 8), [0]), (Wish("", "map", (0, 1, 3), 8), [1]), (Wish("", "map", (0,), 4), [0])):
+        overview.want(index, "", wish)
+        until(lambda: overview.idle)
+        assert reads == photos
+        reads.clear()
+
+
+def test_without_any_photo_it_says_which_is_missing(overview: Overview, index: Index) -> None:
+    overview.want(replace(index, root="/nowhere"), "", Wish("", "map", (0,), 8))
+    until(lambda: overview.idle)
+    assert "0.png" in overview.cells.note
+
+
+def test_without_an_index_it_says_why(overview: Overview, index: Index) -> None:
+    overview.want(None, "none was scanned", Wish("map", "map", (0,), 8))
+    until(lambda: overview.idle)
+    assert overview.cells.note == overview.statistics.note == "none was scanned"
+    overview.want(index, "", Wish("map", "map"))
+    until(lambda: overview.idle)
+    assert overview.statistics.images == 3
+    overview.want(index, "", Wish("other", "other", (0,)))
+    until(lambda: overview.idle)
+    assert "was not scanned" in overview.statistics.note and "was not scanned" in overview.cells.note

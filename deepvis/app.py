@@ -84,9 +84,9 @@ def picture_wish_for(state: State, layers, cells: range, side: int) -> PictureWi
     return PictureWish(stands_for(layers, state.layer), state.unit, tuple(cells) if shown else (), side if shown else 0)
 
 
-def top_wish_for(state: State, layers) -> TopWish:
-    """The top images that the state shows, with the backward method that is on, or else deconv."""
-    return TopWish(stands_for(layers, state.layer), state.unit, state.method or "deconv")
+def top_wish_for(state: State, layers, usual: str = "deconv") -> TopWish:
+    """The top images that the state shows, with the backward method that is on, or else the usual one."""
+    return TopWish(stands_for(layers, state.layer), state.unit, state.method or usual)
 
 
 def overview_wish_for(state: State, layers, cells: range, side: int) -> OverviewWish:
@@ -252,7 +252,7 @@ class Toolbox:
         cells, side = self.renderer.cells(self._scene()) if has_pictures else (range(0), 0)
         self._gallery.want(picture_wish_for(self.state, layers, cells, side))
         self._grower.want(self.engine.network, growth_for(self.state, layers))
-        self._tops.want(self.engine.network, top_wish_for(state, layers))
+        self._tops.want(self.engine.network, top_wish_for(state, layers, self.engine.network.telling_backward))
         self._overview.want(self._tops.index, self._tops.note, overview_wish_for(state, layers, cells, side))
         if state.moments:
             self._collector.want(moment_wish_for(state, layers, cells, side, self._field()))

@@ -145,6 +145,16 @@ class Network:
     fingerprint: str = ""
     drops_results: bool = False
 
+    @property
+    def telling_backward(self) -> str:
+        """The backward method that tells most of an image: "deconv", or without max-pooling "guided".
+
+        What deconv carries back depends on the image by the places of the maxima alone; in a network without
+        them it is the same for every image (Springenberg et al. 2014, section 3.4).
+        """
+        pools = (nn.MaxPool2d, nn.AdaptiveMaxPool2d)
+        return "deconv" if any(isinstance(child, pools) for child in self.module.modules()) else "guided"
+
     def replica(self) -> Network:
         """The same network with hooks of its own; parameters and buffers are shared."""
         shared = [*self.module.parameters(), *self.module.buffers()]

@@ -83,7 +83,9 @@ class FakeEngine:
     """Answers at once, unless `slow`."""
 
     def __init__(self, log: list[str]) -> None:
-        self.network = SimpleNamespace(layers=LAYERS, classes=(), device="cpu", input=SimpleNamespace(height=224, width=224, places=(0, 1, 2)))
+        self.network = SimpleNamespace(
+            layers=LAYERS, classes=(), device="cpu", input=SimpleNamespace(height=224, width=224, places=(0, 1, 2)), telling_backward="deconv"
+        )
         self.error = ""
         self.note = ""
         self.result: Result | None = None

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from deepvis.backward import METHODS
 from deepvis.errors import UserError
 from deepvis.frames import Frame
 from deepvis.geometry import fit
@@ -351,3 +352,19 @@ def test_a_network_with_a_convolution_over_three_dimensions() -> None:
     network = prepare("mixed", Mixed(), InputSpec(32, 32), {"flat": "flat"})
     assert network.module.flat.weight.is_contiguous(memory_format=torch.channels_last)
     assert network.module.deep.weight.ndim == 5
+
+
+def test_without_max_pooling_deconv_tells_nothing_of_an_image() -> None:
+    torch.manual_seed(0)
+    plain = nn.Sequential(nn.Conv2d(3, 8, 3, bias=False), nn.ReLU(), nn.Conv2d(8, 4, 3))
+    pooled = nn.Sequential(nn.Conv2d(3, 8, 3, bias=False), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(8, 4, 3))
+    for module, layer, usual in ((plain, "2", "guided"), (pooled, "3", "deconv")):
+        network = prepare("net", module, InputSpec(32, 32), {layer: layer})
+        assert network.telling_backward == usual
+        images = []
+        for seed in (0, 1):
+            x = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(seed)).requires_grad_(True)
+            with network.under(METHODS["deconv"]):
+                unit = network.up_to(layer, x)[0, 0, 5, 5]
+            images.append(torch.autograd.grad(unit, x)[0])
+        assert torch.allclose(*images, atol=1e-6) == (usual == "guided")

@@ -116,7 +116,8 @@ def _mark(tile: Canvas, scene: Scene, number: int) -> None:
 def _draw_backward(canvas: Canvas, scene: Scene) -> None:
     """What in each patch excites the unit, or why it is not shown."""
     tops, state = scene.own_tops, scene.state
-    method, filter = (state.method, state.filter) if state.method else ("deconv", "raw")
+    usual = tops.method if tops and tops.method else "deconv"
+    method, filter = (state.method, state.filter) if state.method else (usual, "raw")
     body = canvas.caption(f"their {method}", "" if filter == "raw" else filter)
     if not scene.layers:
         body.words("what in these images excites the unit")

@@ -279,7 +279,7 @@ def test_hovering_names_the_unit_and_its_value(program):
     shown = set()
     for unit in (3, 50):
         program.point(*middle(cell(program, unit)))
-        assert program.state["hover"] == {"layer": program.state["layer"], "unit": unit}
+        assert program.state["hover"] == {"layer": program.state["layer"], "unit": unit, "tile": None}
         program.wait(lambda: f"5a:{unit}" in program.words("status"), "the status bar names it")
         assert "max" in program.words("status")
         shown.add(program.words("status"))

@@ -24,7 +24,7 @@ from deepvis.feed import Feed, Wish
 from deepvis.gallery import Gallery, Wish as PictureWish, stands_for
 from deepvis.grower import Grower
 from deepvis.layout import Layout, lay_out
-from deepvis.messages import Growth, ReceptiveField, Request, Result
+from deepvis.messages import Growth, ReceptiveField, Request, Result, TopPictures
 from deepvis.overview import Overview, Wish as OverviewWish
 from deepvis.record import Recorder, save_snapshot
 from deepvis.render import Renderer, Scene, Status
@@ -80,9 +80,15 @@ def picture_wish_for(state: State, layers, cells: range, side: int) -> PictureWi
     return PictureWish(stands_for(layers, state.layer), state.unit, tuple(cells) if shown else (), side if shown else 0)
 
 
-def top_wish_for(state: State, layers) -> TopWish:
-    """The top images that the state shows, with the backward method that is on, or else deconv."""
-    return TopWish(stands_for(layers, state.layer), state.unit, state.method or "deconv")
+def top_wish_for(state: State, layers, moments: TopPictures | None = None) -> TopWish:
+    """The top images that the state shows, with the backward method that is on, or else deconv.
+
+    Args:
+        moments: the newest that were collected. While these still change, no pass is spent on them.
+    """
+    layer, unit = stands_for(layers, state.layer), state.unit
+    stay = state.moments and not state.collecting and moments and moments.seen and (moments.layer, moments.unit) == (layer, unit)
+    return TopWish(layer, unit, state.method or "deconv", moments if stay else None)
 
 
 def overview_wish_for(state: State, layers, cells: range, side: int) -> OverviewWish:
@@ -240,7 +246,7 @@ class Toolbox:
         cells, side = self.renderer.cells(self._scene()) if has_pictures else (range(0), 0)
         self._gallery.want(picture_wish_for(self.state, layers, cells, side))
         self._grower.want(self.engine.network, growth_for(self.state, layers))
-        self._tops.want(self.engine.network, top_wish_for(state, layers))
+        self._tops.want(self.engine.network, top_wish_for(state, layers, self._collector.tops))
         self._overview.want(self._tops.index, self._tops.note, overview_wish_for(state, layers, cells, side))
         if state.moments:
             self._collector.want(moment_wish_for(state, layers, cells, side, self._field()))
@@ -343,9 +349,19 @@ class Toolbox:
             (network.input.height, network.input.width) if network else (224, 224),
             self._gallery.pictures, self._grower.grown,
             stands_for(network.layers, self.state.layer) if network else "",
-            self._collector.tops if self.state.moments else self._tops.pictures,
+            self._top_pictures(),
             self._collector.cells if self.state.moments else self._overview.cells, self._overview.statistics,
         )  # fmt: skip
+
+    def _top_pictures(self) -> TopPictures | None:
+        """The selected unit's top images, or moments, with what flows back to them as soon as it is there."""
+        pictures, state = self._tops.pictures, self.state
+        is_moments = pictures is not None and bool(pictures.seen)
+        if not state.moments:
+            return None if is_moments else pictures
+        moments = self._collector.tops
+        same = is_moments and not state.collecting and moments and (moments.layer, moments.unit) == (pictures.layer, pictures.unit)
+        return pictures if same else moments
 
     def _status(self) -> Status:
         network = self.engine.network

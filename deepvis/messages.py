@@ -188,6 +188,7 @@ class TopPictures:
             without a photo; empty until they are there.
         note: why there are no patches, in words.
         backward_note: why there are no backward images.
+        seen: of moments that were collected, for each patch what the network saw, uint8 RGB; else empty.
     """
 
     layer: str
@@ -198,6 +199,7 @@ class TopPictures:
     backward: tuple[np.ndarray | None, ...] = ()
     note: str = ""
     backward_note: str = ""
+    seen: tuple[np.ndarray, ...] = ()
 
 
 @dataclass(frozen=True)

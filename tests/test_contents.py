@@ -13,12 +13,12 @@ from deepvis.frames import Frame
 from deepvis.grid import View
 from deepvis.layers import Layer
 from deepvis.layout import lay_out
-from deepvis.messages import Cells, Request, Result, Statistics
-from deepvis.render import Renderer, Scene, colors, text
+from deepvis.messages import Cells, Patch, Request, Result, Statistics, TopPictures
+from deepvis.render import Renderer, Scene, Status, colors, text
 from deepvis.render.panes.layer import layer_grid
 from deepvis.render.panes.statistics import brightest, matrix_box
 from deepvis.settings import DEFAULT_PANES
-from deepvis.state import CONTENTS, Hover, State
+from deepvis.state import CONTENTS, Hover, State, TopImage
 
 UNITS = 12
 LAYERS = (Layer("map", "Conv2d", UNITS, 5, 5), Layer("classes", "Linear", UNITS, labels=tuple(f"class number {i}" for i in range(UNITS))))
@@ -175,6 +175,29 @@ def test_the_title_names_what_the_selected_unit_goes_with(monkeypatch: pytest.Mo
     others = np.where(np.arange(UNITS) == 5, -2, known.correlation[5])
     said = words(scene("correlation", layer=1, statistics=known, state={"unit": 5}), monkeypatch)
     assert f"class number 5 goes most with class number {others.argmax()}" in said
+
+
+# ---- moments ------------------------------------------------------------------------------------
+
+
+def test_moments_stand_where_top_images_do_and_are_no_photos_to_click(monkeypatch: pytest.MonkeyPatch) -> None:
+    patch = Patch(4, "camera 0", 0, 0, 1.25, (0, 0, 6, 6), np.full((6, 6, 3), (250, 10, 20), np.uint8))
+    tops = TopPictures("map", 0, "", (patch,), "deconv", (np.ones((6, 6, 3), np.float32),), seen=(patch.pixels,))
+    shown = scene("top images", tops=tops, cells=Cells("map", PICTURES), state={"moments": True, "collecting": True})
+    shown = replace(shown, status=Status(moments=1312))
+    said = words(shown, monkeypatch)
+    for expected in ("strongest moments", "once collecting stops (v)", "strongest moment of each unit", "collecting: 1,312 moments"):
+        assert expected in said
+    stopped = replace(shown, state=replace(shown.state, collecting=False))
+    said = words(stopped, monkeypatch)
+    assert "once collecting stops" not in said and "collecting:" not in said and "1,312 moments" in said
+    made = renderer()
+    left, top, width, height = made.layout.panes["unit_images"]
+    target = made.target_at(left + 20, top + height // 2 - 60, stopped)
+    assert target == TopImage(0, None)
+    assert click(stopped.state, target, Facts(LAYERS)) == stopped.state
+    hovered = words(replace(stopped, state=replace(stopped.state, hover=target)), monkeypatch)
+    assert "camera 0   1.25" in hovered and "a click" not in hovered
 
 
 # ---- why not ------------------------------------------------------------------------------------

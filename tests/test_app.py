@@ -17,7 +17,7 @@ from deepvis.app import Toolbox, help_rows, live, overview_wish_for, request_for
 from deepvis.commands import COMMANDS, bindings
 from deepvis.errors import UserError
 from deepvis.feed import Notice, Wish
-from deepvis.frames import Frame
+from deepvis.frames import Frame, Photo
 from deepvis.layers import Layer
 from deepvis.messages import Patch, Peaks, Request, Result, TopPictures
 from deepvis.overview import Wish as OverviewWish
@@ -455,6 +455,18 @@ def test_the_help_names_every_command_and_the_mouse() -> None:
 
 
 # ---- what the parts have to say ------------------------------------------------------------------
+
+
+def test_a_photo_that_cannot_be_read_is_given_up(box: Toolbox) -> None:
+    box.state = State(photo=(photo := Photo("/data", "a.jpg")))
+    box.feed.source, box.feed.notice = "photo", Notice("something else", 1, True)
+    box.window.events = [[]]
+    box.turn()
+    assert box.state.photo == photo and box.feed.wishes[-1].photo == photo
+    box.feed.source, box.feed.notice = "files", Notice("a.jpg does not exist", 2, True)
+    box.window.events = [[]]
+    box.turn()
+    assert box.state.photo is None and message(box) == ("a.jpg does not exist", True)
 
 
 def test_the_camera_is_given_up_and_may_be_tried_again(box: Toolbox) -> None:

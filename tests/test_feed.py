@@ -6,6 +6,7 @@ import os
 import queue
 import subprocess
 import sys
+import tarfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +24,7 @@ from deepvis.decode import read_image
 from deepvis.errors import UserError
 from deepvis.camera import MISSES, camera_name, open_camera
 from deepvis.feed import Feed, Notice, Wish
+from deepvis.frames import Photo
 from deepvis.player import Player
 
 PATIENCE = 5.0  # a test that waits for longer has failed
@@ -441,6 +443,53 @@ def test_stepping(folder):
             shown.append((frame.name, int(frame.image[0, 0, 0])))
         assert shown == [(f"p{n}.png", n) for n in (1, 2, 1, 0, 4, 4, 0)]
         assert feed.notice is None and feed.source == "files"
+
+
+# ---------------------------------------------------------------------------- an image of a data set
+
+
+def archive(path: Path, picture: Path) -> None:
+    with tarfile.open(path, "w") as tar:
+        tar.add(picture, "deep/inside.png")
+
+
+def test_a_photo_is_shown_in_place_of_the_files_until_it_is_left(folder, tmp_path):
+    gray_png(tmp_path / "top.png", 99)
+    archive(tmp_path / "shard.tar", tmp_path / "top.png")
+    with running(Wish(step=2), None, folder) as feed:
+        frame = feed.wait_frame(None, PATIENCE)
+        for name, shown in (("top.png", "top.png"), ("shard.tar!deep/inside.png", "inside.png")):
+            feed.want(Wish(step=2, photo=Photo(str(tmp_path), name)))
+            frame = feed.wait_frame(frame.index, PATIENCE)
+            assert (frame.name, int(frame.image[0, 0, 0]), frame.live, feed.source) == (shown, 99, False, "photo")
+        feed.want(Wish(step=2))
+        frame = feed.wait_frame(frame.index, PATIENCE)
+        assert (frame.name, feed.source, feed.notice) == ("p2.png", "files", None)
+
+
+def test_a_photo_lets_go_of_the_camera_which_comes_back(camera, folder):
+    with running(CAMERA, 0, folder, open_capture=camera) as feed:
+        camera.frames.put(1)
+        until(lambda: feed.source == "camera")
+        feed.want(Wish("camera", photo=Photo(str(folder), "p3.png")))
+        until(lambda: camera.frames.put(2) or camera.released.is_set())
+        until(lambda: feed.source == "photo")
+        assert feed.frame.name == "p3.png"
+        feed.want(CAMERA)
+        until(lambda: camera.frames.put(2) or feed.source == "camera")
+        assert feed.notice is None
+
+
+def test_a_photo_that_is_gone_is_told_and_changes_nothing(camera, folder):
+    with running(CAMERA, 0, folder, open_capture=camera) as feed:
+        camera.frames.put(1)
+        until(lambda: feed.source == "camera")
+        feed.want(Wish("camera", photo=Photo(str(folder), "gone.png")))
+        notice = error_of(feed)
+        assert notice.is_error and "gone.png" in notice.text and "does not exist" in notice.text
+        camera.frames.put(7)
+        until(lambda: feed.frame.image[0, 0, 0] == 7)
+        assert feed.source == "camera" and camera.opened == 1 and feed.notice is notice
 
 
 def test_a_wish_before_the_start_counts(folder):

@@ -102,8 +102,8 @@ class Photos:
             memory: bytes of pixels that are kept.
             least: as in `Images.read`.
         """
-        self.images = images
-        self._memory, self._least = memory, least
+        self.images, self.least = images, least
+        self._memory = memory
         self._alone = threading.Lock()
         self._kept: OrderedDict[int, np.ndarray] = OrderedDict()
 
@@ -113,8 +113,8 @@ class Photos:
             if number in self._kept:
                 self._kept.move_to_end(number)
                 return self._kept[number]
-        aspect = self._least[0] / self._least[1] if self._least else 1.0
-        image = self.images.read(number, self._least, aspect)
+        aspect = self.least[0] / self.least[1] if self.least else 1.0
+        image = self.images.read(number, self.least, aspect)
         with self._alone:
             self._kept[number] = image
             while len(self._kept) > 1 and sum(kept.nbytes for kept in self._kept.values()) > self._memory:

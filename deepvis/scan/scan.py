@@ -101,6 +101,8 @@ def scan(
     seen come behind those that it has; these are not read again. An image that cannot be read is
     skipped and stands in the index's `broken`.
 
+    An index without its state, as it comes with the program, cannot grow; but it learns where its images are now.
+
     Args:
         layers: names of the network's layers; None for all.
         progress: called with (images done, images in all, broken ones) after each batch.
@@ -113,6 +115,8 @@ def scan(
     names = [layer.name for layer in network.layers] if layers is None else list(layers)
     spans = spans_of(network, names)
     with _locked(out, options.rank):
+        if (found := _found_again(network, images, out)) is not None:
+            return found
         base = _base(network, images, out, spans, options)
         images = images.after(base.files)
         own = _own_path(out, options)
@@ -139,13 +143,26 @@ def scan(
 # ---- what there is already ----------------------------------------------------------------------
 
 
+def _found_again(network: Network, images: Images, out: Path) -> Index | None:
+    """The index without a state that is there, with these images in place of its own, if they are the same; else None."""
+    if (out / STATE).exists() or not (out / INDEX).exists():
+        return None
+    index = load(out / INDEX)
+    index.check(network.fingerprint, network.name)
+    if set(index.files) != set(images.names):
+        return None
+    index = replace(index, root=str(images.root))
+    save(index, out / INDEX)
+    return index
+
+
 def _base(network: Network, images: Images, out: Path, spans: tuple[Span, ...], options: Options) -> Index:
     """The state that a scan into this folder goes on from: the finished one, or an empty one."""
     path = out / STATE
     if not path.exists():
         if (out / INDEX).exists():
             load(out / INDEX).check(network.fingerprint, network.name)
-            raise UserError(f"{out / INDEX} has lost its {STATE}, without which it cannot grow. Remove it, or give another --out.")
+            raise UserError(f"{out / INDEX} has no {STATE}, without which it cannot grow. Remove it to scan anew, or give another --out.")
         return _empty(network, images, spans, options)
     state = load(path)
     _check(state, path, network, spans, options)

@@ -3,6 +3,7 @@
     python tests/benchmarks/scan.py --images DIR [--count 320] [--rounds 5] [--models efficientnet-lite0 torchvision:alexnet]
     python tests/benchmarks/scan.py --images DIR --memory 1000 20000
     python tests/benchmarks/scan.py --images DIR --device cuda
+    python tests/benchmarks/scan.py --images DIR --select 12
 
 All units of every convolution. Interleaved; medians. Compared with
 
@@ -11,6 +12,9 @@ All units of every convolution. Interleaved; medians. Compared with
 * captum's LayerActivation, all convolutions at once, then the maximum with its position;
 * a plain loop: a hook on each convolution that calls max with positions, then topk over the old and
   new values. Both on the library's network, channels_last, with the same decoding and batches.
+
+--select: from the selection of a unit to its top images, and to what flows back to them, over so many
+units of each layer that no photo is in memory for; beside a forward and backward pass of nine images.
 
 Images per second are those of the pass; what comes once, at its end, stands apart (finish).
 """
@@ -22,6 +26,8 @@ from deepvis import runtime
 runtime.tune()
 
 import argparse
+import contextlib
+import random
 import resource
 import statistics
 import subprocess
@@ -38,8 +44,9 @@ from torch import Tensor, nn
 
 from deepvis import models
 from deepvis.network import Network
-from deepvis.scan.images import Images, batches, find_images
+from deepvis.scan.images import Images, Photos, batches, find_images
 from deepvis.scan.scan import Feed, Options, convolutions, cut, scan
+from deepvis.tops import Tops, Wish
 
 BATCH = 32
 
@@ -52,6 +59,7 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", default=["efficientnet-lite0", "torchvision:alexnet"])
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--memory", type=int, nargs="*", metavar="COUNT", help="peak memory of scans of so many images")
+    parser.add_argument("--select", type=int, metavar="UNITS", help="time from a selection to its top images")
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
     args = parser.parse_args()
     for model in args.models:
@@ -59,6 +67,8 @@ def main() -> None:
             _one(model, args)
         elif args.memory is not None:
             _memory(model, args)
+        elif args.select:
+            _select(model, args)
         else:
             _speed(model, args)
 
@@ -215,6 +225,43 @@ def _speed(model: str, args: argparse.Namespace) -> None:
         spread = f"{min(rates[name]):.0f}–{max(rates[name]):.0f}"
         print(f"{name:44} {rate:8.1f}{share}   ({spread})")
     print(f"finish, with correlations: {max(finish):.1f} s", flush=True)
+
+
+def _select(model: str, args: argparse.Namespace) -> None:
+    """Milliseconds from a selection to its pictures, layer by layer."""
+    network = models.load(model, args.device, weights=_weights(model))
+    with tempfile.TemporaryDirectory() as out:
+        scan(network, find_images(args.images), Path(out), options=Options(correlation=False))
+        with contextlib.closing(Tops(lambda _network: Path(out))) as tops:
+            _until(lambda: tops.want(network, Wish(network.layers[0].name, 0)) or tops.idle)
+            print(f"{model}, {args.device}: ms to nine patches, to what flows back, beyond the pass, a pass of nine: median (worst)")
+            for layer in network.layers:
+                patches, whole, passes = [], [], []
+                for unit in random.Random(0).sample(range(layer.units), min(layer.units, args.select)):
+                    tops._photos = Photos(tops._photos.images, least=tops._photos.least)  # nothing in memory
+                    start = time.perf_counter()
+                    tops.want(network, Wish(layer.name, unit))
+                    _until(lambda: (tops.pictures.layer, tops.pictures.unit) == (layer.name, unit))
+                    patches.append(1000 * (time.perf_counter() - start))
+                    _until(lambda: tops.idle)
+                    whole.append(1000 * (time.perf_counter() - start))
+                    passes.append(1000 * _pass_of_nine(network, layer.name, unit))
+                beyond = [all - one for all, one in zip(whole, passes)]
+                words = (f"{statistics.median(times):6.0f} ({max(times):5.0f})" for times in (patches, whole, beyond, passes))
+                print(f"{layer.name:8}", *words, flush=True)
+
+
+def _until(holds: Callable[[], bool]) -> None:
+    while not holds():
+        time.sleep(0.0005)
+
+
+def _pass_of_nine(network: Network, layer: str, unit: int) -> float:
+    start = time.perf_counter()
+    x = network.input.noise().to(network.device).repeat(9, 1, 1, 1).requires_grad_(True)
+    torch.autograd.grad(network.up_to(layer, x)[:, unit].sum(), x)
+    _wait(network)
+    return time.perf_counter() - start
 
 
 def _memory(model: str, args: argparse.Namespace) -> None:

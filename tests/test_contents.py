@@ -177,6 +177,20 @@ def test_the_title_names_what_the_selected_unit_goes_with(monkeypatch: pytest.Mo
     assert f"class number 5 goes most with class number {others.argmax()}" in said
 
 
+def test_unit_zoom_lists_what_the_selected_unit_goes_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = statistics("classes")
+    said = words(scene("correlation", layer=1, statistics=known, state={"unit": 5, "zoom": "unit"}), monkeypatch)
+    row = np.where(np.arange(UNITS) == 5, 0, known.correlation[5])
+    places = [said.index(f"classes:{unit} class") for unit in np.argsort(-np.abs(row))[: UNITS - 1]]
+    assert places == sorted(places) and f"{row[np.abs(row).argmax()]:.2f}".replace("-", "−") in said
+
+
+def test_a_unit_that_never_changes_goes_with_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    still = KNOWN.correlation.copy()
+    still[0] = still[:, 0] = 0
+    assert "0 goes with no other" in words(scene("correlation", statistics=replace(KNOWN, correlation=still)), monkeypatch)
+
+
 # ---- moments ------------------------------------------------------------------------------------
 
 
@@ -188,6 +202,8 @@ def test_moments_stand_where_top_images_do_and_are_no_photos_to_click(monkeypatc
     said = words(shown, monkeypatch)
     for expected in ("strongest moments", "once collecting stops (v)", "strongest moment of each unit", "collecting: 1,312 moments"):
         assert expected in said
+    large = drawn(replace(shown, state=replace(shown.state, zoom="unit")))
+    assert (large == (20, 10, 250)).all(2).mean() > 0.3  # the only one, as large as a third of the pane at least
     stopped = replace(shown, state=replace(shown.state, collecting=False))
     said = words(stopped, monkeypatch)
     assert "once collecting stops" not in said and "collecting:" not in said and "1,312 moments" in said

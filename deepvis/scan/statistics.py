@@ -19,7 +19,7 @@ def layer_statistics(index: Index, layer: str) -> Statistics:
         return Statistics(layer, note=str(error))
     if not index.count:
         return Statistics(layer, note="None of the images that were scanned could be read.")
-    pairs = [rebinned(counts, BINS) for counts in index.histogram[rows]]
+    pairs = [_bins(counts) for counts in index.histogram[rows]]
     edges = np.array([[edges[0], edges[-1]] for _, edges in pairs], np.float32)
     correlation = index.correlation.get(layer)
     return Statistics(
@@ -27,6 +27,16 @@ def layer_statistics(index: Index, layer: str) -> Statistics:
         index.mean[rows].astype(np.float32), np.sqrt(index.variance[rows]).astype(np.float32), index.active[rows],
         index.active[rows] == 0, always_on(index, rows), correlation, None if correlation is None else by_similarity(correlation),
     )  # fmt: skip
+
+
+def _bins(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """As `rebinned`; of a unit that always answers the same, with room on either side, so that it is seen to be one column."""
+    if np.count_nonzero(counts) != 1:
+        return rebinned(counts, BINS)
+    _, edges = rebinned(counts, 1)
+    width, even = edges[1] - edges[0], np.zeros(BINS)
+    even[BINS // 2] = counts.sum()
+    return even, np.linspace(edges[0] - width, edges[1] + width, BINS + 1)
 
 
 def always_on(index: Index, rows: slice) -> np.ndarray:

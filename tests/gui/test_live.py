@@ -460,7 +460,7 @@ def test_s_goes_through_what_a_scan_found_out_and_back_to_the_activations(progra
     assert "none dead" in program.words("layer")
     histograms = program.picture()
     program.press("s")
-    program.wait(lambda: "3a   correlation of units   blue" in program.words("layer"), "correlation", 30)
+    program.wait(lambda: "3a   correlation   blue" in program.words("layer"), "correlation", 30)
     plain = program.picture()
     assert "5 goes most with" in program.words("layer")
     x0, y0, w, h = program.now["mosaic"]
@@ -471,7 +471,7 @@ def test_s_goes_through_what_a_scan_found_out_and_back_to_the_activations(progra
     program.click(*place)
     assert program.unit == "3a:10"
     program.press("s")
-    program.wait(lambda: "correlation of units, sorted" in program.words("layer"), "sorted", 30)
+    program.wait(lambda: "correlation, sorted" in program.words("layer"), "sorted", 30)
     is_sorted = program.picture()
     for one, other in ((start, tops), (tops, histograms), (histograms, plain), (plain, is_sorted)):
         assert "layer" in changed(one, other)

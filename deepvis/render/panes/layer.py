@@ -16,7 +16,7 @@ from deepvis.render.mosaic import line_width, look, mosaic
 from deepvis.render.panes.backward import draw_backward
 from deepvis.render.panes.overlays import draw_help, draw_prompt
 from deepvis.render.panes.pane import Pane, extent_text, number, why_not
-from deepvis.render.panes.statistics import brightest, draw_histogram, draw_histograms, draw_matrix, histogram_words, nearest_words
+from deepvis.render.panes.statistics import brightest, draw_histogram, draw_histograms, draw_matrix, draw_partners, histogram_words, nearest_words
 from deepvis.render.panes.unit import draw_unit
 from deepvis.render.panes.unit_images import draw_images
 from deepvis.render.scene import Scene
@@ -66,7 +66,7 @@ def _layer_key(scene: Scene) -> tuple:
         id(scene.result), _layer_ready(scene) and scene.busy, scene.waiting, _needs(s), s.layer, s.unit, s.in_channels,
         s.zoom, s.gamma, s.boost, s.view, s.method, s.filter, s.origin, hover, s.typing, id(scene.layers),
         id(scene.pictures) if s.content == "synthesized" else 0, id(scene.own_cells) if s.content == "top images" else 0,
-        id(scene.own_statistics),
+        id(scene.own_statistics), s.moments, id(scene.own_tops) if s.content == "top images" and s.zoom == "unit" else 0,
     )  # fmt: skip
 
 
@@ -213,6 +213,13 @@ def _draw_tops(canvas: Canvas, scene: Scene) -> None:
     if cells is None or cells.note:
         _say_why(canvas.caption(title), "The picture that excites each unit most, in its cell.", cells)
         return
+    patches = [patch for patch in scene.own_tops.patches if patch.pixels is not None] if scene.own_tops else []
+    if scene.state.zoom == "unit" and patches:
+        width, height = patches[0].box[2:]
+        factor = max(canvas.width, canvas.height) / 3 / max(width, height)
+        size = max(1, round(width * factor)), max(1, round(height * factor))
+        draw_images(canvas.caption(f"{scene.unit}   {what}s"), [resize_for_screen(patch.pixels, *size) for patch in patches])
+        return
     body = canvas.caption(title, f"{len(cells.dead):,} dead" if cells.dead else "")
     size, word = body.px(12), "dead"
     grid = layer_grid(scene, body.width, body.height, body.scale)
@@ -244,9 +251,12 @@ def _draw_correlation(canvas: Canvas, scene: Scene) -> None:
     """Which units answer to the same images."""
     statistics = scene.own_statistics
     how = ", sorted" if scene.state.content == "correlation, sorted" else ""
-    title = f"{scene.layer.name}   correlation of units{how}"
+    title = f"{scene.layer.name}   correlation{how}"
     if statistics is None or statistics.correlation is None:
         _say_why(canvas.caption(title), "Which units answer to the same images: correlation, units by units.", statistics)
+        return
+    if scene.state.zoom == "unit":
+        draw_partners(canvas.caption(f"{scene.unit}   goes most with", f"correlation over {statistics.images:,} images   blue < 0"), scene)
         return
     most = brightest(statistics)
     draw_matrix(canvas.caption(f"{title}   blue −{most:g} … white {most:g}", nearest_words(scene)), scene)

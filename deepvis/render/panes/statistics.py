@@ -9,6 +9,7 @@ import numpy as np
 
 from deepvis.geometry import Box, resize
 from deepvis.grid import Grid, View, make_grid
+from deepvis.layers import unit_id
 from deepvis.messages import Statistics
 from deepvis.render import colors, text
 from deepvis.render.draw import Canvas, fill
@@ -158,7 +159,29 @@ def nearest_words(scene: Scene) -> str:
         return ""
     best = int(others.argmax())
     name = lambda u: layer.label(u) or str(u)  # noqa: E731
+    if others[best] <= 0:
+        return f"{name(unit)} goes with no other"
     return f"{name(unit)} goes most with {name(best)} ({number(float(others[best]))})"
+
+
+def draw_partners(canvas: Canvas, scene: Scene) -> None:
+    """The units that the selected one goes together with most, or least, as bars: white the same way, blue the other way."""
+    layer, row = scene.layer, scene.own_statistics.correlation[scene.state.unit]
+    size, margin = canvas.px(13), canvas.px(14)
+    line = text.line_height(size) + canvas.px(6)
+    order = np.argsort(-np.abs(row), kind="stable")
+    order = order[order != scene.state.unit][: max(1, (canvas.height - 2 * margin) // line)]
+    names = [" ".join(filter(None, (unit_id(layer.name, int(u)), layer.label(int(u))))) for u in order]
+    wide = min(canvas.width // 2, max((text.width(name, size) for name in names), default=0))
+    said = text.width("−0.00", size)
+    room = max(1, canvas.width - wide - said - 4 * margin)
+    longest = max((abs(float(row[u])) for u in order), default=0) or 1.0
+    for i, (unit, name) in enumerate(zip(order, names)):
+        r, y = float(row[unit]), margin + i * line
+        text.put(canvas.image, text.shorten(name, wide, size), margin, y, size, colors.TEXT)
+        length = max(1, round(abs(r) / longest * room))
+        canvas.bar((2 * margin + wide, y, length, line - canvas.px(4)), BARS if r >= 0 else (255, 130, 40))
+        text.put(canvas.image, number(r), 3 * margin + wide + length, y, size, colors.DIM)
 
 
 @lru_cache(maxsize=4)

@@ -477,6 +477,8 @@ def test_s_goes_through_what_a_scan_found_out_and_back_to_the_activations(progra
         assert "layer" in changed(one, other)
     program.press("s")
     program.go("3a:5")
+    program.point(2, 2)
+    program.wait(lambda: not program.state["hover"], "the mouse points at nothing")
     assert "layer" not in changed(start, program.picture())
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from functools import lru_cache
 
 import cv2
 import numpy as np
 
 from deepvis.geometry import Box, resize_for_screen
 from deepvis.grid import Grid, make_grid
-from deepvis.messages import Cells, Statistics
+from deepvis.messages import Cells, Statistics, UnitPictures
 from deepvis.render import colors, text
 from deepvis.render.draw import Canvas
 from deepvis.render.mosaic import line_width, look, mosaic
@@ -202,7 +203,7 @@ def _draw_synthesized(canvas: Canvas, scene: Scene) -> None:
             f"Press s for the next view.", size=15
         )  # fmt: skip
         return
-    _draw_cells(canvas.caption(title, f"{len(pictures.cells)} stored"), scene, pictures.cells)
+    _draw_cells(canvas.caption(title, f"{len(pictures.cells)} stored"), scene, pictures)
 
 
 def _draw_tops(canvas: Canvas, scene: Scene) -> None:
@@ -221,13 +222,7 @@ def _draw_tops(canvas: Canvas, scene: Scene) -> None:
         draw_images(canvas.caption(f"{scene.unit}   {what}s"), [resize_for_screen(patch.pixels, *size) for patch in patches])
         return
     body = canvas.caption(title, f"{len(cells.dead):,} dead" if cells.dead else "")
-    size, word = body.px(12), "dead"
-    grid = layer_grid(scene, body.width, body.height, body.scale)
-    for unit in cells.dead & set(grid.units):
-        left, top, width, height = grid.box(unit)
-        if text.width(word, size) < width and text.line_height(size) < height:
-            text.put(body.image, word, left + (width - text.width(word, size)) // 2, top + (height - text.line_height(size)) // 2, size, colors.DIM)
-    _draw_cells(body, scene, cells.pictures)
+    _draw_cells(body, scene, cells)
 
 
 def _draw_histograms(canvas: Canvas, scene: Scene) -> None:
@@ -269,15 +264,28 @@ def _say_why(canvas: Canvas, what: str, found: Cells | Statistics | None) -> Non
     canvas.words(f"{what}\n\n{why}\n\nPress s for the next view.", size=15)
 
 
-def _draw_cells(canvas: Canvas, scene: Scene, cells: Mapping[int, np.ndarray]) -> None:
+def _draw_cells(canvas: Canvas, scene: Scene, owner: Cells | UnitPictures) -> None:
     """A picture in each unit's cell, as far as they are there."""
     grid = layer_grid(scene, canvas.width, canvas.height, canvas.scale)
-    line = line_width(grid)
-    for unit, image in cells.items():
-        if unit in grid.units:
-            left, top, width, height = grid.box(unit)
-            _put_inside(canvas.image, image, left, top, max(1, width - line), max(1, height - line))
+    canvas.image[:] = _cells(owner, grid, canvas.width, canvas.height, canvas.scale)
     _draw_marks(canvas, scene, grid)
+
+
+@lru_cache(maxsize=2)
+def _cells(owner: Cells | UnitPictures, grid: Grid, width: int, height: int, scale: float) -> np.ndarray:
+    """All cells, kept while only marks move: not to be written to."""
+    canvas = Canvas(np.empty((height, width, 3), np.uint8), scale)
+    canvas.fill()
+    is_tops, line, size, word = isinstance(owner, Cells), line_width(grid), canvas.px(12), "dead"
+    for unit, image in (owner.pictures if is_tops else owner.cells).items():
+        if unit in grid.units:
+            left, top, w, h = grid.box(unit)
+            _put_inside(canvas.image, image, left, top, max(1, w - line), max(1, h - line))
+    for unit in owner.dead & set(grid.units) if is_tops else ():
+        left, top, w, h = grid.box(unit)
+        if text.width(word, size) < w and text.line_height(size) < h:
+            text.put(canvas.image, word, left + (w - text.width(word, size)) // 2, top + (h - text.line_height(size)) // 2, size, colors.DIM)
+    return canvas.image
 
 
 def _put_inside(canvas: np.ndarray, image: np.ndarray, left: int, top: int, width: int, height: int) -> None:

@@ -40,11 +40,13 @@ def draw_histograms(canvas: Canvas, scene: Scene, grid: Grid) -> None:
     line = line_width(grid)
     thick = 1 if grid.cell_width < canvas.px(40) else canvas.px(2)
     now = _at(statistics, colors.finite(scene.result.activations).max(axis=(1, 2)))
-    for unit in grid.units:
-        left, top, width, height = grid.box(unit)
-        if -width < left < canvas.width and -height < top < canvas.height:
-            x = left + int(now[unit] * (width - line - thick))
-            _clipped(canvas.image, x, top, thick, height - line, colors.ACCENT)
+    seen = np.array([u for u in grid.units if _is_seen(grid.box(u), canvas.width, canvas.height)], int)
+    row, column = np.divmod(seen - grid.first, grid.columns)
+    left = grid.left + column * grid.cell_width + (now[seen] * (grid.cell_width - line - thick)).astype(int)
+    ys = (grid.top + row * grid.cell_height)[:, None, None] + np.arange(grid.cell_height - line)[:, None]
+    ys, xs = np.broadcast_arrays(ys, left[:, None, None] + np.arange(thick))
+    inside = (ys >= 0) & (ys < canvas.height) & (xs >= 0) & (xs < canvas.width)
+    canvas.image[ys[inside], xs[inside]] = colors.ACCENT  # all at once: a call for each takes ten times as long
 
 
 def draw_histogram(canvas: Canvas, scene: Scene) -> None:

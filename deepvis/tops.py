@@ -252,5 +252,5 @@ def _why_missing(index: Index, found: list[Patch]) -> str:
 
 
 def _size(pictures: TopPictures) -> int:
-    arrays = [patch.pixels for patch in pictures.patches] + list(pictures.backward)
+    arrays = [patch.pixels for patch in pictures.patches] + list(pictures.backward) + list(pictures.seen)
     return sum(array.nbytes for array in arrays if array is not None)

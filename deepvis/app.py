@@ -95,8 +95,9 @@ def overview_wish_for(state: State, layers, cells: range, side: int) -> Overview
     """What of the index the layer pane shows."""
     of = stands_for(layers, state.layer)
     if state.content == "top images":
-        return OverviewWish("", of, () if state.moments else tuple(cells), side)
-    return OverviewWish(layers[state.layer].name if state.content == "histograms" or state.has_matrix else "", of)
+        return OverviewWish(pictures_of=of, units=() if state.moments else tuple(cells), side=side)
+    has_statistics = state.content == "histograms" or state.has_matrix
+    return OverviewWish(layers[state.layer].name if has_statistics else "", state.content == "correlation, sorted", of)
 
 
 def moment_wish_for(state: State, layers, cells: range, side: int, field: ReceptiveField | None) -> MomentWish:

@@ -130,7 +130,7 @@ class Statistics:
         active: int U, in how many images the response is above 0.
         dead, always: bool U: never above 0; above 0 everywhere in every image.
         correlation: float32 U×U of the responses, −1 … 1; None if it was not computed.
-        order: int U, the units so that those which correlate are neighbours; None without correlation.
+        order: int U, the units so that those which correlate are neighbours; None before it was asked for.
         note: why there is nothing of all this, in words.
     """
 

@@ -369,11 +369,12 @@ def test_what_flows_back_to_moments_is_asked_for_once_they_stay(box: Toolbox) ->
 
 
 def test_the_layer_pane_says_what_it_needs_of_the_index(box: Toolbox) -> None:
-    assert overview_wish_for(State(), LAYERS, range(0), 0) == OverviewWish("", "stem")
-    assert overview_wish_for(State(content="top images"), LAYERS, range(3), 8) == OverviewWish("", "stem", (0, 1, 2), 8)
-    assert overview_wish_for(State(content="top images", moments=True), LAYERS, range(3), 8) == OverviewWish("", "stem", (), 8)
+    assert overview_wish_for(State(), LAYERS, range(0), 0) == OverviewWish("", False, "stem")
+    assert overview_wish_for(State(content="top images"), LAYERS, range(3), 8) == OverviewWish("", False, "stem", (0, 1, 2), 8)
+    assert overview_wish_for(State(content="top images", moments=True), LAYERS, range(3), 8) == OverviewWish("", False, "stem", (), 8)
     for content in ("histograms", "correlation", "correlation, sorted"):
-        assert overview_wish_for(State(content=content, layer=1), LAYERS, range(0), 0).layer == "head"
+        wish = overview_wish_for(State(content=content, layer=1), LAYERS, range(0), 0)
+        assert (wish.layer, wish.is_sorted) == ("head", content.endswith("sorted"))
 
 
 def test_a_slow_network_is_busy_after_a_while_and_not_at_once(box: Toolbox, monkeypatch: pytest.MonkeyPatch) -> None:

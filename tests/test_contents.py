@@ -236,6 +236,13 @@ def test_without_data_it_says_why_and_the_mouse_finds_nothing(content, parts, ex
     assert made.target_at(left + width // 2, top + height // 2, shown) is None
 
 
+def test_a_matrix_whose_order_is_not_there_yet_is_being_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    unsorted = replace(KNOWN, order=None)
+    why = "Which units answer to the same images"  # instead of the matrix
+    assert why in words(scene("correlation, sorted", statistics=unsorted), monkeypatch)
+    assert why not in words(scene("correlation", statistics=unsorted), monkeypatch)
+
+
 def test_an_index_without_correlations_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     without = statistics(correlation=None, order=None)
     assert "--no-correlation" in words(scene("correlation", statistics=without), monkeypatch)

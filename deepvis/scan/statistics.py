@@ -12,7 +12,8 @@ BINS = 32
 
 
 def layer_statistics(index: Index, layer: str) -> Statistics:
-    """How the units of a layer answered to the images of a scan; if the layer was not scanned, a note that says so."""
+    """How the units of a layer answered to the images of a scan, without their order by similarity; if the layer was not
+    scanned, a note that says so."""
     try:
         rows = index.span(layer).rows
     except UserError as error:
@@ -25,7 +26,7 @@ def layer_statistics(index: Index, layer: str) -> Statistics:
     return Statistics(
         layer, index.count, np.array([counts for counts, _ in pairs], np.float32), edges[:, 0], edges[:, 1],
         index.mean[rows].astype(np.float32), np.sqrt(index.variance[rows]).astype(np.float32), index.active[rows],
-        index.active[rows] == 0, always_on(index, rows), correlation, None if correlation is None else by_similarity(correlation),
+        index.active[rows] == 0, always_on(index, rows), correlation,
     )  # fmt: skip
 
 

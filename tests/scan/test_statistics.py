@@ -86,7 +86,7 @@ def test_a_layer_or_correlations_that_are_not_there(responses: np.ndarray) -> No
 
 
 def test_units_that_correlate_become_neighbours(responses: np.ndarray) -> None:
-    order = list(layer_statistics(index(responses), "map").order)
+    order = list(by_similarity(layer_statistics(index(responses), "map").correlation))
     assert sorted(order) == list(range(6)) and abs(order.index(0) - order.index(5)) == 1
     rng = np.random.default_rng(1)
     groups = rng.permutation(np.repeat(np.arange(4), 5))

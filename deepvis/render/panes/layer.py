@@ -17,7 +17,7 @@ from deepvis.render.mosaic import line_width, look, mosaic
 from deepvis.render.panes.backward import draw_backward
 from deepvis.render.panes.overlays import draw_help, draw_prompt
 from deepvis.render.panes.pane import Pane, extent_text, number, why_not
-from deepvis.render.panes.statistics import brightest, draw_histogram, draw_histograms, draw_matrix, draw_partners, histogram_words, nearest_words
+from deepvis.render.panes.statistics import brightest, draw_histogram, draw_histograms, draw_matrix, draw_partners, has_matrix, histogram_words, nearest_words
 from deepvis.render.panes.unit import draw_unit
 from deepvis.render.panes.unit_images import draw_images
 from deepvis.render.scene import Scene
@@ -50,7 +50,7 @@ def shows_units(scene: Scene) -> bool:
         return bool(scene.own_cells and not scene.own_cells.note)
     if content == "histograms":
         return bool(statistics and not statistics.note)
-    return content == "activations" or bool(statistics and statistics.correlation is not None)
+    return content == "activations" or has_matrix(scene)
 
 
 def _layer_ready(scene: Scene) -> bool:
@@ -247,8 +247,9 @@ def _draw_correlation(canvas: Canvas, scene: Scene) -> None:
     statistics = scene.own_statistics
     how = ", sorted" if scene.state.content == "correlation, sorted" else ""
     title = f"{scene.layer.name}   correlation{how}"
-    if statistics is None or statistics.correlation is None:
-        _say_why(canvas.caption(title), "Which units answer to the same images: correlation, units by units.", statistics)
+    if not has_matrix(scene):
+        is_known = statistics is not None and (statistics.note or statistics.correlation is None)
+        _say_why(canvas.caption(title), "Which units answer to the same images: correlation, units by units.", statistics if is_known else None)
         return
     if scene.state.zoom == "unit":
         draw_partners(canvas.caption(f"{scene.unit}   goes most with", f"correlation over {statistics.images:,} images   blue < 0"), scene)

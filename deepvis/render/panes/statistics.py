@@ -133,6 +133,12 @@ def _clipped(image: np.ndarray, left: int, top: int, width: int, height: int, co
 # ---- correlation --------------------------------------------------------------------------------
 
 
+def has_matrix(scene: Scene) -> bool:
+    """The selected layer's correlations are there, in the order in which they are shown."""
+    s = scene.own_statistics
+    return s is not None and s.correlation is not None and (s.order is not None or scene.state.content != "correlation, sorted")
+
+
 def matrix_box(width: int, height: int, view: View) -> Box:
     """Where the square of units by units lies in a pane of that size; parts of it may lie outside."""
     return make_grid(1, 1, 1, width, height, view).box(0)

@@ -20,7 +20,7 @@ from deepvis.commands import COMMANDS
 from deepvis.grid import View, make_grid
 from deepvis.playlist import Playlist
 from deepvis.render import colors
-from deepvis.state import GAMMAS
+from deepvis.state import CONTENTS, GAMMAS
 
 NO_CAMERA = "63"
 
@@ -276,7 +276,7 @@ def test_hovering_names_the_unit_and_its_value(program):
     shown = set()
     for unit in (3, 50):
         program.point(*middle(cell(program, unit)))
-        assert program.state["hover"] == {"layer": program.state["layer"], "unit": unit}
+        assert program.state["hover"] == {"layer": program.state["layer"], "unit": unit, "other": None}
         program.wait(lambda: f"5a:{unit}" in program.words("status"), "the status bar names it")
         assert "max" in program.words("status")
         shown.add(program.words("status"))
@@ -329,7 +329,7 @@ CYCLES = {  # key: (keys before, presses until it is as before, panes that chang
     "z": ("b", 3, {"layer"}, set()),
     "a": ("b", 2, {"layer"}, set()),
     "d": ("b", 2, {"layers", "backward"}, {"layer"}),
-    "s": ("", 2, {"layer"}, set()),
+    "s": ("", len(CONTENTS), {"layer"}, set()),
     "t": ("", len(GAMMAS), {"layer", "unit"}, set()),
     "y": ("", 4, {"layer"}, {"unit"}),
     "8": ("", 2, {"input"}, set()),

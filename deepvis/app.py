@@ -26,7 +26,7 @@ from deepvis.grower import Grower
 from deepvis.jpegs import JpegFolders
 from deepvis.layers import unit_id
 from deepvis.layout import Layout, lay_out
-from deepvis.messages import Growth, ReceptiveField, Request, Result
+from deepvis.messages import Growth, ReceptiveField, Request, Result, TopPictures
 from deepvis.overview import Overview, Wish as OverviewWish
 from deepvis.record import Recorder, save_snapshot
 from deepvis.render import Renderer, Scene, Status
@@ -84,17 +84,24 @@ def picture_wish_for(state: State, layers, cells: range, side: int) -> PictureWi
     return PictureWish(stands_for(layers, state.layer), state.unit, tuple(cells) if shown else (), side if shown else 0)
 
 
-def top_wish_for(state: State, layers, usual: str = "deconv") -> TopWish:
-    """The top images that the state shows, with the backward method that is on, or else the usual one."""
-    return TopWish(stands_for(layers, state.layer), state.unit, state.method or usual)
+def top_wish_for(state: State, layers, usual: str = "deconv", moments: TopPictures | None = None) -> TopWish:
+    """The top images that the state shows, with the backward method that is on, or else the usual one.
+
+    Args:
+        moments: the newest that were collected. While these still change, no pass is spent on them.
+    """
+    layer, unit = stands_for(layers, state.layer), state.unit
+    stay = state.moments and not state.collecting and moments and moments.seen and (moments.layer, moments.unit) == (layer, unit)
+    return TopWish(layer, unit, state.method or usual, moments if stay else None)
 
 
 def overview_wish_for(state: State, layers, cells: range, side: int) -> OverviewWish:
     """What of the index the layer pane shows."""
     of = stands_for(layers, state.layer)
     if state.content == "top images":
-        return OverviewWish("", of, () if state.moments else tuple(cells), side)
-    return OverviewWish(layers[state.layer].name if state.content == "histograms" or state.has_matrix else "", of)
+        return OverviewWish(pictures_of=of, units=() if state.moments else tuple(cells), side=side)
+    has_statistics = state.content == "histograms" or state.has_matrix
+    return OverviewWish(layers[state.layer].name if has_statistics else "", state.content == "correlation, sorted", of)
 
 
 def moment_wish_for(state: State, layers, cells: range, side: int, field: ReceptiveField | None) -> MomentWish:
@@ -252,7 +259,7 @@ class Toolbox:
         cells, side = self.renderer.cells(self._scene()) if has_pictures else (range(0), 0)
         self._gallery.want(picture_wish_for(self.state, layers, cells, side))
         self._grower.want(self.engine.network, growth_for(self.state, layers))
-        self._tops.want(self.engine.network, top_wish_for(state, layers, self.engine.network.telling_backward))
+        self._tops.want(self.engine.network, top_wish_for(state, layers, self.engine.network.telling_backward, self._collector.tops))
         self._overview.want(self._tops.index, self._tops.note, overview_wish_for(state, layers, cells, side))
         if state.moments:
             self._collector.want(moment_wish_for(state, layers, cells, side, self._field()))
@@ -356,9 +363,19 @@ class Toolbox:
             (network.input.height, network.input.width) if network else (224, 224),
             self._gallery.pictures, self._grower.grown,
             stands_for(network.layers, self.state.layer) if network else "",
-            self._collector.tops if self.state.moments else self._tops.pictures,
+            self._top_pictures(),
             self._collector.cells if self.state.moments else self._overview.cells, self._overview.statistics,
         )  # fmt: skip
+
+    def _top_pictures(self) -> TopPictures | None:
+        """The selected unit's top images, or moments, with what flows back to them as soon as it is there."""
+        pictures, state = self._tops.pictures, self.state
+        is_moments = pictures is not None and bool(pictures.seen)
+        if not state.moments:
+            return None if is_moments else pictures
+        moments = self._collector.tops
+        same = is_moments and not state.collecting and moments and (moments.layer, moments.unit) == (pictures.layer, pictures.unit)
+        return pictures if same else moments
 
     def _status(self) -> Status:
         network = self.engine.network

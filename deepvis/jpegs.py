@@ -64,6 +64,24 @@ def shown_block(picture: np.ndarray) -> list[np.ndarray]:
     return [np.ascontiguousarray(block[top : top + side, left : left + side]) for top, left in corners]
 
 
+def thirds(picture: np.ndarray) -> list[np.ndarray]:
+    """The nine pictures of a grid of 3×3 (H×W×3), row by row, each with its share of the lines."""
+    rows, columns = ([round(i * length / 3) for i in range(4)] for length in picture.shape[:2])
+    return [
+        np.ascontiguousarray(picture[top:bottom, left:right])
+        for top, bottom in zip(rows, rows[1:]) for left, right in zip(columns, columns[1:])
+    ]  # fmt: skip
+
+
+def read_jpeg(root: Path, folder: str, layer: str, unit: int) -> np.ndarray | None:
+    """A whole JPEG, uint8 H×W×3 RGB; None if it is missing or broken."""
+    for name in (layer, BELOW.get(layer)):
+        path = name and jpeg_path(root, folder, name, unit)
+        if path and path.is_file():
+            return cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
+    return None
+
+
 class JpegFolders:
     """Pictures of units from the folders under `root`, behind those of a store: read as a `Store` is."""
 
@@ -86,13 +104,5 @@ class JpegFolders:
         stored = self._store.read(layer, unit)
         if stored:
             return stored
-        picture = self.picture(SYNTHESIZED, layer, unit)
+        picture = read_jpeg(self._root, SYNTHESIZED, layer, unit)
         return [] if picture is None else shown_block(picture)
-
-    def picture(self, folder: str, layer: str, unit: int) -> np.ndarray | None:
-        """A whole JPEG, uint8 H×W×3 RGB; None if it is missing or broken."""
-        for name in (layer, BELOW.get(layer)):
-            path = name and jpeg_path(self._root, folder, name, unit)
-            if path and path.is_file():
-                return cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
-        return None

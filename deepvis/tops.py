@@ -6,6 +6,7 @@ pixels, which takes a pass of the network. So patches never wait for a pass, and
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
@@ -14,7 +15,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from deepvis.errors import UserError, words
+from deepvis.jpegs import DECONV, TOP, read_jpeg, thirds
 from deepvis.messages import Patch, TopPictures
 from deepvis.runtime import be_patient, cpu_plan
 from deepvis.scan.images import Images, Photos
@@ -150,7 +154,7 @@ class Tops:
                     pictures = TopPictures(wish.layer, wish.unit, note=words(error))
                 with self._changed:
                     self._pictures, self._done = pictures, wish
-                    self._carried = wish if pictures.backward or not pictures.patches else None
+                    self._carried = wish if pictures.backward or pictures.backward_note or not pictures.patches else None
                     self._keep(wish, pictures)
                     self._changed.notify_all()
 
@@ -180,7 +184,7 @@ class Tops:
             return replace(wish.moments, method=wish.method)
         index = self._index
         if index is None:
-            return TopPictures(wish.layer, wish.unit, note=self._note)
+            return self._from_jpegs(wish) or TopPictures(wish.layer, wish.unit, note=self._note)
         found = patches(index, wish.layer, wish.unit, self._photos, side=SIDE, map=readers.map)
         found = [patch for patch in found if patch.value != 0]  # an answer of exactly 0 is none
         note = ""
@@ -189,6 +193,22 @@ class Tops:
         elif all(patch.pixels is None for patch in found):
             note, found = _why_missing(index, found), []
         return TopPictures(wish.layer, wish.unit, index.root, tuple(found), wish.method, note=note)
+
+    def _from_jpegs(self, wish: Wish) -> TopPictures | None:
+        """The original toolbox's pictures, of which neither values nor photos are known; None if it has none of the unit."""
+        root = self._folder(self._network).parent
+        whole = read_jpeg(root, TOP, wish.layer, wish.unit)
+        if whole is None:
+            return None
+        found = [Patch(-1, "", 0, 0, math.nan, (0, 0, *part.shape[1::-1]), part) for part in thirds(whole)]
+        pictures = TopPictures(wish.layer, wish.unit, "", tuple(found), wish.method)
+        if wish.method not in ("deconv", self._network.telling_backward):
+            return replace(pictures, backward_note="the original toolbox's folders hold deconvs only")
+        whole = read_jpeg(root, DECONV, wish.layer, wish.unit)
+        if whole is None:
+            return replace(pictures, backward_note=f"no {DECONV} of this unit in {root}")
+        around_gray = [part.astype(np.float32) / 127.5 - 1 for part in thirds(whole)]
+        return replace(pictures, method="deconv", backward=tuple(around_gray))
 
     def _keep(self, wish: Wish, pictures: TopPictures) -> None:
         self._cache[wish] = pictures

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from deepvis.jpegs import DECONV, SYNTHESIZED, TOP, JpegFolders, jpeg_path, montage, shown_block
+from deepvis.jpegs import DECONV, SYNTHESIZED, TOP, JpegFolders, jpeg_path, montage, read_jpeg, shown_block, thirds
 from deepvis.store import Store, open_store
 
 
@@ -72,8 +72,8 @@ def test_reading(root: Path) -> None:
         assert len(folders.read(*key)) == 9, key
     assert abs(int(folders.read("conv1", 3)[4].mean()) - 45) < 3
     assert folders.read("conv1", 4) == [] and folders.read("conv5", 3) == []
-    assert folders.picture(TOP, "pool1", 3).mean() == pytest.approx(200, abs=2)
-    assert folders.picture(DECONV, "conv1", 3) is None
+    assert read_jpeg(root, TOP, "pool1", 3).mean() == pytest.approx(200, abs=2)
+    assert read_jpeg(root, DECONV, "conv1", 3) is None
 
 
 def test_broken_jpegs_are_none(root: Path) -> None:
@@ -89,3 +89,10 @@ def test_what_was_synthesized_comes_first(root: Path) -> None:
     assert folders.records["conv1", 3] == {"scores": [2.0, 1.0]}
     store.add("conv1", 4, np.zeros((1, 32, 32, 3), np.uint8), {"scores": [1.0]}, "test")
     assert len(folders.read("conv1", 4)) == 1
+
+
+def test_thirds() -> None:
+    picture = np.repeat(np.repeat(np.arange(9, dtype=np.uint8).reshape(3, 3), 7, 0), 9, 1)[..., None].repeat(3, 2)
+    parts = thirds(np.pad(picture, ((0, 1), (0, 1), (0, 0)), mode="edge"))
+    assert [int(np.median(part)) for part in parts] == list(range(9))
+    assert sum(part.shape[0] * part.shape[1] for part in parts) == 22 * 28

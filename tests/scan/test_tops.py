@@ -241,3 +241,23 @@ def test_a_dead_unit_and_one_that_few_images_excite(opened, network, own: Path) 
     dead = fetched(tops, network, Wish("relu", 0))
     assert "dead" in dead.note and "30 images" in dead.note and not dead.patches
     assert len(fetched(tops, network, Wish("relu", 1)).backward) == 4
+
+
+def test_the_original_toolboxs_pictures_stand_where_there_is_no_index(network, made: Path, tmp_path: Path, opened) -> None:
+    from deepvis.export import export
+
+    export(network, load(made / "scan" / INDEX), tmp_path, ["odd"], side=64)
+    tops = opened(tmp_path / "scan")
+    shown = fetched(tops, network, Wish("odd", 2, "deconv"))
+    assert len(shown.patches) == len(shown.backward) == 9 and not shown.note and shown.method == "deconv"
+    real = fetched(opened(made / "scan"), network, Wish("odd", 2, "deconv"))
+    for one, other in zip(shown.patches, real.patches):
+        inside = one.pixels[2:-2, 2:-2].mean((0, 1))
+        assert np.abs(inside - other.pixels.mean((0, 1))).max() < 12 and np.isnan(one.value)
+    assert all(image.min() >= -1 and image.max() <= 1 for image in shown.backward)
+    other = fetched(tops, network, Wish("odd", 2, "gradient"))
+    assert other.patches and "deconvs only" in other.backward_note
+    (tmp_path / "max_deconv/odd/odd_0003.jpg").unlink()
+    assert "max_deconv" in fetched(tops, network, Wish("odd", 3, "deconv")).backward_note
+    (tmp_path / "max_im/odd/odd_0001.jpg").write_bytes(b"")
+    assert "deepvis scan" in fetched(tops, network, Wish("odd", 1, "deconv")).note

@@ -40,6 +40,8 @@ def _top_image_text(scene: Scene, hover: TopImage) -> str:
     if tops is None or hover.number >= len(tops.patches):
         return ""
     patch = tops.patches[hover.number]
+    if not tops.root and not patch.name:
+        return "a picture of the original toolbox, which does not say of what photo it is"
     return f"{patch.error or patch.name}   {number(patch.value)}" + ("" if patch.error or not hover.photo else "   a click shows the whole photo to the network")
 
 

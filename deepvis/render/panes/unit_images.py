@@ -62,7 +62,7 @@ def top_image_at(canvas: Canvas, scene: Scene, x: int, y: int) -> TopImage | Non
     number, y = divmod(y, canvas.height // 3)
     for i, (left, top, width, height) in enumerate(_tiles(block, tops) if number in (1, 2) else ()):
         if left <= x < left + width and top <= y - block.px_caption < top + height:
-            return TopImage(i, None if scene.state.moments else Photo(tops.root, tops.patches[i].name))
+            return TopImage(i, None if scene.state.moments or not tops.root else Photo(tops.root, tops.patches[i].name))
     return None
 
 
@@ -93,7 +93,7 @@ def _draw_tops(canvas: Canvas, scene: Scene) -> None:
             tile.words("missing", size=11)
         else:
             tile.cover(patch.pixels)
-        if scene.state.values:
+        if scene.state.values and not math.isnan(patch.value):
             _draw_value(tile, patch.value)
         _mark(tile, scene, i)
 

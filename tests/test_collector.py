@@ -34,10 +34,10 @@ def result(number: int, value: float, cell: int = 0) -> Result:
 
 @pytest.fixture
 def collector() -> Iterator[Collector]:
-    made = Collector()
+    before, made = set(threading.enumerate()), Collector()
     yield made
     made.close()
-    assert not any(thread.name == "deepvis-collector" for thread in threading.enumerate())
+    assert not any(thread.name == "deepvis-collector" for thread in set(threading.enumerate()) - before)
 
 
 def until(holds: Callable[[], object]) -> None:

@@ -7,6 +7,7 @@ pixels, which takes a pass of the network. So patches never wait for a pass, and
 from __future__ import annotations
 
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -81,6 +82,7 @@ class Tops:
         self._changed = threading.Condition()
         self._network: Network | None = None
         self._wish: Wish | None = None
+        self._wished = 0.0
         self._stopping = False
         self._pictures: TopPictures | None = None
         self._done: Wish | None = None  # whose patches have been cut
@@ -117,7 +119,7 @@ class Tops:
         with self._changed:
             self._network = network
             if wish != self._wish:
-                self._wish = wish
+                self._wish, self._wished = wish, time.monotonic()
                 self._changed.notify_all()
             if not self._threads:
                 for work in (self._cut, self._carry):
@@ -206,7 +208,7 @@ class Tops:
                 self._changed.wait_for(lambda: self._stopping or self._wish == self._done != self._carried)
                 wish = self._wish
                 if not self._stopping:
-                    self._changed.wait_for(lambda: self._stopping or self._wish != wish, QUIET)
+                    self._changed.wait_for(lambda: self._stopping or self._wish != wish, self._wished + QUIET - time.monotonic())
                 if self._stopping:
                     return
                 if self._wish != wish:

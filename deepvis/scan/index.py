@@ -95,7 +95,8 @@ class Span:
 
 @dataclass(frozen=True, eq=False)
 class Ranked:
-    """Each unit's k best places, best first; at most one in an image, the earlier image first among equals.
+    """Each unit's k best places, best first; at most one in an image. Among equals, as of units that saturate,
+    the image with the larger mean over the map comes first (of the weakest: the smaller), then the earlier one.
 
     Attributes:
         image: int32 U×k, number of the image, -1 where there are fewer than k.
@@ -120,12 +121,14 @@ class Sums:
         total, squares: float64 2×U, of the responses: the rounded sum, and what rounding left over,
             so that the order of adding plays no part.
         products: {layer: float64 C×C}, sums of products of two units' responses; may be empty.
+        means: float32 2×U×k, means over the maps at the top and at the bottom places.
         recent: float32 n×U, responses to the images of an unfinished chunk: in none of the above.
     """
 
     total: np.ndarray
     squares: np.ndarray
     products: Mapping[str, np.ndarray]
+    means: np.ndarray
     recent: np.ndarray
 
 
@@ -281,9 +284,10 @@ def _folded(sums: Sums, spans: Sequence[Span]) -> Sums:
         for span in spans
         if span.name in sums.products
     }
-    return Sums(
-        add_exactly(sums.total, exact.sum(0)), add_exactly(sums.squares, (exact**2).sum(0)), products, recent[:0]
-    )
+    return replace(
+        sums, total=add_exactly(sums.total, exact.sum(0)), squares=add_exactly(sums.squares, (exact**2).sum(0)),
+        products=products, recent=recent[:0],
+    )  # fmt: skip
 
 
 # ---- merging ------------------------------------------------------------------------------------
@@ -312,6 +316,11 @@ def merge(indices: Sequence[Index]) -> Index:
     if any(tuple(other.files) != tuple(first.files) for other in indices):
         indices = _on_one_list(indices)
         first = indices[0]
+    means = [index.sums.means for index in indices]
+    (top, high), (bottom, low) = (
+        best_of([getattr(index, side) for index in indices], [m[i] for m in means], first.k, least=i == 1)
+        for i, side in enumerate(("top", "bottom"))
+    )
     ranges = [r for index in indices for r in index.scanned]
     if sum(b - a for a, b in ranges) != sum(b - a for a, b in joined(ranges)) and not _interleaved(indices):
         raise UserError("indices that share images do not merge: these would count twice")
@@ -320,24 +329,32 @@ def merge(indices: Sequence[Index]) -> Index:
             first,
             scanned=joined(ranges),
             broken=dict(sorted(item for index in indices for item in index.broken.items())),
-            top=best([index.top for index in indices], first.k),
-            bottom=best([index.bottom for index in indices], first.k, least=True),
+            top=top,
+            bottom=bottom,
             histogram=sum(index.histogram for index in indices),
             count=sum(index.count for index in indices),
             active=sum(index.active for index in indices),
-            sums=_added([index.sums for index in indices], first.spans),
+            sums=replace(_added([index.sums for index in indices], first.spans), means=np.stack([high, low])),
         )
     )
 
 
-def best(parts: Sequence[Ranked], k: int, least: bool = False) -> Ranked:
-    """The k best of several rankings of the same units (`least`: of the weakest)."""
+def best(parts: Sequence[Ranked], k: int) -> Ranked:
+    """The k best of several rankings of the same units; the earlier image first among equals."""
+    return best_of(parts, [np.zeros_like(part.value) for part in parts], k)[0]
+
+
+def best_of(parts: Sequence[Ranked], means: Sequence[np.ndarray], k: int, least: bool = False) -> tuple[Ranked, np.ndarray]:
+    """The k best of several rankings of the same units (`least`: of the weakest), and their means (U×k each)."""
     image, row, column, value = (
         np.concatenate([getattr(part, name) for part in parts], axis=1) for name in ("image", "row", "column", "value")
     )
     late = np.where(image < 0, np.iinfo(np.int32).max, image)
-    order = np.lexsort((late, value if least else -value), axis=1)[:, :k]
-    return Ranked(*(np.take_along_axis(a, order, axis=1) for a in (image, row, column, value)))
+    mean = np.concatenate(means, axis=1)
+    sign = 1 if least else -1
+    order = np.lexsort((late, sign * mean, sign * value), axis=1)[:, :k]
+    image, row, column, value, mean = (np.take_along_axis(a, order, axis=1) for a in (image, row, column, value, mean))
+    return Ranked(image, row, column, value), mean
 
 
 def _added(parts: Sequence[Sums], spans: Sequence[Span]) -> Sums:
@@ -347,7 +364,7 @@ def _added(parts: Sequence[Sums], spans: Sequence[Span]) -> Sums:
     for part in whole[1:]:
         total, squares = add_exactly(total, part.total), add_exactly(squares, part.squares)
     products = {name: sum(part.products[name] for part in whole) for name in whole[0].products}
-    return Sums(total, squares, products, whole[-1].recent)
+    return replace(whole[-1], total=total, squares=squares, products=products)
 
 
 def _on_one_list(indices: Sequence[Index]) -> list[Index]:
@@ -412,7 +429,7 @@ def save(index: Index, path: Path, state: bool = False) -> None:
         arrays |= {f"{side}_{name}": getattr(getattr(index, side), name) for name in ("image", "row", "column", "value")}
     if state:
         sums = index.sums
-        arrays |= {"total": sums.total, "squares": sums.squares, "recent": sums.recent}
+        arrays |= {"total": sums.total, "squares": sums.squares, "means": sums.means, "recent": sums.recent}
         arrays |= {f"products_{i}": sums.products[s.name] for i, s in enumerate(index.spans) if s.name in sums.products}
     else:
         arrays |= {
@@ -472,7 +489,7 @@ def _index(stored: Mapping[str, np.ndarray], path: Path) -> Index:
     if "total" not in stored:
         return index
     products = {s.name: stored[f"products_{i}"] for i, s in enumerate(spans) if f"products_{i}" in stored}
-    return replace(index, sums=Sums(stored["total"], stored["squares"], products, stored["recent"]))
+    return replace(index, sums=Sums(stored["total"], stored["squares"], products, stored["means"], stored["recent"]))
 
 
 def _meta(index: Index, path: Path) -> dict[str, Any]:

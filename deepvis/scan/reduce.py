@@ -53,6 +53,18 @@ def tile_minima(cells: Tensor) -> Tensor:
     return least.view(b, tiles, beside, c).amin(2).transpose(1, 2)
 
 
+def _mean(cells: Tensor) -> Tensor:
+    """B×P×C -> B×C, the mean over the map: by a product, which alone runs at the memory's speed."""
+    count = cells.shape[1]
+    return (torch.ones((1, count), device=cells.device) @ cells)[:, 0] / count if count > 1 else cells[:, 0]
+
+
+def _best_first(value: Tensor, mean: Tensor) -> Tensor:
+    """The order along the last dimension: by value, among equals by mean, among equals of both as they come."""
+    order = mean.sort(dim=-1, descending=True, stable=True).indices
+    return order.gather(-1, value.gather(-1, order).sort(dim=-1, descending=True, stable=True).indices)
+
+
 def _over_tiles(tiles: Tensor) -> Tensor:
     """B×C×T -> B×C, the largest."""
     if tiles.shape[2] == 1:
@@ -64,12 +76,13 @@ def _over_tiles(tiles: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class _Found:
-    """Places that may be among the best: rows of the ranking, places in the batch, cells, values."""
+    """Places that may be among the best: rows of the ranking, places in the batch, cells, values, means of the maps."""
 
     row: Tensor
     batch: Tensor
     cell: Tensor
     value: Tensor
+    mean: Tensor
 
 
 class Tally:
@@ -88,6 +101,7 @@ class Tally:
         self.sides = 2 if weakest else 1
         rows = self.sides * units
         self.value = torch.full((rows, k), -math.inf, device=device)
+        self.mean = torch.full((rows, k), -math.inf, device=device)
         self.image = torch.full((rows, k), -1, dtype=torch.int32, device=device)
         self.cell = torch.zeros((rows, k), dtype=torch.int32, device=device)
         self.responses = torch.zeros((CHUNK, units), device=device)
@@ -117,27 +131,28 @@ class Tally:
         tiles = cells.transpose(1, 2) if units.ndim == 2 else tile_maxima(cells)
         response = _over_tiles(tiles)
         self.responses[self.filled : self.filled + batch, span.rows] = response
-        extremes = response
+        extremes, means = response, _mean(cells)
         if self.sides == 2:
             low = tiles if units.ndim == 2 else tile_minima(cells)
             tiles = torch.cat([tiles, -low], 1)
             extremes = torch.cat([response, _over_tiles(tiles[:, span.units :])], 1)
-        bar = self.value[:, -1].view(self.sides, self.units)[:, span.rows].reshape(-1)
-        places = (extremes > bar).nonzero()
+            means = torch.cat([means, -means], 1)
+        bar, of_equals = (a[:, -1].view(self.sides, self.units)[:, span.rows].reshape(-1) for a in (self.value, self.mean))
+        places = ((extremes > bar) | (extremes == bar) & (means > of_equals)).nonzero()
         image, column = places[:, 0], places[:, 1]
-        value = extremes[image, column]
+        value, mean = extremes[image, column], means[image, column]
         least = column >= span.units
         cell = _locate(cells, tiles, image, column, value)
         row = span.start + column + least * (self.units - span.units)
-        self._found[span.name] = _Found(row, image, cell, value)
+        self._found[span.name] = _Found(row, image, cell, value, mean)
 
     def commit(self, numbers: Sequence[int]) -> None:
         """The batch is done: its images have these numbers, which increase from batch to batch."""
         found = list(self._found.values())
-        row, batch, cell, value = (torch.cat([getattr(f, n) for f in found]) for n in ("row", "batch", "cell", "value"))
+        row, batch, cell, value, mean = (torch.cat([getattr(f, n) for f in found]) for n in ("row", "batch", "cell", "value", "mean"))
         image = torch.tensor(numbers, dtype=torch.int32, device=self.device)[batch]
         self._found = {}
-        self._rank(row, image, cell.to(torch.int32), value)
+        self._rank(row, image, cell.to(torch.int32), value, mean)
         self.filled += len(numbers)
         self.count += len(numbers)
 
@@ -145,11 +160,11 @@ class Tally:
         """Forget the batch that was being looked at."""
         self._found = {}
 
-    def _rank(self, row: Tensor, image: Tensor, cell: Tensor, value: Tensor) -> None:
+    def _rank(self, row: Tensor, image: Tensor, cell: Tensor, value: Tensor, mean: Tensor) -> None:
         """Sort new places in; those of the earlier image come first in the arguments and win ties."""
         if not len(row):
             return
-        order = value.sort(descending=True, stable=True).indices
+        order = _best_first(value, mean)
         order = order[row[order].sort(stable=True).indices]
         rows, sizes = torch.unique_consecutive(row[order], return_counts=True)
         group = torch.repeat_interleave(torch.arange(len(rows), device=self.device), sizes)
@@ -157,12 +172,13 @@ class Tally:
         kept = place < self.k
         group, place, order = group[kept], place[kept], order[kept]
         both = []
-        for old, new, empty in ((self.value, value, -math.inf), (self.image, image, -1), (self.cell, cell, 0)):
+        arrays = (self.value, self.mean, self.image, self.cell)
+        for old, new, empty in zip(arrays, (value, mean, image, cell), (-math.inf, -math.inf, -1, 0)):
             fresh = torch.full((len(rows), self.k), empty, dtype=old.dtype, device=self.device)
             fresh[group, place] = new[order]
             both.append(torch.cat([old[rows], fresh], 1))
-        best = both[0].sort(dim=1, descending=True, stable=True).indices[:, : self.k]
-        for old, new in zip((self.value, self.image, self.cell), both):
+        best = _best_first(both[0], both[1])[:, : self.k]
+        for old, new in zip(arrays, both):
             old[rows] = new.gather(1, best)
 
     # ---- a chunk -----------------------------------------------------------------------------
@@ -200,6 +216,7 @@ class Tally:
         sides = (index.top, index.bottom)[: self.sides]
         widths = _widths(self.spans)
         self.value = self._tensor(np.concatenate([sign * s.value for s, sign in zip(sides, (1, -1))]))
+        self.mean = self._tensor(np.concatenate([sign * m for m, sign in zip(index.sums.means[: self.sides], (1, -1))]))
         self.image = self._tensor(np.concatenate([s.image for s in sides]))
         self.cell = self._tensor(np.concatenate([s.row.astype(np.int32) * widths + s.column for s in sides]))
         self.filled, self.count = len(index.sums.recent), index.count
@@ -213,12 +230,15 @@ class Tally:
     def arrays(self) -> dict[str, object]:
         """The fields of an Index that a scan fills, copied to the host."""
         widths = _widths(self.spans)
-        ranked = []
+        ranked, means = [], []
         for side in range(2):
             rows = slice(side * self.units, (side + 1) * self.units)
-            value, image, cell = (t[rows].cpu().numpy().copy() for t in (self.value, self.image, self.cell))
+            value, mean, image, cell = (_host(t[rows]) for t in (self.value, self.mean, self.image, self.cell))
             if side == 1 and self.sides == 1:
-                value, image, cell = np.full((self.units, self.k), -np.inf, np.float32), np.full((self.units, self.k), -1, np.int32), np.zeros((self.units, self.k), np.int32)  # fmt: skip
+                shape = (self.units, self.k)
+                value = mean = np.full(shape, -np.inf, np.float32)
+                image, cell = np.full(shape, -1, np.int32), np.zeros(shape, np.int32)
+            means.append(-mean if side else mean)
             row, column = np.divmod(cell, widths)
             ranked.append(Ranked(image, row.astype(np.int16), column.astype(np.int16), -value if side else value))
         self._without_recent(+1)
@@ -226,7 +246,7 @@ class Tally:
         self._without_recent(-1)
         sums = Sums(
             _host(self.total), _host(self.squares), {name: _host(p) for name, p in self.products.items()},
-            self.responses[: self.filled].cpu().numpy().copy(),
+            np.stack(means), self.responses[: self.filled].cpu().numpy().copy(),
         )  # fmt: skip
         return {"top": ranked[0], "bottom": ranked[1], "count": self.count, "sums": sums, **counted}
 

@@ -48,9 +48,20 @@ def ranking(values: np.ndarray, k: int, sign: int, width: int) -> list[list[tupl
     flat = sign * values.reshape(*values.shape[:2], -1)
     found = []
     for unit in range(values.shape[1]):
-        rows = [(-flat[i, unit].max(), i, int(flat[i, unit].argmax())) for i in range(len(flat))]
-        found.append([(i, cell // width, cell % width, -sign * value) for value, i, cell in sorted(rows)[:k]])
+        rows = [(-flat[i, unit].max(), -flat[i, unit].mean(), i, int(flat[i, unit].argmax())) for i in range(len(flat))]
+        found.append([(i, cell // width, cell % width, -sign * value) for value, _, i, cell in sorted(rows)[:k]])
     return found
+
+
+def test_of_a_unit_that_saturates_the_images_that_it_answers_to_all_over_come_first() -> None:
+    values = {name: torch.zeros((20, *shape)) if name != "vector" else torch.zeros((20, shape[0])) for name, shape in SHAPES.items()}
+    values["map"] = values["map"].contiguous(memory_format=torch.channels_last)
+    for image in range(20):  # the same maximum in all, in more cells from image to image
+        values["map"][image, 0].view(-1)[: image + 1] = 6
+    made = tally_of(values, 7).arrays()
+    span = spans()[list(SHAPES).index("map")]
+    assert list(made["top"].image[span.start]) == list(range(19, 10, -1))
+    assert list(made["top"].image[span.start + 1]) == list(range(9))
 
 
 @pytest.mark.parametrize("batch", [1, 16, 60])

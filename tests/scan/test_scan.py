@@ -415,8 +415,9 @@ def test_index_that_cannot_be_read(network, folder: Path, tmp_path: Path) -> Non
         with pytest.raises(UserError, match="cannot be read as an index.*scan again"):
             scan(network, find_images(folder), tmp_path, options=OPTIONS)
     (tmp_path / STATE).unlink()
+    small.write_images(tmp_path / "others", 3)
     with pytest.raises(UserError, match="cannot grow"):
-        scan(network, find_images(folder), tmp_path, options=OPTIONS)
+        scan(network, find_images(tmp_path / "others"), tmp_path, options=OPTIONS)
     with pytest.raises(UserError, match="there is no index"):
         load(tmp_path / "nothing.npz")
 

@@ -24,10 +24,12 @@ from deepvis.messages import TopPictures
 from deepvis.scan import deconv
 from deepvis.scan.deconv import patch_backward
 from deepvis.scan.images import Images, Photos, find_images
-from deepvis.scan.index import INDEX, STATE, load, save
+from deepvis.scan.cli import PHOTOS
+from deepvis.scan.index import INDEX, STATE, load, save, scan_folder
 from deepvis.scan.patches import patches
 from deepvis.scan.scan import Options, scan
 from deepvis.state import State
+from deepvis.store import PRECOMPUTED, open_store, store_folder
 from deepvis.tops import Tops, Wish
 
 
@@ -241,3 +243,19 @@ def test_a_dead_unit_and_one_that_few_images_excite(opened, network, own: Path) 
     dead = fetched(tops, network, Wish("relu", 0))
     assert "dead" in dead.note and "30 images" in dead.note and not dead.patches
     assert len(fetched(tops, network, Wish("relu", 1)).backward) == 4
+
+
+# ---- what comes with the program ----------------------------------------------------------------
+
+
+def test_the_bundled_photos_are_scanned_and_found_wherever_the_program_is(tmp_path: Path) -> None:
+    folder = scan_folder(PRECOMPUTED, "efficientnet-lite0")
+    index = load(folder / INDEX)
+    assert Path(index.root) == PHOTOS and index.missing() == [] and index.count == len(index.files) > 400
+    assert index.fingerprint == open_store(store_folder(PRECOMPUTED, "efficientnet-lite0"), index.fingerprint).fingerprint
+    assert (folder / INDEX).stat().st_size < 4 << 20
+    moved = scan_folder(tmp_path / "precomputed", "efficientnet-lite0")
+    shutil.copytree(folder, moved)
+    assert load(moved / INDEX).root == str(tmp_path / "deepvis" / "photos")
+    save(replace(index, root="/elsewhere"), moved / INDEX)
+    assert load(moved / INDEX).root == "/elsewhere"

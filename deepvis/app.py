@@ -150,7 +150,7 @@ class Toolbox:
         self._said: deque[_Message] = deque()  # from the snapshot threads
         self._gallery = Gallery(self._open_store)
         self._grower = Grower()
-        self._tops = Tops(lambda network: scan_folder(PRECOMPUTED, network.name))
+        self._tops = Tops(lambda network: scan_folder(PRECOMPUTED, network.name), settings.model)
         self._overview = Overview()
         self._collector = Collector()
 

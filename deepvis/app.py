@@ -24,7 +24,7 @@ from deepvis.feed import Feed, Wish
 from deepvis.gallery import Gallery, Wish as PictureWish, stands_for
 from deepvis.grower import Grower
 from deepvis.layout import Layout, lay_out
-from deepvis.messages import Growth, ReceptiveField, Request, Result
+from deepvis.messages import Growth, ReceptiveField, Request, Result, TopPictures
 from deepvis.overview import Overview, Wish as OverviewWish
 from deepvis.record import Recorder, save_snapshot
 from deepvis.render import Renderer, Scene, Status
@@ -80,17 +80,24 @@ def picture_wish_for(state: State, layers, cells: range, side: int) -> PictureWi
     return PictureWish(stands_for(layers, state.layer), state.unit, tuple(cells) if shown else (), side if shown else 0)
 
 
-def top_wish_for(state: State, layers) -> TopWish:
-    """The top images that the state shows, with the backward method that is on, or else deconv."""
-    return TopWish(stands_for(layers, state.layer), state.unit, state.method or "deconv")
+def top_wish_for(state: State, layers, moments: TopPictures | None = None) -> TopWish:
+    """The top images that the state shows, with the backward method that is on, or else deconv.
+
+    Args:
+        moments: the newest that were collected. While these still change, no pass is spent on them.
+    """
+    layer, unit = stands_for(layers, state.layer), state.unit
+    stay = state.moments and not state.collecting and moments and moments.seen and (moments.layer, moments.unit) == (layer, unit)
+    return TopWish(layer, unit, state.method or "deconv", moments if stay else None)
 
 
 def overview_wish_for(state: State, layers, cells: range, side: int) -> OverviewWish:
     """What of the index the layer pane shows."""
     of = stands_for(layers, state.layer)
     if state.content == "top images":
-        return OverviewWish("", of, () if state.moments else tuple(cells), side)
-    return OverviewWish(layers[state.layer].name if state.content == "histograms" or state.has_matrix else "", of)
+        return OverviewWish(pictures_of=of, units=() if state.moments else tuple(cells), side=side)
+    has_statistics = state.content == "histograms" or state.has_matrix
+    return OverviewWish(layers[state.layer].name if has_statistics else "", state.content == "correlation, sorted", of)
 
 
 def moment_wish_for(state: State, layers, cells: range, side: int, field: ReceptiveField | None) -> MomentWish:
@@ -240,7 +247,7 @@ class Toolbox:
         cells, side = self.renderer.cells(self._scene()) if has_pictures else (range(0), 0)
         self._gallery.want(picture_wish_for(self.state, layers, cells, side))
         self._grower.want(self.engine.network, growth_for(self.state, layers))
-        self._tops.want(self.engine.network, top_wish_for(state, layers))
+        self._tops.want(self.engine.network, top_wish_for(state, layers, self._collector.tops))
         self._overview.want(self._tops.index, self._tops.note, overview_wish_for(state, layers, cells, side))
         if state.moments:
             self._collector.want(moment_wish_for(state, layers, cells, side, self._field()))
@@ -317,6 +324,10 @@ class Toolbox:
                 last.callback(thread.join)
             last.callback(self._stop_recording)
 
+    def is_over(self) -> bool:
+        """After `run`: no thread is in a pass of the network any more."""
+        return all(one.close(0) for one in (self._grower, self._tops))
+
     # -- what the loop is made of ---------------------------------------------------------------
 
     def _layers(self):
@@ -343,9 +354,19 @@ class Toolbox:
             (network.input.height, network.input.width) if network else (224, 224),
             self._gallery.pictures, self._grower.grown,
             stands_for(network.layers, self.state.layer) if network else "",
-            self._collector.tops if self.state.moments else self._tops.pictures,
+            self._top_pictures(),
             self._collector.cells if self.state.moments else self._overview.cells, self._overview.statistics,
         )  # fmt: skip
+
+    def _top_pictures(self) -> TopPictures | None:
+        """The selected unit's top images, or moments, with what flows back to them as soon as it is there."""
+        pictures, state = self._tops.pictures, self.state
+        is_moments = pictures is not None and bool(pictures.seen)
+        if not state.moments:
+            return None if is_moments else pictures
+        moments = self._collector.tops
+        same = is_moments and not state.collecting and moments and (moments.layer, moments.unit) == (pictures.layer, pictures.unit)
+        return pictures if same else moments
 
     def _status(self) -> Status:
         network = self.engine.network
@@ -466,7 +487,7 @@ def live(settings: Settings, engine: Engine, feed: Feed, start: State, probe: Ca
         engine, feed: not started yet.
         probe: raises UserError if no window can be opened.
     Returns:
-        Whether the engine has ended. If not, a pass or the loading takes longer than anyone wants
+        Whether the network's threads have ended. If not, a pass or the loading takes longer than anyone wants
         to wait, and Python's own way out would abort in the midst of torch's threads.
     Raises:
         UserError: no display, or the network cannot be loaded.
@@ -479,7 +500,7 @@ def live(settings: Settings, engine: Engine, feed: Feed, start: State, probe: Ca
         engine.start()
         feed.start()
         toolbox.run()
-    return engine.close(0)
+    return engine.close(0) and toolbox.is_over()
 
 
 @contextmanager

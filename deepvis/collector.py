@@ -190,7 +190,8 @@ class Collector:
             if mark[0] >= 0:
                 kept = old.get(unit)
                 self._cut[unit] = kept if kept and kept[0] == mark else (mark, self._cell(top, wish, unit, pictures))
-        self._tops = TopPictures(wish.layer, wish.unit, "", tuple(patches), note="" if patches else NONE_YET)
+        seen = tuple(pictures[patch.image] for patch in patches)
+        self._tops = TopPictures(wish.layer, wish.unit, "", tuple(patches), note="" if patches else NONE_YET, seen=seen)
         self._cells = Cells(wish.layer, {unit: pixels for unit, (_, pixels) in self._cut.items()})
 
     def _cell(self, top: Ranked, wish: Wish, unit: int, pictures: dict[int, np.ndarray]) -> np.ndarray:

@@ -130,7 +130,7 @@ class Statistics:
         active: int U, in how many images the response is above 0.
         dead, always: bool U: never above 0; above 0 everywhere in every image.
         correlation: float32 U×U of the responses, −1 … 1; None if it was not computed.
-        order: int U, the units so that those which correlate are neighbours; None without correlation.
+        order: int U, the units so that those which correlate are neighbours; None before it was asked for.
         note: why there is nothing of all this, in words.
     """
 
@@ -188,6 +188,7 @@ class TopPictures:
             without a photo; empty until they are there.
         note: why there are no patches, in words.
         backward_note: why there are no backward images.
+        seen: of moments that were collected, for each patch what the network saw, uint8 RGB; else empty.
     """
 
     layer: str
@@ -198,6 +199,7 @@ class TopPictures:
     backward: tuple[np.ndarray | None, ...] = ()
     note: str = ""
     backward_note: str = ""
+    seen: tuple[np.ndarray, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -5,18 +5,17 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from deepvis.errors import UserError, words
 from deepvis.messages import Cells, Statistics
-from deepvis.runtime import be_patient
 from deepvis.scan.images import Images
 from deepvis.scan.index import Index
 from deepvis.scan.patches import as_cell, cut_out, field_box, places
-from deepvis.scan.statistics import layer_statistics
+from deepvis.scan.statistics import by_similarity, layer_statistics
 
 CACHE = 64 << 20  # bytes of patches that are kept
 PUBLISH = 0.05  # seconds between two showings while patches are coming in
@@ -29,12 +28,14 @@ class Wish:
 
     Attributes:
         layer: whose statistics; empty for none.
+        is_sorted: with the order of the units by similarity.
         pictures_of: whose units' top images.
         units: which of them; empty for none.
         side: longer side of these, in pixels.
     """
 
     layer: str = ""
+    is_sorted: bool = False
     pictures_of: str = ""
     units: tuple[int, ...] = ()
     side: int = 0
@@ -94,7 +95,6 @@ class Overview:
             self._thread.join(5)
 
     def _work(self) -> None:
-        be_patient()
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._stopping or self._wish != self._done)
@@ -108,7 +108,7 @@ class Overview:
                 self._known.clear()
             try:
                 if wish.layer:
-                    self._statistics = self._statistics_of(index, wish.layer) if index else Statistics(wish.layer, note=note)
+                    self._statistics = self._statistics_of(index, wish) if index else Statistics(wish.layer, note=note)
                 if wish.units:
                     self._cut(asked)
             except Exception as error:  # the thread must outlive whatever a photo or an index holds
@@ -116,13 +116,14 @@ class Overview:
                 self._statistics = Statistics(wish.layer, note=words(error))
             self._done = asked
 
-    def _statistics_of(self, index: Index, layer: str) -> Statistics:
-        if layer not in self._known:
-            self._known[layer] = layer_statistics(index, layer)
-            if len(self._known) > STATISTICS:
-                self._known.popitem(last=False)
-        self._known.move_to_end(layer)
-        return self._known[layer]
+    def _statistics_of(self, index: Index, wish: Wish) -> Statistics:
+        known = self._known.pop(wish.layer, None) or layer_statistics(index, wish.layer)
+        if wish.is_sorted and known.correlation is not None and known.order is None:
+            known = replace(known, order=by_similarity(known.correlation))
+        self._known[wish.layer] = known
+        if len(self._known) > STATISTICS:
+            self._known.popitem(last=False)
+        return known
 
     def _cut(self, asked: tuple[Index | None, str, Wish]) -> None:
         """Each unit's best patch, photo by photo, shown as they come in."""

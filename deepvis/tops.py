@@ -38,11 +38,13 @@ class Wish:
     Attributes:
         layer, unit: the unit.
         method: backward method, a key of `deepvis.backward.METHODS`.
+        moments: of the unit, that were collected and are shown instead of the index's.
     """
 
     layer: str
     unit: int
     method: str = "deconv"
+    moments: TopPictures | None = None
 
 
 def open_index(folder: Path, network: Network, model: str = "") -> Index:
@@ -179,6 +181,8 @@ class Tops:
             self._cache.clear()
 
     def _cut_out(self, wish: Wish, readers: ThreadPoolExecutor) -> TopPictures:
+        if wish.moments is not None:
+            return replace(wish.moments, method=wish.method)
         index = self._index
         if index is None:
             return TopPictures(wish.layer, wish.unit, note=self._note)
@@ -233,7 +237,7 @@ class Tops:
         from deepvis.scan.deconv import patch_backward
 
         seen = [patch for patch in pictures.patches if patch.pixels is not None]
-        photos = [self._photos.read(patch.image) for patch in seen]
+        photos = pictures.seen or [self._photos.read(patch.image) for patch in seen]
         boxes = [patch.box for patch in seen]
         whole = (0, 0, network.input.width, network.input.height)
         # From the place alone whose patch is shown; where that is all of the photo, from all of the map, as live.
@@ -253,5 +257,5 @@ def _why_missing(index: Index, found: list[Patch]) -> str:
 
 
 def _size(pictures: TopPictures) -> int:
-    arrays = [patch.pixels for patch in pictures.patches] + list(pictures.backward)
+    arrays = [patch.pixels for patch in pictures.patches] + list(pictures.backward) + list(pictures.seen)
     return sum(array.nbytes for array in arrays if array is not None)

@@ -13,16 +13,17 @@ import numpy as np
 import pytest
 
 from deepvis import app
-from deepvis.app import Toolbox, help_rows, live, overview_wish_for, request_for
+from deepvis.app import Toolbox, help_rows, live, overview_wish_for, request_for, top_wish_for
 from deepvis.commands import COMMANDS, bindings
 from deepvis.errors import UserError
 from deepvis.feed import Notice, Wish
 from deepvis.frames import Frame, Photo
 from deepvis.layers import Layer
-from deepvis.messages import Peaks, Request, Result
+from deepvis.messages import Patch, Peaks, Request, Result, TopPictures
 from deepvis.overview import Wish as OverviewWish
 from deepvis.settings import DEFAULT_PANES, Settings
 from deepvis.state import State
+from deepvis.tops import Wish as TopWish
 from deepvis.window import Close, Event, Key, Mouse, Resize
 
 LAYERS = (Layer("stem", "Conv2d", 6, 8, 8), Layer("head", "Linear", 10))
@@ -350,12 +351,30 @@ def test_enter_keeps_what_was_collected(box: Toolbox) -> None:
     assert message(box) == ("kept", False)
 
 
+def test_what_flows_back_to_moments_is_asked_for_once_they_stay(box: Toolbox) -> None:
+    patch = Patch(0, "camera 0", 0, 0, 1.0, (0, 0, 2, 2), np.zeros((2, 2, 3), np.uint8))
+    moments = TopPictures("stem", 3, "", (patch,), seen=(patch.pixels,))
+    still = State(unit=3, moments=True)
+    assert top_wish_for(still, LAYERS, moments) == TopWish("stem", 3, "deconv", moments)
+    for other in (replace(still, collecting=True), replace(still, unit=4), replace(still, moments=False), replace(still, layer=1)):
+        assert top_wish_for(other, LAYERS, moments).moments is None
+    assert top_wish_for(still, LAYERS, TopPictures("stem", 3, note="no moment yet")).moments is None
+    # What is shown: never a data set's images under the moments' title, nor the other way round.
+    carried, photos = replace(moments, backward=(np.zeros((2, 2, 3), np.float32),)), TopPictures("stem", 3, "/photos", (patch,))
+    box._collector, box._tops = SimpleNamespace(tops=moments), SimpleNamespace(pictures=photos)
+    for state, pictures, shown in ((still, photos, moments), (still, carried, carried), (replace(still, collecting=True), carried, moments),
+                                   (State(unit=3), photos, photos), (State(unit=3), carried, None)):  # fmt: skip
+        box.state, box._tops.pictures = state, pictures
+        assert box._top_pictures() is shown
+
+
 def test_the_layer_pane_says_what_it_needs_of_the_index(box: Toolbox) -> None:
-    assert overview_wish_for(State(), LAYERS, range(0), 0) == OverviewWish("", "stem")
-    assert overview_wish_for(State(content="top images"), LAYERS, range(3), 8) == OverviewWish("", "stem", (0, 1, 2), 8)
-    assert overview_wish_for(State(content="top images", moments=True), LAYERS, range(3), 8) == OverviewWish("", "stem", (), 8)
+    assert overview_wish_for(State(), LAYERS, range(0), 0) == OverviewWish("", False, "stem")
+    assert overview_wish_for(State(content="top images"), LAYERS, range(3), 8) == OverviewWish("", False, "stem", (0, 1, 2), 8)
+    assert overview_wish_for(State(content="top images", moments=True), LAYERS, range(3), 8) == OverviewWish("", False, "stem", (), 8)
     for content in ("histograms", "correlation", "correlation, sorted"):
-        assert overview_wish_for(State(content=content, layer=1), LAYERS, range(0), 0).layer == "head"
+        wish = overview_wish_for(State(content=content, layer=1), LAYERS, range(0), 0)
+        assert (wish.layer, wish.is_sorted) == ("head", content.endswith("sorted"))
 
 
 def test_a_slow_network_is_busy_after_a_while_and_not_at_once(box: Toolbox, monkeypatch: pytest.MonkeyPatch) -> None:

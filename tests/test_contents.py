@@ -13,12 +13,12 @@ from deepvis.frames import Frame
 from deepvis.grid import View
 from deepvis.layers import Layer
 from deepvis.layout import lay_out
-from deepvis.messages import Cells, Request, Result, Statistics
-from deepvis.render import Renderer, Scene, colors, text
+from deepvis.messages import Cells, Patch, Request, Result, Statistics, TopPictures
+from deepvis.render import Renderer, Scene, Status, colors, text
 from deepvis.render.panes.layer import layer_grid
 from deepvis.render.panes.statistics import brightest, matrix_box
 from deepvis.settings import DEFAULT_PANES
-from deepvis.state import CONTENTS, Hover, State
+from deepvis.state import CONTENTS, Hover, State, TopImage
 
 UNITS = 12
 LAYERS = (Layer("map", "Conv2d", UNITS, 5, 5), Layer("classes", "Linear", UNITS, labels=tuple(f"class number {i}" for i in range(UNITS))))
@@ -177,6 +177,45 @@ def test_the_title_names_what_the_selected_unit_goes_with(monkeypatch: pytest.Mo
     assert f"class number 5 goes most with class number {others.argmax()}" in said
 
 
+def test_unit_zoom_lists_what_the_selected_unit_goes_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = statistics("classes")
+    said = words(scene("correlation", layer=1, statistics=known, state={"unit": 5, "zoom": "unit"}), monkeypatch)
+    row = np.where(np.arange(UNITS) == 5, 0, known.correlation[5])
+    places = [said.index(f"classes:{unit} class") for unit in np.argsort(-np.abs(row))[: UNITS - 1]]
+    assert places == sorted(places) and f"{row[np.abs(row).argmax()]:.2f}".replace("-", "−") in said
+
+
+def test_a_unit_that_never_changes_goes_with_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    still = KNOWN.correlation.copy()
+    still[0] = still[:, 0] = 0
+    assert "0 goes with no other" in words(scene("correlation", statistics=replace(KNOWN, correlation=still)), monkeypatch)
+
+
+# ---- moments ------------------------------------------------------------------------------------
+
+
+def test_moments_stand_where_top_images_do_and_are_no_photos_to_click(monkeypatch: pytest.MonkeyPatch) -> None:
+    patch = Patch(4, "camera 0", 0, 0, 1.25, (0, 0, 6, 6), np.full((6, 6, 3), (250, 10, 20), np.uint8))
+    tops = TopPictures("map", 0, "", (patch,), "deconv", (np.ones((6, 6, 3), np.float32),), seen=(patch.pixels,))
+    shown = scene("top images", tops=tops, cells=Cells("map", PICTURES), state={"moments": True, "collecting": True})
+    shown = replace(shown, status=Status(moments=1312))
+    said = words(shown, monkeypatch)
+    for expected in ("strongest moments", "once collecting stops (v)", "strongest moment of each unit", "collecting: 1,312 moments"):
+        assert expected in said
+    large = drawn(replace(shown, state=replace(shown.state, zoom="unit")))
+    assert (large == (20, 10, 250)).all(2).mean() > 0.3  # the only one, as large as a third of the pane at least
+    stopped = replace(shown, state=replace(shown.state, collecting=False))
+    said = words(stopped, monkeypatch)
+    assert "once collecting stops" not in said and "collecting:" not in said and "1,312 moments" in said
+    made = renderer()
+    left, top, width, height = made.layout.panes["unit_images"]
+    target = made.target_at(left + 20, top + height // 2 - 60, stopped)
+    assert target == TopImage(0, None)
+    assert click(stopped.state, target, Facts(LAYERS)) == stopped.state
+    hovered = words(replace(stopped, state=replace(stopped.state, hover=target)), monkeypatch)
+    assert "camera 0   1.25" in hovered and "a click" not in hovered
+
+
 # ---- why not ------------------------------------------------------------------------------------
 
 WHY = "No images have been scanned for net yet: deepvis scan --images DIR"
@@ -195,6 +234,13 @@ def test_without_data_it_says_why_and_the_mouse_finds_nothing(content, parts, ex
     made = renderer()
     left, top, width, height = made.layout.panes["layer"]
     assert made.target_at(left + width // 2, top + height // 2, shown) is None
+
+
+def test_a_matrix_whose_order_is_not_there_yet_is_being_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    unsorted = replace(KNOWN, order=None)
+    why = "Which units answer to the same images"  # instead of the matrix
+    assert why in words(scene("correlation, sorted", statistics=unsorted), monkeypatch)
+    assert why not in words(scene("correlation", statistics=unsorted), monkeypatch)
 
 
 def test_an_index_without_correlations_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

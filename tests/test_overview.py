@@ -14,6 +14,7 @@ import pytest
 from deepvis.messages import ReceptiveField
 from deepvis.overview import Overview, Wish
 from deepvis.scan.index import BINS, Index, Ranked, Span
+from deepvis.scan.statistics import by_similarity
 
 LIMIT = 20.0
 UNITS = 6
@@ -52,7 +53,7 @@ def until(holds: Callable[[], object]) -> None:
 
 
 def test_each_units_patch_is_cut_out_at_its_place_as_large_as_asked(overview: Overview, index: Index) -> None:
-    overview.want(index, "", Wish("", "map", tuple(range(UNITS)), 8))
+    overview.want(index, "", Wish("", False, "map", tuple(range(UNITS)), 8))
     until(lambda: overview.idle)
     cells = overview.cells
     assert cells.layer == "map" and sorted(cells.pictures) == [0, 1, 3, 4] and cells.dead == {5}  # 2: its photo is not there
@@ -67,7 +68,7 @@ def test_what_was_cut_is_not_cut_again_and_another_size_is(overview: Overview, i
 
     read = Images.read
     monkeypatch.setattr(Images, "read", lambda images, number, *a: (reads.append(number), read(images, number, *a))[1])
-    for wish, photos in ((Wish("", "map", (0, 3), 8), [0]), (Wish("", "map", (0, 1, 3), 8), [1]), (Wish("", "map", (0,), 4), [0])):
+    for wish, photos in ((Wish("", False, "map", (0, 3), 8), [0]), (Wish("", False, "map", (0, 1, 3), 8), [1]), (Wish("", False, "map", (0,), 4), [0])):
         overview.want(index, "", wish)
         until(lambda: overview.idle)
         assert reads == photos
@@ -75,18 +76,29 @@ def test_what_was_cut_is_not_cut_again_and_another_size_is(overview: Overview, i
 
 
 def test_without_any_photo_it_says_which_is_missing(overview: Overview, index: Index) -> None:
-    overview.want(replace(index, root="/nowhere"), "", Wish("", "map", (0,), 8))
+    overview.want(replace(index, root="/nowhere"), "", Wish("", False, "map", (0,), 8))
     until(lambda: overview.idle)
     assert "0.png" in overview.cells.note
 
 
 def test_without_an_index_it_says_why(overview: Overview, index: Index) -> None:
-    overview.want(None, "none was scanned", Wish("map", "map", (0,), 8))
+    overview.want(None, "none was scanned", Wish("map", False, "map", (0,), 8))
     until(lambda: overview.idle)
     assert overview.cells.note == overview.statistics.note == "none was scanned"
-    overview.want(index, "", Wish("map", "map"))
+    overview.want(index, "", Wish("map"))
     until(lambda: overview.idle)
     assert overview.statistics.images == 3
-    overview.want(index, "", Wish("other", "other", (0,)))
+    overview.want(index, "", Wish("other", False, "other", (0,)))
     until(lambda: overview.idle)
     assert "was not scanned" in overview.statistics.note and "was not scanned" in overview.cells.note
+
+
+def test_the_order_by_similarity_is_worked_out_when_it_is_shown_and_kept(overview: Overview, index: Index) -> None:
+    correlation = np.corrcoef(np.random.default_rng(0).normal(size=(UNITS, 9))).astype(np.float32)
+    index = replace(index, correlation={"map": correlation})
+    for is_sorted in (False, True, False):
+        overview.want(index, "", Wish("map", is_sorted))
+        until(lambda: overview.idle)
+        if overview.statistics.order is None:
+            assert not is_sorted
+    np.testing.assert_array_equal(overview.statistics.order, by_similarity(correlation))  # once known it stays

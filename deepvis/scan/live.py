@@ -17,7 +17,7 @@ from deepvis.frames import Frame
 from deepvis.geometry import fit
 from deepvis.layers import Layer
 from deepvis.messages import Peaks
-from deepvis.scan.index import BINS, INDEX, Index, Ranked, Span, best, load, save
+from deepvis.scan.index import BINS, INDEX, Index, Ranked, Span, best, joined, load, save
 from deepvis.store import folder_name, write_whole
 
 TIDY = 64  # frames that are taken in between two looks for those that no ranking needs any more
@@ -193,7 +193,8 @@ def together(index: Index, live: Index) -> Index:
             ours = best([ours, replace(theirs, image=image)], index.k)
         parts.append(ours)
     top = Ranked(*(np.concatenate([getattr(p, f) for p in parts]) for f in ("image", "row", "column", "value")))
-    return replace(index, files=(*index.files, *(str(Path(live.root, name).absolute()) for name in live.files)), top=top)
+    files = (*index.files, *(str(Path(live.root, name).absolute()) for name in live.files))
+    return replace(index, files=files, scanned=joined((*index.scanned, (len(index.files), len(files)))), top=top)
 
 
 def live_folder(root: Path, model: str) -> Path:

@@ -12,21 +12,32 @@ BINS = 32
 
 
 def layer_statistics(index: Index, layer: str) -> Statistics:
-    """How the units of a layer answered to the images of a scan; if the layer was not scanned, a note that says so."""
+    """How the units of a layer answered to the images of a scan, without their order by similarity; if the layer was not
+    scanned, a note that says so."""
     try:
         rows = index.span(layer).rows
     except UserError as error:
         return Statistics(layer, note=str(error))
     if not index.count:
         return Statistics(layer, note="None of the images that were scanned could be read.")
-    pairs = [rebinned(counts, BINS) for counts in index.histogram[rows]]
+    pairs = [_bins(counts) for counts in index.histogram[rows]]
     edges = np.array([[edges[0], edges[-1]] for _, edges in pairs], np.float32)
     correlation = index.correlation.get(layer)
     return Statistics(
         layer, index.count, np.array([counts for counts, _ in pairs], np.float32), edges[:, 0], edges[:, 1],
         index.mean[rows].astype(np.float32), np.sqrt(index.variance[rows]).astype(np.float32), index.active[rows],
-        index.active[rows] == 0, always_on(index, rows), correlation, None if correlation is None else by_similarity(correlation),
+        index.active[rows] == 0, always_on(index, rows), correlation,
     )  # fmt: skip
+
+
+def _bins(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """As `rebinned`; of a unit that always answers the same, with room on either side, so that it is seen to be one column."""
+    if np.count_nonzero(counts) != 1:
+        return rebinned(counts, BINS)
+    _, edges = rebinned(counts, 1)
+    width, even = edges[1] - edges[0], np.zeros(BINS)
+    even[BINS // 2] = counts.sum()
+    return even, np.linspace(edges[0] - width, edges[1] + width, BINS + 1)
 
 
 def always_on(index: Index, rows: slice) -> np.ndarray:

@@ -10,6 +10,7 @@ teams do not forget; the processes are run in turns, and the table shows medians
     live      new frames on the screen each second: the real loop and the real window, 1500×930,
               fed by an endless camera of photos, every one drawn
     spin      the same with another process spinning on one core
+    v         the same while moments are collected for all units of all layers
     key       time from a key that needs no network pass to the changed picture, network at full
               speed, 95th percentile
     key+net   the same for a key that needs one
@@ -33,6 +34,7 @@ import multiprocessing
 import statistics
 import subprocess
 import time
+from dataclasses import replace
 
 import numpy as np
 
@@ -97,7 +99,7 @@ class EndlessCamera:
     @property
     def frame(self) -> Frame:
         index = 0 if self._frame is None else self._frame.index + 1
-        self._frame = Frame(self._photos[index % len(self._photos)], "endless camera", index, True)
+        self._frame = Frame(self._photos[index % len(self._photos)], "endless camera", index, True, seconds=time.monotonic())
         return self._frame
 
     def start(self) -> None: ...
@@ -120,8 +122,13 @@ def _toolbox(model: str, backward: bool):
     return toolbox
 
 
-def live(model: str, backward: bool, seconds: float) -> dict:
+def collect(model: str, backward: bool, seconds: float) -> dict:
+    return live(model, backward, seconds, collecting=True)
+
+
+def live(model: str, backward: bool, seconds: float, collecting: bool = False) -> dict:
     toolbox = _toolbox(model, backward)
+    toolbox.state = replace(toolbox.state, collecting=collecting, moments=collecting)
     until = time.perf_counter() + 60
     while toolbox.engine.result is None and time.perf_counter() < until:
         toolbox.turn()
@@ -194,7 +201,7 @@ def redraw(model: str, backward: bool, seconds: float) -> dict:
     return {"ms": statistics.median(times) * 1000}
 
 
-PARTS = {"bare": bare, "live": live, "keys": keys, "redraw": redraw}
+PARTS = {"bare": bare, "live": live, "collect": collect, "keys": keys, "redraw": redraw}
 
 
 # ---- the run ---------------------------------------------------------------------------------
@@ -231,7 +238,7 @@ def main() -> None:
     if args.part:
         print(json.dumps(PARTS[args.part](args.models, args.backward, args.seconds)))
         return
-    print(f"{'model':20} {'pass':9} {'bare/s':>7} {'live/s':>7} {'live':>6} {'spin/s':>7} {'spin':>6} "
+    print(f"{'model':20} {'pass':9} {'bare/s':>7} {'live/s':>7} {'live':>6} {'spin/s':>7} {'spin':>6} {'v/s':>7} {'v':>6} "
           f"{'key ms':>7} {'key+net':>8} {'2 passes+30':>12} {'redraw ms':>10}")  # fmt: skip
     for model in args.models.split(","):
         for backward in (False, True):
@@ -239,18 +246,19 @@ def main() -> None:
 
 
 def row(model: str, backward: bool, args: argparse.Namespace) -> None:
-    got: dict[str, list[float]] = {name: [] for name in ("bare", "live", "spin", "key", "key+net", "redraw")}
+    got: dict[str, list[float]] = {name: [] for name in ("bare", "live", "spin", "v", "key", "key+net", "redraw")}
     for _ in range(args.repeats):
         got["bare"].append(measure("bare", model, backward, args.seconds)["rate"])
         got["live"].append(measure("live", model, backward, args.seconds)["rate"])
         got["spin"].append(measure("live", model, backward, args.seconds, spinning=True)["rate"])
+        got["v"].append(measure("collect", model, backward, args.seconds)["rate"])
         latency = measure("keys", model, backward, args.seconds)
         got["key"].append(latency["key"])
         got["key+net"].append(latency["key+net"])
         got["redraw"].append(measure("redraw", model, backward, args.seconds / 2)["ms"])
     m = {name: statistics.median(values) for name, values in got.items()}
     print(f"{model:20} {'fwd+bwd' if backward else 'forward':9} {m['bare']:7.1f} {m['live']:7.1f} {m['live'] / m['bare']:6.0%} "
-          f"{m['spin']:7.1f} {m['spin'] / m['live']:6.0%} {m['key']:7.1f} {m['key+net']:8.1f} {2000 / m['bare'] + 30:12.1f} "
+          f"{m['spin']:7.1f} {m['spin'] / m['live']:6.0%} {m['v']:7.1f} {m['v'] / m['live']:6.0%} {m['key']:7.1f} {m['key+net']:8.1f} {2000 / m['bare'] + 30:12.1f} "
           f"{m['redraw']:10.1f}", flush=True)  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from deepvis.commands import COMMANDS
 from deepvis.grid import View, make_grid
 from deepvis.playlist import Playlist
 from deepvis.render import colors
-from deepvis.state import GAMMAS
+from deepvis.state import CONTENTS, GAMMAS
 
 NO_CAMERA = "63"
 
@@ -276,7 +276,7 @@ def test_hovering_names_the_unit_and_its_value(program):
     shown = set()
     for unit in (3, 50):
         program.point(*middle(cell(program, unit)))
-        assert program.state["hover"] == {"layer": program.state["layer"], "unit": unit}
+        assert program.state["hover"] == {"layer": program.state["layer"], "unit": unit, "other": None}
         program.wait(lambda: f"5a:{unit}" in program.words("status"), "the status bar names it")
         assert "max" in program.words("status")
         shown.add(program.words("status"))
@@ -329,7 +329,7 @@ CYCLES = {  # key: (keys before, presses until it is as before, panes that chang
     "z": ("b", 3, {"layer"}, set()),
     "a": ("b", 2, {"layer"}, set()),
     "d": ("b", 2, {"layers", "backward"}, {"layer"}),
-    "s": ("", 2, {"layer"}, set()),
+    "s": ("", len(CONTENTS), {"layer"}, set()),
     "t": ("", len(GAMMAS), {"layer", "unit"}, set()),
     "y": ("", 4, {"layer"}, {"unit"}),
     "8": ("", 2, {"input"}, set()),
@@ -460,7 +460,7 @@ def test_s_goes_through_what_a_scan_found_out_and_back_to_the_activations(progra
     assert "none dead" in program.words("layer")
     histograms = program.picture()
     program.press("s")
-    program.wait(lambda: "3a   correlation of units   blue" in program.words("layer"), "correlation", 30)
+    program.wait(lambda: "3a   correlation   blue" in program.words("layer"), "correlation", 30)
     plain = program.picture()
     assert "5 goes most with" in program.words("layer")
     x0, y0, w, h = program.now["mosaic"]
@@ -471,12 +471,14 @@ def test_s_goes_through_what_a_scan_found_out_and_back_to_the_activations(progra
     program.click(*place)
     assert program.unit == "3a:10"
     program.press("s")
-    program.wait(lambda: "correlation of units, sorted" in program.words("layer"), "sorted", 30)
+    program.wait(lambda: "correlation, sorted" in program.words("layer"), "sorted", 30)
     is_sorted = program.picture()
     for one, other in ((start, tops), (tops, histograms), (histograms, plain), (plain, is_sorted)):
         assert "layer" in changed(one, other)
     program.press("s")
     program.go("3a:5")
+    program.point(2, 2)
+    program.wait(lambda: not program.state["hover"], "the mouse points at nothing")
     assert "layer" not in changed(start, program.picture())
 
 

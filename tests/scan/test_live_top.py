@@ -142,7 +142,7 @@ def test_saved_and_put_together_with_a_data_set(tmp_path: Path) -> None:
     data = other.index(tmp_path / "data", "m", "f")
     both = together(data, index)
     row = both.row("map", 1)
-    assert len(both.files) == len(data.files) + len(index.files)
+    assert len(both.files) == len(data.files) + len(index.files) and both.is_complete
     assert np.array_equal(both.top.value[row], np.sort(np.concatenate([data.top.value[row], index.top.value[row]]))[::-1][:9])
     last = both.top.image.max()
     assert both.path(last).is_file()

@@ -61,6 +61,14 @@ def test_statistics_are_those_of_the_responses(responses: np.ndarray) -> None:
         assert (np.abs(np.cumsum(found.counts[unit]) - below) <= far + 1).all()
 
 
+def test_a_unit_that_always_answers_the_same_is_one_column(responses: np.ndarray) -> None:
+    responses[:, 0], responses[:, 1] = 6, 0
+    found = layer_statistics(index(responses), "map")
+    for unit, value in ((0, 6), (1, 0)):
+        assert np.flatnonzero(found.counts[unit]).tolist() == [found.counts.shape[1] // 2] and found.counts[unit].sum() == IMAGES
+        assert found.low[unit] < value < found.high[unit]
+
+
 def test_without_the_weakest_places_the_strongest_ones_have_to_do(responses: np.ndarray) -> None:
     assert list(layer_statistics(index(responses), "map").always) == [False, False, True, True, False, False]
 
@@ -78,7 +86,7 @@ def test_a_layer_or_correlations_that_are_not_there(responses: np.ndarray) -> No
 
 
 def test_units_that_correlate_become_neighbours(responses: np.ndarray) -> None:
-    order = list(layer_statistics(index(responses), "map").order)
+    order = list(by_similarity(layer_statistics(index(responses), "map").correlation))
     assert sorted(order) == list(range(6)) and abs(order.index(0) - order.index(5)) == 1
     rng = np.random.default_rng(1)
     groups = rng.permutation(np.repeat(np.arange(4), 5))

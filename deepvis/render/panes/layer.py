@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from functools import lru_cache
 
 import cv2
 import numpy as np
 
 from deepvis.geometry import Box, resize_for_screen
 from deepvis.grid import Grid, make_grid
-from deepvis.messages import Cells, Statistics
+from deepvis.messages import Cells, Statistics, UnitPictures
 from deepvis.render import colors, text
 from deepvis.render.draw import Canvas
 from deepvis.render.mosaic import line_width, look, mosaic
 from deepvis.render.panes.backward import draw_backward
 from deepvis.render.panes.overlays import draw_help, draw_prompt
 from deepvis.render.panes.pane import Pane, extent_text, number, why_not
-from deepvis.render.panes.statistics import brightest, draw_histogram, draw_histograms, draw_matrix, histogram_words, nearest_words
+from deepvis.render.panes.statistics import brightest, draw_histogram, draw_histograms, draw_matrix, draw_partners, has_matrix, histogram_words, nearest_words
 from deepvis.render.panes.unit import draw_unit
 from deepvis.render.panes.unit_images import draw_images
 from deepvis.render.scene import Scene
@@ -49,7 +50,7 @@ def shows_units(scene: Scene) -> bool:
         return bool(scene.own_cells and not scene.own_cells.note)
     if content == "histograms":
         return bool(statistics and not statistics.note)
-    return content == "activations" or bool(statistics and statistics.correlation is not None)
+    return content == "activations" or has_matrix(scene)
 
 
 def _layer_ready(scene: Scene) -> bool:
@@ -66,7 +67,7 @@ def _layer_key(scene: Scene) -> tuple:
         id(scene.result), _layer_ready(scene) and scene.busy, scene.waiting, _needs(s), s.layer, s.unit, s.in_channels,
         s.zoom, s.gamma, s.boost, s.view, s.method, s.filter, s.origin, hover, s.typing, id(scene.layers),
         id(scene.pictures) if s.content == "synthesized" else 0, id(scene.own_cells) if s.content == "top images" else 0,
-        id(scene.own_statistics),
+        id(scene.own_statistics), s.moments, id(scene.own_tops) if s.content == "top images" and s.zoom == "unit" else 0,
     )  # fmt: skip
 
 
@@ -202,7 +203,7 @@ def _draw_synthesized(canvas: Canvas, scene: Scene) -> None:
             f"Press s for the next view.", size=15
         )  # fmt: skip
         return
-    _draw_cells(canvas.caption(title, f"{len(pictures.cells)} stored"), scene, pictures.cells)
+    _draw_cells(canvas.caption(title, f"{len(pictures.cells)} stored"), scene, pictures)
 
 
 def _draw_tops(canvas: Canvas, scene: Scene) -> None:
@@ -213,14 +214,15 @@ def _draw_tops(canvas: Canvas, scene: Scene) -> None:
     if cells is None or cells.note:
         _say_why(canvas.caption(title), "The picture that excites each unit most, in its cell.", cells)
         return
+    patches = [patch for patch in scene.own_tops.patches if patch.pixels is not None] if scene.own_tops else []
+    if scene.state.zoom == "unit" and patches:
+        width, height = patches[0].box[2:]
+        factor = max(canvas.width, canvas.height) / 3 / max(width, height)
+        size = max(1, round(width * factor)), max(1, round(height * factor))
+        draw_images(canvas.caption(f"{scene.unit}   {what}s"), [resize_for_screen(patch.pixels, *size) for patch in patches])
+        return
     body = canvas.caption(title, f"{len(cells.dead):,} dead" if cells.dead else "")
-    size, word = body.px(12), "dead"
-    grid = layer_grid(scene, body.width, body.height, body.scale)
-    for unit in cells.dead & set(grid.units):
-        left, top, width, height = grid.box(unit)
-        if text.width(word, size) < width and text.line_height(size) < height:
-            text.put(body.image, word, left + (width - text.width(word, size)) // 2, top + (height - text.line_height(size)) // 2, size, colors.DIM)
-    _draw_cells(body, scene, cells.pictures)
+    _draw_cells(body, scene, cells)
 
 
 def _draw_histograms(canvas: Canvas, scene: Scene) -> None:
@@ -244,9 +246,13 @@ def _draw_correlation(canvas: Canvas, scene: Scene) -> None:
     """Which units answer to the same images."""
     statistics = scene.own_statistics
     how = ", sorted" if scene.state.content == "correlation, sorted" else ""
-    title = f"{scene.layer.name}   correlation of units{how}"
-    if statistics is None or statistics.correlation is None:
-        _say_why(canvas.caption(title), "Which units answer to the same images: correlation, units by units.", statistics)
+    title = f"{scene.layer.name}   correlation{how}"
+    if not has_matrix(scene):
+        is_known = statistics is not None and (statistics.note or statistics.correlation is None)
+        _say_why(canvas.caption(title), "Which units answer to the same images: correlation, units by units.", statistics if is_known else None)
+        return
+    if scene.state.zoom == "unit":
+        draw_partners(canvas.caption(f"{scene.unit}   goes most with", f"correlation over {statistics.images:,} images   blue < 0"), scene)
         return
     most = brightest(statistics)
     draw_matrix(canvas.caption(f"{title}   blue −{most:g} … white {most:g}", nearest_words(scene)), scene)
@@ -259,15 +265,28 @@ def _say_why(canvas: Canvas, what: str, found: Cells | Statistics | None) -> Non
     canvas.words(f"{what}\n\n{why}\n\nPress s for the next view.", size=15)
 
 
-def _draw_cells(canvas: Canvas, scene: Scene, cells: Mapping[int, np.ndarray]) -> None:
+def _draw_cells(canvas: Canvas, scene: Scene, owner: Cells | UnitPictures) -> None:
     """A picture in each unit's cell, as far as they are there."""
     grid = layer_grid(scene, canvas.width, canvas.height, canvas.scale)
-    line = line_width(grid)
-    for unit, image in cells.items():
-        if unit in grid.units:
-            left, top, width, height = grid.box(unit)
-            _put_inside(canvas.image, image, left, top, max(1, width - line), max(1, height - line))
+    canvas.image[:] = _cells(owner, grid, canvas.width, canvas.height, canvas.scale)
     _draw_marks(canvas, scene, grid)
+
+
+@lru_cache(maxsize=2)
+def _cells(owner: Cells | UnitPictures, grid: Grid, width: int, height: int, scale: float) -> np.ndarray:
+    """All cells, kept while only marks move: not to be written to."""
+    canvas = Canvas(np.empty((height, width, 3), np.uint8), scale)
+    canvas.fill()
+    is_tops, line, size, word = isinstance(owner, Cells), line_width(grid), canvas.px(12), "dead"
+    for unit, image in (owner.pictures if is_tops else owner.cells).items():
+        if unit in grid.units:
+            left, top, w, h = grid.box(unit)
+            _put_inside(canvas.image, image, left, top, max(1, w - line), max(1, h - line))
+    for unit in owner.dead & set(grid.units) if is_tops else ():
+        left, top, w, h = grid.box(unit)
+        if text.width(word, size) < w and text.line_height(size) < h:
+            text.put(canvas.image, word, left + (w - text.width(word, size)) // 2, top + (h - text.line_height(size)) // 2, size, colors.DIM)
+    return canvas.image
 
 
 def _put_inside(canvas: np.ndarray, image: np.ndarray, left: int, top: int, width: int, height: int) -> None:

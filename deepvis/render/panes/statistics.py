@@ -9,6 +9,7 @@ import numpy as np
 
 from deepvis.geometry import Box, resize
 from deepvis.grid import Grid, View, make_grid
+from deepvis.layers import unit_id
 from deepvis.messages import Statistics
 from deepvis.render import colors, text
 from deepvis.render.draw import Canvas, fill
@@ -39,11 +40,13 @@ def draw_histograms(canvas: Canvas, scene: Scene, grid: Grid) -> None:
     line = line_width(grid)
     thick = 1 if grid.cell_width < canvas.px(40) else canvas.px(2)
     now = _at(statistics, colors.finite(scene.result.activations).max(axis=(1, 2)))
-    for unit in grid.units:
-        left, top, width, height = grid.box(unit)
-        if -width < left < canvas.width and -height < top < canvas.height:
-            x = left + int(now[unit] * (width - line - thick))
-            _clipped(canvas.image, x, top, thick, height - line, colors.ACCENT)
+    seen = np.array([u for u in grid.units if _is_seen(grid.box(u), canvas.width, canvas.height)], int)
+    row, column = np.divmod(seen - grid.first, grid.columns)
+    left = grid.left + column * grid.cell_width + (now[seen] * (grid.cell_width - line - thick)).astype(int)
+    ys = (grid.top + row * grid.cell_height)[:, None, None] + np.arange(grid.cell_height - line)[:, None]
+    ys, xs = np.broadcast_arrays(ys, left[:, None, None] + np.arange(thick))
+    inside = (ys >= 0) & (ys < canvas.height) & (xs >= 0) & (xs < canvas.width)
+    canvas.image[ys[inside], xs[inside]] = colors.ACCENT  # all at once: a call for each takes ten times as long
 
 
 def draw_histogram(canvas: Canvas, scene: Scene) -> None:
@@ -130,6 +133,12 @@ def _clipped(image: np.ndarray, left: int, top: int, width: int, height: int, co
 # ---- correlation --------------------------------------------------------------------------------
 
 
+def has_matrix(scene: Scene) -> bool:
+    """The selected layer's correlations are there, in the order in which they are shown."""
+    s = scene.own_statistics
+    return s is not None and s.correlation is not None and (s.order is not None or scene.state.content != "correlation, sorted")
+
+
 def matrix_box(width: int, height: int, view: View) -> Box:
     """Where the square of units by units lies in a pane of that size; parts of it may lie outside."""
     return make_grid(1, 1, 1, width, height, view).box(0)
@@ -158,7 +167,29 @@ def nearest_words(scene: Scene) -> str:
         return ""
     best = int(others.argmax())
     name = lambda u: layer.label(u) or str(u)  # noqa: E731
+    if others[best] <= 0:
+        return f"{name(unit)} goes with no other"
     return f"{name(unit)} goes most with {name(best)} ({number(float(others[best]))})"
+
+
+def draw_partners(canvas: Canvas, scene: Scene) -> None:
+    """The units that the selected one goes together with most, or least, as bars: white the same way, blue the other way."""
+    layer, row = scene.layer, scene.own_statistics.correlation[scene.state.unit]
+    size, margin = canvas.px(13), canvas.px(14)
+    line = text.line_height(size) + canvas.px(6)
+    order = np.argsort(-np.abs(row), kind="stable")
+    order = order[order != scene.state.unit][: max(1, (canvas.height - 2 * margin) // line)]
+    names = [" ".join(filter(None, (unit_id(layer.name, int(u)), layer.label(int(u))))) for u in order]
+    wide = min(canvas.width // 2, max((text.width(name, size) for name in names), default=0))
+    said = text.width("−0.00", size)
+    room = max(1, canvas.width - wide - said - 4 * margin)
+    longest = max((abs(float(row[u])) for u in order), default=0) or 1.0
+    for i, (unit, name) in enumerate(zip(order, names)):
+        r, y = float(row[unit]), margin + i * line
+        text.put(canvas.image, text.shorten(name, wide, size), margin, y, size, colors.TEXT)
+        length = max(1, round(abs(r) / longest * room))
+        canvas.bar((2 * margin + wide, y, length, line - canvas.px(4)), BARS if r >= 0 else (255, 130, 40))
+        text.put(canvas.image, number(r), 3 * margin + wide + length, y, size, colors.DIM)
 
 
 @lru_cache(maxsize=4)

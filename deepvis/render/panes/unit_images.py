@@ -31,7 +31,7 @@ def _unit_images_key(scene: Scene) -> tuple:
     hover = s.hover.number if isinstance(s.hover, TopImage) else None
     return (
         s.unit_images, scene.unit, id(scene.own_pictures), id(scene.own_grown), s.growing, s.preset,
-        id(scene.own_tops), s.method, s.filter, s.values, hover, s.moments,
+        id(scene.own_tops), s.method, s.filter, s.values, hover, s.moments, s.collecting,
     )  # fmt: skip
 
 
@@ -120,6 +120,8 @@ def _draw_backward(canvas: Canvas, scene: Scene) -> None:
     body = canvas.caption(f"their {method}", "" if filter == "raw" else filter)
     if tops is None or not tops.patches:
         body.words("what in these images excites the unit")
+    elif state.collecting:
+        body.words("once collecting stops (v)")
     elif tops.method != method or not tops.backward:
         body.words(tops.backward_note if tops.method == method and tops.backward_note else "the network is computing …")
     else:

@@ -1,0 +1,48 @@
+"""What in collected moments excites a unit: from the frames that the network saw, not from an index's photos."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from small import network
+
+from deepvis.messages import Patch, TopPictures
+from deepvis.scan.deconv import patch_backward
+from deepvis.scan.patches import cut_out
+from deepvis.tops import Tops, Wish
+
+LIMIT = 30.0
+
+
+def test_moments_are_carried_back_without_any_index(tmp_path: Path) -> None:
+    net = network()
+    seen = tuple(np.random.default_rng(0).integers(0, 256, (3, 24, 24, 3), np.uint8))
+    boxes, cells = [(2, 3, 8, 8), (10, 9, 8, 8), (-2, -2, 8, 8)], [(3, 3), (6, 7), (0, 0)]
+    patches = tuple(
+        Patch(i, f"camera {i}", row, column, 1.0, box, np.ascontiguousarray(cut_out(image, box, (24, 24))))
+        for i, (image, box, (row, column)) in enumerate(zip(seen, boxes, cells))
+    )
+    moments = TopPictures("pool", 2, "", patches, seen=seen)
+    tops = Tops(lambda _network: tmp_path)  # where there is none
+    try:
+        for method in ("deconv", "gradient"):
+            tops.want(net, Wish("pool", 2, method, moments))
+            end = time.monotonic() + LIMIT
+            while not (tops.idle and tops.pictures.method == method):
+                assert time.monotonic() < end
+                time.sleep(0.005)
+            found = tops.pictures
+            assert found.patches == patches and found.seen == seen and not found.backward_note
+            for one, other in zip(found.backward, patch_backward(network(), seen, "pool", 2, method, boxes, cells)):
+                np.testing.assert_array_equal(one, other)
+        tops.want(net, Wish("pool", 2, "deconv", replace(moments)))
+        tops.want(net, Wish("pool", 2))
+        while not (tops.idle and not tops.pictures.patches):
+            assert time.monotonic() < end + LIMIT
+            time.sleep(0.005)
+        assert "None yet. This finds them: deepvis scan" in tops.pictures.note
+    finally:
+        assert tops.close(LIMIT)

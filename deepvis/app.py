@@ -160,7 +160,7 @@ class Toolbox:
         self._gallery = Gallery(self._open_store)
         self._grower = Grower()
         self._recipes = self._read_recipes()
-        self._tops = Tops(lambda network: scan_folder(PRECOMPUTED, network.name))
+        self._tops = Tops(lambda network: scan_folder(PRECOMPUTED, network.name), settings.model)
         self._overview = Overview()
         self._collector = Collector()
 
@@ -336,6 +336,10 @@ class Toolbox:
             for thread in self._snapshots:
                 last.callback(thread.join)
             last.callback(self._stop_recording)
+
+    def is_over(self) -> bool:
+        """After `run`: no thread is in a pass of the network any more."""
+        return all(one.close(0) for one in (self._grower, self._tops))
 
     # -- what the loop is made of ---------------------------------------------------------------
 
@@ -524,7 +528,7 @@ def live(settings: Settings, engine: Engine, feed: Feed, start: State, probe: Ca
         engine, feed: not started yet.
         probe: raises UserError if no window can be opened.
     Returns:
-        Whether the engine has ended. If not, a pass or the loading takes longer than anyone wants
+        Whether the network's threads have ended. If not, a pass or the loading takes longer than anyone wants
         to wait, and Python's own way out would abort in the midst of torch's threads.
     Raises:
         UserError: no display, or the network cannot be loaded.
@@ -537,7 +541,7 @@ def live(settings: Settings, engine: Engine, feed: Feed, start: State, probe: Ca
         engine.start()
         feed.start()
         toolbox.run()
-    return engine.close(0)
+    return engine.close(0) and toolbox.is_over()
 
 
 @contextmanager

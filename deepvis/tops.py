@@ -51,14 +51,16 @@ class Wish:
     moments: TopPictures | None = None
 
 
-def open_index(folder: Path, network: Network) -> Index:
+def open_index(folder: Path, network: Network, model: str = "") -> Index:
     """The index in a folder, if it is of this network.
 
+    Args:
+        model: what the user calls the network.
     Raises:
         UserError: there is none, it cannot be read, or it is of another network or input.
     """
     if not (folder / INDEX).is_file():
-        raise UserError(f"No images have been scanned for {network.name} yet: deepvis scan --images DIR")
+        raise UserError(f"None yet. This finds them: deepvis scan --model {model or network.name} --images DIR")
     index = load(folder / INDEX)
     index.check(network.fingerprint, network.name, network.layers)
     size, spec = (index.settings["width"], index.settings["height"]), network.input
@@ -77,12 +79,13 @@ class Tops:
     second thread only, on a replica of the network and, on Linux, at a lower priority than the live view.
     """
 
-    def __init__(self, folder: Callable[[Network], Path]) -> None:
+    def __init__(self, folder: Callable[[Network], Path], model: str = "") -> None:
         """
         Args:
             folder: where a network's index is.
+            model: what the user calls the network.
         """
-        self._folder = folder
+        self._folder, self._model = folder, model
         self._changed = threading.Condition()
         self._network: Network | None = None
         self._wish: Wish | None = None
@@ -172,7 +175,7 @@ class Tops:
             return
         index, note = None, ""
         try:
-            index = open_index(folder, network)
+            index = open_index(folder, network, self._model)
             least = (2 * network.input.width, 2 * network.input.height)
             self._photos = Photos(Images(Path(index.root), tuple(index.files)), least=least)
         except Exception as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -34,10 +33,9 @@ def result(number: int, value: float, cell: int = 0) -> Result:
 
 @pytest.fixture
 def collector() -> Iterator[Collector]:
-    before, made = set(threading.enumerate()), Collector()
+    made = Collector()
     yield made
-    made.close()
-    assert not any(thread.name == "deepvis-collector" for thread in set(threading.enumerate()) - before)
+    assert made.close(LIMIT)
 
 
 def until(holds: Callable[[], object]) -> None:

@@ -43,6 +43,6 @@ def test_moments_are_carried_back_without_any_index(tmp_path: Path) -> None:
         while not (tops.idle and not tops.pictures.patches):
             assert time.monotonic() < end + LIMIT
             time.sleep(0.005)
-        assert "No images have been scanned" in tops.pictures.note
+        assert "None yet. This finds them: deepvis scan" in tops.pictures.note
     finally:
         assert tops.close(LIMIT)

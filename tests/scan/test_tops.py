@@ -181,7 +181,7 @@ def test_a_softmax_shows_what_excites_its_logits() -> None:
 
 def test_an_index_that_is_made_later_is_taken_up(opened, network, made: Path, tmp_path: Path) -> None:
     tops = opened(tmp_path / "later")
-    assert "deepvis scan --images DIR" in fetched(tops, network, Wish("odd", 0)).note and tops.index is None
+    assert "deepvis scan --model small --images DIR" in fetched(tops, network, Wish("odd", 0)).note and tops.index is None
     shutil.copytree(made / "scan", tmp_path / "later")
     assert len(fetched(tops, network, Wish("odd", 1)).patches) == 9 and tops.index is not None
 

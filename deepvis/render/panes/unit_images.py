@@ -119,10 +119,8 @@ def _draw_backward(canvas: Canvas, scene: Scene) -> None:
     usual = tops.method if tops and tops.method else "deconv"
     method, filter = (state.method, state.filter) if state.method else (usual, "raw")
     body = canvas.caption(f"their {method}", "" if filter == "raw" else filter)
-    if not scene.layers:
+    if tops is None or not tops.patches:
         body.words("what in these images excites the unit")
-    elif tops is None or not tops.patches:
-        return
     elif state.collecting:
         body.words("once collecting stops (v)")
     elif tops.method != method or not tops.backward:

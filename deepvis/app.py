@@ -23,7 +23,7 @@ from deepvis.errors import UserError
 from deepvis.feed import Feed, Wish
 from deepvis.gallery import Gallery, Wish as PictureWish, stands_for
 from deepvis.grower import Grower
-from deepvis.jpegs import JpegFolders
+from deepvis.jpegs import open_pictures
 from deepvis.layers import unit_id
 from deepvis.layout import Layout, lay_out
 from deepvis.messages import Growth, ReceptiveField, Request, Result, TopPictures
@@ -271,8 +271,7 @@ class Toolbox:
 
     def _open_store(self):
         network = self.engine.network
-        folder = store_folder(PRECOMPUTED, network.name)
-        return JpegFolders(folder.parent, open_store(folder, network.fingerprint))
+        return open_pictures(network.name, network.fingerprint)
 
     def _listen(self, patience: float) -> None:
         """Take up what the engine and the feed have to say; wait so many seconds for a result."""

@@ -20,7 +20,7 @@ from urllib.parse import unquote
 import cv2
 import numpy as np
 
-from deepvis.store import Key, Store, folder_name
+from deepvis.store import PRECOMPUTED, Key, Store, folder_name, open_store, store_folder
 
 SYNTHESIZED, TOP, DECONV = "regularized_opt", "max_im", "max_deconv"
 _SUFFIX = {SYNTHESIZED: "_montage", TOP: "", DECONV: ""}
@@ -106,3 +106,9 @@ class JpegFolders:
             return stored
         picture = read_jpeg(self._root, SYNTHESIZED, layer, unit)
         return [] if picture is None else shown_block(picture)
+
+
+def open_pictures(model: str, fingerprint: str) -> JpegFolders:
+    """All stored pictures of a network's units. Raises UserError as `open_store`."""
+    folder = store_folder(PRECOMPUTED, model)
+    return JpegFolders(folder.parent, open_store(folder, fingerprint))

@@ -17,6 +17,7 @@ from deepvis.errors import UserError
 from deepvis.feed import Feed, Wish
 from deepvis.frames import Frame
 from deepvis.gallery import Gallery, stands_for
+from deepvis.jpegs import open_pictures
 from deepvis.layout import lay_out
 from deepvis.network import Network
 from deepvis.overview import Overview
@@ -25,7 +26,7 @@ from deepvis.render import Renderer, Scene, Status
 from deepvis.scan.index import scan_folder
 from deepvis.settings import Settings
 from deepvis.state import State
-from deepvis.store import PRECOMPUTED, open_store, store_folder
+from deepvis.store import PRECOMPUTED
 from deepvis.tops import Tops
 
 PATIENCE = 60.0  # seconds for an input to give its first picture
@@ -69,18 +70,18 @@ def picture(
     status = Status(model=settings.model, device=str(network.device))
     scene = Scene(state, network.layers, network.classes, frame, result, help=help_rows(bound), status=status,
                   input_size=(network.input.height, network.input.width), pictures_of=stands_for(network.layers, state.layer))  # fmt: skip
-    return renderer.compose(_with_unit_images(scene, renderer, network))[0]
+    return renderer.compose(_with_unit_images(scene, renderer, network, settings.model))[0]
 
 
-def _with_unit_images(scene: Scene, renderer: Renderer, network: Network) -> Scene:
+def _with_unit_images(scene: Scene, renderer: Renderer, network: Network, model: str) -> Scene:
     """The scene with what the store and the index have of its units: as the window has it when all of it has come in."""
     state, layers = scene.state, network.layers
-    gallery = Gallery(lambda: open_store(store_folder(PRECOMPUTED, network.name), network.fingerprint))
-    tops, overview = Tops(lambda network: scan_folder(PRECOMPUTED, network.name)), Overview()
+    gallery = Gallery(lambda: open_pictures(network.name, network.fingerprint))
+    tops, overview = Tops(lambda network: scan_folder(PRECOMPUTED, network.name), model), Overview()
     cells, side = renderer.cells(scene) if state.content in ("synthesized", "top images") else (range(0), 0)
     try:
         gallery.want(picture_wish_for(state, layers, cells, side))
-        tops.want(network, top_wish_for(state, layers))
+        tops.want(network, top_wish_for(state, layers, network.telling_backward))
         _wait(lambda: gallery.idle and tops.idle)
         overview.want(tops.index, tops.note, overview_wish_for(state, layers, cells, side))
         _wait(lambda: overview.idle)

@@ -77,6 +77,14 @@ def failure(capsys: pytest.CaptureFixture, *argv: str) -> str:
 # ---- render --------------------------------------------------------------------------------------
 
 
+def test_render_shows_the_units_stored_images_and_top_images(loaded: Network) -> None:
+    picture = render("unit.png", "--unit", "4a:15")
+    right = picture[: round(0.95 * len(picture)), round(0.8 * picture.shape[1]) :]
+    for i in range(3):  # synthesized, top images, their deconv
+        block = right[len(right) * i // 3 + 22 : len(right) * (i + 1) // 3 - 2]
+        assert block[:, len(block[0]) // 4 : -len(block[0]) // 4].mean() > 45, i  # no words on dark ground
+
+
 def test_the_same_picture_twice(loaded: Network) -> None:
     one, two = render("a/one.png"), render("a/two.png")
     assert Path("a/one.png").read_bytes() == Path("a/two.png").read_bytes()

@@ -111,13 +111,14 @@ class Collector:
             self._saves.append((folder, model, fingerprint, say))
             self._wake()
 
-    def close(self, timeout: float = 5.0) -> None:
-        """Stop, after what is being saved."""
+    def close(self, timeout: float = 5.0) -> bool:
+        """Stop, after what is being saved. Returns whether the thread has ended."""
         with self._changed:
             self._stopping = True
             self._changed.notify()
         if self._thread is not None:
             self._thread.join(timeout)
+        return self._thread is None or not self._thread.is_alive()
 
     # ---- the thread --------------------------------------------------------------------------
 

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from deepvis import commands
-from deepvis.app import help_rows, picture_wish_for, request_for, top_wish_for
+from deepvis.app import help_rows, overview_wish_for, picture_wish_for, request_for, top_wish_for
 from deepvis.commands import Facts
 from deepvis.errors import UserError
 from deepvis.feed import Feed, Wish
 from deepvis.frames import Frame
 from deepvis.gallery import Gallery, stands_for
 from deepvis.layout import lay_out
-from deepvis.messages import TopPictures, UnitPictures
 from deepvis.network import Network
+from deepvis.overview import Overview
 from deepvis.passes import answer
 from deepvis.render import Renderer, Scene, Status
 from deepvis.scan.index import scan_folder
@@ -67,23 +67,33 @@ def picture(
     frame = _frame(camera, files, state)
     result = answer(network, request_for(state, frame, network.layers), network.receptive_field(network.layers[state.layer].name))
     status = Status(model=settings.model, device=str(network.device))
-    pictures, tops = _unit_images(settings, network, state)
     scene = Scene(state, network.layers, network.classes, frame, result, help=help_rows(bound), status=status,
-                  input_size=(network.input.height, network.input.width), pictures=pictures, tops=tops,
-                  pictures_of=stands_for(network.layers, state.layer))  # fmt: skip
-    return renderer.compose(scene)[0]
+                  input_size=(network.input.height, network.input.width), pictures_of=stands_for(network.layers, state.layer))  # fmt: skip
+    return renderer.compose(_with_unit_images(scene, renderer, network))[0]
 
 
-def _unit_images(settings: Settings, network: Network, state: State) -> tuple[UnitPictures | None, TopPictures | None]:
-    """What the window would show of the selected unit once all of it is there."""
-    stored, index = store_folder(PRECOMPUTED, network.name), scan_folder(PRECOMPUTED, network.name)
-    with closing(Gallery(lambda: open_store(stored, network.fingerprint))) as gallery, closing(Tops(lambda _: index, settings.model)) as tops:
-        gallery.want(picture_wish_for(state, network.layers, range(0), 0))
-        tops.want(network, top_wish_for(state, network.layers))
-        end = time.monotonic() + PATIENCE
-        while not (gallery.idle and tops.idle) and time.monotonic() < end:
-            time.sleep(0.005)
-        return gallery.pictures, tops.pictures
+def _with_unit_images(scene: Scene, renderer: Renderer, network: Network) -> Scene:
+    """The scene with what the store and the index have of its units: as the window has it when all of it has come in."""
+    state, layers = scene.state, network.layers
+    gallery = Gallery(lambda: open_store(store_folder(PRECOMPUTED, network.name), network.fingerprint))
+    tops, overview = Tops(lambda network: scan_folder(PRECOMPUTED, network.name), scene.status.model), Overview()
+    cells, side = renderer.cells(scene) if state.content in ("synthesized", "top images") else (range(0), 0)
+    try:
+        gallery.want(picture_wish_for(state, layers, cells, side))
+        tops.want(network, top_wish_for(state, layers))
+        _wait(lambda: gallery.idle and tops.idle)
+        overview.want(tops.index, tops.note, overview_wish_for(state, layers, cells, side))
+        _wait(lambda: overview.idle)
+        return replace(scene, pictures=gallery.pictures, tops=tops.pictures, cells=overview.cells, statistics=overview.statistics)
+    finally:
+        for thread in (gallery, tops, overview):
+            thread.close()
+
+
+def _wait(is_so: Callable[[], bool]) -> None:
+    end = time.monotonic() + PATIENCE
+    while not is_so() and time.monotonic() < end:
+        time.sleep(0.005)
 
 
 def _frame(camera: int | str | None, files: Path, state: State) -> Frame:

@@ -145,6 +145,16 @@ def test_settings_of_the_file_count_for_render_too(loaded: Network) -> None:
     assert cv2.imread("x.png").shape == (400, 640, 3)
 
 
+@pytest.mark.parametrize(("keys", "attribute"), [("s", "pictures"), ("s s", "cells"), ("s s s", "statistics")])
+def test_render_waits_for_what_is_stored_of_the_units(loaded: Network, monkeypatch: pytest.MonkeyPatch, keys: str, attribute: str) -> None:
+    scenes = []
+    compose = offscreen.Renderer.compose
+    monkeypatch.setattr(offscreen.Renderer, "compose", lambda renderer, scene: (scenes.append(scene), compose(renderer, scene))[1])
+    assert cli.main(["render", "--input", str(PHOTO), "--keys", keys, "--out", "x.png"]) == 0
+    (scene,) = scenes
+    assert getattr(scene, attribute) is not None and scene.own_pictures is not None and scene.own_tops is not None
+
+
 # ---- what cannot be done -------------------------------------------------------------------------------
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -36,8 +35,7 @@ def result(number: int, value: float, cell: int = 0) -> Result:
 def collector() -> Iterator[Collector]:
     made = Collector()
     yield made
-    made.close()
-    assert not any(thread.name == "deepvis-collector" for thread in threading.enumerate())
+    assert made.close(LIMIT)
 
 
 def until(holds: Callable[[], object]) -> None:

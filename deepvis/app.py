@@ -30,7 +30,7 @@ from deepvis.messages import Growth, ReceptiveField, Request, Result, TopPicture
 from deepvis.overview import Overview, Wish as OverviewWish
 from deepvis.record import Recorder, save_snapshot
 from deepvis.render import Renderer, Scene, Status
-from deepvis.scan.index import scan_folder
+from deepvis.scan.index import index_folder
 from deepvis.scan.live import live_folder
 from deepvis.settings import Settings
 from deepvis.state import PRESET_CYCLE, State
@@ -160,7 +160,7 @@ class Toolbox:
         self._gallery = Gallery(self._open_store)
         self._grower = Grower()
         self._recipes = self._read_recipes()
-        self._tops = Tops(lambda network: scan_folder(PRECOMPUTED, network.name), settings.model)
+        self._tops = Tops(lambda network: index_folder(PRECOMPUTED, network.name), settings.model)
         self._overview = Overview()
         self._collector = Collector()
 

@@ -23,7 +23,7 @@ from deepvis.network import Network
 from deepvis.overview import Overview
 from deepvis.passes import answer
 from deepvis.render import Renderer, Scene, Status
-from deepvis.scan.index import scan_folder
+from deepvis.scan.index import index_folder
 from deepvis.settings import Settings
 from deepvis.state import State
 from deepvis.store import PRECOMPUTED
@@ -77,7 +77,7 @@ def _with_unit_images(scene: Scene, renderer: Renderer, network: Network, model:
     """The scene with what the store and the index have of its units: as the window has it when all of it has come in."""
     state, layers = scene.state, network.layers
     gallery = Gallery(lambda: open_pictures(network.name, network.fingerprint))
-    tops, overview = Tops(lambda network: scan_folder(PRECOMPUTED, network.name), model), Overview()
+    tops, overview = Tops(lambda network: index_folder(PRECOMPUTED, network.name), model), Overview()
     cells, side = renderer.cells(scene) if state.content in ("synthesized", "top images") else (range(0), 0)
     try:
         gallery.want(picture_wish_for(state, layers, cells, side))

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from deepvis.errors import UserError
-from deepvis.scan.index import INDEX, load, scan_folder
+from deepvis.scan.index import INDEX, index_folder, load, scan_folder
 from deepvis.store import PRECOMPUTED
 
 PHOTOS = Path(__file__).resolve().parent.parent / "photos"
@@ -32,14 +32,14 @@ def add(sub: argparse._SubParsersAction) -> None:
     export.add_argument("--layers", default="all", help="with commas, or all")
     export.add_argument("--side", type=_count, default=0, metavar="PIXELS", help="side of each patch (as the receptive field)")
     export.add_argument("--images", type=Path, metavar="DIR", help="where the photos are now, if they have moved")
-    export.add_argument("--index", type=Path, help="folder of the index (precomputed/MODEL/scan)")
+    export.add_argument("--index", type=Path, help="folder of the index (precomputed/MODEL/scan, or else bundled)")
     export.add_argument("--out", type=Path, required=True, help="folder to write")
     export.set_defaults(run=_export)
 
     merge = sub.add_parser("merge", help="add moments kept in the window (v, enter) to a data set's top images")
     merge.add_argument("live", nargs="*", type=Path, metavar="DIR", help="folders of kept moments (all in precomputed/MODEL/live)")
-    merge.add_argument("--index", type=Path, help="folder of the data set's index (precomputed/MODEL/scan)")
-    merge.add_argument("--out", type=Path, help="folder of the new index (in the old one's place)")
+    merge.add_argument("--index", type=Path, help="folder of the data set's index (precomputed/MODEL/scan, or else bundled)")
+    merge.add_argument("--out", type=Path, help="folder of the new index (precomputed/MODEL/scan, or that of --index)")
     merge.set_defaults(run=_merge)
 
     for parser in (scan, export, merge):
@@ -109,7 +109,7 @@ def _export(args: argparse.Namespace) -> None:
     from deepvis.scan.scan import layers_from
     from deepvis.store import open_store, store_folder
 
-    index = load((args.index or scan_folder(PRECOMPUTED, network.name)) / INDEX)
+    index = load((args.index or index_folder(PRECOMPUTED, network.name)) / INDEX)
     index.check(network.fingerprint, network.name)
     missing = index.missing(args.images, index.shown_images())
     if missing:
@@ -132,9 +132,10 @@ def _merge(args: argparse.Namespace) -> None:
     folders = args.live or sorted(path.parent for path in home.glob(f"*/{INDEX}"))
     if not folders:
         raise UserError(f"{home}: no moments have been kept. In the window v collects them, and enter keeps them")
-    folder = args.index or scan_folder(PRECOMPUTED, network.name)
+    folder = args.index or index_folder(PRECOMPUTED, network.name)
+    out = args.out or args.index or scan_folder(PRECOMPUTED, network.name)
     index = load(folder / INDEX)
     index.check(network.fingerprint, network.name)
     index, added = with_moments(index, folders)
-    save(index, (args.out or folder) / INDEX)
-    print(f"{args.out or folder}: {added} of {len(folders)} collections added" + (", the others were there" if added < len(folders) else ""))
+    save(index, out / INDEX)
+    print(f"{out}: {added} of {len(folders)} collections added" + (", the others were there" if added < len(folders) else ""))

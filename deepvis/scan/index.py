@@ -37,8 +37,15 @@ CHUNK = 512
 end at multiples of it add up to the very sums of one pass."""
 
 def scan_folder(root: Path, model: str) -> Path:
-    """Where a model's index is."""
+    """Where the user's own scans for a model go."""
     return root / folder_name(model) / "scan"
+
+
+def index_folder(root: Path, model: str) -> Path:
+    """Where a model's index is: of the user's own scan, or else the one that comes with the program."""
+    own = scan_folder(root, model)
+    bundled = own.with_name("bundled")
+    return bundled if (bundled / INDEX).is_file() and not (own / INDEX).is_file() else own
 
 
 # ---- histogram ----------------------------------------------------------------------------------

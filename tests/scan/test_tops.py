@@ -25,7 +25,7 @@ from deepvis.scan import deconv
 from deepvis.scan.deconv import patch_backward
 from deepvis.scan.images import Images, Photos, find_images
 from deepvis.scan.cli import PHOTOS
-from deepvis.scan.index import INDEX, STATE, load, save, scan_folder
+from deepvis.scan.index import INDEX, STATE, index_folder, load, save, scan_folder
 from deepvis.scan.patches import patches
 from deepvis.scan.scan import Options, scan
 from deepvis.state import State
@@ -269,12 +269,13 @@ def test_the_original_toolboxs_pictures_stand_where_there_is_no_index(network, m
 
 
 def test_the_bundled_photos_are_scanned_and_found_wherever_the_program_is(tmp_path: Path) -> None:
-    folder = scan_folder(PRECOMPUTED, "efficientnet-lite0")
+    folder = scan_folder(PRECOMPUTED, "efficientnet-lite0").with_name("bundled")
+    assert index_folder(PRECOMPUTED, "efficientnet-lite0").parent == folder.parent
     index = load(folder / INDEX)
     assert Path(index.root) == PHOTOS and index.missing() == [] and index.count == len(index.files) > 400
     assert index.fingerprint == open_store(store_folder(PRECOMPUTED, "efficientnet-lite0"), index.fingerprint).fingerprint
     assert (folder / INDEX).stat().st_size < 4 << 20
-    moved = scan_folder(tmp_path / "precomputed", "efficientnet-lite0")
+    moved = tmp_path / "precomputed" / "efficientnet-lite0" / "bundled"
     shutil.copytree(folder, moved)
     assert load(moved / INDEX).root == str(tmp_path / "deepvis" / "photos")
     save(replace(index, root="/elsewhere"), moved / INDEX)

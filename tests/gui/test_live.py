@@ -327,7 +327,7 @@ def test_the_wheel_elsewhere_does_nothing(program):
 
 CYCLES = {  # key: (keys before, presses until it is as before, panes that change, panes that may)
     "b": ("", 5, {"backward", "unit_images"}, set()),
-    "n": ("", 4, {"backward", "unit_images"}, set()),
+    "n": ("", 4, {"backward"}, {"unit_images"}),  # with it off, guided backprop of the top images
     "m": ("b", 4, {"backward", "unit_images"}, set()),
     "z": ("b", 3, {"layer"}, set()),
     "a": ("b", 2, {"layer"}, set()),
@@ -504,7 +504,7 @@ def test_v_collects_the_strongest_moments_of_the_files_that_are_walked_through(p
 
 def test_top_images_of_the_selected_unit_and_a_click_that_shows_one_to_the_network(program):
     program.go("4a:15")
-    program.wait(lambda: "top images 4a:15 their deconv" in program.words("unit_images"), "the top images are there", 30)
+    program.wait(lambda: "top images 4a:15 their guided" in program.words("unit_images"), "the top images are there", 30)
     left, top, width, height = program.now["panes"]["unit_images"]
     right = program.picture()["unit_images"]
     for block in (1, 2):

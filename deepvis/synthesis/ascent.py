@@ -68,6 +68,7 @@ class Ascent:
         self.network, self.objective, self.recipe, self._recipes = network, objective, recipes[0], recipes
         spec, device = network.input, network.device
         self.size = size or (spec.height, spec.width)
+        self._share = min(1.0, self.size[0] / spec.height, self.size[1] / spec.width)  # of the input
         self.count = 0
         self.scores = torch.zeros(len(recipes), device=device)
         self.dead = torch.ones(len(recipes), dtype=torch.bool, device=device)
@@ -88,7 +89,7 @@ class Ascent:
 
     @property
     def _canvas(self) -> tuple[int, int]:
-        margin = 2 * self.recipe.margin
+        margin = 2 * round(self.recipe.margin * self._share)
         return self.size[0] + margin, self.size[1] + margin
 
     def _fourier(self) -> images.Fourier:
@@ -141,7 +142,7 @@ class Ascent:
         if self._views:
             n = self._numbers
             draws = torch.stack([torch.rand(DRAWS, generator=draw) for draw in self._draws]).to(image.device)
-            matrix = view_matrix(draws, n["jitter"], n["rotate"], n["scale_low"], n["scale_high"])
+            matrix = view_matrix(draws, n["jitter"] * self._share, n["rotate"], n["scale_low"], n["scale_high"])
             image = sample(image, matrix, self.size)
         if "noise" in self._used:
             noise = [torch.randn(image.shape[1:], generator=g, device=image.device) for g in self._noises]

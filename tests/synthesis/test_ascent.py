@@ -18,7 +18,7 @@ from deepvis.synthesis.ascent import Ascent
 from deepvis.synthesis.objectives import unit
 from deepvis.synthesis.recipe import PRESETS, Recipe, recipe
 
-MODERN = recipe("modern", {"steps": 8, "margin": 4, "jitter": 4})
+MODERN = recipe("modern", {"steps": 8, "margin": 4, "jitter": 4, "rate": 0.05, "rotate": 8, "scale_low": 0.9, "scale_high": 1.2})
 PIXELS = replace(PRESETS["plain"], keep="last", redirect=0)
 ALIKE = {"start_noise": 10.0}
 
@@ -369,3 +369,11 @@ def test_hooks_are_gone_afterwards() -> None:
     assert not any(m._forward_hooks for m in network.module.modules())
     assert not any(p.requires_grad for p in network.module.parameters())
     assert layer(network, "fc").units == 10
+
+
+def test_on_a_small_canvas_shifts_and_margin_are_smaller_in_proportion() -> None:
+    network, chosen = small(), recipe("modern", {"margin": 8, "jitter": 8, "rotate": 0, "scale_low": 1, "scale_high": 1})
+    height, width = network.input.height, network.input.width
+    for size, margin in (((height, width), 8), ((height // 2, width // 2), 4), ((2 * height, 2 * width), 8), ((height // 2, width), 4)):
+        ascent = Ascent(network, unit("fc", 0), [chosen], [0], size)
+        assert ascent._parameters.image().shape[2:] == (size[0] + 2 * margin, size[1] + 2 * margin)

@@ -170,7 +170,7 @@ def sources() -> Iterator[str]:
     yield from (f"timm:{name}" for name in TIMM)
 
 
-def markdown(rows: list[Row], minutes: float) -> str:
+def markdown(rows: list[Row]) -> str:
     import timm
     import torchvision
 
@@ -184,7 +184,7 @@ def markdown(rows: list[Row], minutes: float) -> str:
         "all of torchvision's networks for classification and one of each of timm's families, with random weights (those",
         "that start at 0, such as some classifiers, filled with noise), on",
         f"{platform.machine()} with torch {torch.__version__.partition('+')[0]}, torchvision "
-        f"{torchvision.__version__.partition('+')[0]} and timm {timm.__version__}; {minutes:.0f} minutes.", "",
+        f"{torchvision.__version__.partition('+')[0]} and timm {timm.__version__}.", "",
         "*Forward* is ok if the activations of the three layers and the scores are finite. A backward method is ok if, from a",
         "random unit of each of the three layers, its image is finite and not empty, the forward values within it are bit for",
         "bit those of the plain network, and deconv and guided differ from the gradient where more than one activation function lies below.",
@@ -197,7 +197,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="try those whose name contains this")
     parser.add_argument("--write", type=Path, help="the file for the table")
     options = parser.parse_args()
-    start, rows = time.perf_counter(), []
+    rows = []
     for source in sources():
         if options.only in source:
             began = time.perf_counter()
@@ -205,8 +205,7 @@ def main() -> None:
             print(f"{time.perf_counter() - began:5.1f} s", *rows[-1].cells, sep="  ", flush=True)
             gc.collect()
             if options.write:
-                text = markdown(rows, (time.perf_counter() - start) / 60)
-                options.write.write_text(text, encoding="utf-8")
+                options.write.write_text(markdown(rows), encoding="utf-8")
 
 
 if __name__ == "__main__":

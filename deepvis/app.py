@@ -92,7 +92,7 @@ def top_wish_for(state: State, layers, usual: str = "deconv", moments: TopPictur
     """
     layer, unit = stands_for(layers, state.layer), state.unit
     stay = state.moments and not state.collecting and moments and moments.seen and (moments.layer, moments.unit) == (layer, unit)
-    return TopWish(layer, unit, state.method or usual, moments if stay else None)
+    return TopWish(layer, unit, state.method or usual, moments if stay else None, or_deconv=not state.method and usual != "deconv")
 
 
 def overview_wish_for(state: State, layers, cells: range, side: int) -> OverviewWish:

@@ -43,12 +43,14 @@ class Wish:
         layer, unit: the unit.
         method: backward method, a key of `deepvis.backward.METHODS`.
         moments: of the unit, that were collected and are shown instead of the index's.
+        or_deconv: where that method carries nothing back, as from behind a ReLU6 that is at its limit, deconv does.
     """
 
     layer: str
     unit: int
     method: str = "deconv"
     moments: TopPictures | None = None
+    or_deconv: bool = False
 
 
 def open_index(folder: Path, network: Network, model: str = "") -> Index:
@@ -244,7 +246,11 @@ class Tops:
                     mine, replica = network, network.replica()
                     workers, threads = cpu_plan()
                     torch.set_num_threads(workers * threads if network.device.type == "cpu" else 1)
-                pictures = replace(pictures, backward=self._backward(replica, wish, pictures))
+                backward = self._backward(replica, wish, pictures)
+                if wish.or_deconv and not any(image is not None and image.any() for image in backward):
+                    wished = replace(wish, method="deconv")
+                    pictures, backward = replace(pictures, method="deconv"), self._backward(replica, wished, pictures)
+                pictures = replace(pictures, backward=backward)
             except Exception as error:  # out of memory, or whatever a network's code raises
                 pictures = replace(pictures, backward_note=words(error))
             with self._changed:

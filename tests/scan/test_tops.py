@@ -280,3 +280,22 @@ def test_the_bundled_photos_are_scanned_and_found_wherever_the_program_is(tmp_pa
     assert load(moved / INDEX).root == str(tmp_path / "deepvis" / "photos")
     save(replace(index, root="/elsewhere"), moved / INDEX)
     assert load(moved / INDEX).root == "/elsewhere"
+
+
+def test_where_guided_backprop_carries_nothing_back_deconv_does(network, made: Path, opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    def carried(network, photos, layer, unit, method, boxes, places):
+        value = {"guided": 0, "deconv": 2}[method]
+        return [np.full((4, 4, 3), value, np.float32) for _ in photos]
+
+    monkeypatch.setattr(deconv, "patch_backward", carried)
+    chosen = fetched(opened(made / "scan"), network, Wish("odd", 2, "guided"))
+    assert chosen.method == "guided" and not any(image.any() for image in chosen.backward)
+    usual = fetched(opened(made / "scan"), network, Wish("odd", 2, "guided", or_deconv=True))
+    assert usual.method == "deconv" and all((image == 2).all() for image in usual.backward)
+
+
+def test_deconv_steps_in_for_the_usual_method_only() -> None:
+    layers = (Layer("stem", "Conv2d", 8, 4, 4),)
+    assert top_wish_for(State(), layers, "guided").or_deconv
+    assert not top_wish_for(State(), layers, "deconv").or_deconv
+    assert not top_wish_for(State(method="guided"), layers, "guided").or_deconv

@@ -69,7 +69,6 @@ def _export_unit(
 
 
 
-
 def _grid(tiles: Sequence[np.ndarray], size: tuple[int, int]) -> np.ndarray:
     return tiled([*tiles, *[None] * (GRID * GRID - len(tiles))], GRID, size)
 

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from deepvis.errors import UserError
+from deepvis.options import add_network, count, load_network
 from deepvis.scan.index import INDEX, index_folder, load, scan_folder
 from deepvis.store import PRECOMPUTED
 
@@ -18,7 +19,7 @@ def add(sub: argparse._SubParsersAction) -> None:
     scan = sub.add_parser("scan", help="find each unit's top images and statistics in a folder of images")
     scan.add_argument("--images", type=Path, default=PHOTOS, metavar="DIR", help="folder, list file (.txt) or tar archive (photos)")
     scan.add_argument("--layers", default="all", help="with commas; all (the network's listed ones); convolutions (every one)")
-    scan.add_argument("--top", type=_count, default=9, help="places to keep for each unit (9)")
+    scan.add_argument("--top", type=count, default=9, help="places to keep for each unit (9)")
     scan.add_argument("--batch", default="auto", help="images at a time (auto)")
     scan.add_argument("--workers", type=int, help="threads that decode images (auto)")
     scan.add_argument("--every", type=float, default=60, metavar="SECONDS", help="between checkpoints (60)")
@@ -30,7 +31,7 @@ def add(sub: argparse._SubParsersAction) -> None:
 
     export = sub.add_parser("export", help="write the JPEG folders of the original toolbox: max_im, max_deconv, regularized_opt")
     export.add_argument("--layers", default="all", help="with commas, or all")
-    export.add_argument("--side", type=_count, default=0, metavar="PIXELS", help="side of each patch (as the receptive field)")
+    export.add_argument("--side", type=count, default=0, metavar="PIXELS", help="side of each patch (as the receptive field)")
     export.add_argument("--images", type=Path, metavar="DIR", help="where the photos are now, if they have moved")
     export.add_argument("--index", type=Path, help="folder of the index (precomputed/MODEL/scan, or else bundled)")
     export.add_argument("--out", type=Path, required=True, help="folder to write")
@@ -43,23 +44,7 @@ def add(sub: argparse._SubParsersAction) -> None:
     merge.set_defaults(run=_merge)
 
     for parser in (scan, export, merge):
-        parser.add_argument("--settings", type=Path, help="settings file (settings.yaml)")
-        parser.add_argument("--model", help="as in deepvis live --model")
-        parser.add_argument("--weights", help="as in deepvis live --weights")
-        parser.add_argument("--device", help="auto, cpu, cuda, cuda:1, mps")
-        parser.add_argument("--precision", help="float32, bfloat16, float16")
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a number from 1")
-    return int(text)
-
-
-def _network(args: argparse.Namespace):
-    from deepvis.synthesis.cli import _network
-
-    return _network(args)
+        add_network(parser)
 
 
 def _scan(args: argparse.Namespace) -> None:
@@ -68,7 +53,7 @@ def _scan(args: argparse.Namespace) -> None:
     images = find_images(args.images)  # before the network is loaded
     if args.batch != "auto" and (not args.batch.isdecimal() or not 0 < int(args.batch) <= 512):
         raise UserError(f"--batch {args.batch!r}: expected a number from 1 to 512, or auto")
-    network = _network(args)
+    network = load_network(args)
     from tqdm import tqdm
 
     from deepvis.scan.scan import Options, convolutions, layers_from, scan
@@ -104,7 +89,7 @@ def _scan(args: argparse.Namespace) -> None:
 
 
 def _export(args: argparse.Namespace) -> None:
-    network = _network(args)
+    network = load_network(args)
     from deepvis.export import export
     from deepvis.scan.scan import layers_from
     from deepvis.store import open_store, store_folder
@@ -119,13 +104,13 @@ def _export(args: argparse.Namespace) -> None:
         )
     folder = store_folder(PRECOMPUTED, network.name)
     store = open_store(folder, network.fingerprint) if folder.exists() else None
-    count = export(network, index, args.out, layers_from(network, args.layers), store, args.side, args.images)
-    print(f"{args.out}: {count:,} files")
+    written = export(network, index, args.out, layers_from(network, args.layers), store, args.side, args.images)
+    print(f"{args.out}: {written:,} files")
 
 
 def _merge(args: argparse.Namespace) -> None:
-    network = _network(args)
-    from deepvis.scan.index import INDEX, load, save
+    network = load_network(args)
+    from deepvis.scan.index import save
     from deepvis.scan.live import live_folder, with_moments
 
     home = live_folder(PRECOMPUTED, network.name)

@@ -11,11 +11,8 @@ Without torch: the window reads it.
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 import os
-import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -28,7 +25,7 @@ from deepvis.errors import UserError
 from deepvis.layers import Layer
 from deepvis.messages import ReceptiveField
 from deepvis.playlist import natural_key
-from deepvis.store import PRECOMPUTED, folder_name
+from deepvis.store import PRECOMPUTED, beside, folder_name
 
 VERSION = 1
 INDEX, STATE = "index.npz", "state.npz"
@@ -446,8 +443,10 @@ def save(index: Index, path: Path, state: bool = False) -> None:
         }
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _beside(path) as file:
+        with beside(path) as file:
             (np.savez if state else np.savez_compressed)(file, **arrays)
+            file.flush()
+            os.fsync(file.fileno())  # a state stands for hours of work
     except OSError as error:
         raise UserError(
             f"{path}: cannot be written: {error.strerror or error}. What was there before is kept; "
@@ -551,20 +550,3 @@ def _square(triangle: np.ndarray, units: int) -> np.ndarray:
     matrix[above] = triangle.astype(np.float32) / 127
     matrix.T[above] = matrix[above]
     return matrix
-
-
-@contextlib.contextmanager
-def _beside(path: Path) -> Iterator[io.BufferedWriter]:
-    """A file that takes the place of `path` once it is whole and on the disk."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise

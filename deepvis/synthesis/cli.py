@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from deepvis.errors import UserError
+from deepvis.options import add_network, count, load_network
 from deepvis.store import PRECOMPUTED, store_folder
 from deepvis.synthesis.recipe import PRESETS
 
@@ -15,34 +16,34 @@ def add(sub: argparse._SubParsersAction) -> None:
     make = sub.add_parser("synthesize", help="make the images that units prefer")
     make.add_argument("--units", default="", help="such as head:0-99,probs:zebra,stem (a layer alone: all its units)")
     make.add_argument("--layer", default="", help="layers, with commas, or all: all units of these")
-    make.add_argument("--per-unit", type=_count, default=1, metavar="N", help="images of each unit (1)")
+    make.add_argument("--per-unit", type=count, default=1, metavar="N", help="images of each unit (1)")
     make.add_argument("--objective", default="unit", help="unit, channel, probability, log_probability, abhorred")
     make.add_argument("--whole", action="store_true", help="on the whole input, not at the true size of the receptive field")
-    make.add_argument("--side", type=_count, default=0, metavar="PIXELS", help="shrink stored images to this longer side")
-    make.add_argument("--quality", type=_count, default=80, help="of the stored WebP, 1 to 100 (80)")
+    make.add_argument("--side", type=count, default=0, metavar="PIXELS", help="shrink stored images to this longer side")
+    make.add_argument("--quality", type=count, default=80, help="of the stored WebP, 1 to 100 (80)")
     make.add_argument("--batch", default="auto", help="images at a time (auto)")
     make.add_argument("--out", type=Path, help="folder of the store (precomputed/MODEL/synthesized)")
     make.set_defaults(run=_synthesize)
 
     sweep = sub.add_parser("sweep", help="draw each regularizer alone, from none to strong, for a unit")
     sweep.add_argument("--unit", required=True, help="layer:number or layer:class")
-    sweep.add_argument("--columns", type=_count, default=8, help="strengths of each regularizer (8)")
+    sweep.add_argument("--columns", type=count, default=8, help="strengths of each regularizer (8)")
     sweep.add_argument("--out", type=Path, required=True, help="picture to write")
     sweep.set_defaults(run=_sweep, preset_default="plain")
 
     search = sub.add_parser("search", help="search recipes at random, judged by another network")
     search.add_argument("--judge", required=True, help="model that judges (as --model); must know the same classes")
     search.add_argument("--layer", default="", help="the class layer (the last but probabilities)")
-    search.add_argument("--trials", type=_count, default=300, help="recipes to try (300, as in the paper)")
-    search.add_argument("--classes", type=_count, default=4, help="classes that each recipe is tried on (4)")
+    search.add_argument("--trials", type=count, default=300, help="recipes to try (300, as in the paper)")
+    search.add_argument("--classes", type=count, default=4, help="classes that each recipe is tried on (4)")
     search.add_argument("--out", type=Path, required=True, help="folder for the contact sheet and the recipes")
     search.set_defaults(run=_search, preset_default="yosinski-3")
 
     montage = sub.add_parser("montage", help="one picture of a layer's stored images, or of several layers at true size")
     montage.add_argument("--layer", default="", help="one layer: an image for each unit; several: some units of each")
     montage.add_argument("--out", type=Path, required=True, help="picture to write")
-    montage.add_argument("--side", type=_count, default=0, metavar="PIXELS", help="longer side of each image (as stored)")
-    montage.add_argument("--units", type=_count, default=4, metavar="N", help="with several layers: units of each (4)")
+    montage.add_argument("--side", type=count, default=0, metavar="PIXELS", help="longer side of each image (as stored)")
+    montage.add_argument("--units", type=count, default=4, metavar="N", help="with several layers: units of each (4)")
     montage.add_argument("--store", type=Path, help="folder of the store (precomputed/MODEL/synthesized)")
     montage.set_defaults(run=_montage)
 
@@ -51,45 +52,13 @@ def add(sub: argparse._SubParsersAction) -> None:
         parser.add_argument("--set", nargs="*", action="extend", default=[], metavar="NAME=VALUE", help="parameters other than the preset's")
         parser.add_argument("--seed", type=_seed, default=0, help="(0)")
     for parser in (make, sweep, search, montage):
-        parser.add_argument("--settings", type=Path, help="settings file (settings.yaml)")
-        parser.add_argument("--model", help="as in deepvis live --model")
-        parser.add_argument("--weights", help="as in deepvis live --weights")
-        parser.add_argument("--device", help="auto, cpu, cuda, cuda:1, mps")
-        parser.add_argument("--precision", help="float32, bfloat16, float16")
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a number from 1")
-    return int(text)
+        add_network(parser)
 
 
 def _seed(text: str) -> int:
     if not text.isdecimal() or int(text) > 10**9:
         raise argparse.ArgumentTypeError(f"{text!r}: expected a number from 0 to 1000000000")
     return int(text)
-
-
-def _network(args: argparse.Namespace):
-    from deepvis import commands, keys, models
-    from deepvis.settings import load
-
-    names = ("model", "weights", "device", "precision")
-    found = load(args.settings, {n: getattr(args, n) for n in names}, commands=commands.COMMANDS, key_names=keys.NAMES)
-    device = found.device
-    if device == "auto":
-        device = _own_device()
-    return models.load(found.model, device, found.precision, found.weights)
-
-
-def _own_device() -> str:
-    """With several processes (torchrun) on a machine, each takes a GPU of its own."""
-    import os
-
-    import torch
-
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    return f"cuda:{int(os.environ.get('LOCAL_RANK', 0)) % count}" if count else "cpu"
 
 
 def _recipe(args: argparse.Namespace, default: str):
@@ -105,7 +74,7 @@ def _recipe(args: argparse.Namespace, default: str):
 
 
 def _synthesize(args: argparse.Namespace) -> None:
-    network = _network(args)
+    network = load_network(args)
     from deepvis.store import open_store
     from deepvis.synthesis.jobs import Plan, synthesize
     from deepvis.synthesis.targets import OBJECTIVES, parse_units
@@ -137,7 +106,7 @@ def _sweep(args: argparse.Namespace) -> None:
     from deepvis.offscreen import check_suffix, write
 
     check_suffix(args.out)
-    network = _network(args)
+    network = load_network(args)
     from deepvis.layers import parse_unit
     from deepvis.synthesis.figures import sweep
 
@@ -147,7 +116,7 @@ def _sweep(args: argparse.Namespace) -> None:
 
 
 def _search(args: argparse.Namespace) -> None:
-    network = _network(args)
+    network = load_network(args)
     from deepvis import models
     from deepvis.synthesis.search import search
 
@@ -162,7 +131,7 @@ def _montage(args: argparse.Namespace) -> None:
     from deepvis.offscreen import check_suffix, write
 
     check_suffix(args.out)
-    network = _network(args)
+    network = load_network(args)
     from deepvis.layers import find_layer
     from deepvis.store import open_store
     from deepvis.synthesis.figures import montage, true_sizes

@@ -36,8 +36,10 @@ class Screen:
 
     def __enter__(self) -> Screen:
         read, write = os.pipe()
+        # Without -noreset the server starts anew when its last client leaves: a question of xdotool's that ends just
+        # as openbox comes then takes openbox with it.
         self._server = subprocess.Popen(
-            ["Xvfb", "-displayfd", str(write), "-screen", "0", "1920x1200x24", "-nolisten", "tcp"],
+            ["Xvfb", "-displayfd", str(write), "-screen", "0", "1920x1200x24", "-nolisten", "tcp", "-noreset"],
             pass_fds=[write], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         os.close(write)

@@ -63,12 +63,15 @@ def trace(
     module: nn.Module,
     leave: Callable[[str, nn.Module, tuple, object], None],
     enter: Callable[[str, nn.Module, tuple], None] | None = None,
+    paths: Collection[str] | None = None,
 ) -> Iterator[None]:
     """Call `leave(path, submodule, inputs, output)` after each submodule's forward, in call order, and
-    `enter(path, submodule, inputs)` before it."""
+    `enter(path, submodule, inputs)` before it; of all submodules, or of these `paths` only."""
     handles = []
     try:
         for path, child in module.named_modules():
+            if paths is not None and path not in paths:
+                continue
             if path and enter:
                 handles.append(child.register_forward_pre_hook(lambda m, i, path=path: enter(path, m, i)))
             if path:

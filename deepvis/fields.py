@@ -126,8 +126,11 @@ def _exact_zeros():
 
 def _even(grad: Tensor) -> Tensor:
     """The same places, with values of like size: on a long way none dies out or overflows."""
-    finite = torch.nan_to_num(grad, nan=1.0)
-    return finite.sign() + finite / finite.abs().amax().clamp(min=torch.finfo(grad.dtype).tiny)
+    largest = torch.linalg.vector_norm(grad, torch.inf)
+    if not largest.isfinite():
+        grad = torch.nan_to_num(grad, nan=1.0)
+        largest = grad.abs().amax()
+    return torch.add(grad.sign(), grad / largest.clamp(min=torch.finfo(grad.dtype).tiny))
 
 
 def _spread(x: Tensor, f: Callable[[Tensor], Tensor]) -> Tensor:

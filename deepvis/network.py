@@ -6,6 +6,7 @@ import copy
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -215,9 +216,10 @@ class Network:
 
     def receptive_field(self, layer: str) -> ReceptiveField:
         """Measure how large the receptive fields of a layer are, and where they lie."""
-        whole = self._with_numbers()
+        whole = self._with_numbers
         return measure(lambda x: whole.up_to(layer, x), self.input.noise().to(self.device, self.dtype))
 
+    @cached_property
     def _with_numbers(self) -> Network:
         """The same network with 1 in place of weights that are not a number, which would reach everywhere."""
         tensors = [*self.module.parameters(), *self.module.buffers()]

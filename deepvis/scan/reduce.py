@@ -1,17 +1,14 @@
 """From a batch's activations to what the index keeps, on the device, in memory that does not grow.
 
-The position of the maximum costs several times the maximum. But only a unit's k best places need
-one, and the longer a scan, the fewer (image, unit) pairs are among them: k in n at the n-th image.
-So the maxima of all pairs are taken, tile by tile of the map, and only where one beats the unit's
-k-th best so far is its place looked up: first the tile, then the cell in the tile.
+`extremes` takes a layer's maps together as soon as the network has made them, while they are still in
+the processor's cache; `Tally` ranks what they found, image by image, against the k best so far.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import torch
@@ -20,76 +17,62 @@ from torch.nn import functional as F
 
 from deepvis.scan.index import BINS, CHUNK, OCTAVES, PER_OCTAVE, Index, Ranked, Span, Sums
 
-_SMALL = 256  # cells of a map that are searched at once
-_VECTOR = 64  # floats that torch's reductions take in one step: what is left over is many times slower
+
+@dataclass(frozen=True)
+class Extremes:
+    """Of each map of a layer, for a batch: the strongest value, its first cell, and the mean that orders equals.
+
+    Attributes:
+        value, mean: sides×B×C float32; the second side, if there is one, is that of the negated map.
+        cell: the same of int64.
+    """
+
+    value: Tensor
+    mean: Tensor
+    cell: Tensor
 
 
-@lru_cache(maxsize=None)
-def tiling(cells: int, units: int) -> tuple[int, int]:
-    """Into how many tiles a map's cells are cut, and how many neighbours of a tile are reduced side by side."""
-    beside = 1
-    while (beside * units) % _VECTOR and cells % (2 * beside) == 0:
-        beside *= 2
-    if cells <= _SMALL:
-        return 1, beside
-    counts = [n for n in range(1, cells // beside + 1) if (cells // beside) % n == 0]
-    return min(counts, key=lambda n: abs(math.log(n * n / cells))), beside
+def extremes(units: Tensor, weakest: bool) -> Extremes:
+    """Take together a layer's activations for a batch: B×C×H×W, or B×N of a vector."""
+    sides = (1, -1) if weakest else (1,)
+    if units.ndim == 2:
+        value = torch.stack([sign * units.to(torch.float32) for sign in sides])
+        return Extremes(value, value, torch.zeros_like(value, dtype=torch.int64))
+    cells = units.permute(0, 2, 3, 1).flatten(1, 2).contiguous().to(torch.float32)
+    value, cell = _strongest(cells)
+    mean = _mean(cells)
+    if not weakest:
+        return Extremes(value[None], mean[None], cell[None])
+    low, low_cell = _strongest(-cells)
+    return Extremes(torch.stack([value, low]), torch.stack([mean, -mean]), torch.stack([cell, low_cell]))
 
 
-def tile_maxima(cells: Tensor) -> Tensor:
-    """B×P×C -> B×C×T, the largest value in each of T runs of cells."""
-    b, p, c = cells.shape
-    tiles, _ = tiling(p, c)
-    if cells.device.type == "cpu":  # pooling is the only maximum along the middle that runs at the memory's speed
-        return F.max_pool2d(cells.view(b, tiles, p // tiles, c).permute(0, 3, 1, 2), (1, p // tiles)).squeeze(3)
-    return cells.view(b, tiles, p // tiles, c).amax(2).transpose(1, 2)
+def _strongest(cells: Tensor) -> tuple[Tensor, Tensor]:
+    """B×P×C -> B×C twice: the largest value over the cells, and the first cell that has it.
 
-
-def tile_minima(cells: Tensor) -> Tensor:
-    """B×P×C -> B×C×T, the least value in each of T runs of cells."""
-    b, p, c = cells.shape
-    tiles, beside = tiling(p, c)
-    least = cells.view(b * tiles, p // (tiles * beside), beside * c).amin(1)
-    return least.view(b, tiles, beside, c).amin(2).transpose(1, 2)
+    On a CPU by pooling, the only maximum along the middle that runs at the memory's speed; it knows the place as well.
+    """
+    if cells.device.type == "cpu":
+        return tuple(found[:, :, 0, 0] for found in F.max_pool2d(_as_row(cells), (1, cells.shape[1]), return_indices=True))
+    return tuple(cells.max(1))
 
 
 def _mean(cells: Tensor) -> Tensor:
-    """B×P×C -> B×C, the mean over the map: by a product, which alone runs at the memory's speed."""
-    count = cells.shape[1]
-    return (torch.ones((1, count), device=cells.device) @ cells)[:, 0] / count if count > 1 else cells[:, 0]
+    """B×P×C -> B×C."""
+    if cells.device.type == "cpu":
+        return F.avg_pool2d(_as_row(cells), (1, cells.shape[1]))[:, :, 0, 0]
+    return cells.mean(1)
 
 
-def _best_first(value: Tensor, mean: Tensor) -> Tensor:
-    """The order along the last dimension: by value, among equals by mean, among equals of both as they come."""
-    order = mean.sort(dim=-1, descending=True, stable=True).indices
-    return order.gather(-1, value.gather(-1, order).sort(dim=-1, descending=True, stable=True).indices)
-
-
-def _over_tiles(tiles: Tensor) -> Tensor:
-    """B×C×T -> B×C, the largest."""
-    if tiles.shape[2] == 1:
-        return tiles[:, :, 0]
-    if tiles.device.type == "cpu":
-        return F.max_pool2d(tiles[..., None], (tiles.shape[2], 1))[:, :, 0, 0]
-    return tiles.amax(2)
-
-
-@dataclass(frozen=True)
-class _Found:
-    """Places that may be among the best: rows of the ranking, places in the batch, cells, values, means of the maps."""
-
-    row: Tensor
-    batch: Tensor
-    cell: Tensor
-    value: Tensor
-    mean: Tensor
+def _as_row(cells: Tensor) -> Tensor:
+    """B×P×C as images of one row: B×C×1×P, channels_last."""
+    return cells[:, None].permute(0, 3, 1, 2)
 
 
 class Tally:
     """What a scan has found so far. Bottom places are kept as top places of the negated values.
 
-    Usage: for each batch, `look` once for each layer as the network runs, then `commit`. A batch that
-    fails on its way is forgotten by `drop`.
+    Usage: `commit` for each batch, `end_chunk` after each CHUNK images.
     """
 
     def __init__(
@@ -115,71 +98,47 @@ class Tally:
         self.products = {
             s.name: torch.zeros((s.units, s.units), dtype=torch.float64, **exact) for s in spans if correlation
         }
-        self._found: dict[str, _Found] = {}
 
     # ---- a batch -----------------------------------------------------------------------------
 
-    def look(self, span: Span, units: Tensor) -> None:
-        """Take in a layer's activations for a batch: B×C×H×W, or B×N of a vector."""
-        if units.ndim == 2:
-            cells = units.to(torch.float32)[:, None]
-        else:
-            cells = units.permute(0, 2, 3, 1).flatten(1, 2).contiguous().to(torch.float32)
-        batch = len(cells)
+    def commit(self, found: Mapping[str, Extremes], numbers: Sequence[int]) -> None:
+        """Take in what was found in a batch, by layers; its images have these numbers, which increase from batch to batch."""
+        batch = len(numbers)
         if self.filled + batch > CHUNK:
             raise ValueError(f"batch of {batch} crosses the end of a chunk")
-        tiles = cells.transpose(1, 2) if units.ndim == 2 else tile_maxima(cells)
-        response = _over_tiles(tiles)
-        self.responses[self.filled : self.filled + batch, span.rows] = response
-        extremes, means = response, _mean(cells)
-        if self.sides == 2:
-            low = tiles if units.ndim == 2 else tile_minima(cells)
-            tiles = torch.cat([tiles, -low], 1)
-            extremes = torch.cat([response, _over_tiles(tiles[:, span.units :])], 1)
-            means = torch.cat([means, -means], 1)
-        bar, of_equals = (a[:, -1].view(self.sides, self.units)[:, span.rows].reshape(-1) for a in (self.value, self.mean))
-        places = ((extremes > bar) | (extremes == bar) & (means > of_equals)).nonzero()
-        image, column = places[:, 0], places[:, 1]
-        value, mean = extremes[image, column], means[image, column]
-        least = column >= span.units
-        cell = _locate(cells, tiles, image, column, value)
-        row = span.start + column + least * (self.units - span.units)
-        self._found[span.name] = _Found(row, image, cell, value, mean)
+        value, mean, cell = (
+            torch.cat([getattr(found[span.name], field) for span in self.spans], 2).transpose(0, 1).flatten(1)
+            for field in ("value", "mean", "cell")
+        )  # B×rows
+        self.responses[self.filled : self.filled + batch] = value[:, : self.units]
+        self._rank(value, mean, cell.to(torch.int32), torch.tensor(numbers, dtype=torch.int32, device=self.device))
+        self.filled += batch
+        self.count += batch
 
-    def commit(self, numbers: Sequence[int]) -> None:
-        """The batch is done: its images have these numbers, which increase from batch to batch."""
-        found = list(self._found.values())
-        row, batch, cell, value, mean = (torch.cat([getattr(f, n) for f in found]) for n in ("row", "batch", "cell", "value", "mean"))
-        image = torch.tensor(numbers, dtype=torch.int32, device=self.device)[batch]
-        self._found = {}
-        self._rank(row, image, cell.to(torch.int32), value, mean)
-        self.filled += len(numbers)
-        self.count += len(numbers)
+    def _rank(self, value: Tensor, mean: Tensor, cell: Tensor, image: Tensor) -> None:
+        """Sort a batch in: by value, among equals by mean, among equals of both the earlier image first.
 
-    def drop(self) -> None:
-        """Forget the batch that was being looked at."""
-        self._found = {}
+        Args:
+            value, mean, cell: B×rows. image: B.
+        """
+        bar, of_equals = self.value[:, -1], self.mean[:, -1]
+        better = ((value > bar) | (value == bar) & (mean > of_equals)).T
+        row, which = better.nonzero().T
+        counts = better.sum(1)
+        turn = torch.arange(len(row), device=self.device) - (counts.cumsum(0) - counts)[row]  # how many before it in its row
+        for now in range(int(counts.max())):
+            rows, at = row[turn == now], which[turn == now]
+            self._insert(rows, value[at, rows], mean[at, rows], image[at], cell[at, rows])
 
-    def _rank(self, row: Tensor, image: Tensor, cell: Tensor, value: Tensor, mean: Tensor) -> None:
-        """Sort new places in; those of the earlier image come first in the arguments and win ties."""
-        if not len(row):
-            return
-        order = _best_first(value, mean)
-        order = order[row[order].sort(stable=True).indices]
-        rows, sizes = torch.unique_consecutive(row[order], return_counts=True)
-        group = torch.repeat_interleave(torch.arange(len(rows), device=self.device), sizes)
-        place = torch.arange(len(order), device=self.device) - (sizes.cumsum(0) - sizes)[group]
-        kept = place < self.k
-        group, place, order = group[kept], place[kept], order[kept]
-        both = []
-        arrays = (self.value, self.mean, self.image, self.cell)
-        for old, new, empty in zip(arrays, (value, mean, image, cell), (-math.inf, -math.inf, -1, 0)):
-            fresh = torch.full((len(rows), self.k), empty, dtype=old.dtype, device=self.device)
-            fresh[group, place] = new[order]
-            both.append(torch.cat([old[rows], fresh], 1))
-        best = _best_first(both[0], both[1])[:, : self.k]
-        for old, new in zip(arrays, both):
-            old[rows] = new.gather(1, best)
+    def _insert(self, row: Tensor, value: Tensor, mean: Tensor, image: Tensor, cell: Tensor) -> None:
+        """One more place for each of these rows, none of which comes twice; the last one of the row drops out."""
+        values, means = self.value[row], self.mean[row]
+        ahead = (values > value[:, None]) | (values == value[:, None]) & (means >= mean[:, None])
+        rank = ahead.sum(1, keepdim=True)
+        place = torch.arange(self.k, device=self.device)
+        source = torch.where(place < rank, place, torch.where(place == rank, self.k, place - 1))
+        for kept, new in ((self.value, value), (self.mean, mean), (self.image, image), (self.cell, cell)):
+            kept[row] = torch.cat([kept[row], new[:, None]], 1).gather(1, source)
 
     # ---- a chunk -----------------------------------------------------------------------------
 
@@ -263,33 +222,6 @@ class Tally:
         return torch.from_numpy(array.copy()).to(self.device)
 
 
-def _locate(cells: Tensor, tiles: Tensor, image: Tensor, column: Tensor, value: Tensor) -> Tensor:
-    """The first cell of each map that holds the value; columns beyond the units stand for negated ones.
-
-    Args:
-        cells: B×P×C. tiles: B×C×T, or B×2C×T with the negated minima behind.
-        image, column, value: N each.
-    Returns: N cell numbers.
-    """
-    b, p, c = cells.shape
-    unit = column % c
-    value = torch.where(column >= c, -value, value)  # as it stands in `cells`
-    if p == 1 or not len(image):
-        return torch.zeros_like(image)
-    count = tiles.shape[2]
-    if count == 1:
-        return _first(cells[image, :, unit] == value[:, None])
-    signed = torch.where(column >= c, -value, value)
-    tile = _first(tiles[image, column] == signed[:, None])
-    within = cells.view(b, count, p // count, c)[image, tile, :, unit]
-    return tile * (p // count) + _first(within == value[:, None])
-
-
-def _first(hits: Tensor) -> Tensor:
-    """N×M of bool -> the first true one in each row."""
-    return hits.to(torch.uint8).argmax(1)
-
-
 def bin_of(values: Tensor) -> Tensor:
     """Which of the histogram's bins each float32 value falls into (see `bin_edges`); int64."""
     sign = torch.where(values < 0, -1, 1)
@@ -314,5 +246,3 @@ def _host(tensor: Tensor) -> np.ndarray:
 def _widths(spans: Sequence[Span]) -> np.ndarray:
     return np.concatenate([np.full((s.units, 1), s.width, np.int32) for s in spans])
 
-
-Look = Callable[[Span, Tensor], None]

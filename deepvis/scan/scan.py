@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+import queue
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -20,12 +24,17 @@ from deepvis.layers import find_layer
 from deepvis.network import Network, prepare
 from deepvis.scan.images import Batch, Images, batches
 from deepvis.scan.index import CHUNK, INDEX, STATE, Index, Span, joined, load, merge, save, with_statistics
-from deepvis.scan.reduce import Tally
+from deepvis.scan.reduce import Extremes, Tally, extremes
 
 try:
     import fcntl
 except ImportError:  # Windows: two scans into one folder are not kept apart
     fcntl = None
+
+LARGEST_TEAM = 8  # threads; more would wait for Python's lock
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -65,26 +74,20 @@ def spans_of(network: Network, layers: Sequence[str]) -> tuple[Span, ...]:
     return tuple(spans)
 
 
-def run(network: Network, batch: Tensor, tally: Tally, numbers: Sequence[int]) -> None:
-    """One batch (N×channels×H×W) through the network, its layers reduced as they come out.
-
-    Args:
-        numbers: of the batch's images.
-    """
+def look(network: Network, batch: Tensor, spans: Sequence[Span], weakest: bool) -> dict[str, Extremes]:
+    """One batch (N×channels×H×W) through the network, its layers taken together as they come out."""
     wanted: dict[str, list[Span]] = {}
-    for span in tally.spans:
+    for span in spans:
         wanted.setdefault(network.paths[span.name], []).append(span)
+    found = {}
 
     def visit(path: str, _child: nn.Module, _inputs: tuple, output: object) -> None:
-        for span in wanted.get(path, ()):
-            tally.look(span, network.units(span.name, output))
+        for span in wanted[path]:
+            found[span.name] = extremes(network.units(span.name, output), weakest)
 
-    try:
-        with torch.inference_mode(), trace(network.module, visit):
-            network.module(batch)
-            tally.commit(numbers)
-    finally:
-        tally.drop()
+    with torch.inference_mode(), trace(network.module, visit, paths=wanted):
+        network.module(batch)
+    return found
 
 
 def scan(
@@ -105,7 +108,7 @@ def scan(
 
     Args:
         layers: names of the network's layers; None for all.
-        progress: called with (images done, images in all, broken ones) after each batch.
+        progress: called with (images done, images in all, broken ones) at first and after each batch.
     Returns:
         The index, also written to `out`; None in a process that only has a share (rank above 0).
     Raises:
@@ -195,10 +198,12 @@ def _settings(network: Network, options: Options) -> dict[str, object]:
 def _empty(network: Network, images: Images, spans: tuple[Span, ...], options: Options) -> Index:
     tally = Tally(spans, options.k, torch.device("cpu"), options.weakest, options.correlation)
     nothing = np.zeros(tally.units)
+    maps = [span.name for span in spans if span.height * span.width > 1]
+    with Team(network) as team:
+        fields = dict(team.each(lambda replica, name: replica.receptive_field(name), maps))
     return Index(
         model=network.name, fingerprint=network.fingerprint, root=str(images.root), files=(), scanned=(), broken={},
-        spans=spans, mean=nothing, variance=nothing, settings=_settings(network, options), **tally.arrays(),
-        fields={span.name: network.receptive_field(span.name) for span in spans if span.height * span.width > 1},
+        spans=spans, mean=nothing, variance=nothing, settings=_settings(network, options), fields=fields, **tally.arrays(),
     )  # fmt: skip
 
 
@@ -247,9 +252,8 @@ def _pass(
     size = int(state.settings["batch"]) if state.count else _batch_size(network, options)
     begin, end = share
     broken, ranges, done = dict(state.broken), state.scanned, begin
-    workers = _usual_workers(network) if options.workers is None else options.workers
-    feed, spec = Feed(network), network.input
-    saved = time.monotonic()
+    decoders = _usual_decoders(network) if options.workers is None else options.workers
+    spec, saved = network.input, time.monotonic()
 
     def load_image(number: int) -> np.ndarray:
         return spec.normalised(images.seen(number, spec.width, spec.height, options.reduce))
@@ -258,13 +262,14 @@ def _pass(
         scanned = joined((*ranges, (begin, done)))
         return replace(state, scanned=scanned, broken=dict(broken), **tally.arrays())
 
-    with _interrupts() as interrupted, contextlib.closing(
-        batches(cut(begin, end, size), load_image, workers)
+    with _interrupts() as interrupted, Team(network) as team, contextlib.closing(
+        batches(cut(begin, end, size), load_image, decoders)
     ) as stream:
-        for batch in stream:
+        progress(0, end - begin, len(broken))
+        for batch, found in team.each(Looker(tally.spans, options.weakest), stream):
             broken.update(batch.broken)
-            if batch.numbers:
-                feed.run(tally, batch)
+            for numbers, part in found:
+                tally.commit(part, numbers)
             if batch.last % CHUNK == 0:
                 tally.end_chunk()
             done = batch.last
@@ -280,35 +285,82 @@ def _pass(
     return result
 
 
-class Feed:
-    """Takes batches of pixels to the network and the results to a tally, in pieces that fit the memory."""
+class Team:
+    """Threads that work with a network, each with a replica of its own. A context manager.
+
+    On a CPU there is one for each core: several that take a small batch each through the network get more
+    done than all cores together on a large one, whose maps leave the cache before they are looked at. On
+    other devices there is one.
+    """
 
     def __init__(self, network: Network) -> None:
-        self._network = network
+        on_cpu = network.device.type == "cpu"
+        self._before = cores = torch.get_num_threads()
+        self.size = min(cores, LARGEST_TEAM) if on_cpu else 1
+        self._threads = max(1, cores // self.size) if on_cpu else cores
+        self._free = queue.SimpleQueue[Network]()
+        for _ in range(self.size):
+            self._free.put(network.replica())
+
+    def __enter__(self) -> Team:
+        torch.set_num_threads(self._threads)  # of the thread that ranks; more would be in the team's way
+        self._pool = ThreadPoolExecutor(self.size, "scan", torch.set_num_threads, (self._threads,))
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(self._before)
+
+    def each(self, work: Callable[[Network, Item], Result], items: Iterable[Item]) -> Iterator[tuple[Item, Result]]:
+        """The items in their order, with what `work` makes of them; no more are taken than the team is busy with."""
+        waiting: deque[tuple[Item, Future[Result]]] = deque()
+        for item in items:
+            waiting.append((item, self._pool.submit(self._with_replica, work, item)))
+            if len(waiting) > self.size:
+                first, future = waiting.popleft()
+                yield first, future.result()
+        for item, future in waiting:
+            yield item, future.result()
+
+    def _with_replica(self, work: Callable[[Network, Item], Result], item: Item) -> Result:
+        network = self._free.get()
+        try:
+            return work(network, item)
+        finally:
+            self._free.put(network)
+
+
+class Looker:
+    """Takes batches of pixels through a network, in pieces that fit the memory."""
+
+    def __init__(self, spans: Sequence[Span], weakest: bool) -> None:
+        self._spans, self._weakest = spans, weakest
         self._most = CHUNK
 
-    def run(self, tally: Tally, batch: Batch) -> None:
-        start = 0
+    def __call__(self, network: Network, batch: Batch) -> list[tuple[list[int], dict[str, Extremes]]]:
+        """The numbers of the images of each piece, and what was found in them."""
+        found, start = [], 0
         while start < len(batch.numbers):
             part = slice(start, start + self._most)
             numbers = batch.numbers[part]
             try:
-                run(self._network, self.input(batch.pixels[part]), tally, numbers)
+                found.append((numbers, look(network, as_input(network, batch.pixels[part]), self._spans, self._weakest)))
                 start += len(numbers)
             except (RuntimeError, MemoryError) as error:
                 if not _is_out_of_memory(error) or len(numbers) == 1:
                     raise
                 self._most = len(numbers) // 2
-                if self._network.device.type == "cuda":
+                if network.device.type == "cuda":
                     torch.cuda.empty_cache()
+        return found
 
-    def input(self, pixels: np.ndarray) -> Tensor:
-        """N×H×W×channels float32 -> the network's input, channels_last."""
-        values = torch.from_numpy(pixels)
-        if self._network.device.type == "cuda":
-            values = values.pin_memory()
-        values = values.to(self._network.device, self._network.dtype, non_blocking=True)
-        return values.permute(0, 3, 1, 2)
+
+def as_input(network: Network, pixels: np.ndarray) -> Tensor:
+    """N×H×W×channels float32 -> the network's input, channels_last."""
+    values = torch.from_numpy(pixels)
+    if network.device.type == "cuda":
+        values = values.pin_memory()
+    return values.to(network.device, network.dtype, non_blocking=True).permute(0, 3, 1, 2)
 
 
 def _is_out_of_memory(error: Exception) -> bool:
@@ -328,10 +380,10 @@ def cut(begin: int, end: int, size: int) -> list[tuple[int, int]]:
 
 
 def _batch_size(network: Network, options: Options) -> int:
-    return min(options.batch or (32 if network.device.type == "cpu" else 256), CHUNK)
+    return min(options.batch or (8 if network.device.type == "cpu" else 256), CHUNK)
 
 
-def _usual_workers(network: Network) -> int:
+def _usual_decoders(network: Network) -> int:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, cores // 2) if network.device.type == "cpu" else cores
 

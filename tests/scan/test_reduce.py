@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from deepvis.scan.index import BINS, CHUNK, Index, Span, bin_edges, rebinned, with_statistics
-from deepvis.scan.reduce import Tally, bin_of, tile_maxima, tile_minima, tiling
+from deepvis.scan.reduce import Extremes, Tally, bin_of, extremes
 
 SHAPES = {"map": (5, 7, 9), "large": (3, 28, 28), "wide": (64, 18, 20), "vector": (6, 1, 1)}
 
@@ -30,14 +30,16 @@ def activations(count: int, seed: int = 0, levels: int = 40) -> dict[str, torch.
     return made
 
 
+def found_in(values: dict[str, torch.Tensor], images: slice) -> dict[str, Extremes]:
+    return {name: extremes(v[images], weakest=True) for name, v in values.items()}
+
+
 def tally_of(values: dict[str, torch.Tensor], batch: int, k: int = 9, numbers=None) -> Tally:
     tally = Tally(spans(), k, torch.device("cpu"))
     count = len(values["map"])
     numbers = list(range(count)) if numbers is None else numbers
     for start in range(0, count, batch):
-        for span in tally.spans:
-            tally.look(span, values[span.name][start : start + batch])
-        tally.commit(numbers[start : start + batch])
+        tally.commit(found_in(values, slice(start, start + batch)), numbers[start : start + batch])
         if tally.filled + batch > CHUNK:
             tally.end_chunk()
     return tally
@@ -93,26 +95,26 @@ def test_not_a_number_is_never_among_the_strongest() -> None:
     assert not np.isnan(made["top"].value).any() and not np.isnan(made["bottom"].value).any()
 
 
-@pytest.mark.parametrize("cells, units", [(49, 5), (3136, 24), (12544, 96), (196, 112), (55 * 55, 64), (63, 7), (1, 3)])
-def test_tiles_cover_the_map(cells: int, units: int) -> None:
-    tiles, beside = tiling(cells, units)
-    assert cells % (tiles * beside) == 0
-    x = torch.randn(2, cells, units)
-    for tile, reduce in ((tile_maxima, "amax"), (tile_minima, "amin")):
-        got = tile(x)
-        assert torch.equal(got, getattr(x.view(2, tiles, -1, units), reduce)(2).transpose(1, 2))
+@pytest.mark.parametrize("units, height, width", [(5, 7, 7), (24, 56, 56), (96, 40, 28), (112, 14, 14), (64, 55, 55), (7, 9, 7), (3, 1, 1)])
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
+def test_extremes_are_those_of_a_search_through_the_map(units: int, height: int, width: int, layout: torch.memory_format) -> None:
+    x = torch.randint(-50, 50, (3, units, height, width)).float().contiguous(memory_format=layout)
+    found = extremes(x, weakest=True)
+    for side, maps in enumerate((x, -x)):
+        flat = maps.double().flatten(2).numpy()
+        assert np.array_equal(found.value[side], flat.max(2)) and np.array_equal(found.cell[side], flat.argmax(2))
+        assert np.allclose(found.mean[side], flat.mean(2), atol=1e-4)
+    only = extremes(x, weakest=False)
+    assert len(only.value) == 1 and torch.equal(only.value[0], found.value[0]) and torch.equal(only.cell[0], found.cell[0])
 
 
-def test_a_batch_that_fails_leaves_nothing() -> None:
+def test_a_batch_may_not_cross_the_end_of_a_chunk() -> None:
     values = activations(20)
-    tally = tally_of({name: v[:10] for name, v in values.items()}, 10)
+    tally = tally_of(values, 10)
     before = tally.arrays()
-    tally.look(tally.spans[0], values["map"][10:])
-    tally.drop()
+    with pytest.raises(ValueError, match="chunk"):
+        tally.commit(found_in(values, slice(0, 20)), list(range(CHUNK)))
     assert all(np.array_equal(getattr(before["top"], f), getattr(tally.arrays()["top"], f)) for f in ("image", "value"))
-    tally.look(tally.spans[0], values["map"][10:15])
-    with pytest.raises(ValueError):
-        tally.look(tally.spans[0], torch.zeros(CHUNK, 5, 7, 9))
 
 
 def test_histograms_are_those_of_numpy() -> None:

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 import tarfile
 import time
 from dataclasses import replace
@@ -334,36 +335,57 @@ def test_memory_does_not_grow(network, folder: Path) -> None:
 
     before, x = size(), torch.randn(64, 3, 24, 24)
     for start in range(0, 4 * CHUNK, 64):
-        module.run(network, x, tally, list(range(start, start + 64)))
+        tally.commit(module.look(network, x, tally.spans, True), list(range(start, start + 64)))
         if (start + 64) % CHUNK == 0:
             tally.end_chunk()
-    assert size() == before and tally.count == 4 * CHUNK and not tally._found
+    assert size() == before and tally.count == 4 * CHUNK
 
 
 def test_hooks_leave_even_when_the_network_fails(network) -> None:
-    from deepvis.scan.reduce import Tally
-
-    tally = Tally(module.spans_of(network, ["conv"]), 9, torch.device("cpu"))
     with pytest.raises(RuntimeError):
-        module.run(network, torch.zeros(1, 3, 9, 9), tally, [0])
-    assert not any(child._forward_hooks for child in network.module.modules()) and tally.count == 0
+        module.look(network, torch.zeros(1, 3, 9, 9), module.spans_of(network, ["conv"]), True)
+    assert not any(child._forward_hooks for child in network.module.modules())
 
 
 def test_out_of_memory_halves_the_batch(network, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    sizes, plain = [], module.run
+    sizes, plain = [], module.look
 
-    def tight(net, x, tally, numbers):
+    def tight(net, x, spans, weakest):
         sizes.append(len(x))
         if len(x) > 5:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        plain(net, x, tally, numbers)
+        return plain(net, x, spans, weakest)
 
-    monkeypatch.setattr(module, "run", tight)
+    monkeypatch.setattr(module, "LARGEST_TEAM", 1)
+    monkeypatch.setattr(module, "look", tight)
     index = scan(network, find_images(folder), tmp_path / "tight", options=OPTIONS)
-    monkeypatch.setattr(module, "run", plain)
+    monkeypatch.setattr(module, "look", plain)
     whole = scan(network, find_images(folder), tmp_path / "whole", options=OPTIONS)
     assert sizes[:3] == [16, 8, 4] and max(sizes[3:]) == 4
     equal_but_for_rounding(index, whole)
+
+
+def test_batches_are_ranked_in_their_order_whichever_is_done_first(network, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "same").mkdir()
+    for number in range(20):
+        shutil.copy(folder / "img3.png", tmp_path / "same" / f"{number}.png")
+    plain, begun = module.look, []
+
+    def uneven(net, *rest):
+        begun.append(net)
+        time.sleep(0.2 if len(begun) == 1 else 0)
+        return plain(net, *rest)
+
+    monkeypatch.setattr(module, "look", uneven)
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        index = scan(network, find_images(tmp_path / "same"), tmp_path / "out", options=replace(OPTIONS, batch=4))
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)
+    assert len(set(map(id, begun))) == 2  # replicas at work
+    assert (index.top.image[index.span("conv").rows] == np.arange(9)).all()  # of a vector, rounding depends on the place
 
 
 # ---- bad input ----------------------------------------------------------------------------------

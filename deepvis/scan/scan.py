@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import queue
 import signal
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -25,16 +21,12 @@ from deepvis.network import Network, prepare
 from deepvis.scan.images import Batch, Images, batches
 from deepvis.scan.index import CHUNK, INDEX, STATE, Index, Span, joined, load, merge, save, with_statistics
 from deepvis.scan.reduce import Extremes, Tally, extremes
+from deepvis.team import Team
 
 try:
     import fcntl
 except ImportError:  # Windows: two scans into one folder are not kept apart
     fcntl = None
-
-LARGEST_TEAM = 8  # threads; more would wait for Python's lock
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -283,51 +275,6 @@ def _pass(
     if path.name != STATE:
         save(result, path, state=True)
     return result
-
-
-class Team:
-    """Threads that work with a network, each with a replica of its own. A context manager.
-
-    On a CPU there is one for each core: several that take a small batch each through the network get more
-    done than all cores together on a large one, whose maps leave the cache before they are looked at. On
-    other devices there is one.
-    """
-
-    def __init__(self, network: Network) -> None:
-        on_cpu = network.device.type == "cpu"
-        self._before = cores = torch.get_num_threads()
-        self.size = min(cores, LARGEST_TEAM) if on_cpu else 1
-        self._threads = max(1, cores // self.size) if on_cpu else cores
-        self._free = queue.SimpleQueue[Network]()
-        for _ in range(self.size):
-            self._free.put(network.replica())
-
-    def __enter__(self) -> Team:
-        torch.set_num_threads(self._threads)  # of the thread that ranks; more would be in the team's way
-        self._pool = ThreadPoolExecutor(self.size, "scan", torch.set_num_threads, (self._threads,))
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._pool.shutdown(cancel_futures=True)
-        torch.set_num_threads(self._before)
-
-    def each(self, work: Callable[[Network, Item], Result], items: Iterable[Item]) -> Iterator[tuple[Item, Result]]:
-        """The items in their order, with what `work` makes of them; no more are taken than the team is busy with."""
-        waiting: deque[tuple[Item, Future[Result]]] = deque()
-        for item in items:
-            waiting.append((item, self._pool.submit(self._with_replica, work, item)))
-            if len(waiting) > self.size:
-                first, future = waiting.popleft()
-                yield first, future.result()
-        for item, future in waiting:
-            yield item, future.result()
-
-    def _with_replica(self, work: Callable[[Network, Item], Result], item: Item) -> Result:
-        network = self._free.get()
-        try:
-            return work(network, item)
-        finally:
-            self._free.put(network)
 
 
 class Looker:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import CancelledError
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -18,6 +20,7 @@ from deepvis.store import Key, Store
 from deepvis.synthesis.ascent import Ascent
 from deepvis.synthesis.recipe import Recipe, image_seed
 from deepvis.synthesis.targets import Canvas, canvas, check_objective, cut, objective
+from deepvis.team import Team
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,7 @@ def share() -> tuple[int, int]:
 def auto_batch(device: torch.device, size: tuple[int, int], whole: tuple[int, int]) -> int:
     """Images at a time: what a CPU's caches or a GPU's cores like; more of small canvases."""
     smaller = (whole[0] * whole[1]) / (size[0] * size[1])
-    return int(min(256, max(1, (8 if device.type == "cpu" else 64) * smaller)))
+    return int(min(256, max(1, (4 if device.type == "cpu" else 64) * smaller)))
 
 
 def synthesize(
@@ -68,7 +71,8 @@ def synthesize(
 
     A run that was interrupted goes on with the batches that have units missing. Batches are always
     made up of the same units, because a network's rounding depends on its neighbours in the batch:
-    so the same files come out as without the interruption. Out of memory halves the batch and goes on. Units without a gradient are noted in the store and skipped.
+    so the same files come out as without the interruption. Out of memory halves the batch and goes on.
+    Units without a gradient are noted in the store and skipped.
 
     Args:
         chosen: layers with their units.
@@ -85,17 +89,19 @@ def synthesize(
     tasks = [(layer, unit) for layer, units in chosen for unit in units][rank::world]
     missing = {(layer.name, unit) for layer, unit in tasks if not same(store, layer.name, unit, plan)}
     counts["found"] = len(tasks) - len(missing)
-    with tqdm(total=len(missing), unit="unit", desc="synthesize", position=rank, smoothing=0.1) as bar:
-        for layer, units in _by_layer(tasks):
-            if not any((layer.name, unit) in missing for unit in units):
-                continue
-            place = canvas(network, layer, network.receptive_field(layer.name), plan.true_size)
-            size = batch or auto_batch(network.device, place.size, (network.input.height, network.input.width))
-            bar.set_postfix_str(layer.name)
-            for unit, images, scores, dead in _units(network, layer, units, place, plan, size, missing):
-                counts["failed" if dead else "made"] += 1
-                _keep(store, layer, unit, images, scores, dead, plan, f"{rank}")
-                bar.update()
+    most = -(-len(tasks) * plan.per_unit // (batch or auto_batch(network.device, (1, 1), (1, 1))))
+    with tqdm(total=len(missing), unit="unit", desc="synthesize", position=rank, smoothing=0.1) as bar, Team(network, most) as team:
+
+        def make(replica: Network, part: _Part) -> _Made:
+            return _fitting(replica, part, plan, team.stopped)
+
+        for part, made in team.each(make, _parts(network, tasks, plan, batch, missing)):
+            bar.set_postfix_str(part.layer.name)
+            for unit, images, scores, dead in _by_unit(part, made, plan.per_unit):
+                if (part.layer.name, unit) in missing:
+                    counts["failed" if dead else "made"] += 1
+                    _keep(store, part.layer, unit, images, scores, dead, plan, f"{rank}")
+                    bar.update()
     store.finish()
     return counts
 
@@ -114,35 +120,52 @@ def _by_layer(tasks: Sequence[tuple[Layer, int]]) -> Iterator[tuple[Layer, list[
     yield from units.items()
 
 
-def _units(
-    network: Network, layer: Layer, units: Sequence[int], place: Canvas, plan: Plan, size: int, missing: Collection[Key]
-) -> Iterator[tuple[int, np.ndarray, list[float], bool]]:
-    """Each missing unit's images (best first), their scores, and whether none of them had a gradient."""
-    each = plan.per_unit
-    at_once = max(1, size // each)
-    for first in range(0, len(units), at_once):
-        part = units[first : first + at_once]
-        if not any((layer.name, unit) in missing for unit in part):
+@dataclass(frozen=True)
+class _Part:
+    """Units of a layer whose images are made together: as many at a time as `size` says, or as memory holds."""
+
+    layer: Layer
+    units: Sequence[int]
+    place: Canvas
+    size: int
+
+
+_Made = tuple[np.ndarray, np.ndarray, np.ndarray]  # images, scores, dead
+
+
+def _parts(
+    network: Network, tasks: Sequence[tuple[Layer, int]], plan: Plan, batch: int | None, missing: Collection[Key]
+) -> Iterator[_Part]:
+    """The batches that have units missing."""
+    for layer, units in _by_layer(tasks):
+        if not any((layer.name, unit) in missing for unit in units):
             continue
-        jobs = [(unit, image_seed(plan.seed, unit, i)) for unit in part for i in range(each)]
-        images, scores, dead = _fitting(network, layer, jobs, place, plan, size)
-        for i, unit in enumerate(part):
-            if (layer.name, unit) not in missing:
-                continue
-            mine = slice(i * each, (i + 1) * each)
-            order = np.argsort(-scores[mine], kind="stable")
-            yield unit, images[mine][order], scores[mine][order].tolist(), bool(dead[mine].all())
+        place = canvas(network, layer, network.receptive_field(layer.name), plan.true_size)
+        size = batch or auto_batch(network.device, place.size, (network.input.height, network.input.width))
+        at_once = max(1, size // plan.per_unit)
+        for first in range(0, len(units), at_once):
+            part = units[first : first + at_once]
+            if any((layer.name, unit) in missing for unit in part):
+                yield _Part(layer, part, place, size)
 
 
-def _fitting(
-    network: Network, layer: Layer, jobs: Sequence[tuple[int, int]], place: Canvas, plan: Plan, size: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """All jobs, as many at a time as memory holds: images, scores, dead."""
-    done: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-    first = 0
+def _by_unit(part: _Part, made: _Made, each: int) -> Iterator[tuple[int, np.ndarray, list[float], bool]]:
+    """Each unit's images (best first), their scores, and whether none of them had a gradient."""
+    images, scores, dead = made
+    for i, unit in enumerate(part.units):
+        mine = slice(i * each, (i + 1) * each)
+        order = np.argsort(-scores[mine], kind="stable")
+        yield unit, images[mine][order], scores[mine][order].tolist(), bool(dead[mine].all())
+
+
+def _fitting(network: Network, part: _Part, plan: Plan, stopped: threading.Event) -> _Made:
+    """All images of a part, as many at a time as memory holds."""
+    jobs = [(unit, image_seed(plan.seed, unit, i)) for unit in part.units for i in range(plan.per_unit)]
+    done: list[_Made] = []
+    first, size = 0, part.size
     while first < len(jobs):
         try:
-            done.append(_run(network, layer, jobs[first : first + size], place, plan))
+            done.append(_run(network, part, jobs[first : first + size], plan, stopped))
             first += size
         except RuntimeError as error:
             if size == 1 or not _out_of_memory(error):
@@ -160,14 +183,15 @@ def _out_of_memory(error: RuntimeError) -> bool:
     return isinstance(error, torch.cuda.OutOfMemoryError) or any(word in str(error) for word in words)
 
 
-def _run(
-    network: Network, layer: Layer, jobs: Sequence[tuple[int, int]], place: Canvas, plan: Plan
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _run(network: Network, part: _Part, jobs: Sequence[tuple[int, int]], plan: Plan, stopped: threading.Event) -> _Made:
     units, seeds = [unit for unit, _ in jobs], [seed for _, seed in jobs]
-    ascent = Ascent(network, objective(layer, units, place, plan.objective), [plan.recipe] * len(jobs), seeds, place.size)
+    aim = objective(part.layer, units, part.place, plan.objective)
+    ascent = Ascent(network, aim, [plan.recipe] * len(jobs), seeds, part.place.size)
     for _ in range(plan.recipe.steps):
+        if stopped.is_set():
+            raise CancelledError
         ascent.step()
-    return cut(ascent.images(), place), ascent.final_scores().cpu().numpy(), ascent.dead.cpu().numpy()
+    return cut(ascent.images(), part.place), ascent.final_scores().cpu().numpy(), ascent.dead.cpu().numpy()
 
 
 def _keep(

@@ -356,7 +356,7 @@ def test_out_of_memory_halves_the_batch(network, folder: Path, tmp_path: Path, m
             raise torch.OutOfMemoryError("CUDA out of memory")
         return plain(net, x, spans, weakest)
 
-    monkeypatch.setattr(module, "LARGEST_TEAM", 1)
+    monkeypatch.setattr("deepvis.team.LARGEST", 1)
     monkeypatch.setattr(module, "look", tight)
     index = scan(network, find_images(folder), tmp_path / "tight", options=OPTIONS)
     monkeypatch.setattr(module, "look", plain)

@@ -270,8 +270,8 @@ def test_what_a_smaller_batch_does_not_help(tmp_path: Path, monkeypatch: pytest.
 
 def test_images_at_a_time() -> None:
     cpu, cuda = torch.device("cpu"), torch.device("cuda")
-    assert auto_batch(cpu, (224, 224), (224, 224)) == 8 and auto_batch(cuda, (224, 224), (224, 224)) == 64
-    assert auto_batch(cpu, (112, 112), (224, 224)) == 32 and auto_batch(cuda, (11, 11), (224, 224)) == 256
+    assert auto_batch(cpu, (224, 224), (224, 224)) == 4 and auto_batch(cuda, (224, 224), (224, 224)) == 64
+    assert auto_batch(cpu, (112, 112), (224, 224)) == 16 and auto_batch(cuda, (11, 11), (224, 224)) == 256
 
 
 def test_a_layer_that_is_run_alone_leaves_the_network_as_it_was(tmp_path: Path) -> None:

@@ -1,0 +1,80 @@
+"""Threads that share the work of a network: in order, with errors passed on, sent home at once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import nn
+
+from deepvis import team as module
+from deepvis.network import InputSpec, Network, prepare
+from deepvis.team import Team
+
+
+@pytest.fixture(scope="module")
+def network() -> Network:
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
+    return prepare("tiny", net, InputSpec(height=16, width=16), {"conv": "0"}, (), torch.device("cpu"), torch.float32)
+
+
+@pytest.fixture(autouse=True)
+def four_cores() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(4)
+    yield
+    assert torch.get_num_threads() == 4
+    torch.set_num_threads(before)
+
+
+def test_results_come_in_order_and_several_replicas_are_at_work(network: Network) -> None:
+    seen = set()
+
+    def work(replica: Network, item: int) -> int:
+        seen.add(id(replica.module))
+        time.sleep(0.05 if item % 4 == 0 else 0)
+        return item * item
+
+    with Team(network) as team:
+        assert team.size == 4
+        assert list(team.each(work, range(10))) == [(i, i * i) for i in range(10)]
+    assert len(seen) > 1 and id(network.module) not in seen
+
+
+@pytest.mark.parametrize("most, threads", [(1, 4), (2, 2), (3, 1), (9, 1), (0, 4)])
+def test_the_cores_are_shared_out(network: Network, most: int, threads: int) -> None:
+    with Team(network, most) as team:
+        assert team.size == min(max(most, 1), 4)
+        assert {n for _, n in team.each(lambda *_: torch.get_num_threads(), range(8))} == {threads}
+
+
+def test_a_large_machine_has_no_larger_team(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LARGEST", 2)
+    assert Team(network).size == 2
+
+
+def test_no_more_items_are_taken_than_the_team_is_busy_with(network: Network) -> None:
+    taken = []
+
+    def items() -> Iterator[int]:
+        for i in range(50):
+            taken.append(i)
+            yield i
+
+    with Team(network, 2) as team:
+        for i, _ in team.each(lambda _network, item: item, items()):
+            assert len(taken) <= i + 3
+
+
+def test_an_error_in_the_work_comes_out_and_sends_the_team_home(network: Network) -> None:
+    def work(_replica: Network, item: int) -> None:
+        if item == 1:
+            raise ZeroDivisionError
+        assert team.stopped.wait(20)
+
+    start = time.monotonic()
+    with pytest.raises(ZeroDivisionError), Team(network, 2) as team:
+        list(team.each(work, [1, 2, 3, 4]))
+    assert team.stopped.is_set() and time.monotonic() - start < 10

@@ -48,7 +48,7 @@ RATE_SECONDS = 0.5  # how often the rates in the status bar change
 _MOUSE_HELP = (
     ("mouse", "hover", "name the unit and its value"),
     ("mouse", "click", "select a unit, a layer, a class, the desk's best"),
-    ("mouse", "click", "on a top image: its whole photo is the input"),
+    ("mouse", "click", "on a top image: its whole photo, or moment, is the input"),
     ("mouse", "wheel", "magnify the layer pane"),
 )
 
@@ -241,8 +241,11 @@ class Toolbox:
             self._collected_at = time.monotonic()
 
     def _collects(self, request: Request) -> bool:
-        """Whether this frame is collected from: each photo, but of live frames a few a second, and never two in a row."""
-        asked = self._asked
+        """Whether this frame is collected from: each photo, but of live frames a few a second, and never two in a row.
+        A moment that is looked at again is no new one."""
+        asked, photo = self._asked, self.state.photo
+        if photo is not None and photo.pixels is not None:
+            return False
         if not request.frame.live or asked is None:
             return True
         if asked.frame is request.frame:

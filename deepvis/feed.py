@@ -251,17 +251,20 @@ class Feed:
         return self._files_turn(wish)
 
     def _show_photo(self, photo: Photo) -> bool:
-        """Show an image of a data set; if it cannot be read, say so and return False."""
-        try:
-            with self._working():
-                image = Images(Path(photo.root), (photo.name,)).read(0)
-        except UserError as error:
-            self._say(str(error), is_error=True)
-            return False
+        """Show an image of a data set or a moment; if it cannot be read, say so and return False."""
+        image, path = photo.pixels, ""
+        if image is None:
+            path = Path(photo.root, photo.name)
+            try:
+                with self._working():
+                    image = Images(Path(photo.root), (photo.name,)).read(0)
+            except UserError as error:
+                self._say(str(error), is_error=True)
+                return False
         self._leave_camera()
         if isinstance(self._entry, Player):
             self._entry.pause()
-        self._publish(image, Path(photo.name.rpartition("!")[2]).name, "photo", live=False, path=Path(photo.root, photo.name))
+        self._publish(image, Path(photo.name.rpartition("!")[2]).name, "photo", live=False, path=path)
         return True
 
     def _publish(

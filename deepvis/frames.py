@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 
 @dataclass(frozen=True)
 class Photo:
-    """Where an image of a data set is.
+    """Where an image of a data set is, or a moment that was collected.
 
     Attributes:
-        root: folder of the data set.
-        name: the file's, relative to it; "shard.tar!member" for one in an archive.
+        root: folder of the data set; of a moment empty.
+        name: the file's, relative to it; "shard.tar!member" for one in an archive; of a moment its own.
+        pixels: what the network saw at the moment, uint8 RGB; None of a file's.
     """
 
     root: str
     name: str
+    pixels: np.ndarray | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, eq=False)

@@ -44,8 +44,8 @@ class Hover:
 
 @dataclass(frozen=True)
 class TopImage:
-    """What the mouse points at: a top image of the selected unit, counted from the best, and the photo that it is cut from
-    (None: a moment that was collected)."""
+    """What the mouse points at: a top image of the selected unit, counted from the best, and the photo or the moment that
+    it is cut from (None: not known)."""
 
     number: int
     photo: Photo | None

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from deepvis.commands import Facts, click
-from deepvis.frames import Frame
+from deepvis.frames import Frame, Photo
 from deepvis.grid import View
 from deepvis.layers import Layer
 from deepvis.layout import lay_out
@@ -194,7 +194,7 @@ def test_a_unit_that_never_changes_goes_with_no_other(monkeypatch: pytest.Monkey
 # ---- moments ------------------------------------------------------------------------------------
 
 
-def test_moments_stand_where_top_images_do_and_are_no_photos_to_click(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_moments_stand_where_top_images_do_and_can_be_clicked(monkeypatch: pytest.MonkeyPatch) -> None:
     patch = Patch(4, "camera 0", 0, 0, 1.25, (0, 0, 6, 6), np.full((6, 6, 3), (250, 10, 20), np.uint8))
     tops = TopPictures("map", 0, "", (patch,), "deconv", (np.ones((6, 6, 3), np.float32),), seen=(patch.pixels,))
     shown = scene("top images", tops=tops, cells=Cells("map", PICTURES), state={"moments": True, "collecting": True})
@@ -210,10 +210,10 @@ def test_moments_stand_where_top_images_do_and_are_no_photos_to_click(monkeypatc
     made = renderer()
     left, top, width, height = made.layout.panes["unit_images"]
     target = made.target_at(left + 20, top + height // 2 - 60, stopped)
-    assert target == TopImage(0, None)
-    assert click(stopped.state, target, Facts(LAYERS)) == stopped.state
+    assert target == TopImage(0, Photo("", "camera 0, moment 4")) and target.photo.pixels is patch.pixels
+    assert click(stopped.state, target, Facts(LAYERS)).photo is target.photo
     hovered = words(replace(stopped, state=replace(stopped.state, hover=target)), monkeypatch)
-    assert "camera 0   1.25" in hovered and "a click" not in hovered
+    assert "camera 0   1.25" in hovered and "a click shows the moment to the network" in hovered
 
 
 # ---- why not ------------------------------------------------------------------------------------

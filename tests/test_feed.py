@@ -480,6 +480,17 @@ def test_a_photo_lets_go_of_the_camera_which_comes_back(camera, folder):
         assert feed.notice is None
 
 
+def test_a_moment_is_shown_as_the_network_saw_it(folder):
+    with Feed(None, folder) as feed:
+        until(lambda: feed.frame is not None)
+        seen = np.full((8, 8, 3), 77, np.uint8)
+        feed.want(Wish(photo=Photo("", "camera 0, moment 5", seen)))
+        until(lambda: feed.source == "photo")
+        assert feed.frame.image is seen and (feed.frame.name, feed.frame.source) == ("camera 0, moment 5", "")
+        feed.want(Wish())
+        until(lambda: feed.source == "files")
+
+
 def test_a_photo_that_is_gone_is_told_and_changes_nothing(camera, folder):
     with running(CAMERA, 0, folder, open_capture=camera) as feed:
         camera.frames.put(1)

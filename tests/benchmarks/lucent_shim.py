@@ -23,24 +23,27 @@ def render_vis(module: torch.nn.Module, path: str, unit: int, preprocess: Callab
     )  # fmt: skip
 
 
-def stepper(network, layer: str, batch: int) -> Callable[[], None]:
-    """One step of `render_vis` with its defaults, on the network as lucent gets it: weights not frozen."""
-    import copy
+def stepper(module: torch.nn.Module, spec, path: str, batch: int) -> Callable[[], None]:
+    """One step of `render_vis` with all its defaults: an image of 128 px, enlarged to 224 behind the transforms.
 
+    Args:
+        module: the network as its library gives it: contiguous, not folded, weights not frozen.
+        spec: what it takes, a `deepvis.network.InputSpec`.
+        path: of the submodule whose channel 0 it is.
+    """
     from lucent.optvis.render import hook_model
 
-    module = copy.deepcopy(network.module).requires_grad_(True).eval()
-    parameters, image_f = param.image(224, batch=batch)
+    parameters, image_f = param.image(128, batch=batch)
     optimizer = torch.optim.Adam(parameters, lr=5e-2)
-    spec = network.input
     shift, scale = spec.mean[0] * 255 / spec.range, spec.range / 255 / spec.std[0]
-    standard = transform.compose([*transform.standard_transforms, lambda x: (x * 255 - shift) * scale])
+    enlarge = torch.nn.Upsample(size=224, mode="bilinear", align_corners=True)
+    seen = transform.compose([*transform.standard_transforms, lambda x: (x * 255 - shift) * scale, enlarge])
     hook = hook_model(module, image_f)
-    aim = objectives.channel(network.paths[layer].replace(".", "_"), 0)
+    aim = objectives.channel(path.replace(".", "_"), 0)
 
     def step() -> None:
         optimizer.zero_grad()
-        module(standard(image_f()))
+        module(seen(image_f()))
         aim(hook).backward()
         optimizer.step()
 

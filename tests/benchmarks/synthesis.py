@@ -1,6 +1,6 @@
 """How fast is gradient ascent, beside the bare loop and torch-lucent?
 
-    python tests/benchmarks/synthesis.py [--repeats 5] [--steps 12] [--lucent]
+    python tests/benchmarks/synthesis.py [--repeats 5] [--steps 12] [--lucent] [--presets …]
 
 Image-steps per second of the whole loop (parameterization, transforms, step, regularizers) for the
 default network and AlexNet (random weights), 224 px, against the bare loop in the same run: frozen
@@ -19,6 +19,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
+from unittest.mock import patch
 
 import torch
 
@@ -50,11 +51,17 @@ def ours(network: Network, layer: str, batch: int, preset: str) -> Callable[[], 
     return Ascent(network, aim, [PRESETS[preset]] * batch, range(batch)).step
 
 
-def lucents(network: Network, layer: str, batch: int) -> Callable[[], None]:
-    """One step of torch-lucent's default (`render_vis`), its loop taken apart: image, transforms, objective, Adam."""
+def lucents(name: str, network: Network, layer: str, batch: int) -> Callable[[], None]:
+    """One step of torch-lucent's default (`render_vis`), its loop taken apart: image, transforms, objective, Adam.
+
+    On the network as its library gives it, as lucent's user has it.
+    """
     from lucent_shim import stepper
 
-    return stepper(network, layer, batch)
+    with patch("deepvis.network.fold_batchnorm", lambda module, *_args, **_kwargs: module):
+        given = models.load(name, str(network.device), weights="none" if name.startswith("torchvision") else "auto")
+    module = given.module.to(memory_format=torch.contiguous_format).requires_grad_(True)
+    return stepper(module, network.input, given.paths[layer], batch)
 
 
 def rate(step: Callable[[], None], steps: int, batch: int, device: torch.device) -> float:
@@ -84,8 +91,9 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=12)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--lucent", action="store_true")
+    parser.add_argument("--presets", default="yosinski-1,yosinski-2,yosinski-3,yosinski-4,modern")
     args = parser.parse_args()
-    presets = ["yosinski-1", "yosinski-2", "yosinski-3", "yosinski-4", "modern"]
+    presets = args.presets.split(",")
     print("network             layer    batch   bare/s  " + "  ".join(f"{name:>10}" for name in presets) + ("      lucent" if args.lucent else ""))
     networks = {
         "efficientnet-lite0": (models.load("efficientnet-lite0", args.device), "4c", "logits", "3a"),
@@ -96,7 +104,7 @@ def main() -> None:
             for batch in (1, 9):
                 runs = {"bare": bare(network, layer, batch), **{p: ours(network, layer, batch, p) for p in presets}}
                 if args.lucent:
-                    runs["lucent"] = lucents(network, layer, batch)
+                    runs["lucent"] = lucents(name, network, layer, batch)
                 found = compare(runs, args.steps, batch, args.repeats, network.device)
                 cells = [f"{found[p] / found['bare']:>10.0%}" for p in runs if p != "bare"]
                 print(f"{name:19} {layer:12} {batch:2} {found['bare']:8.1f}  " + "  ".join(cells), flush=True)

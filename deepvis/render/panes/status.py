@@ -42,7 +42,9 @@ def _top_image_text(scene: Scene, hover: TopImage) -> str:
     patch = tops.patches[hover.number]
     if not tops.root and not patch.name:
         return "a picture of the original toolbox, which does not say of what photo it is"
-    return f"{patch.error or patch.name}   {number(patch.value)}" + ("" if patch.error or not hover.photo else "   a click shows the whole photo to the network")
+    what = "moment" if tops.seen else "whole photo"
+    invitation = f"   a click shows the {what} to the network" if hover.photo and not patch.error else ""
+    return f"{patch.error or patch.name}   {number(patch.value)}{invitation}"
 
 
 def _status_key(scene: Scene) -> tuple:

@@ -62,8 +62,16 @@ def top_image_at(canvas: Canvas, scene: Scene, x: int, y: int) -> TopImage | Non
     number, y = divmod(y, canvas.height // 3)
     for i, (left, top, width, height) in enumerate(_tiles(block, tops) if number in (1, 2) else ()):
         if left <= x < left + width and top <= y - block.px_caption < top + height:
-            return TopImage(i, None if scene.state.moments or not tops.root else Photo(tops.root, tops.patches[i].name))
+            return TopImage(i, _whole(tops, i))
     return None
+
+
+def _whole(tops: TopPictures, number: int) -> Photo | None:
+    """The photo, or the moment, that a top image is cut from."""
+    patch = tops.patches[number]
+    if tops.seen:
+        return Photo("", f"{patch.name}, moment {patch.image}", tops.seen[number])
+    return Photo(tops.root, patch.name) if tops.root else None
 
 
 def _tiles(block: Canvas, tops: TopPictures) -> list[Box]:

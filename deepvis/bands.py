@@ -37,6 +37,11 @@ def is_bands(image: np.ndarray) -> bool:
     return image.dtype != np.uint8 or image.shape[2] != 3
 
 
+def as_colours(picture: np.ndarray, shown: Sequence[int] = (0, 1, 2)) -> np.ndarray:
+    """What is shown of a picture: uint8 RGB H×W×3; of bands these three, as `colours` does."""
+    return colours(picture, shown) if is_bands(picture) else picture
+
+
 def colours(bands: np.ndarray, shown: Sequence[int]) -> np.ndarray:
     """Three bands (or one) as uint8 H×W×3 RGB; each from its 2nd to its 98th percentile, as is usual for
     satellite pictures, whose values have no white."""

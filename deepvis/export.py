@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from deepvis.bands import as_colours
 from deepvis.errors import UserError
 from deepvis.geometry import resize
 from deepvis.jpegs import DECONV, SYNTHESIZED, TOP, jpeg_path, montage
@@ -64,7 +65,7 @@ def _export_unit(
     cells = [(row, column) for _, row, column, _ in found]
     back = patch_backward(network, seen, layer, unit, "deconv", boxes, cells)
     size = (side, side) if side else boxes[0][2:] if boxes else whole
-    patches = [cut_out(photo, box, whole) for photo, box in zip(seen, boxes)]
+    patches = [cut_out(as_colours(photo, index.shown_bands), box, whole) for photo, box in zip(seen, boxes)]
     return _write(pictures, _grid(patches, size)) + _write(deconvs, _grid([_around_gray(image) for image in back], size))
 
 

@@ -83,6 +83,21 @@ class InputSpec:
         shape = (1, self.channels, self.height, self.width)
         return torch.rand(shape, generator=torch.Generator().manual_seed(0)).contiguous(memory_format=torch.channels_last)
 
+    def seen(self, picture: np.ndarray, crop: bool, part: float = 1.0) -> np.ndarray:
+        """What the network gets of a picture (uint8 RGB H×W×3, or bands; any size): float32 height×width×channels.
+
+        Args:
+            crop: of the middle in the input's aspect; else of all of it, stretched.
+            part: how much of the middle's sides, 0 to 1.
+        Raises:
+            UserError: bands (see `deepvis.bands`) that are not as many as the network's channels.
+        """
+        if not is_bands(picture):
+            return self.normalised(fit(picture, self.width, self.height, crop, part))
+        if picture.shape[2] != self.channels:
+            raise UserError(f"the picture has {picture.shape[2]} bands, and the network takes {self.channels}")
+        return self.normalised_bands(fit_bands(cut(picture, self.aspect, crop, part), self.width, self.height))
+
     def normalised(self, picture: np.ndarray) -> np.ndarray:
         """uint8 RGB height×width×3 -> float32 height×width×channels."""
         places = list(self.places)
@@ -168,21 +183,8 @@ class Network:
         return replace(self, module=copy.deepcopy(self.module, moved), device=device, dtype=dtype)
 
     def see(self, image: np.ndarray, crop: bool, part: float = 1.0) -> Tensor:
-        """Turn a picture (uint8 RGB H×W×3, any size) into the network's input, 1×channels×H×W.
-
-        Bands (see `deepvis.bands`) must be as many as the network's channels.
-
-        Raises:
-            UserError: they are not.
-        """
-        spec = self.input
-        if is_bands(image):
-            if image.shape[2] != spec.channels:
-                raise UserError(f"the picture has {image.shape[2]} bands, and {self.name} takes {spec.channels}")
-            seen = cut(image, spec.aspect, crop, part)
-            values = spec.normalised_bands(fit_bands(seen, spec.width, spec.height))
-        else:
-            values = spec.normalised(fit(image, spec.width, spec.height, crop, part))
+        """Turn a picture into the network's input, 1×channels×H×W (see `InputSpec.seen`)."""
+        values = self.input.seen(image, crop, part)
         return torch.from_numpy(values).permute(2, 0, 1)[None].to(self.device, self.dtype)  # channels_last by construction
 
     @contextmanager

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from deepvis.bands import as_colours
 from deepvis.errors import UserError, words
 from deepvis.messages import Cells, Statistics
 from deepvis.scan.images import Images
@@ -146,7 +147,7 @@ class Overview:
         missing, shown = "", 0.0
         for image, units in by_photo.items():
             try:
-                photo = images.read(image, (2 * whole[0], 2 * whole[1]), whole[0] / whole[1])
+                photo = as_colours(images.read(image, (2 * whole[0], 2 * whole[1]), whole[0] / whole[1]), index.shown_bands)
             except UserError as error:
                 missing = str(error)
                 continue

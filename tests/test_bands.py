@@ -18,6 +18,10 @@ from deepvis.feed import Feed
 from deepvis.messages import Request
 from deepvis.network import InputSpec, Network, prepare
 from deepvis.passes import answer
+from deepvis.scan.deconv import patch_backward
+from deepvis.scan.images import Images, Photos, find_images
+from deepvis.scan.patches import patches
+from deepvis.scan.scan import scan
 
 SEVEN = np.random.default_rng(0).normal(1000, 300, (40, 60, 7)).astype(np.float32)
 
@@ -172,5 +176,42 @@ def test_other_bands_are_shown_at_once(tmp_path: Path) -> None:
 
 
 def test_bands_for_a_network_of_other_channels() -> None:
-    with pytest.raises(UserError, match="the picture has 5 bands, and seven takes 7"):
+    with pytest.raises(UserError, match="the picture has 5 bands, and the network takes 7"):
         seven_bands().see(SEVEN[..., :5], crop=True)
+
+
+# ---- scanned ------------------------------------------------------------------------------------
+
+
+def test_arrays_of_bands_are_scanned_and_shown_in_three_of_them(tmp_path: Path) -> None:
+    (tmp_path / "arrays").mkdir()
+    rng = np.random.default_rng(5)
+    arrays = [rng.normal(3, 2, (40, 60, 7)).astype(np.float32) for _ in range(12)]
+    for number, array in enumerate(arrays):
+        saved(tmp_path / "arrays" / f"{number}.{('npy', 'tif')[number % 2]}", array)
+    (tmp_path / "arrays" / "99.tif").write_bytes(b"no picture")
+    network = seven_bands(bands=(5, 4, 3))
+    images = find_images(tmp_path / "arrays")
+    assert len(images.names) == 7  # beside pictures, here those of .tif, arrays are not counted
+    for path in sorted((tmp_path / "arrays").glob("*.tif")):
+        path.unlink()
+    images = find_images(tmp_path / "arrays")
+    assert images.names == tuple(f"{number}.npy" for number in range(0, 12, 2))
+    index = scan(network, images, tmp_path / "index")
+    layer = network.layers[0]
+    with torch.inference_mode():
+        maps = torch.cat([network.up_to(layer.name, network.see(array, crop=True)) for array in arrays[::2]])
+    for unit in range(layer.units):
+        ranked = index.top[index.span(layer.name).rows]
+        assert list(ranked.image[unit][:6]) == maps[:, unit].flatten(1).amax(1).argsort(descending=True).tolist()
+    (patch, *_) = patches(index, network.layers[-1].name, 0, Photos(Images(Path(index.root), tuple(index.files))))
+    assert np.array_equal(patch.pixels, colours(arrays[2 * patch.image], (5, 4, 3))[:, 10:50])
+    (back,) = patch_backward(network, [arrays[0]], layer.name, 0, "gradient", [(0, 0, 32, 32)])
+    assert back.shape == (32, 32, 3) and back.any()
+
+
+def test_a_scan_skips_bands_that_the_network_does_not_take(tmp_path: Path) -> None:
+    saved(tmp_path / "five.npy", SEVEN[..., :5])
+    saved(tmp_path / "seven.npy", SEVEN)
+    index = scan(seven_bands(), find_images(tmp_path), tmp_path / "index")
+    assert index.count == 1 and index.broken == {0: "the picture has 5 bands, and the network takes 7"}

@@ -27,7 +27,7 @@ def patch_backward(
 
     Args:
         network: used by no other thread meanwhile.
-        photos: uint8 RGB, any sizes; the network sees their middles.
+        photos: uint8 RGB or bands, any sizes; the network sees their middles.
         method: a key of `deepvis.backward.METHODS`.
         boxes: for each photo, in input pixels (`Patch.box`).
         places: for each photo the (row, column) from which alone 1 is sent back, as the original

@@ -22,10 +22,13 @@ import numpy as np
 from PIL import ImageOps
 from PIL.JpegImagePlugin import JpegImageFile
 
-from deepvis.decode import IMAGE_SUFFIXES, read_image
+from deepvis.bands import NUMPY, read_picture
+from deepvis.decode import IMAGE_SUFFIXES
 from deepvis.errors import UserError
-from deepvis.geometry import crop_box, fit
+from deepvis.geometry import crop_box
 from deepvis.playlist import natural_key
+
+_SUFFIXES = IMAGE_SUFFIXES | {NUMPY}
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,12 +51,12 @@ class Images:
         return Images(self.root, (*names, *(name for name in self.names if name not in known)), self.members)
 
     def read(self, number: int, least: tuple[int, int] | None = None, aspect: float = 1.0) -> np.ndarray:
-        """Decode an image: uint8 RGB H×W×3, upright.
+        """Decode an image: uint8 RGB H×W×3, upright; or bands (see `deepvis.bands`).
 
         Args:
             least: (width, height) that the middle of that aspect has to keep: a JPEG that is at least
                 twice as large is decoded at 1/2, 1/4 or 1/8, which differs a little from decoding all
-                of it. None: every pixel, up to what `read_image` takes.
+                of it. None: every pixel, up to what `read_picture` takes.
         Raises:
             UserError: it is gone, damaged or no image.
         """
@@ -66,7 +69,7 @@ class Images:
                     image = _reduced(file, least, aspect)
                 if image is not None:
                     return image
-            return read_image(path)
+            return read_picture(path)
         if name not in self.members:
             self.members.update(_members(path, archive))
         if name not in self.members:
@@ -81,16 +84,7 @@ class Images:
         with tempfile.TemporaryDirectory() as folder:  # whatever it is, one function knows how to read it
             copy = Path(folder, Path(name).name)
             copy.write_bytes(data)
-            return read_image(copy)
-
-    def seen(self, number: int, width: int, height: int, reduce: bool) -> np.ndarray:
-        """The middle of an image at a network's size, uint8 RGB: as `Network.see` cuts and scales it.
-
-        Args:
-            reduce: let a large JPEG be decoded at a fraction of its size.
-        """
-        least = (width, height) if reduce else None
-        return fit(self.read(number, least, width / height), width, height, crop=True)
+            return read_picture(copy)
 
 
 class Photos:
@@ -157,7 +151,8 @@ def find_images(where: Path | str) -> Images:
     """The images in a folder and its sub-folders, of a list file (.txt) or in a tar archive.
 
     Files are in natural order (img2 before img10), an archive's members in their own. Dot files are
-    skipped. Archives in a folder count like sub-folders.
+    skipped. Archives in a folder count like sub-folders. Arrays of bands (.npy) count where there is
+    nothing else: beside pictures they are likely to hold something else.
 
     Raises:
         UserError: there is no such path, or no image in it.
@@ -180,9 +175,10 @@ def find_images(where: Path | str) -> Images:
             found += inside
         elif _is_image(name):
             found.append(name)
+    found = [name for name in found if not name.lower().endswith(NUMPY)] or found
     if not found:
         raise UserError(
-            f"--images {where}: no image in it; expected {' '.join(sorted(IMAGE_SUFFIXES))} files, or .tar archives of these"
+            f"--images {where}: no image in it; expected {' '.join(sorted(_SUFFIXES))} files, or .tar archives of these"
         )
     return Images(root.absolute(), tuple(found), members)
 
@@ -206,7 +202,7 @@ def _listed(path: Path) -> list[str]:
 
 def _is_image(name: str) -> bool:
     base = name.rpartition("/")[2]
-    return not base.startswith(".") and os.path.splitext(base)[1].lower() in IMAGE_SUFFIXES
+    return not base.startswith(".") and os.path.splitext(base)[1].lower() in _SUFFIXES
 
 
 def _members(path: Path, name: str) -> dict[str, tuple[int, int]]:

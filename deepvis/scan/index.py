@@ -185,6 +185,11 @@ class Index:
     def is_complete(self) -> bool:
         return joined(self.scanned) == ((0, len(self.files)),)
 
+    @property
+    def shown_bands(self) -> tuple[int, ...]:
+        """Which bands are shown as red, green and blue of images that have more."""
+        return tuple(self.settings.get("shown", (0, 1, 2)))
+
     def span(self, layer: str) -> Span:
         """Where the layer's units are. Raises UserError for a layer that was not scanned."""
         for span in self.spans:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from deepvis.bands import as_colours
 from deepvis.decode import BACKDROP
 from deepvis.errors import UserError
 from deepvis.geometry import Box, crop_box, resize
@@ -39,13 +40,13 @@ def patches(
         UserError: the index has no such layer. A photo that cannot be read is in its patch's `error`.
     """
     whole = (int(index.settings["width"]), int(index.settings["height"]))
-    field = index.fields.get(layer)
+    field, shown = index.fields.get(layer), index.shown_bands
 
     def patch(place: tuple[int, int, int, float]) -> Patch:
         image, row, column, value = place
         box = field_box(field, row, column, whole)
         try:
-            pixels, error = reduced(cut_out(photos.read(image), box, whole), side), ""
+            pixels, error = reduced(cut_out(as_colours(photos.read(image), shown), box, whole), side), ""
         except UserError as why:
             pixels, error = None, str(why)
         return Patch(image, index.files[image], row, column, value, box, pixels, error)

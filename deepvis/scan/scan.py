@@ -181,7 +181,8 @@ def _check(state: Index, path: Path, network: Network, spans: tuple[Span, ...], 
 
 
 def _settings(network: Network, options: Options) -> dict[str, object]:
-    return {
+    shown = {"shown": list(network.input.places)} if network.input.channels > 3 else {}  # of its bands
+    return shown | {
         "height": network.input.height, "width": network.input.width, "crop": True, "reduce": options.reduce,
         "weakest": options.weakest, "correlation": options.correlation, "batch": _batch_size(network, options),
     }  # fmt: skip
@@ -246,9 +247,10 @@ def _pass(
     broken, ranges, done = dict(state.broken), state.scanned, begin
     decoders = _usual_decoders(network) if options.workers is None else options.workers
     spec, saved = network.input, time.monotonic()
+    least = (spec.width, spec.height) if options.reduce else None
 
     def load_image(number: int) -> np.ndarray:
-        return spec.normalised(images.seen(number, spec.width, spec.height, options.reduce))
+        return spec.seen(images.read(number, least, spec.aspect), crop=True)
 
     def now() -> Index:
         scanned = joined((*ranges, (begin, done)))

@@ -90,7 +90,7 @@ def _load(model: str, device: str) -> tuple[Network, Network]:
 
 def _stream(images: Images, network: Network, workers: int):
     spec = network.input
-    load = lambda i: spec.normalised(images.seen(i, spec.width, spec.height, True))  # noqa: E731
+    load = lambda i: spec.seen(images.read(i, (spec.width, spec.height), spec.aspect), crop=True)  # noqa: E731
     return batches(cut(0, len(images.names), BATCH), load, workers)
 
 

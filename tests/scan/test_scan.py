@@ -215,7 +215,7 @@ def test_images_that_come_later_are_added(network, tmp_path: Path, monkeypatch: 
     scan(network, find_images(folder), out, options=OPTIONS)
     small.write_images(folder, 30)  # these come before the others by name
     read = []
-    monkeypatch.setattr(module.Images, "seen", lambda self, number, *rest, old=module.Images.seen: (read.append(number), old(self, number, *rest))[1])
+    monkeypatch.setattr(module.Images, "read", lambda self, number, *rest, old=module.Images.read: (read.append(number), old(self, number, *rest))[1])
     grown = scan(network, find_images(folder), out, options=OPTIONS)
     assert sorted(read) == list(range(40, 70)) and grown.count == 70 and grown.is_complete
     fresh = scan(network, find_images(folder), tmp_path / "fresh", options=OPTIONS)

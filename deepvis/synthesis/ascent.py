@@ -164,7 +164,7 @@ class Ascent:
         redirect = self.count < self._redirects
         keep = redirect or bool(penalties)
         (grad,) = torch.autograd.grad(score.sum(), values, retain_graph=keep, materialize_grads=True)
-        largest = grad.flatten(1).abs().amax(1)  # not a number, where any is not
+        largest = _largest(grad)
         none = largest == 0
         self.dead &= none | ~largest.isfinite()
         if redirect and bool(none.any()):
@@ -175,8 +175,10 @@ class Ascent:
         if penalties:
             (away,) = torch.autograd.grad(sum(penalties).sum(), values)
             grad = grad - away
-        fine = grad.flatten(1).abs().amax(1).isfinite()
-        return score.detach().float(), torch.where(_each(fine, grad), grad, 0.0)
+        fine = (_largest(grad) if keep else largest).isfinite()
+        if grad.device.type != "cpu" or not bool(fine.all()):  # elsewhere the question costs more than the answer
+            grad = torch.where(_each(fine, grad), grad, 0.0)
+        return score.detach().float(), grad
 
     def _activations(self, x: Tensor) -> dict[str, Tensor]:
         layers = self.objective.layers
@@ -240,6 +242,11 @@ class Ascent:
 def _passing(x: Tensor, f: Callable[[Tensor], Tensor]) -> Tensor:
     """A ReLU that lets the whole gradient through, so that a unit that is off learns how to come on."""
     return replaced(x, f, lambda grad: grad)
+
+
+def _largest(grad: Tensor) -> Tensor:
+    """[B], the largest size of a value; not a number, where any is not."""
+    return torch.linalg.vector_norm(grad.flatten(1), torch.inf, dim=1)
 
 
 def _each(flags: Tensor, like: Tensor) -> Tensor:

@@ -7,8 +7,10 @@ and a strength for each image [B]; strength 0 leaves an image as it is, bit for 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -86,12 +88,13 @@ def _percentile(values: Tensor, percent: float) -> Tensor:
     if percent == 0:
         return values.new_tensor(-torch.inf)
     place = percent / 100 * (len(values) - 1)
-    low = int(place)
-    below = values.kthvalue(low + 1).values
-    if low + 1 == len(values) or place == low:
-        return below
-    larger = torch.where(values > below, values, torch.inf).min()
-    above = torch.where((values <= below).sum() > low + 1, below, larger)  # the next in order; faster than another kthvalue
+    low, high = math.floor(place), math.ceil(place)
+    if low == high:
+        return values.kthvalue(low + 1).values
+    if values.device.type == "cpu":  # several times as fast as two of torch's searches
+        below, above = values.new_tensor(np.partition(values.numpy(), (low, high))[[low, high]])
+    else:
+        below, above = (values.kthvalue(place + 1).values for place in (low, high))
     return below + (above - below) * (place - low)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from deepvis.background import Background
 from deepvis.errors import words
 from deepvis.frames import Frame
 from deepvis.layers import Layer
@@ -43,11 +43,11 @@ class Wish:
     side: int = 0
 
 
-class Collector:
+class Collector(Background):
     """One collection at a time; it ends with `forget`. No method but `close` waits."""
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
+        super().__init__()
         self._waiting: deque[tuple[Frame, bool, Peaks]] = deque(maxlen=WAITING)
         self._layers: Sequence[Layer] = ()
         self._size = (0, 0)
@@ -61,8 +61,6 @@ class Collector:
         self._cells: Cells | None = None
         self._cut: dict[int, tuple[tuple[int, int, int], np.ndarray]] = {}  # {unit: (frame and place, patch)}
         self._cut_of: tuple = ()
-        self._stopping = False
-        self._thread: threading.Thread | None = None
 
     @property
     def count(self) -> int:
@@ -111,22 +109,11 @@ class Collector:
             self._saves.append((folder, model, fingerprint, say))
             self._wake()
 
-    def close(self, timeout: float = 5.0) -> bool:
-        """Stop, after what is being saved. Returns whether the thread has ended."""
-        with self._changed:
-            self._stopping = True
-            self._changed.notify()
-        if self._thread is not None:
-            self._thread.join(timeout)
-        return self._thread is None or not self._thread.is_alive()
-
     # ---- the thread --------------------------------------------------------------------------
 
     def _wake(self) -> None:
         self._changed.notify()
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._work, name="deepvis-collector", daemon=True)
-            self._thread.start()
+        self._begin(self._work)
 
     def _work(self) -> None:
         be_patient()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
@@ -11,6 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from deepvis.background import Background
 from deepvis.errors import words
 from deepvis.geometry import resize
 from deepvis.layers import Layer
@@ -53,7 +53,7 @@ def stands_for(layers: Sequence[Layer], index: int) -> str:
     return before.name if layer.kind == "Softmax" and before.units == layer.units else layer.name
 
 
-class Gallery:
+class Gallery(Background):
     """Hands out the pictures of the newest wish; those of an older one are never shown under its name."""
 
     def __init__(self, open_store: Callable[[], Pictures]) -> None:
@@ -61,16 +61,14 @@ class Gallery:
         Args:
             open_store: called in the thread; may raise UserError, which becomes the pictures' note.
         """
+        super().__init__()
         self._open_store = open_store
-        self._changed = threading.Condition()
         self._wish: Wish | None = None
-        self._stopping = False
         self._again = 0
         self._fetched: tuple[Wish | None, int] = (None, 0)
         self._cache: OrderedDict[tuple[str, int, int], list[np.ndarray]] = OrderedDict()
         self._size = 0
         self._pictures: UnitPictures | None = None
-        self._thread: threading.Thread | None = None
 
     @property
     def pictures(self) -> UnitPictures | None:
@@ -88,22 +86,13 @@ class Gallery:
             if wish != self._wish:
                 self._wish = wish
                 self._changed.notify()
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._work, name="deepvis-gallery", daemon=True)
-                self._thread.start()
+            self._begin(self._work)
 
     def refresh(self) -> None:
         """Something has been put into the store."""
         with self._changed:
             self._again += 1
             self._changed.notify()
-
-    def close(self) -> None:
-        with self._changed:
-            self._stopping = True
-            self._changed.notify()
-        if self._thread is not None:
-            self._thread.join(5)
 
     def _work(self) -> None:
         store, note, seen = None, "", -1

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from typing import TYPE_CHECKING
 
+from deepvis.background import Background
 from deepvis.errors import words
 from deepvis.messages import Grown, Growth
 from deepvis.runtime import be_patient
@@ -17,19 +17,17 @@ if TYPE_CHECKING:
 PUBLISH = 0.1  # seconds between two pictures: making them takes the time of a fraction of a step
 
 
-class Grower:
+class Grower(Background):
     """Synthesizes what was wished last, and stops at the next step when the wish changes.
 
     torch is imported in the thread. On Linux it runs at a lower priority than the live view.
     """
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
+        super().__init__()
         self._network: Network | None = None
         self._wish: Growth | None = None
-        self._stopping = False
         self._grown: Grown | None = None
-        self._thread: threading.Thread | None = None
 
     @property
     def grown(self) -> Grown | None:
@@ -44,19 +42,15 @@ class Grower:
                 return
             self._wish = wish
             self._changed.notify()
-            if self._thread is None and wish is not None and network is not None:
-                self._network = network
-                self._thread = threading.Thread(target=self._work, name="deepvis-grower", daemon=True)
-                self._thread.start()
+            if wish is not None and network is not None:
+                self._network = self._network or network
+                self._begin(self._work)
 
     def close(self, timeout: float = 5.0) -> bool:
         """Stop after the step that runs. Returns whether the thread has ended."""
         with self._changed:
-            self._stopping, self._wish = True, None
-            self._changed.notify()
-        if self._thread is not None:
-            self._thread.join(timeout)
-        return self._thread is None or not self._thread.is_alive()
+            self._wish = None
+        return super().close(timeout)
 
     def keep(self, grown: Grown, store: Store) -> None:
         """Put images into the store, in place of what it has of the unit. Raises UserError if it cannot."""

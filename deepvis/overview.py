@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import OrderedDict
 from dataclasses import dataclass, replace
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from deepvis.background import Background
 from deepvis.bands import as_colours
 from deepvis.errors import UserError, words
 from deepvis.messages import Cells, Statistics
@@ -42,21 +42,19 @@ class Wish:
     side: int = 0
 
 
-class Overview:
+class Overview(Background):
     """Hands out what the newest wish asks for, in a thread of its own: no key waits for a disk."""
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
+        super().__init__()
         self._wish: tuple[Index | None, str, Wish] | None = None
         self._done: tuple[Index | None, str, Wish] | None = None
-        self._stopping = False
         self._cells: Cells | None = None
         self._statistics: Statistics | None = None
         self._kept: OrderedDict[tuple[str, int, int], np.ndarray] = OrderedDict()
         self._size = 0
         self._known: OrderedDict[str, Statistics] = OrderedDict()
         self._index: Index | None = None
-        self._thread: threading.Thread | None = None
 
     @property
     def cells(self) -> Cells | None:
@@ -84,16 +82,7 @@ class Overview:
                 return
             self._wish = index, note, wish
             self._changed.notify()
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._work, name="deepvis-overview", daemon=True)
-                self._thread.start()
-
-    def close(self) -> None:
-        with self._changed:
-            self._stopping = True
-            self._changed.notify()
-        if self._thread is not None:
-            self._thread.join(5)
+            self._begin(self._work)
 
     def _work(self) -> None:
         while True:

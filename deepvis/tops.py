@@ -7,7 +7,6 @@ pixels, which takes a pass of the network. So patches never wait for a pass, and
 from __future__ import annotations
 
 import math
-import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from deepvis.background import Background
 from deepvis.errors import UserError, words
 from deepvis.jpegs import DECONV, TOP, read_jpeg, thirds
 from deepvis.messages import Patch, TopPictures
@@ -74,7 +74,7 @@ def open_index(folder: Path, network: Network, model: str = "") -> Index:
     return index
 
 
-class Tops:
+class Tops(Background):
     """Hands out the top images of the newest wish; those of an older one are never shown under its name.
 
     An index that is made or replaced meanwhile is taken up with the next wish. torch is used in the
@@ -87,12 +87,11 @@ class Tops:
             folder: where a network's index is.
             model: what the user calls the network.
         """
+        super().__init__()
         self._folder, self._model = folder, model
-        self._changed = threading.Condition()
         self._network: Network | None = None
         self._wish: Wish | None = None
         self._wished = 0.0
-        self._stopping = False
         self._pictures: TopPictures | None = None
         self._done: Wish | None = None  # whose patches have been cut
         self._carried: Wish | None = None  # whose backward images have been made, or cannot be
@@ -101,7 +100,6 @@ class Tops:
         self._note = ""
         self._photos: Photos | None = None
         self._stamp: object = ()
-        self._threads: list[threading.Thread] = []
 
     @property
     def pictures(self) -> TopPictures | None:
@@ -130,19 +128,7 @@ class Tops:
             if wish != self._wish:
                 self._wish, self._wished = wish, time.monotonic()
                 self._changed.notify_all()
-            if not self._threads:
-                for work in (self._cut, self._carry):
-                    self._threads.append(threading.Thread(target=work, name=f"deepvis-tops{work.__name__}", daemon=True))
-                    self._threads[-1].start()
-
-    def close(self, timeout: float = 5.0) -> bool:
-        """Stop after the pass that runs. Returns whether the threads have ended."""
-        with self._changed:
-            self._stopping = True
-            self._changed.notify_all()
-        for thread in self._threads:
-            thread.join(timeout)
-        return not any(thread.is_alive() for thread in self._threads)
+            self._begin(self._cut, self._carry)
 
     # ---- patches -----------------------------------------------------------------------------
 

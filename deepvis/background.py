@@ -1,0 +1,36 @@
+"""What works beside the window: threads that begin with the first wish and end with `close`."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+
+class Background:
+    """Base of what has threads of its own, all of them daemons: a driver that hangs holds no exit up.
+
+    Whoever reads or writes what several threads share holds `_changed`, and never works meanwhile.
+    The threads wait for it and look at `_stopping` when they wake.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._stopping = False
+        self._threads: list[threading.Thread] = []
+
+    def _begin(self, *works: Callable[[], None]) -> None:
+        """Start a thread for each of these, if that has not been done; to be called with `_changed` held."""
+        if not self._threads:
+            name = f"deepvis-{type(self).__name__.lower()}"
+            self._threads = [threading.Thread(target=work, name=f"{name}{work.__name__}", daemon=True) for work in works]
+            for thread in self._threads:
+                thread.start()
+
+    def close(self, timeout: float = 5.0) -> bool:
+        """Stop after the work in hand. Returns whether the threads have ended."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join(timeout)
+        return not any(thread.is_alive() for thread in self._threads)

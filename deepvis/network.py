@@ -78,6 +78,13 @@ class InputSpec:
         others = [str(band) for band in range(self.channels) if band not in self.places]
         return f"channels {', '.join(others)} of the input get their mean" if others else ""
 
+    @property
+    def scaling(self) -> bytes:
+        """What tells one way from pixels to the network's values from another; their number plays no part."""
+        numbers = " ".join(f"{value:.5g}" for value in (*self.mean, *self.std, self.range))
+        image = b"" if self.mean_image is None else self.mean_image.astype(np.float32).tobytes()
+        return f"{numbers} {self.places}".encode() + image
+
     def noise(self) -> Tensor:
         """Always the same, 0 to 1: 1×channels×height×width, channels_last."""
         shape = (1, self.channels, self.height, self.width)
@@ -291,7 +298,7 @@ def prepare(
         raise UserError(f"network {name} has no layer to show: none of its modules returns a map, tokens or a vector. "
                         "Divide its forward into modules (torch.nn.Module), one for each layer")  # fmt: skip
     paths = {layer.name: path for layer, _, path in shown}
-    mark = fingerprint(module)
+    mark = fingerprint(module, spec.scaling)
     module = fold_batchnorm(module, noise, keep=[path for path in paths.values() if path not in run.attention])
     drops = drops_results(module, noise)
     calls: Mapping[str, int] = run.calls

@@ -123,7 +123,7 @@ def open_store(folder: Path, fingerprint: str, model: str = "") -> Store:
     store = _open(folder)
     if store.fingerprint and store.fingerprint != fingerprint:
         raise UserError(
-            f"{folder} holds images of another network ({store.model or 'unknown'}, fingerprint {store.fingerprint}; this one "
+            f"{folder} holds images of another network or scaling of the input ({store.model or 'unknown'}, fingerprint {store.fingerprint}; this one "
             f"is {fingerprint}). Remove the folder, or give another one with --out."
         )
     store.fingerprint, store.model = fingerprint, model or store.model

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from deepvis.fingerprint import fingerprint
+from deepvis.network import InputSpec, prepare
 
 
 def made(seed: int = 0) -> nn.Module:
@@ -55,3 +58,15 @@ def test_kinds_of_numbers() -> None:
     mark = fingerprint(module)
     module.a += 1
     assert fingerprint(module) != mark
+
+
+def test_another_scaling_of_the_input_is_another_network() -> None:
+    usual = InputSpec(32, 32)
+    others = [
+        replace(usual, mean=(0.5, 0.5, 0.5)), replace(usual, std=(1.0, 1.0, 1.0)), replace(usual, range=255), replace(usual, order="bgr"),
+        replace(usual, bands=(2, 1, 0)), replace(usual, mean_image=np.zeros((32, 32, 3), np.float32)),
+        replace(usual, mean_image=np.ones((32, 32, 3), np.float32)),
+    ]  # fmt: skip
+    marks = {prepare("net", made(), spec, None).fingerprint for spec in (usual, *others)}
+    assert len(marks) == 8 - 1  # blue first is the same as bands that say so
+    assert prepare("net", made(), InputSpec(32, 32), None).fingerprint == prepare("other", made(), usual, None).fingerprint

@@ -237,7 +237,7 @@ class Index:
         """Raises UserError if the index is of another network, or of one of these layers when it was another one."""
         if self.fingerprint != fingerprint:
             raise UserError(
-                f"the index is of another network ({self.model}, fingerprint {self.fingerprint}; {model or 'this one'} is "
+                f"the index is of another network or scaling of the input ({self.model}, fingerprint {self.fingerprint}; {model or 'this one'} is "
                 f"{fingerprint}). Scan again into another folder (--out), or remove the old index."
             )
         scanned = {span.name: span for span in self.spans}

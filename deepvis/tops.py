@@ -23,7 +23,8 @@ from deepvis.jpegs import DECONV, TOP, read_jpeg, thirds
 from deepvis.messages import Patch, TopPictures
 from deepvis.runtime import be_patient, cpu_plan
 from deepvis.scan.images import Images, Photos
-from deepvis.scan.index import INDEX, Index, load
+from deepvis.scan.index import INDEX, Index
+from deepvis.scan.index_file import load
 from deepvis.scan.patches import patches
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ from deepvis.collector import NONE_YET, Collector, Wish
 from deepvis.frames import Frame
 from deepvis.layers import Layer
 from deepvis.messages import Peaks, ReceptiveField, Request, Result
-from deepvis.scan.index import INDEX, load
+from deepvis.scan.index import INDEX
+from deepvis.scan.index_file import load
 
 LIMIT = 20.0
 LAYERS = (Layer("map", "Conv2d", 3, 4, 4), Layer("vector", "Linear", 2))

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from deepvis.errors import UserError
 from deepvis.options import add_network, count, load_network
-from deepvis.scan.index import INDEX, index_folder, load, scan_folder
+from deepvis.scan.index import INDEX, index_folder, scan_folder
+from deepvis.scan.index_file import load
 from deepvis.store import PRECOMPUTED
 
 PHOTOS = Path(__file__).resolve().parent.parent / "photos"
@@ -110,7 +111,7 @@ def _export(args: argparse.Namespace) -> None:
 
 def _merge(args: argparse.Namespace) -> None:
     network = load_network(args)
-    from deepvis.scan.index import save
+    from deepvis.scan.index_file import save
     from deepvis.scan.live import live_folder, with_moments
 
     home = live_folder(PRECOMPUTED, network.name)

@@ -17,7 +17,9 @@ from deepvis.frames import Frame
 from deepvis.geometry import fit
 from deepvis.layers import Layer
 from deepvis.messages import Peaks
-from deepvis.scan.index import BINS, INDEX, Index, Ranked, Span, best, joined, load, save
+from deepvis.scan.index import BINS, INDEX, Index, Ranked, Span, joined
+from deepvis.scan.index_file import load, save
+from deepvis.scan.merging import best
 from deepvis.store import folder_name, write_whole
 
 TIDY = 64  # frames that are taken in between two looks for those that no ranking needs any more

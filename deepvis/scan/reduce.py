@@ -15,7 +15,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from deepvis.scan.index import BINS, CHUNK, OCTAVES, PER_OCTAVE, Index, Ranked, Span, Sums
+from deepvis.scan.index import (
+    BINS,
+    CHUNK,
+    OCTAVES,
+    PER_OCTAVE,
+    Index,
+    Ranked,
+    Span,
+    Sums,
+)
 
 
 @dataclass(frozen=True)

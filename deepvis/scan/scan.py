@@ -6,7 +6,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,7 +19,9 @@ from deepvis.errors import UserError
 from deepvis.layers import find_layer
 from deepvis.network import Network, prepare
 from deepvis.scan.images import Batch, Images, batches
-from deepvis.scan.index import CHUNK, INDEX, STATE, Index, Span, joined, load, merge, save, with_statistics
+from deepvis.scan.index import CHUNK, INDEX, STATE, Index, Span, joined
+from deepvis.scan.index_file import load, save
+from deepvis.scan.merging import merge, with_statistics
 from deepvis.scan.reduce import Extremes, Tally, extremes
 from deepvis.team import Team
 

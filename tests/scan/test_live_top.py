@@ -13,7 +13,8 @@ from deepvis.errors import UserError
 from deepvis.frames import Frame
 from deepvis.layers import Layer
 from deepvis.messages import Peaks
-from deepvis.scan.index import INDEX, load, save
+from deepvis.scan.index import INDEX
+from deepvis.scan.index_file import load, save
 from deepvis.scan.live import TIDY, LiveTop, together, with_moments
 
 LAYERS = (Layer("map", "Conv2d", 4, 3, 5), Layer("vector", "Linear", 3))

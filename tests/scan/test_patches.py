@@ -18,9 +18,9 @@ import small
 from deepvis.backward import METHODS
 from deepvis.decode import BACKDROP, read_image
 from deepvis.export import export
-from deepvis.jpegs import JpegFolders
 from deepvis.frames import Frame
 from deepvis.geometry import crop_box, fit
+from deepvis.jpegs import JpegFolders
 from deepvis.messages import Request
 from deepvis.passes import answer
 from deepvis.scan.deconv import patch_backward

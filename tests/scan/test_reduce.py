@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from deepvis.scan.index import BINS, CHUNK, Index, Span, bin_edges, rebinned, with_statistics
+from deepvis.scan.index import BINS, CHUNK, Index, Span, bin_edges, rebinned
+from deepvis.scan.merging import with_statistics
 from deepvis.scan.reduce import Extremes, Tally, bin_of, extremes
 
 SHAPES = {"map": (5, 7, 9), "large": (3, 28, 28), "wide": (64, 18, 20), "vector": (6, 1, 1)}

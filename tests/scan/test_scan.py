@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 import tarfile
 import time
 from dataclasses import replace
@@ -25,7 +24,9 @@ from deepvis.errors import UserError
 from deepvis.playlist import natural_key
 from deepvis.scan import scan as module
 from deepvis.scan.images import find_images
-from deepvis.scan.index import CHUNK, INDEX, STATE, Index, load, merge, save
+from deepvis.scan.index import CHUNK, INDEX, STATE, Index
+from deepvis.scan.index_file import load, save
+from deepvis.scan.merging import merge
 from deepvis.scan.scan import Options, cut, scan, shares
 
 ROOT = Path(__file__).resolve().parent.parent.parent

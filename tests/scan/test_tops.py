@@ -22,10 +22,11 @@ from deepvis.decode import read_image
 from deepvis.layers import Layer
 from deepvis.messages import TopPictures
 from deepvis.scan import deconv
+from deepvis.scan.cli import PHOTOS
 from deepvis.scan.deconv import patch_backward
 from deepvis.scan.images import Images, Photos, find_images
-from deepvis.scan.cli import PHOTOS
-from deepvis.scan.index import INDEX, STATE, index_folder, load, save, scan_folder
+from deepvis.scan.index import INDEX, STATE, index_folder, scan_folder
+from deepvis.scan.index_file import load, save
 from deepvis.scan.patches import patches
 from deepvis.scan.scan import Options, scan
 from deepvis.state import State

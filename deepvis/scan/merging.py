@@ -1,0 +1,165 @@
+"""Sums of several scans to one index, and its statistics."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from deepvis.errors import UserError
+from deepvis.playlist import natural_key
+from deepvis.scan.index import STATE, Index, Ranked, Span, Sums, joined
+
+
+def add_exactly(sums: np.ndarray, more: np.ndarray) -> np.ndarray:
+    """2×U sum with what rounding left over, plus U or 2×U: Knuth's TwoSum, TAOCP vol. 2, 4.2.2."""
+    for term in more if more.ndim == 2 else (more,):
+        high = sums[0] + term
+        kept = high - sums[0]
+        low = sums[1] + ((sums[0] - (high - kept)) + (term - kept))
+        sums = np.stack([high + low, low - ((high + low) - high)])
+    return sums
+
+
+def with_statistics(index: Index) -> Index:
+    """The index with mean, variance and correlation worked out from its sums."""
+    sums = _folded(index.sums, index.spans)
+    n = max(1, index.count)
+    mean = sums.total.sum(0) / n
+    variance = np.maximum(sums.squares.sum(0) / n - mean**2, 0)
+    correlation = {}
+    for span in index.spans:
+        if span.name in sums.products:
+            mu = mean[span.rows]
+            covariance = sums.products[span.name] / n - np.outer(mu, mu)
+            spread = np.sqrt(np.maximum(np.diag(covariance), 0))
+            spread[spread <= 1e-6 * np.abs(mu)] = np.inf  # below the rounding of float32: it never changes
+            covariance /= np.maximum(spread, 1e-300)[:, None]
+            covariance /= np.maximum(spread, 1e-300)[None]
+            correlation[span.name] = np.clip(covariance, -1, 1).astype(np.float32)
+    return replace(index, mean=mean, variance=variance, correlation=correlation)
+
+
+def _folded(sums: Sums, spans: Sequence[Span]) -> Sums:
+    """The sums with the unfinished chunk in them."""
+    recent = sums.recent
+    if not len(recent):
+        return sums
+    exact = recent.astype(np.float64)
+    products = {
+        span.name: sums.products[span.name] + exact[:, span.rows].T @ exact[:, span.rows]
+        for span in spans
+        if span.name in sums.products
+    }
+    return replace(
+        sums, total=add_exactly(sums.total, exact.sum(0)), squares=add_exactly(sums.squares, (exact**2).sum(0)),
+        products=products, recent=recent[:0],
+    )  # fmt: skip
+
+
+# ---- merging ------------------------------------------------------------------------------------
+
+
+def merge(indices: Sequence[Index]) -> Index:
+    """One index of what several have seen, in whatever order these are given.
+
+    Either all are shares of one list of files, each having scanned ranges of its own, or each has
+    scanned all of a list of its own: then the files are put in natural order. Top and bottom places,
+    histograms and counts are bit for bit those of one pass, and so are mean and variance for shares
+    that `deepvis scan` makes; otherwise these, and the correlations, agree to rounding (1e-12).
+
+    Raises:
+        UserError: the indices are of different networks, layers, roots, or an image is in two of them.
+    """
+    indices = sorted(indices, key=lambda index: (index.scanned, list(index.files[:1])))
+    first = indices[0]
+    for other in indices[1:]:
+        if other.fingerprint != first.fingerprint or other.spans != first.spans or other.k != first.k:
+            raise UserError(f"indices of {first.model} and {other.model} do not merge: other weights, layers or --top")
+        if other.sums is None or first.sums is None:
+            raise UserError(f"without {STATE} an index does not merge: it holds rounded statistics only")
+        if other.root != first.root:
+            raise UserError(f"indices of images in {first.root} and in {other.root} do not merge: give them one --images folder")
+    if any(tuple(other.files) != tuple(first.files) for other in indices):
+        indices = _on_one_list(indices)
+        first = indices[0]
+    means = [index.sums.means for index in indices]
+    (top, high), (bottom, low) = (
+        best_of([getattr(index, side) for index in indices], [m[i] for m in means], first.k, least=i == 1)
+        for i, side in enumerate(("top", "bottom"))
+    )
+    ranges = [r for index in indices for r in index.scanned]
+    if sum(b - a for a, b in ranges) != sum(b - a for a, b in joined(ranges)) and not _interleaved(indices):
+        raise UserError("indices that share images do not merge: these would count twice")
+    return with_statistics(
+        replace(
+            first,
+            scanned=joined(ranges),
+            broken=dict(sorted(item for index in indices for item in index.broken.items())),
+            top=top,
+            bottom=bottom,
+            histogram=sum(index.histogram for index in indices),
+            count=sum(index.count for index in indices),
+            active=sum(index.active for index in indices),
+            sums=replace(_added([index.sums for index in indices], first.spans), means=np.stack([high, low])),
+        )
+    )
+
+
+def best(parts: Sequence[Ranked], k: int) -> Ranked:
+    """The k best of several rankings of the same units; the earlier image first among equals."""
+    return best_of(parts, [np.zeros_like(part.value) for part in parts], k)[0]
+
+
+def best_of(parts: Sequence[Ranked], means: Sequence[np.ndarray], k: int, least: bool = False) -> tuple[Ranked, np.ndarray]:
+    """The k best of several rankings of the same units (`least`: of the weakest), and their means (U×k each)."""
+    image, row, column, value = (
+        np.concatenate([getattr(part, name) for part in parts], axis=1) for name in ("image", "row", "column", "value")
+    )
+    late = np.where(image < 0, np.iinfo(np.int32).max, image)
+    mean = np.concatenate(means, axis=1)
+    sign = 1 if least else -1
+    order = np.lexsort((late, sign * mean, sign * value), axis=1)[:, :k]
+    image, row, column, value, mean = (np.take_along_axis(a, order, axis=1) for a in (image, row, column, value, mean))
+    return Ranked(image, row, column, value), mean
+
+
+def _added(parts: Sequence[Sums], spans: Sequence[Span]) -> Sums:
+    """The unfinished chunk of the last part stays one."""
+    whole = [*(_folded(part, spans) for part in parts[:-1]), parts[-1]]
+    total, squares = whole[0].total, whole[0].squares
+    for part in whole[1:]:
+        total, squares = add_exactly(total, part.total), add_exactly(squares, part.squares)
+    products = {name: sum(part.products[name] for part in whole) for name in whole[0].products}
+    return replace(whole[-1], total=total, squares=squares, products=products)
+
+
+def _on_one_list(indices: Sequence[Index]) -> list[Index]:
+    names = [name for index in indices for name in index.files]
+    if len(set(names)) != len(names):
+        raise UserError("indices that share images do not merge: these would count twice")
+    if not all(index.is_complete for index in indices):
+        raise UserError("an unfinished scan does not merge with one of other images: finish it first")
+    files = tuple(sorted(names, key=natural_key))
+    place = {name: number for number, name in enumerate(files)}
+    moved = []
+    for index in indices:
+        numbers = np.array([place[name] for name in index.files] + [-1], np.int32)  # the last one for "none"
+        moved.append(
+            replace(
+                index,
+                files=files,
+                scanned=((0, len(files)),),
+                broken={int(numbers[i]): why for i, why in index.broken.items()},
+                top=replace(index.top, image=numbers[index.top.image]),
+                bottom=replace(index.bottom, image=numbers[index.bottom.image]),
+            )
+        )
+    return moved
+
+
+def _interleaved(indices: Sequence[Index]) -> bool:
+    """After `_on_one_list` every part claims the whole of the list, of which it scanned some."""
+    seen = sum(index.count + len(index.broken) for index in indices)
+    return all(index.is_complete for index in indices) and seen == len(indices[0].files)

@@ -15,19 +15,19 @@ from pathlib import Path
 
 import numpy as np
 
-from deepvis import commands, desk
-from deepvis.collector import Collector, Wish as MomentWish
+from deepvis import commands
+from deepvis.collector import Collector
 from deepvis.commands import COMMANDS, Facts
 from deepvis.engine import Engine
 from deepvis.errors import UserError
 from deepvis.feed import Feed, Wish
-from deepvis.gallery import Gallery, Wish as PictureWish, stands_for
+from deepvis.gallery import Gallery, stands_for
 from deepvis.grower import Grower
 from deepvis.jpegs import open_pictures
 from deepvis.layers import unit_id
 from deepvis.layout import Layout, lay_out
-from deepvis.messages import Growth, ReceptiveField, Request, Result, TopPictures
-from deepvis.overview import Overview, Wish as OverviewWish
+from deepvis.messages import ReceptiveField, Request, Result, TopPictures
+from deepvis.overview import Overview
 from deepvis.record import Recorder, save_snapshot
 from deepvis.render import Renderer, Scene, Status
 from deepvis.scan.index import index_folder
@@ -36,8 +36,9 @@ from deepvis.settings import Settings
 from deepvis.state import PRESET_CYCLE, State
 from deepvis.store import PRECOMPUTED, open_store, store_folder
 from deepvis.synthesis import recipe
-from deepvis.tops import Tops, Wish as TopWish
+from deepvis.tops import Tops
 from deepvis.window import Close, Event, Key, Mouse, Resize, Window
+from deepvis.wishes import growth_for, moment_wish_for, overview_wish_for, picture_wish_for, request_for, top_wish_for
 
 COLLECT_EVERY = 0.1  # seconds between two live frames that are collected from, which costs a fifth of a pass more
 BUSY_AFTER = 0.3  # seconds of silence after which the window says that it waits
@@ -60,69 +61,6 @@ def help_rows(bound: dict[str, str]) -> tuple[tuple[str, str, str], ...]:
         keys = [key for key, bound_name in bound.items() if bound_name == name]
         rows.append((command.group, " ".join(keys) or "—", command.help))
     return (*rows, *_MOUSE_HELP)
-
-
-def request_for(state: State, frame, layers) -> Request | None:
-    """The question that the state asks of the network; None while there is nothing to ask with."""
-    if frame is None or not layers:
-        return None
-    layer, unit = state.backward_origin
-    origin = (layers[layer].name, unit) if state.method else None
-    name = layers[state.layer].name
-    return Request(frame, state.crop, name, state.method, origin, state.layer_gradient, peaks=state.collecting)
-
-
-def picture_wish_for(state: State, layers, cells: range, side: int) -> PictureWish | None:
-    """The stored pictures that the state shows.
-
-    Args:
-        cells, side: units that the layer pane has room for, and how large (pixels).
-    """
-    if not layers:
-        return None
-    shown = state.content == "synthesized" and not state.help
-    return PictureWish(stands_for(layers, state.layer), state.unit, tuple(cells) if shown else (), side if shown else 0)
-
-
-def top_wish_for(state: State, layers, usual: str = "deconv", moments: TopPictures | None = None) -> TopWish:
-    """The top images that the state shows, with the backward method that is on, or else the usual one.
-
-    Args:
-        moments: the newest that were collected. While these still change, no pass is spent on them.
-    """
-    layer, unit = stands_for(layers, state.layer), state.unit
-    stay = state.moments and not state.collecting and moments and moments.seen and (moments.layer, moments.unit) == (layer, unit)
-    return TopWish(layer, unit, state.method or usual, moments if stay else None, or_deconv=not state.method and usual != "deconv")
-
-
-def overview_wish_for(state: State, layers, cells: range, side: int) -> OverviewWish:
-    """What of the index the layer pane shows."""
-    of = stands_for(layers, state.layer)
-    if state.content == "top images":
-        return OverviewWish(pictures_of=of, units=() if state.moments else tuple(cells), side=side)
-    has_statistics = state.content == "histograms" or state.has_matrix
-    return OverviewWish(layers[state.layer].name if has_statistics else "", state.content == "correlation, sorted", of)
-
-
-def moment_wish_for(state: State, layers, cells: range, side: int, field: ReceptiveField | None) -> MomentWish:
-    """The collected moments that the state shows."""
-    units = tuple(cells) if state.content == "top images" else ()
-    return MomentWish(stands_for(layers, state.layer), state.unit, field, units, side)
-
-
-SEEDS = 4  # images that grow at a time
-
-
-def growth_for(state: State, layers) -> Growth | None:
-    """What the state wants to be synthesized now; None if nothing."""
-    if not layers or not (state.growing or state.desk):
-        return None
-    layer = stands_for(layers, state.layer)
-    if not state.desk:
-        return Growth(layer, state.unit, state.preset, tuple(range(SEEDS)))
-    shown = state.desk[-1]
-    recipes = desk.table(shown).recipes
-    return Growth(layer, state.unit, shown.preset, (recipe.image_seed(shown.seed, state.unit, 0),) * len(recipes), recipes)
 
 
 @dataclass

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from deepvis import commands
-from deepvis.app import help_rows, overview_wish_for, picture_wish_for, request_for, top_wish_for
+from deepvis.app import help_rows
 from deepvis.commands import Facts
 from deepvis.errors import UserError
 from deepvis.feed import Feed, Wish
@@ -28,6 +28,7 @@ from deepvis.settings import Settings
 from deepvis.state import State
 from deepvis.store import PRECOMPUTED
 from deepvis.tops import Tops
+from deepvis.wishes import overview_wish_for, picture_wish_for, request_for, top_wish_for
 
 PATIENCE = 60.0  # seconds for an input to give its first picture
 

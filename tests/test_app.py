@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from deepvis import app
-from deepvis.app import Toolbox, growth_for, help_rows, live, overview_wish_for, request_for, top_wish_for
+from deepvis.app import Toolbox, help_rows, live
 from deepvis.commands import COMMANDS, bindings
 from deepvis.desk import Desk, table
 from deepvis.errors import UserError
@@ -29,6 +29,7 @@ from deepvis.synthesis import recipe
 from deepvis.synthesis.recipe import PRESETS, image_seed
 from deepvis.tops import Wish as TopWish
 from deepvis.window import Close, Event, Key, Mouse, Resize
+from deepvis.wishes import growth_for, overview_wish_for, request_for, top_wish_for
 
 LAYERS = (Layer("stem", "Conv2d", 6, 8, 8), Layer("head", "Linear", 10))
 PHOTO = Frame(np.full((30, 40, 3), 90, np.uint8), "bear.jpg", 0, False)

@@ -14,14 +14,22 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from deepvis.app import help_rows, request_for
+from deepvis.app import help_rows
 from deepvis.commands import COMMANDS, Facts, bindings, press, run
 from deepvis.desk import Desk, chosen, table
 from deepvis.frames import Frame, Photo
 from deepvis.grid import View, make_grid
 from deepvis.layers import Layer
 from deepvis.layout import Layout, lay_out
-from deepvis.messages import Grown, Growth, Patch, ReceptiveField, Result, TopPictures, UnitPictures
+from deepvis.messages import (
+    Grown,
+    Growth,
+    Patch,
+    ReceptiveField,
+    Result,
+    TopPictures,
+    UnitPictures,
+)
 from deepvis.render import Renderer, Scene, Status, colors, text
 from deepvis.render.mosaic import draw_maps
 from deepvis.render.panes import PANES
@@ -30,6 +38,7 @@ from deepvis.render.panes.pane import number
 from deepvis.settings import DEFAULT_PANES
 from deepvis.state import Hover, State, TopImage
 from deepvis.synthesis.recipe import PRESETS, image_seed
+from deepvis.wishes import request_for
 
 LAYERS = (
     Layer("stem", "Conv2d", 32, 28, 28),

@@ -27,7 +27,7 @@ from deepvis import models
 from deepvis.network import Network
 from deepvis.synthesis import objectives
 from deepvis.synthesis.ascent import Ascent
-from deepvis.synthesis.recipe import PRESETS, recipe
+from deepvis.synthesis.recipe import recipe
 
 HERE = Path(__file__).resolve().parent
 LAYER = "logits"

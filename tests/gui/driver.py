@@ -33,7 +33,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from deepvis import cli  # first: it tunes the run-time before anything imports torch
-from deepvis import app
+from deepvis import app, wishes
 from deepvis.layout import CAPTION
 from deepvis.render import Renderer, text
 from deepvis.render.panes import PANES
@@ -129,7 +129,7 @@ class Teller:
 
     def _settled(self, toolbox) -> bool:
         scene, result = self._scene, self._scene.result
-        asked = app.request_for(toolbox.state, toolbox.feed.frame, scene.layers)
+        asked = wishes.request_for(toolbox.state, toolbox.feed.frame, scene.layers)
         answered = asked is not None and result is not None and result.request == asked
         return answered and not self._shown and toolbox.engine.idle and not toolbox.feed.busy and toolbox._gallery.idle and toolbox._tops.idle and toolbox._overview.idle
 

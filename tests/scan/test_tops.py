@@ -17,7 +17,6 @@ sys.path.insert(0, str(Path(__file__).parent))
 import small
 
 from deepvis import tops as module
-from deepvis.app import top_wish_for
 from deepvis.decode import read_image
 from deepvis.layers import Layer
 from deepvis.messages import TopPictures
@@ -32,6 +31,7 @@ from deepvis.scan.scan import Options, scan
 from deepvis.state import State
 from deepvis.store import PRECOMPUTED, open_store, store_folder
 from deepvis.tops import Tops, Wish
+from deepvis.wishes import top_wish_for
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ import numpy as np
 
 from deepvis.errors import UserError
 from deepvis.frames import Frame
-from deepvis.geometry import fit
+from deepvis.geometry import cut, resize
 from deepvis.layers import Layer
 from deepvis.messages import Peaks
 from deepvis.scan.index import BINS, INDEX, Index, Ranked, Span, joined
@@ -36,7 +36,7 @@ class _Moment:
 class LiveTop:
     """The k strongest moments of each unit, in memory that has an upper limit.
 
-    Frames are kept as the network saw them, as JPEG, for as long as some unit's ranking needs them.
+    Of frames is kept what the network saw, as JPEG, for as long as some unit's ranking needs them.
     Frames of one file or camera that are closer than `gap` to each other are one moment: of these a
     unit keeps its strongest. So a photo, however often it is shown, is one moment, and so is a video's
     scene that comes again when the video starts anew. When more than `most` frames would have to be
@@ -51,7 +51,7 @@ class LiveTop:
             layers: of the network.
             size: width and height of the network's input.
             gap: seconds.
-            most: frames; of 224×224 pixels some 20 kB each.
+            most: frames; of 448×448 pixels some 70 kB each.
         """
         starts = np.cumsum([0, *(layer.units for layer in layers)])
         self.spans = tuple(Span(a.name, int(s), a.units, a.height, a.width) for a, s in zip(layers, starts))
@@ -83,12 +83,18 @@ class LiveTop:
         self._count += 1
         entered = self._enter(peaks, number, self._same_moment(frame))
         if entered:
-            seen = fit(frame.image, *self._size, crop)
-            done, data = cv2.imencode(".jpg", seen[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])
+            done, data = cv2.imencode(".jpg", self._seen(frame.image, crop)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])
             self._moments[number] = _Moment(frame.name, frame.source, frame.seconds, data.tobytes() if done else b"")
         if self._count % TIDY == 0 or len(self._moments) > self._most + self._most // 10:
             self._tidy()
         return entered
+
+    def _seen(self, image: np.ndarray, crop: bool) -> np.ndarray:
+        """What the network saw, at twice its resolution if there is as much, so that small patches of it are sharp."""
+        width, height = self._size
+        seen = cut(image, width / height, crop)
+        factor = max(1.0, min(2.0, seen.shape[1] / width, seen.shape[0] / height))
+        return resize(seen, round(width * factor), round(height * factor))
 
     def _same_moment(self, frame: Frame) -> list[int]:
         """The kept frames that show the same moment."""
@@ -132,7 +138,7 @@ class LiveTop:
             array[:] = np.take_along_axis(array, order, axis=1)
 
     def pixels(self, number: int) -> np.ndarray:
-        """A kept frame as the network saw it, uint8 RGB; `number` as in `top`."""
+        """What the network saw of a kept frame, uint8 RGB, once to twice the size of its input; `number` as in `top`."""
         data = np.frombuffer(self._moments[number].jpeg, np.uint8)
         return cv2.imdecode(data, cv2.IMREAD_COLOR_RGB)
 

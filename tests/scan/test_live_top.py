@@ -124,7 +124,7 @@ def test_not_a_number_is_never_strong_and_the_picture_is_what_the_network_saw() 
     assert live.update(two, True, peaks(np.full((7, 15), np.nan, np.float32))) == 0
     assert live.update(two, True, peaks(np.zeros((7, 15), np.float32))) == 0  # no answer
     assert len(live) == 1 and live.name(0) == "camera 0"
-    assert live.pixels(0).shape == (16, 16, 3)
+    assert live.pixels(0).shape == (20, 20, 3)  # all that there is of a frame of 20×20
     wide = Frame(np.zeros((20, 60, 3), np.uint8), "wide", 0, False, "wide.png")
     wide.image[:, :20] = 255
     live.update(wide, True, peaks(values[0] + 1))
@@ -132,12 +132,20 @@ def test_not_a_number_is_never_strong_and_the_picture_is_what_the_network_saw() 
     assert live.pixels(3).max() < 20 and live.pixels(4)[:, :4].min() > 235  # its middle; all of it
 
 
+@pytest.mark.parametrize(("height", "width", "kept"), [(8, 8, 16), (16, 20, 16), (24, 40, 24), (300, 200, 32)])
+def test_pictures_are_kept_at_once_to_twice_the_size_of_the_input(height: int, width: int, kept: int) -> None:
+    (one, *_), values = frames(1)
+    live = LiveTop(LAYERS, (16, 16))
+    live.update(replace(one, image=np.zeros((height, width, 3), np.uint8)), True, peaks(values[0]))
+    assert live.pixels(0).shape == (kept, kept, 3)
+
+
 def test_saved_and_put_together_with_a_data_set(tmp_path: Path) -> None:
     live, _ = collected(60)
     index = live.save(tmp_path / "live", "m", "f")
     read = load(tmp_path / "live" / INDEX)
     assert np.array_equal(read.top.image, index.top.image) and not read.missing()
-    assert cv2.imread(str(read.path(0))).shape == (16, 16, 3)
+    assert cv2.imread(str(read.path(0))).shape == (20, 20, 3)
     assert read.settings["names"][0].startswith("camera")
     other, _ = collected(90, seed=1)
     data = other.index(tmp_path / "data", "m", "f")

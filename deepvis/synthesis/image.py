@@ -80,9 +80,11 @@ class Fourier:
     def image(self) -> Tensor:
         spectrum = torch.view_as_complex(self.values * self._scale)
         planes = torch.fft.irfft2(spectrum, s=self._size)
-        if self._mix is not None:
-            planes = torch.bmm(self._mix, planes.flatten(2)).view_as(planes)
-        return torch.sigmoid(planes + self._offset) * 255 - self._mean
+        if self._mix is None:
+            planes = planes + self._offset
+        else:
+            planes = torch.baddbmm(self._offset[None, :, 0], self._mix, planes.flatten(2)).view_as(planes)
+        return torch.add(-self._mean, torch.sigmoid(planes), alpha=255)
 
 
 def coefficients_shape(channels: int, size: tuple[int, int]) -> tuple[int, ...]:

@@ -60,6 +60,7 @@ class Adam:
         b1, b2 = self._betas
         self._mean.lerp_(grad, 1 - b1)
         self._square.mul_(b2).addcmul_(grad, grad, value=1 - b2)
-        size = self._square.sqrt().div_((1 - b2**self._count) ** 0.5).add_(self._epsilon)
-        rate = (rate / (1 - b1**self._count)).view(-1, *[1] * (values.ndim - 1))
+        unbiased = (1 - b2**self._count) ** 0.5
+        size = self._square.sqrt().add_(self._epsilon * unbiased)
+        rate = (rate * unbiased / (1 - b1**self._count)).view(-1, *[1] * (values.ndim - 1))
         values.addcdiv_(self._mean * rate, size)

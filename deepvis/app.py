@@ -181,8 +181,8 @@ class Toolbox:
     def _collects(self, request: Request) -> bool:
         """Whether this frame is collected from: each photo, but of live frames a few a second, and never two in a row.
         A moment that is looked at again is no new one."""
-        asked, photo = self._asked, self.state.photo
-        if photo is not None and photo.pixels is not None:
+        asked = self._asked
+        if not request.frame.live and not request.frame.source:  # neither a camera nor a file
             return False
         if not request.frame.live or asked is None:
             return True

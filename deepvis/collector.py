@@ -53,6 +53,7 @@ class Collector(Background):
         self._size = (0, 0)
         self._live: LiveTop | None = None
         self._is_over = False
+        self._of_bands = False
         self._wish: Wish | None = None
         self._done: Wish | None = None
         self._saves: deque[tuple[Path, str, str, Callable[[str, bool], None]]] = deque()
@@ -147,7 +148,8 @@ class Collector(Background):
     def _enter(self, taken: Sequence[tuple[Frame, bool, Peaks]]) -> bool:
         """Whether some ranking has changed."""
         if taken and self._live is None:
-            self._live = LiveTop(self._layers, self._size)
+            self._live, self._of_bands = LiveTop(self._layers, self._size), False
+        self._of_bands |= any(frame.bands is not None for frame, *_ in taken)
         entered = sum(self._live.update(*one) for one in taken)
         self._count = len(self._live) if self._live else 0
         return entered > 0
@@ -178,7 +180,8 @@ class Collector(Background):
             if mark[0] >= 0:
                 kept = old.get(unit)
                 self._cut[unit] = kept if kept and kept[0] == mark else (mark, self._cell(top, wish, unit, pictures))
-        seen = tuple(pictures[patch.image] for patch in patches)
+        # A JPEG keeps three bands: where there were more, it is not what the network saw.
+        seen = () if self._of_bands else tuple(pictures[patch.image] for patch in patches)
         self._tops = TopPictures(wish.layer, wish.unit, "", tuple(patches), note="" if patches else NONE_YET, seen=seen)
         self._cells = Cells(wish.layer, {unit: pixels for unit, (_, pixels) in self._cut.items()})
 

@@ -8,6 +8,7 @@ and functional code need no special case.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from fractions import Fraction
 from itertools import pairwise
 from typing import NamedTuple
@@ -71,7 +72,7 @@ def _spans(out: Tensor, x: Tensor, unit: Sequence[int]) -> tuple[Span, Span]:
     start[(0, slice(None), *unit)[: out.ndim]] = weights.to(out)
     grad = None
     if out.requires_grad:
-        with _exact_zeros():
+        with _exact_zeros(x):
             (grad,) = torch.autograd.grad(out, x, start, retain_graph=True, allow_unused=True)
     if grad is None or not grad.any():  # behind an argmax, say: it may depend on anything
         return (0, x.shape[2]), (0, x.shape[3])
@@ -116,9 +117,9 @@ def _from_middle(axis: _Axis, count: int, length: int) -> _Line:
     return _Line(end - start, share, (share - (end - start)) / 2, clipped)
 
 
-def _exact_zeros():
-    """cuDNN's fastest convolutions leave rounding errors where zeros belong."""
-    return torch.backends.cudnn.flags(enabled=False)
+def _exact_zeros(x: Tensor) -> AbstractContextManager:
+    """cuDNN's fastest convolutions leave rounding errors where zeros belong. The switch is the whole process's."""
+    return torch.backends.cudnn.flags(enabled=False) if x.device.type == "cuda" else nullcontext()
 
 
 # ---- functions that pass all of a gradient ---------------------------------------------------------

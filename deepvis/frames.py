@@ -14,7 +14,7 @@ class Photo:
     Attributes:
         root: folder of the data set; of a moment empty.
         name: the file's, relative to it; "shard.tar!member" for one in an archive; of a moment its own.
-        pixels: what the network saw at the moment, uint8 RGB; None of a file's.
+        pixels: what the network saw at the moment, uint8 RGB, once to twice the size of its input; None of a file's.
     """
 
     root: str

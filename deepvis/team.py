@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import TypeVar
 
 import torch
@@ -14,6 +13,7 @@ import torch
 from deepvis.network import Network
 
 LARGEST = 8  # threads; more would wait for Python's lock
+PATIENCE = 0.2  # seconds of a wait: Windows hears no Ctrl-C during one without an end
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -38,8 +38,9 @@ class Team:
         """
         on_cpu = network.device.type == "cpu"
         self._before = cores = torch.get_num_threads()
-        self.size = max(1, min(cores, most, LARGEST)) if on_cpu else 1
-        self._threads = max(1, cores // self.size) if on_cpu else cores
+        sizes = range(1, max(1, min(cores, most, LARGEST)) + 1) if on_cpu else [1]
+        self.size = max(sizes, key=lambda size: (size * (cores // size), size))  # the one that leaves fewest cores idle
+        self._threads = cores // self.size
         self.stopped = threading.Event()
         self._free = queue.SimpleQueue[Network]()
         for _ in range(self.size):
@@ -55,16 +56,21 @@ class Team:
         self._pool.shutdown(cancel_futures=True)
         torch.set_num_threads(self._before)
 
-    def each(self, work: Callable[[Network, Item], Result], items: Iterable[Item]) -> Iterator[tuple[Item, Result]]:
-        """The items in their order, with what `work` makes of them; no more are taken than the team is busy with."""
-        waiting: deque[tuple[Item, Future[Result]]] = deque()
+    def each(
+        self, work: Callable[[Network, Item], Result], items: Iterable[Item], in_order: bool = True
+    ) -> Iterator[tuple[Item, Result]]:
+        """The items with what `work` makes of them; no more are taken than the team is busy with.
+
+        Args:
+            in_order: as they come; else what is done first comes first, and none that is done has to wait.
+        """
+        waiting: list[tuple[Item, Future[Result]]] = []
         for item in items:
             waiting.append((item, self._pool.submit(self._with_replica, work, item)))
             if len(waiting) > self.size:
-                first, future = waiting.popleft()
-                yield first, future.result()
-        for item, future in waiting:
-            yield item, future.result()
+                yield _taken(waiting, in_order)
+        while waiting:
+            yield _taken(waiting, in_order)
 
     def _with_replica(self, work: Callable[[Network, Item], Result], item: Item) -> Result:
         network = self._free.get()
@@ -72,3 +78,12 @@ class Team:
             return work(network, item)
         finally:
             self._free.put(network)
+
+
+def _taken(waiting: list[tuple[Item, Future[Result]]], in_order: bool) -> tuple[Item, Result]:
+    """The next that is done."""
+    futures = [future for _, future in waiting[: 1 if in_order else None]]
+    while not (done := wait(futures, PATIENCE, FIRST_COMPLETED).done):
+        pass
+    item, future = waiting.pop(next(i for i, future in enumerate(futures) if future in done))
+    return item, future.result()

@@ -32,7 +32,7 @@ from deepvis.window import Close, Event, Key, Mouse, Resize
 from deepvis.wishes import growth_for, overview_wish_for, request_for, top_wish_for
 
 LAYERS = (Layer("stem", "Conv2d", 6, 8, 8), Layer("head", "Linear", 10))
-PHOTO = Frame(np.full((30, 40, 3), 90, np.uint8), "bear.jpg", 0, False)
+PHOTO = Frame(np.full((30, 40, 3), 90, np.uint8), "bear.jpg", 0, False, "photos/bear.jpg")
 
 
 class FakeWindow:
@@ -308,6 +308,8 @@ def test_v_collects_from_each_photo_once_and_stops(box: Toolbox, clock: list[flo
         box.feed.frame = replace(PHOTO)
         idle(box, 2)
         assert collector.taken[-1].request.frame is box.feed.frame
+    box.feed.frame = replace(PHOTO, source="", name="camera 0, moment 3")  # a moment that is looked at again, also as it is left
+    idle(box, 2)
     clock[0] += app.RATE_SECONDS
     idle(box)
     assert len(collector.taken) == 4 and box._scene().status.moments == 4

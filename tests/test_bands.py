@@ -192,20 +192,17 @@ def test_arrays_of_bands_are_scanned_and_shown_in_three_of_them(tmp_path: Path) 
     (tmp_path / "arrays" / "99.tif").write_bytes(b"no picture")
     network = seven_bands(bands=(5, 4, 3))
     images = find_images(tmp_path / "arrays")
-    assert len(images.names) == 7  # beside pictures, here those of .tif, arrays are not counted
-    for path in sorted((tmp_path / "arrays").glob("*.tif")):
-        path.unlink()
-    images = find_images(tmp_path / "arrays")
-    assert images.names == tuple(f"{number}.npy" for number in range(0, 12, 2))
+    assert len(images.names) == 13 and len(images.without_arrays().names) == 7
     index = scan(network, images, tmp_path / "index")
+    assert list(index.broken) == [12] and index.count == 12
     layer = network.layers[0]
     with torch.inference_mode():
-        maps = torch.cat([network.up_to(layer.name, network.see(array, crop=True)) for array in arrays[::2]])
+        maps = torch.cat([network.up_to(layer.name, network.see(array, crop=True)) for array in arrays])
     for unit in range(layer.units):
         ranked = index.top[index.span(layer.name).rows]
-        assert list(ranked.image[unit][:6]) == maps[:, unit].flatten(1).amax(1).argsort(descending=True).tolist()
+        assert list(ranked.image[unit]) == maps[:, unit].flatten(1).amax(1).argsort(descending=True)[:9].tolist()
     (patch, *_) = patches(index, network.layers[-1].name, 0, Photos(Images(Path(index.root), tuple(index.files))))
-    assert np.array_equal(patch.pixels, colours(arrays[2 * patch.image], (5, 4, 3))[:, 10:50])
+    assert np.array_equal(patch.pixels, colours(arrays[patch.image], (5, 4, 3))[:, 10:50])
     (back,) = patch_backward(network, [arrays[0]], layer.name, 0, "gradient", [(0, 0, 32, 32)])
     assert back.shape == (32, 32, 3) and back.any()
 
@@ -215,3 +212,20 @@ def test_a_scan_skips_bands_that_the_network_does_not_take(tmp_path: Path) -> No
     saved(tmp_path / "seven.npy", SEVEN)
     index = scan(seven_bands(), find_images(tmp_path), tmp_path / "index")
     assert index.count == 1 and index.broken == {0: "the picture has 5 bands, and the network takes 7"}
+
+
+def test_beside_pictures_arrays_are_left_out_for_a_network_of_pictures(tmp_path: Path) -> None:
+    for name in ("0.npy", "1.npy"):
+        saved(tmp_path / name, SEVEN)
+    assert find_images(tmp_path).without_arrays().names == ("0.npy", "1.npy")  # there is nothing else
+    cv2.imwrite(str(tmp_path / "look.png"), np.zeros((8, 8, 3), np.uint8))
+    assert find_images(tmp_path).without_arrays().names == ("look.png",)
+    (tmp_path / "list.txt").write_text("0.npy\nlook.png\n")
+    assert find_images(tmp_path / "list.txt").names == ("0.npy", "look.png")
+
+
+def test_three_bands_of_a_network_of_blue_first_are_shown_as_in_the_window(tmp_path: Path) -> None:
+    saved(tmp_path / "a.npy", SEVEN[..., :3])
+    network = prepare("bgr", nn.Sequential(nn.Conv2d(3, 4, 3)), InputSpec(32, 32, order="bgr"), None)
+    index = scan(network, find_images(tmp_path), tmp_path / "index")
+    assert index.shown_bands == network.input.places == (2, 1, 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -117,3 +118,16 @@ def test_it_outlives_a_frame_that_cannot_be_taken_in(collector: Collector) -> No
     until(lambda: collector.tops is not None and collector.tops.note not in ("", NONE_YET))
     collector.take(result(2, 3.0), LAYERS, SIZE)
     until(lambda: shown(collector) == [("2.png", 3.0)])
+
+
+def test_moments_of_many_bands_are_not_said_to_be_what_the_network_saw(collector: Collector) -> None:
+    of_bands = result(1, 5)
+    bands = replace(of_bands.request.frame, bands=np.zeros((16, 16, 7), np.float32))
+    collector.want(Wish("map", 0))
+    collector.take(replace(of_bands, request=replace(of_bands.request, frame=bands)), LAYERS, (16, 16))
+    until(lambda: shown(collector))
+    assert collector.tops.seen == ()
+    collector.forget()
+    collector.want(Wish("map", 1))
+    collector.take(result(2, 6), LAYERS, (16, 16))
+    until(lambda: collector.tops and collector.tops.patches and collector.tops.seen)

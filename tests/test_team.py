@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 
@@ -43,16 +44,41 @@ def test_results_come_in_order_and_several_replicas_are_at_work(network: Network
     assert len(seen) > 1 and id(network.module) not in seen
 
 
-@pytest.mark.parametrize("most, threads", [(1, 4), (2, 2), (3, 1), (9, 1), (0, 4)])
+@pytest.mark.parametrize("most, threads", [(1, 4), (2, 2), (3, 2), (9, 1), (0, 4)])
 def test_the_cores_are_shared_out(network: Network, most: int, threads: int) -> None:
     with Team(network, most) as team:
-        assert team.size == min(max(most, 1), 4)
+        assert team.size * threads == 4
         assert {n for _, n in team.each(lambda *_: torch.get_num_threads(), range(8))} == {threads}
+
+
+@pytest.mark.parametrize("cores, size", [(9, 3), (10, 5), (12, 6), (15, 5), (16, 8), (64, 8)])
+def test_as_few_cores_as_possible_are_idle(network: Network, cores: int, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: cores)
+    team = Team(network)
+    assert team.size == size and cores - team.size * team._threads <= 1
+    monkeypatch.undo()
 
 
 def test_a_large_machine_has_no_larger_team(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "LARGEST", 2)
     assert Team(network).size == 2
+
+
+def test_what_is_done_first_may_come_first(network: Network) -> None:
+    slow = threading.Event()
+
+    def work(_replica: Network, item: int) -> int:
+        assert item or slow.wait(20)
+        return -item
+
+    with Team(network, 2) as team:
+        came = []
+        for item, result in team.each(work, range(6), in_order=False):
+            assert result == -item
+            came.append(item)
+            if len(came) == 5:
+                slow.set()
+    assert came[-1] == 0 and sorted(came) == list(range(6))
 
 
 def test_no_more_items_are_taken_than_the_team_is_busy_with(network: Network) -> None:

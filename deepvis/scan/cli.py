@@ -55,6 +55,8 @@ def _scan(args: argparse.Namespace) -> None:
     if args.batch != "auto" and (not args.batch.isdecimal() or not 0 < int(args.batch) <= 512):
         raise UserError(f"--batch {args.batch!r}: expected a number from 1 to 512, or auto")
     network = load_network(args)
+    if network.input.channels <= 3 and args.images.suffix.lower() != ".txt":
+        images = images.without_arrays()
     from tqdm import tqdm
 
     from deepvis.scan.scan import Options, convolutions, layers_from, scan

@@ -14,7 +14,7 @@ import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -49,6 +49,11 @@ class Images:
         """The same images with the known ones first, in their order, and new ones behind."""
         known = set(names)
         return Images(self.root, (*names, *(name for name in self.names if name not in known)), self.members)
+
+    def without_arrays(self) -> Images:
+        """Without `.npy` files, if there are others: beside pictures they are likely to hold something else."""
+        names = tuple(name for name in self.names if not name.lower().endswith(NUMPY))
+        return replace(self, names=names or self.names)
 
     def read(self, number: int, least: tuple[int, int] | None = None, aspect: float = 1.0) -> np.ndarray:
         """Decode an image: uint8 RGB H×W×3, upright; or bands (see `deepvis.bands`).
@@ -151,8 +156,7 @@ def find_images(where: Path | str) -> Images:
     """The images in a folder and its sub-folders, of a list file (.txt) or in a tar archive.
 
     Files are in natural order (img2 before img10), an archive's members in their own. Dot files are
-    skipped. Archives in a folder count like sub-folders. Arrays of bands (.npy) count where there is
-    nothing else: beside pictures they are likely to hold something else.
+    skipped. Archives in a folder count like sub-folders.
 
     Raises:
         UserError: there is no such path, or no image in it.
@@ -175,7 +179,6 @@ def find_images(where: Path | str) -> Images:
             found += inside
         elif _is_image(name):
             found.append(name)
-    found = [name for name in found if not name.lower().endswith(NUMPY)] or found
     if not found:
         raise UserError(
             f"--images {where}: no image in it; expected {' '.join(sorted(_SUFFIXES))} files, or .tar archives of these"

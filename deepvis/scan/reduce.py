@@ -26,6 +26,8 @@ from deepvis.scan.index import (
     Sums,
 )
 
+_RANKED = 16  # images that are ranked at once: of the first ones of a scan every value is a find, which takes memory
+
 
 @dataclass(frozen=True)
 class Extremes:
@@ -120,7 +122,10 @@ class Tally:
             for field in ("value", "mean", "cell")
         )  # B×rows
         self.responses[self.filled : self.filled + batch] = value[:, : self.units]
-        self._rank(value, mean, cell.to(torch.int32), torch.tensor(numbers, dtype=torch.int32, device=self.device))
+        image = torch.tensor(numbers, dtype=torch.int32, device=self.device)
+        for first in range(0, batch, _RANKED):
+            some = slice(first, first + _RANKED)
+            self._rank(value[some], mean[some], cell[some].to(torch.int32), image[some])
         self.filled += batch
         self.count += batch
 
@@ -240,7 +245,7 @@ def bin_of(values: Tensor) -> Tensor:
 
 
 def _add_exactly(sums: Tensor, term: Tensor) -> Tensor:
-    """As `index.add_exactly`, on the device."""
+    """As `merging.add_exactly`, on the device."""
     high = sums[0] + term
     kept = high - sums[0]
     low = sums[1] + ((sums[0] - (high - kept)) + (term - kept))

@@ -178,12 +178,13 @@ def _check(state: Index, path: Path, network: Network, spans: tuple[Span, ...], 
     if state.spans != spans:
         raise UserError(f"{path} is a scan of the layers {', '.join(s.name for s in state.spans)}. Give these, or another --out.")
     mine = _settings(network, options)
-    if {**state.settings, "batch": 0} != {**mine, "batch": 0} or state.k != options.k:
+    without = {"batch": 0, "shown": ()}  # change nothing that is found, but for rounding
+    if {**state.settings, **without} != {**mine, **without} or state.k != options.k:
         raise UserError(f"{path} was made with {dict(state.settings)}, top {state.k}; this scan has {mine}, top {options.k}. Give the same, or another --out.")  # fmt: skip
 
 
 def _settings(network: Network, options: Options) -> dict[str, object]:
-    shown = {"shown": list(network.input.places)} if network.input.channels > 3 else {}  # of its bands
+    shown = {} if network.input.places == (0, 1, 2) else {"shown": list(network.input.places)}  # of bands
     return shown | {
         "height": network.input.height, "width": network.input.width, "crop": True, "reduce": options.reduce,
         "weakest": options.weakest, "correlation": options.correlation, "batch": _batch_size(network, options),
@@ -300,7 +301,7 @@ class Looker:
             except (RuntimeError, MemoryError) as error:
                 if not _is_out_of_memory(error) or len(numbers) == 1:
                     raise
-                self._most = len(numbers) // 2
+                self._most = min(self._most, len(numbers) // 2)
                 if network.device.type == "cuda":
                     torch.cuda.empty_cache()
         return found

@@ -89,13 +89,15 @@ def synthesize(
     tasks = [(layer, unit) for layer, units in chosen for unit in units][rank::world]
     missing = {(layer.name, unit) for layer, unit in tasks if not same(store, layer.name, unit, plan)}
     counts["found"] = len(tasks) - len(missing)
-    most = -(-len(tasks) * plan.per_unit // (batch or auto_batch(network.device, (1, 1), (1, 1))))
-    with tqdm(total=len(missing), unit="unit", desc="synthesize", position=rank, smoothing=0.1) as bar, Team(network, most) as team:
+    parts = _parts(network, tasks, plan, batch, missing)
+    wanted = [part for part in parts if any((part.layer.name, unit) in missing for unit in part.units)]
+    # As many threads whether parts are missing or not: rounding depends on how many cores each has.
+    with tqdm(total=len(missing), unit="unit", desc="synthesize", position=rank, smoothing=0.1) as bar, Team(network, most=len(parts)) as team:
 
         def make(replica: Network, part: _Part) -> _Made:
             return _fitting(replica, part, plan, team.stopped)
 
-        for part, made in team.each(make, _parts(network, tasks, plan, batch, missing)):
+        for part, made in team.each(make, wanted, in_order=False):
             bar.set_postfix_str(part.layer.name)
             for unit, images, scores, dead in _by_unit(part, made, plan.per_unit):
                 if (part.layer.name, unit) in missing:
@@ -135,18 +137,20 @@ _Made = tuple[np.ndarray, np.ndarray, np.ndarray]  # images, scores, dead
 
 def _parts(
     network: Network, tasks: Sequence[tuple[Layer, int]], plan: Plan, batch: int | None, missing: Collection[Key]
-) -> Iterator[_Part]:
-    """The batches that have units missing."""
+) -> list[_Part]:
+    """The batches of all layers that have units missing.
+
+    Before any of them is begun: to measure a receptive field switches cuDNN off, for all threads.
+    """
+    parts = []
     for layer, units in _by_layer(tasks):
         if not any((layer.name, unit) in missing for unit in units):
             continue
         place = canvas(network, layer, network.receptive_field(layer.name), plan.true_size)
         size = batch or auto_batch(network.device, place.size, (network.input.height, network.input.width))
         at_once = max(1, size // plan.per_unit)
-        for first in range(0, len(units), at_once):
-            part = units[first : first + at_once]
-            if any((layer.name, unit) in missing for unit in part):
-                yield _Part(layer, part, place, size)
+        parts += [_Part(layer, units[first : first + at_once], place, size) for first in range(0, len(units), at_once)]
+    return parts
 
 
 def _by_unit(part: _Part, made: _Made, each: int) -> Iterator[tuple[int, np.ndarray, list[float], bool]]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import _thread
 import json
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -105,6 +107,55 @@ def test_the_images_are_those_of_an_ascent(whole: Path) -> None:
             images = images[:, top : top + height, left : left + width]
             assert np.abs(store.read(name, unit)[0].astype(int) - images[0]).mean() < 8  # lossy
         assert np.abs(store.read(name, unit)[0].mean((0, 1)) - images[0].mean((0, 1))).max() < 6
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(1)
+
+
+def test_two_at_work_leave_the_same_files_however_often_they_are_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, two_threads: None
+) -> None:
+    assert go(tmp_path / "whole", batch=2) == {"made": 11, "found": 0, "failed": 0}
+    for stop in (1, 4):
+        kept, real = [], jobs._keep
+
+        def keep(*arguments, stop=stop, kept=kept, real=real) -> None:
+            if len(kept) == stop:
+                raise KeyboardInterrupt
+            kept.append(real(*arguments))
+
+        with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+            patched.setattr(jobs, "_keep", keep)
+            go(tmp_path / "cut", batch=2)
+    assert go(tmp_path / "cut", batch=2)["found"] >= 4
+    assert files(tmp_path / "cut") == files(tmp_path / "whole")
+
+
+def test_ctrl_c_ends_the_step_not_the_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, two_threads: None) -> None:
+    done, real = [], Ascent.step
+
+    def step(self: Ascent) -> None:
+        real(self)
+        done.append(1)
+        if len(done) == 10:
+            _thread.interrupt_main()
+
+    monkeypatch.setattr(Ascent, "step", step)
+    with pytest.raises(KeyboardInterrupt):
+        go(tmp_path, plan=replace(PLAN, recipe=recipe("modern", {"steps": 100_000})), batch=2)
+    assert len(done) < 10_000 and torch.get_num_threads() == 2
+
+
+def test_a_layer_of_one_batch_has_all_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, two_threads: None) -> None:
+    seen, real = [], jobs._run
+    monkeypatch.setattr(jobs, "_run", lambda *arguments: (seen.append(torch.get_num_threads()), real(*arguments))[1])
+    go(tmp_path, "conv2:1-4", batch=4)
+    go(tmp_path, "fc:0-3", batch=2)
+    assert seen == [2, 1, 1]
 
 
 @pytest.mark.parametrize("batch", [1, 3])

@@ -129,6 +129,8 @@ def _draw_backward(canvas: Canvas, scene: Scene) -> None:
     body = canvas.caption(f"their {method}", "" if filter == "raw" else filter)
     if tops is None or not tops.patches:
         body.words("what in these images excites the unit")
+    elif state.moments and not tops.seen:
+        body.words("Moments of more than three bands are kept as they are shown, not as the network saw them.")
     elif state.collecting:
         body.words("once collecting stops (v)")
     elif tops.method != method or not tops.backward:

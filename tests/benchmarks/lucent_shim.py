@@ -48,3 +48,26 @@ def stepper(module: torch.nn.Module, spec, path: str, batch: int) -> Callable[[]
         optimizer.step()
 
     return step
+
+
+def main() -> None:
+    """`python lucent_shim.py MODEL LAYER BATCH DEVICE`: a step for each line that comes, and a line after it."""
+    import sys
+    from unittest.mock import patch
+
+    from deepvis import models
+
+    name, layer, batch, device = sys.argv[1:]
+    with patch("deepvis.network.fold_batchnorm", lambda module, *_args, **_kwargs: module):
+        given = models.load(name, device, weights="none" if name.startswith("torchvision") else "auto")
+    module = given.module.to(memory_format=torch.contiguous_format).requires_grad_(True)
+    step = stepper(module, given.input, given.paths[layer], int(batch))
+    for _ in sys.stdin:
+        step()
+        if given.device.type == "cuda":
+            torch.cuda.synchronize()
+        print(flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -16,10 +16,14 @@ from deepvis import runtime
 runtime.tune()
 
 import argparse
+import atexit
+import os
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
-from unittest.mock import patch
+from pathlib import Path
 
 import torch
 
@@ -54,14 +58,21 @@ def ours(network: Network, layer: str, batch: int, preset: str) -> Callable[[], 
 def lucents(name: str, network: Network, layer: str, batch: int) -> Callable[[], None]:
     """One step of torch-lucent's default (`render_vis`), its loop taken apart: image, transforms, objective, Adam.
 
-    On the network as its library gives it, as lucent's user has it.
+    On the network as its library gives it, and in a process without our settings of memory and
+    threads: as lucent's user has it.
     """
-    from lucent_shim import stepper
+    plain = {key: value for key, value in os.environ.items() if not key.startswith("OMP_")}
+    words = [sys.executable, str(Path(__file__).with_name("lucent_shim.py")), name, layer, str(batch), str(network.device)]
+    child = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=plain)
+    atexit.register(child.kill)
 
-    with patch("deepvis.network.fold_batchnorm", lambda module, *_args, **_kwargs: module):
-        given = models.load(name, str(network.device), weights="none" if name.startswith("torchvision") else "auto")
-    module = given.module.to(memory_format=torch.contiguous_format).requires_grad_(True)
-    return stepper(module, network.input, given.paths[layer], batch)
+    def step() -> None:
+        child.stdin.write("\n")
+        child.stdin.flush()
+        if not child.stdout.readline():
+            raise RuntimeError(f"lucent_shim.py has ended: {child.wait()}")
+
+    return step
 
 
 def rate(step: Callable[[], None], steps: int, batch: int, device: torch.device) -> float:

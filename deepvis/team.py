@@ -87,3 +87,10 @@ def _taken(waiting: list[tuple[Item, Future[Result]]], in_order: bool) -> tuple[
         pass
     item, future = waiting.pop(next(i for i, future in enumerate(futures) if future in done))
     return item, future.result()
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether less at a time may do: PyTorch says so in many ways."""
+    signs = ("out of memory", "not enough memory", "can't allocate")  # a GPU's, a CPU's on Windows, on Linux
+    said = str(error).lower()
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(sign in said for sign in signs)

@@ -23,7 +23,7 @@ from deepvis.scan.index import CHUNK, INDEX, STATE, Index, Span, joined
 from deepvis.scan.index_file import load, save
 from deepvis.scan.merging import merge, with_statistics
 from deepvis.scan.reduce import Extremes, Tally, extremes
-from deepvis.team import Team
+from deepvis.team import Team, is_out_of_memory
 
 try:
     import fcntl
@@ -299,7 +299,7 @@ class Looker:
                 found.append((numbers, look(network, as_input(network, batch.pixels[part]), self._spans, self._weakest)))
                 start += len(numbers)
             except (RuntimeError, MemoryError) as error:
-                if not _is_out_of_memory(error) or len(numbers) == 1:
+                if not is_out_of_memory(error) or len(numbers) == 1:
                     raise
                 self._most = min(self._most, len(numbers) // 2)
                 if network.device.type == "cuda":
@@ -313,11 +313,6 @@ def as_input(network: Network, pixels: np.ndarray) -> Tensor:
     if network.device.type == "cuda":
         values = values.pin_memory()
     return values.to(network.device, network.dtype, non_blocking=True).permute(0, 3, 1, 2)
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    said = str(error).lower()
-    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "out of memory" in said or "can't allocate" in said
 
 
 def cut(begin: int, end: int, size: int) -> list[tuple[int, int]]:

@@ -20,7 +20,7 @@ from deepvis.store import Key, Store
 from deepvis.synthesis.ascent import Ascent
 from deepvis.synthesis.recipe import Recipe, image_seed
 from deepvis.synthesis.targets import Canvas, canvas, check_objective, cut, objective
-from deepvis.team import Team
+from deepvis.team import Team, is_out_of_memory
 
 
 @dataclass(frozen=True)
@@ -172,7 +172,7 @@ def _fitting(network: Network, part: _Part, plan: Plan, stopped: threading.Event
             done.append(_run(network, part, jobs[first : first + size], plan, stopped))
             first += size
         except RuntimeError as error:
-            if size == 1 or not _out_of_memory(error):
+            if size == 1 or not is_out_of_memory(error):
                 raise
             size = max(1, size // 2)
             tqdm.write(f"out of memory: going on with {size} images at a time")
@@ -180,11 +180,6 @@ def _fitting(network: Network, part: _Part, plan: Plan, stopped: threading.Event
                 torch.cuda.empty_cache()
     images, scores, dead = zip(*done)
     return np.concatenate(images), np.concatenate(scores), np.concatenate(dead)
-
-
-def _out_of_memory(error: RuntimeError) -> bool:
-    words = ("out of memory", "not enough memory", "can't allocate memory")  # a GPU's, a CPU's on Windows, on Linux
-    return isinstance(error, torch.cuda.OutOfMemoryError) or any(word in str(error) for word in words)
 
 
 def _run(network: Network, part: _Part, jobs: Sequence[tuple[int, int]], plan: Plan, stopped: threading.Event) -> _Made:

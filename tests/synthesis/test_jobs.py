@@ -26,6 +26,7 @@ from deepvis.synthesis.ascent import Ascent
 from deepvis.synthesis.jobs import Plan, auto_batch, image_seed, share, synthesize
 from deepvis.synthesis.recipe import recipe
 from deepvis.synthesis.targets import canvas, objective, parse_units
+from deepvis.team import is_out_of_memory
 
 HERE = Path(__file__).resolve().parent
 PLAN = Plan(recipe("modern", {"steps": 3}), "modern", side=24)
@@ -308,7 +309,7 @@ def test_out_of_memory_halves_the_batch(tmp_path: Path, monkeypatch: pytest.Monk
 def test_the_message_of_this_machine() -> None:
     with pytest.raises(RuntimeError) as caught:
         torch.empty(2**50, dtype=torch.uint8)
-    assert jobs._out_of_memory(caught.value)
+    assert is_out_of_memory(caught.value)
 
 
 @pytest.mark.parametrize("most, error", [(0, NO_MEMORY[0]), (2, RuntimeError("a bug"))])

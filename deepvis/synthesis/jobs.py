@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import asdict, dataclass
 
@@ -16,7 +16,7 @@ from deepvis import __version__
 from deepvis.geometry import resize
 from deepvis.layers import Layer
 from deepvis.network import Network
-from deepvis.store import Key, Store
+from deepvis.store import Store
 from deepvis.synthesis.ascent import Ascent
 from deepvis.synthesis.recipe import Recipe, image_seed
 from deepvis.synthesis.targets import Canvas, canvas, check_objective, cut, objective
@@ -89,7 +89,7 @@ def synthesize(
     tasks = [(layer, unit) for layer, units in chosen for unit in units][rank::world]
     missing = {(layer.name, unit) for layer, unit in tasks if not same(store, layer.name, unit, plan)}
     counts["found"] = len(tasks) - len(missing)
-    parts = _parts(network, tasks, plan, batch, missing)
+    parts = _parts(network, tasks, plan, batch) if missing else []
     wanted = [part for part in parts if any((part.layer.name, unit) in missing for unit in part.units)]
     # As many threads whether parts are missing or not: rounding depends on how many cores each has.
     with tqdm(total=len(missing), unit="unit", desc="synthesize", position=rank, smoothing=0.1) as bar, Team(network, most=len(parts)) as team:
@@ -135,17 +135,13 @@ class _Part:
 _Made = tuple[np.ndarray, np.ndarray, np.ndarray]  # images, scores, dead
 
 
-def _parts(
-    network: Network, tasks: Sequence[tuple[Layer, int]], plan: Plan, batch: int | None, missing: Collection[Key]
-) -> list[_Part]:
-    """The batches of all layers that have units missing.
+def _parts(network: Network, tasks: Sequence[tuple[Layer, int]], plan: Plan, batch: int | None) -> list[_Part]:
+    """The batches of all units.
 
     Before any of them is begun: to measure a receptive field switches cuDNN off, for all threads.
     """
     parts = []
     for layer, units in _by_layer(tasks):
-        if not any((layer.name, unit) in missing for unit in units):
-            continue
         place = canvas(network, layer, network.receptive_field(layer.name), plan.true_size)
         size = batch or auto_batch(network.device, place.size, (network.input.height, network.input.width))
         at_once = max(1, size // plan.per_unit)

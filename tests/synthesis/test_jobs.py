@@ -136,6 +136,16 @@ def test_two_at_work_leave_the_same_files_however_often_they_are_stopped(
     assert files(tmp_path / "cut") == files(tmp_path / "whole")
 
 
+def test_with_a_layer_done_the_cores_are_shared_out_as_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, two_threads: None) -> None:
+    """Rounding depends on how many cores a batch has."""
+    seen, real = [], jobs._run
+    monkeypatch.setattr(jobs, "_run", lambda *arguments: (seen.append(torch.get_num_threads()), real(*arguments))[1])
+    go(tmp_path, "fc:0-6", batch=4)
+    go(tmp_path, "fc:0-6,conv2:1-4", batch=4)
+    assert seen == [1, 1, 1]
+    assert go(tmp_path, "fc:0-6,conv2:1-4", batch=4)["found"] == 11 and len(seen) == 3
+
+
 def test_ctrl_c_ends_the_step_not_the_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, two_threads: None) -> None:
     done, real = [], Ascent.step
 

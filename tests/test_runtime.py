@@ -27,19 +27,21 @@ def test_cpu_plan_counts_the_cores_of_this_process() -> None:
 
 
 def test_tune_twice_does_no_harm(monkeypatch) -> None:
-    for name in ("OMP_WAIT_POLICY", "OPENCV_LOG_LEVEL"):
+    for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "OPENCV_LOG_LEVEL"):
         monkeypatch.delenv(name, raising=False)
     tune()
     first = dict(os.environ)
     tune()
-    assert dict(os.environ) == first and first["OMP_WAIT_POLICY"] == "passive"
+    assert dict(os.environ) == first and (first["OMP_WAIT_POLICY"], first["GOMP_SPINCOUNT"]) == ("passive", "1000")
 
 
 def test_tune_leaves_what_the_user_has_set(monkeypatch) -> None:
     monkeypatch.setenv("OMP_WAIT_POLICY", "active")
+    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
     monkeypatch.setenv("OPENCV_LOG_LEVEL", "INFO")
     tune()
     assert (os.environ["OMP_WAIT_POLICY"], os.environ["OPENCV_LOG_LEVEL"]) == ("active", "INFO")
+    assert "GOMP_SPINCOUNT" not in os.environ  # it would go before the policy
 
 
 def test_tune_where_the_allocator_is_another_one(monkeypatch) -> None:

@@ -44,8 +44,16 @@ def sample(canvas: Tensor, matrix: Tensor, size: tuple[int, int]) -> Tensor:
     extent = canvas.new_tensor([width / 2, height / 2])
     out = canvas.new_tensor([size[1] / 2, size[0] / 2, 1])
     theta = matrix.to(canvas) * out / extent[:, None]
-    grid = F.affine_grid(theta, [len(canvas), canvas.shape[1], *size], align_corners=False)
+    grid = _grid(theta, size)
     return F.grid_sample(canvas, grid, padding_mode="reflection", align_corners=False)
+
+
+def _grid(theta: Tensor, size: tuple[int, int]) -> Tensor:
+    """`F.affine_grid`, without its product of one row and three columns for every pixel, which takes as long as the sampling."""
+    down, along = ((2 * torch.arange(n, device=theta.device, dtype=theta.dtype) + 1) / n - 1 for n in size)
+    rows = theta[:, :, 1, None] * down + theta[:, :, 2, None]
+    columns = theta[:, :, 0, None] * along
+    return (rows[..., None] + columns[:, :, None]).permute(0, 2, 3, 1)
 
 
 def middle(canvas: Tensor, size: tuple[int, int]) -> Tensor:

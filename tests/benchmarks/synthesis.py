@@ -61,7 +61,7 @@ def lucents(name: str, network: Network, layer: str, batch: int) -> Callable[[],
     On the network as its library gives it, and in a process without our settings of memory and
     threads: as lucent's user has it.
     """
-    plain = {key: value for key, value in os.environ.items() if not key.startswith("OMP_")}
+    plain = {key: value for key, value in os.environ.items() if not key.startswith(("OMP_", "GOMP_"))}
     words = [sys.executable, str(Path(__file__).with_name("lucent_shim.py")), name, layer, str(batch), str(network.device)]
     child = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=plain)
     atexit.register(child.kill)

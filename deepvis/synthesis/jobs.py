@@ -50,7 +50,7 @@ class Plan:
 def record(plan: Plan) -> dict[str, object]:
     """What the store says of a unit made by the plan."""
     return {"preset": plan.preset, "recipe": asdict(plan.recipe), "seed": plan.seed, "objective": plan.objective,
-            "true_size": plan.true_size, "deepvis": __version__}  # fmt: skip
+            "true_size": plan.true_size, "side": plan.side, "quality": plan.quality, "deepvis": __version__}  # fmt: skip
 
 
 def share() -> tuple[int, int]:
@@ -109,9 +109,9 @@ def synthesize(
 
 
 def same(store: Store, layer: str, unit: int, plan: Plan) -> bool:
-    """The store has this unit's images made in just this way."""
+    """The store has this unit's images made in just this way, by whatever its record says of it."""
     have, wanted = store.records.get((layer, unit), {}), record(plan)
-    alike = all(have.get(key) == value for key, value in wanted.items() if key != "deepvis")
+    alike = all(have.get(key, value) == value for key, value in wanted.items() if key != "deepvis")
     return store.has(layer, unit) and alike and ("failed" in have or len(have["scores"]) == plan.per_unit)
 
 

@@ -213,7 +213,8 @@ def test_shares_are_even_and_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     "changes, made",
     [
         ({}, 0),
-        ({"quality": 10}, 0),
+        ({"quality": 10}, 2),
+        ({"side": 12}, 2),
         ({"recipe": recipe("modern", {"steps": 4})}, 2),
         ({"seed": 1}, 2),
         ({"per_unit": 2}, 2),
@@ -227,6 +228,15 @@ def test_what_was_made_otherwise_is_made_anew(tmp_path: Path, changes: dict, mad
     plan = replace(PLAN, **changes)
     assert go(tmp_path, "conv1:0-1", plan) == {"made": made, "found": 2 - made, "failed": 0}
     assert go(tmp_path, "conv1:0-1", plan)["found"] == 2
+
+
+def test_of_what_an_older_record_does_not_say_nothing_is_asked(tmp_path: Path) -> None:
+    go(tmp_path, "conv1:0-1")
+    manifest = json.loads((tmp_path / MANIFEST).read_text())
+    for unit in manifest["units"]:
+        del unit["side"], unit["quality"]
+    (tmp_path / MANIFEST).write_text(json.dumps(manifest))
+    assert go(tmp_path, "conv1:0-1", replace(PLAN, side=12)) == {"made": 0, "found": 2, "failed": 0}
 
 
 def test_several_images_of_a_unit(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from deepvis.backward import ActivationRule, replaced
+from deepvis.backward import replaced
 from deepvis.errors import UserError
 from deepvis.network import Network
 from deepvis.synthesis import image as images
@@ -26,6 +26,7 @@ from deepvis.synthesis.steps import POLICIES, Adam
 from deepvis.synthesis.transforms import DRAWS, middle, sample, view_matrix
 
 CONTRAST = 100.0  # by which pixel images may be raised to be seen
+SIDE = 224  # of the input that a recipe's margin and shifts are said for
 _NUMBERS = [field.name for field in fields(Recipe) if field.name not in CHOICES]
 
 
@@ -58,17 +59,19 @@ class Ascent:
             recipes, seeds: one for each image; recipes must agree in `Recipe.structure`.
             size: (height, width) of what the network sees; None: its own input.
             start: B×C×H×W images to begin with, red first, 0 to 255, in place of the recipe's
-                start; pixel recipes only.
+                start; pixel recipes only. As large as the canvas: `size`, with the recipe's margin on every side.
         Raises:
-            UserError: recipes that cannot share a batch.
+            UserError: recipes that cannot share a batch, or a start of another shape or for Fourier coefficients.
         """
         if len({recipe.structure for recipe in recipes}) != 1 or len(seeds) != len(recipes):
             raise UserError("images of one batch need a seed each and recipes that agree in parameterization, "
                             "colors, optimizer, policy, margin, keep and steps")  # fmt: skip
+        if start is not None and recipes[0].parameterization != "pixels":
+            raise UserError("a start image needs a recipe of pixels, such as plain or yosinski-3")
         self.network, self.objective, self.recipe, self._recipes = network, objective, recipes[0], recipes
         spec, device = network.input, network.device
         self.size = size or (spec.height, spec.width)
-        self._share = min(1.0, self.size[0] / spec.height, self.size[1] / spec.width)  # of the input
+        self._share = min(self.size) / SIDE
         self.count = 0
         self.scores = torch.zeros(len(recipes), device=device)
         self.dead = torch.ones(len(recipes), dtype=torch.bool, device=device)
@@ -106,11 +109,17 @@ class Ascent:
     def _pixels(self, start: Tensor | None) -> images.Pixels:
         mean = self._mean[:, None, None]
         if start is not None:
+            self._demand_shape(start)
             values = start.cpu() - mean
         else:
             shape = (len(self._mean), *self._canvas)
             values = torch.stack([self._noise(shape, mean, i) for i in range(len(self._draws))])
         return images.Pixels(values.to(self.network.device, torch.float32))
+
+    def _demand_shape(self, start: Tensor) -> None:
+        wanted = (len(self._recipes), len(self._mean), *self._canvas)
+        if tuple(start.shape) != wanted:
+            raise UserError(f"start of {'×'.join(map(str, start.shape))}: expected {'×'.join(map(str, wanted))}, images×channels×height×width")
 
     def _noise(self, shape: tuple[int, ...], mean: Tensor, index: int) -> Tensor:
         draw, recipe = self._draws[index], self._recipes[index]
@@ -163,14 +172,14 @@ class Ascent:
         score = self.objective(self._activations(seen))
         redirect = self.count < self._redirects
         keep = redirect or bool(penalties)
-        (grad,) = torch.autograd.grad(score.sum(), values, retain_graph=keep, materialize_grads=True)
+        grad = _gradient(score, values, retain_graph=keep)
         largest = _largest(grad)
         none = largest == 0
         self.dead &= none | ~largest.isfinite()
         if redirect and bool(none.any()):
-            with ActivationRule(_passing):
+            with self.network.under(_passing):
                 passing = self.objective(self._activations(seen.clone()))
-            (around,) = torch.autograd.grad(passing.sum(), values, retain_graph=bool(penalties), materialize_grads=True)
+            around = _gradient(passing, values, retain_graph=bool(penalties))
             grad = torch.where(_each(none & (self.count < self._numbers["redirect"]), grad), around, grad)
         if penalties:
             (away,) = torch.autograd.grad(sum(penalties).sum(), values)
@@ -225,7 +234,8 @@ class Ascent:
             return self.objective(self._activations(self._input(seen))).float()
 
     def images(self, raised: bool = True) -> np.ndarray:
-        """The images so far: uint8 B×H×W×3 RGB, of a network of one channel gray (of C channels: B×H×W×C).
+        """The images so far: uint8 B×H×W×3 RGB; of a network of other channels those that pictures get into
+        (`InputSpec.places`: of one channel gray, of two red and green).
 
         Args:
             raised: raise the contrast of faint pixel images until they are well seen.
@@ -233,15 +243,25 @@ class Ascent:
         with torch.no_grad():
             image = self._best if self._best is not None else self._parameters.image()
             most = CONTRAST if raised and self.recipe.parameterization == "pixels" else 1.0
-            shown = images.shown(middle(image, self.size), self._mean, most)
-            if shown.shape[1] == 1:
+            places = images.color_places(self.network.input)
+            shown = images.shown(middle(image, self.size)[:, places], self._mean[places], most)
+            if len(places) == 1:
                 shown = shown.expand(-1, 3, -1, -1)
+            elif len(places) == 2:
+                shown = torch.cat([shown, torch.zeros_like(shown[:, :1])], 1)
         return shown.permute(0, 2, 3, 1).contiguous().cpu().numpy()
 
 
 def _passing(x: Tensor, f: Callable[[Tensor], Tensor]) -> Tensor:
     """A ReLU that lets the whole gradient through, so that a unit that is off learns how to come on."""
     return replaced(x, f, lambda grad: grad)
+
+
+def _gradient(score: Tensor, values: Tensor, retain_graph: bool) -> Tensor:
+    """Of the sum of scores; 0 where none flows, as behind a step function or `no_grad` in the network's code."""
+    if not score.requires_grad:
+        return torch.zeros_like(values)
+    return torch.autograd.grad(score.sum(), values, retain_graph=retain_graph, materialize_grads=True)[0]
 
 
 def _largest(grad: Tensor) -> Tensor:

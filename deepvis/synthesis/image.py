@@ -35,6 +35,12 @@ def network_scale(spec: InputSpec) -> Tensor:
     return scale.flip(0) if spec.order == "bgr" else scale
 
 
+def color_places(spec: InputSpec) -> list[int]:
+    """Which of an image's channels (red first) are shown as red, green and blue; one channel: as gray."""
+    last = spec.channels - 1
+    return [last - place if spec.order == "bgr" else place for place in spec.places]
+
+
 class Parameterization(Protocol):
     """`values` are optimized (B×…, each image on its own); `image()` is what they stand for."""
 

@@ -64,12 +64,12 @@ def channel(layer: str, units: Units) -> Objective:
 
 def probability(layer: str, units: Units) -> Objective:
     """The softmax probability of a class, `layer` being its logits."""
-    return Objective(frozenset([layer]), lambda a: _pick(F.softmax(a[layer], 1), units))
+    return Objective(frozenset([layer]), lambda a: _mean(_pick(F.softmax(a[layer], 1), units)))
 
 
 def log_probability(layer: str, units: Units) -> Objective:
     """The logarithm of a class's probability, `layer` being the logits."""
-    return Objective(frozenset([layer]), lambda a: _pick(F.log_softmax(a[layer], 1), units))
+    return Objective(frozenset([layer]), lambda a: _mean(_pick(F.log_softmax(a[layer], 1), units)))
 
 
 def direction(layer: str, vector: Tensor) -> Objective:

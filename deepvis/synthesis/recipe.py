@@ -58,8 +58,8 @@ class Recipe:
         total_variation, frequency_penalty, edge: strengths of penalties (see `regularizers`).
         margin: pixels by which the canvas is larger than what the network sees, on each side.
         jitter, rotate, scale_low, scale_high: bounds of the random shift (pixels), turn (degrees)
-            and magnification of each step. On a canvas smaller than the network's input the shift
-            and the margin are smaller in proportion.
+            and magnification of each step. Margin and shift are said for an input of 224 pixels, and are
+            smaller or larger in proportion on others and on canvases of early layers.
         noise: standard deviation of the noise that is added to what the network sees, in 1/255.
         redirect: number of first steps in which a gradient that is zero everywhere, as a dead
             unit's, is replaced by one that passes the ReLUs.
@@ -207,6 +207,8 @@ def checked(values: Mapping[str, object]) -> Recipe:
     for name in PIXELS_ONLY:
         zero = made.parameterization == "pixels" or getattr(made, name) == 0
         _demand(zero, name, getattr(made, name), "0, for it works on pixels; or parameterization pixels")
+    _demand(made.blur_every >= 1 or made.blur_width == 0, "blur_every", made.blur_every, f"1 or more, for blur_width is {made.blur_width:g}")
+    _demand(made.optimizer != "adam" or made.policy == "relative", "policy", made.policy, "relative, for Adam has no other; or optimizer ascent")
     fourier_uniform = made.parameterization == "fourier" and made.start == "uniform"
     _demand(not fourier_uniform, "start", made.start, "noise or mean; or parameterization pixels")
     return made

@@ -13,12 +13,14 @@ from torch import Tensor, nn
 
 from deepvis.errors import UserError
 from deepvis.network import InputSpec, Network, prepare
+from deepvis.synthesis import image as images
 from deepvis.synthesis import objectives
 from deepvis.synthesis.ascent import Ascent
 from deepvis.synthesis.objectives import unit
 from deepvis.synthesis.recipe import PRESETS, Recipe, recipe
+from deepvis.synthesis.transforms import middle
 
-MODERN = recipe("modern", {"steps": 8, "margin": 4, "jitter": 4, "rate": 0.05, "rotate": 8, "scale_low": 0.9, "scale_high": 1.2})
+MODERN = recipe("modern", {"steps": 8, "margin": 28, "jitter": 28, "rate": 0.05, "rotate": 8, "scale_low": 0.9, "scale_high": 1.2})
 PIXELS = replace(PRESETS["plain"], keep="last", redirect=0)
 ALIKE = {"start_noise": 10.0}
 
@@ -219,6 +221,25 @@ def test_a_preset_means_the_same_whatever_the_networks_input(scale: str, one: Re
     torch.testing.assert_close(got.final_scores(), want.final_scores(), rtol=1e-3, atol=1e-4)
 
 
+def template(size: int) -> Network:
+    """Whose two units look for a figure in the middle of the input, as large as that is."""
+    y, x = np.meshgrid(*[np.linspace(-1, 1, size)] * 2, indexing="ij")
+    figures = np.stack([np.sin(3 * x + k) * np.cos(2 * y + k) * np.exp(-2 * (x * x + y * y)) for k in (0, 1)])
+    linear = nn.Linear(3 * size * size, 2)
+    linear.weight.data = torch.tensor(np.repeat(figures[:, None], 3, 1).reshape(2, -1) / size, dtype=torch.float32)
+    return prepare("template", nn.Sequential(nn.Flatten(), linear), InputSpec(size, size), {"fc": "1"})
+
+
+@pytest.mark.parametrize("size", [32, 112, 224])
+def test_a_preset_means_the_same_whatever_the_inputs_size(size: int) -> None:
+    """Shifts as wide as a small picture would leave nothing of the figure."""
+    network = template(size)
+    ascent = run(network, unit("fc", [0, 1]), [recipe("modern", {"steps": 64})] * 2, [0, 1], 64)
+    figures = network.module[1].weight.detach().view(2, 3, -1).mean(1).numpy()
+    for image, figure in zip(ascent.images().mean(3).reshape(2, -1), figures):
+        assert np.corrcoef(image, figure)[0, 1] > 0.5
+
+
 @pytest.mark.parametrize("one", [MODERN, recipe("yosinski-3")], ids=["modern", "yosinski-3"])
 def test_a_network_of_gray_pictures(one: Recipe) -> None:
     network = small(InputSpec(32, 32, (0.5,), (0.25,)))
@@ -230,12 +251,52 @@ def test_a_network_of_gray_pictures(one: Recipe) -> None:
 
 
 @pytest.mark.parametrize("one", [MODERN, recipe("yosinski-3")], ids=["modern", "yosinski-3"])
-def test_four_channels(one: Recipe) -> None:
-    """`prepare` takes none such, for there are no pictures to show it; an ascent needs none."""
-    module = seeded(lambda: Small(4)).eval().requires_grad_(False)
-    network = replace(small(), module=module, input=InputSpec(32, 32, (0.5,) * 4, (0.25,) * 4))
+@pytest.mark.parametrize(
+    "channels, order, bands, shown",
+    [(1, "rgb", (), (0, 0, 0)), (2, "rgb", (), (0, 1, None)), (3, "bgr", (), (0, 1, 2)), (4, "rgb", (), (0, 1, 2)), (6, "rgb", (5, 0, 3), (5, 0, 3)), (5, "rgb", (2,), (2, 2, 2))],
+)  # fmt: skip
+def test_networks_of_any_number_of_channels(one: Recipe, channels: int, order: str, bands: tuple, shown: tuple) -> None:
+    """Shown are the channels that pictures get into."""
+    module = seeded(lambda: Small(channels)).eval().requires_grad_(False)
+    network = replace(small(), module=module, input=InputSpec(32, 32, (0.5,) * channels, (0.25,) * channels, order=order, bands=bands))
     ascent = run(network, unit("fc", [1]), [one], [0])
-    assert ascent.images().shape == (1, 32, 32, 4) and not ascent.dead.any()
+    got = ascent.images(raised=False)
+    assert got.shape == (1, 32, 32, 3) and got.dtype == np.uint8 and not ascent.dead.any()
+    with torch.no_grad():
+        image = ascent._best if ascent._best is not None else ascent._parameters.image()
+        whole = images.shown(middle(image, (32, 32)), ascent._mean)[0].numpy()
+    for place, channel in enumerate(shown):
+        want = whole[channel] if channel is not None else np.zeros((32, 32))
+        assert np.abs(got[0, ..., place].astype(int) - want).max() <= 1
+
+
+class Stepped(nn.Module):
+    """Its first layer is a step function, its second runs without gradients."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.step, self.fc = nn.Conv2d(3, 4, 3), nn.Identity(), nn.Linear(4, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.step((self.conv(x) > 0).float())
+        with torch.no_grad():
+            return self.fc(x.mean((2, 3)))
+
+
+@pytest.mark.parametrize("one", [MODERN, recipe("yosinski-3"), recipe("modern", {"total_variation": 1})], ids=["modern", "yosinski-3", "penalty"])
+@pytest.mark.parametrize("name", ["step", "fc"])
+def test_where_no_gradient_flows_units_count_as_dead(name: str, one: Recipe) -> None:
+    network = prepare("stepped", seeded(Stepped), SPEC, {"conv": "conv", "step": "step", "fc": "fc"})
+    ascent = run(network, unit(name, [0, 3]), [one] * 2, [0, 1])
+    assert bool(ascent.dead.all()) and np.isfinite(ascent.images()).all()
+    assert not run(network, unit("conv", 0), [one], [0]).dead.any()
+
+
+@pytest.mark.parametrize("shape, one, said", [((1, 3, 32, 30), PIXELS, "expected 1×3×32×32"), ((2, 3, 32, 32), PIXELS, "expected 1×3×32×32"),
+                                              ((1, 3, 32, 32), MODERN, "recipe of pixels")])  # fmt: skip
+def test_a_start_that_does_not_fit(shape: tuple[int, ...], one: Recipe, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        Ascent(small(), unit("fc", 1), [one], [0], start=torch.zeros(shape))
 
 
 def test_a_canvas_of_another_size() -> None:
@@ -371,9 +432,9 @@ def test_hooks_are_gone_afterwards() -> None:
     assert layer(network, "fc").units == 10
 
 
-def test_on_a_small_canvas_shifts_and_margin_are_smaller_in_proportion() -> None:
-    network, chosen = small(), recipe("modern", {"margin": 8, "jitter": 8, "rotate": 0, "scale_low": 1, "scale_high": 1})
+def test_shifts_and_margin_are_in_proportion_to_the_canvas() -> None:
+    network, chosen = small(), recipe("modern", {"margin": 56, "jitter": 56, "rotate": 0, "scale_low": 1, "scale_high": 1})
     height, width = network.input.height, network.input.width
-    for size, margin in (((height, width), 8), ((height // 2, width // 2), 4), ((2 * height, 2 * width), 8), ((height // 2, width), 4)):
+    for size, margin in (((height, width), 8), ((height // 2, width // 2), 4), ((2 * height, 2 * width), 16), ((height // 2, width), 4)):
         ascent = Ascent(network, unit("fc", 0), [chosen], [0], size)
         assert ascent._parameters.image().shape[2:] == (size[0] + 2 * margin, size[1] + 2 * margin)

@@ -61,6 +61,8 @@ def test_numbers_may_be_texts() -> None:
         ("plain", {"small_norm": 101}, "percentage"),
         ("plain", {"small_contribution": -1}, "percentage"),
         ("plain", {"blur_width": -1}, "0 or more"),
+        ("plain", {"blur_width": 2}, "blur_every: 0: expected 1 or more, for blur_width is 2"),
+        ("modern", {"policy": "progress"}, "policy: 'progress': expected relative, for Adam has no other; or optimizer ascent"),
         ("plain", {"margin": -1}, "0 or more"),
         ("plain", {"total_variation": -1}, "0 or more"),
         ("plain", {"policy": "fast"}, "constant or relative or progress or progress01"),

@@ -370,7 +370,7 @@ class Toolbox:
         try:
             network = self.engine.network
             store = open_store(store_folder(PRECOMPUTED, network.name), network.fingerprint, network.name)
-            self._grower.keep(grown, store)
+            self._grower.keep(grown, store, network)
         except UserError as error:
             self._say(str(error), is_error=True)
             return

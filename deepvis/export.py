@@ -77,8 +77,19 @@ def _grid(tiles: Sequence[np.ndarray], size: tuple[int, int]) -> np.ndarray:
 def _montage(images: Sequence[np.ndarray]) -> np.ndarray:
     """The original shows one of four blocks, for four recipes; all four hold these images here."""
     side = max(images[0].shape[:2])
-    nine = np.stack([resize(images[i % len(images)], side, side) for i in range(GRID * GRID)])
+    nine = np.stack([_square(images[i % len(images)], side) for i in range(GRID * GRID)])
     return montage(np.broadcast_to(nine, (4, *nine.shape)))
+
+
+def _square(image: np.ndarray, side: int) -> np.ndarray:
+    """As large as fits, in the middle of gray."""
+    height, width = image.shape[:2]
+    factor = side / max(height, width)
+    height, width = max(1, round(height * factor)), max(1, round(width * factor))
+    square = np.full((side, side, 3), 127, np.uint8)
+    top, left = (side - height) // 2, (side - width) // 2
+    square[top : top + height, left : left + width] = resize(image, width, height)
+    return square
 
 
 def _around_gray(image: np.ndarray) -> np.ndarray:

@@ -7,8 +7,9 @@ and functional code need no special case.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from fractions import Fraction
 from itertools import pairwise
 from typing import NamedTuple
@@ -117,9 +118,18 @@ def _from_middle(axis: _Axis, count: int, length: int) -> _Line:
     return _Line(end - start, share, (share - (end - start)) / 2, clipped)
 
 
-def _exact_zeros(x: Tensor) -> AbstractContextManager:
-    """cuDNN's fastest convolutions leave rounding errors where zeros belong. The switch is the whole process's."""
-    return torch.backends.cudnn.flags(enabled=False) if x.device.type == "cuda" else nullcontext()
+_switch = threading.Lock()
+
+
+@contextmanager
+def _exact_zeros(x: Tensor) -> Iterator[None]:
+    """cuDNN's fastest convolutions leave rounding errors where zeros belong. The switch is the whole process's:
+    two threads that turned it off in turns would leave it off."""
+    if x.device.type != "cuda":
+        yield
+        return
+    with _switch, torch.backends.cudnn.flags(enabled=False):
+        yield
 
 
 # ---- functions that pass all of a gradient ---------------------------------------------------------

@@ -110,7 +110,10 @@ class Gallery(Background):
                 except Exception as error:  # a broken store must not end the pictures of the next one
                     store, note = None, words(error)
             done, seen = wish, again
-            self._fetch(store, wish, note)
+            try:
+                self._fetch(store, wish, note)
+            except Exception as error:  # a record that says something odd must not end the pictures of the others
+                self._pictures = UnitPictures(wish.layer, wish.unit, note=words(error))
             self._fetched = done, seen
 
     def _fetch(self, store: Pictures | None, wish: Wish, note: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from deepvis.background import Background
@@ -43,7 +44,7 @@ class Grower(Background):
             self._wish = wish
             self._changed.notify()
             if wish is not None and network is not None:
-                self._network = self._network or network
+                self._network = network
                 self._begin(self._work)
 
     def close(self, timeout: float = 5.0) -> bool:
@@ -52,17 +53,19 @@ class Grower(Background):
             self._wish = None
         return super().close(timeout)
 
-    def keep(self, grown: Grown, store: Store) -> None:
-        """Put images into the store, in place of what it has of the unit. Raises UserError if it cannot."""
+    def keep(self, grown: Grown, store: Store, network: Network) -> None:
+        """Put images of the network's unit into the store, in place of what it has of it. Raises UserError if it cannot.
+
+        They are ordered by what the network saw last of each, which was a random view where the recipe has such.
+        """
         import numpy as np
 
         from deepvis.synthesis.jobs import Plan, record
-        from deepvis.synthesis.recipe import named
 
         order = np.argsort([-score for score in grown.scores], kind="stable")
-        plan = Plan(named(grown.wish.preset, {"steps": grown.steps}), grown.wish.preset, len(order))
+        plan = Plan(replace(grown.recipe, steps=grown.steps), grown.wish.preset, len(order))
         scores = [round(float(grown.scores[i]), 4) for i in order]
-        made = {**record(plan), "scores": scores, "seeds": [grown.wish.seeds[i] for i in order]}
+        made = {**record(plan, network, grown.wish.layer), "scores": scores, "seeds": [grown.wish.seeds[i] for i in order]}
         store.add(grown.wish.layer, grown.wish.unit, np.stack([grown.images[i] for i in order]), made, "live")
         store.finish()
 
@@ -72,15 +75,17 @@ class Grower(Background):
         if self._network.device.type == "cpu":  # of this thread alone; the rest is the live view's
             torch.set_num_threads(max(1, torch.get_num_threads() // 2))
         be_patient()
-        network = self._network.replica()
+        original = replica = None
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._stopping or (self._wish and not self._answered(self._wish)))
                 if self._stopping:
                     return
-                wish = self._wish
+                wish, network = self._wish, self._network
             try:
-                self._grow(network, wish)
+                if network is not original:
+                    original, replica = network, network.replica()
+                self._grow(replica, wish)
             except Exception as error:  # the thread must outlive what a network's code raises
                 self._grown = Grown(wish, error=words(error))
 
@@ -111,5 +116,6 @@ class Grower(Background):
                     self._grown = Grown(wish, error="no gradient reaches the image: the unit is dead, or it is not finite")
                     return
                 images = cut(ascent.images(), place)
-                self._grown = Grown(wish, tuple(images), tuple(ascent.scores.tolist()), ascent.count, done=done)
+                scores = ascent.final_scores() if recipes[0].keep == "best" else ascent.scores  # a pass each time is too dear
+                self._grown = Grown(wish, tuple(images), tuple(scores.tolist()), ascent.count, recipe=recipes[0], done=done)
                 shown = time.monotonic()

@@ -226,7 +226,7 @@ class Growth:
 class Grown:
     """What has become of a `Growth` so far: images (uint8 H×W×3 RGB each), steps, scores; or an error in words.
 
-    `done`: they grow no more.
+    `recipe`: of the first image. `done`: they grow no more.
     """
 
     wish: Growth
@@ -234,6 +234,7 @@ class Grown:
     scores: tuple[float, ...] = ()
     steps: int = 0
     error: str = ""
+    recipe: Recipe | None = None
     done: bool = False
 
 

@@ -119,7 +119,10 @@ def check_suffix(path: Path) -> str:
 
 def write(path: Path, image: np.ndarray) -> None:
     """Save a picture (uint8 BGR); the format is the suffix's. Raises UserError if it cannot."""
-    _ok, data = cv2.imencode(check_suffix(path), image)
+    done, data = cv2.imencode(check_suffix(path), image)
+    if not done:
+        raise UserError(f"--out {path}: {image.shape[1]}×{image.shape[0]} pixels do not fit into such a file (WebP takes 16383 on a side, "
+                        "JPEG 65535): give a name that ends in .png, or make the picture smaller")  # fmt: skip
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data.tobytes())

@@ -28,17 +28,19 @@ def load_network(args: argparse.Namespace) -> Network:
     names = ("model", "weights", "device", "precision")
     found = load(args.settings, {n: getattr(args, n) for n in names}, commands=commands.COMMANDS, key_names=keys.NAMES)
     device = found.device
-    if device == "auto":
-        device = _own_device()
+    if device == "auto" or device == "cuda" and "LOCAL_RANK" in os.environ:
+        device = _own_device(device)
     return models.load(found.model, device, found.precision, found.weights)
 
 
-def _own_device() -> str:
-    """With several processes (torchrun) on a machine, each takes a GPU of its own."""
+def _own_device(device: str) -> str:
+    """With several processes (torchrun) on a machine, each takes a GPU of its own. `device`: auto or cuda."""
     import torch
 
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    return f"cuda:{int(os.environ.get('LOCAL_RANK', 0)) % count}" if count else "cpu"
+    if not count:
+        return "cpu" if device == "auto" else device  # which says that there is none
+    return f"cuda:{int(os.environ.get('LOCAL_RANK', 0)) % count}"
 
 
 def count(text: str) -> int:

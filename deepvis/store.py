@@ -124,7 +124,7 @@ def open_store(folder: Path, fingerprint: str, model: str = "") -> Store:
     if store.fingerprint and store.fingerprint != fingerprint:
         raise UserError(
             f"{folder} holds images of another network or scaling of the input ({store.model or 'unknown'}, fingerprint {store.fingerprint}; this one "
-            f"is {fingerprint}). Remove the folder, or give another one with --out."
+            f"is {fingerprint}). Remove the folder, or name another one."
         )
     store.fingerprint, store.model = fingerprint, model or store.model
     if not (folder / MANIFEST).exists() and model:
@@ -138,17 +138,19 @@ def open_store(folder: Path, fingerprint: str, model: str = "") -> Store:
 
 def _open(folder: Path) -> Store:
     store, path = Store(folder, ""), folder / MANIFEST
-    if path.exists():
+    with _reading(folder):
+        text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else None
+        rows = [row for part in sorted(folder.glob("added-*.jsonl")) for row in _lines(part)]
+    if text is not None:
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))
+            found = json.loads(text)
             store.model, store.fingerprint = str(found["model"]), str(found["fingerprint"])
             for row in found["units"]:
                 _take(store.records, row)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError) as error:
             raise UserError(f"{path}: cannot be read as a manifest: {error}. Remove the folder to make the images anew.") from error
-    for part in sorted(folder.glob("added-*.jsonl")):
-        for row in _lines(part):
-            _take(store.records, row)
+    for row in rows:
+        _take(store.records, row)
     return store
 
 
@@ -165,7 +167,7 @@ def _lines(part: Path) -> Iterator[dict]:
     for line in lines:
         with contextlib.suppress(ValueError):
             row = json.loads(line)
-            if isinstance(row, dict) and "layer" in row and "unit" in row:
+            if isinstance(row, dict) and "layer" in row and isinstance(row.get("unit"), int):
                 yield row
 
 
@@ -217,6 +219,14 @@ def _writing(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise UserError(f"{folder}: cannot be written: {error.strerror or error}. What was made before is kept.") from error
+
+
+@contextlib.contextmanager
+def _reading(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be read: {error.strerror or error}") from error
 
 
 @contextlib.contextmanager

@@ -91,6 +91,7 @@ def _taken(waiting: list[tuple[Item, Future[Result]]], in_order: bool) -> tuple[
 
 def is_out_of_memory(error: Exception) -> bool:
     """Whether less at a time may do: PyTorch says so in many ways."""
-    signs = ("out of memory", "not enough memory", "can't allocate")  # a GPU's, a CPU's on Windows, on Linux
+    # A GPU's, a CPU's on Windows and on Linux, cuBLAS's and cuDNN's.
+    signs = ("out of memory", "not enough memory", "can't allocate", "alloc_failed", "bad_alloc")
     said = str(error).lower()
     return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(sign in said for sign in signs)

@@ -75,7 +75,7 @@ def growth_for(state: State, layers: Sequence[Layer]) -> Growth | None:
         return None
     layer = stands_for(layers, state.layer)
     if not state.desk:
-        return Growth(layer, state.unit, state.preset, tuple(range(SEEDS)))
+        return Growth(layer, state.unit, state.preset, tuple(recipe.image_seed(0, state.unit, i) for i in range(SEEDS)))
     shown = state.desk[-1]
     recipes = desk.table(shown).recipes
     return Growth(layer, state.unit, shown.preset, (recipe.image_seed(shown.seed, state.unit, 0),) * len(recipes), recipes)

@@ -675,7 +675,7 @@ def test_without_a_display_no_window_is_tried(monkeypatch: pytest.MonkeyPatch) -
 
 def test_what_is_to_grow(box: Toolbox) -> None:
     assert growth_for(State(), LAYERS) is None and growth_for(State(growing=True), ()) is None
-    assert growth_for(State(growing=True, unit=2, preset="plain"), LAYERS) == Growth("stem", 2, "plain", (0, 1, 2, 3))
+    assert growth_for(State(growing=True, unit=2, preset="plain"), LAYERS) == Growth("stem", 2, "plain", tuple(image_seed(0, 2, i) for i in range(4)))
     shown = Desk("modern", PRESETS["modern"], seed=5)
     wish = growth_for(State(layer=1, unit=2, desk=(Desk("plain", PRESETS["plain"]), shown)), LAYERS)
     assert wish == Growth("head", 2, "modern", (image_seed(5, 2, 0),) * 16, table(shown).recipes)

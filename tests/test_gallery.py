@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from deepvis import gallery as module
 from deepvis.errors import UserError
 from deepvis.gallery import Gallery, Wish, stands_for
 from deepvis.layers import Layer
-from deepvis.store import Store, open_store
+from deepvis.store import MANIFEST, Store, open_store
 
 COLORS = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)]
 
@@ -59,6 +60,15 @@ def test_the_selected_units_pictures_best_first(gallery: Gallery) -> None:
     found = fetched(gallery, Wish("conv", 2))
     assert [color(image) for image in found.synthesized] == [COLORS[2], (0, 0, 0)]
     assert found.known and not found.note
+
+
+def test_an_odd_record_does_not_end_the_others_pictures(gallery: Gallery, tmp_path: Path) -> None:
+    manifest = tmp_path / MANIFEST
+    records = json.loads(manifest.read_text())
+    records["units"][1]["scores"] = None
+    manifest.write_text(json.dumps(records))
+    assert fetched(gallery, Wish("conv", 1)).note
+    assert color(fetched(gallery, Wish("conv", 2)).synthesized[0]) == COLORS[2]
 
 
 def test_cells_get_the_best_picture_of_each_unit_at_their_size(gallery: Gallery) -> None:

@@ -15,12 +15,16 @@ from torch import nn
 
 from deepvis.desk import Desk, table
 from deepvis.grower import Grower
+from deepvis.layers import Layer
 from deepvis.messages import Growth
 from deepvis.network import InputSpec, Network, prepare
+from deepvis.state import State
 from deepvis.store import open_store
 from deepvis.synthesis.ascent import Ascent
+from deepvis.synthesis.jobs import Plan, synthesize
 from deepvis.synthesis.recipe import PRESETS
 from deepvis.synthesis.targets import canvas, objective
+from deepvis.wishes import growth_for
 
 
 def network(side: int = 32) -> Network:
@@ -89,9 +93,10 @@ def test_an_error_is_said_and_the_thread_lives_on(grower: Grower) -> None:
 
 def test_keeping(grower: Grower, tmp_path: Path) -> None:
     wish = Growth("logits", 1, "modern", (5, 6))
-    grower.want(network(), wish)
+    net = network()
+    grower.want(net, wish)
     found = grown(grower, wish, 20)
-    grower.keep(found, open_store(tmp_path, "abc", "tiny"))
+    grower.keep(found, open_store(tmp_path, "abc", "tiny"), net)
     store = open_store(tmp_path, "abc")
     record = store.records["logits", 1]
     best = int(np.argmax(found.scores))
@@ -100,6 +105,33 @@ def test_keeping(grower: Grower, tmp_path: Path) -> None:
     kept = store.read("logits", 1)
     assert len(kept) == 2
     assert np.abs(kept[0].astype(int) - found.images[best]).mean() < 12
+
+
+def test_what_was_kept_is_what_synthesize_would_make(grower: Grower, tmp_path: Path) -> None:
+    net, layers = network(), [Layer("conv", "Conv2d", 4, 32, 32), Layer("logits", "Linear", 5)]
+    wish = growth_for(State(layer=1, unit=2, growing=True, preset="modern"), layers)
+    grower.want(net, wish)
+    found = grown(grower, wish, 3)
+    grower.keep(found, open_store(tmp_path, net.fingerprint, "tiny"), net)
+    plan = Plan(replace(PRESETS["modern"], steps=found.steps), "modern", len(wish.seeds))
+    store = open_store(tmp_path, net.fingerprint, "tiny")
+    assert synthesize(net, [(net.layers[1], [2])], plan, store)["found"] == 1
+    other = open_store(tmp_path / "other", net.fingerprint, "tiny")
+    synthesize(net, [(net.layers[1], [2])], plan, other)
+    kept, made = (np.stack(one.read("logits", 2)).astype(float) for one in (store, other))
+    apart = np.abs(kept[:, None] - made[None]).mean((2, 3, 4))  # of each kept image from each that was made
+    assert len(kept) == len(made) == len(wish.seeds) and sorted(apart.argmin(1)) == list(range(len(made)))
+    assert apart.min(1).max() < 5 < np.median(apart)
+
+
+def test_another_network_is_taken_up(grower: Grower) -> None:
+    """As after a fall back to the CPU."""
+    wish, one, two = Growth("logits", 1, "modern", (5,)), network(), network(24)
+    grower.want(one, wish)
+    assert grown(grower, wish).images[0].shape == (32, 32, 3)
+    grower.want(two, None)
+    grower.want(two, replace(wish, unit=2))
+    assert grown(grower, replace(wish, unit=2)).images[0].shape == (24, 24, 3)
 
 
 def test_the_default_random_numbers_and_threads_are_left_alone(grower: Grower) -> None:

@@ -127,7 +127,7 @@ def test_the_order_does_not_show(tmp_path: Path) -> None:
 
 def test_the_images_of_another_network_are_refused(tmp_path: Path) -> None:
     opened(tmp_path)  # even before there is an image
-    with pytest.raises(UserError, match=f"another network.*net.*{MARK}.*ffff.*--out"):
+    with pytest.raises(UserError, match=f"another network.*net.*{MARK}.*ffff.*name another one"):
         open_store(tmp_path, "ffff", "other")
     assert json.loads((tmp_path / MANIFEST).read_text())["fingerprint"] == MARK
 
@@ -142,7 +142,7 @@ def test_reading_makes_no_folder(tmp_path: Path) -> None:
 # ---- what a killed process leaves ----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("torn", ['{"layer": "a", "un', '{"layer": "a"}', "[1, 2]", "\x00\x00\x00", "\xff", "7", ""])
+@pytest.mark.parametrize("torn", ['{"layer": "a", "un', '{"layer": "a"}', '{"layer": "a", "unit": "x"}', "[1, 2]", "\x00\x00\x00", "\xff", "7", ""])
 def test_a_line_that_is_not_whole_is_no_record(tmp_path: Path, torn: str) -> None:
     store = opened(tmp_path)
     put(store, "a", 1)
@@ -179,6 +179,15 @@ def test_a_manifest_that_cannot_be_read(tmp_path: Path, content: bytes) -> None:
         opened(tmp_path)
     assert str(tmp_path / MANIFEST) in str(caught.value)
     assert (tmp_path / MANIFEST).read_bytes() == content
+
+
+@pytest.mark.parametrize("name", [MANIFEST, "added-0.jsonl"])
+def test_what_may_not_be_read_is_not_to_be_removed(tmp_path: Path, name: str) -> None:
+    """A folder is in the place of the file: that stops root, too."""
+    (tmp_path / name).mkdir()
+    with pytest.raises(UserError, match=f"{tmp_path}: cannot be read: ") as caught:
+        opened(tmp_path)
+    assert "Remove" not in str(caught.value)
 
 
 @pytest.mark.parametrize("when", ["open", "add", "finish"])

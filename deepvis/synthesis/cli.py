@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from deepvis.errors import UserError
 from deepvis.options import add_network, count, load_network
 from deepvis.store import PRECOMPUTED, store_folder
 from deepvis.synthesis.recipe import PRESETS
+
+if TYPE_CHECKING:
+    from deepvis.layers import Layer
 
 
 def add(sub: argparse._SubParsersAction) -> None:
@@ -87,7 +92,7 @@ def _synthesize(args: argparse.Namespace) -> None:
     if not 1 <= args.quality <= 100:
         raise UserError(f"--quality {args.quality}: expected 1 to 100")
     layers = ",".join(layer.name for layer in network.layers) if args.layer == "all" else args.layer
-    chosen = parse_units(",".join(filter(None, (args.units, layers))), network.layers)
+    chosen = _standing(parse_units(",".join(filter(None, (args.units, layers))), network.layers), network.layers)
     folder = args.out or store_folder(PRECOMPUTED, network.name)
     store = open_store(folder, network.fingerprint, network.name)
     preset = args.preset or "modern"
@@ -100,6 +105,19 @@ def _synthesize(args: argparse.Namespace) -> None:
         raise
     failed = f", {counts['failed']} without a gradient (see the manifest)" if counts["failed"] else ""
     print(f"{folder}: {counts['made']} units made, {counts['found']} already there{failed}")
+
+
+def _standing(chosen: Sequence[tuple[Layer, list[int]]], layers: Sequence[Layer]) -> list[tuple[Layer, list[int]]]:
+    """Class probabilities have no images of their own, but those of the scores before them: where the window looks for them."""
+    from deepvis.gallery import stands_for
+
+    units: dict[str, dict[int, None]] = {}
+    for layer, some in chosen:
+        name = stands_for(layers, layers.index(layer))
+        if name != layer.name:
+            print(f"{layer.name}: shown with the images of {name}, which are made")
+        units.setdefault(name, {}).update(dict.fromkeys(some))
+    return [(layer, list(units[layer.name])) for layer in layers if layer.name in units]
 
 
 def _sweep(args: argparse.Namespace) -> None:
@@ -132,13 +150,17 @@ def _montage(args: argparse.Namespace) -> None:
 
     check_suffix(args.out)
     network = load_network(args)
+    from deepvis.gallery import stands_for
     from deepvis.layers import find_layer
     from deepvis.store import open_store
     from deepvis.synthesis.figures import montage, true_sizes
 
     store = open_store(args.store or store_folder(PRECOMPUTED, network.name), network.fingerprint)
     names = [name.strip() for name in args.layer.split(",") if name.strip()] or [layer.name for layer in network.layers]
-    layers = [network.layers[find_layer(name, network.layers)] for name in names]
+    indices = [find_layer(stands_for(network.layers, find_layer(name, network.layers)), network.layers) for name in names]
+    layers = [network.layers[index] for index in dict.fromkeys(indices)]
+    if args.side and len(layers) > 1:
+        raise UserError("--side is for one layer; several are drawn at their true sizes")
     picture = montage(store, layers[0], args.side) if len(layers) == 1 else true_sizes(store, layers, args.units)
     write(args.out, picture)
     print(f"saved {args.out}")

@@ -58,6 +58,8 @@ def sweep(network: Network, layer: Layer, unit: int, base: Recipe, columns: int,
         ascent = Ascent(network, objective(layer, [unit] * columns, place), recipes, [seed] * columns, place.size)
         for _ in tqdm(range(base.steps), leave=False, unit="step", desc=name):
             ascent.step()
+        if ascent.dead.all():
+            raise UserError(f"unit {unit_id(layer.name, unit)}: no gradient reaches the image: the unit is dead, or it is not finite")
         rows.append(cut(ascent.images(raised=False), place))  # what a regularizer does to the contrast is to be seen
         titles.append([f"{name} {value:.3g}" for value in values])
     return labelled(rows, titles)
@@ -95,10 +97,11 @@ def montage(store: Store, layer: Layer, side: int = 0) -> np.ndarray:
     """
     images = {unit: found[0] for unit in range(layer.units) if (found := store.read(layer.name, unit))}
     if not images:
-        raise UserError(f"no stored images of layer {layer.name}: make them with deepvis synthesize --layer {layer.name}")
+        raise UserError(f"{store.folder}: no stored images of layer {layer.name}: make them with deepvis synthesize --layer {layer.name}")
     height, width = next(iter(images.values())).shape[:2]
     if side:
-        height, width = round(height * side / max(height, width)), round(width * side / max(height, width))
+        factor = side / max(height, width)
+        height, width = (max(1, round(length * factor)) for length in (height, width))
     columns = math.ceil(math.sqrt(layer.units * 1.6 * height / width))
     rows = math.ceil(layer.units / columns)
     picture = np.empty((rows * (height + GAP) - GAP, columns * (width + GAP) - GAP, 3), np.uint8)
@@ -123,7 +126,8 @@ def true_sizes(store: Store, layers: Sequence[Layer], units: int) -> np.ndarray:
         if blocks:
             rows.append(_row(blocks))
     if not rows:
-        raise UserError(f"no stored images of {', '.join(layer.name for layer in layers)}: make them with deepvis synthesize")
+        names = ", ".join(layer.name for layer in layers)
+        raise UserError(f"{store.folder}: no stored images of {names}: make them with deepvis synthesize")
     width = max(row.shape[1] for row in rows)
     picture = np.empty((sum(row.shape[0] + 2 * GAP for row in rows), width, 3), np.uint8)
     fill(picture, colors.GROUND)

@@ -13,10 +13,11 @@ import torch
 from tqdm import tqdm
 
 from deepvis import __version__
+from deepvis.errors import UserError
 from deepvis.geometry import resize
 from deepvis.layers import Layer
 from deepvis.network import Network
-from deepvis.store import Store
+from deepvis.store import WIDEST, Key, Store
 from deepvis.synthesis.ascent import Ascent
 from deepvis.synthesis.recipe import Recipe, image_seed
 from deepvis.synthesis.targets import Canvas, canvas, check_objective, cut, objective
@@ -47,15 +48,18 @@ class Plan:
     quality: int = 80
 
 
-def record(plan: Plan) -> dict[str, object]:
-    """What the store says of a unit made by the plan."""
-    return {"preset": plan.preset, "recipe": asdict(plan.recipe), "seed": plan.seed, "objective": plan.objective,
+def record(plan: Plan, network: Network, layer: str) -> dict[str, object]:
+    """What the store says of a layer's unit made by the plan."""
+    return {"module": network.paths[layer], "input": [network.input.height, network.input.width],
+            "preset": plan.preset, "recipe": asdict(plan.recipe), "seed": plan.seed, "objective": plan.objective,
             "true_size": plan.true_size, "side": plan.side, "quality": plan.quality, "deepvis": __version__}  # fmt: skip
 
 
 def share() -> tuple[int, int]:
     """(number of this process, number of processes), as torchrun sets them."""
-    return int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    if "WORLD_SIZE" not in os.environ:  # a RANK alone is another program's
+        return 0, 1
+    return int(os.environ.get("RANK", 0)), int(os.environ["WORLD_SIZE"])
 
 
 def auto_batch(device: torch.device, size: tuple[int, int], whole: tuple[int, int]) -> int:
@@ -80,14 +84,15 @@ def synthesize(
     Returns:
         {"made", "found", "failed"}: numbers of units.
     Raises:
-        UserError: a layer cannot have the objective (before anything is made), or the store cannot be written.
+        UserError: a layer cannot have the objective or so many images of a unit (before anything is made), the store
+            cannot be written, or there is no memory for a single image.
     """
     for layer, _ in chosen:
         check_objective(layer, plan.objective)
     rank, world = share()
     counts = {"made": 0, "found": 0, "failed": 0}
     tasks = [(layer, unit) for layer, units in chosen for unit in units][rank::world]
-    missing = {(layer.name, unit) for layer, unit in tasks if not same(store, layer.name, unit, plan)}
+    missing = {(layer.name, unit) for layer, unit in tasks if not same(store, layer.name, unit, record(plan, network, layer.name), plan.per_unit)}
     counts["found"] = len(tasks) - len(missing)
     parts = _parts(network, tasks, plan, batch) if missing else []
     wanted = [part for part in parts if any((part.layer.name, unit) in missing for unit in part.units)]
@@ -99,20 +104,21 @@ def synthesize(
 
         for part, made in team.each(make, wanted, in_order=False):
             bar.set_postfix_str(part.layer.name)
-            for unit, images, scores, dead in _by_unit(part, made, plan.per_unit):
+            how = record(plan, network, part.layer.name)
+            for unit, images, scores, failed in _by_unit(part, made, plan.per_unit):
                 if (part.layer.name, unit) in missing:
-                    counts["failed" if dead else "made"] += 1
-                    _keep(store, part.layer, unit, images, scores, dead, plan, f"{rank}")
+                    counts["failed" if failed else "made"] += 1
+                    _keep(store, (part.layer.name, unit), images, scores, failed, plan, how, f"{rank}")
                     bar.update()
     store.finish()
     return counts
 
 
-def same(store: Store, layer: str, unit: int, plan: Plan) -> bool:
+def same(store: Store, layer: str, unit: int, wanted: dict[str, object], per_unit: int) -> bool:
     """The store has this unit's images made in just this way, by whatever its record says of it."""
-    have, wanted = store.records.get((layer, unit), {}), record(plan)
+    have = store.records.get((layer, unit), {})
     alike = all(have.get(key, value) == value for key, value in wanted.items() if key != "deepvis")
-    return store.has(layer, unit) and alike and ("failed" in have or len(have["scores"]) == plan.per_unit)
+    return store.has(layer, unit) and alike and ("failed" in have or len(have["scores"]) == per_unit)
 
 
 def _by_layer(tasks: Sequence[tuple[Layer, int]]) -> Iterator[tuple[Layer, list[int]]]:
@@ -145,17 +151,31 @@ def _parts(network: Network, tasks: Sequence[tuple[Layer, int]], plan: Plan, bat
         place = canvas(network, layer, network.receptive_field(layer.name), plan.true_size)
         size = batch or auto_batch(network.device, place.size, (network.input.height, network.input.width))
         at_once = max(1, size // plan.per_unit)
+        _demand_room(layer, place, plan)
         parts += [_Part(layer, units[first : first + at_once], place, size) for first in range(0, len(units), at_once)]
     return parts
 
 
-def _by_unit(part: _Part, made: _Made, each: int) -> Iterator[tuple[int, np.ndarray, list[float], bool]]:
-    """Each unit's images (best first), their scores, and whether none of them had a gradient."""
+def _demand_room(layer: Layer, place: Canvas, plan: Plan) -> None:
+    height, width = place.field[:1:-1] if place.field else place.size
+    width = min(width, round(width * plan.side / max(height, width))) if plan.side else width
+    if width * plan.per_unit > WIDEST:
+        raise UserError(f"--per-unit {plan.per_unit}: images of {width} pixels of a unit of {layer.name} lie side by side in a file of "
+                        f"{WIDEST} pixels at most: {WIDEST // width} do. Make fewer, or store them smaller (--side)")  # fmt: skip
+
+
+def _by_unit(part: _Part, made: _Made, each: int) -> Iterator[tuple[int, np.ndarray, list[float], str]]:
+    """Each unit's images (best first), their scores, and why there are none; usually an empty text."""
     images, scores, dead = made
     for i, unit in enumerate(part.units):
         mine = slice(i * each, (i + 1) * each)
         order = np.argsort(-scores[mine], kind="stable")
-        yield unit, images[mine][order], scores[mine][order].tolist(), bool(dead[mine].all())
+        failed = ""
+        if dead[mine].all():
+            failed = "no gradient reaches the image: the unit is dead, or it is not finite"
+        elif not np.isfinite(scores[mine]).all():
+            failed = "the unit's value for the image is not finite: the recipe's steps are too large, or the network is broken"
+        yield unit, images[mine][order], scores[mine][order].tolist(), failed
 
 
 def _fitting(network: Network, part: _Part, plan: Plan, stopped: threading.Event) -> _Made:
@@ -164,16 +184,22 @@ def _fitting(network: Network, part: _Part, plan: Plan, stopped: threading.Event
     done: list[_Made] = []
     first, size = 0, part.size
     while first < len(jobs):
+        size = min(size, len(jobs) - first)
         try:
             done.append(_run(network, part, jobs[first : first + size], plan, stopped))
             first += size
-        except RuntimeError as error:
-            if size == 1 or not is_out_of_memory(error):
+            continue
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
                 raise
-            size = max(1, size // 2)
-            tqdm.write(f"out of memory: going on with {size} images at a time")
-            if network.device.type == "cuda":
-                torch.cuda.empty_cache()
+            if size == 1:
+                canvas_size = f"{part.place.size[1]}×{part.place.size[0]}"
+                raise UserError(f"layer {part.layer.name}: out of memory with one image of {canvas_size} pixels and a margin of "
+                                f"{plan.recipe.margin} at a time: give a smaller --set margin=…, or --device cpu") from error  # fmt: skip
+        size = (size + 1) // 2  # here, for with the exception goes what its traceback holds on the device
+        tqdm.write(f"out of memory: going on with {size} images at a time")
+        if network.device.type == "cuda":
+            torch.cuda.empty_cache()
     images, scores, dead = zip(*done)
     return np.concatenate(images), np.concatenate(scores), np.concatenate(dead)
 
@@ -190,14 +216,13 @@ def _run(network: Network, part: _Part, jobs: Sequence[tuple[int, int]], plan: P
 
 
 def _keep(
-    store: Store, layer: Layer, unit: int, images: np.ndarray, scores: list[float], dead: bool, plan: Plan, part: str
+    store: Store, key: Key, images: np.ndarray, scores: list[float], failed: str, plan: Plan, how: dict[str, object], part: str
 ) -> None:
-    if dead:
-        why = "no gradient reaches the image: the unit is dead, or it is not finite"
-        store.add(layer.name, unit, images[:0], {**record(plan), "scores": [], "failed": why}, part)
+    if failed:
+        store.add(*key, images[:0], {**how, "scores": [], "failed": failed}, part)
         return
-    made = {**record(plan), "scores": [float(f"{score:.5g}") for score in scores]}
-    store.add(layer.name, unit, _shrunk(images, plan.side), made, part, plan.quality)
+    made = {**how, "scores": [float(f"{score:.5g}") for score in scores]}
+    store.add(*key, _shrunk(images, plan.side), made, part, plan.quality)
 
 
 def _shrunk(images: np.ndarray, side: int) -> np.ndarray:
@@ -205,4 +230,5 @@ def _shrunk(images: np.ndarray, side: int) -> np.ndarray:
     factor = side / max(height, width)
     if not side or factor >= 1:
         return images
-    return np.stack([resize(image, round(width * factor), round(height * factor)) for image in images])
+    width, height = (max(1, round(length * factor)) for length in (width, height))
+    return np.stack([resize(image, width, height) for image in images])

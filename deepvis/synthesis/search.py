@@ -72,7 +72,7 @@ def search(
 ) -> list[str]:
     """Try recipes on some classes, write the best of them and a contact sheet.
 
-    Interrupted with Ctrl-C it writes the best so far.
+    Interrupted with Ctrl-C it writes the best so far. What an earlier search left in `out` is replaced.
 
     Args:
         layer: the class layer; empty: the last layer but a softmax with as many units as the judge knows classes.
@@ -98,6 +98,8 @@ def search(
         tqdm.write(f"stopped after {len(done)} recipes")
         if done:
             _write(out, done, target, units, seed, network)  # it may have been stopped while it wrote
+            tqdm.write(f"the best of them are in {out}")
+        raise
     ranked = sorted(done, key=lambda t: -t.score)[:BEST]
     return [f"{t.score:5.1%}  {_words(t.recipe)}" for t in ranked]
 
@@ -136,6 +138,8 @@ def _write(out: Path, done: Sequence[Trial], layer: Layer, units: Sequence[int],
         return
     for i, trial in enumerate(ranked, 1):
         save(out / f"best-{i}.yaml", trial.recipe, judged=round(trial.score, 4), layer=layer.name, units=list(units), seed=seed)
+    for i in range(len(ranked) + 1, BEST + 1):  # an earlier search's
+        (out / f"best-{i}.yaml").unlink(missing_ok=True)
     titles = [[f"{t.score:.0%} {layer.label(unit) or unit}" for unit in units] for t in ranked]
     write(out / "sheet.jpg", labelled([t.images for t in ranked], titles))
 

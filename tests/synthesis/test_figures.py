@@ -197,9 +197,22 @@ def test_ctrl_c_leaves_the_best_so_far(tmp_path: Path, monkeypatch: pytest.Monke
         return tried[-1]
 
     monkeypatch.setattr(module, "_try", interrupted)
-    lines = search(small(), judge(), PLAIN, 50, 2, 0, tmp_path)
-    assert len(lines) == at
+    with pytest.raises(KeyboardInterrupt):
+        search(small(), judge(), PLAIN, 50, 2, 0, tmp_path)
     assert len(list(tmp_path.glob("best-*.yaml"))) == at and (tmp_path / "sheet.jpg").exists() == bool(at)
+
+
+def test_an_earlier_searchs_recipes_are_not_left_among_the_new(tmp_path: Path) -> None:
+    search(small(), judge(), PLAIN, 4, 1, 0, tmp_path)
+    assert len(search(small(), judge(), PLAIN, 2, 1, 1, tmp_path)) == 2
+    assert sorted(path.name for path in tmp_path.glob("best-*")) == ["best-1.yaml", "best-2.yaml"]
+
+
+def test_a_sweep_of_a_dead_unit(tmp_path: Path) -> None:
+    network = small()
+    network.module.fc.weight.data[3] = 0
+    with pytest.raises(UserError, match="fc:3: no gradient"):
+        sweep(network, layer(network, "fc"), 3, PLAIN, 2, 0)
 
 
 def test_ctrl_c_while_it_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -212,8 +225,9 @@ def test_ctrl_c_while_it_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         real(path, image)
 
     monkeypatch.setattr(module, "write", interrupted)
-    lines = search(small(), judge(), PLAIN, 5, 2, 0, tmp_path)
-    assert len(lines) == 2 and cv2.imread(str(tmp_path / "sheet.jpg")).shape[0] == 2 * (128 + 18 + GAP)
+    with pytest.raises(KeyboardInterrupt):
+        search(small(), judge(), PLAIN, 5, 2, 0, tmp_path)
+    assert len(list(tmp_path.glob("best-*.yaml"))) == 2 and cv2.imread(str(tmp_path / "sheet.jpg")).shape[0] == 2 * (128 + 18 + GAP)
 
 
 def test_a_judge_of_other_classes(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from smallnets import SPEC, Small, layer, seeded, small
 from torch import nn
 
 from deepvis.errors import UserError
-from deepvis.network import Network, prepare
+from deepvis.network import InputSpec, Network, prepare
 from deepvis.store import MANIFEST, Store, open_store
 from deepvis.synthesis import jobs
 from deepvis.synthesis.ascent import Ascent
@@ -206,6 +206,12 @@ def test_shares_are_even_and_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert sorted(made) == [2, 2, 3]
 
 
+def test_a_rank_alone_is_another_programs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANK", "3")
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    assert share() == (0, 1)
+
+
 # ---- what is made anew ---------------------------------------------------------------------------
 
 
@@ -313,6 +319,8 @@ NO_MEMORY = [
     RuntimeError("[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes."),
     RuntimeError("[enforce fail at CPUAllocator.cpp] . DefaultCPUAllocator: not enough memory: you tried to allocate 1 bytes."),
     RuntimeError("MPS backend out of memory (MPS allocated: 18.00 GB)"),
+    RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    MemoryError("std::bad_alloc"),
 ]
 
 
@@ -332,12 +340,54 @@ def test_the_message_of_this_machine() -> None:
     assert is_out_of_memory(caught.value)
 
 
-@pytest.mark.parametrize("most, error", [(0, NO_MEMORY[0]), (2, RuntimeError("a bug"))])
-def test_what_a_smaller_batch_does_not_help(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int, error: Exception) -> None:
+@pytest.mark.parametrize("most, error, raised, said", [(0, NO_MEMORY[0], UserError, "layer fc: out of memory with one image of 32×32"),
+                                                       (0, MemoryError("can't allocate"), UserError, "--device cpu"),
+                                                       (2, RuntimeError("a bug"), RuntimeError, "a bug")])  # fmt: skip
+def test_what_a_smaller_batch_does_not_help(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int, error: Exception, raised: type[Exception], said: str
+) -> None:
     sizes = full(monkeypatch, most, error)
-    with pytest.raises(RuntimeError, match=str(error)[:8]):
+    with pytest.raises(raised, match=said):
         go(tmp_path, "fc:0-6", batch=4)
     assert sizes == []
+
+
+def test_images_that_come_to_nothing_are_not_kept(tmp_path: Path) -> None:
+    plan = Plan(recipe("modern", {"steps": 3, "rate": 1e300}), "modern", per_unit=2)
+    assert go(tmp_path, "fc:1-2", plan) == {"made": 0, "found": 0, "failed": 2}
+    record = opened(tmp_path, small()).records["fc", 1]
+    assert "not finite" in record["failed"] and record["scores"] == []
+    json.loads((tmp_path / MANIFEST).read_text(), parse_constant=lambda name: pytest.fail(name))
+
+
+def test_more_images_than_a_file_is_wide_are_refused_before_any_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "_run", lambda *_: pytest.fail("made"))
+    with pytest.raises(UserError, match="--per-unit 700: images of 24 pixels of a unit of fc .*: 682 do"):
+        go(tmp_path, "fc:1-2", replace(PLAN, per_unit=700))
+    go_on = pytest.raises(pytest.fail.Exception)
+    with go_on:
+        go(tmp_path, "fc:1-2", replace(PLAN, per_unit=682))
+
+
+@pytest.mark.parametrize("size, side, want", [((1, 100), 20, (1, 20)), ((100, 1), 20, (20, 1)), ((30, 60), 20, (10, 20)), ((30, 60), 0, (30, 60))])
+def test_stored_images_are_as_large_as_asked(size: tuple[int, int], side: int, want: tuple[int, int]) -> None:
+    assert jobs._shrunk(np.zeros((2, *size, 3), np.uint8), side).shape == (2, *want, 3)
+
+
+def test_another_module_under_the_same_name_is_made_anew(tmp_path: Path) -> None:
+    """The network and its fingerprint stay; what a layer's name stands for is the user's to say."""
+    module = small().module
+    for path, made in (("conv2", 2), ("conv2", 0), ("conv3", 2)):
+        network = prepare("small", module, SPEC, {"second": path})
+        assert go(tmp_path, "second:0-1", network=network)["made"] == made
+
+
+@pytest.mark.parametrize("channels", [1, 2, 4, 6])
+def test_networks_of_any_number_of_channels(tmp_path: Path, channels: int) -> None:
+    network = small(InputSpec(32, 32, (0.5,) * channels, (0.25,) * channels))
+    assert go(tmp_path, "fc:1-2", network=network)["made"] == 2
+    (image,) = opened(tmp_path, network).read("fc", 1)
+    assert image.shape == (24, 24, 3)
 
 
 def test_images_at_a_time() -> None:

@@ -7,9 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 
 from deepvis import cli
+from deepvis.errors import UserError
+from deepvis.offscreen import write
 from deepvis.synthesis import jobs
 
 NET = """
@@ -78,10 +81,28 @@ def test_the_options_reach_the_plan(run: Callable[..., int], monkeypatch: pytest
     assert run("synthesize", "--layer", "all", "--preset", "yosinski-2", "--set", "steps=5", "decay=0.1", "--set", "rate=3", "--seed", "4",
                "--objective", "channel", "--whole", "--quality", "33", "--batch", "6", "--out", "there") == 0  # fmt: skip
     chosen, plan, folder, batch = asked[0]
-    assert [name for name, _ in chosen] == ["conv", "relu", "fc", "probs"] and chosen[0][1] == [0, 1, 2, 3, 4, 5]
+    assert [name for name, _ in chosen] == ["conv", "relu", "fc"] and chosen[0][1] == [0, 1, 2, 3, 4, 5]
     assert (plan.recipe.steps, plan.recipe.decay, plan.recipe.rate, plan.recipe.small_norm) == (5, 0.1, 3.0, 20)
     assert (plan.preset, plan.seed, plan.objective, plan.true_size, plan.quality) == ("yosinski-2", 4, "channel", False, 33)
     assert (plan.per_unit, plan.side, folder, batch) == (1, 0, Path("there"), 6)
+
+
+def test_class_probabilities_are_made_where_the_window_looks_for_them(run: Callable[..., int], capsys: pytest.CaptureFixture) -> None:
+    assert run("synthesize", "--units", "probs:1,fc:1-2", "--out", "s", *TINY) == 0
+    said = capsys.readouterr().out
+    assert "probs: shown with the images of fc" in said and "2 units made" in said
+    assert sorted(path.name for path in Path("s").iterdir() if path.is_dir()) == ["fc"]
+    assert run("montage", "--layer", "probs", "--store", "s", "--out", "probs.png") == 0
+    assert "--side is for one layer" in failure(capsys, run("montage", "--layer", "fc,conv", "--side", "9", "--store", "s", "--out", "x.png"))
+    assert "nowhere: no stored images" in failure(capsys, run("montage", "--layer", "fc", "--store", "nowhere", "--out", "x.png"))
+
+
+def test_a_picture_that_its_format_does_not_take(tmp_path: Path) -> None:
+    wide = np.zeros((2, 16400, 3), np.uint8)
+    with pytest.raises(UserError, match="x.webp: 16400×2 pixels do not fit.*png"):
+        write(tmp_path / "x.webp", wide)
+    write(tmp_path / "x.jpg", wide)
+    assert [path.name for path in tmp_path.iterdir()] == ["x.jpg"]
 
 
 def test_ctrl_c_keeps_what_is_done(run: Callable[..., int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, tmp_path: Path) -> None:

@@ -137,12 +137,25 @@ def parse_units(text: str, layers: Sequence[Layer]) -> list[tuple[Layer, list[in
         UserError: unknown layer, unit out of range; it says what exists.
     """
     chosen: dict[str, dict[int, None]] = {}
-    for item in filter(None, (part.strip() for part in text.split(","))):
+    for item in _items(text, layers):
         name, units = _parse(item, layers)
         chosen.setdefault(name, {}).update(dict.fromkeys(units))
     if not chosen:
         raise UserError("no units: expected layer:number, layer:first-last or a layer's name, such as head:0-99")
     return [(layers[find_layer(name, layers)], list(units)) for name, units in chosen.items()]
+
+
+def _items(text: str, layers: Sequence[Layer]) -> list[str]:
+    """What lies between the commas; those that are part of a label stay ("fc:tench, Tinca tinca")."""
+    labels = [label.lower() for layer in layers for label in layer.labels if "," in label]
+    items: list[str] = []
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        label = f"{items[-1].rpartition(':')[2]}, {part}".lower() if items else ""
+        if label and any(one.startswith(label) for one in labels):
+            items[-1] += f", {part}"
+        else:
+            items.append(part)
+    return items
 
 
 def _parse(item: str, layers: Sequence[Layer]) -> tuple[str, Sequence[int]]:

@@ -227,6 +227,24 @@ def test_units_that_are_not_there(text: str, said: str) -> None:
         parse_units(text, LAYERS)
 
 
+@pytest.mark.parametrize(
+    "text, want",
+    [
+        ("fc:Tench, Tinca tinca", [1]),
+        ("fc:pig,fc:tench,Tinca tinca , fc:5", [3, 1, 5]),
+        ("fc:hog, pig, grunter,fc:pig", [2, 3]),
+        ("fc:tench,fc:0", "has no unit 'tench'"),
+    ],
+)
+def test_labels_with_commas(text: str, want: list[int] | str) -> None:
+    labelled = [Layer("fc", "Linear", 6, labels=("", "tench, Tinca tinca", "hog, pig, grunter", "pig", "", ""))]
+    if isinstance(want, str):
+        with pytest.raises(UserError, match=want):
+            parse_units(text, labelled)
+    else:
+        assert [units for _, units in parse_units(text, labelled)] == [want]
+
+
 def test_layers_keep_their_own_labels() -> None:
     twice = (replace(LAYERS[0], labels=("edge", "corner", "blob", "", "", "")), LAYERS[2])
     assert [(one.name, units) for one, units in parse_units("stem:blob,head:class-2", twice)] == [("stem", [2]), ("head", [2])]

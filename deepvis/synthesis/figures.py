@@ -40,7 +40,7 @@ def strengths(strongest: float, spacing: str, count: int) -> list[float]:
 
 
 def sweep(network: Network, layer: Layer, unit: int, base: Recipe, columns: int, seed: int) -> np.ndarray:
-    """Figure 3: a row for each regularizer alone, from none (left) to strong (right).
+    """Figure 3: a row for each regularizer alone, from none (left) to strong (right). After Ctrl-C those that are done.
 
     Args:
         base: the recipe to which one regularizer is added at a time; of pixels.
@@ -52,16 +52,21 @@ def sweep(network: Network, layer: Layer, unit: int, base: Recipe, columns: int,
     alone = replace(base, **{name: 0 for name in SWEEPS}, blur_every=0)
     place = canvas(network, layer, network.receptive_field(layer.name))
     rows, titles = [], []
-    for name, (strongest, spacing, also) in tqdm(SWEEPS.items(), unit="row", desc=f"sweep {unit_id(layer.name, unit)}"):
-        values = strengths(strongest, spacing, columns)
-        recipes = [replace(alone, **also, **{name: value}) for value in values]
-        ascent = Ascent(network, objective(layer, [unit] * columns, place), recipes, [seed] * columns, place.size)
-        for _ in tqdm(range(base.steps), leave=False, unit="step", desc=name):
-            ascent.step()
-        if ascent.dead.all():
-            raise UserError(f"unit {unit_id(layer.name, unit)}: no gradient reaches the image: the unit is dead, or it is not finite")
-        rows.append(cut(ascent.images(raised=False), place))  # what a regularizer does to the contrast is to be seen
-        titles.append([f"{name} {value:.3g}" for value in values])
+    try:
+        for name, (strongest, spacing, also) in tqdm(SWEEPS.items(), unit="row", desc=f"sweep {unit_id(layer.name, unit)}"):
+            values = strengths(strongest, spacing, columns)
+            recipes = [replace(alone, **also, **{name: value}) for value in values]
+            ascent = Ascent(network, objective(layer, [unit] * columns, place), recipes, [seed] * columns, place.size)
+            for _ in tqdm(range(base.steps), leave=False, unit="step", desc=name):
+                ascent.step()
+            if ascent.dead.all():
+                raise UserError(f"unit {unit_id(layer.name, unit)}: no gradient reaches the image: the unit is dead, or it is not finite")
+            rows.append(cut(ascent.images(raised=False), place))  # what a regularizer does to the contrast is to be seen
+            titles.append([f"{name} {value:.3g}" for value in values])
+    except KeyboardInterrupt:
+        if not rows:
+            raise
+        tqdm.write(f"stopped after {len(rows)} of {len(SWEEPS)} rows, which are drawn")
     return labelled(rows, titles)
 
 

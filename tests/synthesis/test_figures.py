@@ -208,6 +208,27 @@ def test_an_earlier_searchs_recipes_are_not_left_among_the_new(tmp_path: Path) -
     assert sorted(path.name for path in tmp_path.glob("best-*")) == ["best-1.yaml", "best-2.yaml"]
 
 
+def test_a_sweep_that_is_stopped_draws_the_rows_that_are_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    from deepvis.synthesis import figures
+
+    made = []
+
+    class Interrupted(figures.Ascent):
+        def step(self) -> None:
+            made.append(1)
+            if len(made) > 2 * PLAIN.steps:
+                raise KeyboardInterrupt
+            super().step()
+
+    network = small()
+    whole = sweep(network, layer(network, "fc"), 3, PLAIN, 2, 0)
+    monkeypatch.setattr(figures, "Ascent", Interrupted)
+    part = sweep(network, layer(network, "fc"), 3, PLAIN, 2, 0)
+    assert np.array_equal(part, whole[: len(whole) // 2])
+    with pytest.raises(KeyboardInterrupt):
+        sweep(network, layer(network, "fc"), 3, PLAIN, 2, 0)  # nothing is done yet
+
+
 def test_a_sweep_of_a_dead_unit(tmp_path: Path) -> None:
     network = small()
     network.module.fc.weight.data[3] = 0

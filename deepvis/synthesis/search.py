@@ -7,8 +7,8 @@ looks at the images instead of the authors.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,12 +19,14 @@ from deepvis.errors import UserError
 from deepvis.layers import Layer, find_layer
 from deepvis.network import Network
 from deepvis.offscreen import write
+from deepvis.store import WIDEST, Store, open_store
 from deepvis.synthesis.ascent import Ascent
 from deepvis.synthesis.figures import labelled
 from deepvis.synthesis.recipe import Recipe, checked, save
 from deepvis.synthesis.targets import canvas, objective
 
 BEST = 9  # recipes that are written and drawn
+TRIAL = "trial"  # what the store has instead of a layer
 # A parameter's values: 0 with a chance of a third (it is off), else uniform or log-uniform between two bounds.
 RANGES: dict[str, dict[str, tuple[float, float, str]]] = {
     "pixels": {
@@ -48,11 +50,15 @@ _NEVER_OFF = ("rate", "power", "saturation")
 
 @dataclass(frozen=True, eq=False)
 class Trial:
-    """A recipe with its images (one per class) and the judge's mean probability of the classes."""
+    """A recipe with its images, and the judge's probability of its class for each."""
 
     recipe: Recipe
     images: np.ndarray
-    score: float
+    scores: list[float]
+
+    @property
+    def score(self) -> float:
+        return float(np.mean(self.scores))
 
 
 def random_recipe(base: Recipe, draw: np.random.Generator) -> Recipe:
@@ -72,36 +78,58 @@ def search(
 ) -> list[str]:
     """Try recipes on some classes, write the best of them and a contact sheet.
 
-    Interrupted with Ctrl-C it writes the best so far. What an earlier search left in `out` is replaced.
+    Every trial is kept in `out`/trials: after Ctrl-C, or whatever ended it, the same search goes on with those that are
+    missing, and one of more trials with those beyond. The best of an earlier search in `out` make room for the new.
 
     Args:
         layer: the class layer; empty: the last layer but a softmax with as many units as the judge knows classes.
     Returns:
         A line for each of the best: the judge's mean probability of the right class, and what was drawn.
     Raises:
-        UserError: the networks do not know the same number of classes, or `out` cannot be written.
+        UserError: the networks do not know the same number of classes, or `out` cannot be written or is of another network.
+        KeyboardInterrupt: after Ctrl-C, with the best so far written.
     """
     target = _class_layer(network, judge, layer)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"--out {out}: cannot be written: {error.strerror}") from error
+    if classes * network.input.width > WIDEST:
+        raise UserError(f"--classes {classes}: expected 1 to {WIDEST // network.input.width}, whose images are kept side by side in one file")
+    store = open_store(out / "trials", network.fingerprint, network.name)
     draw = np.random.default_rng(seed)
     units = draw.permutation(target.units)[:classes].tolist()
     recipes = [random_recipe(base, draw) for _ in range(trials)]
+    how = {"judge": judge.fingerprint, "of": target.name, "units": units, "seed": seed}
     done: list[Trial] = []
     try:
-        for one in tqdm(recipes, unit="recipe", desc="search"):
-            done.append(_try(network, judge, target, units, one, seed))
-            _write(out, done, target, units, seed, network)
+        for number, one in enumerate(tqdm(recipes, unit="recipe", desc="search")):
+            wanted = {**how, "recipe": asdict(one)}
+            trial = _kept(store, number, one, wanted)
+            if trial is None:
+                trial = _try(network, judge, target, units, one, seed)
+                store.add(TRIAL, number, trial.images, {**wanted, "scores": trial.scores}, "search", quality=95)
+                done.append(trial)
+                if trial in _best(done):
+                    _write(out, done, target, units, seed)
+            else:
+                done.append(trial)
     except KeyboardInterrupt:
-        tqdm.write(f"stopped after {len(done)} recipes")
-        if done:
-            _write(out, done, target, units, seed, network)  # it may have been stopped while it wrote
-            tqdm.write(f"the best of them are in {out}")
+        best = f"; the best of them are in {out}, and the same command goes on from there" if done else ""
+        tqdm.write(f"stopped after {len(done)} recipes{best}")
         raise
-    ranked = sorted(done, key=lambda t: -t.score)[:BEST]
-    return [f"{t.score:5.1%}  {_words(t.recipe)}" for t in ranked]
+    finally:
+        store.finish()
+        if done:
+            _write(out, done, target, units, seed)
+    return [f"{t.score:5.1%}  {_words(t.recipe)}" for t in _best(done)]
+
+
+def _kept(store: Store, number: int, one: Recipe, wanted: Mapping[str, object]) -> Trial | None:
+    """A trial of an earlier run, if it was just this one."""
+    record = store.records.get((TRIAL, number), {})
+    images = store.read(TRIAL, number) if all(record.get(key) == value for key, value in wanted.items()) else []
+    return Trial(one, np.stack(images), record["scores"]) if images else None
+
+
+def _best(done: Sequence[Trial]) -> list[Trial]:
+    return sorted(done, key=lambda trial: -trial.score)[:BEST]
 
 
 def _class_layer(network: Network, judge: Network, name: str) -> Layer:
@@ -122,7 +150,7 @@ def _try(network: Network, judge: Network, layer: Layer, units: Sequence[int], o
     for _ in range(one.steps):
         ascent.step()
     images = ascent.images()
-    return Trial(one, images, float(np.mean([_probability(judge, image, unit) for image, unit in zip(images, units)])))
+    return Trial(one, images, [_probability(judge, image, unit) for image, unit in zip(images, units)])
 
 
 def _probability(judge: Network, image: np.ndarray, unit: int) -> float:
@@ -132,10 +160,8 @@ def _probability(judge: Network, image: np.ndarray, unit: int) -> float:
     return float(scores[unit] if probabilities else scores.softmax(0)[unit])
 
 
-def _write(out: Path, done: Sequence[Trial], layer: Layer, units: Sequence[int], seed: int, network: Network) -> None:
-    ranked = sorted(done, key=lambda t: -t.score)[:BEST]
-    if done[-1] not in ranked and len(done) > 1:
-        return
+def _write(out: Path, done: Sequence[Trial], layer: Layer, units: Sequence[int], seed: int) -> None:
+    ranked = _best(done)
     for i, trial in enumerate(ranked, 1):
         save(out / f"best-{i}.yaml", trial.recipe, judged=round(trial.score, 4), layer=layer.name, units=list(units), seed=seed)
     for i in range(len(ranked) + 1, BEST + 1):  # an earlier search's

@@ -160,7 +160,7 @@ def test_a_search_writes_the_best(tmp_path: Path, spec: InputSpec) -> None:
     network = small(spec)
     lines = search(network, judge(), PLAIN, 12, 3, 5, tmp_path / "out")
     assert len(lines) == 9
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [*(f"best-{i}.yaml" for i in range(1, 10)), "sheet.jpg"]
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [*(f"best-{i}.yaml" for i in range(1, 10)), "sheet.jpg", "trials"]
     assert cv2.imread(str(tmp_path / "out" / "sheet.jpg")).shape == (9 * (128 + 18 + GAP), 3 * (128 + GAP), 3)
     judged = [yaml_of(tmp_path / "out" / f"best-{i}.yaml")["judged"] for i in range(1, 10)]
     assert judged == sorted(judged, reverse=True) and len(set(judged)) > 1
@@ -200,6 +200,35 @@ def test_ctrl_c_leaves_the_best_so_far(tmp_path: Path, monkeypatch: pytest.Monke
     with pytest.raises(KeyboardInterrupt):
         search(small(), judge(), PLAIN, 50, 2, 0, tmp_path)
     assert len(list(tmp_path.glob("best-*.yaml"))) == at and (tmp_path / "sheet.jpg").exists() == bool(at)
+
+
+def test_a_search_goes_on_where_it_was_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, tried = module._try, []
+
+    def counted(*arguments) -> module.Trial:
+        tried.append(1)
+        if len(tried) == 4:
+            raise KeyboardInterrupt
+        return real(*arguments)
+
+    def found(folder: Path) -> list[dict]:
+        return [yaml_of(path) for path in sorted(folder.glob("best-*.yaml"))]
+
+    whole = search(small(), judge(), PLAIN, 6, 2, 0, tmp_path / "whole")
+    monkeypatch.setattr(module, "_try", counted)
+    with pytest.raises(KeyboardInterrupt):
+        search(small(), judge(), PLAIN, 6, 2, 0, tmp_path / "cut")
+    assert search(small(), judge(), PLAIN, 6, 2, 0, tmp_path / "cut") == whole and len(tried) == 4 + 3
+    assert found(tmp_path / "cut") == found(tmp_path / "whole")
+    search(small(), judge(), PLAIN, 8, 2, 0, tmp_path / "cut")  # more trials: those beyond
+    assert len(tried) == 7 + 2
+    search(small(), judge(), PLAIN, 8, 2, 1, tmp_path / "cut")  # another seed, other trials
+    assert len(tried) == 9 + 8
+
+
+def test_more_classes_than_a_file_is_wide(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="--classes 600: expected 1 to 511"):
+        search(small(), judge(), PLAIN, 1, 600, 0, tmp_path)
 
 
 def test_an_earlier_searchs_recipes_are_not_left_among_the_new(tmp_path: Path) -> None:

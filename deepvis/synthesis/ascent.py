@@ -172,14 +172,14 @@ class Ascent:
         score = self.objective(self._activations(seen))
         redirect = self.count < self._redirects
         keep = redirect or bool(penalties)
-        grad = _gradient(score, values, retain_graph=keep)
+        grad = _slope(score, values, retain_graph=keep)
         largest = _largest(grad)
         none = largest == 0
         self.dead &= none | ~largest.isfinite()
         if redirect and bool(none.any()):
             with self.network.under(_passing):
                 passing = self.objective(self._activations(seen.clone()))
-            around = _gradient(passing, values, retain_graph=bool(penalties))
+            around = _slope(passing, values, retain_graph=bool(penalties))
             grad = torch.where(_each(none & (self.count < self._numbers["redirect"]), grad), around, grad)
         if penalties:
             (away,) = torch.autograd.grad(sum(penalties).sum(), values)
@@ -257,8 +257,8 @@ def _passing(x: Tensor, f: Callable[[Tensor], Tensor]) -> Tensor:
     return replaced(x, f, lambda grad: grad)
 
 
-def _gradient(score: Tensor, values: Tensor, retain_graph: bool) -> Tensor:
-    """Of the sum of scores; 0 where none flows, as behind a step function or `no_grad` in the network's code."""
+def _slope(score: Tensor, values: Tensor, retain_graph: bool) -> Tensor:
+    """The gradient of the sum of scores; 0 where none flows, as behind a step function or `no_grad` in the network's code."""
     if not score.requires_grad:
         return torch.zeros_like(values)
     return torch.autograd.grad(score.sum(), values, retain_graph=retain_graph, materialize_grads=True)[0]

@@ -157,8 +157,9 @@ def _parts(network: Network, tasks: Sequence[tuple[Layer, int]], plan: Plan, bat
 
 
 def _demand_room(layer: Layer, place: Canvas, plan: Plan) -> None:
-    height, width = place.field[:1:-1] if place.field else place.size
-    width = min(width, round(width * plan.side / max(height, width))) if plan.side else width
+    _left, _top, width, height = place.field or (0, 0, place.size[1], place.size[0])
+    if plan.side:
+        width = min(width, round(width * plan.side / max(height, width)))
     if width * plan.per_unit > WIDEST:
         raise UserError(f"--per-unit {plan.per_unit}: images of {width} pixels of a unit of {layer.name} lie side by side in a file of "
                         f"{WIDEST} pixels at most: {WIDEST // width} do. Make fewer, or store them smaller (--side)")  # fmt: skip

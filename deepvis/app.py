@@ -212,7 +212,7 @@ class Toolbox:
 
     def _open_store(self):
         network = self.engine.network
-        return open_pictures(network.name, network.fingerprint)
+        return open_pictures(network.name, network.fingerprint, network.paths)
 
     def _listen(self, patience: float) -> None:
         """Take up what the engine and the feed have to say; wait so many seconds for a result."""

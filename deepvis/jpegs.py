@@ -108,7 +108,16 @@ class JpegFolders:
         return [] if picture is None else shown_block(picture)
 
 
-def open_pictures(model: str, fingerprint: str) -> JpegFolders:
-    """All stored pictures of a network's units. Raises UserError as `open_store`."""
+def open_pictures(model: str, fingerprint: str, paths: Mapping[str, str]) -> JpegFolders:
+    """All stored pictures of a network's units.
+
+    Args:
+        paths: {layer: module}; images that were made when a layer's name stood for another module are left out.
+    Raises:
+        UserError: as `open_store`.
+    """
     folder = store_folder(PRECOMPUTED, model)
-    return JpegFolders(folder.parent, open_store(folder, fingerprint))
+    store = open_store(folder, fingerprint)
+    theirs = {(layer, unit) for (layer, unit), record in store.records.items() if record.get("module", paths.get(layer)) != paths.get(layer)}
+    store.records = {key: record for key, record in store.records.items() if key not in theirs}
+    return JpegFolders(folder.parent, store)

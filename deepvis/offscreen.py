@@ -77,7 +77,7 @@ def picture(
 def _with_unit_images(scene: Scene, renderer: Renderer, network: Network, model: str) -> Scene:
     """The scene with what the store and the index have of its units: as the window has it when all of it has come in."""
     state, layers = scene.state, network.layers
-    gallery = Gallery(lambda: open_pictures(network.name, network.fingerprint))
+    gallery = Gallery(lambda: open_pictures(network.name, network.fingerprint, network.paths))
     tops, overview = Tops(lambda network: index_folder(PRECOMPUTED, network.name), model), Overview()
     cells, side = renderer.cells(scene) if state.content in ("synthesized", "top images") else (range(0), 0)
     try:

@@ -240,8 +240,9 @@ def test_without_anything_new_nothing_is_shown_again(box: Toolbox) -> None:
     idle(box, 3)
     box._next_rates = float("inf")  # the rates in the status bar may change meanwhile
     box._message.until = float("inf")
-    while not box._gallery.idle:
+    while not (box._gallery.idle and box._tops.idle and box._overview.idle):
         time.sleep(0.01)
+        idle(box)
     idle(box)
     count = len(box.window.pictures)
     idle(box, 10)

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
-from desktop import GONE, Program, Screen, changed, cut
+from desktop import GONE, Program, Screen, changed, cut, until
 
 from deepvis.cli import PHOTOS
 from deepvis.commands import COMMANDS
@@ -35,6 +35,7 @@ def started(screen: Screen, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         program.open()
         program.wait(lambda: program.now["frame"] and "camera" in program.words("status"), "there is a photo")
         program.wait(lambda: "input" in program.now["crc"] and program.words("input")[:8] == program.now["frame"][:8], "it is drawn")
+        until(lambda: cut(program.grab(), program.now["panes"]["input"]).std() > 20, "the photo is on the screen")
         early = SimpleNamespace(pixels=program.grab(), panes=program.now["panes"], layers=program.now["layers"],
                                 big=program.words("layer"), status=program.words("status"))  # fmt: skip
         program.open_gate()
@@ -55,7 +56,7 @@ def test_the_window_is_up_and_says_what_it_does_before_the_network_is_there(star
     early = started.early
     assert early.layers == []
     assert "loading efficientnet-lite0" in early.big
-    assert cut(early.pixels, early.panes["input"]).std() > 20  # the photo is there already
+    assert cut(early.pixels, early.panes["input"]).std() > 20  # the photo, which the fixture waited for
     assert cut(early.pixels, early.panes["layer"]).max() > 100  # the words are on the screen
     assert started.program.words("layer").startswith("stem")
 

@@ -448,8 +448,8 @@ def test_s_shows_the_stored_images_of_all_units(program):
     program.wait(lambda: "28 stored" in program.words("layer"), "the stored images are there", 30)  # of 32; four are dead
     program.settle()
     assert program.picture()["layer"].std() > 20
-    program.go("5c:3")
-    program.wait(lambda: "None have been synthesized for layer 5c" in program.words("layer"), "it says that there are none", 30)
+    program.go("6b:3")
+    program.wait(lambda: "None have been synthesized for layer 6b" in program.words("layer"), "it says that there are none", 30)
 
 
 def test_s_goes_through_what_a_scan_found_out_and_back_to_the_activations(program):

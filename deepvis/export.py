@@ -10,7 +10,7 @@ import numpy as np
 
 from deepvis.bands import as_colours
 from deepvis.errors import UserError
-from deepvis.geometry import resize
+from deepvis.geometry import resize, with_side
 from deepvis.jpegs import DECONV, SYNTHESIZED, TOP, jpeg_path, montage
 from deepvis.network import Network
 from deepvis.scan.deconv import patch_backward
@@ -83,9 +83,7 @@ def _montage(images: Sequence[np.ndarray]) -> np.ndarray:
 
 def _square(image: np.ndarray, side: int) -> np.ndarray:
     """As large as fits, in the middle of gray."""
-    height, width = image.shape[:2]
-    factor = side / max(height, width)
-    height, width = max(1, round(height * factor)), max(1, round(width * factor))
+    width, height = with_side(*image.shape[1::-1], side)
     square = np.full((side, side, 3), 127, np.uint8)
     top, left = (side - height) // 2, (side - width) // 2
     square[top : top + height, left : left + width] = resize(image, width, height)

@@ -12,7 +12,7 @@ import numpy as np
 
 from deepvis.background import Background
 from deepvis.errors import words
-from deepvis.geometry import resize
+from deepvis.geometry import resize, with_side
 from deepvis.layers import Layer
 from deepvis.messages import UnitPictures
 from deepvis.store import Key
@@ -147,8 +147,7 @@ class Gallery(Background):
         found = store.read(layer, unit)
         if side and found:
             height, width = found[0].shape[:2]
-            factor = side / max(height, width)
-            found = [resize(found[0], max(1, round(width * factor)), max(1, round(height * factor)))]
+            found = [resize(found[0], *with_side(width, height, side))]
         self._cache[key] = found
         self._size += sum(image.nbytes for image in found)
         while self._size > CACHE and len(self._cache) > 1:

@@ -39,6 +39,20 @@ def resize(image: np.ndarray, width: int, height: int) -> np.ndarray:
     return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
 
 
+def with_side(width: int, height: int, side: int) -> tuple[int, int]:
+    """(width, height) in the same proportions with the longer one as given; neither is less than 1."""
+    factor = side / max(width, height)
+    return max(1, round(width * factor)), max(1, round(height * factor))
+
+
+def reduced(image: np.ndarray, side: int) -> np.ndarray:
+    """A picture whose longer side is at most `side` pixels (0: the same picture)."""
+    height, width = image.shape[:2]
+    if not side or side >= max(height, width):
+        return image
+    return resize(np.ascontiguousarray(image), *with_side(width, height, side))
+
+
 def cut(image: np.ndarray, aspect: float, crop: bool, part: float = 1.0) -> np.ndarray:
     """The part of a picture that is seen: its middle in that aspect, or (`crop` false) all of it."""
     if not crop:

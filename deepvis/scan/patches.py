@@ -12,7 +12,7 @@ import numpy as np
 from deepvis.bands import as_colours
 from deepvis.decode import BACKDROP
 from deepvis.errors import UserError
-from deepvis.geometry import Box, crop_box, resize
+from deepvis.geometry import Box, crop_box, reduced, resize, with_side
 from deepvis.messages import Patch, ReceptiveField
 from deepvis.scan.images import Photos
 from deepvis.scan.index import Index
@@ -54,20 +54,10 @@ def patches(
     return list(map(patch, places(index, layer, unit, least)))
 
 
-def reduced(image: np.ndarray, side: int) -> np.ndarray:
-    """A picture whose longer side is at most `side` pixels (0: the same picture)."""
-    factor = side / max(image.shape[:2]) if side else 1
-    if factor >= 1:
-        return image
-    return resize(np.ascontiguousarray(image), max(1, round(image.shape[1] * factor)), max(1, round(image.shape[0] * factor)))
-
-
 def as_cell(patch: np.ndarray, box: Box, side: int) -> np.ndarray:
     """A patch with the proportions of its box, the longer side as given: a field of 3×3 pixels is a square, though the
     photo may have 4×5 pixels there."""
-    _, _, width, height = box
-    factor = side / max(width, height)
-    return resize(np.ascontiguousarray(patch), max(1, round(width * factor)), max(1, round(height * factor)))
+    return resize(np.ascontiguousarray(patch), *with_side(*box[2:], side))
 
 
 def field_box(field: ReceptiveField | None, row: int, column: int, whole: tuple[int, int]) -> Box:

@@ -11,7 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from deepvis.errors import UserError
-from deepvis.geometry import resize
+from deepvis.geometry import resize, with_side
 from deepvis.layers import Layer, unit_id
 from deepvis.network import Network
 from deepvis.render import colors, text
@@ -105,8 +105,7 @@ def montage(store: Store, layer: Layer, side: int = 0) -> np.ndarray:
         raise UserError(f"{store.folder}: no stored images of layer {layer.name}: make them with deepvis synthesize --layer {layer.name}")
     height, width = next(iter(images.values())).shape[:2]
     if side:
-        factor = side / max(height, width)
-        height, width = (max(1, round(length * factor)) for length in (height, width))
+        width, height = with_side(width, height, side)
     columns = math.ceil(math.sqrt(layer.units * 1.6 * height / width))
     rows = math.ceil(layer.units / columns)
     picture = np.empty((rows * (height + GAP) - GAP, columns * (width + GAP) - GAP, 3), np.uint8)

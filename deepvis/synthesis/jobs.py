@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from deepvis import __version__
 from deepvis.errors import UserError
-from deepvis.geometry import resize
+from deepvis.geometry import reduced, with_side
 from deepvis.layers import Layer
 from deepvis.network import Network
 from deepvis.store import WIDEST, Key, Store
@@ -158,8 +158,8 @@ def _parts(network: Network, tasks: Sequence[tuple[Layer, int]], plan: Plan, bat
 
 def _demand_room(layer: Layer, place: Canvas, plan: Plan) -> None:
     _left, _top, width, height = place.field or (0, 0, place.size[1], place.size[0])
-    if plan.side:
-        width = min(width, round(width * plan.side / max(height, width)))
+    if 0 < plan.side < max(width, height):
+        width, _ = with_side(width, height, plan.side)
     if width * plan.per_unit > WIDEST:
         raise UserError(f"--per-unit {plan.per_unit}: images of {width} pixels of a unit of {layer.name} lie side by side in a file of "
                         f"{WIDEST} pixels at most: {WIDEST // width} do. Make fewer, or store them smaller (--side)")  # fmt: skip
@@ -223,13 +223,4 @@ def _keep(
         store.add(*key, images[:0], {**how, "scores": [], "failed": failed}, part)
         return
     made = {**how, "scores": [float(f"{score:.5g}") for score in scores]}
-    store.add(*key, _shrunk(images, plan.side), made, part, plan.quality)
-
-
-def _shrunk(images: np.ndarray, side: int) -> np.ndarray:
-    height, width = images.shape[1:3]
-    factor = side / max(height, width)
-    if not side or factor >= 1:
-        return images
-    width, height = (max(1, round(length * factor)) for length in (width, height))
-    return np.stack([resize(image, width, height) for image in images])
+    store.add(*key, np.stack([reduced(image, plan.side) for image in images]), made, part, plan.quality)

@@ -369,11 +369,6 @@ def test_more_images_than_a_file_is_wide_are_refused_before_any_is_made(tmp_path
         go(tmp_path, "fc:1-2", replace(PLAN, per_unit=682))
 
 
-@pytest.mark.parametrize("size, side, want", [((1, 100), 20, (1, 20)), ((100, 1), 20, (20, 1)), ((30, 60), 20, (10, 20)), ((30, 60), 0, (30, 60))])
-def test_stored_images_are_as_large_as_asked(size: tuple[int, int], side: int, want: tuple[int, int]) -> None:
-    assert jobs._shrunk(np.zeros((2, *size, 3), np.uint8), side).shape == (2, *want, 3)
-
-
 def test_another_module_under_the_same_name_is_made_anew(tmp_path: Path) -> None:
     """The network and its fingerprint stay; what a layer's name stands for is the user's to say."""
     module = small().module

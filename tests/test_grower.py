@@ -121,7 +121,7 @@ def test_what_was_kept_is_what_synthesize_would_make(grower: Grower, tmp_path: P
     kept, made = (np.stack(one.read("logits", 2)).astype(float) for one in (store, other))
     apart = np.abs(kept[:, None] - made[None]).mean((2, 3, 4))  # of each kept image from each that was made
     assert len(kept) == len(made) == len(wish.seeds) and sorted(apart.argmin(1)) == list(range(len(made)))
-    assert apart.min(1).max() < 5 < np.median(apart)
+    assert apart.min(1).max() < 10 < 25 < np.median(apart)  # Adam follows signs that rounding decides; other seeds are far off
 
 
 def test_another_network_is_taken_up(grower: Grower) -> None:

@@ -92,7 +92,8 @@ def synthesize(
     rank, world = share()
     counts = {"made": 0, "found": 0, "failed": 0}
     tasks = [(layer, unit) for layer, units in chosen for unit in units][rank::world]
-    missing = {(layer.name, unit) for layer, unit in tasks if not same(store, layer.name, unit, record(plan, network, layer.name), plan.per_unit)}
+    how = {layer.name: record(plan, network, layer.name) for layer, _ in chosen}
+    missing = {(layer.name, unit) for layer, unit in tasks if not same(store, layer.name, unit, how[layer.name], plan.per_unit)}
     counts["found"] = len(tasks) - len(missing)
     parts = _parts(network, tasks, plan, batch) if missing else []
     wanted = [part for part in parts if any((part.layer.name, unit) in missing for unit in part.units)]
@@ -104,11 +105,10 @@ def synthesize(
 
         for part, made in team.each(make, wanted, in_order=False):
             bar.set_postfix_str(part.layer.name)
-            how = record(plan, network, part.layer.name)
             for unit, images, scores, failed in _by_unit(part, made, plan.per_unit):
                 if (part.layer.name, unit) in missing:
                     counts["failed" if failed else "made"] += 1
-                    _keep(store, (part.layer.name, unit), images, scores, failed, plan, how, f"{rank}")
+                    _keep(store, (part.layer.name, unit), images, scores, failed, plan, how[part.layer.name], f"{rank}")
                     bar.update()
     store.finish()
     return counts

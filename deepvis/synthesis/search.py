@@ -101,15 +101,14 @@ def search(
     try:
         for number, one in enumerate(tqdm(recipes, unit="recipe", desc="search")):
             wanted = {**how, "recipe": asdict(one)}
-            trial = _kept(store, number, one, wanted)
-            if trial is None:
-                trial = _try(network, judge, target, units, one, seed)
-                store.add(TRIAL, number, trial.images, {**wanted, "scores": trial.scores}, "search", quality=95)
-                done.append(trial)
-                if trial in _best(done):
-                    _write(out, done, target, units, seed)
-            else:
-                done.append(trial)
+            if kept := _kept(store, number, one, wanted):
+                done.append(kept)
+                continue
+            trial = _try(network, judge, target, units, one, seed)
+            store.add(TRIAL, number, trial.images, {**wanted, "scores": trial.scores}, "search", quality=95)
+            done.append(trial)
+            if trial in _best(done):
+                _write(out, done, target, units, seed)
     except KeyboardInterrupt:
         best = f"; the best of them are in {out}, and the same command goes on from there" if done else ""
         tqdm.write(f"stopped after {len(done)} recipes{best}")

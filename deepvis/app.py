@@ -160,17 +160,18 @@ class Toolbox:
     def _ask(self) -> None:
         """Hand the state's question to the engine.
 
-        A new wish of the user goes out at once. A mere new frame waits while the engine has enough
-        to do: results that come faster than they are drawn would cost the drawing its time.
+        A new wish of the user goes out at once. A mere new frame waits until that is answered, and while the engine
+        has enough to do: results that come faster than they are drawn would cost the drawing its time.
         """
         request = request_for(self.state, self.feed.frame, self._layers())
         if request is not None and request.peaks and not self._collects(request):
             request = replace(request, peaks=False)
         if request is None or request == self._asked:
             return
-        only_frame = self._asked is not None and replace(self._asked, frame=request.frame, peaks=request.peaks) == request
-        if only_frame and self.engine.backlog > ENOUGH:
-            return
+        if self._asked is not None and request.only_newer(self._asked):
+            is_answered = self._result is not None and self._asked.only_newer(self._result.request)
+            if self.engine.backlog > ENOUGH or not is_answered and not self.engine.idle:
+                return
         if self.engine.idle:
             self._silent_since = time.monotonic()
         self.engine.ask(request)

@@ -40,8 +40,43 @@ def capture(
             handle.remove()
 
 
-class _Stop(Exception):
-    """Ends a run of the network early."""
+class _Stop(BaseException):
+    """Ends a run of the network early. No `Exception`: a network's own `except Exception` would swallow it."""
+
+
+class Interrupted(BaseException):
+    """A run of the network was given up, because nobody waits for its result any more."""
+
+
+@contextmanager
+def interruptible(module: nn.Module, paths: Collection[str], is_unwanted: Callable[[], bool]) -> Iterator[None]:
+    """Let what runs in the block, forward or backward, end at the next of these submodules once nobody wants it.
+
+    Args:
+        paths: qualified names of submodules; between two of them nothing is looked at.
+        is_unwanted: asked before each of them runs, and when a gradient comes out of it.
+    Raises:
+        Interrupted: it ended.
+    """
+
+    def look(*_: object) -> None:
+        if is_unwanted():
+            raise Interrupted
+
+    def enter(_module: nn.Module, inputs: tuple) -> None:
+        look()
+        for value in inputs:
+            if isinstance(value, Tensor) and value.requires_grad:
+                value.register_hook(look)
+
+    handles = []
+    try:
+        for path in paths:
+            handles.append(module.get_submodule(path).register_forward_pre_hook(enter))
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def _keep(captured: dict[str, Tensor], path: str, cut_at_call: int, stop: bool) -> Callable:

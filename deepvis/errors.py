@@ -9,6 +9,9 @@ class UserError(Exception):
     """
 
 
-def words(error: Exception) -> str:
+def words(error: BaseException) -> str:
     """The message of a user's error; of any other also its kind, which may be all it says."""
-    return str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+    said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    if isinstance(error, (SystemExit, KeyboardInterrupt)):  # raised in a thread, where no user is
+        return f"the network's code tried to end the program ({said})"
+    return str(error) if isinstance(error, UserError) else said

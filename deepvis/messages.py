@@ -7,7 +7,7 @@ looks at is a comparison, not a flag.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -37,6 +37,10 @@ class Request:
     layer_gradient: bool = False
     peaks: bool = False
 
+    def only_newer(self, other: Request) -> bool:
+        """Whether this asks of a newer live frame what `other` asks of its own: then nobody waits for it."""
+        return self.frame.live and other.frame.live and replace(self, frame=other.frame, peaks=other.peaks) == other
+
 
 @dataclass(frozen=True, eq=False)
 class Peaks:
@@ -62,7 +66,7 @@ class Result:
         pixels: float32 H×W×3 RGB, the backward image at the network's input; None if not asked for.
         layer_gradient: float32 C×H×W, backward values at the layer; None if not asked for, or if
             the layer comes after the origin, where nothing flows.
-        receptive_field: of the layer's units.
+        receptive_field: of the layer's units; None if it is not known, or not yet.
         peaks: of all layers; None if not asked for.
         seconds: time the worker took, by step.
         bad: how many of the activations are not a number or infinite.

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from deepvis.attention import Attention, WithAttention
 from deepvis.backward import ActivationRule, Rule, drops_results
 from deepvis.bands import fit_bands, is_bands
-from deepvis.capture import capture
+from deepvis.capture import capture, interruptible
 from deepvis.discovery import choose, dry_run, find
 from deepvis.errors import UserError
 from deepvis.fields import measure
@@ -204,6 +204,10 @@ class Network:
         with capture(self.module, {self.paths[name] for name in layers}, ends) as captured:
             yield _ByName(self.paths, captured)
 
+    def interruptible(self, is_unwanted: Callable[[], bool]) -> AbstractContextManager[None]:
+        """The context in which a pass ends at the next layer once nobody wants it (see `deepvis.capture.interruptible`)."""
+        return interruptible(self.module, set(self.paths.values()), is_unwanted)
+
     def under(self, rule: Rule) -> ActivationRule:
         """The context in which activation functions have that rule's backward, and the forward stays as it is."""
         return ActivationRule(rule, write_back=self.drops_results)
@@ -220,8 +224,19 @@ class Network:
         return self.units(layer, captured[path])
 
     def units(self, layer: str, output: Tensor) -> Tensor:
-        """The layer's units in its module's output, differentiable: B×C×H×W, or B×N for a vector."""
-        return self.views[layer].look(output)
+        """The layer's units in its module's output, differentiable: B×C×H×W, or B×N for a vector.
+
+        Raises:
+            UserError: these are more or fewer units than when the network was loaded.
+        """
+        view = self.views[layer]
+        units = view.look(output)
+        if units.shape[1] != view.units:
+            raise UserError(
+                f"layer {layer} has {units.shape[1]} units now and had {view.units} when the network was loaded. "
+                "deepvis needs layers that keep their number of channels: leave this one out (layers: in a model.yaml)"
+            )
+        return units
 
     def receptive_field(self, layer: str) -> ReceptiveField:
         """Measure how large the receptive fields of a layer are, and where they lie."""

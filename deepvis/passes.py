@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -11,24 +12,36 @@ import torch
 from torch import Tensor
 
 from deepvis.backward import METHODS, seed
+from deepvis.errors import UserError
 from deepvis.messages import Peaks, ReceptiveField, Request, Result
 from deepvis.network import Network
 
 
-def answer(network: Network, request: Request, field: ReceptiveField | None = None) -> Result:
+def answer(
+    network: Network,
+    request: Request,
+    field: ReceptiveField | None = None,
+    is_unwanted: Callable[[], bool] | None = None,
+) -> Result:
     """Run the network once, forward and, if a method is asked for, backward.
 
     Args:
         network: used by no other thread meanwhile.
         field: receptive field of the request's layer, passed on to the result.
+        is_unwanted: asked now and then whether the pass may be given up.
     Returns:
         Arrays that belong to the result alone.
+    Raises:
+        Interrupted: it was given up.
+        UserError: a layer has another shape than when the network was loaded.
     """
     start = time.perf_counter()
     x = network.see(request.frame.pixels, request.crop)
     prepared = time.perf_counter()
     passes = _forward if request.method is None else _forward_backward
-    result = passes(network, x, request)
+    with network.interruptible(is_unwanted) if is_unwanted else nullcontext():
+        result = passes(network, x, request)
+    _check_shape(network, request.layer, result.activations)
     seconds = {"input": prepared - start, "network": time.perf_counter() - prepared}
     return replace(result, receptive_field=field, seconds=seconds, bad=_bad(result.activations))
 
@@ -56,6 +69,16 @@ def _forward_backward(network: Network, x: Tensor, request: Request) -> Result:
     layer_gradient = _maps(network.units(request.layer, grads[1])) if reached and grads[1] is not None else None
     peaks = _peaks(network, captured) if request.peaks else None
     return Result(request, _maps(network.units(request.layer, shown)), _scores(out), pixels, layer_gradient, peaks=peaks)
+
+
+def _check_shape(network: Network, name: str, maps: np.ndarray) -> None:
+    """What is drawn counts on the layer's own rows and columns."""
+    view = network.views[name]
+    if maps.shape[1:] != (view.height, view.width):
+        raise UserError(
+            f"layer {name} has maps of {maps.shape[1]}×{maps.shape[2]} now and had {view.height}×{view.width} when the network "
+            "was loaded. deepvis needs layers that keep their size: leave this one out (layers: in a model.yaml)"
+        )
 
 
 def _watched(network: Network, request: Request) -> list[str]:

@@ -221,19 +221,25 @@ def test_the_engine_is_asked_only_what_is_new(box: Toolbox) -> None:
     assert len(box.engine.asked) == 7 and box.engine.asked[-1].frame is box.feed.frame
 
 
-def test_new_frames_wait_while_the_engine_has_enough_to_do_and_wishes_do_not(box: Toolbox) -> None:
-    idle(box)
+def test_new_live_frames_wait_while_the_engine_has_enough_to_do_and_wishes_do_not(box: Toolbox) -> None:
+    box.feed.frame = replace(PHOTO, live=True)
+    idle(box, 2)
     box.engine.slow, box.engine.backlog = True, app.ENOUGH + 1
-    box.feed.frame = replace(PHOTO)
+    box.feed.frame = replace(PHOTO, live=True)
     idle(box, 3)
     assert len(box.engine.asked) == 1
     press(box, "right")
     assert len(box.engine.asked) == 2 and box.engine.asked[1].layer == "head"
     assert box.engine.asked[1].frame is box.feed.frame
-    box.feed.frame = replace(PHOTO)
-    box.engine.backlog = app.ENOUGH
+    box.feed.frame, box.engine.backlog = replace(PHOTO, live=True), app.ENOUGH
+    idle(box)
+    assert len(box.engine.asked) == 2  # nothing holds up the answer to the key
+    box.engine.result = Result(box.engine.asked[-1], error="or whatever it is")
     idle(box)
     assert box.engine.asked[-1].frame is box.feed.frame
+    box.feed.frame, box.engine.backlog = replace(PHOTO), app.ENOUGH + 1
+    idle(box)
+    assert box.engine.asked[-1].frame is box.feed.frame  # another photo is a wish
 
 
 def test_without_anything_new_nothing_is_shown_again(box: Toolbox) -> None:
@@ -343,7 +349,9 @@ def test_of_live_frames_a_few_a_second_are_collected_from_and_never_two_in_a_row
 
 def test_a_frame_that_is_collected_from_is_no_wish_that_may_not_wait(box: Toolbox, clock: list[float]) -> None:
     idle(box)
+    box.feed.frame = replace(PHOTO, live=True)
     press(box, "v")
+    idle(box)
     box.engine.slow, box.engine.backlog = True, app.ENOUGH + 1
     count = len(box.engine.asked)
     for _ in range(5):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deepvis.backward import METHODS, ActivationRule
-from deepvis.capture import capture, trace
+from deepvis.capture import Interrupted, capture, interruptible, trace
 
 
 def hooks(module: nn.Module) -> int:
@@ -190,3 +190,59 @@ def test_a_gradient_flows_back_from_where_it_stopped() -> None:
     (got,) = torch.autograd.grad(part["second"].sum(), x)
     (want,) = torch.autograd.grad(net.second(F.relu(net.first(x))).sum(), x)
     torch.testing.assert_close(got, want)
+
+
+class Forgiving(nn.Module):
+    """Goes on whatever its first part raises, as user code does that wants to be robust."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Conv2d(3, 4, 1), nn.Conv2d(3, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        try:
+            self.first(x)
+        except Exception:
+            pass
+        return self.last(x)
+
+
+def test_a_networks_own_except_does_not_swallow_the_stop() -> None:
+    net, ran = make(Forgiving), []
+    with trace(net, lambda path, *_: ran.append(path)), capture(net, {"first"}, ("first", 1), stop=True) as part:
+        net(picture(3))
+    assert "last" not in ran and part["first"].shape[1] == 4
+
+
+@pytest.mark.parametrize("after", range(6))
+def test_a_pass_that_nobody_wants_any_more_ends_at_the_next_layer(after: int) -> None:
+    """Residual calls five submodules; asked for the sixth time it is not interrupted."""
+    net, ran, looks = make(Residual), [], []
+
+    def is_unwanted() -> bool:
+        looks.append(1)
+        return len(looks) > after
+
+    ends = pytest.raises(Interrupted) if after < 5 else contextlib.nullcontext()
+    with ends, trace(net, lambda path, *_: ran.append(path)), interruptible(net, {"first", "relu", "second", "last"}, is_unwanted):
+        net(picture(3))
+    assert len(ran) == after if after < 5 else len(ran) == 5
+    assert hooks(net) == 0
+
+
+def test_a_backward_pass_that_nobody_wants_any_more_ends() -> None:
+    net, x = make(Residual), picture(3).requires_grad_(True)
+    unwanted, looks = [], []
+
+    def is_unwanted() -> bool:
+        looks.append(1)
+        return bool(unwanted)
+
+    with interruptible(net, {"first", "relu", "second", "last"}, is_unwanted):
+        out = net(x.clone())
+        forward = len(looks)
+        (plain,) = torch.autograd.grad(out.sum(), x, retain_graph=True)
+        assert len(looks) > forward and plain.any()
+        unwanted.append(True)
+        with pytest.raises(Interrupted):
+            torch.autograd.grad(out.sum(), x)

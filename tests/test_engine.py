@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from deepvis.messages import ReceptiveField, Request, Result
 
 LIMIT = 20.0  # seconds until a test that would hang fails
 FRAME = Frame(np.zeros((2, 2, 3), np.uint8), "black", 0, False)
+CAMERA = [Frame(np.zeros((2, 2, 3), np.uint8), "camera 0", index, True) for index in range(10)]
 
 
 def request(layer: str) -> Request:
@@ -51,9 +53,10 @@ class Gates:
         self.ran: list[str] = []
         self.networks: list[object] = []
         self.threads: list[threading.Thread] = []
+        self.unwanted: dict[int, bool] = {}  # by the frame's index: whether it was when the pass ended
         self._lock = threading.Lock()
 
-    def __call__(self, network: object, asked: Request, field: ReceptiveField) -> Result:
+    def __call__(self, network: object, asked: Request, field: ReceptiveField | None, is_unwanted: Callable[[], bool]) -> Result:
         with self._lock:
             self.ran.append(asked.layer)
             self.networks.append(network)
@@ -61,6 +64,7 @@ class Gates:
         self._start(asked.layer).set()
         if asked.layer in self.open:
             assert self.open[asked.layer].wait(LIMIT)
+        self.unwanted[asked.frame.index] = is_unwanted()
         return Result(asked, receptive_field=field)
 
     def _start(self, layer: str) -> threading.Event:
@@ -132,7 +136,7 @@ def test_what_was_asked_while_the_network_loads_is_answered(one_worker) -> None:
     assert gates.ran == ["new"] and isinstance(engine.network, FakeNetwork)
 
 
-def test_a_result_that_is_ready_early_waits_for_its_elder(two_workers) -> None:
+def test_a_result_that_is_ready_early_waits_for_those_asked_before(two_workers) -> None:
     gates = Gates("old", "last", "probe")
     with running(gates) as engine:
         engine.ask(request("old"))
@@ -183,11 +187,96 @@ def test_receptive_fields_are_measured_once_and_handed_on(one_worker) -> None:
     assert [layer for network in engine.network.family for layer in network.measured] == ["abc", "x"]
 
 
+# ---------------------------------------------------------------- wishes and mere frames
+
+
+def live_request(layer: str, index: int, peaks: bool = False) -> Request:
+    return Request(CAMERA[index], True, layer, peaks=peaks)
+
+
+def test_a_wish_overtakes_mere_frames(two_workers) -> None:
+    """A key during two passes for newer frames: both are given up, and the key's answer comes first."""
+    gates = Gates("shown", "wish")
+    with running(gates) as engine:
+        gates.release("shown")
+        engine.wait(live_request("shown", 0), LIMIT)
+        assert engine.collect() is not None
+        gates.open["shown"].clear()
+        for index in (1, 2):
+            gates.started.pop("shown")
+            engine.ask(live_request("shown", index))
+            gates.wait_for("shown")
+        engine.ask(live_request("wish", 3))
+        gates.release("shown")
+        gates.wait_for("wish")
+        gates.release("wish")
+        assert engine.wait(live_request("wish", 3), LIMIT).request.layer == "wish"
+        assert [one.request.layer for one in iter(engine.collect, None)][:1] == ["wish"]
+    assert gates.unwanted[0] is False and gates.unwanted[1] is gates.unwanted[2] is True
+
+
+def test_results_of_mere_frames_that_nobody_collected_are_forgotten_by_a_wish(one_worker) -> None:
+    with running(Gates()) as engine:
+        for index in (0, 1, 2):
+            engine.wait(live_request("shown", index), LIMIT)
+        engine.wait(live_request("wish", 3), LIMIT)
+        assert [one.request.layer for one in iter(engine.collect, None)] == ["wish"]
+
+
+@pytest.mark.parametrize("what", ["first", "peaks", "photo"])
+def test_what_does_not_make_way_for_a_wish(what: str, one_worker) -> None:
+    """The first answer to a wish, so that one who holds a key down sees something; peaks that are collected; photos."""
+    before, running_one = {
+        "first": (None, live_request("old", 1)),
+        "peaks": (live_request("old", 0), live_request("old", 1, peaks=True)),
+        "photo": (request("old"), Request(Frame(FRAME.image, "other", 1, False), True, "old")),
+    }[what]
+    gates = Gates("old")
+    with running(gates) as engine:
+        gates.release("old")
+        if before:
+            engine.wait(before, LIMIT)
+            engine.collect()
+            gates.open["old"].clear()
+            gates.started.pop("old")
+        gates.open["old"].clear()
+        engine.ask(running_one)
+        gates.wait_for("old")
+        engine.ask(live_request("wish", 2))
+        gates.release("old")
+        engine.wait(live_request("wish", 2), LIMIT)
+        assert [one.request.layer for one in iter(engine.collect, None)][:2] == ["old", "wish"]
+    assert not any(gates.unwanted.values())
+
+
+def test_the_first_result_of_a_layer_does_not_wait_for_its_receptive_field(one_worker) -> None:
+    measuring, measured = threading.Event(), threading.Event()
+
+    class Slow(FakeNetwork):
+        def replica(self) -> FakeNetwork:
+            return self
+
+        def receptive_field(self, layer: str) -> ReceptiveField:
+            measuring.set()
+            assert measured.wait(LIMIT)
+            return super().receptive_field(layer)
+
+    with running(Gates(), Slow) as engine:
+        engine.ask(Request(FRAME, True, "abc", peaks=True))
+        assert measuring.wait(LIMIT)
+        first = engine.collect()
+        assert first.receptive_field is None and engine.idle
+        measured.set()
+        again = engine.wait(first.request, LIMIT)
+        assert again.receptive_field == ReceptiveField(3, 7, False)
+        assert [one.receptive_field for one in iter(engine.collect, None)][-1] == again.receptive_field
+
+
 # ---------------------------------------------------------------- failures
 
 
 def test_an_exception_becomes_a_result_and_the_thread_lives_on(one_worker) -> None:
-    def answer(_network: object, asked: Request, _field: object) -> Result:
+    def answer(_network: object, asked: Request, _field: object, _is_unwanted: object) -> Result:
         if asked.layer == "bad":
             raise ValueError("no such thing")
         return Result(asked)
@@ -198,10 +287,10 @@ def test_an_exception_becomes_a_result_and_the_thread_lives_on(one_worker) -> No
         assert failed.error == "ValueError: no such thing" and failed.activations is None
         assert failed.request == request("bad")
         assert engine.wait(request("good again"), LIMIT).error == ""
-        assert engine.error == "" and engine.idle and len(engine._threads) == 1
+        assert engine.error == "" and engine.idle
 
 
-def test_an_exception_in_measuring_the_field_becomes_a_result(one_worker) -> None:
+def test_a_field_that_cannot_be_measured_does_not_hide_the_layer(one_worker) -> None:
     class Blind(FakeNetwork):
         def replica(self) -> FakeNetwork:
             return self
@@ -210,28 +299,55 @@ def test_an_exception_in_measuring_the_field_becomes_a_result(one_worker) -> Non
             raise KeyError(layer)
 
     with running(Gates(), Blind) as engine:
-        assert engine.wait(request("a"), LIMIT).error == "KeyError: 'a'"
+        result = engine.wait(request("a"), LIMIT)
+        assert result.error == "" and result.receptive_field is None
+        assert engine.note == "the receptive field of a cannot be measured: KeyError: 'a'"
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), GeneratorExit(), MemoryError()])
+def test_whatever_the_networks_code_raises_the_thread_lives_on(error: BaseException, two_workers) -> None:
+    def answer(_network: object, asked: Request, *_: object) -> Result:
+        if asked.layer == "bad":
+            raise error
+        return Result(asked)
+
+    with running(answer) as engine:
+        for _ in range(4):  # more often than there are workers
+            failed = engine.wait(request("bad"), LIMIT)
+            assert type(error).__name__ in failed.error
+            assert engine.wait(request("good"), LIMIT).error == ""
         assert engine.idle
 
 
-@pytest.mark.parametrize(
-    "error, said", [(UserError("no such model"), "no such model"), (OSError("disk"), "OSError: disk")]
-)
-def test_a_failure_to_load_is_said(error: Exception, said: str) -> None:
+@pytest.mark.parametrize("error, said", [
+    (UserError("no such model"), "no such model"), (OSError("disk"), "OSError: disk"),
+    (SystemExit(3), r"the network's code tried to end the program \(SystemExit: 3\)"),
+])  # fmt: skip
+def test_a_failure_to_load_is_said(error: BaseException, said: str) -> None:
     def load() -> FakeNetwork:
         raise error
 
     with running(Gates(), load) as engine:
         with pytest.raises(UserError, match=f"^{said}$"):
             engine.wait(request("a"), LIMIT)
-        assert engine.error == said and engine.network is None and engine.result is None
+        assert re.fullmatch(said, engine.error) and engine.network is None and engine.result is None
+
+
+def test_a_network_that_cannot_be_copied_is_said(two_workers) -> None:
+    class Single(FakeNetwork):
+        def replica(self) -> FakeNetwork:
+            raise RuntimeError("there can be only one")
+
+    with running(Gates(), Single) as engine:
+        with pytest.raises(UserError, match="there can be only one"):
+            engine.wait(request("a"), LIMIT)
 
 
 def out_of_memory_on_cuda(gates: Gates) -> Callable:
-    def answer(network: FakeNetwork, asked: Request, field: ReceptiveField) -> Result:
+    def answer(network: FakeNetwork, asked: Request, *rest: object) -> Result:
         if network.device.type == "cuda":
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return gates(network, asked, field)
+        return gates(network, asked, *rest)
 
     return answer
 
@@ -282,7 +398,7 @@ def test_when_even_the_move_fails_the_thread_lives_on(one_worker) -> None:
         def on(self, device: torch.device) -> FakeNetwork:
             raise RuntimeError("no memory here either")
 
-    def answer(_network: object, asked: Request, _field: object) -> Result:
+    def answer(_network: object, asked: Request, _field: object, _is_unwanted: object) -> Result:
         if asked.layer == "big":
             raise torch.OutOfMemoryError("CUDA out of memory")
         return Result(asked)
@@ -348,7 +464,7 @@ def test_close_joins_and_may_be_called_again(two_workers) -> None:
     engine.ask(request("never"))
     gates.release()
     engine.close(LIMIT)
-    assert len(engine._threads) == 2 and not any(thread.is_alive() for thread in engine._threads)
+    assert len(engine._threads) == 3 and not any(thread.is_alive() for thread in engine._threads)
     assert "never" not in gates.ran or engine.result.request.layer == "never"
     engine.close(LIMIT)
     engine.close(0)
@@ -376,3 +492,28 @@ def test_close_before_start_and_while_loading() -> None:
         engine.close(0.01)
         loads.set()
     assert gates.ran == []
+
+
+def test_close_between_the_making_and_the_start_of_a_thread(two_workers, monkeypatch) -> None:
+    """A thread that has not been started cannot be joined: `close` either sees it running or it is never started."""
+    start, raised, closers = threading.Thread.start, [], []
+    engine = Engine(FakeNetwork, Gates())
+
+    def close() -> None:
+        try:
+            engine.close(LIMIT)
+        except Exception as error:
+            raised.append(error)
+
+    def start_late(thread: threading.Thread) -> None:
+        if thread.name.startswith("deepvis-"):
+            closers.append(threading.Thread(target=close))
+            start(closers[-1])
+            closers[-1].join(0.05)  # time enough to get at the thread, if nothing holds it back
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_late)
+    engine.start()
+    for closer in closers:
+        closer.join(LIMIT)
+    assert raised == [] and not any(thread.is_alive() for thread in engine._threads)

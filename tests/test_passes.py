@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deepvis.backward import METHODS
+from deepvis.capture import Interrupted
+from deepvis.errors import UserError
 from deepvis.frames import Frame
 from deepvis.messages import ReceptiveField, Request, Result
 from deepvis.network import InputSpec, Network, prepare
@@ -271,3 +273,57 @@ def test_values_that_are_no_numbers_are_counted(values: list, bad: int, method: 
         net.module.add.bias.copy_(torch.tensor(values))
     with np.errstate(all="raise"):
         assert answer(net, Request(FRAME, True, "add", method, ("add", 0) if method else None)).bad == bad
+
+
+# ---------------------------------------------------------------- networks that change, passes that are given up
+
+
+class Changing(nn.Module):
+    """Its last layer has another shape at every second call, once it is told to."""
+
+    def __init__(self, change: str) -> None:
+        super().__init__()
+        self.conv, self.last = nn.Conv2d(3, 8, 3), Cut()
+        self.change, self.calls, self.armed = change, 0, False
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += self.armed
+        odd = self.calls % 2 == 1
+        x = self.conv(x)
+        x = self.last(x, 8 - (odd and self.change == "channels"), x.shape[2] - (odd and self.change == "rows"))
+        return x.mean((2, 3))
+
+
+class Cut(nn.Module):
+    def forward(self, x: Tensor, channels: int, rows: int) -> Tensor:
+        return x[:, :channels, :rows]
+
+
+@pytest.mark.parametrize("method", [None, "gradient"])
+@pytest.mark.parametrize("change, said", [("channels", "7 units now and had 8"), ("rows", r"maps of 21×18 now and had 22×18")])
+def test_a_layer_that_changes_its_shape_is_said(change: str, said: str, method: str | None) -> None:
+    net = network(lambda: Changing(change))
+    net.module.armed = True
+    asked = Request(FRAME, True, "last", method, ("last", 2) if method else None)
+    for _ in range(3):
+        with pytest.raises(UserError, match=f"layer last has {said}"):
+            answer(net, asked)
+        assert answer(net, asked).activations.shape == (8, 22, 18)
+
+
+def test_peaks_of_a_layer_that_changes_its_channels_are_not_mixed_up() -> None:
+    net = network(lambda: Changing("channels"))
+    net.module.armed = True
+    with pytest.raises(UserError, match="layer last has 7 units"):
+        answer(net, Request(FRAME, True, "conv", peaks=True))
+
+
+@pytest.mark.parametrize("method", [None, "gradient", "deconv"])
+def test_a_pass_that_may_be_given_up_answers_the_same(net: Network, method: str | None) -> None:
+    asked = Request(FRAME, True, "conv2", method, ("fc", 1) if method else None, bool(method))
+    plain, watched = answer(net, asked), answer(net, asked, is_unwanted=lambda: False)
+    assert arrays(plain).keys() == arrays(watched).keys()
+    for name, array in arrays(plain).items():
+        np.testing.assert_array_equal(array, arrays(watched)[name])
+    with pytest.raises(Interrupted):
+        answer(net, asked, is_unwanted=lambda: True)

@@ -31,6 +31,7 @@ else:
 import argparse
 import json
 import multiprocessing
+import os
 import statistics
 import subprocess
 import time
@@ -157,7 +158,8 @@ def keys(model: str, backward: bool, seconds: float) -> dict:
     poll, pending = toolbox.window.poll, []
     toolbox.window.poll = lambda ms: poll(ms) + [pending.pop() for _ in pending[:1]]
     result = {}
-    for kind, names in (("key", ["right", "t", "z", "z", "z", "y"]), ("key+net", ["o", "u"])):
+    without = ["right", "t", "z", "z", "z", "y"] if backward else ["right", "t", "y"]  # forward alone, z would need a pass
+    for kind, names in (("key", without), ("key+net", ["o", "u"])):
         times, end, i = [], time.perf_counter() + seconds, 0
         toolbox.state = State(layer=toolbox.state.layer, source="camera", in_channels=True,
                               method="gradient" if backward else None)  # fmt: skip
@@ -191,9 +193,9 @@ def redraw(model: str, backward: bool, seconds: float) -> dict:
     toolbox = _toolbox(model, backward)
     while toolbox.engine.result is None:
         toolbox.turn()
-    times, end = [], time.perf_counter() + seconds
     toolbox.engine.close()
     scene = toolbox._scene()
+    times, end = [], time.perf_counter() + seconds
     while time.perf_counter() < end:
         toolbox.renderer.layout = toolbox.renderer.layout  # forget everything that was drawn
         start = time.perf_counter()
@@ -233,12 +235,13 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=4)
     parser.add_argument("--models", default="efficientnet-lite0,torchvision:alexnet")
-    parser.add_argument("--part", choices=PARTS)
+    parser.add_argument("--part", help=f"one process's work alone: {', '.join(PARTS)}")
     parser.add_argument("--backward", action="store_true")
     args = parser.parse_args()
     if args.part:
-        print(json.dumps(PARTS[args.part](args.models, args.backward, args.seconds)))
-        return
+        print(json.dumps({key: value for part in args.part.split(",")
+                          for key, value in PARTS[part](args.models, args.backward, args.seconds).items()}), flush=True)  # fmt: skip
+        os._exit(0)  # a pass may still run, and Python's own end would abort in the midst of torch's threads
     print(f"{'model':20} {'pass':9} {'bare/s':>7} {'live/s':>7} {'live':>6} {'spin/s':>7} {'spin':>6} {'v/s':>7} {'v':>6} "
           f"{'key ms':>7} {'key+net':>8} {'2 passes+30':>12} {'redraw ms':>10}")  # fmt: skip
     for model in args.models.split(","):

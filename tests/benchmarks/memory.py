@@ -13,6 +13,7 @@ from deepvis import runtime
 runtime.tune()
 
 import argparse
+import os
 import random
 import sys
 import time
@@ -50,10 +51,11 @@ def main() -> None:
             pending.append(Key(rng.choice(KEYS), 0))
         if results % 400 == 0:  # walk all layers: what each first needs is part of the start, not of a leak
             toolbox.state = State(layer=rng.randrange(20), source="camera")
-        if results % (frames // 10) == 0:
+        if results % max(1, frames // 10) == 0:
             print(f"{results:6d} {process.memory_info().rss / 2**20:6.0f}", flush=True)
     toolbox._finish()
-    print(f"{frames / (time.perf_counter() - start):.1f} frames/s")
+    print(f"{frames / (time.perf_counter() - start):.1f} frames/s", flush=True)
+    os._exit(0)  # as in live.py
 
 
 if __name__ == "__main__":

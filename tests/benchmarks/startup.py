@@ -31,11 +31,10 @@ def turn(self):
     drawn = self.renderer._drawn.get("layer")
     if drawn is not None and drawn.shows_layer:
         times["activations"] = time.time() - start
+        print(json.dumps(times), flush=True)  # now: the program may leave without Python's own end
         self.state = app.replace(self.state, quit=True)
 window.Window.__init__, app.Toolbox.turn = init, turn
-status = cli.main(["live", "--input", "photos"])
-print(json.dumps(times))
-sys.exit(status)
+sys.exit(cli.main(["live", "--input", "photos"]))
 """
 
 BARE = """

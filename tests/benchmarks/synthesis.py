@@ -35,6 +35,12 @@ from deepvis.synthesis.recipe import PRESETS
 from deepvis.synthesis.targets import canvas, objective
 
 
+LAYERS = {  # a middle layer, the class scores, an early layer
+    "efficientnet-lite0": ("4c", "logits", "3a"),
+    "torchvision:alexnet": ("features.11", "classifier.6", "features.4"),
+}
+
+
 def bare(network: Network, layer: str, batch: int) -> Callable[[], None]:
     """The least that gradient ascent can do."""
     spec = network.input
@@ -88,7 +94,7 @@ def rate(step: Callable[[], None], steps: int, batch: int, device: torch.device)
 def compare(runs: dict[str, Callable[[], None]], steps: int, batch: int, repeats: int, device: torch.device) -> dict[str, float]:
     """Medians of interleaved runs."""
     for step in runs.values():
-        rate(step, 18, batch, device)  # beyond the first steps, in which dead units are looked for
+        rate(step, min(18, 4 * steps), batch, device)  # beyond the first steps, in which dead units are looked for
     taken: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(repeats):
         for name, step in runs.items():
@@ -103,16 +109,15 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--lucent", action="store_true")
     parser.add_argument("--presets", default="yosinski-1,yosinski-2,yosinski-3,yosinski-4,modern")
+    parser.add_argument("--models", default="efficientnet-lite0,torchvision:alexnet")
+    parser.add_argument("--batches", default="1,9")
     args = parser.parse_args()
-    presets = args.presets.split(",")
+    presets, batches = args.presets.split(","), [int(batch) for batch in args.batches.split(",")]
     print("network             layer    batch   bare/s  " + "  ".join(f"{name:>10}" for name in presets) + ("      lucent" if args.lucent else ""))
-    networks = {
-        "efficientnet-lite0": (models.load("efficientnet-lite0", args.device), "4c", "logits", "3a"),
-        "torchvision:alexnet": (models.load("torchvision:alexnet", args.device, weights="none"), "features.11", "classifier.6", "features.4"),
-    }
+    networks = {name: (models.load(name, args.device, weights="none" if ":" in name else "auto"), *LAYERS[name]) for name in args.models.split(",")}
     for name, (network, middle, last, _) in networks.items():
         for layer in (middle, last):
-            for batch in (1, 9):
+            for batch in batches:
                 runs = {"bare": bare(network, layer, batch), **{p: ours(network, layer, batch, p) for p in presets}}
                 if args.lucent:
                     runs["lucent"] = lucents(name, network, layer, batch)
@@ -124,7 +129,7 @@ def main() -> None:
         layer = next(one for one in network.layers if one.name == early)
         field = network.receptive_field(early)
         found = {}
-        for true_size, batch in ((True, 64), (False, 8)):
+        for true_size, batch in ((True, 7 * max(batches)), (False, max(batches))):
             place = canvas(network, layer, field, true_size)
             units = [i % layer.units for i in range(batch)]
             step = Ascent(network, objective(layer, units, place), [PRESETS["modern"]] * batch, range(batch), place.size).step

@@ -1,0 +1,42 @@
+"""Each benchmark that needs no screen runs, on so little that it takes a moment: none rots unseen."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from deepvis.cli import PHOTOS
+
+BENCHMARKS = Path(__file__).parent / "benchmarks"
+
+
+def run(name: str, *args: str) -> str:
+    done = subprocess.run([sys.executable, str(BENCHMARKS / name), *args], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+def test_accuracy(tmp_path: Path) -> None:
+    for photo, synset in zip(sorted(PHOTOS.glob("*.jpg")), ("n01440764_tench", "n02391049_zebra")):
+        shutil.copy(photo, tmp_path / f"{synset}.jpg")
+    assert "(pixel - 127) / 128" in run("accuracy.py", str(tmp_path))
+
+
+def test_recognised(tmp_path: Path) -> None:
+    said = run("recognised.py", "--classes", "1", "--presets", "plain", "--set", "steps=2", "--keep", str(tmp_path))
+    assert said.splitlines()[-1].startswith("plain")
+
+
+def test_synthesis() -> None:
+    said = run("synthesis.py", "--repeats", "1", "--steps", "1", "--presets", "plain", "--batches", "1", "--models", "efficientnet-lite0")
+    assert "logits" in said and "units per minute" in said
+
+
+@pytest.mark.parametrize("source", ["squeezenet1_1", "resnet10t"])
+def test_networks(source: str, tmp_path: Path) -> None:
+    run("networks.py", "--only", source, "--write", str(tmp_path / "table.md"))
+    assert source in (tmp_path / "table.md").read_text(encoding="utf-8")

@@ -24,7 +24,7 @@ def layers_table(network: Network) -> str:
         shape = f"{layer.height}×{layer.width}" if layer.is_map else "vector"
         try:
             field = network.receptive_field(layer.name).text
-        except RuntimeError as error:  # a layer that no gradient passes
+        except (RuntimeError, UserError) as error:  # a layer that no gradient passes, or that changes its shape
             field = f"not measured ({str(error).splitlines()[0]})"
         parameters = sum(p.numel() for p in module.parameters())
         rows.append((layer.name, layer.kind, shape, f"{layer.units:,}", field, f"{parameters:,}"))

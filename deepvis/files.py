@@ -187,9 +187,7 @@ def _unfinished(folder: Path) -> tuple[BinaryIO, Path]:
         try:
             handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _flags("O_CLOEXEC", "O_BINARY"), 0o666)
         except FileExistsError:
-            if path.exists():
-                continue
-            raise
+            continue
         file = os.fdopen(handle, "wb")
         if fcntl is None:
             return file, path

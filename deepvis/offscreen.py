@@ -15,6 +15,7 @@ from deepvis.app import help_rows
 from deepvis.commands import Facts
 from deepvis.errors import UserError
 from deepvis.feed import Feed, Wish
+from deepvis.files import write_whole, writing
 from deepvis.frames import Frame
 from deepvis.gallery import Gallery, stands_for
 from deepvis.jpegs import open_pictures
@@ -123,8 +124,5 @@ def write(path: Path, image: np.ndarray) -> None:
     if not done:
         raise UserError(f"--out {path}: {image.shape[1]}×{image.shape[0]} pixels do not fit into such a file (WebP takes 16383 on a side, "
                         "JPEG 65535): give a name that ends in .png, or make the picture smaller")  # fmt: skip
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data.tobytes())
-    except OSError as error:
-        raise UserError(f"--out {path}: cannot be written: {error.strerror}") from error
+    with writing(f"--out {path}"):
+        write_whole(path, data.tobytes())

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from deepvis.capture import trace
 from deepvis.errors import UserError
+from deepvis.files import reason, remove_unfinished, writing
 from deepvis.layers import find_layer
 from deepvis.network import Network, prepare
 from deepvis.scan.images import Batch, Images, batches
@@ -391,17 +392,19 @@ def _remove_parts(out: Path) -> None:
 @contextlib.contextmanager
 def _locked(out: Path, rank: int) -> Iterator[None]:
     """Keep a second scan out of the folder; the lock ends with the process that holds it."""
-    try:
+    with writing(out, "Give another folder with --out."):
         out.mkdir(parents=True, exist_ok=True)
-        with open(out / f".lock-{rank}", "a") as file:
+        file = open(out / f".lock-{rank}", "a")
+    with file:
+        try:
             if fcntl is not None:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    raise UserError(f"{out}: another scan is writing there. Wait for it, or give another folder with --out.") from None
-            yield
-    except OSError as error:
-        raise UserError(f"{out}: cannot be written: {error.strerror or error}. Give another folder with --out.") from error
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"{out}: another scan is writing there. Wait for it, or give another folder with --out.") from None
+        except OSError as error:
+            raise UserError(f"{out}: cannot be locked: {reason(error)}. Give another folder with --out.") from error
+        remove_unfinished([out])
+        yield
 
 
 def layers_from(network: Network, text: str) -> list[str]:

@@ -58,7 +58,7 @@ def open_regular(path: Path | str, what: str = "a file") -> BinaryIO:
         if hasattr(os, "set_blocking"):
             with contextlib.suppress(OSError):
                 os.set_blocking(handle, True)
-        return os.fdopen(handle, "rb")
+        return open(path, "rb", opener=lambda *_: handle)  # so that it has a name
     except BaseException:
         os.close(handle)
         raise

@@ -43,7 +43,7 @@ def export(
     Raises:
         UserError: a photo cannot be read, a file cannot be written, the index lacks a layer.
     """
-    photos = Photos(Images(Path(root or index.root), tuple(index.files)))
+    photos = Photos(Images(Path(root or index.root), tuple(index.files), reading=index.reading))
     written = 0
     for layer in layers:
         for unit in range(index.span(layer).units):

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from deepvis import commands
+from deepvis.bands import Reading
 from deepvis.collector import Collector
 from deepvis.commands import COMMANDS, Facts
 from deepvis.engine import Engine
@@ -121,7 +122,8 @@ class Toolbox:
         events = self.window.poll(self._patience())
         for event in events:
             self._react(event)
-        self.feed.want(Wish(self.state.source, self.state.frozen, self.state.step, self.state.photo))
+        reading = self.engine.network.input.reading if self.engine.network else Reading()
+        self.feed.want(Wish(self.state.source, self.state.frozen, self.state.step, self.state.photo, reading))
         if self.engine.error and self.engine.network is None:
             raise UserError(self.engine.error)
         if self.engine.network:

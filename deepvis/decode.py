@@ -1,9 +1,9 @@
 """Picture and video files to pixels: uint8 RGB, whatever the file holds.
 
 Pictures are decoded by Pillow, because it reports damage as an exception where OpenCV prints to
-stderr or returns half a picture; OpenCV takes the TIFFs that Pillow cannot (float or several
-channels of 32 bits). Videos are OpenCV's. Every function may be called from any thread; a
-`VideoFile` belongs to one thread at a time.
+stderr or returns half a picture; OpenCV takes what Pillow cannot or only in 8 bits: TIFFs of float
+or of several channels of 32 bits, colours of 16 bits. Videos are OpenCV's. Every function may be
+called from any thread; a `VideoFile` belongs to one thread at a time.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -23,23 +24,26 @@ from PIL import (
     BmpImagePlugin,
     JpegImagePlugin,
     PngImagePlugin,
+    PpmImagePlugin,
     TiffImagePlugin,
     WebPImagePlugin,
 )
 from PIL.Image import Image
 
+from deepvis.depth import WHITES, White, gray_to_rgb, uint16_to_uint8, wide_to_uint8
 from deepvis.errors import UserError
+from deepvis.files import open_regular
+from deepvis.headers import MAX_PIXELS, MAX_SIDE, Header, check_memory, check_size, read_header
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
+IMAGE_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".avif", ".heic", ".heif"}
+)  # fmt: skip
 VIDEO_SUFFIXES = frozenset(
     {".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".gif"}
 )
 
-MAX_SIDE = 2048
-"""Longer pictures are reduced to this: more than a screen shows or a network takes."""
-
-MAX_PIXELS = 500_000_000
-"""Refuse larger pictures: at Pillow's 4 bytes a pixel this is 2 GB (20,000 x 20,000: 1.6 GB)."""
+MAX_FRAME = 100_000_000
+"""Pixels of a video's frame; larger ones are refused (8K has a third of that)."""
 
 BACKDROP = 180
 """The gray level that shows through transparent pixels."""
@@ -47,22 +51,27 @@ BACKDROP = 180
 DEFAULT_RATE = 25.0
 """Frames per second of a video whose own rate is nonsense."""
 
-# A pixel of floats or 32-bit integers, perhaps three of them, takes up to this many times the
-# memory of a usual one on its way to 8 bits.
-_WIDE_COST = 8
 _BAND_PIXELS = 4_000_000
+
+
+def _avif(file: BinaryIO) -> Image:
+    from PIL import AvifImagePlugin
+
+    if not AvifImagePlugin.SUPPORTED:
+        raise UserError("it is AVIF, which the installed Pillow cannot read; upgrade Pillow, or convert it to PNG or JPEG")
+    return AvifImagePlugin.AvifImageFile(file)
+
 
 # Pillow's own `open` would refuse 20,000 x 20,000 by a limit that can only be lifted for the
 # whole process, and would try fifty formats, some of which start other programs.
-_OPENERS: dict[bytes, Callable[[BinaryIO], Image]] = {
-    b"\xff\xd8\xff": JpegImagePlugin.JpegImageFile,
-    b"\x89PNG\r\n\x1a\n": PngImagePlugin.PngImageFile,
-    b"RIFF": WebPImagePlugin.WebPImageFile,
-    b"BM": BmpImagePlugin.BmpImageFile,
-    b"II*\0": TiffImagePlugin.TiffImageFile,
-    b"MM\0*": TiffImagePlugin.TiffImageFile,
-    b"II+\0": TiffImagePlugin.TiffImageFile,
-    b"MM\0+": TiffImagePlugin.TiffImageFile,
+_OPENERS: dict[str, Callable[[BinaryIO], Image]] = {
+    "jpg": JpegImagePlugin.JpegImageFile,
+    "png": PngImagePlugin.PngImageFile,
+    "webp": WebPImagePlugin.WebPImageFile,
+    "bmp": BmpImagePlugin.BmpImageFile,
+    "tiff": TiffImagePlugin.TiffImageFile,
+    "pnm": PpmImagePlugin.PpmImageFile,
+    "avif": _avif,
 }
 
 # EXIF orientation (tag 274, CIPA DC-008 section 4.6.5) → how to bring the picture upright.
@@ -86,19 +95,20 @@ os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
 
 def read_image(
-    path: Path | str, max_side: int = MAX_SIDE, max_pixels: int = MAX_PIXELS
+    path: Path | str, max_side: int = MAX_SIDE, max_pixels: int = MAX_PIXELS, white: White = White()
 ) -> np.ndarray:
-    """Read a jpg, png, webp, bmp or tiff file; its content decides which, not its name.
+    """Read a jpg, png, webp, bmp, tiff, ppm or avif file; its content decides which, not its name.
 
     EXIF rotation is applied; gray becomes three equal channels; transparency is laid over
-    `BACKDROP`; 16 bits become 8 (65535 → 255); CMYK is converted without colour profiles. Floats
-    and 32-bit integers: see `_wide_to_uint8`. Of several pages or frames the first is read.
+    `BACKDROP`; 16 bits become 8 (`white` → 255); CMYK is converted without colour profiles. Floats
+    and 32-bit integers: see `wide_to_uint8`. Of several pages or frames the first is read.
     A file that ends early is refused, not shown in part.
 
     Args:
         path: the file.
         max_side: a picture with a longer side is reduced to this by averaging areas.
-        max_pixels: a picture with more is refused before anything of it is decoded.
+        max_pixels: a picture with more, or that takes the memory of more, is refused before
+            anything of it is decoded.
 
     Returns:
         uint8 RGB, height x width x 3, C-contiguous, owned by the caller.
@@ -107,21 +117,26 @@ def read_image(
         UserError: the file is missing, not a picture, damaged or too large. Nothing else.
     """
     path = Path(path)
+    with open_regular(path, "a picture file") as file:
+        return decode_image(file, path.name, max_side, max_pixels, white)
+
+
+def decode_image(
+    file: BinaryIO, name: str, max_side: int = MAX_SIDE, max_pixels: int = MAX_PIXELS, white: White = White()
+) -> np.ndarray:
+    """As `read_image`, of a file that is open and can be sought; `name` is what to call it in an error."""
     try:
-        if not path.is_file():
-            raise UserError(_why_no_file(path))
-        with path.open("rb") as file:
-            return _owned(_decode(file, path, max_side, max_pixels))
+        return _owned(_decode(file, name, max_side, max_pixels, white))
     except UserError:
         raise
     except MemoryError as error:
         raise UserError(
-            f"{path.name} does not fit into the free memory; make a smaller copy of it"
+            f"{name} does not fit into the free memory; make a smaller copy of it"
         ) from error
     except Exception as error:  # decoders raise anything at all about a damaged file
         raise UserError(
-            f"{path.name} cannot be read as a picture ({error or type(error).__name__}); "
-            "expected an undamaged jpg, png, webp, bmp or tiff: copy or export it again"
+            f"{name} cannot be read as a picture ({str(error)[:200] or type(error).__name__}); "
+            "expected an undamaged jpg, png, webp, bmp, tiff, ppm or avif: copy or export it again"
         ) from error
 
 
@@ -139,64 +154,95 @@ def _owned(image: np.ndarray) -> np.ndarray:
     return image.copy() if image.base is not None else np.ascontiguousarray(image)
 
 
-def _why_no_file(path: Path) -> str:
-    if path.is_dir():
-        return f"{path} is a folder; expected a picture file"
-    if path.exists():
-        return f"{path} is a device or a pipe; expected a picture file"
-    return f"{path} does not exist; expected a picture file: check the path"
+def known_header(file: BinaryIO, name: str, max_pixels: int) -> Header:
+    """What kind of picture it is, and that it is not too large.
+
+    Raises:
+        UserError: it is none, of a kind that cannot be read, or too large.
+    """
+    header = read_header(file)
+    if header is None:
+        start = file.read(16)
+        if not start:
+            raise UserError(f"{name} is empty; expected a picture: copy or download it again")
+        raise UserError(
+            f"{name} is not a picture that can be read (it starts with {start[:8]!r}); "
+            "expected jpg, png, webp, bmp, tiff, ppm or avif: convert it"
+        )
+    if header.kind == "heic":
+        raise UserError(
+            f"{name} is HEIC, which cannot be read; convert it to JPEG or PNG first: with `heif-convert {name} photo.jpg`, "
+            "with Preview (Mac), with Photos (Windows), or let the phone save 'most compatible' pictures"
+        )
+    if header.kind != "avif":
+        check_size(name, header, max_pixels)
+    file.seek(0)
+    return header
 
 
-def _decode(file: BinaryIO, path: Path, max_side: int, max_pixels: int) -> np.ndarray:
-    opener = _opener(file, path)
-    is_tiff = opener is TiffImagePlugin.TiffImageFile
+def _decode(file: BinaryIO, name: str, max_side: int, max_pixels: int, white: White) -> np.ndarray:
+    header = known_header(file, name, max_pixels)
+    if 8 < header.bits < 16 or header.bits == 16 and 0 < header.white < WHITES[-1]:
+        white = replace(white, said=white.said or header.white or 2**header.bits - 1)
+    if header.kind == "pnm" and header.bits == 16:
+        values = _deep_pnm(file, header)
+        return shrunk(wide_to_uint8(values, white.of(name, values.max())), max_side)
+    if header.kind in ("webp", "avif"):  # their decoders take the file whole
+        check_memory(name, file.seek(0, os.SEEK_END), "a file of that length", max_pixels)
+        file.seek(0)
     try:
-        image = opener(file)
-        wide = image.mode in ("I", "F")
-        _check_size(path, image.size, max_pixels // _WIDE_COST if wide else max_pixels)
-        return _decode_with_pillow(image, max_side)
+        image = _OPENERS[header.kind](file)
+        width, height = image.size  # a second header would count, in some formats
+        check_size(name, replace(header, width=width, height=height, memory=max(header.memory, 4 * width * height)), max_pixels)
+        if header.bits == 16 and not image.mode.startswith(("I", "F")):  # Pillow would cut colours of 16 bits to 8
+            upright = _UPRIGHT.get(_orientation(image)) if header.kind == "png" else None
+            image.load()  # is it whole?
+            rgb = _decode_with_opencv(file, name, header, max_side, max_pixels, white)
+            return upright(rgb) if upright else rgb
+        return _decode_with_pillow(image, name, max_side, white)
     except UserError:
         raise
     except Exception:
-        if not is_tiff:
+        if header.kind != "tiff":
             raise
-        _check_size(path, _tiff_size(file), max_pixels // _WIDE_COST)
-        return _decode_with_opencv(file, max_side)
+        return _decode_with_opencv(file, name, header, max_side, max_pixels, white)
 
 
-def _opener(file: BinaryIO, path: Path) -> Callable[[BinaryIO], Image]:
-    start = file.read(16)
-    file.seek(0)
-    if not start:
-        raise UserError(f"{path.name} is empty; expected a picture: copy or download it again")
-    for signature, opener in _OPENERS.items():
-        if start.startswith(signature):
-            return opener
-    raise UserError(
-        f"{path.name} is not a picture that can be read (it starts with {start[:8]!r}); "
-        "expected jpg, png, webp, bmp or tiff: convert it"
-    )
+def _deep_pnm(file: BinaryIO, header: Header) -> np.ndarray:
+    """A PGM or PPM of 16 bits, in its own values: Pillow scales them to its white, which may be no true one."""
+    if file.read(2) not in (b"P5", b"P6"):
+        raise ValueError("numbers as text of more than 8 bits; expected P5 or P6")
+    start = file.seek(0) or file.read(4096)
+    numbers, at = 0, 2
+    while numbers < 3:  # width, height and white, between blanks and comments
+        end = at
+        if start[at : at + 1] == b"#":
+            end = start.index(b"\n", at)
+        elif start[at : at + 1].isdigit():
+            while start[end : end + 1].isdigit():
+                end += 1
+            numbers += 1
+        at = max(end, at + 1)
+    file.seek(at + 1)
+    count = header.width * header.height * header.samples
+    values = np.frombuffer(file.read(2 * count), ">u2")
+    if len(values) < count:
+        raise ValueError(f"it ends after {len(values)} of {count} values")
+    values = values.astype(np.uint16).reshape(header.height, header.width, header.samples)
+    return values[..., 0] if header.samples == 1 else values
 
 
-def _check_size(path: Path, size: tuple[int, int], limit: int) -> None:
-    width, height = size
-    if width * height > limit:
-        raise UserError(
-            f"{path.name} has {width} x {height} = {width * height / 1e6:.0f} megapixels; "
-            f"the limit is {limit / 1e6:.0f}: make a smaller copy of it"
-        )
-
-
-def _decode_with_pillow(image: Image, max_side: int) -> np.ndarray:
+def _decode_with_pillow(image: Image, name: str, max_side: int, white: White) -> np.ndarray:
     scale = max_side / max(image.size)
     if scale < 1 and isinstance(image, JpegImagePlugin.JpegImageFile):
         # JPEG can be decoded at 1/2, 1/4 or 1/8; `draft` takes the least that is large enough.
         image.draft(None, tuple(math.ceil(side * scale) for side in image.size))
     image.load()
     if image.mode in ("I", "F"):
-        rgb = shrunk(_wide_to_uint8(np.asarray(image)), max_side)
+        rgb = shrunk(wide_to_uint8(np.asarray(image)), max_side)
     else:
-        rgb = _reduced_rgb(image, max_side)
+        most = white.of(name, image.getextrema()[1]) if image.mode.startswith("I;16") else 255
+        rgb = _reduced_rgb(image, max_side, most)
     # Asked only now, because Pillow turns TIFFs by itself on loading and then forgets the tag.
     upright = _UPRIGHT.get(_orientation(image))
     return upright(rgb) if upright else rgb
@@ -209,25 +255,25 @@ def _orientation(image: Image) -> int | None:
         return None
 
 
-def _reduced_rgb(image: Image, max_side: int) -> np.ndarray:
+def _reduced_rgb(image: Image, max_side: int, white: float = 255) -> np.ndarray:
     """Convert and reduce band by band, so that a huge picture is held once, not three times."""
     width, height = image.size
     factor = max(image.size) // max_side
     if factor < 2:
-        return shrunk(_rgb(image), max_side)
+        return shrunk(_rgb(image, white), max_side)
     step = factor * max(1, _BAND_PIXELS // (width * factor))
     bands = []
     for top in range(0, height, step):
-        band = _rgb(image.crop((0, top, width, min(top + step, height))))
+        band = _rgb(image.crop((0, top, width, min(top + step, height))), white)
         size = (math.ceil(width / factor), math.ceil(band.shape[0] / factor))
         bands.append(cv2.resize(band, size, interpolation=cv2.INTER_AREA))
     return shrunk(np.concatenate(bands), max_side)
 
 
-def _rgb(image: Image) -> np.ndarray:
-    """A loaded picture of any mode but I and F → uint8 RGB, height x width x 3."""
+def _rgb(image: Image, white: float) -> np.ndarray:
+    """A loaded picture of any mode but I and F → uint8 RGB, height x width x 3; `white` of one of 16 bits."""
     if image.mode.startswith("I;16"):
-        return _gray_to_rgb(_uint16_to_uint8(np.asarray(image)))
+        return gray_to_rgb(uint16_to_uint8(np.asarray(image), white))
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         return _over_backdrop(np.asarray(image.convert("RGBA")))
     return np.asarray(image.convert("RGB"))
@@ -238,59 +284,27 @@ def _over_backdrop(rgba: np.ndarray) -> np.ndarray:
     return ((rgba[..., :3] * alpha + BACKDROP * (255 - alpha) + 127) // 255).astype(np.uint8)
 
 
-def _gray_to_rgb(gray: np.ndarray) -> np.ndarray:
-    return np.repeat(gray[..., None], 3, axis=2)
-
-
-def _uint16_to_uint8(values: np.ndarray) -> np.ndarray:
-    return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
-
-
-def _wide_to_uint8(values: np.ndarray) -> np.ndarray:
-    """Bring values of unknown range to 8 bits; one channel becomes three.
-
-    uint8 stays, uint16 is full scale. Otherwise the finite values tell: floats within 0 … 1 are
-    full scale, anything within 0 … 255 is taken as it is, integers within 0 … 65535 are full
-    scale, and all else is stretched from its least to its greatest value. Not-a-number is black.
-    """
-    if values.dtype == np.uint16:
-        values = _uint16_to_uint8(values)
-    elif values.dtype != np.uint8:
-        values = _stretched(values)
-    return _gray_to_rgb(values) if values.ndim == 2 else values
-
-
-def _stretched(values: np.ndarray) -> np.ndarray:
-    finite = values[np.isfinite(values)]
-    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
-    is_float = values.dtype.kind == "f"
-    for full_scale in (1, 255) if is_float else (255, 65535):
-        if low >= 0 and high <= full_scale:
-            low, high = 0.0, float(full_scale)
-            break
-    scaled = (values.astype(np.float64) - low) * (255 / max(high - low, 1e-300))
-    return np.clip(np.nan_to_num(scaled, nan=0.0), 0, 255).round().astype(np.uint8)
-
-
-def _tiff_size(file: BinaryIO) -> tuple[int, int]:
-    """Width and height from the header of a TIFF that Pillow does not open."""
-    file.seek(0)
-    tags = TiffImagePlugin.ImageFileDirectory_v2(file.read(8))
-    file.seek(tags.next)
-    tags.load(file)
-    return int(tags[256]), int(tags[257])
-
-
-def _decode_with_opencv(file: BinaryIO, max_side: int) -> np.ndarray:
+def _decode_with_opencv(
+    file: BinaryIO, name: str, header: Header, max_side: int, max_pixels: int, white: White
+) -> np.ndarray:
+    length = file.seek(0, os.SEEK_END)
+    values = header.width * header.height * header.samples * max(1, header.bits // 8)
+    check_memory(name, header.memory + 2 * values + length, "many bytes in a pixel", max_pixels)
     file.seek(0)
     with quiet_opencv():
         image = cv2.imdecode(np.frombuffer(file.read(), np.uint8), cv2.IMREAD_UNCHANGED)
     if image is None:
         raise ValueError("the data is damaged or of an unknown kind")
-    if image.ndim == 3 and image.shape[2] >= 3:
-        image = image[..., [2, 1, 0, 3][: image.shape[2]]]
-    image = _wide_to_uint8(np.squeeze(image, 2) if image.shape[2:] == (1,) else image)
-    return shrunk(_over_backdrop(image) if image.shape[2] == 4 else image, max_side)
+    image = np.squeeze(image, 2) if image.shape[2:] == (1,) else image
+    if header.kind == "tiff" and not header.alpha:
+        image = image[..., :3] if image.ndim == 3 else image
+    alpha = image[..., 3] if image.shape[2:] == (4,) else None
+    colours = image if alpha is None else image[..., :3]
+    rgb = wide_to_uint8(colours, white.of(name, colours.max()) if image.dtype == np.uint16 else 255)[..., ::-1]
+    if alpha is None:
+        return shrunk(np.ascontiguousarray(rgb), max_side)
+    alpha = wide_to_uint8(alpha, White.guessed(alpha.max()))[..., :1]
+    return shrunk(_over_backdrop(np.concatenate([rgb, alpha], 2)), max_side)
 
 
 # ---------------------------------------------------------------------------- videos
@@ -329,8 +343,8 @@ class VideoFile:
             UserError: the file is missing or cannot be opened (any more).
         """
         self.close()
-        if not self.path.is_file():
-            raise UserError(f"{self.path} does not exist; expected a video file: check the path")
+        with open_regular(self.path, "a video file") as file:
+            _check_gif(file, self.path.name)
         with quiet_opencv():
             self._capture = self._open_capture(str(self.path), cv2.CAP_ANY)
         self.count = 0
@@ -340,6 +354,12 @@ class VideoFile:
                 f"{self.path.name} cannot be read as a video; expected an undamaged mp4, avi, "
                 "mov, mkv, webm, mpg or gif: copy or convert it again"
             )
+        size = [self._capture.get(side) for side in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)]
+        try:
+            _check_frame(self.path.name, *size)
+        except UserError:
+            self.close()
+            raise
 
     def read(self) -> np.ndarray | None:
         """The next frame, uint8 RGB, owned by the caller; None where the video ends."""
@@ -363,6 +383,20 @@ class VideoFile:
         if self._capture is not None:
             self._capture.release()
             self._capture = None
+
+
+def _check_gif(file: BinaryIO, name: str) -> None:
+    """A GIF tells its size before it is opened."""
+    start = file.read(10)
+    if start.startswith(b"GIF8") and len(start) == 10:
+        _check_frame(name, *(int.from_bytes(start[at : at + 2], "little") for at in (6, 8)))
+
+
+def _check_frame(name: str, width: float, height: float) -> None:
+    if width * height > MAX_FRAME:
+        raise UserError(
+            f"{name} has frames of {width:.0f} x {height:.0f} pixels; the limit is {MAX_FRAME / 1e6:.0f} megapixels: make a smaller copy of it"
+        )
 
 
 def plausible_rate(rate: float) -> float:

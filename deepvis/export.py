@@ -10,6 +10,7 @@ import numpy as np
 
 from deepvis.bands import as_colours
 from deepvis.errors import UserError
+from deepvis.files import write_whole, writing
 from deepvis.geometry import resize, with_side
 from deepvis.jpegs import DECONV, SYNTHESIZED, TOP, jpeg_path, montage
 from deepvis.network import Network
@@ -17,7 +18,7 @@ from deepvis.scan.deconv import patch_backward
 from deepvis.scan.images import Images, Photos
 from deepvis.scan.index import Index
 from deepvis.scan.patches import cut_out, field_box, places, tiled
-from deepvis.store import Store, write_whole
+from deepvis.store import Store
 
 GRID = 3
 
@@ -42,7 +43,7 @@ def export(
     Raises:
         UserError: a photo cannot be read, a file cannot be written, the index lacks a layer.
     """
-    photos = Photos(Images(Path(root or index.root), tuple(index.files)))
+    photos = Photos(Images(Path(root or index.root), tuple(index.files), reading=index.reading))
     written = 0
     for layer in layers:
         for unit in range(index.span(layer).units):
@@ -101,8 +102,6 @@ def _write(path: Path, image: np.ndarray) -> int:
     done, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])
     if not done:
         raise UserError(f"{path}: {image.shape[1]}×{image.shape[0]} pixels do not fit into a JPEG; give a smaller --side")
-    try:
+    with writing(path, "The same command goes on once there is room."):
         write_whole(path, data.tobytes())
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written: {error.strerror or error}. The same command goes on once there is room.") from error
     return 1

@@ -19,9 +19,9 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from deepvis.bands import colours, is_bands, read_picture
+from deepvis.bands import Reading, colours, is_bands, read_picture
 from deepvis.camera import Camera, OpenCapture, camera_name, open_camera
-from deepvis.decode import VIDEO_SUFFIXES, rgb_from_bgr
+from deepvis.decode import MAX_PIXELS, VIDEO_SUFFIXES, rgb_from_bgr
 from deepvis.errors import UserError, words
 from deepvis.frames import Frame, Photo
 from deepvis.player import Ahead, Player, Still
@@ -53,12 +53,14 @@ class Wish:
         step: how many files on from the first one, around the ends (negative: back). Only the
             difference to what was stepped before counts, so it need not know of files skipped.
         photo: an image that is shown instead, for as long as it is wished.
+        reading: how pictures are read for the network.
     """
 
     source: Literal["camera", "files"] = "files"
     frozen: bool = False
     step: int = 0
     photo: Photo | None = None
+    reading: Reading = Reading()
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ class Feed:
         files: Path | str | None,
         *,
         open_capture: OpenCapture | None = None,
-        read: Callable[..., np.ndarray] = read_picture,
+        read: Callable[..., np.ndarray] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Nothing is opened before `start`.
@@ -92,13 +94,13 @@ class Feed:
             camera: the index of a camera, or the address of a stream ("rtsp://…"); None: no camera.
             files: what `Playlist` takes: a folder, a list, a picture or a video; None: no files.
             open_capture: called like `cv2.VideoCapture(source, api)`, for cameras and videos.
-            read: called like `read_picture(path, max_pixels=…)`.
+            read: called like `read_picture(path, max_pixels=…)`; None: that, as the wish's `reading` says.
             clock: seconds, never backwards.
         """
         self._camera_address = camera
         self._files = files
         self._open_capture = open_capture
-        self._read = read
+        self._read = read or self._read_file
         self._clock = clock
         self._thread = threading.Thread(target=self._run, name="deepvis feed", daemon=True)
 
@@ -120,7 +122,9 @@ class Feed:
         self._stuck_at: int | None = None
         self._entry: Still | Player | None = None
         self._direction = 1
-        self._ahead = Ahead(read)
+        self._ahead = Ahead(self._read)
+        self._reading = Reading()
+        self._has_noted = False
         self._look_ahead_at: float | None = None
         self._broken: set[Path] = set()
         self._photo: Photo | None = None
@@ -240,6 +244,8 @@ class Feed:
 
     def _turn(self, wish: Wish) -> float | None:
         """Do what is due; returns when there will be more to do even without news."""
+        if wish.reading != self._reading:
+            self._read_anew(wish)
         if wish.photo != self._photo:
             self._photo = wish.photo
             self._has_photo = wish.photo is not None and self._show_photo(wish.photo)
@@ -250,6 +256,22 @@ class Feed:
         self._leave_camera()
         return self._files_turn(wish)
 
+    def _read_anew(self, wish: Wish) -> None:
+        """Another network: what is shown was read for an older one. Videos and cameras are the same for all."""
+        self._reading, self._has_noted, self._photo, self._stuck_at = wish.reading, False, None, None
+        self._ahead = Ahead(self._read)
+        if isinstance(self._entry, Still):
+            self._entry = None
+
+    def _read_file(self, path: Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+        return read_picture(path, max_pixels, self._reading, self._note)
+
+    def _note(self, text: str) -> None:
+        """Once for all files: a folder's pictures are mostly of one kind."""
+        if not self._has_noted:
+            self._has_noted = True
+            self._say(text, is_error=False)
+
     def _show_photo(self, photo: Photo) -> bool:
         """Show an image of a data set or a moment; if it cannot be read, say so and return False."""
         image, path = photo.pixels, ""
@@ -257,7 +279,7 @@ class Feed:
             path = Path(photo.root, photo.name)
             try:
                 with self._working():
-                    image = Images(Path(photo.root), (photo.name,)).read(0)
+                    image = Images(Path(photo.root), (photo.name,), reading=self._reading, note=self._note).read(0)
             except UserError as error:
                 self._say(str(error), is_error=True)
                 return False

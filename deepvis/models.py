@@ -246,9 +246,11 @@ def _input(spec: _Spec, base: InputSpec) -> InputSpec:
         raise spec.wrong(f"input.std: {_plain(taken.std)}: expected positive numbers, because pixels are divided by them")
     if taken.order not in ("rgb", "bgr"):
         raise spec.wrong(f"input.order: {taken.order!r}: input.order is rgb or bgr")
-    for key in ("height", "width", "range"):
+    for key in ("height", "width", "range", "white"):
         value = getattr(taken, key)
-        if not (_whole(value) or key == "range" and isinstance(value, float)) or value <= 0:
+        if key == "white" and value == InputSpec.white:
+            continue
+        if not (_whole(value) or key in ("range", "white") and isinstance(value, float)) or not 0 < value < float("inf"):
             raise spec.wrong(f"input.{key}: {value!r}: expected a positive number")
     if taken.bands and taken.order == "bgr":
         raise spec.wrong("input.bands and input.order: bands already say where red, green and blue go. Remove order:")

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from deepvis.attention import Attention, WithAttention
 from deepvis.backward import ActivationRule, Rule, drops_results
-from deepvis.bands import fit_bands, is_bands
+from deepvis.bands import Reading, fit_bands, is_bands
 from deepvis.capture import capture, interruptible
 from deepvis.discovery import choose, dry_run, find
 from deepvis.errors import UserError
@@ -46,6 +46,7 @@ class InputSpec:
         order: "rgb" or "bgr", for a network of three channels.
         bands: which channels get the picture's red, green and blue; one channel: its gray.
             Empty: the first three, or as `order` says.
+        white: the value of a full white pixel in pictures of 16 bits; 0: it is guessed.
         mean_image: what is subtracted instead of `mean` (then its average), float32
             height×width×channels in the network's own order and range.
     """
@@ -57,6 +58,7 @@ class InputSpec:
     range: float = 1.0
     order: str = "rgb"
     bands: tuple[int, ...] = ()
+    white: float = 0.0
     mean_image: np.ndarray | None = field(default=None, compare=False, repr=False)
 
     @property
@@ -66,6 +68,11 @@ class InputSpec:
     @property
     def channels(self) -> int:
         return len(self.mean)
+
+    @property
+    def reading(self) -> Reading:
+        """How picture files are read for it."""
+        return Reading(self.channels, self.white, self.range)
 
     @property
     def places(self) -> tuple[int, ...]:

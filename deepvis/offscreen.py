@@ -15,11 +15,12 @@ from deepvis.app import help_rows
 from deepvis.commands import Facts
 from deepvis.errors import UserError
 from deepvis.feed import Feed, Wish
+from deepvis.files import write_whole, writing
 from deepvis.frames import Frame
 from deepvis.gallery import Gallery, stands_for
 from deepvis.jpegs import open_pictures
 from deepvis.layout import lay_out
-from deepvis.network import Network
+from deepvis.network import InputSpec, Network
 from deepvis.overview import Overview
 from deepvis.passes import answer
 from deepvis.render import Renderer, Scene, Status
@@ -66,7 +67,7 @@ def picture(
         if key not in bound and state.typing is None:
             raise UserError(f"--keys: no command has the key {key!r}; keys: {' '.join(sorted(bound))}")
         state = commands.press(state, key, facts, bound)
-    frame = _frame(camera, files, state, network.input.places)
+    frame = _frame(camera, files, state, network.input)
     result = answer(network, request_for(state, frame, network.layers), network.receptive_field(network.layers[state.layer].name))
     status = Status(model=settings.model, device=str(network.device))
     scene = Scene(state, network.layers, network.classes, frame, result, help=help_rows(bound), status=status,
@@ -98,10 +99,10 @@ def _wait(is_so: Callable[[], bool]) -> None:
         time.sleep(0.005)
 
 
-def _frame(camera: int | str | None, files: Path, state: State, bands: tuple[int, ...]) -> Frame:
+def _frame(camera: int | str | None, files: Path, state: State, taken: InputSpec) -> Frame:
     feed = Feed(camera, files)
-    feed.show_bands(bands)
-    feed.want(Wish(state.source, step=state.step))  # before it starts, or it might show the first file
+    feed.show_bands(taken.places)
+    feed.want(Wish(state.source, step=state.step, reading=taken.reading))  # before it starts, or it might show the first file
     with feed:
         frame = feed.wait_frame(None, PATIENCE)
         if frame is None:
@@ -123,8 +124,5 @@ def write(path: Path, image: np.ndarray) -> None:
     if not done:
         raise UserError(f"--out {path}: {image.shape[1]}×{image.shape[0]} pixels do not fit into such a file (WebP takes 16383 on a side, "
                         "JPEG 65535): give a name that ends in .png, or make the picture smaller")  # fmt: skip
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data.tobytes())
-    except OSError as error:
-        raise UserError(f"--out {path}: cannot be written: {error.strerror}") from error
+    with writing(f"--out {path}"):
+        write_whole(path, data.tobytes())

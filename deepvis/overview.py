@@ -124,7 +124,7 @@ class Overview(Background):
             return
         cells = {unit: self._kept[layer, unit, side] for unit in wish.units if (layer, unit, side) in self._kept}
         whole = int(index.settings["width"]), int(index.settings["height"])
-        images = Images(Path(index.root), tuple(index.files))
+        images = Images(Path(index.root), tuple(index.files), reading=index.reading)
         by_photo: dict[int, list[tuple[int, int, int]]] = {}
         dead = set()
         for unit in wish.units:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,6 +10,8 @@ from pathlib import Path
 from deepvis.bands import NUMPY
 from deepvis.decode import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from deepvis.errors import UserError
+from deepvis.files import is_regular, open_regular
+from deepvis.folders import listed
 
 # A file system's clock ticks coarsely (FAT: 2 s): a folder that changed less than this before it
 # was listed may have changed again since without looking any younger.
@@ -21,7 +22,8 @@ class Playlist:
     """The pictures and videos of a folder, of a list file, or one file alone, and a place in them.
 
     * A folder: the files in it in natural order (img2 before img10, upper like lower case). Its
-      sub-folders count only if it has no picture or video itself. Dot files are skipped.
+      sub-folders count only if it has no picture or video itself. Dot files are skipped; links that
+      lead nowhere, pipes and the like are counted in `missing`.
     * A list (.txt): one path a line, relative to the list's folder; blank lines and lines that
       start with # are skipped, paths that do not exist are counted in `missing`.
     * One picture or video file.
@@ -30,7 +32,7 @@ class Playlist:
     """
 
     missing: int
-    """How many of a list's paths did not exist when it was read."""
+    """How many of a list's paths did not exist when it was read; of a folder, how many links lead nowhere and the like."""
 
     def __init__(self, path: Path | str) -> None:
         """List the files.
@@ -94,13 +96,11 @@ class Playlist:
     def _list(self) -> None:
         listed_at = time.time()
         if self.path.is_dir():
-            entries, watched, missing = *_files_of_folder(self.path), 0
+            entries, watched, missing = _files_of_folder(self.path)
             what = "no picture or video in it or its sub-folders"
-        elif not self.path.is_file():
-            raise UserError(
-                f"{self.path} does not exist; expected a folder, a list of files (.txt), a "
-                "picture or a video: check the path"
-            )
+        elif not is_regular(self.path):
+            open_regular(self.path, _WHAT).close()  # which says what it is
+            raise UserError(f"{self.path} has changed; expected {_WHAT}")
         elif self.path.suffix.lower() == ".txt":
             entries, missing = _files_of_list(self.path)
             watched = [self.path]
@@ -119,62 +119,29 @@ class Playlist:
         self._listed_at = listed_at
 
 
-def natural_key(name: str) -> tuple[list[str | int], str]:
-    """Sort key: numbers by value, letters without regard to case, the name itself breaks ties."""
-    parts = re.split(r"(\d+)", name.casefold())
-    return [int(part) if place % 2 else part for place, part in enumerate(parts)], name
-
-
-def _files_of_folder(folder: Path) -> tuple[list[Path], list[Path]]:
-    """The files to browse in `folder`, and the folders whose change changes that."""
-    try:
-        with os.scandir(folder) as listing:
-            names = [item.name for item in listing if _is_media(item.name) and item.is_file()]
-    except OSError as error:
-        raise UserError(
-            f"{folder} cannot be listed ({error.strerror}); check that you may read it"
-        ) from error
-    if names:
-        return [folder / name for name in sorted(names, key=natural_key)], [folder]
-    return _files_of_subfolders(folder)
-
-
-def _files_of_subfolders(folder: Path) -> tuple[list[Path], list[Path]]:
-    files: list[Path] = []
-    folders: list[Path] = []
-    for here, subfolders, names in os.walk(folder):
-        subfolders[:] = sorted((n for n in subfolders if not n.startswith(".")), key=natural_key)
-        folders.append(Path(here))
-        media = (Path(here, name) for name in sorted(names, key=natural_key) if _is_media(name))
-        files += [path for path in media if path.is_file()]
-    return files, folders
+def _files_of_folder(folder: Path) -> tuple[list[Path], list[Path], int]:
+    """The files to browse in `folder`, the folders whose change changes that, and how many names were no files."""
+    found = listed(folder, _is_media, deep=False)
+    if not found.files:
+        found = listed(folder, _is_media)
+    return [folder / name for name in found.files], found.folders, found.skipped
 
 
 def _files_of_list(path: Path) -> tuple[list[Path], int]:
     """The existing files that a list names, and how many do not exist."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise UserError(
-            f"{path} cannot be read ({error.strerror}); check that you may read it"
-        ) from error
+    with open_regular(path, "a list of files") as file:
+        data = file.read()
     # PowerShell writes UTF-16 with a mark, Notepad UTF-8 with one. What is not UTF-8 may still be
     # the bytes of a file's name.
     is_utf16 = data[:2] in (b"\xff\xfe", b"\xfe\xff")
     text = data.decode(*(("utf-16", "replace") if is_utf16 else ("utf-8-sig", "surrogateescape")))
     lines = (line.strip() for line in text.split("\n"))
-    listed = [path.parent / line for line in lines if line and not line.startswith("#")]
-    existing = [entry for entry in listed if _exists(entry)]
-    return existing, len(listed) - len(existing)
+    entries = [path.parent / line for line in lines if line and not line.startswith("#")]
+    existing = [entry for entry in entries if is_regular(entry)]
+    return existing, len(entries) - len(existing)
 
 
-def _exists(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except (OSError, ValueError):  # too long, or of characters that no path has
-        return False
-
-
+_WHAT = "a folder, a list of files (.txt), a picture or a video (of cameras the number, of streams the address)"
 _SUFFIXES = IMAGE_SUFFIXES | VIDEO_SUFFIXES | {NUMPY}
 
 

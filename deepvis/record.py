@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
-import os
 import shutil
 import threading
 import time
@@ -20,6 +19,7 @@ import cv2
 import numpy as np
 
 from deepvis.errors import UserError
+from deepvis.files import beside, reason
 
 CODECS = ((".mp4", "mp4v"), (".avi", "MJPG"))  # tried in this order
 SPARE_BYTES = 64 << 20  # an .mp4 gets its index on closing and cannot be played without
@@ -33,7 +33,7 @@ _FREE_SPACE = "free some space there, or set `output` in settings.yaml to a fold
 def save_snapshot(folder: Path, name: str, images: Mapping[str, np.ndarray]) -> Path:
     """Write a PNG for each picture: `<name>.png` for "window", `<name>-<pane>.png` for the others.
 
-    A picture appears under its name only when it is whole.
+    A picture appears under its name only when all are whole.
 
     Args:
         folder: made if it is not there.
@@ -46,19 +46,12 @@ def save_snapshot(folder: Path, name: str, images: Mapping[str, np.ndarray]) -> 
         UserError: the folder or a picture cannot be written.
     """
     encoded = {pane: cv2.imencode(".png", image)[1] for pane, image in images.items()}
-    beside: dict[Path, Path] = {}
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         paths = _unused(_snapshot_paths(folder, stem, images) for stem in _numbered(name))
-        for pane, path in paths.items():
-            beside[path] = path.with_name(f".{path.name}.{os.getpid()}.part")
-            beside[path].write_bytes(encoded[pane])
-        for path, part in beside.items():
-            os.replace(part, path)
+        with contextlib.ExitStack() as whole:  # none gets its name before all are written
+            for pane, path in paths.items():
+                whole.enter_context(beside(path)).write(encoded[pane])
     except OSError as error:
-        for part in beside.values():
-            with contextlib.suppress(OSError):
-                part.unlink()
         raise _cannot_write(folder / f"{name}.png", error) from error
     return paths["window"]
 
@@ -77,7 +70,7 @@ def _numbered(name: str) -> Iterator[str]:
 
 
 def _cannot_write(path: Path, error: OSError) -> UserError:
-    return UserError(f"cannot write {path}: {error.strerror or error}; it must be in a folder that "
+    return UserError(f"cannot write {path}: {reason(error)}; it must be in a folder that "
                      f"you may write to, with space left: {_FREE_SPACE}")
 
 

@@ -15,16 +15,16 @@ import contextlib
 import json
 import os
 import re
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import cv2
 import numpy as np
 
 from deepvis.errors import UserError
+from deepvis.files import remove_unfinished, write_whole, writing
 
 try:
     import fcntl
@@ -35,6 +35,8 @@ MANIFEST = "manifest.json"
 WIDEST = 16383  # pixels
 PRECOMPUTED = Path(__file__).resolve().parent.parent / "precomputed"
 Key = tuple[str, int]  # layer name, unit
+
+_KEPT = "What was made before is kept."
 
 
 @dataclass
@@ -82,7 +84,7 @@ class Store:
             UserError: it cannot be written, or the images side by side are too wide for a file.
         """
         strip = _strip(images, quality) if len(images) else None
-        with _writing(self.folder):
+        with writing(self.folder, _KEPT):
             self.folder.mkdir(parents=True, exist_ok=True)
             if strip is not None:
                 write_whole(self.path(layer, unit), strip)
@@ -100,7 +102,7 @@ class Store:
         """
         if not any(self.folder.glob("added-*.jsonl")):
             return
-        with _writing(self.folder), _locked(self.folder):
+        with writing(self.folder, _KEPT), _locked(self.folder):
             parts = sorted(self.folder.glob("added-*.jsonl"))
             whole = _open(self.folder)
             whole.fingerprint, whole.model = self.fingerprint, self.model
@@ -127,13 +129,22 @@ def open_store(folder: Path, fingerprint: str, model: str = "") -> Store:
             f"is {fingerprint}). Remove the folder, or name another one."
         )
     store.fingerprint, store.model = fingerprint, model or store.model
-    if not (folder / MANIFEST).exists() and model:
-        with _writing(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-            with _locked(folder):
-                if not (folder / MANIFEST).exists():
-                    write_whole(folder / MANIFEST, store._manifest().encode())
+    if model:
+        with writing(folder, _KEPT):
+            _begin(store)
     return store
+
+
+def _begin(store: Store) -> None:
+    """Make a store ready to be added to: with a manifest, without what killed processes left."""
+    has_manifest = (store.folder / MANIFEST).exists()
+    if has_manifest and not os.access(store.folder, os.W_OK):  # one that is complete need not be written
+        return
+    store.folder.mkdir(parents=True, exist_ok=True)
+    with _locked(store.folder):
+        remove_unfinished([store.folder, *(path for path in store.folder.iterdir() if path.is_dir())])
+        if not (store.folder / MANIFEST).exists():
+            write_whole(store.folder / MANIFEST, store._manifest().encode())
 
 
 def _open(folder: Path) -> Store:
@@ -189,36 +200,6 @@ def _strip(images: np.ndarray, quality: int) -> bytes:
         raise UserError(f"{len(images)} images of {images.shape[2]}×{images.shape[1]} side by side: a WebP file has {WIDEST} "
                         "pixels at most on a side. Make fewer of each unit (--per-unit), or store them smaller (--side)")  # fmt: skip
     return cv2.imencode(".webp", strip[..., ::-1], [cv2.IMWRITE_WEBP_QUALITY, quality])[1].tobytes()
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file so that it is there whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with beside(path) as file:
-        file.write(data)
-
-
-@contextlib.contextmanager
-def beside(path: Path) -> Iterator[BinaryIO]:
-    """A file that takes the place of `path` once it is whole; nothing is left of it if the block fails."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
-
-
-@contextlib.contextmanager
-def _writing(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be written: {error.strerror or error}. What was made before is kept.") from error
 
 
 @contextlib.contextmanager

@@ -166,7 +166,7 @@ class Tops(Background):
         try:
             index = open_index(folder, network, self._model)
             least = (2 * network.input.width, 2 * network.input.height)
-            self._photos = Photos(Images(Path(index.root), tuple(index.files)), least=least)
+            self._photos = Photos(Images(Path(index.root), tuple(index.files), reading=index.reading), least=least)
         except Exception as error:
             note = words(error)
         with self._changed:

@@ -16,6 +16,7 @@ from PIL import Image, ImageOps
 from deepvis import decode
 from deepvis.decode import BACKDROP, VideoFile, plausible_rate, quiet_opencv, read_image
 from deepvis.errors import UserError
+from deepvis.headers import Header, check_size
 
 # decode.py silences these for the process; pytest's own filters undo that.
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")
@@ -246,7 +247,7 @@ def test_large_jpeg_is_decoded_small(tmp_path, monkeypatch):
     decoded_sizes = []
     reduced_rgb = decode._reduced_rgb
     monkeypatch.setattr(
-        decode, "_reduced_rgb", lambda im, side: decoded_sizes.append(im.size) or reduced_rgb(im, side)
+        decode, "_reduced_rgb", lambda im, *how: decoded_sizes.append(im.size) or reduced_rgb(im, *how)
     )
     image = read_image(tmp_path / "photo.jpg", max_side=500)
     assert decoded_sizes == [(600, 400)]
@@ -272,7 +273,8 @@ def test_too_large_is_refused_by_its_header(tmp_path, side):
 
 
 def test_the_limit_lets_20000_by_20000_pass():
-    decode._check_size(Path("poster.png"), (20_000, 20_000), decode.MAX_PIXELS)
+    for kind in ("jpg", "png", "bmp", "tiff"):
+        check_size("poster", Header(kind, 20_000, 20_000, memory=4 * 20_000 * 20_000))
 
 
 def test_the_limit_is_the_callers(tmp_path, pattern):
@@ -284,9 +286,9 @@ def test_the_limit_is_the_callers(tmp_path, pattern):
 
 def test_float_tiffs_have_a_lower_limit(tmp_path):
     cv2.imwrite(str(tmp_path / "f.tiff"), np.zeros((20, 30, 3), np.float32))
-    read_image(tmp_path / "f.tiff", max_pixels=600 * 8)
-    with pytest.raises(UserError, match="30 x 20"):
-        read_image(tmp_path / "f.tiff", max_pixels=600 * 8 - 8)
+    read_image(tmp_path / "f.tiff", max_pixels=600 * 17)
+    with pytest.raises(UserError, match="GB of memory.*smaller copy"):
+        read_image(tmp_path / "f.tiff", max_pixels=600 * 15)
 
 
 # ---------------------------------------------------------------------------- bad files

@@ -722,7 +722,7 @@ class Clip:
 
     def get(self, what: int) -> float:
         known = {cv2.CAP_PROP_FPS: self.rate, cv2.CAP_PROP_FRAME_COUNT: self.claims or self.count}
-        return known[what]
+        return known.get(what, 0)
 
     def grab(self) -> bool:
         self.position += 1

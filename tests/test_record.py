@@ -95,14 +95,12 @@ def test_snapshot_into_a_folder_that_is_a_file(tmp_path: Path) -> None:
 
 def test_interrupted_snapshot_leaves_no_half_picture(tmp_path: Path,
                                                      monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(self: Path, data: bytes) -> None:
-        with open(self, "wb") as file:
-            file.write(bytes(data)[:10])
+    def full(_handle: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(UserError, match=r"shot\.png: No space left on device"):
-        save_snapshot(tmp_path, "shot", {"window": plain(RED)})
+        save_snapshot(tmp_path, "shot", {"window": plain(RED), "input": plain(BLUE)})
     assert os.listdir(tmp_path) == []
 
 

@@ -8,25 +8,27 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import tarfile
-import tempfile
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 import numpy as np
 from PIL import ImageOps
 from PIL.JpegImagePlugin import JpegImageFile
 
-from deepvis.bands import NUMPY, read_picture
-from deepvis.decode import IMAGE_SUFFIXES
+from deepvis.bands import NUMPY, Reading, decode_picture
+from deepvis.decode import IMAGE_SUFFIXES, known_header
 from deepvis.errors import UserError
+from deepvis.files import is_regular, open_regular, shortened
+from deepvis.folders import listed
 from deepvis.geometry import crop_box
-from deepvis.playlist import natural_key
+from deepvis.headers import MAX_PIXELS, check_memory
 
 _SUFFIXES = IMAGE_SUFFIXES | {NUMPY}
 
@@ -39,16 +41,20 @@ class Images:
         root: what the names are relative to.
         names: in order; "shard.tar!member" for those in archives.
         members: {name: (offset, size)} of those in archives.
+        reading: how they are read for the network.
+        note: is told what was guessed about one.
     """
 
     root: Path
     names: tuple[str, ...]
     members: dict[str, tuple[int, int]] = field(default_factory=dict)
+    reading: Reading = Reading()
+    note: Callable[[str], None] = lambda text: None
 
     def after(self, names: Sequence[str]) -> Images:
         """The same images with the known ones first, in their order, and new ones behind."""
         known = set(names)
-        return Images(self.root, (*names, *(name for name in self.names if name not in known)), self.members)
+        return replace(self, names=(*names, *(name for name in self.names if name not in known)))
 
     def without_arrays(self) -> Images:
         """Without `.npy` files, if there are others: beside pictures they are likely to hold something else."""
@@ -66,30 +72,31 @@ class Images:
             UserError: it is gone, damaged or no image.
         """
         name = self.names[number]
-        archive, is_member, _ = name.partition("!")
+        inside = _IN_ARCHIVE.fullmatch(name)
+        with self._member(name, inside[1]) if inside else open_regular(self.root / name, "a picture file") as file:
+            if not inside and _is_archive(name):  # `find_images` could not look into it
+                _members(file, self.root / name, name)
+            label = shortened(PurePosixPath(inside[2] if inside else name).name)
+            image = _reduced(file, label, least, aspect) if least is not None else None
+            if image is not None:
+                return image
+            file.seek(0)
+            return decode_picture(file, label, reading=self.reading, note=self.note)
+
+    def _member(self, name: str, archive: str) -> BinaryIO:
         path = self.root / archive
-        if not is_member:
-            if least is not None:
-                with _readable(path) as file:
-                    image = _reduced(file, least, aspect)
-                if image is not None:
-                    return image
-            return read_picture(path)
-        if name not in self.members:
-            self.members.update(_members(path, archive))
-        if name not in self.members:
-            raise UserError(f"{path} holds no {name.partition('!')[2]}")
-        offset, size = self.members[name]
-        with _readable(path) as file:
+        with open_regular(path, "a tar archive") as file:
+            if name not in self.members:
+                self.members.update(_members(file, path, archive))
+            if name not in self.members:
+                raise UserError(f"{path} holds no {shortened(name[len(archive) + 1:])}")
+            offset, size = self.members[name]
+            length = file.seek(0, os.SEEK_END)
+            if offset + size > length:
+                raise UserError(f"{path} ends before its {shortened(name[len(archive) + 1:])} does: copy or download it again")
+            check_memory(shortened(name), size, f"{size / 1e9:.1f} GB")
             file.seek(offset)
-            data = file.read(size)
-        image = _reduced(io.BytesIO(data), least, aspect) if least is not None else None
-        if image is not None:
-            return image
-        with tempfile.TemporaryDirectory() as folder:  # whatever it is, one function knows how to read it
-            copy = Path(folder, Path(name).name)
-            copy.write_bytes(data)
-            return read_picture(copy)
+            return io.BytesIO(file.read(size))
 
 
 class Photos:
@@ -121,19 +128,12 @@ class Photos:
         return image
 
 
-def _readable(path: Path) -> BinaryIO:
-    try:
-        return path.open("rb")
-    except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror or error})") from error
-
-
-def _reduced(file: BinaryIO, least: tuple[int, int], aspect: float) -> np.ndarray | None:
+def _reduced(file: BinaryIO, name: str, least: tuple[int, int], aspect: float) -> np.ndarray | None:
     """A colour or gray JPEG at the least size that will do; None for what is neither, or is damaged."""
     if file.read(3) != b"\xff\xd8\xff":
         return None
-    file.seek(0)
     try:
+        known_header(file, name, MAX_PIXELS)
         image = JpegImageFile(file)
         turned = image.getexif().get(274, 1) >= 5
         width, height = image.size[::-1] if turned else image.size
@@ -164,19 +164,27 @@ def find_images(where: Path | str) -> Images:
     where = Path(where)
     members: dict[str, tuple[int, int]] = {}
     if where.is_dir():
-        root, names = where, _walk(where)
-    elif not where.is_file():
-        raise UserError(f"--images {where}: does not exist; expected a folder, a list of files (.txt) or a tar archive")
+        root, names = where, listed(where, lambda name: _is_image(name) or _is_archive(name)).names
+    elif not is_regular(where):
+        open_regular(where, "a folder, a list of files (.txt) or a tar archive").close()  # which says what it is
+        raise UserError(f"--images {where}: has changed; try again")
     elif where.suffix.lower() == ".txt":
         root, names = where.parent, _listed(where)
     else:
         root, names = where.parent, [where.name]
     found: list[str] = []
     for name in names:
-        if name.lower().endswith(".tar"):
-            inside = _members(root / name, name)
-            members.update(inside)
-            found += inside
+        if _is_archive(name):
+            try:
+                with open_regular(root / name, "a tar archive") as file:
+                    inside = _members(file, root / name, name)
+            except UserError:
+                if root / name == where:
+                    raise
+                found.append(name)  # among others it is broken, as a picture may be
+            else:
+                members.update(inside)
+                found += inside
         elif _is_image(name):
             found.append(name)
     if not found:
@@ -186,20 +194,9 @@ def find_images(where: Path | str) -> Images:
     return Images(root.absolute(), tuple(found), members)
 
 
-def _walk(root: Path) -> list[str]:
-    names: list[str] = []
-    for here, folders, files in os.walk(root):
-        folders[:] = sorted((f for f in folders if not f.startswith(".")), key=natural_key)
-        inside = Path(here).relative_to(root)
-        names += [(inside / f).as_posix() for f in sorted(files, key=natural_key) if _is_image(f) or f.lower().endswith(".tar")]
-    return names
-
-
 def _listed(path: Path) -> list[str]:
-    try:
-        lines = path.read_text(encoding="utf-8-sig", errors="surrogateescape").splitlines()
-    except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror})") from error
+    with open_regular(path, "a list of files") as file:
+        lines = _named(file.read().decode("utf-8-sig", "surrogateescape")).splitlines()
     return list(dict.fromkeys(line.strip() for line in lines if line.strip() and not line.startswith("#")))
 
 
@@ -208,16 +205,33 @@ def _is_image(name: str) -> bool:
     return not base.startswith(".") and os.path.splitext(base)[1].lower() in _SUFFIXES
 
 
-def _members(path: Path, name: str) -> dict[str, tuple[int, int]]:
+_IN_ARCHIVE = re.compile(r"(.*?\.tar)!(.*)", re.IGNORECASE | re.DOTALL)
+
+
+def _is_archive(name: str) -> bool:
+    base = name.rpartition("/")[2]
+    return not base.startswith(".") and base.lower().endswith(".tar")
+
+
+def _named(text: str) -> str:
+    """Without the sign that no path has, and which separates the names in an index."""
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
+def _members(file: BinaryIO, path: Path, name: str) -> dict[str, tuple[int, int]]:
+    """The images in an archive that is open; of one that is damaged further on, those before."""
+    found: dict[str, tuple[int, int]] = {}
     try:
-        with tarfile.open(path, "r:") as archive:
-            return {
-                f"{name}!{member.name}": (member.offset_data, member.size)
-                for member in archive
-                if member.isfile() and _is_image(member.name)
-            }
-    except (OSError, tarfile.TarError) as error:
-        raise UserError(f"{path} cannot be read as a tar archive ({error}); compressed ones must be unpacked first") from error
+        with tarfile.open(fileobj=file, mode="r:") as archive:
+            for member in archive:
+                if member.isfile() and _is_image(member.name):
+                    found[f"{name}!{_named(member.name)}"] = (member.offset_data, member.size)
+    except Exception as error:  # damage raises anything at all
+        if not found:
+            raise UserError(
+                f"{path} cannot be read as a tar archive ({str(error)[:200]}); compressed ones must be unpacked first"
+            ) from error
+    return found
 
 
 # ---- batches ------------------------------------------------------------------------------------

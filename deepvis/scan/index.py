@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from deepvis.bands import Reading
 from deepvis.errors import UserError
 from deepvis.layers import Layer
 from deepvis.messages import ReceptiveField
@@ -186,6 +187,12 @@ class Index:
     def shown_bands(self) -> tuple[int, ...]:
         """Which bands are shown as red, green and blue of images that have more."""
         return tuple(self.settings.get("shown", (0, 1, 2)))
+
+    @property
+    def reading(self) -> Reading:
+        """How its images are read."""
+        white, full = self.settings.get("white", (Reading.white, Reading.range))
+        return Reading(self.settings.get("channels", Reading.channels), white, full)
 
     def span(self, layer: str) -> Span:
         """Where the layer's units are. Raises UserError for a layer that was not scanned."""

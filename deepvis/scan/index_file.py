@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from deepvis.errors import UserError
+from deepvis.files import beside, writing
 from deepvis.messages import ReceptiveField
 from deepvis.scan.index import BINS, Index, Ranked, Span, Sums
-from deepvis.store import PRECOMPUTED, beside
+from deepvis.store import PRECOMPUTED
 
 VERSION = 1
 
@@ -46,17 +47,11 @@ def save(index: Index, path: Path, state: bool = False) -> None:
             for i, s in enumerate(index.spans)
             if s.name in index.correlation
         }
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with beside(path) as file:
-            (np.savez if state else np.savez_compressed)(file, **arrays)
-            file.flush()
-            os.fsync(file.fileno())  # a state stands for hours of work
-    except OSError as error:
-        raise UserError(
-            f"{path}: cannot be written: {error.strerror or error}. What was there before is kept; "
-            "make room or give another folder with --out, and run the same command again to go on."
-        ) from error
+    remedy = (
+        "What was there before is kept; make room or give another folder with --out, and run the same command again to go on."
+    )
+    with writing(path, remedy), beside(path) as file:
+        (np.savez if state else np.savez_compressed)(file, **arrays)
 
 
 def load(path: Path) -> Index:

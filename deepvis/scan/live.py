@@ -12,7 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from deepvis.errors import UserError
+from deepvis.files import write_whole, writing
 from deepvis.frames import Frame
 from deepvis.geometry import cut, resize
 from deepvis.layers import Layer
@@ -20,7 +20,7 @@ from deepvis.messages import Peaks
 from deepvis.scan.index import BINS, INDEX, Index, Ranked, Span, joined
 from deepvis.scan.index_file import load, save
 from deepvis.scan.merging import best
-from deepvis.store import folder_name, write_whole
+from deepvis.store import folder_name
 
 TIDY = 64  # frames that are taken in between two looks for those that no ranking needs any more
 
@@ -174,11 +174,9 @@ class LiveTop:
             UserError: it cannot be written.
         """
         index = self.index(folder, model, fingerprint)
-        try:
+        with writing(folder):
             for name, number in zip(index.files, sorted(self._moments)):
                 write_whole(folder / name, self._moments[number].jpeg)
-        except OSError as error:
-            raise UserError(f"{folder}: cannot be written: {error.strerror or error}") from error
         save(index, folder / INDEX)
         return index
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from deepvis.errors import UserError
-from deepvis.playlist import natural_key
+from deepvis.folders import natural_key
 from deepvis.scan.index import STATE, Index, Ranked, Span, Sums, joined
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +18,7 @@ from torch import Tensor, nn
 
 from deepvis.capture import trace
 from deepvis.errors import UserError
+from deepvis.files import reason, remove_unfinished, writing
 from deepvis.layers import find_layer
 from deepvis.network import Network, prepare
 from deepvis.scan.images import Batch, Images, batches
@@ -115,7 +118,7 @@ def scan(
         if (found := _found_again(network, images, out)) is not None:
             return found
         base = _base(network, images, out, spans, options)
-        images = images.after(base.files)
+        images = replace(images.after(base.files), reading=network.input.reading, note=_Once())
         own = _own_path(out, options)
         state = _begun(own, base, network, spans, images, options)
         missed = (max((end for _, end in base.scanned), default=0), len(images.names))
@@ -135,6 +138,17 @@ def scan(
         save(index, out / INDEX)
         _remove_parts(out)
         return index
+
+
+class _Once:
+    """Says the first of many notes, of which the others say the same of other images."""
+
+    def __init__(self) -> None:
+        self._alone = threading.Lock()
+
+    def __call__(self, text: str) -> None:
+        if self._alone.acquire(blocking=False):
+            print(f"note: {text}", file=sys.stderr, flush=True)
 
 
 # ---- what there is already ----------------------------------------------------------------------
@@ -178,13 +192,16 @@ def _check(state: Index, path: Path, network: Network, spans: tuple[Span, ...], 
     if state.spans != spans:
         raise UserError(f"{path} is a scan of the layers {', '.join(s.name for s in state.spans)}. Give these, or another --out.")
     mine = _settings(network, options)
-    without = {"batch": 0, "shown": ()}  # change nothing that is found, but for rounding
+    without = {"batch": 0, "shown": (), "channels": 0}  # change nothing that is found, but for rounding
     if {**state.settings, **without} != {**mine, **without} or state.k != options.k:
         raise UserError(f"{path} was made with {dict(state.settings)}, top {state.k}; this scan has {mine}, top {options.k}. Give the same, or another --out.")  # fmt: skip
 
 
 def _settings(network: Network, options: Options) -> dict[str, object]:
+    reading = network.input.reading
     shown = {} if network.input.places == (0, 1, 2) else {"shown": list(network.input.places)}  # of bands
+    shown |= {} if reading.channels == 3 else {"channels": reading.channels}
+    shown |= {"white": [reading.white, reading.range]} if reading.white else {}
     return shown | {
         "height": network.input.height, "width": network.input.width, "crop": True, "reduce": options.reduce,
         "weakest": options.weakest, "correlation": options.correlation, "batch": _batch_size(network, options),
@@ -391,17 +408,19 @@ def _remove_parts(out: Path) -> None:
 @contextlib.contextmanager
 def _locked(out: Path, rank: int) -> Iterator[None]:
     """Keep a second scan out of the folder; the lock ends with the process that holds it."""
-    try:
+    with writing(out, "Give another folder with --out."):
         out.mkdir(parents=True, exist_ok=True)
-        with open(out / f".lock-{rank}", "a") as file:
+        file = open(out / f".lock-{rank}", "a")
+    with file:
+        try:
             if fcntl is not None:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    raise UserError(f"{out}: another scan is writing there. Wait for it, or give another folder with --out.") from None
-            yield
-    except OSError as error:
-        raise UserError(f"{out}: cannot be written: {error.strerror or error}. Give another folder with --out.") from error
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"{out}: another scan is writing there. Wait for it, or give another folder with --out.") from None
+        except OSError as error:
+            raise UserError(f"{out}: cannot be locked: {reason(error)}. Give another folder with --out.") from error
+        remove_unfinished([out])
+        yield
 
 
 def layers_from(network: Network, text: str) -> list[str]:

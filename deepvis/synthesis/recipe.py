@@ -15,6 +15,7 @@ from pathlib import Path
 import yaml
 
 from deepvis.errors import UserError
+from deepvis.files import write_whole, writing
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "parameterization": ("pixels", "fourier"),
@@ -182,11 +183,8 @@ def image_seed(seed: int, unit: int, index: int) -> int:
 
 def save(path: Path, made: Recipe, **facts: object) -> None:
     """Write a recipe, and facts such as the seed and the unit it was found on, as YAML. Raises UserError."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(yaml.safe_dump({**facts, "recipe": asdict(made)}, sort_keys=False), encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written: {error.strerror}") from error
+    with writing(path):
+        write_whole(path, yaml.safe_dump({**facts, "recipe": asdict(made)}, sort_keys=False).encode())
 
 
 def checked(values: Mapping[str, object]) -> Recipe:

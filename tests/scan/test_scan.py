@@ -21,7 +21,7 @@ import small
 
 from deepvis import cli
 from deepvis.errors import UserError
-from deepvis.playlist import natural_key
+from deepvis.folders import natural_key
 from deepvis.scan import scan as module
 from deepvis.scan.images import find_images
 from deepvis.scan.index import CHUNK, INDEX, STATE, Index

@@ -80,6 +80,7 @@ class Toolbox:
         self.renderer = Renderer(self._layout(*window.size))
         self._bound = commands.bindings(settings.keys)
         self._help = help_rows(self._bound)
+        self._mouse: tuple[int, int] | None = None  # where it was last seen, in pixels of the picture
         self._asked: Request | None = None
         self._collected_at = 0.0
         self._silent_since = 0.0
@@ -130,7 +131,7 @@ class Toolbox:
         self._ask()
         self._ask_for_pictures()
         self._tick()
-        self._show(self._scene())
+        self._show(self._pointed(self._scene()))
 
     def _patience(self) -> int:
         """How long to wait for events, in milliseconds: briefly while something is on its way."""
@@ -144,7 +145,7 @@ class Toolbox:
                 self._message = _Message()
                 self.state = commands.press(old, name, facts, self._bound)
             case Mouse("move", x, y):
-                self.state = commands.point(old, self.renderer.target_at(x, y, self._scene()))
+                self._mouse = (x, y)
             case Mouse("click", x, y):
                 self.state = commands.click(old, self.renderer.target_at(x, y, self._scene()), facts)
             case Mouse("wheel", x, y, steps):
@@ -156,6 +157,16 @@ class Toolbox:
             case Close():
                 self.state = replace(old, quit=True)
         self._do_effects(old, self.state)
+
+    def _pointed(self, scene: Scene) -> Scene:
+        """The scene with what the mouse points at, found anew: keys, the wheel, sizes and answers change what is under it."""
+        if self._mouse is None:
+            return scene
+        hover = self.renderer.target_at(*self._mouse, scene)
+        if hover == scene.state.hover:
+            return scene
+        self.state = commands.point(self.state, hover)
+        return replace(scene, state=self.state)
 
     def _ask(self) -> None:
         """Hand the state's question to the engine.

@@ -96,7 +96,7 @@ class Overview(Background):
                 self._changed.wait_for(lambda: self._stopping or self._wish != self._done)
                 if self._stopping:
                     return
-                asked = self._wish
+                asked, self._done = self._wish, None
             index, note, wish = asked
             if index is not self._index:
                 self._index, self._size = index, 0

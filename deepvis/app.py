@@ -31,10 +31,12 @@ from deepvis.overview import Overview
 from deepvis.record import Recorder, save_snapshot
 from deepvis.render import Renderer, Scene, Status
 from deepvis.scan.index import index_folder
+from deepvis.saving import Saving
 from deepvis.scan.live import live_folder
 from deepvis.settings import Settings
 from deepvis.state import PRESET_CYCLE, State
-from deepvis.store import PRECOMPUTED, open_store, store_folder
+from deepvis.store import PRECOMPUTED, open_store
+from deepvis.stores import own_folder
 from deepvis.synthesis import recipe
 from deepvis.tops import Tops
 from deepvis.window import Close, Event, Key, Mouse, Resize, Window
@@ -94,8 +96,7 @@ class Toolbox:
         self._timings = ""
         self._moments = 0
         self._recorder: Recorder | None = None
-        self._snapshots: list[threading.Thread] = []
-        self._said: deque[_Message] = deque()  # from the snapshot threads
+        self._saving = Saving()
         self._gallery = Gallery(self._open_store)
         self._grower = Grower()
         self._recipes = self._read_recipes()
@@ -246,8 +247,8 @@ class Toolbox:
                 self.state = replace(self.state, photo=None)  # could not be read
             if notice.is_error and self.state.source == "camera" and self.feed.source == "files":
                 self.state = replace(self.state, source="files", frozen=False)  # the camera was given up
-        while self._said:
-            self._message = self._said.popleft()
+        while self._saving.said:
+            self._say(*self._saving.said.popleft())
         if self._recorder and self._recorder.error:
             self._say(self._recorder.error, is_error=True)
             self.state = replace(self.state, recording=False)
@@ -284,8 +285,7 @@ class Toolbox:
             last.callback(self._overview.close)
             last.callback(self._collector.close)
             last.callback(self.window.close)
-            for thread in self._snapshots:
-                last.callback(thread.join)
+            last.callback(self._saving.join)
             last.callback(self._stop_recording)
 
     def is_over(self) -> bool:
@@ -373,20 +373,22 @@ class Toolbox:
             self._stop_recording()
 
     def _keep(self) -> None:
-        """Put the images that are growing into the store."""
-        grown = self._grower.grown
+        """Put the images that are growing into one's own store."""
+        grown, network = self._grower.grown, self.engine.network
         if grown is None or not grown.images:
             self._say("nothing to keep yet")
             return
-        try:
-            network = self.engine.network
-            store = open_store(store_folder(PRECOMPUTED, network.name), network.fingerprint, network.name)
-            self._grower.keep(grown, store, network)
-        except UserError as error:
-            self._say(str(error), is_error=True)
+        if self._saving.is_busy("keep"):
+            self._say("those before are still being kept")
             return
-        self._gallery.refresh()
-        self._say(f"kept {len(grown.images)} images of {grown.wish.layer}:{grown.wish.unit} in {store.folder}")
+
+        def keep() -> str:
+            store = open_store(own_folder(PRECOMPUTED, network.name), network.fingerprint, network.name)
+            done = self._grower.keep(grown, store, network)
+            self._gallery.refresh()
+            return done
+
+        self._saving.start("keep", keep)
 
     def _read_recipes(self) -> dict[str, recipe.Recipe]:
         """The presets and the saved recipes; of one that cannot be read the status bar says why."""
@@ -418,11 +420,8 @@ class Toolbox:
         network = self.engine.network
         if network is None:
             return
-
-        def say(words: str, is_error: bool) -> None:
-            self._said.append(_Message(words, is_error, time.monotonic() + MESSAGE_SECONDS))
-
-        self._collector.save(live_folder(PRECOMPUTED, network.name) / self._stamp(), network.name, network.fingerprint, say)
+        folder, say = live_folder(PRECOMPUTED, network.name) / self._stamp(), lambda *said: self._saving.said.append(said)
+        self._collector.save(folder, network.name, network.fingerprint, say)
 
     def _stamp(self) -> str:
         return f"deepvis-{datetime.now():%Y%m%d-%H%M%S}"
@@ -431,19 +430,11 @@ class Toolbox:
         """Save in a thread of its own: encoding so many large pictures takes a second."""
         scene, window = self._scene(), self._picture()
 
-        def save() -> None:
-            try:
-                pictures = {"window": window, **self.renderer.pane_pictures(scene)}
-                path = save_snapshot(Path(self.settings.output), self._stamp(), pictures)
-                said = _Message(f"saved {path} and a picture of each pane")
-            except UserError as error:
-                said = _Message(str(error), True)
-            said.until = time.monotonic() + MESSAGE_SECONDS
-            self._said.append(said)
+        def save() -> str:
+            pictures = {"window": window, **self.renderer.pane_pictures(scene)}
+            return f"saved {save_snapshot(Path(self.settings.output), self._stamp(), pictures)} and a picture of each pane"
 
-        thread = threading.Thread(target=save, name="deepvis-snapshot")
-        self._snapshots = [t for t in self._snapshots if t.is_alive()] + [thread]
-        thread.start()
+        self._saving.start("snapshot", save)
 
     def _picture(self) -> np.ndarray:
         return self.renderer.compose(self._scene())[0].copy()

@@ -125,7 +125,7 @@ class Gallery(Background):
             return True
         record = store.records.get((wish.layer, wish.unit), {})
         mine = tuple(self._read(store, wish.layer, wish.unit, 0))
-        note = str(record.get("failed", ""))
+        note = str(record.get("failed", "")) or getattr(store, "note", "")
         known = any(layer == wish.layer for layer, _ in store.records)
         cells: dict[int, np.ndarray] = {}
         shown = 0.0

@@ -59,21 +59,21 @@ class Grower(Background):
             self._wish = None
         return super().close(timeout)
 
-    def keep(self, grown: Grown, store: Store, network: Network) -> None:
-        """Put images of the network's unit into the store, in place of what it has of it. Raises UserError if it cannot.
+    def keep(self, grown: Grown, store: Store, network: Network) -> str:
+        """Put images of the network's unit into the user's own store (see `stores.keep`), and say what was done.
 
         They are ordered by what the network saw last of each, which was a random view where the recipe has such.
         """
         import numpy as np
 
+        from deepvis.stores import keep
         from deepvis.synthesis.jobs import Plan, record
 
         order = np.argsort([-score for score in grown.scores], kind="stable")
         plan = Plan(replace(grown.recipe, steps=grown.steps), grown.wish.preset, len(order))
         scores = [round(float(grown.scores[i]), 4) for i in order]
         made = {**record(plan, network, grown.wish.layer), "scores": scores, "seeds": [grown.wish.seeds[i] for i in order]}
-        store.add(grown.wish.layer, grown.wish.unit, np.stack([grown.images[i] for i in order]), made, "live")
-        store.finish()
+        return keep(store, grown.wish.layer, grown.wish.unit, np.stack([grown.images[i] for i in order]), made, "live")
 
     def _work(self) -> None:
         import torch

@@ -32,10 +32,12 @@ from deepvis.overview import Overview
 from deepvis.record import Recorder, save_snapshot
 from deepvis.render import Renderer, Scene, Status
 from deepvis.scan.index import index_folder
+from deepvis.saving import Saving
 from deepvis.scan.live import live_folder
 from deepvis.settings import Settings
 from deepvis.state import PRESET_CYCLE, State
-from deepvis.store import PRECOMPUTED, open_store, store_folder
+from deepvis.store import PRECOMPUTED, open_store
+from deepvis.stores import own_folder
 from deepvis.synthesis import recipe
 from deepvis.tops import Tops
 from deepvis.window import Close, Event, Key, Mouse, Resize, Window
@@ -81,6 +83,7 @@ class Toolbox:
         self.renderer = Renderer(self._layout(*window.size))
         self._bound = commands.bindings(settings.keys)
         self._help = help_rows(self._bound)
+        self._mouse: tuple[int, int] | None = None  # where it was last seen, in pixels of the picture
         self._asked: Request | None = None
         self._collected_at = 0.0
         self._silent_since = 0.0
@@ -94,8 +97,7 @@ class Toolbox:
         self._timings = ""
         self._moments = 0
         self._recorder: Recorder | None = None
-        self._snapshots: list[threading.Thread] = []
-        self._said: deque[_Message] = deque()  # from the snapshot threads
+        self._saving = Saving()
         self._gallery = Gallery(self._open_store)
         self._grower = Grower()
         self._recipes = self._read_recipes()
@@ -132,7 +134,7 @@ class Toolbox:
         self._ask()
         self._ask_for_pictures()
         self._tick()
-        self._show(self._scene())
+        self._show(self._pointed(self._scene()))
 
     def _patience(self) -> int:
         """How long to wait for events, in milliseconds: briefly while something is on its way."""
@@ -146,7 +148,7 @@ class Toolbox:
                 self._message = _Message()
                 self.state = commands.press(old, name, facts, self._bound)
             case Mouse("move", x, y):
-                self.state = commands.point(old, self.renderer.target_at(x, y, self._scene()))
+                self._mouse = (x, y)
             case Mouse("click", x, y):
                 self.state = commands.click(old, self.renderer.target_at(x, y, self._scene()), facts)
             case Mouse("wheel", x, y, steps):
@@ -158,6 +160,16 @@ class Toolbox:
             case Close():
                 self.state = replace(old, quit=True)
         self._do_effects(old, self.state)
+
+    def _pointed(self, scene: Scene) -> Scene:
+        """The scene with what the mouse points at, found anew: keys, the wheel, sizes and answers change what is under it."""
+        if self._mouse is None:
+            return scene
+        hover = self.renderer.target_at(*self._mouse, scene)
+        if hover == scene.state.hover:
+            return scene
+        self.state = commands.point(self.state, hover)
+        return replace(scene, state=self.state)
 
     def _ask(self) -> None:
         """Hand the state's question to the engine.
@@ -238,8 +250,8 @@ class Toolbox:
                 self.state = replace(self.state, photo=None)  # could not be read
             if notice.is_error and self.state.source == "camera" and self.feed.source == "files":
                 self.state = replace(self.state, source="files", frozen=False)  # the camera was given up
-        while self._said:
-            self._message = self._said.popleft()
+        while self._saving.said:
+            self._say(*self._saving.said.popleft())
         if self._recorder and self._recorder.error:
             self._say(self._recorder.error, is_error=True)
             self.state = replace(self.state, recording=False)
@@ -276,8 +288,7 @@ class Toolbox:
             last.callback(self._overview.close)
             last.callback(self._collector.close)
             last.callback(self.window.close)
-            for thread in self._snapshots:
-                last.callback(thread.join)
+            last.callback(self._saving.join)
             last.callback(self._stop_recording)
 
     def is_over(self) -> bool:
@@ -365,20 +376,22 @@ class Toolbox:
             self._stop_recording()
 
     def _keep(self) -> None:
-        """Put the images that are growing into the store."""
-        grown = self._grower.grown
+        """Put the images that are growing into one's own store."""
+        grown, network = self._grower.grown, self.engine.network
         if grown is None or not grown.images:
             self._say("nothing to keep yet")
             return
-        try:
-            network = self.engine.network
-            store = open_store(store_folder(PRECOMPUTED, network.name), network.fingerprint, network.name)
-            self._grower.keep(grown, store, network)
-        except UserError as error:
-            self._say(str(error), is_error=True)
+        if self._saving.is_busy("keep"):
+            self._say("those before are still being kept")
             return
-        self._gallery.refresh()
-        self._say(f"kept {len(grown.images)} images of {grown.wish.layer}:{grown.wish.unit} in {store.folder}")
+
+        def keep() -> str:
+            store = open_store(own_folder(PRECOMPUTED, network.name), network.fingerprint, network.name)
+            done = self._grower.keep(grown, store, network)
+            self._gallery.refresh()
+            return done
+
+        self._saving.start("keep", keep)
 
     def _read_recipes(self) -> dict[str, recipe.Recipe]:
         """The presets and the saved recipes; of one that cannot be read the status bar says why."""
@@ -410,11 +423,8 @@ class Toolbox:
         network = self.engine.network
         if network is None:
             return
-
-        def say(words: str, is_error: bool) -> None:
-            self._said.append(_Message(words, is_error, time.monotonic() + MESSAGE_SECONDS))
-
-        self._collector.save(live_folder(PRECOMPUTED, network.name) / self._stamp(), network.name, network.fingerprint, say)
+        folder, say = live_folder(PRECOMPUTED, network.name) / self._stamp(), lambda *said: self._saving.said.append(said)
+        self._collector.save(folder, network.name, network.fingerprint, say)
 
     def _stamp(self) -> str:
         return f"deepvis-{datetime.now():%Y%m%d-%H%M%S}"
@@ -423,19 +433,11 @@ class Toolbox:
         """Save in a thread of its own: encoding so many large pictures takes a second."""
         scene, window = self._scene(), self._picture()
 
-        def save() -> None:
-            try:
-                pictures = {"window": window, **self.renderer.pane_pictures(scene)}
-                path = save_snapshot(Path(self.settings.output), self._stamp(), pictures)
-                said = _Message(f"saved {path} and a picture of each pane")
-            except UserError as error:
-                said = _Message(str(error), True)
-            said.until = time.monotonic() + MESSAGE_SECONDS
-            self._said.append(said)
+        def save() -> str:
+            pictures = {"window": window, **self.renderer.pane_pictures(scene)}
+            return f"saved {save_snapshot(Path(self.settings.output), self._stamp(), pictures)} and a picture of each pane"
 
-        thread = threading.Thread(target=save, name="deepvis-snapshot")
-        self._snapshots = [t for t in self._snapshots if t.is_alive()] + [thread]
-        thread.start()
+        self._saving.start("snapshot", save)
 
     def _picture(self) -> np.ndarray:
         return self.renderer.compose(self._scene())[0].copy()

@@ -26,6 +26,17 @@ NONE_YET = "No moment of this unit yet. Collecting goes on while the camera or a
 
 
 @dataclass(frozen=True)
+class _Save:
+    folder: Path
+    model: str
+    fingerprint: str
+    say: Callable[[str, bool], None]
+
+
+_Seen = tuple[Frame, bool, Peaks]  # a picture, whether its middle was cut out, and what the network answered
+
+
+@dataclass(frozen=True)
 class Wish:
     """Whose moments are shown.
 
@@ -48,15 +59,15 @@ class Collector(Background):
 
     def __init__(self) -> None:
         super().__init__()
-        self._waiting: deque[tuple[Frame, bool, Peaks]] = deque(maxlen=WAITING)
+        self._collection = 0  # the number of the one that goes on
+        self._waiting: deque[tuple[int, _Seen | _Save]] = deque()  # what to do in which collection, in order
         self._layers: Sequence[Layer] = ()
         self._size = (0, 0)
         self._live: LiveTop | None = None
-        self._is_over = False
+        self._of = 0  # the collection that all below is of
         self._of_bands = False
         self._wish: Wish | None = None
         self._done: Wish | None = None
-        self._saves: deque[tuple[Path, str, str, Callable[[str, bool], None]]] = deque()
         self._count = 0
         self._tops: TopPictures | None = None
         self._cells: Cells | None = None
@@ -87,7 +98,10 @@ class Collector(Background):
         """
         with self._changed:
             self._layers, self._size = layers, size
-            self._waiting.append((result.request.frame, result.request.crop, result.peaks))
+            frames = [one for one in self._waiting if not isinstance(one[1], _Save)]
+            if len(frames) >= WAITING:
+                self._waiting.remove(frames[0])
+            self._waiting.append((self._collection, (result.request.frame, result.request.crop, result.peaks)))
             self._wake()
 
     def want(self, wish: Wish) -> None:
@@ -98,16 +112,18 @@ class Collector(Background):
                 self._wake()
 
     def forget(self) -> None:
-        """End the collection: the next result begins another."""
+        """End the collection, of which nothing is shown from now on; the next result begins another. What was asked to be
+        saved before is saved."""
         with self._changed:
-            self._waiting.clear()
-            self._is_over, self._wish = True, None
+            self._collection += 1
+            self._wish = self._done = self._tops = self._cells = None
+            self._count = 0
             self._wake()
 
     def save(self, folder: Path, model: str, fingerprint: str, say: Callable[[str, bool], None]) -> None:
         """Write the moments and their index into a folder; `say(words, is_error)` is told, in the thread."""
         with self._changed:
-            self._saves.append((folder, model, fingerprint, say))
+            self._waiting.append((self._collection, _Save(folder, model, fingerprint, say)))
             self._wake()
 
     # ---- the thread --------------------------------------------------------------------------
@@ -122,53 +138,71 @@ class Collector(Background):
         while True:
             with self._changed:
                 self._changed.wait_for(self._has_work, PUBLISH if is_stale else None)
-                if self._stopping and not self._saves:
+                if self._stopping and not any(isinstance(task, _Save) for _, task in self._waiting):
                     return
-                taken, wish, is_over = list(self._waiting), self._wish, self._is_over
-                saves = [self._saves.popleft() for _ in range(len(self._saves))]
+                tasks, wish, now_of = list(self._waiting), self._wish, self._collection
                 self._waiting.clear()
-                self._is_over = False
+            tops = cells = failure = None
+            for of, task in [*tasks, (now_of, None)]:
+                is_stale = self._turn_to(of) and is_stale
+                try:
+                    is_stale |= self._do(task)
+                except Exception as error:  # the other frames, and what is to be saved, must outlive whatever a frame holds
+                    failure = error
             try:
-                if is_over:
-                    self._live, self._count, self._tops, self._cells, is_stale = None, 0, None, None, False
-                for save in saves:
-                    self._save(*save)
-                is_stale |= self._enter(taken)
+                if failure:
+                    raise failure
                 now = time.monotonic()
                 if wish is not None and (wish != self._done or is_stale and now - shown >= PUBLISH):
-                    self._show(wish)
+                    tops, cells = self._pictures(wish)
                     shown, is_stale = now, False
-            except Exception as error:  # the thread must outlive whatever a frame holds
-                self._tops, is_stale = wish and TopPictures(wish.layer, wish.unit, note=words(error)), False
-            self._done = wish
+            except Exception as error:
+                tops, is_stale = wish and TopPictures(wish.layer, wish.unit, note=words(error)), False
+            self._publish(wish, tops, cells)
 
     def _has_work(self) -> bool:
-        return bool(self._stopping or self._waiting or self._saves or self._is_over or self._wish != self._done)
+        return bool(self._stopping or self._waiting or self._of != self._collection or self._wish != self._done)
 
-    def _enter(self, taken: Sequence[tuple[Frame, bool, Peaks]]) -> bool:
+    def _turn_to(self, collection: int) -> bool:
+        """Whether it is the one that goes on; else nothing is left of the one before."""
+        if collection == self._of:
+            return True
+        self._of, self._live, self._of_bands, self._cut, self._cut_of = collection, None, False, {}, ()
+        return False
+
+    def _do(self, task: _Seen | _Save | None) -> bool:
         """Whether some ranking has changed."""
-        if taken and self._live is None:
-            self._live, self._of_bands = LiveTop(self._layers, self._size), False
-        self._of_bands |= any(frame.bands is not None for frame, *_ in taken)
-        entered = sum(self._live.update(*one) for one in taken)
-        self._count = len(self._live) if self._live else 0
-        return entered > 0
-
-    def _save(self, folder: Path, model: str, fingerprint: str, say: Callable[[str, bool], None]) -> None:
+        if isinstance(task, _Save):
+            self._save(task)
+        if task is None or isinstance(task, _Save):
+            return False
         if self._live is None:
-            say("no moments to keep yet", False)
+            self._live = LiveTop(self._layers, self._size)
+        self._of_bands |= task[0].bands is not None
+        return self._live.update(*task) > 0
+
+    def _publish(self, wish: Wish | None, tops: TopPictures | None, cells: Cells | None) -> None:
+        """Show it, unless the collection has been ended meanwhile."""
+        with self._changed:
+            if self._of != self._collection:
+                return
+            self._count = len(self._live) if self._live else 0
+            self._tops, self._cells, self._done = tops or self._tops, cells or self._cells, wish
+
+    def _save(self, save: _Save) -> None:
+        if self._live is None:
+            save.say("no moments to keep yet", False)
             return
         try:
-            index = self._live.save(folder, model, fingerprint)
-            say(f"kept {len(index.files):,} moments in {folder}: deepvis merge adds them to the top images", False)
+            index = self._live.save(save.folder, save.model, save.fingerprint)
+            save.say(f"kept {len(index.files):,} moments in {save.folder}: deepvis merge adds them to the top images", False)
         except Exception as error:
-            say(words(error), True)
+            save.say(words(error), True)
 
-    def _show(self, wish: Wish) -> None:
+    def _pictures(self, wish: Wish) -> tuple[TopPictures, Cells]:
         """The selected unit's moments, and the strongest one of each unit of the layer pane."""
         if self._live is None:
-            self._tops, self._cells = TopPictures(wish.layer, wish.unit, note=NONE_YET), Cells(wish.layer, note=NONE_YET)
-            return
+            return TopPictures(wish.layer, wish.unit, note=NONE_YET), Cells(wish.layer, note=NONE_YET)
         top = self._live.top(wish.layer)
         pictures: dict[int, np.ndarray] = {}  # frames that have been decoded
         of = (wish.layer, wish.field, wish.side)
@@ -182,8 +216,8 @@ class Collector(Background):
                 self._cut[unit] = kept if kept and kept[0] == mark else (mark, self._cell(top, wish, unit, pictures))
         # A JPEG keeps three bands: where there were more, it is not what the network saw.
         seen = () if self._of_bands else tuple(pictures[patch.image] for patch in patches)
-        self._tops = TopPictures(wish.layer, wish.unit, "", tuple(patches), note="" if patches else NONE_YET, seen=seen)
-        self._cells = Cells(wish.layer, {unit: pixels for unit, (_, pixels) in self._cut.items()})
+        tops = TopPictures(wish.layer, wish.unit, "", tuple(patches), note="" if patches else NONE_YET, seen=seen)
+        return tops, Cells(wish.layer, {unit: pixels for unit, (_, pixels) in self._cut.items()})
 
     def _cell(self, top: Ranked, wish: Wish, unit: int, pictures: dict[int, np.ndarray]) -> np.ndarray:
         patch = self._patch(top, wish, unit, 0, pictures)

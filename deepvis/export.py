@@ -19,6 +19,7 @@ from deepvis.scan.images import Images, Photos
 from deepvis.scan.index import Index
 from deepvis.scan.patches import cut_out, field_box, places, tiled
 from deepvis.store import Store
+from deepvis.stores import OwnFirst
 
 GRID = 3
 
@@ -28,7 +29,7 @@ def export(
     index: Index,
     out: Path,
     layers: Sequence[str],
-    store: Store | None = None,
+    store: Store | OwnFirst | None = None,
     side: int = 0,
     root: Path | None = None,
 ) -> int:

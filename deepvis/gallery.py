@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
@@ -65,7 +66,7 @@ class Gallery(Background):
         self._open_store = open_store
         self._wish: Wish | None = None
         self._again = 0
-        self._fetched: tuple[Wish | None, int] = (None, 0)
+        self._fetched: tuple[Wish | None, int] = (None, 0)  # of which all pictures are there
         self._cache: OrderedDict[tuple[str, int, int], list[np.ndarray]] = OrderedDict()
         self._size = 0
         self._pictures: UnitPictures | None = None
@@ -95,48 +96,49 @@ class Gallery(Background):
             self._changed.notify()
 
     def _work(self) -> None:
-        store, note, seen = None, "", -1
-        done: Wish | None = None
+        store, note, opened = None, "", -1
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._stopping or self._wish is not None and (self._wish, self._again) != (done, seen))
+                self._changed.wait_for(lambda: self._stopping or self._wish is not None and not self.idle)
                 if self._stopping:
                     return
                 wish, again = self._wish, self._again
-            if again != seen:
+                self._fetched = None, again
+            if again != opened:
                 self._forget()
+                opened = again
                 try:
                     store, note = self._open_store(), ""
                 except Exception as error:  # a broken store must not end the pictures of the next one
                     store, note = None, words(error)
-            done, seen = wish, again
+            is_done = True
             try:
-                self._fetch(store, wish, note)
+                is_done = self._fetch(store, wish, again, note)
             except Exception as error:  # a record that says something odd must not end the pictures of the others
                 self._pictures = UnitPictures(wish.layer, wish.unit, note=words(error))
-            self._fetched = done, seen
+            self._fetched = wish if is_done else None, again  # what was left for a newer wish is begun again if it is wanted again
 
-    def _fetch(self, store: Pictures | None, wish: Wish, note: str) -> None:
-        """Show the selected unit's pictures at once, those of the cells as they come in."""
+    def _fetch(self, store: Pictures | None, wish: Wish, again: int, note: str) -> bool:
+        """Show the selected unit's pictures at once, those of the cells as they come in; False if a newer wish came in between."""
         if store is None:
             self._pictures = UnitPictures(wish.layer, wish.unit, note=note)
-            return
+            return True
         record = store.records.get((wish.layer, wish.unit), {})
         mine = tuple(self._read(store, wish.layer, wish.unit, 0))
-        note = str(record.get("failed", ""))
+        note = str(record.get("failed", "")) or getattr(store, "note", "")
         known = any(layer == wish.layer for layer, _ in store.records)
         cells: dict[int, np.ndarray] = {}
         shown = 0.0
         for unit in wish.cells:
-            found = self._read(store, wish.layer, unit, wish.side)
-            if found:
-                cells[unit] = found[0]
+            with contextlib.suppress(Exception):  # an odd record: this cell alone stays empty
+                cells[unit] = self._read(store, wish.layer, unit, wish.side)[0]
             if time.monotonic() - shown > PUBLISH:
                 self._pictures = UnitPictures(wish.layer, wish.unit, mine, dict(cells), known, note)
                 shown = time.monotonic()
-                if self._stopping or self._wish != wish:
-                    return
+            if self._stopping or (self._wish, self._again) != (wish, again):
+                return False
         self._pictures = UnitPictures(wish.layer, wish.unit, mine, cells, known, note)
+        return True
 
     def _read(self, store: Pictures, layer: str, unit: int, side: int) -> list[np.ndarray]:
         """All pictures of a unit; with `side` only the best one, that large."""

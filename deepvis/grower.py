@@ -29,18 +29,24 @@ class Grower(Background):
         self._network: Network | None = None
         self._wish: Growth | None = None
         self._grown: Grown | None = None
+        self._grown_by: Network | None = None
 
     @property
     def grown(self) -> Grown | None:
-        """The newest images; None if nothing is wished."""
-        grown = self._grown
-        return grown if grown is not None and grown.wish == self._wish else None
+        """The newest images, of the newest wish and network; None if nothing is wished."""
+        with self._changed:
+            return self._grown if self._wish is not None and self._is_of(self._wish, self._network) else None
+
+    def _is_of(self, wish: Growth, network: Network | None) -> bool:
+        return self._grown is not None and self._grown.wish == wish and self._grown_by is network
 
     def want(self, network: Network | None, wish: Growth | None) -> None:
         """Say what is to grow (None: nothing); never blocks."""
         with self._changed:
-            if wish == self._wish:
+            if wish == self._wish and (wish is None or network is self._network):
                 return
+            if wish is None and self._grown is not None and self._grown.error:
+                self._grown = None  # wished again, it is tried again
             self._wish = wish
             self._changed.notify()
             if wish is not None and network is not None:
@@ -53,21 +59,21 @@ class Grower(Background):
             self._wish = None
         return super().close(timeout)
 
-    def keep(self, grown: Grown, store: Store, network: Network) -> None:
-        """Put images of the network's unit into the store, in place of what it has of it. Raises UserError if it cannot.
+    def keep(self, grown: Grown, store: Store, network: Network) -> str:
+        """Put images of the network's unit into the user's own store (see `stores.keep`), and say what was done.
 
         They are ordered by what the network saw last of each, which was a random view where the recipe has such.
         """
         import numpy as np
 
+        from deepvis.stores import keep
         from deepvis.synthesis.jobs import Plan, record
 
         order = np.argsort([-score for score in grown.scores], kind="stable")
         plan = Plan(replace(grown.recipe, steps=grown.steps), grown.wish.preset, len(order))
         scores = [round(float(grown.scores[i]), 4) for i in order]
         made = {**record(plan, network, grown.wish.layer), "scores": scores, "seeds": [grown.wish.seeds[i] for i in order]}
-        store.add(grown.wish.layer, grown.wish.unit, np.stack([grown.images[i] for i in order]), made, "live")
-        store.finish()
+        return keep(store, grown.wish.layer, grown.wish.unit, np.stack([grown.images[i] for i in order]), made, "live")
 
     def _work(self) -> None:
         import torch
@@ -78,28 +84,37 @@ class Grower(Background):
         original = replica = None
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._stopping or (self._wish and not self._answered(self._wish)))
+                self._changed.wait_for(lambda: self._stopping or (self._wish and not self._answered()))
                 if self._stopping:
                     return
                 wish, network = self._wish, self._network
             try:
                 if network is not original:
+                    original = replica = None
                     original, replica = network, network.replica()
-                self._grow(replica, wish)
+                self._grow(replica, wish, network)
             except Exception as error:  # the thread must outlive what a network's code raises
-                self._grown = Grown(wish, error=words(error))
+                self._publish(Grown(wish, error=words(error)), network)
 
-    def _answered(self, wish: Growth) -> bool:
-        grown = self._grown
-        return grown is not None and grown.wish == wish and (bool(grown.error) or grown.done)
+    def _answered(self) -> bool:
+        return self._is_of(self._wish, self._network) and (bool(self._grown.error) or self._grown.done)
 
-    def _grow(self, network: Network, wish: Growth) -> None:
+    def _is_wanted(self, wish: Growth, by: Network) -> bool:
+        return self._wish == wish and self._network is by and not self._stopping
+
+    def _publish(self, grown: Grown, by: Network) -> None:
+        with self._changed:
+            if self._is_wanted(grown.wish, by):
+                self._grown, self._grown_by = grown, by
+
+    def _grow(self, network: Network, wish: Growth, by: Network) -> None:
+        """Ascend on `network`, a replica of `by`, for as long as it is wished."""
         from deepvis.layers import find_layer
         from deepvis.synthesis.ascent import Ascent
         from deepvis.synthesis.recipe import named
         from deepvis.synthesis.targets import canvas, cut, draft, objective
 
-        self._grown = Grown(wish)
+        self._publish(Grown(wish), by)
         layer = network.layers[find_layer(wish.layer, network.layers)]
         place = canvas(network, layer, network.receptive_field(layer.name))
         if wish.recipes and network.device.type == "cpu":
@@ -108,14 +123,14 @@ class Grower(Background):
         recipes = wish.recipes or [named(wish.preset)] * len(units)
         ascent = Ascent(network, objective(layer, units, place), recipes, wish.seeds, place.size)
         shown, done = 0.0, False
-        while self._wish == wish and not self._stopping and not done:
+        while self._is_wanted(wish, by) and not done:
             ascent.step()
             done = bool(wish.recipes) and ascent.count >= recipes[0].steps
             if done or time.monotonic() - shown > PUBLISH:
                 if ascent.count >= recipes[0].redirect and bool(ascent.dead.all()):
-                    self._grown = Grown(wish, error="no gradient reaches the image: the unit is dead, or it is not finite")
+                    self._publish(Grown(wish, error="no gradient reaches the image: the unit is dead, or it is not finite"), by)
                     return
                 images = cut(ascent.images(), place)
                 scores = ascent.final_scores() if recipes[0].keep == "best" else ascent.scores  # a pass each time is too dear
-                self._grown = Grown(wish, tuple(images), tuple(scores.tolist()), ascent.count, recipe=recipes[0], done=done)
+                self._publish(Grown(wish, tuple(images), tuple(scores.tolist()), ascent.count, recipe=recipes[0], done=done), by)
                 shown = time.monotonic()

@@ -20,7 +20,8 @@ from urllib.parse import unquote
 import cv2
 import numpy as np
 
-from deepvis.store import PRECOMPUTED, Key, Store, folder_name, open_store, store_folder
+from deepvis.store import PRECOMPUTED, Key, Store, folder_name, store_folder
+from deepvis.stores import OwnFirst, open_both
 
 SYNTHESIZED, TOP, DECONV = "regularized_opt", "max_im", "max_deconv"
 _SUFFIX = {SYNTHESIZED: "_montage", TOP: "", DECONV: ""}
@@ -83,10 +84,11 @@ def read_jpeg(root: Path, folder: str, layer: str, unit: int) -> np.ndarray | No
 
 
 class JpegFolders:
-    """Pictures of units from the folders under `root`, behind those of a store: read as a `Store` is."""
+    """Pictures of units from the folders under `root`, behind those of the stores: read as a `Store` is."""
 
-    def __init__(self, root: Path, store: Store) -> None:
+    def __init__(self, root: Path, store: Store | OwnFirst) -> None:
         self._root, self._store = root, store
+        self.note = getattr(store, "note", "")  # why some pictures are not shown
 
     @cached_property
     def records(self) -> Mapping[Key, dict[str, Any]]:
@@ -109,15 +111,8 @@ class JpegFolders:
 
 
 def open_pictures(model: str, fingerprint: str, paths: Mapping[str, str]) -> JpegFolders:
-    """All stored pictures of a network's units.
+    """All stored pictures of a network's units: one's own, the bundled ones, the original toolbox's.
 
-    Args:
-        paths: {layer: module}; images that were made when a layer's name stood for another module are left out.
-    Raises:
-        UserError: as `open_store`.
+    Args, Raises: as `open_both`.
     """
-    folder = store_folder(PRECOMPUTED, model)
-    store = open_store(folder, fingerprint)
-    theirs = {(layer, unit) for (layer, unit), record in store.records.items() if record.get("module", paths.get(layer)) != paths.get(layer)}
-    store.records = {key: record for key, record in store.records.items() if key not in theirs}
-    return JpegFolders(folder.parent, store)
+    return JpegFolders(store_folder(PRECOMPUTED, model).parent, open_both(PRECOMPUTED, model, fingerprint, paths))

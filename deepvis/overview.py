@@ -6,6 +6,7 @@ import time
 from collections import OrderedDict
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from deepvis.scan.statistics import by_similarity, layer_statistics
 CACHE = 64 << 20  # bytes of patches that are kept
 PUBLISH = 0.05  # seconds between two showings while patches are coming in
 STATISTICS = 4  # layers whose statistics are kept
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
@@ -48,9 +50,9 @@ class Overview(Background):
     def __init__(self) -> None:
         super().__init__()
         self._wish: tuple[Index | None, str, Wish] | None = None
-        self._done: tuple[Index | None, str, Wish] | None = None
-        self._cells: Cells | None = None
-        self._statistics: Statistics | None = None
+        self._done: tuple[Index | None, str, Wish] | None = None  # of which all is there
+        self._cells: tuple[Index | None, Cells] | None = None
+        self._statistics: tuple[Index | None, Statistics] | None = None
         self._kept: OrderedDict[tuple[str, int, int], np.ndarray] = OrderedDict()
         self._size = 0
         self._known: OrderedDict[str, Statistics] = OrderedDict()
@@ -58,13 +60,17 @@ class Overview(Background):
 
     @property
     def cells(self) -> Cells | None:
-        """The newest top images; perhaps of an older wish."""
-        return self._cells
+        """The newest top images of the index that was named last; perhaps of an older wish."""
+        return self._of_this_index(self._cells)
 
     @property
     def statistics(self) -> Statistics | None:
-        """The newest; perhaps of an older wish."""
-        return self._statistics
+        """The newest of the index that was named last; perhaps of an older wish."""
+        return self._of_this_index(self._statistics)
+
+    def _of_this_index(self, made: tuple[Index | None, Answer] | None) -> Answer | None:
+        asked = self._wish
+        return made[1] if made is not None and asked is not None and made[0] is asked[0] else None
 
     @property
     def idle(self) -> bool:
@@ -75,7 +81,7 @@ class Overview(Background):
         """Ask; never blocks.
 
         Args:
-            note: why there is no index, in words.
+            note: why there is no index, in words; empty while it is not open yet.
         """
         with self._changed:
             if (index, note, wish) == self._wish:
@@ -90,21 +96,29 @@ class Overview(Background):
                 self._changed.wait_for(lambda: self._stopping or self._wish != self._done)
                 if self._stopping:
                     return
-                asked = self._wish
+                asked, self._done = self._wish, None
             index, note, wish = asked
             if index is not self._index:
                 self._index, self._size = index, 0
                 self._kept.clear()
                 self._known.clear()
+            is_done = True
             try:
-                if wish.layer:
-                    self._statistics = self._statistics_of(index, wish) if index else Statistics(wish.layer, note=note)
-                if wish.units:
-                    self._cut(asked)
+                if index is None and not note:
+                    self._cells = self._statistics = None
+                else:
+                    is_done = self._look_up(asked)
             except Exception as error:  # the thread must outlive whatever a photo or an index holds
-                self._cells = Cells(wish.pictures_of, note=words(error))
-                self._statistics = Statistics(wish.layer, note=words(error))
-            self._done = asked
+                self._cells = index, Cells(wish.pictures_of, note=words(error))
+                self._statistics = index, Statistics(wish.layer, note=words(error))
+            self._done = asked if is_done else None  # what was left for a newer wish is begun again if it is wanted again
+
+    def _look_up(self, asked: tuple[Index | None, str, Wish]) -> bool:
+        """Publish all that is asked for; False if a newer wish came in between."""
+        index, note, wish = asked
+        if wish.layer:
+            self._statistics = index, self._statistics_of(index, wish) if index else Statistics(wish.layer, note=note)
+        return self._cut(asked) if wish.units else True
 
     def _statistics_of(self, index: Index, wish: Wish) -> Statistics:
         known = self._known.pop(wish.layer, None) or layer_statistics(index, wish.layer)
@@ -115,13 +129,13 @@ class Overview(Background):
             self._known.popitem(last=False)
         return known
 
-    def _cut(self, asked: tuple[Index | None, str, Wish]) -> None:
-        """Each unit's best patch, photo by photo, shown as they come in."""
+    def _cut(self, asked: tuple[Index | None, str, Wish]) -> bool:
+        """Each unit's best patch, photo by photo, shown as they come in; False if a newer wish came in between."""
         index, note, wish = asked
         layer, side = wish.pictures_of, wish.side
         if index is None:
-            self._cells = Cells(layer, note=note)
-            return
+            self._cells = index, Cells(layer, note=note)
+            return True
         cells = {unit: self._kept[layer, unit, side] for unit in wish.units if (layer, unit, side) in self._kept}
         whole = int(index.settings["width"]), int(index.settings["height"])
         images = Images(Path(index.root), tuple(index.files), reading=index.reading)
@@ -144,10 +158,11 @@ class Overview(Background):
                 box = field_box(index.fields.get(layer), row, column, whole)
                 cells[unit] = self._keep((layer, unit, side), as_cell(cut_out(photo, box, whole), box, side))
             if time.monotonic() - shown > PUBLISH:
-                self._cells, shown = Cells(layer, dict(cells), frozenset(dead)), time.monotonic()
+                self._cells, shown = (index, Cells(layer, dict(cells), frozenset(dead))), time.monotonic()
             if self._stopping or self._wish != asked:
-                return
-        self._cells = Cells(layer, cells, frozenset(dead), "" if cells else missing)
+                return False
+        self._cells = index, Cells(layer, cells, frozenset(dead), "" if cells else missing)
+        return True
 
     def _keep(self, key: tuple[str, int, int], patch: np.ndarray) -> np.ndarray:
         self._kept[key] = patch

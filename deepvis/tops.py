@@ -34,6 +34,7 @@ CACHE = 96 << 20  # bytes of patches and backward images that are kept
 SIDE = 256  # pixels of a patch's longer side: as much as a tile has on a large screen
 READERS = 4  # photos that are decoded at the same time
 QUIET = 0.05  # seconds that a selection has to last before a pass is spent on it
+LOOK_AGAIN = 1.0  # seconds after which it is looked whether the index on the disk is another one
 
 
 @dataclass(frozen=True)
@@ -76,9 +77,10 @@ def open_index(folder: Path, network: Network, model: str = "") -> Index:
 
 
 class Tops(Background):
-    """Hands out the top images of the newest wish; those of an older one are never shown under its name.
+    """Hands out the top images of the newest wish; those of an older one, of an index that has been replaced or of
+    another network are never shown under its name.
 
-    An index that is made or replaced meanwhile is taken up with the next wish. torch is used in the
+    An index that is made or replaced meanwhile is taken up within LOOK_AGAIN seconds. torch is used in the
     second thread only, on a replica of the network and, on Linux, at a lower priority than the live view.
     """
 
@@ -99,8 +101,8 @@ class Tops(Background):
         self._cache: OrderedDict[Wish, TopPictures] = OrderedDict()
         self._index: Index | None = None
         self._note = ""
-        self._photos: Photos | None = None
-        self._stamp: object = ()
+        self._photos: Photos | None = None  # of the index
+        self._stamp: tuple = ()  # what the index was opened for and from
 
     @property
     def pictures(self) -> TopPictures | None:
@@ -125,7 +127,10 @@ class Tops(Background):
     def want(self, network: Network, wish: Wish) -> None:
         """Ask for a unit's top images; never blocks."""
         with self._changed:
-            self._network = network
+            if network is not self._network:
+                self._network = network
+                self._pictures = self._done = self._carried = None
+                self._changed.notify_all()
             if wish != self._wish:
                 self._wish, self._wished = wish, time.monotonic()
                 self._changed.notify_all()
@@ -137,41 +142,48 @@ class Tops(Background):
         with ThreadPoolExecutor(READERS, thread_name_prefix="deepvis-photos") as readers:
             while True:
                 with self._changed:
-                    self._changed.wait_for(lambda: self._stopping or self._wish != self._done)
+                    self._changed.wait_for(lambda: self._stopping or self._wish != self._done, LOOK_AGAIN)
                     if self._stopping:
                         return
                     network, wish = self._network, self._wish
+                self._open(network)
+                if wish == self._done:
+                    continue
                 try:
-                    self._open(network)
                     pictures = self._cache.get(wish) or self._cut_out(wish, readers)
                 except Exception as error:  # the thread must outlive whatever a photo holds
                     pictures = TopPictures(wish.layer, wish.unit, note=words(error))
                 with self._changed:
+                    if network is not self._network:
+                        continue
                     self._pictures, self._done = pictures, wish
                     self._carried = wish if pictures.backward or pictures.backward_note or not pictures.patches else None
                     self._keep(wish, pictures)
                     self._changed.notify_all()
 
     def _open(self, network: Network) -> None:
-        """Open the index if it is not the one that is open."""
-        folder = self._folder(network)
+        """Open the index if it is not the one that is open; then nothing that was made from the one before is shown or kept."""
+        stamp: tuple = (network,)
         try:
+            folder = self._folder(network)
+            stamp = (network, folder)
             stat = (folder / INDEX).stat()
-            stamp = (folder, stat.st_mtime_ns, stat.st_size)
-        except OSError:
-            stamp = (folder, None)
+            stamp = (network, folder, stat.st_ino, stat.st_mtime_ns, stat.st_size)
+        except Exception:  # opening it says why
+            pass
         if stamp == self._stamp:
             return
-        index, note = None, ""
+        index, photos, note = None, None, ""
         try:
-            index = open_index(folder, network, self._model)
+            index = open_index(self._folder(network), network, self._model)
             least = (2 * network.input.width, 2 * network.input.height)
-            self._photos = Photos(Images(Path(index.root), tuple(index.files), reading=index.reading), least=least)
+            photos = Photos(Images(Path(index.root), tuple(index.files), reading=index.reading), least=least)
         except Exception as error:
             note = words(error)
         with self._changed:
-            self._stamp, self._index, self._note = stamp, index, note
+            self._stamp, self._index, self._photos, self._note = stamp, index, photos, note
             self._cache.clear()
+            self._pictures = self._done = self._carried = None
 
     def _cut_out(self, wish: Wish, readers: ThreadPoolExecutor) -> TopPictures:
         if wish.moments is not None:
@@ -205,6 +217,9 @@ class Tops(Background):
         return replace(pictures, method="deconv", backward=tuple(around_gray))
 
     def _keep(self, wish: Wish, pictures: TopPictures) -> None:
+        """To be called with `_changed` held, and with pictures from the index that is open."""
+        if not pictures.patches or any(patch.pixels is None for patch in pictures.patches):  # may be there the next time
+            return
         self._cache[wish] = pictures
         self._cache.move_to_end(wish)
         while len(self._cache) > 1 and sum(map(_size, self._cache.values())) > CACHE:
@@ -225,7 +240,8 @@ class Tops(Background):
                     return
                 if self._wish != wish:
                     continue
-                network, pictures = self._network, self._pictures
+                network, begun, photos, stamp = self._network, self._pictures, self._photos, self._stamp
+            pictures = begun
             try:
                 if network is not mine:
                     import torch
@@ -233,29 +249,29 @@ class Tops(Background):
                     mine, replica = network, network.replica()
                     workers, threads = cpu_plan()
                     torch.set_num_threads(workers * threads if network.device.type == "cpu" else 1)
-                backward = self._backward(replica, wish, pictures)
+                backward = self._backward(replica, wish, pictures, photos)
                 if wish.or_deconv and not any(image is not None and image.any() for image in backward):
                     wished = replace(wish, method="deconv")
-                    pictures, backward = replace(pictures, method="deconv"), self._backward(replica, wished, pictures)
+                    pictures, backward = replace(pictures, method="deconv"), self._backward(replica, wished, pictures, photos)
                 pictures = replace(pictures, backward=backward)
             except Exception as error:  # out of memory, or whatever a network's code raises
                 pictures = replace(pictures, backward_note=words(error))
             with self._changed:
-                if wish == self._done:
+                if self._pictures is begun:  # else they are of an older wish, index or network
                     self._pictures, self._carried = pictures, wish
-                if pictures.backward:
+                if pictures.backward and self._stamp is stamp:
                     self._keep(wish, pictures)
 
-    def _backward(self, network: Network, wish: Wish, pictures: TopPictures) -> tuple:
+    def _backward(self, network: Network, wish: Wish, pictures: TopPictures, photos: Photos | None) -> tuple:
         from deepvis.scan.deconv import patch_backward
 
         seen = [patch for patch in pictures.patches if patch.pixels is not None]
-        photos = pictures.seen or [self._photos.read(patch.image) for patch in seen]
+        whole_photos = pictures.seen or [photos.read(patch.image) for patch in seen]
         boxes = [patch.box for patch in seen]
         whole = (0, 0, network.input.width, network.input.height)
         # From the place alone whose patch is shown; where that is all of the photo, from all of the map, as live.
         cells = None if all(box == whole for box in boxes) else [(patch.row, patch.column) for patch in seen]
-        made = iter(patch_backward(network, photos, wish.layer, wish.unit, wish.method, boxes, cells))
+        made = iter(patch_backward(network, whole_photos, wish.layer, wish.unit, wish.method, boxes, cells))
         return tuple(None if patch.pixels is None else next(made) for patch in pictures.patches)
 
 

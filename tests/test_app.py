@@ -21,7 +21,7 @@ from deepvis.errors import UserError
 from deepvis.feed import Notice, Wish
 from deepvis.frames import Frame, Photo
 from deepvis.layers import Layer
-from deepvis.messages import Growth, Patch, Peaks, Request, Result, TopPictures
+from deepvis.messages import Grown, Growth, Patch, Peaks, Request, Result, TopPictures
 from deepvis.overview import Wish as OverviewWish
 from deepvis.settings import DEFAULT_PANES, Settings
 from deepvis.state import State
@@ -374,6 +374,41 @@ def test_enter_keeps_what_was_collected(box: Toolbox) -> None:
     assert message(box) == ("kept", False)
 
 
+@pytest.mark.parametrize("error", [None, UserError("no room"), OSError(28, "No space left")], ids=str)
+def test_enter_keeps_what_grows_in_ones_own_store_and_never_waits_for_the_disk(box: Toolbox, monkeypatch, tmp_path: Path, error) -> None:
+    gate, threads, stores = threading.Event(), [], []
+    monkeypatch.setattr(app, "PRECOMPUTED", tmp_path)
+
+    class FakeGrower:
+        grown = Grown(Growth("stem", 0, "modern", (1,)), (np.zeros((4, 4, 3), np.uint8),), (1.0,), 3)
+
+        def want(self, *_) -> None: ...
+
+        def keep(self, grown, store, network) -> str:
+            threads.append(threading.current_thread())
+            stores.append(store.folder)
+            assert gate.wait(20)
+            if error:
+                raise error
+            return "kept 1 images"
+
+    box._grower = FakeGrower()
+    box.engine.network.name, box.engine.network.fingerprint = "net", "f"
+    idle(box)
+    press(box, "x", "enter")  # does not wait
+    press(box, "enter")
+    assert "still being kept" in message(box)[0]
+    gate.set()
+    box._saving.join()
+    idle(box)
+    words, is_error = message(box)
+    assert is_error == bool(error) and ("kept 1" in words if error is None else str(error.args[-1]) in words)
+    assert stores == [tmp_path / "net" / "synthesized-own"] and threads[0] is not threading.main_thread()
+    press(box, "enter")
+    assert "still" not in message(box)[0]
+    box._saving.join()
+
+
 def test_what_flows_back_to_moments_is_asked_for_once_they_stay(box: Toolbox) -> None:
     patch = Patch(0, "camera 0", 0, 0, 1.0, (0, 0, 2, 2), np.zeros((2, 2, 3), np.uint8))
     moments = TopPictures("stem", 3, "", (patch,), seen=(patch.pixels,))
@@ -544,9 +579,7 @@ def test_timings_are_shown_on_request(box: Toolbox) -> None:
 
 
 def finish_snapshots(box: Toolbox) -> None:
-    for thread in box._snapshots:
-        thread.join(20)
-        assert not thread.is_alive()
+    box._saving.join()
     idle(box)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -11,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
+from deepvis import collector as module
 from deepvis.collector import NONE_YET, Collector, Wish
 from deepvis.frames import Frame
 from deepvis.layers import Layer
@@ -131,3 +133,59 @@ def test_moments_of_many_bands_are_not_said_to_be_what_the_network_saw(collector
     collector.want(Wish("map", 1))
     collector.take(result(2, 6), LAYERS, (16, 16))
     until(lambda: collector.tops and collector.tops.patches and collector.tops.seen)
+
+
+def test_nothing_of_a_collection_that_was_ended_is_taken_for_the_next_ones(collector: Collector) -> None:
+    """The first moments of both have the same number and place."""
+    wish = Wish("map", 0, FIELD, (0, 1, 2), 8)
+    for number in (1, 9):
+        collector.want(wish)
+        collector.take(result(number, 2.0, cell=1), LAYERS, SIZE)
+        until(lambda: collector.cells is not None and len(collector.cells.pictures) == 3)
+        assert shown(collector) == [(f"{number}.png", 2.0)]
+        assert collector.cells.pictures[0].min() > 200
+        collector.take(result(number, 3.0, cell=1), LAYERS, SIZE)
+        until(lambda: shown(collector)[:1] == [(f"{number}.png", 3.0)])
+        collector.forget()
+        assert collector.tops is None and collector.cells is None and collector.count == 0  # at once
+
+
+def test_the_patch_of_a_new_collection_is_its_own(collector: Collector) -> None:
+    plain = lambda number, color: result_of(number, color)  # noqa: E731
+    wish = Wish("map", 0, FIELD, (0,), 8)
+    for number, color in ((1, 40), (2, 200)):
+        collector.want(wish)
+        collector.take(plain(number, color), LAYERS, SIZE)
+        until(lambda: collector.cells is not None and collector.cells.pictures)
+        assert abs(int(collector.cells.pictures[0].mean()) - color) < 4
+        collector.forget()
+
+
+def result_of(number: int, color: int) -> Result:
+    """A photo all of one color."""
+    frame = Frame(np.full((16, 16, 3), color, np.uint8), f"{number}.png", number, False, f"/photos/{number}.png")
+    return Result(Request(frame, True, "map"), peaks=Peaks(np.full(5, 2.0, np.float32), np.zeros(5, np.int32)))
+
+
+def test_what_was_to_be_kept_is_kept_though_the_collection_is_ended_at_once(collector: Collector, tmp_path: Path, monkeypatch) -> None:
+    begun, gate = threading.Event(), threading.Event()
+    update = module.LiveTop.update
+
+    def held(live, *args):
+        begun.set()
+        assert gate.wait(LIMIT)
+        return update(live, *args)
+
+    monkeypatch.setattr(module.LiveTop, "update", held)
+    said: list[tuple[str, bool]] = []
+    collector.take(result(1, 2.0), LAYERS, SIZE)
+    assert begun.wait(LIMIT)
+    collector.take(Result(result(3, 1.0).request, peaks=Peaks(np.ones(2, np.float32), np.zeros(2, np.int32))), LAYERS, SIZE)  # broken
+    collector.take(result(2, 3.0), LAYERS, SIZE)
+    collector.save(tmp_path / "kept", "m", "f", lambda *words: said.append(words))
+    collector.forget()
+    collector.save(tmp_path / "none", "m", "f", lambda *words: said.append(words))
+    gate.set()
+    until(lambda: len(said) == 2)
+    assert "kept 2 moments" in said[0][0] and said[1] == ("no moments to keep yet", False)
+    assert load(tmp_path / "kept" / INDEX).top.value[0][0] == 3.0

@@ -103,6 +103,62 @@ def test_refreshing_reads_anew(tmp_path: Path) -> None:
     one.close()
 
 
+class Gated:
+    """A store whose reading of unit 2 waits; `begun` says that it does."""
+
+    def __init__(self, store: Store) -> None:
+        self.store, self.records = store, store.records
+        self.begun, self.gate = threading.Event(), threading.Event()
+
+    def read(self, layer: str, unit: int) -> list[np.ndarray]:
+        if unit == 2:
+            self.begun.set()
+            assert self.gate.wait(10)
+        return self.store.read(layer, unit)
+
+
+def test_a_fetch_that_was_abandoned_and_is_wanted_again_is_not_taken_for_done(tmp_path: Path) -> None:
+    gated = Gated(filled(tmp_path))
+    one = Gallery(lambda: gated)
+    whole, other = Wish("conv", 0, (0, 1, 2, 3), 16), Wish("conv", 0, (0, 1), 16)
+    one.want(whole)
+    assert gated.begun.wait(10)
+    one.want(other)  # the first is abandoned at its next cell
+    gated.gate.set()
+    until(lambda: one.idle)
+    assert set(one.pictures.cells) == {0, 1}
+    one.want(whole)
+    until(lambda: one.idle)
+    assert set(one.pictures.cells) == {0, 1, 2, 3}
+    one.close()
+
+
+def test_what_was_abandoned_in_favour_of_what_was_there_before_is_not_left_in_its_place(tmp_path: Path) -> None:
+    gated = Gated(filled(tmp_path))
+    one = Gallery(lambda: gated)
+    few, whole = Wish("conv", 0, (3, 1), 16), Wish("conv", 0, (0, 2, 3, 1), 16)
+    one.want(few)
+    until(lambda: one.idle)
+    one.want(whole)
+    assert gated.begun.wait(10)
+    assert set(one.pictures.cells) == {0}  # shown as they come in
+    one.want(few)
+    gated.gate.set()
+    until(lambda: one.idle)
+    assert set(one.pictures.cells) == {1, 3}
+    one.close()
+
+
+def test_an_odd_record_of_a_cell_leaves_that_cell_alone_empty(gallery: Gallery, tmp_path: Path) -> None:
+    manifest = tmp_path / MANIFEST
+    records = json.loads(manifest.read_text())
+    records["units"][1]["scores"] = 5
+    manifest.write_text(json.dumps(records))
+    gallery.want(Wish("conv", 0, (0, 1, 2), 16))
+    until(lambda: gallery.idle)
+    assert set(gallery.pictures.cells) == {0, 2} and not gallery.pictures.note
+
+
 def test_memory_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "CACHE", 3 * 40 * 40 * 3)
     filled(tmp_path)

@@ -170,3 +170,25 @@ def test_on_a_cpu_the_desks_images_are_made_at_half_the_size(grower: Grower) -> 
     assert grown(grower, wish).images[0].shape == (64, 64, 3)
     grower.want(net, wish := Growth("logits", 2, "modern", (0, 1)))
     assert grown(grower, wish).images[0].shape == (96, 96, 3)
+
+
+def test_the_same_wish_on_another_network_grows_anew(grower: Grower) -> None:
+    wish, one, two = Growth("logits", 1, "modern", (5,)), network(), network(24)
+    grower.want(one, wish)
+    assert grown(grower, wish).images[0].shape == (32, 32, 3)
+    grower.want(two, wish)
+    assert grower.grown is None  # the first network's images are not the second's
+    until(lambda: (g := grower.grown) is not None and bool(g.images))
+    assert grower.grown.images[0].shape == (24, 24, 3)
+
+
+def test_what_failed_is_tried_again_when_it_is_wished_again(grower: Grower, monkeypatch: pytest.MonkeyPatch) -> None:
+    net, wish = network(), Growth("logits", 1, "modern", (5,))
+    step = Ascent.step
+    monkeypatch.setattr(Ascent, "step", lambda ascent: (_ for _ in ()).throw(MemoryError("full")))
+    grower.want(net, wish)
+    assert "full" in grown(grower, wish).error
+    monkeypatch.setattr(Ascent, "step", step)
+    grower.want(net, None)
+    grower.want(net, wish)
+    until(lambda: (g := grower.grown) is not None and bool(g.images))

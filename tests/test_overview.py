@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -13,6 +14,7 @@ import pytest
 
 from deepvis.messages import ReceptiveField
 from deepvis.overview import Overview, Wish
+from deepvis.scan.images import Images
 from deepvis.scan.index import BINS, Index, Ranked, Span
 from deepvis.scan.statistics import by_similarity
 
@@ -102,3 +104,70 @@ def test_the_order_by_similarity_is_worked_out_when_it_is_shown_and_kept(overvie
         if overview.statistics.order is None:
             assert not is_sorted
     np.testing.assert_array_equal(overview.statistics.order, by_similarity(correlation))  # once known it stays
+
+
+@pytest.fixture
+def gated(monkeypatch: pytest.MonkeyPatch) -> tuple[threading.Event, threading.Event]:
+    """The reading of photo 1 sets the first event and waits for the second."""
+    begun, gate = threading.Event(), threading.Event()
+    read = Images.read
+
+    def held(images: Images, number: int, *args):
+        if number == 1:
+            begun.set()
+            assert gate.wait(LIMIT)
+        return read(images, number, *args)
+
+    monkeypatch.setattr(Images, "read", held)
+    return begun, gate
+
+
+def test_what_was_abandoned_and_is_wanted_again_is_not_taken_for_done(overview: Overview, index: Index, gated) -> None:
+    begun, gate = gated
+    whole, other = Wish("", False, "map", (0, 1, 3, 4), 8), Wish("", False, "map", (0, 3), 8)
+    overview.want(index, "", whole)
+    assert begun.wait(LIMIT)
+    overview.want(index, "", other)
+    overview.want(index, "", whole)
+    gate.set()
+    until(lambda: overview.idle)
+    assert sorted(overview.cells.pictures) == [0, 1, 3, 4]
+
+
+@pytest.mark.parametrize("back", [False, True])
+def test_an_abandoned_wish_leaves_nothing_in_the_place_of_the_newest(overview: Overview, index: Index, gated, back: bool) -> None:
+    begun, gate = gated
+    whole, few = Wish("", False, "map", (0, 1, 3, 4), 8), Wish("", False, "map", (3,), 8)
+    if back:  # the newest is what was there before
+        overview.want(index, "", few)
+        until(lambda: overview.idle)
+    overview.want(index, "", whole)
+    assert begun.wait(LIMIT)
+    overview.want(index, "", few)
+    gate.set()
+    until(lambda: overview.idle)
+    assert sorted(overview.cells.pictures) == [3]
+    overview.want(index, "", whole)
+    until(lambda: overview.idle)
+    assert sorted(overview.cells.pictures) == [0, 1, 3, 4]
+
+
+def test_nothing_of_an_index_that_has_been_replaced_is_shown(overview: Overview, index: Index, gated) -> None:
+    begun, gate = gated
+    wish = Wish("map", False, "map", (0, 1), 8)
+    newer = replace(index, count=77, top=replace(index.top, image=(index.top.image + 1) % 2))
+    overview.want(index, "", wish)
+    assert begun.wait(LIMIT)
+    assert overview.statistics.images == 3 and overview.cells is not None
+    overview.want(newer, "", wish)
+    assert overview.cells is None and overview.statistics is None
+    gate.set()
+    until(lambda: overview.idle)
+    assert overview.statistics.images == 77
+    np.testing.assert_allclose(overview.cells.pictures[0], 1, atol=1)  # photo 1 is its best now
+
+
+def test_while_the_index_is_not_open_yet_nothing_is_said(overview: Overview) -> None:
+    overview.want(None, "", Wish("map", False, "map", (0,), 8))
+    until(lambda: overview.idle)
+    assert overview.cells is None and overview.statistics is None

@@ -100,7 +100,7 @@ class Renderer:
         if "layer" not in self.layout.panes:
             return 1, 1
         body = self._canvas("layer")
-        return body.width, body.height - body.px_caption
+        return max(1, body.width), max(1, body.height - body.px_caption)
 
     def target_at(self, x: int, y: int, scene: Scene) -> Hover | TopImage | None:
         """What layer, unit, class, top image or tile of the desk lies under a point of the picture."""

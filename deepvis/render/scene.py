@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from deepvis.desk import table
+from deepvis.desk import SIDE, table
 from deepvis.frames import Frame
 from deepvis.layers import Layer, unit_id
 from deepvis.messages import Cells, Grown, Result, Statistics, TopPictures, UnitPictures
-from deepvis.state import State
+from deepvis.state import Hover, State, TopImage
 from deepvis.synthesis.recipe import image_seed
 
 
@@ -67,6 +67,25 @@ class Scene:
     tops: TopPictures | None = None
     cells: Cells | None = None
     statistics: Statistics | None = None
+
+    @property
+    def hover(self) -> Hover | TopImage | None:
+        """What the mouse points at, if this scene has such a thing: panes read this and not the state's, which may
+        have been found in another picture, with another content, layer or network."""
+        hover, state = self.state.hover, self.state
+        if isinstance(hover, TopImage):
+            return hover if self.own_tops is not None and 0 <= hover.number < len(self.own_tops.patches) else None
+        if hover is None or not 0 <= hover.layer < len(self.layers):
+            return None
+        units = self.layers[hover.layer].units
+        if any(unit is not None and not 0 <= unit < units for unit in (hover.unit, hover.other)):
+            return None
+        if hover.tile is not None:
+            fits = bool(state.desk) and not state.help and 0 <= hover.tile < SIDE**2
+            return hover if fits and (hover.layer, hover.unit) == (state.layer, state.unit) else None
+        if hover.other is not None:
+            return hover if state.has_matrix and hover.unit is not None and hover.layer == state.layer else None
+        return hover
 
     @property
     def aspect(self) -> float:

@@ -95,7 +95,7 @@ def _export(args: argparse.Namespace) -> None:
     network = load_network(args)
     from deepvis.export import export
     from deepvis.scan.scan import layers_from
-    from deepvis.store import open_store, store_folder
+    from deepvis.stores import open_both
 
     index = load((args.index or index_folder(PRECOMPUTED, network.name)) / INDEX)
     index.check(network.fingerprint, network.name)
@@ -105,8 +105,9 @@ def _export(args: argparse.Namespace) -> None:
             f"{len(missing)} of the index's photos are not in {args.images or index.root}: {', '.join(missing[:5])}"
             f"{' …' if len(missing) > 5 else ''}. Give the folder that they are in: --images DIR"
         )
-    folder = store_folder(PRECOMPUTED, network.name)
-    store = open_store(folder, network.fingerprint) if folder.exists() else None
+    store = open_both(PRECOMPUTED, network.name, network.fingerprint, network.paths)
+    if store.note:
+        print(store.note)
     written = export(network, index, args.out, layers_from(network, args.layers), store, args.side, args.images)
     print(f"{args.out}: {written:,} files")
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from deepvis.errors import UserError
 from deepvis.options import add_network, count, load_network
-from deepvis.store import PRECOMPUTED, store_folder
+from deepvis.store import PRECOMPUTED
 from deepvis.synthesis.recipe import PRESETS
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def add(sub: argparse._SubParsersAction) -> None:
     make.add_argument("--side", type=count, default=0, metavar="PIXELS", help="shrink stored images to this longer side")
     make.add_argument("--quality", type=count, default=80, help="of the stored WebP, 1 to 100 (80)")
     make.add_argument("--batch", default="auto", help="images at a time (auto)")
-    make.add_argument("--out", type=Path, help="folder of the store (precomputed/MODEL/synthesized)")
+    make.add_argument("--out", type=Path, help="folder of the store (precomputed/MODEL/synthesized-own)")
     make.set_defaults(run=_synthesize)
 
     sweep = sub.add_parser("sweep", help="draw each regularizer alone, from none to strong, for a unit")
@@ -49,7 +49,7 @@ def add(sub: argparse._SubParsersAction) -> None:
     montage.add_argument("--out", type=Path, required=True, help="picture to write")
     montage.add_argument("--side", type=count, default=0, metavar="PIXELS", help="longer side of each image (as stored)")
     montage.add_argument("--units", type=count, default=4, metavar="N", help="with several layers: units of each (4)")
-    montage.add_argument("--store", type=Path, help="folder of the store (precomputed/MODEL/synthesized)")
+    montage.add_argument("--store", type=Path, help="folder of the store (your own images in precomputed/MODEL, and the bundled ones)")
     montage.set_defaults(run=_montage)
 
     for parser in (make, sweep, search):
@@ -81,7 +81,8 @@ def _recipe(args: argparse.Namespace, default: str):
 def _synthesize(args: argparse.Namespace) -> None:
     network = load_network(args)
     from deepvis.store import open_store
-    from deepvis.synthesis.jobs import Plan, synthesize
+    from deepvis.stores import bundled_store, own_folder
+    from deepvis.synthesis.jobs import Plan, not_bundled, synthesize
     from deepvis.synthesis.targets import OBJECTIVES, parse_units
 
     recipe = _recipe(args, "modern")
@@ -93,18 +94,21 @@ def _synthesize(args: argparse.Namespace) -> None:
         raise UserError(f"--quality {args.quality}: expected 1 to 100")
     layers = ",".join(layer.name for layer in network.layers) if args.layer == "all" else args.layer
     chosen = _standing(parse_units(",".join(filter(None, (args.units, layers))), network.layers), network.layers)
-    folder = args.out or store_folder(PRECOMPUTED, network.name)
+    folder = args.out or own_folder(PRECOMPUTED, network.name)
     store = open_store(folder, network.fingerprint, network.name)
     preset = args.preset or "modern"
     plan = Plan(recipe, preset, args.per_unit, args.seed, args.objective, not args.whole, args.side, args.quality)
+    left = chosen if args.out else not_bundled(network, chosen, plan, store, bundled_store(PRECOMPUTED, network.name, network.fingerprint))
+    bundled = sum(len(units) for _, units in chosen) - sum(len(units) for _, units in left)
     try:
-        counts = synthesize(network, chosen, plan, store, None if args.batch == "auto" else int(args.batch))
+        counts = synthesize(network, left, plan, store, None if args.batch == "auto" else int(args.batch))
     except KeyboardInterrupt:
         store.finish()
         print(f"stopped. {folder} holds what is done; the same command goes on from there")
         raise
+    with_program = f", {bundled} come with the program" if bundled else ""
     failed = f", {counts['failed']} without a gradient (see the manifest)" if counts["failed"] else ""
-    print(f"{folder}: {counts['made']} units made, {counts['found']} already there{failed}")
+    print(f"{folder}: {counts['made']} units made, {counts['found']} already there{with_program}{failed}")
 
 
 def _standing(chosen: Sequence[tuple[Layer, list[int]]], layers: Sequence[Layer]) -> list[tuple[Layer, list[int]]]:
@@ -153,9 +157,14 @@ def _montage(args: argparse.Namespace) -> None:
     from deepvis.gallery import stands_for
     from deepvis.layers import find_layer
     from deepvis.store import open_store
+    from deepvis.stores import open_both
     from deepvis.synthesis.figures import montage, true_sizes
 
-    store = open_store(args.store or store_folder(PRECOMPUTED, network.name), network.fingerprint)
+    if args.store:
+        store = open_store(args.store, network.fingerprint)
+    else:
+        store = open_both(PRECOMPUTED, network.name, network.fingerprint, network.paths)
+        print(store.note, end="\n" if store.note else "")
     names = [name.strip() for name in args.layer.split(",") if name.strip()] or [layer.name for layer in network.layers]
     indices = [find_layer(stands_for(network.layers, find_layer(name, network.layers)), network.layers) for name in names]
     layers = [network.layers[index] for index in dict.fromkeys(indices)]

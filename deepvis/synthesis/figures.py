@@ -17,6 +17,7 @@ from deepvis.network import Network
 from deepvis.render import colors, text
 from deepvis.render.draw import fill
 from deepvis.store import Store
+from deepvis.stores import OwnFirst
 from deepvis.synthesis.ascent import Ascent
 from deepvis.synthesis.recipe import Recipe
 from deepvis.synthesis.targets import canvas, cut, objective
@@ -90,7 +91,7 @@ def _scaled(image: np.ndarray, width: int, height: int) -> np.ndarray:
     return resize(np.ascontiguousarray(image), width, height)
 
 
-def montage(store: Store, layer: Layer, side: int = 0) -> np.ndarray:
+def montage(store: Store | OwnFirst, layer: Layer, side: int = 0) -> np.ndarray:
     """Figure S1: the best image of every unit of a layer, row by row.
 
     Args:
@@ -116,7 +117,7 @@ def montage(store: Store, layer: Layer, side: int = 0) -> np.ndarray:
     return picture
 
 
-def true_sizes(store: Store, layers: Sequence[Layer], units: int) -> np.ndarray:
+def true_sizes(store: Store | OwnFirst, layers: Sequence[Layer], units: int) -> np.ndarray:
     """Figure 5: of each layer the first stored units, all their images, at their true sizes; last layer on top.
 
     Raises:

@@ -121,6 +121,21 @@ def same(store: Store, layer: str, unit: int, wanted: dict[str, object], per_uni
     return store.has(layer, unit) and alike and ("failed" in have or len(have["scores"]) == per_unit)
 
 
+def not_bundled(
+    network: Network, chosen: Sequence[tuple[Layer, Sequence[int]]], plan: Plan, store: Store, bundled: Store
+) -> list[tuple[Layer, list[int]]]:
+    """The chosen units without those of which the bundled store has the very images that the plan would make, and the user's own none.
+
+    A run never puts those into the user's store, so that it has the same batches whenever it goes on.
+    """
+    left = []
+    for layer, units in chosen:
+        how = record(plan, network, layer.name)
+        there = {unit for unit in units if (layer.name, unit) not in store.records and same(bundled, layer.name, unit, how, plan.per_unit)}
+        left.append((layer, [unit for unit in units if unit not in there]))
+    return left
+
+
 def _by_layer(tasks: Sequence[tuple[Layer, int]]) -> Iterator[tuple[Layer, list[int]]]:
     units: dict[Layer, list[int]] = {}
     for layer, unit in tasks:

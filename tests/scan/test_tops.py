@@ -300,3 +300,84 @@ def test_deconv_steps_in_for_the_usual_method_only() -> None:
     assert top_wish_for(State(), layers, "guided").or_deconv
     assert not top_wish_for(State(), layers, "deconv").or_deconv
     assert not top_wish_for(State(method="guided"), layers, "guided").or_deconv
+
+
+# ---- an index that is replaced ------------------------------------------------------------------
+
+
+def swapped(folder: Path) -> None:
+    """Replace the index on the disk by one in which each unit's places are those of another unit."""
+    index = load(folder / INDEX)
+    order = np.concatenate([np.arange(span.start, span.start + span.units)[::-1] for span in index.spans])
+    save(replace(index, top=index.top[order]), folder / INDEX)
+
+
+def names(pictures: TopPictures) -> list[tuple[str, float]]:
+    return [(patch.name, patch.value) for patch in pictures.patches]
+
+
+def test_an_index_that_is_replaced_is_taken_up_while_the_same_unit_stays_selected(opened, network, own: Path, monkeypatch) -> None:
+    monkeypatch.setattr(module, "LOOK_AGAIN", 0.01)
+    tops = opened(own)
+    before = fetched(tops, network, Wish("odd", 1))
+    old = tops.index
+    swapped(own)
+    until(lambda: tops.index is not old and tops.idle)
+    assert names(tops.pictures) != names(before) and len(tops.pictures.backward) == len(tops.pictures.patches)
+    (own / INDEX).unlink()
+    until(lambda: tops.index is None and tops.idle)
+    assert "deepvis scan" in tops.note and tops.pictures.note
+
+
+@pytest.mark.parametrize("back", [False, True], ids=["another unit is selected", "and the unit again"])
+def test_a_pass_of_an_index_that_has_been_replaced_is_neither_shown_nor_kept(opened, network, own: Path, monkeypatch, back: bool) -> None:
+    begun, gate, passes = threading.Event(), threading.Event(), []
+
+    def held(network, photos, layer, unit, *rest):
+        passes.append(unit)
+        if len(passes) == 1:
+            begun.set()
+            assert gate.wait(20)
+        return patch_backward(network, photos, layer, unit, *rest)
+
+    monkeypatch.setattr(deconv, "patch_backward", held)
+    tops = opened(own)
+    tops.want(network, Wish("odd", 1))
+    assert begun.wait(20)
+    old = names(tops.pictures)
+    swapped(own)
+    tops.want(network, Wish("odd", 2))
+    until(lambda: tops.pictures is not None and tops.pictures.unit == 2)
+    if back:
+        tops.want(network, Wish("odd", 1))
+        until(lambda: tops.pictures.unit == 1)
+    gate.set()
+    until(lambda: tops.idle)
+    new = fetched(tops, network, Wish("odd", 1))
+    assert names(new) != old and passes[-1] == 1 and len(passes) >= 2
+    index = load(own / INDEX)
+    want = patches(index, "odd", 1, Photos(Images(Path(index.root), tuple(index.files))))
+    assert names(new) == [(p.name, p.value) for p in want]
+    cells = [(p.row, p.column) for p in want]
+    photos = [read_image(Path(index.root, p.name)) for p in want]
+    back_images = patch_backward(network, photos, "odd", 1, "deconv", [p.box for p in want], cells)
+    assert all(np.allclose(a, b, atol=1e-6) for a, b in zip(new.backward, back_images))
+
+
+def test_another_network_has_all_made_anew(opened, network, made: Path) -> None:
+    tops, other = opened(made / "scan"), small.network()
+    first = fetched(tops, network, Wish("odd", 1))
+    tops.want(other, Wish("odd", 1))
+    assert tops.pictures is None
+    until(lambda: tops.idle)
+    assert tops.pictures is not first and names(tops.pictures) == names(first)
+
+
+def test_words_for_what_failed_are_not_kept(opened, network, own: Path, monkeypatch) -> None:
+    tops = opened(own)
+    cut = module.patches
+    monkeypatch.setattr(module, "patches", lambda *a, **k: (_ for _ in ()).throw(MemoryError("full")))
+    assert "full" in fetched(tops, network, Wish("odd", 1)).note
+    monkeypatch.setattr(module, "patches", cut)
+    fetched(tops, network, Wish("odd", 2))
+    assert len(fetched(tops, network, Wish("odd", 1)).patches) == 9

@@ -13,7 +13,7 @@ import pytest
 from deepvis import cli
 from deepvis.errors import UserError
 from deepvis.offscreen import write
-from deepvis.synthesis import jobs
+from deepvis.synthesis import cli as synthesis_cli, jobs
 
 NET = """
 import torch
@@ -68,6 +68,29 @@ def test_synthesize_and_montage(run: Callable[..., int], capsys: pytest.CaptureF
     assert run("montage", "--store", "s", "--units", "2", "--out", "all.png") == 0
     assert cv2.imread("all.png").shape[0] == (18 + 20 + 4 + 8) + (18 + 3 + 4 + 8)
     assert "no stored images of layer relu" in failure(capsys, run("montage", "--layer", "relu", "--store", "s", "--out", "x.png"))
+
+
+def test_ones_own_images_lie_apart_and_the_bundled_ones_are_not_made_again(
+    run: Callable[..., int], capsys: pytest.CaptureFixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(synthesis_cli, "PRECOMPUTED", tmp_path / "made")
+    bundled, own = (tmp_path / "made" / "net" / name for name in ("synthesized", "synthesized-own"))
+    files = lambda folder: {path.name: path.read_bytes() for path in folder.rglob("*.webp")}  # noqa: E731
+    assert run("synthesize", "--units", "fc:0-1", "--out", str(bundled), *TINY) == 0  # as the maintainers do
+    before = files(bundled)
+    capsys.readouterr()
+    assert run("synthesize", "--units", "fc:0-3", *TINY) == 0
+    assert f"{own}: 2 units made, 0 already there, 2 come with the program" in capsys.readouterr().out
+    assert run("synthesize", "--units", "fc:0-3", *TINY) == 0
+    assert f"{own}: 0 units made, 2 already there, 2 come" in capsys.readouterr().out
+    assert sorted(files(own)) == ["0002.webp", "0003.webp"] and files(bundled) == before
+    assert run("montage", "--layer", "fc", "--out", "both.png") == 0
+    assert run("synthesize", "--units", "fc:0-3", "--set", "steps=3") == 0  # other images: of all four
+    assert f"{own}: 4 units made, 0 already there" in capsys.readouterr().out
+    assert files(bundled) == before and sorted(files(own)) == [f"000{i}.webp" for i in range(4)]
+    assert run("synthesize", "--units", "fc:0-1", *TINY) == 0  # else the window would go on showing those of three steps
+    assert f"{own}: 2 units made, 0 already there\n" in capsys.readouterr().out
+    assert files(own)["0000.webp"] != b"" and files(bundled) == before
 
 
 def test_the_options_reach_the_plan(run: Callable[..., int], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from deepvis.render import colors, text
 from deepvis.render.draw import Canvas
 from deepvis.render.panes.pane import number
 from deepvis.render.scene import Scene
+from deepvis.state import Hover
 
 _HINT = "click the best: the grid closes in on it      3  other settings      4  other seed      backspace  back      enter  save      2  close"
 
@@ -47,12 +48,13 @@ def draw_desk(canvas: Canvas, scene: Scene) -> None:
     if grown and grown.error:
         body.words(grown.error, size=15)
         return
+    hovered = scene.hover.tile if isinstance(scene.hover, Hover) else None
     best = int(np.nanargmax(grown.scores)) if grown and np.isfinite(grown.scores).any() else None
     for tile, box in enumerate(tile_boxes(body.width, body.height, body.scale)):
         cell = body.part(box)
         image = grown.images[tile] if grown and grown.images else None
         frame = _put(cell, image)
-        if scene.state.hover and scene.state.hover.tile == tile:
+        if tile == hovered:
             cell.frame(frame, (235, 235, 235))
         if tile == table.chosen:
             cell.frame(frame, colors.ACCENT, 2)
@@ -98,10 +100,8 @@ def _label(cell: Canvas, words: str, chosen: bool) -> None:
     text.put(cell.image, words, x, y, size, colors.ACCENT if chosen else colors.TEXT, weight)
 
 
-def hover_text(scene: Scene) -> str:
-    """All settings of the tile that the mouse points at, with its score."""
-    tile, grown = scene.state.hover.tile, scene.own_desk
-    if not scene.state.desk:
-        return ""
+def tile_words(scene: Scene, tile: int) -> str:
+    """All settings of a tile, with its score."""
+    grown = scene.own_desk
     score = f"score {number(grown.scores[tile])}   " if grown and grown.scores else ""
     return score + desk.full_text(desk.table(scene.state.desk[-1]), tile)

@@ -65,8 +65,7 @@ def _layer_ready(scene: Scene) -> bool:
 
 def _layer_key(scene: Scene) -> tuple:
     s = scene.state
-    pointed = isinstance(s.hover, Hover) and s.hover.layer == s.layer
-    hover = (s.hover.unit, s.hover.other, s.hover.tile) if pointed else None
+    hover = scene.hover if isinstance(scene.hover, Hover) and scene.hover.layer == s.layer else None
     return (
         id(scene.result), _layer_ready(scene) and scene.busy, scene.waiting, _needs(s), s.layer, s.unit, s.in_channels,
         s.zoom, s.gamma, s.boost, s.view, s.method, s.filter, s.origin, hover, s.typing, id(scene.layers),
@@ -145,9 +144,9 @@ def _draw_grid(canvas: Canvas, scene: Scene, gradient: bool) -> None:
 
 def _draw_marks(canvas: Canvas, scene: Scene, grid: Grid) -> None:
     """Frames about what is pointed at, what is selected, and where the backward pass starts."""
-    state = scene.state
-    if isinstance(state.hover, Hover) and state.hover.layer == state.layer and state.hover.unit in grid.units:
-        canvas.frame(_around(grid.box(state.hover.unit)), (235, 235, 235))
+    state, hover = scene.state, scene.hover
+    if isinstance(hover, Hover) and hover.layer == state.layer and hover.unit in grid.units:
+        canvas.frame(_around(grid.box(hover.unit)), (235, 235, 235))
     strong = colors.ACCENT if state.in_channels else (60, 130, 175)
     canvas.frame(_around(grid.box(state.unit)), strong, 2)
     if state.origin and state.origin[0] == state.layer and state.origin[1] in grid.units:  # inside the selection's frame, so that both are seen

@@ -214,7 +214,7 @@ def draw_matrix(canvas: Canvas, scene: Scene) -> None:
     around = (begin(state.unit) - 1, wide + 2) if wide > 2 else (begin(state.unit), 1)  # beside it, or over what is too thin to be seen
     _outline(canvas, (left - 1, top + around[0], side + 2, around[1]), strong)
     _outline(canvas, (left + around[0], top - 1, around[1], side + 2), strong)
-    hover = state.hover
+    hover = scene.hover
     if isinstance(hover, Hover) and hover.layer == state.layer and hover.other is not None:
         row, column = hover.unit, hover.other
         _outline(canvas, (left + begin(column) - 2, top + begin(row) - 2, extent(column) + 4, extent(row) + 4), (20, 20, 20))

@@ -5,20 +5,20 @@ from __future__ import annotations
 from deepvis.layers import unit_id
 from deepvis.render import colors, text
 from deepvis.render.draw import Canvas
-from deepvis.render.panes.desk import hover_text
+from deepvis.render.panes.desk import tile_words
 from deepvis.render.panes.pane import Pane, extent_text, number
 from deepvis.render.scene import Scene
 from deepvis.state import BOOSTS, GAMMAS, TopImage
 
 
 def _hover_text(scene: Scene) -> str:
-    hover = scene.state.hover
+    hover = scene.hover
     if isinstance(hover, TopImage):
         return _top_image_text(scene, hover)
-    if hover is None or hover.layer >= len(scene.layers):
+    if hover is None:
         return ""
     if hover.tile is not None:
-        return hover_text(scene)
+        return tile_words(scene, hover.tile)
     layer = scene.layers[hover.layer]
     if hover.unit is None:
         return f"{layer.name}: {layer.kind}, {extent_text(layer)}"
@@ -26,9 +26,9 @@ def _hover_text(scene: Scene) -> str:
     if hover.other is not None:
         other = " ".join(filter(None, (unit_id(layer.name, hover.other), layer.label(hover.other))))
         s = scene.own_statistics
-        known = s is not None and s.correlation is not None and hover.layer == scene.state.layer
+        known = s is not None and s.correlation is not None and len(s.correlation) == layer.units
         return f"{words}   and   {other}" + (f"   r = {s.correlation[hover.unit, hover.other]:.2f}".replace("-", "−") if known else "")
-    if scene.shows_layer and hover.layer == scene.state.layer:
+    if scene.shows_layer and hover.layer == scene.state.layer and hover.unit < len(scene.result.activations):
         values = scene.result.activations[hover.unit]
         words += f"   {'max ' if layer.is_map else ''}{number(float(values.max()))}"
         words += f"   mean {number(float(values.mean()))}" if layer.is_map else ""
@@ -37,8 +37,6 @@ def _hover_text(scene: Scene) -> str:
 
 def _top_image_text(scene: Scene, hover: TopImage) -> str:
     tops = scene.own_tops
-    if tops is None or hover.number >= len(tops.patches):
-        return ""
     patch = tops.patches[hover.number]
     if not tops.root and not patch.name:
         return "a picture of the original toolbox, which does not say of what photo it is"

@@ -40,8 +40,12 @@ def layer_boxes(names: tuple[str, ...], current: int, width: int, height: int, s
 
 def _layers_key(scene: Scene) -> tuple:
     s = scene.state
-    hover = s.hover.layer if isinstance(s.hover, Hover) and s.hover.unit is None else None
-    return (id(scene.layers), s.layer, s.in_channels, s.origin, hover)
+    return (id(scene.layers), s.layer, s.in_channels, s.origin, _hovered(scene))
+
+
+def _hovered(scene: Scene) -> int | None:
+    """The layer whose name the mouse points at."""
+    return scene.hover.layer if isinstance(scene.hover, Hover) and scene.hover.unit is None else None
 
 
 def draw_layers(canvas: Canvas, scene: Scene) -> None:
@@ -51,7 +55,7 @@ def draw_layers(canvas: Canvas, scene: Scene) -> None:
         low = canvas.height < canvas.px_caption + canvas.px(18)
         (canvas if low else canvas.caption("layers")).words("layers" if low else "in network order, once it is loaded")
         return
-    state, size = scene.state, canvas.px(13)
+    state, hovered, size = scene.state, _hovered(scene), canvas.px(13)
     names = tuple(layer.name for layer in scene.layers)
     boxes = layer_boxes(names, state.layer, canvas.width, canvas.height, canvas.scale)
     _draw_arrows(canvas, above=boxes[0] is None, below=boxes[-1] is None)
@@ -68,7 +72,7 @@ def draw_layers(canvas: Canvas, scene: Scene) -> None:
         text.put(canvas.image, name, left + canvas.px(8), top + canvas.px(1), size, ink, weight)
         if state.origin and state.origin[0] == i:
             canvas.frame(box, colors.FROZEN, 2)
-        elif state.hover == Hover(i):
+        elif i == hovered:
             canvas.frame(box, colors.DIM)
 
 

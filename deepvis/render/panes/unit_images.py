@@ -28,7 +28,7 @@ def _unit_images_ready(scene: Scene) -> bool:
 
 def _unit_images_key(scene: Scene) -> tuple:
     s = scene.state
-    hover = s.hover.number if isinstance(s.hover, TopImage) else None
+    hover = scene.hover.number if isinstance(scene.hover, TopImage) else None
     return (
         s.unit_images, scene.unit, id(scene.own_pictures), id(scene.own_grown), s.growing, s.preset,
         id(scene.own_tops), s.method, s.filter, s.values, hover, s.moments, s.collecting,
@@ -56,7 +56,7 @@ def _blocks(canvas: Canvas) -> list[Canvas]:
 def top_image_at(canvas: Canvas, scene: Scene, x: int, y: int) -> TopImage | None:
     """The top image under a point of the pane, or the one whose backward image is there."""
     tops = scene.own_tops
-    if tops is None or not tops.patches or not scene.state.unit_images:
+    if tops is None or not tops.patches or not scene.state.unit_images or canvas.height < 3:
         return None
     block = _blocks(canvas)[0]
     number, y = divmod(y, canvas.height // 3)
@@ -116,7 +116,7 @@ def _draw_value(tile: Canvas, value: float) -> None:
 
 def _mark(tile: Canvas, scene: Scene, number: int) -> None:
     """Frame the one that the mouse points at."""
-    hover = scene.state.hover
+    hover = scene.hover
     if isinstance(hover, TopImage) and hover.number == number:
         tile.frame((0, 0, tile.width, tile.height), colors.ACCENT, 2)
 

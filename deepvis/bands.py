@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from deepvis.decode import MAX_PIXELS, MAX_SIDE, read_image
-from deepvis.errors import UserError, words
+from deepvis.errors import UserError, reason
 from deepvis.geometry import resize
 
 NUMPY = ".npy"
@@ -86,7 +86,7 @@ def _read_bands(path: Path, max_pixels: int) -> np.ndarray:
     except UserError:
         raise
     except Exception as error:  # damage; pickled objects, which are not loaded
-        raise UserError(f"{path.name} cannot be read ({words(error)}); expected an array of numbers saved by numpy.save, "
+        raise UserError(f"{path.name} cannot be read ({type(error).__name__}: {reason(error)}); expected an array of numbers saved by numpy.save, "
                         "or an undamaged TIFF") from error  # fmt: skip
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiub" or array.ndim not in (2, 3) or 0 in array.shape:
         what = f"a {getattr(array, 'dtype', type(array).__name__)} array of shape {getattr(array, 'shape', '?')}"

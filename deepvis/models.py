@@ -15,7 +15,7 @@ import yaml
 from torch import Tensor, nn
 
 from deepvis.checkpoints import MATCHES, load_weights, packaged
-from deepvis.errors import UserError
+from deepvis.errors import UserError, reason
 from deepvis.layers import find_layer
 from deepvis.network import InputSpec, Network, prepare
 from deepvis.outputs import Chosen, pick
@@ -272,7 +272,7 @@ def _mean_image(spec: _Spec, name: object) -> np.ndarray:
     try:
         image = np.load(path, allow_pickle=False)
     except (OSError, ValueError) as error:
-        raise spec.wrong(f"input.mean_image: {path} cannot be read ({error}); expected a file of numpy.save") from error
+        raise spec.wrong(f"input.mean_image: {path} cannot be read ({reason(error)}); expected a file of numpy.save") from error
     if isinstance(image, np.ndarray) and image.ndim == 3 and image.dtype.kind in "fiu":
         last = image.shape[2] <= image.shape[0]
         image = (image if last else image.transpose(1, 2, 0)).astype(np.float32)

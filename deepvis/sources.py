@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from deepvis.errors import UserError
+from deepvis.errors import UserError, reason
 from deepvis.network import InputSpec
 from deepvis.usercode import build
 
@@ -66,8 +66,8 @@ def _nearest(name: str, known: Iterable[str]) -> str:
 
 def _reason(error: Exception) -> str:
     """The first line of a foreign error, with its kind."""
-    text = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
+    kind, text = type(error).__name__, reason(error)
+    return kind if text == kind else f"{kind}: {text}"
 
 
 # ---- torchvision --------------------------------------------------------------------------------

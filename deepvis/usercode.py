@@ -14,7 +14,7 @@ from typing import Any
 
 from torch import nn
 
-from deepvis.errors import UserError
+from deepvis.errors import UserError, harmless
 
 _FRAMES = 3  # of the user's traceback
 
@@ -102,5 +102,7 @@ def _traceback(error: BaseException) -> str:
         for frame in traceback.extract_tb(error.__traceback__)
         if not frame.filename.startswith("<frozen") and frame.filename not in (__file__, importlib.__file__)
     ]
-    lines = [*traceback.format_list(frames[-_FRAMES:]), *traceback.format_exception_only(error)]
+    said = harmless(error)
+    last = traceback.format_exception_only(error) if said == str(error) else [f"{type(error).__name__}: {said}"]
+    lines = [*traceback.format_list(frames[-_FRAMES:]), *last]
     return "".join(lines).rstrip()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 
 from deepvis.capture import trace
 from deepvis.errors import UserError
+from deepvis.interrupt import Interrupted, postponed
 from deepvis.layers import find_layer
 from deepvis.network import Network, prepare
 from deepvis.scan.images import Batch, Images, batches
@@ -107,7 +107,7 @@ def scan(
         The index, also written to `out`; None in a process that only has a share (rank above 0).
     Raises:
         UserError: `out` holds a scan of something else or is in use, no image can be read, the disk is full.
-        KeyboardInterrupt: after Ctrl-C, with all that was scanned safe.
+        KeyboardInterrupt: after Ctrl-C or SIGTERM, with all that was scanned safe.
     """
     names = [layer.name for layer in network.layers] if layers is None else list(layers)
     spans = spans_of(network, names)
@@ -259,7 +259,7 @@ def _pass(
         scanned = joined((*ranges, (begin, done)))
         return replace(state, scanned=scanned, broken=dict(broken), **tally.arrays())
 
-    with _interrupts() as interrupted, Team(network) as team, contextlib.closing(
+    with postponed() as interrupted, Team(network) as team, contextlib.closing(
         batches(cut(begin, end, size), load_image, decoders)
     ) as stream:
         progress(0, end - begin, len(broken))
@@ -274,8 +274,8 @@ def _pass(
             if interrupted() or time.monotonic() - saved > options.every:
                 save(now(), path, state=True)
                 saved = time.monotonic()
-            if interrupted():
-                raise KeyboardInterrupt
+            if (number := interrupted()) is not None:
+                raise Interrupted(number)
     result = now()
     if path.name != STATE:
         save(result, path, state=True)
@@ -333,28 +333,6 @@ def _batch_size(network: Network, options: Options) -> int:
 def _usual_decoders(network: Network) -> int:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, cores // 2) if network.device.type == "cpu" else cores
-
-
-@contextlib.contextmanager
-def _interrupts() -> Iterator[Callable[[], bool]]:
-    """Ctrl-C waits for the end of a batch; a second one does not."""
-    told = False
-
-    def tell(*_: object) -> None:
-        nonlocal told
-        if told:
-            raise KeyboardInterrupt
-        told = True
-
-    try:
-        before = signal.signal(signal.SIGINT, tell)
-    except ValueError:  # not the main thread: nobody presses keys here
-        yield lambda: False
-        return
-    try:
-        yield lambda: told
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 # ---- several processes --------------------------------------------------------------------------

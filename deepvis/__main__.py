@@ -1,6 +1,8 @@
 """`python -m deepvis`: the command line, where the script `deepvis` is not on the path."""
 
-from deepvis.cli import main
+import sys
+
+from deepvis.start import main
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

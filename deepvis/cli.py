@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from deepvis import runtime
+from deepvis import runtime, start
 
+if __name__ == "__main__":  # python -m deepvis.cli
+    start.begin()
 runtime.tune()  # before anything imports torch
 
 import argparse
@@ -13,12 +15,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from deepvis import __version__, commands, keys
+from deepvis import __version__, interrupt, trust
 from deepvis.errors import UserError
-from deepvis.options import add_network
+from deepvis.options import add_network, consent_of, settings_of
 from deepvis.scan import cli as scan
 from deepvis.settings import Settings
-from deepvis.settings import load as load_settings
 from deepvis.state import METHOD_CYCLE, State
 from deepvis.synthesis import cli as synthesis
 
@@ -26,7 +27,7 @@ PHOTOS = Path(__file__).resolve().parent / "photos"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit status: 0, or 2 after an error that the user can put right."""
+    """Run a command; returns the exit status: 0, 2 after an error that the user can put right, or what a signal amounts to."""
     argv = list(sys.argv[1:] if argv is None else argv)
     if not argv or (argv[0].startswith("-") and argv[0] not in ("-h", "--help", "--version")):
         argv.insert(0, "live")
@@ -36,8 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"deepvis: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        return 130
+    except KeyboardInterrupt as error:
+        return interrupt.status(error)
     return 0
 
 
@@ -74,12 +75,6 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--input", help="camera, camera index, video, stream address, folder, list file, image, photos")
 
 
-def _settings(args: argparse.Namespace) -> Settings:
-    names = ("model", "weights", "input", "device", "precision")
-    overrides = {name: getattr(args, name) for name in names}
-    return load_settings(args.settings, overrides, commands=commands.COMMANDS, key_names=keys.NAMES)
-
-
 def sources(settings: Settings) -> tuple[int | str | None, Path, str]:
     """What the feed is to read: (camera, files, which of them first).
 
@@ -108,32 +103,39 @@ def _live(args: argparse.Namespace) -> None:
     from deepvis.engine import Engine
     from deepvis.feed import Feed
 
-    settings = _settings(args)
+    settings, consent = settings_of(args), consent_of(args)
     camera, files, first = sources(settings)
+    trust.ask(settings.model, consent)  # here and not where the network is loaded, which is in a thread
     start = State(source=first, crop=settings.crop)
-    if not live(settings, Engine(lambda: _network(settings)), Feed(camera, files), start, probe.check):
+    if not live(settings, Engine(lambda: _network(settings, consent)), Feed(camera, files), start, probe.check):
         sys.stdout.flush()
         os._exit(0)
 
 
-def _network(settings: Settings):
+def _network(settings: Settings, consent: trust.Consent):
     from deepvis import models
 
-    return models.load(settings.model, settings.device, settings.precision, settings.weights)
+    return models.load(settings.model, settings.device, settings.precision, settings.weights, consent=consent)
+
+
+def _asked(settings: Settings, consent: trust.Consent):
+    """The network, after the user was asked about its code where that must be."""
+    trust.ask(settings.model, consent)
+    return _network(settings, consent)
 
 
 def _render(args: argparse.Namespace) -> None:
     from deepvis.offscreen import check_suffix, picture, write
 
     check_suffix(args.out)  # before the work, not after it
-    settings = _settings(args)
+    settings = settings_of(args)
     if settings.input == "camera" and args.input is None:
         settings = replace(settings, input="photos")  # without a screen there is rarely a camera
     if args.size:
         settings = replace(settings, window=replace(settings.window, **_size(args.size)))
     camera, files, first = sources(settings)
     start = State(source=first, crop=settings.crop, method=args.back)
-    write(args.out, picture(settings, _network(settings), camera, files, start, args.unit, args.keys.split()))
+    write(args.out, picture(settings, _asked(settings, consent_of(args)), camera, files, start, args.unit, args.keys.split()))
 
 
 def _size(text: str) -> dict[str, int]:
@@ -147,14 +149,14 @@ def _layers(args: argparse.Namespace) -> None:
     args.model = args.name or args.model
     from deepvis.reports import layers_table
 
-    print(layers_table(_network(_settings(args))))
+    print(layers_table(_asked(settings_of(args), consent_of(args))))
 
 
 def _doctor(args: argparse.Namespace) -> None:
-    settings = _settings(args)
+    settings = settings_of(args)
     from deepvis.reports import doctor
 
-    for line in doctor(lambda: _network(settings)):
+    for line in doctor(lambda: _asked(settings, consent_of(args))):
         print(line, flush=True)
 
 

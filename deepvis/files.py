@@ -52,7 +52,7 @@ def open_regular(path: Path | str, what: str = "a file") -> BinaryIO:
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist; expected {what}: check the path") from error
     except (OSError, ValueError) as error:  # ValueError: characters that no path has
-        raise UserError(f"{shortened(path)} cannot be read ({reason(error)}); expected {what}") from error
+        raise UserError(f"{shortened(path)} cannot be read ({system_reason(error)}); expected {what}") from error
     try:
         _regular(os.fstat(handle), path, what)
         if hasattr(os, "set_blocking"):
@@ -72,7 +72,7 @@ def is_regular(path: Path | str) -> bool:
         return False
 
 
-def reason(error: Exception) -> str:
+def system_reason(error: Exception) -> str:
     """What the system says about a file that it will not open or write, without the file's name."""
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
@@ -139,7 +139,7 @@ def writing(what: Path | str, remedy: str = "") -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise UserError(f"{what}: cannot be written: {reason(error)}{'. ' + remedy if remedy else ''}") from error
+        raise UserError(f"{what}: cannot be written: {system_reason(error)}{'. ' + remedy if remedy else ''}") from error
 
 
 def remove_unfinished(folders: Iterable[Path]) -> int:

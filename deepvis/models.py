@@ -14,14 +14,15 @@ import torch
 import yaml
 from torch import Tensor, nn
 
+from deepvis import trust
 from deepvis.checkpoints import MATCHES, load_weights, packaged
-from deepvis.errors import UserError
+from deepvis.errors import UserError, reason
 from deepvis.layers import find_layer
 from deepvis.network import InputSpec, Network, prepare
 from deepvis.outputs import Chosen, pick
 from deepvis.sources import AUTO, DEFAULT, NONE, Source, for_channels, imagenet_labels, load_source
+from deepvis.trust import ROOT, Consent
 
-ROOT = Path(__file__).resolve().parent.parent
 _KEYS = ("source", "args", "weights", "weights_from", "match", "input", "output", "labels", "softmax", "layers")
 _WEIGHT_WORDS = {NONE: NONE, AUTO: AUTO, DEFAULT.lower(): DEFAULT}
 
@@ -35,20 +36,23 @@ class _Spec:
         where: what to blame in an error: the file, or the option of the command line.
         folder: what relative paths start from.
         values: by key of `_KEYS`.
+        file: the model.yaml; None for a bare source.
     """
 
     name: str
     where: str
     folder: Path
     values: Mapping[str, Any]
+    file: Path | None = None
 
     def wrong(self, text: object) -> UserError:
         return UserError(f"{self.where}: {text}")
 
 
 def load(
-    model: str, device: str = "auto", precision: str = "float32", weights: str = AUTO, given: Mapping[str, Any] = {}
-) -> Network:
+    model: str, device: str = "auto", precision: str = "float32", weights: str = AUTO, given: Mapping[str, Any] = {},
+    consent: Consent = Consent(),
+) -> Network:  # fmt: skip
     """Load a network by name.
 
     Args:
@@ -59,11 +63,13 @@ def load(
         weights: "auto" (what the model.yaml says, or else the source's usual ones), "none" (random
             ones), a name the source knows, or a file.
         given: what replaces values of the model.yaml (of its `input`, those that are given).
+        consent: what the user said of code that would run.
     Raises:
-        UserError: anything that the user can put right.
+        UserError: anything that the user can put right; above all, the model runs code that is not trusted.
     """
     spec = _with(given, _with_weights(_find(model), weights))
     target = pick_device(device)
+    trust.check(spec.values["source"], spec.folder, spec.file, consent)
     try:
         source = _source(spec)
     except UserError as error:
@@ -137,9 +143,9 @@ def pick_device(device: str) -> torch.device:
 
 
 def _find(model: str) -> _Spec:
-    for path in (Path(model), Path(model, "model.yaml"), ROOT / "models" / model / "model.yaml"):
-        if path.is_file():
-            return _Spec(path.resolve().parent.name, str(path), path.resolve().parent, _read_yaml(path))
+    path = trust.model_file(model)
+    if path is not None:
+        return _Spec(path.resolve().parent.name, str(path), path.resolve().parent, _read_yaml(path), path)
     if ":" in model:
         return _Spec(model, f"--model {model}", Path.cwd(), {"source": model})
     known = sorted(p.parent.name for p in (ROOT / "models").glob("*/model.yaml"))
@@ -274,7 +280,7 @@ def _mean_image(spec: _Spec, name: object) -> np.ndarray:
     try:
         image = np.load(path, allow_pickle=False)
     except (OSError, ValueError) as error:
-        raise spec.wrong(f"input.mean_image: {path} cannot be read ({error}); expected a file of numpy.save") from error
+        raise spec.wrong(f"input.mean_image: {path} cannot be read ({reason(error)}); expected a file of numpy.save") from error
     if isinstance(image, np.ndarray) and image.ndim == 3 and image.dtype.kind in "fiu":
         last = image.shape[2] <= image.shape[0]
         image = (image if last else image.transpose(1, 2, 0)).astype(np.float32)

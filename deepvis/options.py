@@ -1,14 +1,22 @@
-"""What the commands have in common on the command line: the network and where it runs."""
+"""What the commands have in common: the options for the network and where it runs, the processes that share a run."""
 
 from __future__ import annotations
 
 import argparse
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from deepvis import commands, keys, trust
+from deepvis.errors import UserError
+from deepvis.settings import Settings
+from deepvis.settings import load as load_settings
+
 if TYPE_CHECKING:
     from deepvis.network import Network
+
+_OVERRIDES = ("model", "weights", "input", "device", "precision")  # of the settings, where a command has the option
 
 
 def add_network(parser: argparse.ArgumentParser) -> None:
@@ -18,19 +26,34 @@ def add_network(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--weights", help="auto, none (random), a name such as DEFAULT or IMAGENET1K_V1, or a file")
     parser.add_argument("--device", help="auto, cpu, cuda, cuda:1, mps")
     parser.add_argument("--precision", help="float32, bfloat16, float16")
+    parser.add_argument("--trust", action="store_true", help="run the code that belongs to the model's folder, now and until it changes")
 
 
 def load_network(args: argparse.Namespace) -> Network:
     """The network that the options and the settings name. Raises UserError as `models.load`."""
-    from deepvis import commands, keys, models
-    from deepvis.settings import load
+    found, consent = settings_of(args), consent_of(args)
+    trust.ask(found.model, consent)
+    from deepvis import models
 
-    names = ("model", "weights", "device", "precision")
-    found = load(args.settings, {n: getattr(args, n) for n in names}, commands=commands.COMMANDS, key_names=keys.NAMES)
     device = found.device
     if device == "auto" or device == "cuda" and "LOCAL_RANK" in os.environ:
         device = _own_device(device)
-    return models.load(found.model, device, found.precision, found.weights)
+    return models.load(found.model, device, found.precision, found.weights, consent=consent)
+
+
+def settings_of(args: argparse.Namespace) -> Settings:
+    """The settings, of which the command's options replace some; says on stderr from which file they are. Raises UserError."""
+    overrides = {name: getattr(args, name, None) for name in _OVERRIDES}
+    return load_settings(args.settings, overrides, commands=commands.COMMANDS, key_names=keys.NAMES, say=_say)
+
+
+def _say(line: str) -> None:
+    print(f"deepvis: {line}", file=sys.stderr, flush=True)
+
+
+def consent_of(args: argparse.Namespace) -> trust.Consent:
+    """What the user said of the model's code by the command's options."""
+    return trust.Consent(typed=args.model is not None, trust=args.trust)
 
 
 def _own_device(device: str) -> str:
@@ -40,7 +63,35 @@ def _own_device(device: str) -> str:
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if not count:
         return "cpu" if device == "auto" else device  # which says that there is none
-    return f"cuda:{int(os.environ.get('LOCAL_RANK', 0)) % count}"
+    return f"cuda:{(_number('LOCAL_RANK') or 0) % count}"
+
+
+def share() -> tuple[int, int]:
+    """(number of this process, number of processes), as torchrun sets them.
+
+    Raises:
+        UserError: they are no such numbers.
+    """
+    world = _number("WORLD_SIZE")
+    if world is None:  # a RANK alone is another program's
+        return 0, 1
+    rank = _number("RANK")
+    if world < 1 or (rank is None and world > 1) or not 0 <= (rank or 0) < max(world, 1):
+        raise UserError(
+            f"RANK is {os.environ.get('RANK', 'not set')!r} and WORLD_SIZE {os.environ['WORLD_SIZE']!r}: expected this "
+            f"process's number, from 0, and how many there are. torchrun sets both; for one process unset them"
+        )
+    return rank or 0, world
+
+
+def _number(name: str) -> int | None:
+    """An environment variable; None if it is not set."""
+    text = os.environ.get(name, "").strip()
+    if not text:
+        return None
+    if not (text.isascii() and text.removeprefix("-").isdecimal()) or len(text) > 9:
+        raise UserError(f"the environment variable {name} is {text!r}: expected a number. torchrun sets it; for one process unset it")
+    return int(text)
 
 
 def count(text: str) -> int:

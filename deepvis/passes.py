@@ -32,7 +32,7 @@ def answer(
     Returns:
         Arrays that belong to the result alone.
     Raises:
-        Interrupted: it was given up.
+        Abandoned: it was given up.
         UserError: a layer has another shape than when the network was loaded.
     """
     start = time.perf_counter()

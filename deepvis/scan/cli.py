@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 
+from deepvis import interrupt
 from deepvis.errors import UserError
-from deepvis.options import add_network, count, load_network
+from deepvis.options import add_network, count, load_network, share
 from deepvis.scan.index import INDEX, index_folder, scan_folder
 from deepvis.scan.index_file import load
 from deepvis.store import PRECOMPUTED
@@ -51,7 +51,8 @@ def add(sub: argparse._SubParsersAction) -> None:
 def _scan(args: argparse.Namespace) -> None:
     from deepvis.scan.images import find_images
 
-    images = find_images(args.images)  # before the network is loaded
+    rank, world = share()  # and the images, before the network is loaded
+    images = find_images(args.images)
     if args.batch != "auto" and (not args.batch.isdecimal() or not 0 < int(args.batch) <= 512):
         raise UserError(f"--batch {args.batch!r}: expected a number from 1 to 512, or auto")
     network = load_network(args)
@@ -67,10 +68,10 @@ def _scan(args: argparse.Namespace) -> None:
     out = args.out or scan_folder(PRECOMPUTED, network.name).with_name(name)
     options = Options(
         k=args.top, batch=0 if args.batch == "auto" else int(args.batch), workers=args.workers, every=args.every,
-        rank=int(os.environ.get("RANK", 0)), world=int(os.environ.get("WORLD_SIZE", 1)), reduce=not args.full_size,
+        rank=rank, world=world, reduce=not args.full_size,
         weakest=not args.no_weakest, correlation=not args.no_correlation,
     )  # fmt: skip
-    with tqdm(unit="image", disable=options.rank > 0) as bar:
+    with interrupt.raised(), tqdm(unit="image", disable=options.rank > 0) as bar:
 
         def progress(done: int, total: int, broken: int) -> None:
             bar.total = total
@@ -108,7 +109,8 @@ def _export(args: argparse.Namespace) -> None:
     store = open_both(PRECOMPUTED, network.name, network.fingerprint, network.paths)
     if store.note:
         print(store.note)
-    written = export(network, index, args.out, layers_from(network, args.layers), store, args.side, args.images)
+    with interrupt.raised():
+        written = export(network, index, args.out, layers_from(network, args.layers), store, args.side, args.images)
     print(f"{args.out}: {written:,} files")
 
 
@@ -125,6 +127,7 @@ def _merge(args: argparse.Namespace) -> None:
     out = args.out or args.index or scan_folder(PRECOMPUTED, network.name)
     index = load(folder / INDEX)
     index.check(network.fingerprint, network.name)
-    index, added = with_moments(index, folders)
-    save(index, out / INDEX)
+    with interrupt.raised():
+        index, added = with_moments(index, folders)
+        save(index, out / INDEX)
     print(f"{out}: {added} of {len(folders)} collections added" + (", the others were there" if added < len(folders) else ""))

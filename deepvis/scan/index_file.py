@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from deepvis.errors import UserError
+from deepvis.errors import UserError, reason
 from deepvis.files import beside, writing
 from deepvis.messages import ReceptiveField
 from deepvis.scan.index import BINS, Index, Ranked, Span, Sums
@@ -66,7 +66,7 @@ def load(path: Path) -> Index:
         with np.load(path, allow_pickle=False) as stored:
             return _index({name: stored[name] for name in stored.files}, path)
     except (OSError, ValueError, KeyError, TypeError, EOFError, IndexError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path}: cannot be read as an index ({error}). Remove it and scan again.") from error
+        raise UserError(f"{path}: cannot be read as an index ({reason(error)}). Remove it and scan again.") from error
 
 
 def _index(stored: Mapping[str, np.ndarray], path: Path) -> Index:

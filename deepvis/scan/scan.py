@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import sys
 import threading
 import time
@@ -18,7 +17,8 @@ from torch import Tensor, nn
 
 from deepvis.capture import trace
 from deepvis.errors import UserError
-from deepvis.files import reason, remove_unfinished, writing
+from deepvis.files import remove_unfinished, system_reason, writing
+from deepvis.interrupt import Interrupted, postponed
 from deepvis.layers import find_layer
 from deepvis.network import Network, prepare
 from deepvis.scan.images import Batch, Images, batches
@@ -110,7 +110,7 @@ def scan(
         The index, also written to `out`; None in a process that only has a share (rank above 0).
     Raises:
         UserError: `out` holds a scan of something else or is in use, no image can be read, the disk is full.
-        KeyboardInterrupt: after Ctrl-C, with all that was scanned safe.
+        KeyboardInterrupt: after Ctrl-C or SIGTERM, with all that was scanned safe.
     """
     names = [layer.name for layer in network.layers] if layers is None else list(layers)
     spans = spans_of(network, names)
@@ -276,7 +276,7 @@ def _pass(
         scanned = joined((*ranges, (begin, done)))
         return replace(state, scanned=scanned, broken=dict(broken), **tally.arrays())
 
-    with _interrupts() as interrupted, Team(network) as team, contextlib.closing(
+    with postponed() as interrupted, Team(network) as team, contextlib.closing(
         batches(cut(begin, end, size), load_image, decoders)
     ) as stream:
         progress(0, end - begin, len(broken))
@@ -291,8 +291,8 @@ def _pass(
             if interrupted() or time.monotonic() - saved > options.every:
                 save(now(), path, state=True)
                 saved = time.monotonic()
-            if interrupted():
-                raise KeyboardInterrupt
+            if (number := interrupted()) is not None:
+                raise Interrupted(number)
     result = now()
     if path.name != STATE:
         save(result, path, state=True)
@@ -352,28 +352,6 @@ def _usual_decoders(network: Network) -> int:
     return max(1, cores // 2) if network.device.type == "cpu" else cores
 
 
-@contextlib.contextmanager
-def _interrupts() -> Iterator[Callable[[], bool]]:
-    """Ctrl-C waits for the end of a batch; a second one does not."""
-    told = False
-
-    def tell(*_: object) -> None:
-        nonlocal told
-        if told:
-            raise KeyboardInterrupt
-        told = True
-
-    try:
-        before = signal.signal(signal.SIGINT, tell)
-    except ValueError:  # not the main thread: nobody presses keys here
-        yield lambda: False
-        return
-    try:
-        yield lambda: told
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
 # ---- several processes --------------------------------------------------------------------------
 
 
@@ -418,7 +396,7 @@ def _locked(out: Path, rank: int) -> Iterator[None]:
         except BlockingIOError:
             raise UserError(f"{out}: another scan is writing there. Wait for it, or give another folder with --out.") from None
         except OSError as error:
-            raise UserError(f"{out}: cannot be locked: {reason(error)}. Give another folder with --out.") from error
+            raise UserError(f"{out}: cannot be locked: {system_reason(error)}. Give another folder with --out.") from error
         remove_unfinished([out])
         yield
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from deepvis import interrupt
 from deepvis.errors import UserError
 from deepvis.options import add_network, count, load_network
 from deepvis.store import PRECOMPUTED
@@ -100,12 +101,13 @@ def _synthesize(args: argparse.Namespace) -> None:
     plan = Plan(recipe, preset, args.per_unit, args.seed, args.objective, not args.whole, args.side, args.quality)
     left = chosen if args.out else not_bundled(network, chosen, plan, store, bundled_store(PRECOMPUTED, network.name, network.fingerprint))
     bundled = sum(len(units) for _, units in chosen) - sum(len(units) for _, units in left)
-    try:
-        counts = synthesize(network, left, plan, store, None if args.batch == "auto" else int(args.batch))
-    except KeyboardInterrupt:
-        store.finish()
-        print(f"stopped. {folder} holds what is done; the same command goes on from there")
-        raise
+    with interrupt.raised():
+        try:
+            counts = synthesize(network, left, plan, store, None if args.batch == "auto" else int(args.batch))
+        except KeyboardInterrupt:
+            store.finish()
+            print(f"stopped. {folder} holds what is done; the same command goes on from there", flush=True)
+            raise
     with_program = f", {bundled} come with the program" if bundled else ""
     failed = f", {counts['failed']} without a gradient (see the manifest)" if counts["failed"] else ""
     print(f"{folder}: {counts['made']} units made, {counts['found']} already there{with_program}{failed}")
@@ -133,17 +135,21 @@ def _sweep(args: argparse.Namespace) -> None:
     from deepvis.synthesis.figures import sweep
 
     index, unit = parse_unit(args.unit, network.layers)
-    write(args.out, sweep(network, network.layers[index], unit, _recipe(args, args.preset_default), args.columns, args.seed))
-    print(f"saved {args.out}")
+    with interrupt.raised():
+        write(args.out, sweep(network, network.layers[index], unit, _recipe(args, args.preset_default), args.columns, args.seed))
+        print(f"saved {args.out}", flush=True)
 
 
 def _search(args: argparse.Namespace) -> None:
     network = load_network(args)
-    from deepvis import models
+    from deepvis import models, trust
     from deepvis.synthesis.search import search
 
-    judge = models.load(args.judge, str(network.device))
-    best = search(network, judge, _recipe(args, args.preset_default), args.trials, args.classes, args.seed, args.out, args.layer)
+    consent = trust.Consent(typed=True, trust=args.trust)
+    trust.ask(args.judge, consent)
+    judge = models.load(args.judge, str(network.device), consent=consent)
+    with interrupt.raised():
+        best = search(network, judge, _recipe(args, args.preset_default), args.trials, args.classes, args.seed, args.out, args.layer)
     for line in best:
         print(line)
     print(f"saved {args.out}/sheet.jpg and {args.out}/best-1.yaml …")

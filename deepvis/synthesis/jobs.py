@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError
@@ -17,6 +16,7 @@ from deepvis.errors import UserError
 from deepvis.geometry import reduced, with_side
 from deepvis.layers import Layer
 from deepvis.network import Network
+from deepvis.options import share
 from deepvis.store import WIDEST, Key, Store
 from deepvis.synthesis.ascent import Ascent
 from deepvis.synthesis.recipe import Recipe, image_seed
@@ -53,13 +53,6 @@ def record(plan: Plan, network: Network, layer: str) -> dict[str, object]:
     return {"module": network.paths[layer], "input": [network.input.height, network.input.width],
             "preset": plan.preset, "recipe": asdict(plan.recipe), "seed": plan.seed, "objective": plan.objective,
             "true_size": plan.true_size, "side": plan.side, "quality": plan.quality, "deepvis": __version__}  # fmt: skip
-
-
-def share() -> tuple[int, int]:
-    """(number of this process, number of processes), as torchrun sets them."""
-    if "WORLD_SIZE" not in os.environ:  # a RANK alone is another program's
-        return 0, 1
-    return int(os.environ.get("RANK", 0)), int(os.environ["WORLD_SIZE"])
 
 
 def auto_batch(device: torch.device, size: tuple[int, int], whole: tuple[int, int]) -> int:

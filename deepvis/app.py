@@ -30,6 +30,7 @@ from deepvis.messages import ReceptiveField, Request, Result, TopPictures
 from deepvis.overview import Overview
 from deepvis.record import Recorder, save_snapshot
 from deepvis.render import Renderer, Scene, Status
+from deepvis.saving import Saving
 from deepvis.scan.index import index_folder
 from deepvis.scan.live import live_folder
 from deepvis.settings import Settings
@@ -45,6 +46,8 @@ BUSY_AFTER = 0.3  # seconds of silence after which the window says that it waits
 ENOUGH = 2  # requests on their way or answered and not drawn, beyond which new frames wait
 GLANCE = 0.004  # seconds to wait for a result before the window is looked after again
 MESSAGE_SECONDS = 8.0
+LEAVING = 0.5  # seconds that the end waits for threads which have nothing to save
+SAVING = 60.0  # and for one that may be writing collected moments
 RATE_SECONDS = 0.5  # how often the rates in the status bar change
 _MOUSE_HELP = (
     ("mouse", "hover", "name the unit and its value"),
@@ -93,8 +96,7 @@ class Toolbox:
         self._timings = ""
         self._moments = 0
         self._recorder: Recorder | None = None
-        self._snapshots: list[threading.Thread] = []
-        self._said: deque[_Message] = deque()  # from the snapshot threads
+        self._saving = Saving()
         self._gallery = Gallery(self._open_store)
         self._grower = Grower()
         self._recipes = self._read_recipes()
@@ -235,8 +237,8 @@ class Toolbox:
                 self.state = replace(self.state, photo=None)  # could not be read
             if notice.is_error and self.state.source == "camera" and self.feed.source == "files":
                 self.state = replace(self.state, source="files", frozen=False)  # the camera was given up
-        while self._said:
-            self._message = self._said.popleft()
+        while self._saving.said:
+            self._say(*self._saving.said.popleft())
         if self._recorder and self._recorder.error:
             self._say(self._recorder.error, is_error=True)
             self.state = replace(self.state, recording=False)
@@ -265,17 +267,22 @@ class Toolbox:
 
     def _finish(self) -> None:
         with ExitStack() as last:  # each of these happens even if another fails; in reverse order
-            last.callback(self.engine.close)
-            last.callback(self.feed.close)
-            last.callback(self._gallery.close)
-            last.callback(self._grower.close, 0.5)
-            last.callback(self._tops.close, 0.5)
-            last.callback(self._overview.close)
-            last.callback(self._collector.close)
+            last.callback(self._stop_working)
+            last.callback(self._collector.close, SAVING)
             last.callback(self.window.close)
-            for thread in self._snapshots:
-                last.callback(thread.join)
+            last.callback(self._saving.wait)
             last.callback(self._stop_recording)
+
+    def _stop_working(self) -> None:
+        """Tell all that have nothing to save to stop, and wait for them together, but for no more than a moment, since
+        a pass or a camera that opens may take seconds; and not at all while the network loads, which always does."""
+        workers = (self.engine, self.feed, self._gallery, self._grower, self._tops, self._overview)
+        closing = [threading.Thread(target=worker.close, name="deepvis-close", daemon=True) for worker in workers]
+        until = time.monotonic() + (LEAVING if self.engine.network else 0)
+        for thread in closing:
+            thread.start()
+        for thread in closing:
+            thread.join(max(0.0, until - time.monotonic()))
 
     def is_over(self) -> bool:
         """After `run`: no thread is in a pass of the network any more."""
@@ -397,7 +404,7 @@ class Toolbox:
         except UserError as error:
             self._say(str(error), is_error=True)
             return
-        self._recipes = self._read_recipes()
+        self._recipes = {**self._recipes, name: chosen.recipe}
         self.state = replace(self.state, preset=name)
         seed = f" --seed {chosen.seed}" if chosen.seed else ""
         self._say(f"saved {path}; deepvis synthesize --units {unit} --preset {name}{seed} uses it, so does the key x")
@@ -407,32 +414,22 @@ class Toolbox:
         network = self.engine.network
         if network is None:
             return
-
-        def say(words: str, is_error: bool) -> None:
-            self._said.append(_Message(words, is_error, time.monotonic() + MESSAGE_SECONDS))
-
-        self._collector.save(live_folder(PRECOMPUTED, network.name) / self._stamp(), network.name, network.fingerprint, say)
+        folder = live_folder(PRECOMPUTED, network.name) / self._stamp()
+        self._collector.save(folder, network.name, network.fingerprint, lambda *said: self._saving.said.append(said))
 
     def _stamp(self) -> str:
         return f"deepvis-{datetime.now():%Y%m%d-%H%M%S}"
 
     def _snapshot(self) -> None:
-        """Save in a thread of its own: encoding so many large pictures takes a second."""
+        """Encoding so many large pictures takes a second."""
         scene, window = self._scene(), self._picture()
 
-        def save() -> None:
-            try:
-                pictures = {"window": window, **self.renderer.pane_pictures(scene)}
-                path = save_snapshot(Path(self.settings.output), self._stamp(), pictures)
-                said = _Message(f"saved {path} and a picture of each pane")
-            except UserError as error:
-                said = _Message(str(error), True)
-            said.until = time.monotonic() + MESSAGE_SECONDS
-            self._said.append(said)
+        def save() -> str:
+            pictures = {"window": window, **self.renderer.pane_pictures(scene)}
+            path = save_snapshot(Path(self.settings.output), self._stamp(), pictures)
+            return f"saved {path} and a picture of each pane"
 
-        thread = threading.Thread(target=save, name="deepvis-snapshot")
-        self._snapshots = [t for t in self._snapshots if t.is_alive()] + [thread]
-        thread.start()
+        self._saving.begin(save)
 
     def _picture(self) -> np.ndarray:
         return self.renderer.compose(self._scene())[0].copy()
@@ -449,14 +446,18 @@ class Toolbox:
         self._say(f"recording {path}: the same key stops it")
 
     def _stop_recording(self) -> None:
+        """The encoder may be seconds behind."""
         if self._recorder is None:
             return
         recorder, self._recorder = self._recorder, None
-        summary = recorder.close()
-        if recorder.error:
-            self._say(recorder.error, is_error=True)
-        elif not self._message.is_error:
-            self._say(f"saved {summary.path}: {summary.seconds:.1f} s")
+
+        def finish() -> str:
+            summary = recorder.close()
+            if recorder.error:
+                raise UserError(recorder.error)
+            return f"saved {summary.path}: {summary.seconds:.1f} s"
+
+        self._saving.begin(finish)
 
 
 def live(settings: Settings, engine: Engine, feed: Feed, start: State, probe: Callable[[], None]) -> bool:

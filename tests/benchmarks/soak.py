@@ -49,9 +49,10 @@ SETTLED = 10.0  # minutes after which nothing may grow
 MORE = 0.03  # of resident memory, that is no growth
 LONGEST = 0.5  # seconds that a turn may take
 PATIENCE = 30.0  # seconds within which what is shown has to be what is asked for
+LOADING = 300.0  # seconds, on a busy computer
 BETWEEN = 10.0  # seconds of random use between two moments of calm
 ROLL = 10  # every so manieth of them the roll of the commands is called
-SIZES = ((1500, 930), (1000, 700), (1900, 1100), (700, 450), (1280, 1024))
+SIZES = ((1500, 930), (1000, 700), (1800, 1000), (700, 450), (1280, 1024))
 X_NAMES = {"left": "Left", "right": "Right", "up": "Up", "down": "Down", "[": "bracketleft", "]": "bracketright", "-": "minus",
            "=": "equal", "home": "Home", "end": "End", ",": "comma", ".": "period", "space": "space", "pgdn": "Next",
            "pgup": "Prior", "enter": "Return", "esc": "Escape", "backspace": "BackSpace"}  # fmt: skip
@@ -131,15 +132,24 @@ class User:
     def __init__(self, screen: Screen, program: Program, seed: int) -> None:
         self.program, self._rng = program, random.Random(seed)
         self.sent: Counter[str] = Counter()
-        self._hand = subprocess.Popen(["xdotool", "-"], stdin=subprocess.PIPE, env=screen.environment, text=True)
+        self._screen, self._size = screen, SIZES[0]
+        self._hand = self._new_hand()
+
+    def _new_hand(self) -> subprocess.Popen:
+        return subprocess.Popen(["xdotool", "-"], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, env=self._screen.environment, text=True)
 
     def close(self) -> None:
-        self._hand.stdin.close()
+        self._hand.kill()
         self._hand.wait(10)
 
     def _do(self, *words: object) -> None:
-        self._hand.stdin.write(" ".join(map(str, words)) + "\n")
-        self._hand.stdin.flush()
+        try:
+            self._hand.stdin.write(" ".join(map(str, words)) + "\n")
+            self._hand.stdin.flush()
+        except BrokenPipeError:  # it ends when a window goes that it was looking at, such as the frame of one that is resized
+            self._hand.kill()
+            self._hand.wait(10)
+            self._hand = self._new_hand()
 
     def use(self, seconds: float, rate: float) -> None:
         """Use the program for so long, with so many events a second."""
@@ -167,9 +177,12 @@ class User:
         self._key(x_name(self._rng.choice(COMMANDS[name].keys)))
 
     def _place(self, pane: str | None = None) -> tuple[int, int]:
+        """A point of a pane, inside the window even if that has just been made smaller: beside it is the desktop, on
+        which the wheel changes to another desktop."""
         panes = self.program.now["panes"]
         left, top, width, height = panes[pane or self._rng.choice(list(panes))]
-        return left + self._rng.randrange(max(1, width)), top + self._rng.randrange(max(1, height))
+        x, y = left + self._rng.randrange(max(1, width)), top + self._rng.randrange(max(1, height))
+        return min(x, self._size[0] - 2), min(y, self._size[1] - 2)
 
     def _move(self, pane: str | None = None) -> None:
         self.sent["mouse move"] += 1
@@ -190,7 +203,8 @@ class User:
 
     def _resize(self) -> None:
         self.sent["resize"] += 1
-        self._do("windowsize", self.program.window, *self._rng.choice(SIZES))
+        self._size = self._rng.choice(SIZES)
+        self._do("windowsize", self.program.window, *self._size)
 
     def _goto(self) -> None:
         self.sent["typed a unit"] += 1
@@ -216,6 +230,7 @@ class User:
     def calm(self) -> None:
         """Stop, hold the picture still, and see that all that is shown is what is asked for."""
         time.sleep(0.2)
+        self._screen.do("windowactivate", "--sync", self.program.window)
         self.program.wait(lambda: True, "")
         if self.program.state["typing"] is not None:
             self.press("esc")
@@ -224,8 +239,8 @@ class User:
         try:
             self.program.wait(lambda: self.program.now["stale"] == [], "all is up to date", PATIENCE)
         except AssertionError:
-            raise Broken(f"stale picture: {PATIENCE:g} s after the last input still not right: {self.program.now.get('stale')}; "
-                         f"state {self.program.state}, {self.program.stderr!r}") from None  # fmt: skip
+            now = {key: self.program.now.get(key) for key in ("stale", "state", "events", "error")}
+            raise Broken(f"stale picture: {PATIENCE:g} s after the last input still not right: {now}, {self.program.stderr!r}") from None
 
     def roll(self) -> None:
         """Press each command's keys where they have something to do."""
@@ -355,7 +370,7 @@ def soak(minutes: float, seed: int, rate: float) -> bool:
 
 def judged(screen: Screen, program: Program, minutes: float, seed: int, rate: float) -> bool:
     program.open()
-    program.wait(lambda: program.now.get("stale") is not None, "the network is loaded", 90)
+    program.wait(lambda: program.now.get("stale") is not None, "the network is loaded", LOADING)
     user, meter = User(screen, program, seed), Meter(program)
     print("minute     MiB  threads  files  turn s  what came of the user", flush=True)
     try:

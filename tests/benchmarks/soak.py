@@ -229,18 +229,26 @@ class User:
 
     def calm(self) -> None:
         """Stop, hold the picture still, and see that all that is shown is what is asked for."""
-        time.sleep(0.2)
         self._screen.do("windowactivate", "--sync", self.program.window)
-        self.program.wait(lambda: True, "")
-        if self.program.state["typing"] is not None:
-            self.press("esc")
-        if not self.program.state["frozen"]:
-            self.press("f")
+        for _ in range(10):  # on a busy computer keys are still on their way, and the step to another file ends the hold
+            self._let_arrive()
+            if self.program.state["typing"] is not None:
+                self.press("esc")
+            elif not self.program.state["frozen"]:
+                self.press("f")
+            else:
+                break
         try:
             self.program.wait(lambda: self.program.now["stale"] == [], "all is up to date", PATIENCE)
         except AssertionError:
             now = {key: self.program.now.get(key) for key in ("stale", "state", "events", "error")}
             raise Broken(f"stale picture: {PATIENCE:g} s after the last input still not right: {now}, {self.program.stderr!r}") from None
+
+    def _let_arrive(self) -> None:
+        """Wait until all input that is on its way has come."""
+        time.sleep(0.3)
+        self.program.wait(lambda: True, "")
+        self.program.wait(lambda: self.program.now["stale"] is not None, "the input has ended", PATIENCE)
 
     def roll(self) -> None:
         """Press each command's keys where they have something to do."""

@@ -31,8 +31,8 @@ from deepvis.messages import ReceptiveField, Request, Result, TopPictures
 from deepvis.overview import Overview
 from deepvis.record import Recorder, save_snapshot
 from deepvis.render import Renderer, Scene, Status
-from deepvis.scan.index import index_folder
 from deepvis.saving import Saving
+from deepvis.scan.index import index_folder
 from deepvis.scan.live import live_folder
 from deepvis.settings import Settings
 from deepvis.state import PRESET_CYCLE, State
@@ -48,6 +48,8 @@ BUSY_AFTER = 0.3  # seconds of silence after which the window says that it waits
 ENOUGH = 2  # requests on their way or answered and not drawn, beyond which new frames wait
 GLANCE = 0.004  # seconds to wait for a result before the window is looked after again
 MESSAGE_SECONDS = 8.0
+LEAVING = 0.5  # seconds that the end waits for threads which have nothing to save
+SAVING = 60.0  # and for one that may be writing collected moments
 RATE_SECONDS = 0.5  # how often the rates in the status bar change
 _MOUSE_HELP = (
     ("mouse", "hover", "name the unit and its value"),
@@ -280,16 +282,22 @@ class Toolbox:
 
     def _finish(self) -> None:
         with ExitStack() as last:  # each of these happens even if another fails; in reverse order
-            last.callback(self.engine.close)
-            last.callback(self.feed.close)
-            last.callback(self._gallery.close)
-            last.callback(self._grower.close, 0.5)
-            last.callback(self._tops.close, 0.5)
-            last.callback(self._overview.close)
-            last.callback(self._collector.close)
+            last.callback(self._stop_working)
+            last.callback(self._collector.close, SAVING)
             last.callback(self.window.close)
             last.callback(self._saving.join)
             last.callback(self._stop_recording)
+
+    def _stop_working(self) -> None:
+        """Tell all that have nothing to save to stop, and wait for them together, but for no more than a moment, since
+        a pass or a camera that opens may take seconds; and not at all while the network loads, which always does."""
+        workers = (self.engine, self.feed, self._gallery, self._grower, self._tops, self._overview)
+        closing = [threading.Thread(target=worker.close, name="deepvis-close", daemon=True) for worker in workers]
+        until = time.monotonic() + (LEAVING if self.engine.network else 0)
+        for thread in closing:
+            thread.start()
+        for thread in closing:
+            thread.join(max(0.0, until - time.monotonic()))
 
     def is_over(self) -> bool:
         """After `run`: no thread is in a pass of the network any more."""
@@ -413,7 +421,7 @@ class Toolbox:
         except UserError as error:
             self._say(str(error), is_error=True)
             return
-        self._recipes = self._read_recipes()
+        self._recipes = {**self._recipes, name: chosen.recipe}
         self.state = replace(self.state, preset=name)
         seed = f" --seed {chosen.seed}" if chosen.seed else ""
         self._say(f"saved {path}; deepvis synthesize --units {unit} --preset {name}{seed} uses it, so does the key x")
@@ -423,19 +431,20 @@ class Toolbox:
         network = self.engine.network
         if network is None:
             return
-        folder, say = live_folder(PRECOMPUTED, network.name) / self._stamp(), lambda *said: self._saving.said.append(said)
-        self._collector.save(folder, network.name, network.fingerprint, say)
+        folder = live_folder(PRECOMPUTED, network.name) / self._stamp()
+        self._collector.save(folder, network.name, network.fingerprint, lambda *said: self._saving.said.append(said))
 
     def _stamp(self) -> str:
         return f"deepvis-{datetime.now():%Y%m%d-%H%M%S}"
 
     def _snapshot(self) -> None:
-        """Save in a thread of its own: encoding so many large pictures takes a second."""
+        """Encoding so many large pictures takes a second."""
         scene, window = self._scene(), self._picture()
 
         def save() -> str:
             pictures = {"window": window, **self.renderer.pane_pictures(scene)}
-            return f"saved {save_snapshot(Path(self.settings.output), self._stamp(), pictures)} and a picture of each pane"
+            path = save_snapshot(Path(self.settings.output), self._stamp(), pictures)
+            return f"saved {path} and a picture of each pane"
 
         self._saving.start("snapshot", save)
 
@@ -454,14 +463,18 @@ class Toolbox:
         self._say(f"recording {path}: the same key stops it")
 
     def _stop_recording(self) -> None:
+        """The encoder may be seconds behind."""
         if self._recorder is None:
             return
         recorder, self._recorder = self._recorder, None
-        summary = recorder.close()
-        if recorder.error:
-            self._say(recorder.error, is_error=True)
-        elif not self._message.is_error:
-            self._say(f"saved {summary.path}: {summary.seconds:.1f} s")
+
+        def finish() -> str:
+            summary = recorder.close()
+            if recorder.error:
+                raise UserError(recorder.error)
+            return f"saved {summary.path}: {summary.seconds:.1f} s"
+
+        self._saving.start("recording", finish)
 
 
 def live(settings: Settings, engine: Engine, feed: Feed, start: State, probe: Callable[[], None]) -> bool:

@@ -24,14 +24,20 @@ def tune() -> None:
 
 
 def _keep_memory() -> None:
-    """Tell glibc to keep freed memory: giving each activation back and faulting it in again costs a third."""
+    """Tell glibc to keep freed memory: giving each activation back and faulting it in again costs a third.
+
+    In one pool for all threads. By default glibc has eight pools a core and a thread takes any of them; each would
+    keep the most that was ever asked of it, such as a snapshot's pictures, and no other thread could use it.
+    """
     if not sys.platform.startswith("linux"):
         return
-    M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+    M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
     try:
         libc = ctypes.CDLL(None)
         libc.mallopt(M_MMAP_THRESHOLD, 1 << 30)
         libc.mallopt(M_TRIM_THRESHOLD, 1 << 30)
+        if "MALLOC_ARENA_MAX" not in os.environ:
+            libc.mallopt(M_ARENA_MAX, 1)
     except (OSError, AttributeError):  # musl has neither the problem nor the call
         pass
 

@@ -1,4 +1,4 @@
-"""What the window writes to the disk: in threads of their own, so that no key waits for it."""
+"""What the window writes to the disk: in threads of their own, so that no key waits for an encoder or a disk."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from collections import deque
 from collections.abc import Callable
 
 from deepvis.errors import words
+from deepvis.runtime import be_patient
 
 
 class Saving:
-    """Jobs that write, and what they have to say of it.
+    """Jobs that write, and what they have to say of it. No exit cuts them off.
 
     Attributes:
         said: (words, whether it is an error) of the jobs that are done, for the loop to take.
@@ -21,9 +22,10 @@ class Saving:
         self._threads: list[threading.Thread] = []
 
     def start(self, name: str, save: Callable[[], str]) -> None:
-        """Run a job; it returns what it did in words, or raises."""
+        """Run a job; it returns what it did in words, or raises. Never blocks."""
 
         def run() -> None:
+            be_patient()
             try:
                 self.said.append((save(), False))
             except Exception as error:  # the user has to be told whatever it was

@@ -177,7 +177,7 @@ class Window:
             cv2.namedWindow(title, cv2.WINDOW_NORMAL | cv2.WINDOW_FREERATIO | cv2.WINDOW_GUI_NORMAL)
             cv2.resizeWindow(title, width, height)
             cv2.imshow(title, np.full((height, width, 3), 24, np.uint8))
-            cv2.waitKeyEx(1)
+            self._early = cv2.waitKeyEx(1)  # a key may come as soon as the window is there
         cv2.setMouseCallback(title, self._on_mouse)
 
     def show(self, image: np.ndarray) -> None:
@@ -186,10 +186,9 @@ class Window:
 
     def poll(self, milliseconds: int) -> list[Event]:
         """Let the window live for a moment and return what the user did meanwhile."""
-        code = cv2.waitKeyEx(max(1, milliseconds))
+        codes, self._early = (self._early, cv2.waitKeyEx(max(1, milliseconds))), -1
         events, self._events = self._events, []
-        if code >= 0:
-            events.append(Key(key_name(code), code))
+        events += [Key(key_name(code), code) for code in codes if code >= 0]
         events += self._look()
         return events
 

@@ -147,6 +147,12 @@ def idle(box: Toolbox, turns: int = 1) -> None:
         box.turn()
 
 
+def saved(box: Toolbox) -> None:
+    """Wait for what is being saved, and turn once more."""
+    box._saving.join()
+    idle(box)
+
+
 def message(box: Toolbox) -> tuple[str, bool]:
     status = box._scene().status
     return status.message, status.is_error
@@ -172,6 +178,27 @@ def test_everything_is_closed_when_the_loop_raises(box: Toolbox, error: BaseExce
     assert threading.active_count() <= before  # the recorder's thread and the snapshot's
     assert is_playable(tmp_path / "out")
     assert len(list((tmp_path / "out").glob("*.png"))) == 1 + len(DEFAULT_PANES)
+
+
+def test_the_end_does_not_wait_for_a_worker_that_cannot_be_interrupted(box: Toolbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as an import of torch, or a camera that opens; the others are told to stop nevertheless."""
+    gate, waited = threading.Event(), []
+    monkeypatch.setattr(box.engine, "close", lambda timeout=5.0: waited.append(not gate.wait(60)))
+    box.window.events = [[]]
+    box.run()
+    gate.set()
+    assert "window" in box.log and "feed" in box.log and True not in waited
+
+
+def test_the_end_waits_for_what_is_being_saved(box: Toolbox) -> None:
+    gate, done = threading.Event(), []
+    box._saving.begin(lambda: done.append(gate.wait(60)) or "saved")
+    box.window.events = [[], [Close()]]
+    close = box.window.close
+    box.window.close = lambda: (close(), done.append("closed"))
+    threading.Timer(0.05, gate.set).start()
+    box.run()
+    assert done == [True, "closed"]
 
 
 def test_a_network_that_cannot_be_loaded_ends_the_loop_with_its_words(box: Toolbox) -> None:
@@ -591,7 +618,7 @@ def test_a_snapshot_saves_the_window_and_each_pane(box: Toolbox, tmp_path: Path)
     box._next_rates = float("inf")  # else the status bar may change meanwhile
     seen = box.window.pictures[-1]
     press(box, "p")
-    finish_snapshots(box)
+    saved(box)
     (window,) = [p for p in (tmp_path / "out").iterdir() if not any(p.stem.endswith(f"-{n}") for n in DEFAULT_PANES)]
     assert np.array_equal(cv2.imread(str(window)), seen)
     for name, (_, _, width, height) in box.renderer.layout.panes.items():
@@ -599,14 +626,14 @@ def test_a_snapshot_saves_the_window_and_each_pane(box: Toolbox, tmp_path: Path)
         assert max(picture.shape) > 1000 and picture.shape[1] / picture.shape[0] == pytest.approx(width / height, rel=0.1)
     assert message(box) == (f"saved {window} and a picture of each pane", False)
     press(box, "p")
-    finish_snapshots(box)
+    saved(box)
     assert len(list((tmp_path / "out").iterdir())) == 2 * (1 + len(DEFAULT_PANES))
 
 
 def test_a_snapshot_that_cannot_be_saved_says_so(box: Toolbox, tmp_path: Path) -> None:
     (tmp_path / "out").write_text("a file where the folder should be")
     press(box, "p")
-    finish_snapshots(box)
+    saved(box)
     assert message(box)[1] and str(tmp_path / "out") in message(box)[0]
 
 
@@ -621,7 +648,9 @@ def test_recording_on_and_off(box: Toolbox, tmp_path: Path) -> None:
     assert box._scene().status.recording and message(box)[0].startswith(f"recording {tmp_path / 'out'}")
     press(box, "right", "h")
     press(box, "r")
-    assert not box._scene().status.recording and message(box)[0].startswith(f"saved {tmp_path / 'out'}")
+    assert not box._scene().status.recording
+    saved(box)
+    assert message(box)[0].startswith(f"saved {tmp_path / 'out'}")
     assert is_playable(tmp_path / "out")
 
 
@@ -648,8 +677,9 @@ def test_a_recording_that_fails_midway_ends_with_its_words(box: Toolbox) -> None
     box._recorder = SimpleNamespace(error="recording stopped: the disk takes no more", offer=lambda image: None,
                                     close=lambda: closed.append(1) or summary)  # fmt: skip
     idle(box)
-    assert closed and not box.state.recording and box._recorder is None
-    assert message(box) == ("recording stopped: the disk takes no more", True)
+    assert not box.state.recording and box._recorder is None
+    saved(box)
+    assert closed and message(box) == ("recording stopped: the disk takes no more", True)
     real.close()
 
 
@@ -665,6 +695,7 @@ def test_a_recording_whose_end_fails_does_not_say_saved(box: Toolbox) -> None:
     box_recorder = box._recorder
     box_recorder.close = close
     press(box, "r")
+    saved(box)
     real.close()
     assert message(box) == ("recording stopped: the end of the file could not be written", True)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import subprocess
 import sys
 
@@ -55,3 +56,35 @@ def test_tune_where_the_allocator_is_another_one(monkeypatch) -> None:
 def test_tune_does_not_import_torch() -> None:
     code = "import sys; from deepvis.runtime import tune; tune(); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=runtime.__file__.rpartition("deepvis")[0]).returncode == 0
+
+
+POOLS = """
+import ctypes, sys, threading
+from deepvis.runtime import tune
+tune()
+ready = threading.Barrier(9)
+def work():
+    kept = bytearray(1 << 20)  # of the allocator, as long as all of them wait for one another
+    ready.wait()
+threads = [threading.Thread(target=work) for _ in range(8)]
+for thread in threads: thread.start()
+ready.wait()
+for thread in threads: thread.join()
+libc = ctypes.CDLL(None)
+libc.fopen.restype = ctypes.c_void_p
+file = ctypes.c_void_p(libc.fopen(sys.argv[1].encode(), b"w"))
+libc.malloc_info(0, file)
+libc.fclose(file)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="of glibc's allocator")
+@pytest.mark.parametrize("wanted, fewest, most", [(None, 1, 1), ("3", 2, 3)])
+def test_all_threads_share_the_memory_that_is_kept(tmp_path, wanted: str | None, fewest: int, most: int) -> None:
+    """Unless the user has said how many pools there may be."""
+    environment = {name: value for name, value in os.environ.items() if name != "MALLOC_ARENA_MAX"}
+    environment |= {"MALLOC_ARENA_MAX": wanted} if wanted else {}
+    done = subprocess.run([sys.executable, "-c", POOLS, str(tmp_path / "info")], env=environment, timeout=60,
+                          cwd=runtime.__file__.rpartition("deepvis")[0])  # fmt: skip
+    assert done.returncode == 0
+    assert fewest <= (tmp_path / "info").read_text().count("<heap nr=") <= most

@@ -19,6 +19,7 @@ import numpy as np
 from PIL import ImageGrab
 
 ROOT = Path(__file__).resolve().parents[2]
+DRIVER = Path(__file__).with_name("driver.py")
 PATIENCE = 20.0  # seconds after which what is waited for will never come
 STARTING = 90.0  # the same while the program starts on a busy computer
 GONE = 5.0  # a program that was told to end has to be gone by then
@@ -92,12 +93,13 @@ class Program:
         now: what `driver.py` has told last.
     """
 
-    def __init__(self, screen: Screen, folder: Path, *arguments: object, gated: bool = False) -> None:
+    def __init__(self, screen: Screen, folder: Path, *arguments: object, gated: bool = False, driver: Path = DRIVER) -> None:
         """
         Args:
             folder: the program's working folder.
             arguments: deepvis's own.
             gated: do not load the network before `open_gate`.
+            driver: runs the program and tells of it.
         """
         self.screen, self.folder = screen, folder
         self.now: dict = {}
@@ -106,7 +108,7 @@ class Program:
             self.open_gate()
         read, write = os.pipe()
         self._stderr = folder / "stderr"
-        command = [sys.executable, Path(__file__).with_name("driver.py"), write, self._gate, "live", *arguments]
+        command = [sys.executable, driver, write, self._gate, "live", *arguments]
         with self._stderr.open("w") as stderr:
             self.process = subprocess.Popen(
                 [str(word) for word in command], cwd=folder, pass_fds=[write], stderr=stderr,

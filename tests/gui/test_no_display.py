@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from desktop import ROOT, Program, Screen
+from desktop import ROOT
 
 
 @pytest.mark.parametrize("display", [None, ":9999"])
@@ -23,14 +23,3 @@ def test_without_a_display_it_says_so_and_names_the_headless_command(display: st
     assert done.stderr.startswith("deepvis: ") and "DISPLAY" in done.stderr and "deepvis render" in done.stderr
     assert display is None or display in done.stderr
     assert len(done.stderr.splitlines()) <= 2 and done.stdout == ""
-
-
-def test_q_while_the_network_loads_ends_it(screen: Screen, tmp_path: Path):
-    with Program(screen, tmp_path, "--input", "photos", gated=True) as program:
-        program.open()
-        program.wait(lambda: program.now["frame"], "there is a photo")
-        program.screen.do("key", "q")
-        program.wait(lambda: program.state["quit"], "it has got the key")
-        program.open_gate()
-        assert program.end(30) == 0
-        assert program.stderr == ""

@@ -1,0 +1,174 @@
+"""Runs `deepvis live` as it is, and tells soak.py how it fares.
+
+    python soak_driver.py FD GATE [arguments of deepvis …]
+
+What the program writes goes into the folder of GATE, never into the repository. JSON lines are written to
+the file descriptor FD; they add up to this:
+
+    events    {"Key": 3, "click": 1, …}: how many of each kind the window has handed out
+    commands  {name: [how often its key came, how often that changed the state]}
+    state     what soak.py steers by
+    size      [width, height] of the picture
+    panes     {name: [left, top, width, height]}
+    stale     what is shown and is not what the state asks for; None while input comes or the network loads
+    error     of the network's last answer
+
+A few times a second the longest turn of the loop since the last time is appended to turns.jsonl in that folder:
+{seconds, cpu, parts, events}; `cpu` is what the thread itself worked, `parts` the seconds of what took longer
+than 10 ms.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from deepvis import cli  # first: it tunes the run-time before anything imports torch
+from deepvis import app, commands, wishes
+from deepvis.render import Renderer
+from deepvis.render.panes import PANES
+from deepvis.synthesis import recipe
+from deepvis.window import Window
+
+CALM = 0.3  # seconds without input after which what is shown is compared with what is asked for
+TELL = 0.25  # seconds between two lines
+SLOW = 0.1  # a turn that takes longer is told at once
+PARTS = ("_react", "_listen", "_ask", "_ask_for_pictures", "_tick", "_show", "_snapshot", "_start_recording",
+         "_stop_recording", "_save_recipe", "_keep", "_keep_moments")  # fmt: skip
+STEERING = ("typing", "naming", "frozen", "recording", "growing", "moments", "collecting", "source", "help", "zoom")
+
+
+class Watch:
+    def __init__(self, out, turns) -> None:
+        self._out, self._turns = out, turns
+        self._events: dict[str, int] = {}
+        self._commands: dict[str, list[int]] = {}
+        self._parts: dict[str, float] = {}
+        self._came: list[str] = []
+        self._longest: dict = {"seconds": 0.0}
+        self._last_event = self._told_at = 0.0
+        self._told: dict[str, object] = {}
+        self._scene = None
+
+    def watch(self) -> None:
+        """Wrap what is to be watched. Nothing of it does anything else than before."""
+        poll, compose, turn, press = Window.poll, Renderer.compose, app.Toolbox.turn, commands.press
+
+        def counted(window, milliseconds):
+            start = time.perf_counter()
+            events = poll(window, milliseconds)
+            self._took("poll", time.perf_counter() - start)
+            for event in events:
+                kind = getattr(event, "kind", type(event).__name__)
+                self._events[kind] = self._events.get(kind, 0) + 1
+                self._came.append(str(getattr(event, "name", None) or kind))
+                self._last_event = time.perf_counter()
+            return events
+
+        def watched_compose(renderer, scene):
+            self._scene = scene
+            return compose(renderer, scene)
+
+        def watched_press(state, key, facts, bound):
+            new = press(state, key, facts, bound)
+            if state.typing is None and key in bound:
+                count = self._commands.setdefault(bound[key], [0, 0])
+                count[0] += 1
+                count[1] += replace(new, hover=None) != replace(state, hover=None)
+            return new
+
+        def told(toolbox):
+            self._parts, self._came = {}, []
+            start, cpu = time.perf_counter(), time.thread_time()
+            turn(toolbox)
+            seconds = time.perf_counter() - start
+            if seconds > self._longest["seconds"]:
+                parts = {name: round(took, 3) for name, took in self._parts.items() if took > 0.01}
+                self._longest = {"seconds": round(seconds, 3), "cpu": round(time.thread_time() - cpu, 3), "parts": parts, "events": self._came}
+            self.tell(toolbox)
+
+        Window.poll, Renderer.compose, app.Toolbox.turn, commands.press = counted, watched_compose, told, watched_press
+        for name in PARTS:
+            setattr(app.Toolbox, name, self._timed(name, getattr(app.Toolbox, name)))
+
+    def _timed(self, name, method):
+        def timed(*args):
+            start = time.perf_counter()
+            try:
+                return method(*args)
+            finally:
+                self._took(name, time.perf_counter() - start)
+
+        return timed
+
+    def _took(self, name: str, seconds: float) -> None:
+        self._parts[name] = self._parts.get(name, 0.0) + seconds
+
+    def tell(self, toolbox) -> None:
+        """One line, if it is time for one."""
+        now = time.perf_counter()
+        if not self._came and self._longest["seconds"] < SLOW and now < self._told_at + TELL:
+            return
+        layout, state = toolbox.renderer.layout, toolbox.state
+        facts = {
+            "events": dict(self._events),
+            "commands": {name: list(count) for name, count in self._commands.items()},
+            "state": {name: getattr(state, name) for name in STEERING}
+            | {"desk": len(state.desk), "photo": state.photo is not None, "layer": state.layer, "unit": state.unit},
+            "size": [layout.width, layout.height],
+            "panes": {name: list(box) for name, box in layout.panes.items()},
+            "stale": stale(toolbox, self._scene) if now > self._last_event + CALM and toolbox.engine.network else None,
+            "error": (toolbox._result.error or "") if toolbox._result else "",
+        }
+        self._out.write(json.dumps({k: v for k, v in facts.items() if self._told.get(k) != v}) + "\n")
+        self._out.flush()
+        if now > self._told_at + TELL or self._longest["seconds"] >= SLOW:
+            self._turns.write(json.dumps(self._longest) + "\n")
+            self._turns.flush()
+            self._longest = {"seconds": 0.0}
+        self._told, self._told_at = facts, now
+
+
+def stale(toolbox, scene) -> list[str]:
+    """Names of what is not what the state asks for, or is drawn otherwise than it is."""
+    state, layers, result = toolbox.state, toolbox._layers(), toolbox._result
+    asked = wishes.request_for(state, toolbox.feed.frame, layers)
+    of = (wishes.stands_for(layers, state.layer), state.unit)
+    pictures, tops, growth = toolbox._gallery.pictures, toolbox._top_pictures(), wishes.growth_for(state, layers)
+    is_right = {
+        "the network's answer": asked and result and replace(result.request, peaks=False) == replace(asked, peaks=False),
+        "the engine": toolbox.engine.idle,
+        "the input": not toolbox.feed.busy,
+        "the synthesized images": toolbox._gallery.idle and (pictures is None or (pictures.layer, pictures.unit) == of),
+        "the top images": toolbox._tops.idle and (tops is None or (tops.layer, tops.unit) == of),
+        "the overview": toolbox._overview.idle,
+        "the statistics": not (state.content == "histograms" or state.has_matrix) or scene.own_statistics is not None,
+        "the moments": not state.moments or toolbox._collector._wish == toolbox._collector._done,
+        "the growing images": growth is None or (toolbox._grower.grown is not None and scene.own_grown is not None),
+        **{f"pane {name}": toolbox.renderer._keys.get(name) == PANES[name].key(scene) for name in toolbox.renderer.layout.panes},
+    }  # fmt: skip
+    return [name for name, holds in is_right.items() if not holds]
+
+
+def keep_out_of_the_repository(folder: Path) -> None:
+    """Stored images, indices and recipes are read and written in copies of their folders."""
+    recipe.RECIPES = folder / "recipes"
+    stored = next(module.PRECOMPUTED for module in (app, *sys.modules.values()) if hasattr(module, "PRECOMPUTED"))
+    for name, module in list(sys.modules.items()):
+        if name.startswith("deepvis") and getattr(module, "PRECOMPUTED", None) == stored:
+            module.PRECOMPUTED = folder / "precomputed"
+
+
+def main() -> int:
+    out, gate = os.fdopen(int(sys.argv[1]), "w"), Path(sys.argv[2])
+    keep_out_of_the_repository(gate.parent)
+    Watch(out, (gate.parent / "turns.jsonl").open("w")).watch()
+    return cli.main(sys.argv[3:])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

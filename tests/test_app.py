@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from deepvis import app
+from deepvis.bands import Reading
 from deepvis.app import Toolbox, help_rows, live
 from deepvis.commands import COMMANDS, bindings
 from deepvis.desk import Desk, table
@@ -86,7 +87,7 @@ class FakeEngine:
 
     def __init__(self, log: list[str]) -> None:
         self.network = SimpleNamespace(
-            layers=LAYERS, classes=(), device="cpu", input=SimpleNamespace(height=224, width=224, places=(0, 1, 2)), telling_backward="deconv"
+            layers=LAYERS, classes=(), device="cpu", input=SimpleNamespace(height=224, width=224, places=(0, 1, 2), reading=Reading()), telling_backward="deconv"
         )
         self.error = ""
         self.note = ""
@@ -192,7 +193,7 @@ def test_the_end_does_not_wait_for_a_worker_that_cannot_be_interrupted(box: Tool
 
 def test_the_end_waits_for_what_is_being_saved(box: Toolbox) -> None:
     gate, done = threading.Event(), []
-    box._saving.begin(lambda: done.append(gate.wait(60)) or "saved")
+    box._saving.start("test", lambda: done.append(gate.wait(60)) or "saved")
     box.window.events = [[], [Close()]]
     close = box.window.close
     box.window.close = lambda: (close(), done.append("closed"))

@@ -15,6 +15,7 @@ import pytest
 
 from deepvis import app
 from deepvis.app import Toolbox, help_rows, live
+from deepvis.bands import Reading
 from deepvis.commands import COMMANDS, bindings
 from deepvis.desk import Desk, table
 from deepvis.errors import UserError
@@ -86,7 +87,7 @@ class FakeEngine:
 
     def __init__(self, log: list[str]) -> None:
         self.network = SimpleNamespace(
-            layers=LAYERS, classes=(), device="cpu", input=SimpleNamespace(height=224, width=224, places=(0, 1, 2)), telling_backward="deconv"
+            layers=LAYERS, classes=(), device="cpu", input=SimpleNamespace(height=224, width=224, places=(0, 1, 2), reading=Reading()), telling_backward="deconv"
         )
         self.error = ""
         self.note = ""

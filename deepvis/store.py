@@ -24,7 +24,7 @@ import cv2
 import numpy as np
 
 from deepvis.errors import UserError
-from deepvis.files import remove_unfinished, write_whole, writing
+from deepvis.files import is_regular, remove_unfinished, write_whole, writing
 
 try:
     import fcntl
@@ -65,7 +65,7 @@ class Store:
     def read(self, layer: str, unit: int) -> list[np.ndarray]:
         """The unit's images, uint8 H×W×3 RGB, best first; empty if there are none."""
         record = self.records.get((layer, unit))
-        if not record or "failed" in record:
+        if not record or "failed" in record or not is_regular(self.path(layer, unit)):
             return []
         strip = cv2.imread(str(self.path(layer, unit)), cv2.IMREAD_COLOR_RGB)
         if strip is None:

@@ -16,6 +16,7 @@ import pytest
 from deepvis import app
 from deepvis.bands import Reading
 from deepvis.app import Toolbox, help_rows, live
+from deepvis.bands import Reading
 from deepvis.commands import COMMANDS, bindings
 from deepvis.desk import Desk, table
 from deepvis.errors import UserError

@@ -1,0 +1,116 @@
+"""Whatever lies among the images of a scan: it is broken, counted, and the scan goes on."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+import tarfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+import small
+
+from deepvis.errors import UserError
+from deepvis.scan.images import find_images
+from deepvis.scan.index import INDEX
+from deepvis.scan.index_file import load
+from deepvis.scan.scan import Options, scan
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="links and pipes as on Unix")
+OPTIONS = Options(batch=4, workers=1)
+
+
+@pytest.fixture(scope="module")
+def network():
+    return small.network()
+
+
+def picture(seed: int = 0) -> bytes:
+    image = np.random.default_rng(seed).integers(0, 256, (30, 30, 3), np.uint8)
+    return cv2.imencode(".png", image)[1].tobytes()
+
+
+def archive(path: Path, members: dict[str, bytes]) -> Path:
+    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as file:
+        for name, data in members.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            file.addfile(member, io.BytesIO(data))
+    return path
+
+
+def test_files_that_are_none(network, tmp_path: Path) -> None:
+    folder = tmp_path / "images"
+    small.write_images(folder, 5)
+    os.mkfifo(folder / "pipe.png")
+    (folder / "zero.jpg").symlink_to("/dev/zero")
+    (folder / "bad.jpg").symlink_to("bad.jpg")
+    (folder / "dead.npy").symlink_to("nowhere")
+    (folder / "bad.tar").write_bytes(b"x" * 700)
+    index = scan(network, find_images(folder), tmp_path / "out", options=OPTIONS)
+    assert index.count == 5 and sorted(index.files[i] for i in index.broken) == ["bad.jpg", "bad.tar", "dead.npy", "pipe.png", "zero.jpg"]
+    why = {index.files[i]: text for i, text in index.broken.items()}
+    assert "is a pipe" in why["pipe.png"] and "is a device" in why["zero.jpg"] and "tar archive" in why["bad.tar"]
+    assert load(tmp_path / "out" / INDEX).broken == index.broken
+
+
+def test_names_in_a_list_that_no_file_can_have(network, tmp_path: Path) -> None:
+    small.write_images(tmp_path / "images", 3)
+    names = [f"images/img{i}.png" for i in range(3)] + ["n" * 300 + ".png", "a\0b.png", "/".join(["d" * 200] * 30) + "/a.png", "images"]
+    (tmp_path / "list.txt").write_text("\n".join(names))
+    index = scan(network, find_images(tmp_path / "list.txt"), tmp_path / "out", options=OPTIONS)
+    assert index.count == 3 and sorted(index.broken) == [3, 4, 5]
+    assert len(load(tmp_path / "out" / INDEX).files) == 6
+
+
+def test_members_with_odd_names_are_read_like_others(network, tmp_path: Path) -> None:
+    members = {name: picture(i) for i, name in enumerate(["n" * 300 + ".png", "a/" * 200 + "b.png", "../../up.png", "a!b.png", "ü\n.png", "zero\0byte.png"])}
+    index = scan(network, find_images(archive(tmp_path / "a.tar", members)), tmp_path / "out", options=OPTIONS)
+    assert index.count >= len(members) - 1 and not index.broken
+    assert not (tmp_path.parent / "up.png").exists()
+    assert len(load(tmp_path / "out" / INDEX).files) == len(index.files)
+
+
+def test_an_exclamation_mark_in_a_files_name(network, tmp_path: Path) -> None:
+    (tmp_path / "images" / "wow!").mkdir(parents=True)
+    (tmp_path / "images" / "wow!" / "a!b.png").write_bytes(picture())
+    (tmp_path / "images" / "!.png").write_bytes(picture(1))
+    assert scan(network, find_images(tmp_path / "images"), tmp_path / "out", options=OPTIONS).count == 2
+
+
+def test_members_beyond_the_end_of_an_archive(network, tmp_path: Path) -> None:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    path = archive(folder / "a.tar", {f"{i}.png": picture(i) for i in range(4)})
+    path.write_bytes(path.read_bytes()[: -(len(path.read_bytes()) - 3 * 4096)])  # within the third
+    (folder / "whole.png").write_bytes(picture())
+    index = scan(network, find_images(folder), tmp_path / "out", options=OPTIONS)
+    assert index.count >= 2 and len(index.broken) == 1
+    assert "a.tar ends before its" in next(iter(index.broken.values()))
+
+
+def test_a_member_that_claims_more_than_there_is(network, tmp_path: Path) -> None:
+    path = archive(tmp_path / "a.tar", {"good.png": picture(), "huge.png": b"12345"})
+    data = bytearray(path.read_bytes())
+    at = data.index(b"huge.png")
+    data[at + 124 : at + 136] = b"77777777777\0"  # 8 GB
+    header = bytearray(data[at : at + 512])
+    header[148:156] = b" " * 8
+    data[at + 148 : at + 156] = b"%06o\0 " % sum(header)
+    path.write_bytes(data)
+    index = scan(network, find_images(path), tmp_path / "out", options=OPTIONS)
+    assert index.count == 1 and len(index.broken) == 1
+
+
+def test_an_archive_that_is_none_is_said_where_it_is_all_there_is(tmp_path: Path) -> None:
+    (tmp_path / "bad.tar").write_bytes(b"x" * 700)
+    with pytest.raises(UserError, match="cannot be read as a tar archive"):
+        find_images(tmp_path / "bad.tar")
+    os.mkfifo(tmp_path / "pipe.tar")
+    with pytest.raises(UserError, match="is a pipe"):
+        find_images(tmp_path / "pipe.tar")

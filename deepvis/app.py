@@ -270,7 +270,7 @@ class Toolbox:
             last.callback(self._stop_working)
             last.callback(self._collector.close, SAVING)
             last.callback(self.window.close)
-            last.callback(self._saving.wait)
+            last.callback(self._saving.join)
             last.callback(self._stop_recording)
 
     def _stop_working(self) -> None:
@@ -429,7 +429,7 @@ class Toolbox:
             path = save_snapshot(Path(self.settings.output), self._stamp(), pictures)
             return f"saved {path} and a picture of each pane"
 
-        self._saving.begin(save)
+        self._saving.start("snapshot", save)
 
     def _picture(self) -> np.ndarray:
         return self.renderer.compose(self._scene())[0].copy()
@@ -457,7 +457,7 @@ class Toolbox:
                 raise UserError(recorder.error)
             return f"saved {summary.path}: {summary.seconds:.1f} s"
 
-        self._saving.begin(finish)
+        self._saving.start("recording", finish)
 
 
 def live(settings: Settings, engine: Engine, feed: Feed, start: State, probe: Callable[[], None]) -> bool:

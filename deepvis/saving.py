@@ -1,4 +1,4 @@
-"""What takes a while to be written, beside the window: no key waits for an encoder or a disk."""
+"""What the window writes to the disk: in threads of their own, so that no key waits for it."""
 
 from __future__ import annotations
 
@@ -7,35 +7,37 @@ from collections import deque
 from collections.abc import Callable
 
 from deepvis.errors import words
-from deepvis.runtime import be_patient
 
 
 class Saving:
-    """Each thing is saved in a thread of its own, which no exit cuts off.
+    """Jobs that write, and what they have to say of it.
 
     Attributes:
-        said: (words, is_error) of what has been saved, or could not be; whoever shows them takes them out.
+        said: (words, whether it is an error) of the jobs that are done, for the loop to take.
     """
 
     def __init__(self) -> None:
         self.said: deque[tuple[str, bool]] = deque()
         self._threads: list[threading.Thread] = []
 
-    def begin(self, work: Callable[[], str]) -> None:
-        """Do this elsewhere; never blocks. What it returns is said, or why it failed."""
-        self._threads = [thread for thread in self._threads if thread.is_alive()]
-        thread = threading.Thread(target=self._run, args=[work], name="deepvis-saving")
-        self._threads.append(thread)
+    def start(self, name: str, save: Callable[[], str]) -> None:
+        """Run a job; it returns what it did in words, or raises."""
+
+        def run() -> None:
+            try:
+                self.said.append((save(), False))
+            except Exception as error:  # the user has to be told whatever it was
+                self.said.append((words(error), True))
+
+        thread = threading.Thread(target=run, name=f"deepvis-{name}")
+        self._threads = [one for one in self._threads if one.is_alive()] + [thread]
         thread.start()
 
-    def wait(self) -> None:
-        """Until all is saved."""
+    def is_busy(self, name: str) -> bool:
+        """A job of that name still runs."""
+        return any(one.name == f"deepvis-{name}" and one.is_alive() for one in self._threads)
+
+    def join(self) -> None:
+        """Wait until everything is written."""
         for thread in self._threads:
             thread.join()
-
-    def _run(self, work: Callable[[], str]) -> None:
-        be_patient()
-        try:
-            self.said.append((work(), False))
-        except Exception as error:  # a thread must not die unheard
-            self.said.append((words(error), True))

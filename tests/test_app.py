@@ -149,7 +149,7 @@ def idle(box: Toolbox, turns: int = 1) -> None:
 
 def saved(box: Toolbox) -> None:
     """Wait for what is being saved, and turn once more."""
-    box._saving.wait()
+    box._saving.join()
     idle(box)
 
 
@@ -192,7 +192,7 @@ def test_the_end_does_not_wait_for_a_worker_that_cannot_be_interrupted(box: Tool
 
 def test_the_end_waits_for_what_is_being_saved(box: Toolbox) -> None:
     gate, done = threading.Event(), []
-    box._saving.begin(lambda: done.append(gate.wait(60)) or "saved")
+    box._saving.start("gated", lambda: done.append(gate.wait(60)) or "saved")
     box.window.events = [[], [Close()]]
     close = box.window.close
     box.window.close = lambda: (close(), done.append("closed"))

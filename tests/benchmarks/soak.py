@@ -230,19 +230,27 @@ class User:
     def calm(self) -> None:
         """Stop, hold the picture still, and see that all that is shown is what is asked for."""
         self._screen.do("windowactivate", "--sync", self.program.window)
-        for _ in range(10):  # on a busy computer keys are still on their way, and the step to another file ends the hold
-            self._let_arrive()
-            if self.program.state["typing"] is not None:
-                self.press("esc")
-            elif not self.program.state["frozen"]:
-                self.press("f")
-            else:
-                break
+        end = time.monotonic() + PATIENCE
+        while not self._is_right(PATIENCE / 4):
+            if time.monotonic() > end:
+                now = {key: self.program.now.get(key) for key in ("stale", "state", "events", "error")}
+                raise Broken(f"stale picture: {PATIENCE:g} s after the last input still not right: {now}, {self.program.stderr!r}")
+
+    def _is_right(self, seconds: float) -> bool:
+        """Hold the picture still, and wait so long until all is up to date. On a busy computer keys are still on their
+        way, of which the step to another file ends the hold."""
+        self._let_arrive()
+        if self.program.state["typing"] is not None:
+            self.press("esc")
+        if not self.program.state["frozen"]:
+            self.press("f")
         try:
-            self.program.wait(lambda: self.program.now["stale"] == [], "all is up to date", PATIENCE)
+            self.program.wait(lambda: self.program.now["stale"] == [], "all is up to date", seconds)
         except AssertionError:
-            now = {key: self.program.now.get(key) for key in ("stale", "state", "events", "error")}
-            raise Broken(f"stale picture: {PATIENCE:g} s after the last input still not right: {now}, {self.program.stderr!r}") from None
+            if self.program.process.poll() is not None:
+                raise
+            return False
+        return True
 
     def _let_arrive(self) -> None:
         """Wait until all input that is on its way has come."""

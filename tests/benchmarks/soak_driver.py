@@ -14,8 +14,8 @@ the file descriptor FD; they add up to this:
     error     of the network's last answer
 
 A few times a second the longest turn of the loop since the last time is appended to turns.jsonl in that folder:
-{seconds, cpu, parts, events}; `cpu` is what the thread itself worked, `parts` the seconds of what took longer
-than 10 ms.
+{seconds, cpu, starved, parts, events}; `cpu` is how long the thread itself worked, `starved` how long it could have
+but had no core (on Linux), `parts` the seconds of what took longer than 10 ms.
 """
 
 from __future__ import annotations
@@ -83,12 +83,13 @@ class Watch:
 
         def told(toolbox):
             self._parts, self._came = {}, []
-            start, cpu = time.perf_counter(), time.thread_time()
+            start, cpu, starved = time.perf_counter(), time.thread_time(), without_core()
             turn(toolbox)
             seconds = time.perf_counter() - start
             if seconds > self._longest["seconds"]:
                 parts = {name: round(took, 3) for name, took in self._parts.items() if took > 0.01}
-                self._longest = {"seconds": round(seconds, 3), "cpu": round(time.thread_time() - cpu, 3), "parts": parts, "events": self._came}
+                self._longest = {"seconds": round(seconds, 3), "cpu": round(time.thread_time() - cpu, 3),
+                                 "starved": round(without_core() - starved, 3), "parts": parts, "events": self._came}  # fmt: skip
             self.tell(toolbox)
 
         Window.poll, Renderer.compose, app.Toolbox.turn, commands.press = counted, watched_compose, told, watched_press
@@ -131,6 +132,14 @@ class Watch:
             self._turns.flush()
             self._longest = {"seconds": 0.0}
         self._told, self._told_at = facts, now
+
+
+def without_core() -> float:
+    """Seconds that this thread has waited for a core so far; 0 where the system does not say."""
+    try:
+        return int(Path("/proc/thread-self/schedstat").read_text().split()[1]) / 1e9
+    except OSError:
+        return 0.0
 
 
 def stale(toolbox, scene) -> list[str]:

@@ -154,6 +154,7 @@ def stale(toolbox, scene) -> list[str]:
         "the input": not toolbox.feed.busy,
         "the synthesized images": toolbox._gallery.idle and (pictures is None or (pictures.layer, pictures.unit) == of),
         "the top images": toolbox._tops.idle and (tops is None or (tops.layer, tops.unit) == of),
+        "the bundled index": toolbox._tops.index is not None and Path(toolbox._tops.index.root).is_dir(),
         "the overview": toolbox._overview.idle,
         "the statistics": not (state.content == "histograms" or state.has_matrix) or scene.own_statistics is not None,
         "the moments": not state.moments or toolbox._collector._wish == toolbox._collector._done,

@@ -1095,6 +1095,17 @@ def test_put_draws_the_same_wherever_it_is_and_cuts_at_the_edges() -> None:
         np.testing.assert_array_equal(small, moved)
 
 
+def test_rendered_lines_are_kept_up_to_a_size_the_last_used_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Snapshots at any window size, each with other large lines: their number alone would be no bound."""
+    monkeypatch.setattr(text, "CACHE", 300_000)
+    paper = np.zeros((200, 900, 3), np.uint8)
+    for i in range(40):
+        text.put(paper, "read all the time", 0, 0, 30)
+        text.put(paper, f"a line of number {i}", 0, 0, 60)
+        assert sum(line.nbytes for line in text._lines.values()) == text._size <= 300_000
+    assert ("read all the time", 30, 400) in text._lines and ("a line of number 3", 60, 400) not in text._lines
+
+
 @pytest.mark.parametrize("function", ["getTextSize", "putText"])
 def test_two_threads_never_use_the_font_at_once(monkeypatch: pytest.MonkeyPatch, function: str) -> None:
     """A snapshot is drawn in a thread of its own; OpenCV mixes the letters up if both draw (seen: 266 of 800)."""

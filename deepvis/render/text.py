@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import OrderedDict
 from functools import lru_cache
 
 import cv2
@@ -10,8 +11,13 @@ import numpy as np
 
 Color = tuple[int, int, int]  # BGR
 
+CACHE = 32 << 20  # bytes of rendered lines that are kept: a snapshot has many, and so large that their number is no measure
 _FONT = "sans"
+_COVERAGE = (np.arange(256) / 255).astype(np.float32)  # of the 256 values of a rendered line
 _alone = threading.Lock()  # OpenCV's font faces give wrong letters when two threads use them at once
+_lines: OrderedDict[tuple[str, int, int], np.ndarray] = OrderedDict()  # the one that was used last is the last
+_size = 0  # bytes of these
+_changing = threading.Lock()  # guards both
 
 
 @lru_cache(maxsize=1)
@@ -34,13 +40,25 @@ def line_height(size: int) -> int:
     return round(size * 1.35)
 
 
-@lru_cache(maxsize=4096)
-def _mask(text: str, size: int, weight: int) -> np.ndarray:
-    """The line as float32 coverage 0…1, h×w×1, with its baseline at 1.05 × size from the top."""
+def _line(text: str, size: int, weight: int) -> np.ndarray:
+    """The line as coverage from 0 to 255, uint8 h×w×1, with its baseline at 1.05 × size from the top."""
+    global _size
+    key = (text, size, weight)
+    with _changing:
+        if key in _lines:
+            _lines.move_to_end(key)
+            return _lines[key]
     canvas = np.zeros((line_height(size) + 1, width(text, size, weight) + size, 3), np.uint8)
     with _alone:
         cv2.putText(canvas, text, (0, round(size * 1.05)), (255, 255, 255), _font(), size, weight)
-    return (canvas[..., :1] / 255).astype(np.float32)
+    line = canvas[..., :1].copy()
+    with _changing:
+        if key not in _lines:  # else another thread was faster
+            _lines[key] = line
+            _size += line.nbytes
+        while _size > CACHE and len(_lines) > 1:
+            _size -= _lines.popitem(last=False)[1].nbytes
+    return line
 
 
 def put(
@@ -53,11 +71,12 @@ def put(
     """
     if not text:
         return x
-    mask = _mask(text, size, weight)
+    line = _line(text, size, weight)
     top, left = max(0, -y), max(0, -x)
-    target = image[max(0, y) : y + mask.shape[0], max(0, x) : x + mask.shape[1]]
-    mask = mask[top : top + target.shape[0], left : left + target.shape[1]]
-    if target.size and mask.size:
+    target = image[max(0, y) : y + line.shape[0], max(0, x) : x + line.shape[1]]
+    line = line[top : top + target.shape[0], left : left + target.shape[1]]
+    if target.size and line.size:
+        mask = _COVERAGE[line]
         target += (mask * (np.array(color, np.float32) - target)).astype(np.int16).astype(np.uint8)
     return x + width(text, size, weight)
 

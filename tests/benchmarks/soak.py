@@ -1,6 +1,6 @@
 """An hour of anything: does the program stay whole, quick and small?
 
-    python tests/benchmarks/soak.py [--minutes 60] [--seed 0] [--rate 15]
+    python tests/benchmarks/soak.py [--minutes 60] [--seed 0] [--rate 15] [--turn 0.5]
 
 Needs xvfb, xdotool and openbox. Runs the real program in a process of its own, in a real window on an X
 server of its own, with videos, photos and a camera (a stream of this program's own) as input, and uses it
@@ -47,7 +47,7 @@ from deepvis.commands import COMMANDS
 
 SETTLED = 10.0  # minutes after which nothing may grow
 MORE = 0.03  # of resident memory, that is no growth
-LONGEST = 0.5  # seconds that a turn may take
+LONGEST = 0.5  # seconds that a turn may take, unless --turn says otherwise
 PATIENCE = 30.0  # seconds within which what is shown has to be what is asked for
 LOADING = 300.0  # seconds, on a busy computer
 BETWEEN = 10.0  # seconds of random use between two moments of calm
@@ -230,19 +230,27 @@ class User:
     def calm(self) -> None:
         """Stop, hold the picture still, and see that all that is shown is what is asked for."""
         self._screen.do("windowactivate", "--sync", self.program.window)
-        for _ in range(10):  # on a busy computer keys are still on their way, and the step to another file ends the hold
-            self._let_arrive()
-            if self.program.state["typing"] is not None:
-                self.press("esc")
-            elif not self.program.state["frozen"]:
-                self.press("f")
-            else:
-                break
+        end = time.monotonic() + PATIENCE
+        while not self._is_right(PATIENCE / 4):
+            if time.monotonic() > end:
+                now = {key: self.program.now.get(key) for key in ("stale", "state", "events", "error")}
+                raise Broken(f"stale picture: {PATIENCE:g} s after the last input still not right: {now}, {self.program.stderr!r}")
+
+    def _is_right(self, seconds: float) -> bool:
+        """Hold the picture still, and wait so long until all is up to date. On a busy computer keys are still on their
+        way, of which the step to another file ends the hold."""
+        self._let_arrive()
+        if self.program.state["typing"] is not None:
+            self.press("esc")
+        if not self.program.state["frozen"]:
+            self.press("f")
         try:
-            self.program.wait(lambda: self.program.now["stale"] == [], "all is up to date", PATIENCE)
+            self.program.wait(lambda: self.program.now["stale"] == [], "all is up to date", seconds)
         except AssertionError:
-            now = {key: self.program.now.get(key) for key in ("stale", "state", "events", "error")}
-            raise Broken(f"stale picture: {PATIENCE:g} s after the last input still not right: {now}, {self.program.stderr!r}") from None
+            if self.program.process.poll() is not None:
+                raise
+            return False
+        return True
 
     def _let_arrive(self) -> None:
         """Wait until all input that is on its way has come."""
@@ -346,10 +354,10 @@ class Meter:
                 f"{self.turns():8.3f}  " + " ".join(f"{name}:{count}" for name, count in sorted(sent.items())))  # fmt: skip
 
 
-def verdicts(meter: Meter, minutes: float) -> Iterator[tuple[bool, str]]:
-    """What was asked for, and whether it holds."""
+def verdicts(meter: Meter, minutes: float, turn: float = LONGEST) -> Iterator[tuple[bool, str]]:
+    """What was asked for, and whether it holds. A run that ends before nothing may grow says nothing of growth."""
     longest = meter.longest[0]["seconds"] if meter.longest else 0.0
-    yield longest <= LONGEST, f"longest turn {longest:.3f} s (at most {LONGEST:g})"
+    yield longest <= turn, f"longest turn {longest:.3f} s (at most {turn:g})"
     if minutes < SETTLED + 2:
         return
     first, last = meter.median(SETTLED), meter.median(minutes - 1)
@@ -363,20 +371,22 @@ def verdicts(meter: Meter, minutes: float) -> Iterator[tuple[bool, str]]:
 # ---- the run ----------------------------------------------------------------------------------------
 
 
-def soak(minutes: float, seed: int, rate: float) -> bool:
+def soak(minutes: float, seed: int, rate: float, turn: float) -> bool:
     """Whether all that was asked for holds."""
     with tempfile.TemporaryDirectory(prefix="soak") as name, Screen() as screen:
         folder = Path(name)
         files = make_input(folder)
         shutil.copytree(ROOT / "precomputed", folder / "precomputed")
+        (folder / "deepvis").mkdir()
+        (folder / "deepvis" / "photos").symlink_to(PHOTOS)  # where the bundled index looks for them from its place
         screen.environment |= {"HOME": name, "XDG_CONFIG_HOME": name, "XDG_DATA_HOME": name, "XDG_CACHE_HOME": name}
         with camera(sorted(files.glob("photo*"))) as address:
             (folder / "settings.yaml").write_text(f"camera: {address}\nfiles: {files}\ninput: {files}\noutput: {folder / 'output'}\n")
             with Program(screen, folder, driver=Path(__file__).with_name("soak_driver.py")) as program:
-                return judged(screen, program, minutes, seed, rate)
+                return judged(screen, program, minutes, seed, rate, turn)
 
 
-def judged(screen: Screen, program: Program, minutes: float, seed: int, rate: float) -> bool:
+def judged(screen: Screen, program: Program, minutes: float, seed: int, rate: float, turn: float) -> bool:
     program.open()
     program.wait(lambda: program.now.get("stale") is not None, "the network is loaded", LOADING)
     user, meter = User(screen, program, seed), Meter(program)
@@ -389,7 +399,7 @@ def judged(screen: Screen, program: Program, minutes: float, seed: int, rate: fl
     finally:
         meter.close()
         user.close()
-    holds += verdicts(meter, minutes) if holds[0][0] else ()
+    holds += verdicts(meter, minutes, turn) if holds[0][0] else ()
     if program.process.poll() is None:
         program.process.terminate()
     status = program.process.wait(PATIENCE)
@@ -433,8 +443,9 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--rate", type=float, default=15, help="events a second")
+    parser.add_argument("--turn", type=float, default=LONGEST, help="seconds that a turn of the loop may take; more on a busy computer")
     args = parser.parse_args()
-    return 0 if soak(args.minutes, args.seed, args.rate) else 1
+    return 0 if soak(args.minutes, args.seed, args.rate, args.turn) else 1
 
 
 if __name__ == "__main__":

@@ -14,8 +14,8 @@ the file descriptor FD; they add up to this:
     error     of the network's last answer
 
 A few times a second the longest turn of the loop since the last time is appended to turns.jsonl in that folder:
-{seconds, cpu, parts, events}; `cpu` is what the thread itself worked, `parts` the seconds of what took longer
-than 10 ms.
+{seconds, cpu, starved, parts, events}; `cpu` is how long the thread itself worked, `starved` how long it could have
+but had no core (on Linux), `parts` the seconds of what took longer than 10 ms.
 """
 
 from __future__ import annotations
@@ -83,12 +83,13 @@ class Watch:
 
         def told(toolbox):
             self._parts, self._came = {}, []
-            start, cpu = time.perf_counter(), time.thread_time()
+            start, cpu, starved = time.perf_counter(), time.thread_time(), without_core()
             turn(toolbox)
             seconds = time.perf_counter() - start
             if seconds > self._longest["seconds"]:
                 parts = {name: round(took, 3) for name, took in self._parts.items() if took > 0.01}
-                self._longest = {"seconds": round(seconds, 3), "cpu": round(time.thread_time() - cpu, 3), "parts": parts, "events": self._came}
+                self._longest = {"seconds": round(seconds, 3), "cpu": round(time.thread_time() - cpu, 3),
+                                 "starved": round(without_core() - starved, 3), "parts": parts, "events": self._came}  # fmt: skip
             self.tell(toolbox)
 
         Window.poll, Renderer.compose, app.Toolbox.turn, commands.press = counted, watched_compose, told, watched_press
@@ -133,6 +134,14 @@ class Watch:
         self._told, self._told_at = facts, now
 
 
+def without_core() -> float:
+    """Seconds that this thread has waited for a core so far; 0 where the system does not say."""
+    try:
+        return int(Path("/proc/thread-self/schedstat").read_text().split()[1]) / 1e9
+    except OSError:
+        return 0.0
+
+
 def stale(toolbox, scene) -> list[str]:
     """Names of what is not what the state asks for, or is drawn otherwise than it is."""
     state, layers, result = toolbox.state, toolbox._layers(), toolbox._result
@@ -145,6 +154,7 @@ def stale(toolbox, scene) -> list[str]:
         "the input": not toolbox.feed.busy,
         "the synthesized images": toolbox._gallery.idle and (pictures is None or (pictures.layer, pictures.unit) == of),
         "the top images": toolbox._tops.idle and (tops is None or (tops.layer, tops.unit) == of),
+        "the bundled index": toolbox._tops.index is not None and Path(toolbox._tops.index.root).is_dir(),
         "the overview": toolbox._overview.idle,
         "the statistics": not (state.content == "histograms" or state.has_matrix) or scene.own_statistics is not None,
         "the moments": not state.moments or toolbox._collector._wish == toolbox._collector._done,

@@ -3,12 +3,9 @@
 From Python: ``deepvis.live(model)`` opens the window on any torch.nn.Module.
 """
 
-from importlib import import_module
-
 __version__ = "0.1.0"
 
-from typing import TYPE_CHECKING
-
+TYPE_CHECKING = False  # as typing has it; nothing is imported here, so that the program's first lines come at once
 if TYPE_CHECKING:
     from deepvis.api import live as live
 
@@ -16,5 +13,7 @@ if TYPE_CHECKING:
 def __getattr__(name: str) -> object:
     """`deepvis.live` without importing anything before it is used: torch takes seconds."""
     if name == "live":
+        from importlib import import_module
+
         return import_module("deepvis.api").live
     raise AttributeError(f"module 'deepvis' has no attribute {name!r}")

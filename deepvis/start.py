@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import sys
 
-from deepvis import interrupt
-
 
 def begin() -> None:
     """What must hold before anything else is imported: signals end the program in silence, and its modules are its own."""
+    import signal
+
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # until the next line is through
+    from deepvis import interrupt
+
     interrupt.end_at_once()
     # `python -m` looks for modules in the current folder first: a numpy.py in a download would be run.
     root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))

@@ -105,13 +105,14 @@ def _finder_in(folder: Path):
 def _importable(folder: Path, top: str) -> Iterator[None]:
     """While the block runs, modules in `folder` can be imported, also one that is called like another.
 
-    Two folders may each have a model.py; the one here wins over one that was imported from elsewhere.
+    Two folders may each have a model.py; the one here wins over one that was imported from elsewhere. What another
+    model's folder brought is out of sight too: both may have a helpers.py.
     """
     own = next((p for p in (folder / f"{top}.py", folder / top / "__init__.py") if p.is_file()), None)
     loaded = getattr(sys.modules.get(top), "__file__", None)
-    hidden: dict[str, ModuleType] = {}
+    hidden = {key: sys.modules.pop(key) for key, module in list(sys.modules.items()) if _is_of_another(module, folder)}
     if own and top in sys.modules and (loaded is None or Path(loaded).resolve() != own):
-        hidden = {key: sys.modules.pop(key) for key in list(sys.modules) if key.partition(".")[0] == top}
+        hidden |= {key: sys.modules.pop(key) for key in list(sys.modules) if key.partition(".")[0] == top}
     finder = _finder_in(folder)
     sys.path_hooks.insert(0, finder)
     for place in list(sys.path_importer_cache):
@@ -127,6 +128,11 @@ def _importable(folder: Path, top: str) -> Iterator[None]:
         if finder in sys.path_hooks:
             sys.path_hooks.remove(finder)
         sys.modules.update(hidden)
+
+
+def _is_of_another(module: ModuleType, folder: Path) -> bool:
+    loader = getattr(getattr(module, "__spec__", None), "loader", None)
+    return isinstance(loader, _FromSource) and not Path(loader.path).is_relative_to(folder)
 
 
 def _module(path: str, folder: Path) -> ModuleType:

@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 
 from deepvis import app
-from deepvis.bands import Reading
 from deepvis.app import Toolbox, help_rows, live
 from deepvis.bands import Reading
 from deepvis.commands import COMMANDS, bindings

@@ -68,11 +68,11 @@ def refused(model: str | Path, consent: Consent = READ) -> str:
     return str(caught.value)
 
 
-def deepvis(folder: Path, *argv: str, module: str = "deepvis.cli", **environment: str) -> subprocess.CompletedProcess:
-    """The program as a process of its own, in a folder, with nobody to ask."""
-    env = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
-    return subprocess.run([sys.executable, "-m", module, *argv], cwd=folder, env=env, stdin=subprocess.DEVNULL,
-                          capture_output=True, text=True, timeout=300)  # fmt: skip
+def deepvis(folder: Path, *argv: str, module: str = "") -> subprocess.CompletedProcess:
+    """The program as a process of its own, in a folder, with nobody to ask: as the script that pip makes, or as a module."""
+    script = write(folder.parent / "bin", {"deepvis": "import sys\nfrom deepvis.start import main\nsys.exit(main())\n"}) / "deepvis"
+    return subprocess.run([sys.executable, *(["-m", module] if module else [script]), *argv], cwd=folder, stdin=subprocess.DEVNULL,
+                          env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=300)  # fmt: skip
 
 
 # ---- a download that wants to run something --------------------------------------------------------
@@ -98,10 +98,11 @@ DOWNLOADS = {
 @pytest.mark.parametrize("files", DOWNLOADS.values(), ids=DOWNLOADS)
 def test_no_command_in_a_download_runs_its_code(files: dict[str, str], tmp_path: Path) -> None:
     place = write(tmp_path / "download", files)
-    done = deepvis(place, "layers", "--weights", "none")
+    is_shadow = "numpy.py" in files
+    done = deepvis(place, "layers", "--weights", "none", module="deepvis.cli" * is_shadow)
     assert not list(place.rglob("ran")), done.stderr
     assert "Traceback" not in done.stderr
-    if "numpy.py" in files:
+    if is_shadow:
         assert done.returncode == 0 and "conv" in done.stdout.lower()
     else:
         assert done.returncode == 2 and "--trust" in done.stderr and "source python:" in done.stderr
@@ -373,14 +374,17 @@ wrapped = decorated(make)
 
 
 @pytest.mark.parametrize("name", ["Net", "Net.small", "Net.plain", "make", "same", "part", "more", "cached", "ready", "wrapped", "Borrowed", "elsewhere"])
-def test_every_usual_way_to_make_a_network(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_usual_way_to_make_a_network(name: str, tmp_path: Path) -> None:
     from deepvis.usercode import build
 
     write(tmp_path, {"makers.py": MAKERS, "helpers/__init__.py": "", "helpers/more.py": "from torch import nn\ndef make():\n    return nn.ReLU()\n"})
     assert isinstance(build(f"makers:{name}", {}, tmp_path), torch.nn.Module)
-    for top in ("makers", "helpers"):
-        for module in [key for key in sys.modules if key.partition(".")[0] == top]:
-            monkeypatch.delitem(sys.modules, module)
+
+
+def test_two_folders_with_modules_of_the_same_names(tmp_path: Path) -> None:
+    for width in (3, 5):
+        place = write(tmp_path / str(width), {"mynet.py": "from helpers import Net", "helpers.py": NET.replace("int = 4", f"int = {width}"), "model.yaml": YAML})
+        assert models.load(str(place), "cpu", consent=Consent(trust=True)).layers[0].units == width
 
 
 def test_a_cached_pyc_of_other_code_is_not_run(folder: Path) -> None:

@@ -22,6 +22,8 @@ import small
 from deepvis import cli
 from deepvis.errors import UserError
 from deepvis.folders import natural_key
+from deepvis.interrupt import ENDING
+from deepvis.options import share
 from deepvis.scan import scan as module
 from deepvis.scan.images import find_images
 from deepvis.scan.index import CHUNK, INDEX, STATE, Index
@@ -197,17 +199,37 @@ def test_killed_and_started_again(model: Path, many: Path, tmp_path: Path) -> No
     assert load(out / INDEX).count == 2 * CHUNK + 70
 
 
-def test_ctrl_c_keeps_what_was_scanned(model: Path, many: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", ENDING, ids=lambda number: number.name)
+def test_signals_keep_what_was_scanned(number: signal.Signals, model: Path, many: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     args = ["--model", str(model), "--images", str(many), "--batch", "2", "--workers", "1", "--every", "0.2", "--out", str(out)]
     process = subprocess.Popen(command(*args), env=environment(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     while process.poll() is None and not (out / STATE).exists():
         time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
+    before = load(out / STATE).count
+    process.send_signal(number)
     said, _ = process.communicate(timeout=60)
-    assert process.returncode == 130 and "goes on" in said
+    assert process.returncode == 128 + number and "goes on" in said
     state = load(out / STATE)
-    assert 0 < state.count < 2 * CHUNK + 70
+    assert before <= state.count < 2 * CHUNK + 70
+
+
+@pytest.mark.parametrize("rank, world, said", [
+    ("1", None, ""), ("x", None, ""), (None, "1", ""), ("", "", ""), (" 0 ", "1", ""),
+    ("1", "1", "RANK is '1' and WORLD_SIZE '1'"), ("-1", "2", "RANK is '-1'"), ("0", "0", "WORLD_SIZE '0'"), ("0", "-3", "WORLD_SIZE '-3'"),
+    ("x", "2", "RANK is 'x'"), ("0", "two", "WORLD_SIZE is 'two'"), ("1.5", "2", "RANK is '1.5'"), (None, "2", "RANK is 'not set'"),
+    ("9" * 5000, "2", "RANK is '999"), ("²", "3", "RANK is '²'"),
+])  # fmt: skip
+def test_the_processs_number(rank: str | None, world: str | None, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    """The same for scan and for synthesize; a RANK without a WORLD_SIZE is another program's."""
+    for name, value in (("RANK", rank), ("WORLD_SIZE", world)):
+        monkeypatch.delenv(name, raising=False) if value is None else monkeypatch.setenv(name, value)
+    if not said:
+        assert share() == (0, 1)
+        return
+    with pytest.raises(UserError, match="torchrun sets"):
+        share()
+    assert cli.main(["scan", "--images", "photos"]) == 2 and said in capsys.readouterr().err
 
 
 def test_images_that_come_later_are_added(network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

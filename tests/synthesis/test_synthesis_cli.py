@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from collections.abc import Callable
+from concurrent.futures import CancelledError
 from pathlib import Path
 
 import cv2
@@ -12,8 +15,10 @@ import pytest
 
 from deepvis import cli
 from deepvis.errors import UserError
+from deepvis.interrupt import ENDING
 from deepvis.offscreen import write
-from deepvis.synthesis import cli as synthesis_cli, jobs
+from deepvis.synthesis import cli as synthesis_cli, figures, jobs, search
+from deepvis.team import Team
 
 NET = """
 import torch
@@ -141,6 +146,47 @@ def test_ctrl_c_keeps_what_is_done(run: Callable[..., int], monkeypatch: pytest.
     assert run("synthesize", "--units", "fc:0-4", "--batch", "1", "--out", "s", *TINY) == 130
     assert "stopped. s holds what is done" in capsys.readouterr().out
     assert len(json.loads((tmp_path / "s" / "manifest.json").read_text())["units"]) == 2
+
+
+@pytest.mark.parametrize("number", ENDING, ids=lambda number: number.name)
+def test_signals_keep_what_is_done(
+    number: signal.Signals, run: Callable[..., int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, tmp_path: Path
+) -> None:
+    """Of a synthesis, of a search and of a sweep; the status is the signal's."""
+    real, ran = jobs._run, []
+
+    def interrupted(*arguments):
+        if len(ran) == 2:
+            os.kill(os.getpid(), number)
+            assert arguments[-1].wait(60)
+            raise CancelledError
+        ran.append(1)
+        return real(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(jobs, "_run", interrupted)
+        patch.setattr(jobs, "Team", lambda network, most: Team(network, 1))
+        assert run("synthesize", "--units", "fc:0-4", "--batch", "1", "--out", "s", *TINY) == 128 + number
+    assert len(json.loads((tmp_path / "s" / "manifest.json").read_text())["units"]) <= 2
+    assert "the same command goes on from there" in capsys.readouterr().out
+
+    tries, steps = [], []
+    with monkeypatch.context() as patch:
+        tried = search._try
+        patch.setattr(search, "_try", lambda *given: (tries.append(1), signal.raise_signal(number) if len(tries) == 3 else 0, tried(*given))[2])
+        assert run("search", "--judge", "judge", "--trials", "9", "--classes", "2", *TINY, "--out", "found") == 128 + number
+    assert len(list((tmp_path / "found").glob("best-*.yaml"))) == 2 and (tmp_path / "found" / "sheet.jpg").exists()
+
+    class Stopped(figures.Ascent):
+        def step(self) -> None:
+            steps.append(1)
+            if len(steps) == 4:
+                signal.raise_signal(number)
+            super().step()
+
+    monkeypatch.setattr(figures, "Ascent", Stopped)
+    assert run("sweep", "--unit", "fc:pig", "--columns", "2", *TINY, "--out", "sweep.png") == 128 + number
+    assert cv2.imread("sweep.png").shape == (128 + 18 + 4, 2 * (128 + 4), 3)
 
 
 def test_sweep(run: Callable[..., int]) -> None:

@@ -144,6 +144,7 @@ class Engine:
 
         workers, threads = cpu_plan() if network.device.type == "cpu" else (1, 1)
         torch.set_num_threads(threads)
+        self.note = "; ".join(network.notes)
         self.network = network
         for _ in range(workers - 1):
             self._spawn(self._work, network.replica(), threads)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from deepvis.network import InputSpec, Network, prepare
 from deepvis.outputs import Chosen, pick
 from deepvis.sources import AUTO, DEFAULT, NONE, Source, for_channels, imagenet_labels, load_source
 
+_LOG = logging.getLogger("deepvis")
 ROOT = Path(__file__).resolve().parent.parent
 _KEYS = ("source", "args", "weights", "weights_from", "match", "input", "output", "labels", "softmax", "layers")
 _WEIGHT_WORDS = {NONE: NONE, AUTO: AUTO, DEFAULT.lower(): DEFAULT}
@@ -97,7 +99,9 @@ def _ready(spec: _Spec, source: Source, device: torch.device, precision: str) ->
     module, entries = _shaped(spec, module, taken)
     classes, others = _labels(spec, source.classes, entries)
     network = prepare(spec.name, module, taken, _layers(spec, module), classes, device, _DTYPES[precision])
-    return _named(network, others, spec)
+    for note in source.notes:
+        _LOG.warning("%s: %s", spec.where, note)
+    return replace(_named(network, others, spec), notes=source.notes)
 
 
 def _bare(spec: _Spec, module: nn.Module) -> nn.Module:
@@ -203,8 +207,7 @@ def _source(spec: _Spec) -> Source:
     if not path.is_file() and spec.values.get("weights_from"):
         raise UserError(f"no weight file {path}. {spec.values['weights_from']} Or use random weights: --weights none.")
     source = load_source(str(spec.values["source"]), NONE, args, spec.folder)
-    load_weights(source.module, path, match)
-    return source
+    return replace(source, notes=load_weights(source.module, path, match))
 
 
 def _is_file(word: str, folder: Path) -> bool:

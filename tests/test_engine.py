@@ -25,6 +25,8 @@ def request(layer: str) -> Request:
 
 
 class FakeNetwork:
+    notes = ()
+
     def __init__(self, device: str = "cpu", family: list | None = None) -> None:
         self.device = torch.device(device)
         self.family = family if family is not None else []
@@ -376,3 +378,11 @@ def test_close_before_start_and_while_loading() -> None:
         engine.close(0.01)
         loads.set()
     assert gates.ran == []
+
+
+def test_what_the_network_says_of_itself_is_passed_on(one_worker) -> None:
+    network = FakeNetwork()
+    network.notes = ("one thing", "another")
+    with running(Gates(), lambda: network) as engine:
+        engine.wait(request("1"), LIMIT)
+        assert engine.note == "one thing; another"

@@ -500,3 +500,12 @@ def test_the_default_network_recognises(default: Network, photo: str, label: str
         scores = default.module(default.see(np.ascontiguousarray(image[..., ::-1]), crop=True))[0]
     assert label in [default.classes[i] for i in scores.topk(5).indices]
     assert scores[default.classes.index(label)] > 0.2
+
+
+def test_what_of_a_checkpoint_was_left_out_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """In the log, and by the network itself for the status bar."""
+    module = tiny()
+    state = {f"net.{key}": value for key, value in module.state_dict().items()} | {"criterion.pos_weight": torch.ones(3)}
+    network = load(write(tmp_path, NET + "weights: weights.pth\n", {"state_dict": state}), "cpu")
+    (note,) = network.notes
+    assert "criterion.pos_weight" in note and note in caplog.text

@@ -220,7 +220,9 @@ def test_the_output_by_name(kind: str, output: str, factor: int, tmp_path: Path)
 def test_an_output_that_is_not_there(tmp_path: Path) -> None:
     text = message(returning(tmp_path, "dictionary", "output: logit\n"))
     assert "output 'logit': the network returns a dict with features, logits, aux" in text
-    assert "no tensor" in message(returning(tmp_path, "nothing"))
+    assert "nothing to choose from. Remove output:" in message(returning(tmp_path, "nothing", "output: 0\n"))
+    (note,) = load(returning(tmp_path, "nothing"), "cpu").notes
+    assert "no class predictions: the network returns a tuple of 2" in note
 
 
 def test_a_network_in_half_precision(tmp_path: Path) -> None:

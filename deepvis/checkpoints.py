@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import pickle
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -13,43 +13,39 @@ from torch import Tensor, nn
 
 from deepvis.caffemodel import read_caffemodel
 from deepvis.errors import UserError, reason
+from deepvis.matching import NESTED, Match, State, fitted, matches, rank
 
 MATCHES = ("name", "order")
-NESTED = ("state_dict", "model_state_dict", "model_state", "model", "net", "network", "module", "weights", "params",
-          "params_ema", "ema_state_dict", "model_ema", "state_dict_ema", "ema", "teacher", "student")  # fmt: skip
-PREFIXES = ("module.", "model.", "_orig_mod.")  # of DataParallel, of training frameworks, of torch.compile
 _LISTED = 5  # names that an error shows of each kind
+_DEEPEST = 6  # how far a state dict lies in a file at most
+
+Places = Mapping[str, State]
 
 
-def load_weights(module: nn.Module, path: Path, match: str = "name") -> None:
+def load_weights(module: nn.Module, path: Path, match: str = "name") -> tuple[str, ...]:
     """Put a checkpoint's tensors into a network.
 
     Args:
         module: the network; keeps its own dtype and device.
-        path: .safetensors, .npz, .caffemodel, or anything that torch.save wrote (.pth, .pt …): a
-            state dict alone or under one of `NESTED`. Pickled code in it is refused, not executed.
-        match: one of `MATCHES`. "name": parameters are found by their names, after removing what wrappers put before
-            them; "order": by their position, see `_by_order`.
+        path: .safetensors, .npz, .caffemodel, or anything that torch.save wrote (.pth, .pt …): a state dict, alone
+            or inside dictionaries. Pickled code in it is refused, not executed.
+        match: one of `MATCHES`. "name": parameters are found by their names, see `deepvis.matching.matches`; "order":
+            by their position, see `_by_order`.
+    Returns:
+        What the user should know: what of the file was not used, or which of several copies was.
     Raises:
         UserError: the file cannot be read, holds no plain tensors, or does not fit the network.
     """
-    state, own = read(path), module.state_dict()
-    state = _by_order(state, own, path) if match == "order" else _by_name(state, own)
-    missing = [k for k in own if k not in state and not k.endswith("num_batches_tracked")]  # only training needs it
-    unexpected = [k for k in state if k not in own]
-    misshapen = [
-        f"{k} ({_shape(state[k])}, expected {_shape(own[k])})"
-        for k in own
-        if k in state and own[k].shape != state[k].shape
-    ]
-    if missing or unexpected or misshapen:
-        lists = {"missing": missing, "unexpected": unexpected, "wrongly shaped": misshapen}
-        text = "; ".join(f"{len(v)} {k}: {_some(v)}" for k, v in lists.items() if v)
-        raise UserError(
-            f"{path} does not fit the network ({text}). Give a checkpoint of this very network, or set its "
-            f"args: in the model.yaml to those that it was trained with."
-        )
-    module.load_state_dict(state, strict=False)  # what may be missing was decided above
+    places = read(path)
+    own = {key: value for key, value in module.state_dict(keep_vars=True).items() if isinstance(value, Tensor)}
+    try:
+        state, notes = (_by_order if match == "order" else _by_name)(places, own, path)
+        module.load_state_dict(state, strict=False)  # what may be missing was decided above
+    except UserError:
+        raise
+    except Exception as error:  # tensors of kinds that cannot be copied, hooks of the network
+        raise UserError(f"{path} does not fit the network: {' '.join(str(error).split())[:300]}") from error
+    return notes
 
 
 def _shape(tensor: Tensor) -> str:
@@ -64,8 +60,8 @@ def _some(names: Iterable[str]) -> str:
 # ---- reading ------------------------------------------------------------------------------------
 
 
-def read(path: Path) -> dict[str, Tensor]:
-    """The tensors of a checkpoint by name, on the CPU.
+def read(path: Path) -> dict[str, dict[str, Tensor]]:
+    """The state dicts of a checkpoint by where they lie ("" or "state_dict." …), on the CPU.
 
     Raises:
         UserError: there is no such file, it cannot be read, or it holds anything but plain tensors.
@@ -78,13 +74,13 @@ def read(path: Path) -> dict[str, Tensor]:
         raise
     except Exception as error:  # each reader has its own many kinds
         raise UserError(f"{path} is not a checkpoint of plain tensors: {_reason(error)}") from error
-    state = _state_dict(found)
-    if state is None:
+    places = dict(_places(found, "", set()))
+    if not places:
         raise UserError(
-            f"{path} is not a checkpoint of plain tensors: expected a state_dict, alone or under one of the keys "
+            f"{path} is not a checkpoint of plain tensors: expected a state_dict, alone or under a key such as "
             f"{', '.join(NESTED)}; it holds {_contents(found)}. Save one: torch.save(model.state_dict(), FILE)."
         )
-    return state
+    return places
 
 
 def _read_torch(path: Path) -> object:
@@ -136,13 +132,17 @@ def _detail(text: str) -> str:
     return f" ({reason(ValueError(detail)).rstrip('.')})" if found else ""
 
 
-def _state_dict(found: object) -> dict[str, Tensor] | None:
-    if not isinstance(found, Mapping):
-        return None
-    if found and all(isinstance(k, str) and isinstance(v, Tensor) for k, v in found.items()):
-        return dict(found)
-    inner = (_state_dict(found[key]) for key in NESTED if key in found)
-    return next((state for state in inner if state is not None), None)
+def _places(found: object, place: str, seen: set[int]) -> Iterator[tuple[str, dict[str, Tensor]]]:
+    """Whatever holds tensors by name, also beside other things such as the number of an epoch."""
+    if not isinstance(found, Mapping) or id(found) in seen or place.count(".") > _DEEPEST:
+        return
+    seen.add(id(found))  # a dictionary may hold itself
+    named = {key: value for key, value in found.items() if isinstance(key, str)}
+    state = {key: value for key, value in named.items() if isinstance(value, Tensor)}
+    if state:
+        yield place, state
+    for key, value in named.items():
+        yield from _places(value, f"{place}{key}.", seen)
 
 
 def _contents(found: object) -> str:
@@ -154,41 +154,67 @@ def _contents(found: object) -> str:
 # ---- fitting ------------------------------------------------------------------------------------
 
 
-def _by_name(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The state under the network's own names, where a known difference in naming explains them."""
-    fitted: dict[str, Tensor] = {}
-    for key, value in state.items():
-        name = _own_name(key, own)
-        if name != key and (name in state or name in fitted):
-            name = key  # that place is taken
-        fitted[name] = _own_shape(value, own[name]) if name in own else value
-    return fitted
+def _by_name(places: Places, own: State, path: Path) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    """The state under the network's own names, and what to tell the user.
+
+    Raises:
+        UserError: parameters lack or have another shape, or several copies fit and nothing tells which one is meant.
+    """
+    stored = {place + key: value for place, state in places.items() for key, value in state.items()}
+    found = matches(own, stored)
+    best = found[0]
+    used = set(best.names.values())
+    beside = [place for place, state in places.items() if any(place + key in used for key in state)] or places
+    left = [place + key for place in beside for key in places[place] if place + key not in used]
+    if not best.fits:
+        raise _misfit(path, best, own, stored, left)
+    others = [other for other in found[1:] if not _same(best, other, stored)]
+    if any(other.rank == best.rank for other in others):
+        names = " and ".join(_place(m) for m in (best, *others) if m.rank == best.rank)
+        raise UserError(
+            f"{path} holds the network more than once, under {names}. Save the one that you mean: "
+            f"torch.save({{k.removeprefix({best.prefix!r}): v for k, v in state.items() "
+            f"if k.startswith({best.prefix!r})}}, FILE)."
+        )
+    notes = []
+    if others:
+        copies = ", ".join(sorted({_place(other) for other in others}))
+        notes.append(f"{path.name}: the weights under {_place(best)} are used; those under {copies} fit too")
+    copied = {name for other in others for name in other.names.values()}
+    if left := [key for key in left if key not in copied]:
+        notes.append(f"{path.name}: {len(left)} tensors are not the network's and were left out: {_some(left)}")
+    return {key: fitted(stored[name], own[key]) for key, name in best.names.items()}, tuple(notes)
 
 
-def _own_name(key: str, own: Mapping[str, Tensor]) -> str:
-    """The network's name of a parameter without wrappers' prefixes, in Caffe's way (conv1/0) or not."""
-    name = re.sub(r"/0$", ".weight", re.sub(r"/1$", ".bias", key))
-    while name not in own:
-        prefix = next((p for p in PREFIXES if name.startswith(p)), None)
-        if prefix is None:
-            return key
-        name = name[len(prefix) :]
-    return name
+def _place(match: Match) -> str:
+    return repr(match.prefix.rstrip(".")) if match.prefix else "no prefix"
 
 
-def _own_shape(value: Tensor, own: Tensor) -> Tensor:
-    """Old Caffe files have four dimensions everywhere, a bias being 1×1×1×96."""
-    extra = value.ndim - own.ndim
-    if extra > 0 and value.shape == (1,) * extra + own.shape:
-        return value.reshape(own.shape)
-    return value
+def _same(one: Match, other: Match, stored: State) -> bool:
+    return all(key in other.names and _equal(stored[name], stored[other.names[key]]) for key, name in one.names.items())
 
 
-def _by_order(state: Mapping[str, Tensor], own: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
+def _equal(one: Tensor, other: Tensor) -> bool:
+    return one is other or one.dtype == other.dtype and torch.equal(one, other)
+
+
+def _misfit(path: Path, match: Match, own: State, stored: State, left: Sequence[str]) -> UserError:
+    misshapen = [f"{k} ({_shape(stored[match.names[k]])}, expected {_shape(own[k])})" for k in match.misshapen]
+    lists = {"missing": match.missing, "unexpected": left, "wrongly shaped": misshapen}
+    text = "; ".join(f"{len(v)} {k}: {_some(v)}" for k, v in lists.items() if v)
+    where = f", its tensors under {_place(match)}" if match.prefix else ""
+    return UserError(
+        f"{path} does not fit the network{where} ({text}). Give a checkpoint of this very network, or set its "
+        f"args: in the model.yaml to those that it was trained with."
+    )
+
+
+def _by_order(places: Places, own: State, path: Path) -> tuple[dict[str, Tensor], tuple[str, ...]]:
     """Rename parameters by their position, for checkpoints of the same network under other names.
 
     Position alone would be a guess, so kind (last part of the name) and shape must agree too.
     """
+    state = min(places.items(), key=lambda item: (len(item[1]) != len(own), rank(item[0])))[1]
     if len(own) != len(state):
         raise UserError(f"{path} does not fit the network: {len(state)} tensors, but the network has {len(own)}")
     pairs = list(zip(own, state))
@@ -198,7 +224,7 @@ def _by_order(state: Mapping[str, Tensor], own: Mapping[str, Tensor], path: Path
                 f"{path} does not fit the network: {theirs} {tuple(state[theirs].shape)} stands where {mine} "
                 f"{tuple(own[mine].shape)} is expected"
             )
-    return {mine: state[theirs] for mine, theirs in pairs}
+    return {mine: state[theirs] for mine, theirs in pairs}, ()
 
 
 # ---- where the file is --------------------------------------------------------------------------

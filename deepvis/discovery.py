@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from deepvis.attention import Attention, AttentionCalls
 from deepvis.capture import trace
-from deepvis.errors import UserError, words
+from deepvis.errors import UserError
 from deepvis.layers import Layer
+from deepvis.misfits import explained
 from deepvis.outputs import Chosen
 from deepvis.views import View, patches, views
 
@@ -81,7 +82,7 @@ def dry_run(name: str, module: nn.Module, x: Tensor) -> Run:
         with torch.inference_mode(), trace(module, leave, enter), AttentionCalls(attend):
             out = module(x.clone())
     except Exception as error:  # user code may raise anything
-        raise UserError(_explained(name, module, x, error, inside)) from error
+        raise UserError(explained(name, module, x, error, inside)) from error
     run.scores = out.shape[1] if isinstance(out, Tensor) and out.ndim == 2 else None
     return run
 
@@ -89,49 +90,6 @@ def dry_run(name: str, module: nn.Module, x: Tensor) -> Run:
 def _free(name: str, taken: Mapping[str, object]) -> str:
     """The name, with a number if it is taken."""
     return next(n for n in chain([name], (f"{name}{i}" for i in count(2))) if n not in taken)
-
-
-# ---- why it failed ------------------------------------------------------------------------------
-
-_USUAL_SIZES = (224, 32, 64, 28, 96, 128, 160, 192, 227, 256, 299, 320, 384, 448, 512)
-
-
-def _explained(name: str, module: nn.Module, x: Tensor, error: Exception, inside: list) -> str:
-    place = ""
-    if inside:  # the innermost module that began and did not end
-        path, child, inputs = inside[-1]
-        got = next((f" and got {tuple(i.shape)}" for i in inputs if isinstance(i, Tensor)), "")
-        wants = _wants(child)
-        place = f"its module {path} ({type(child).__name__}) " + (f"takes {wants}{got}: " if wants else f"fails{got}: ")
-    fits = _fitting(module, x.shape[1])
-    remedy = f"It can take {fits[0]} channels of {fits[1]}×{fits[1]} pixels. " if fits else ""
-    reason = words(error).strip().partition("\n")[0]
-    return (
-        f"network {name} cannot take an input of shape {tuple(x.shape)}: {place}{reason}. {remedy}"
-        f"Set input height, width and channels (or mean, one value per channel) in its model.yaml."
-    )
-
-
-def _wants(child: nn.Module) -> str:
-    """What a module takes, where it says so."""
-    if isinstance(child, nn.Linear):
-        return f"{child.in_features} values"
-    channels = getattr(child, "in_channels", None) or getattr(child, "num_features", None)
-    return f"{channels} channels" if isinstance(channels, int) else ""
-
-
-def _fitting(module: nn.Module, channels: int) -> tuple[int, int] | None:
-    """Channels and size of a usual input that the network takes."""
-    first = next((child.in_channels for child in module.modules() if isinstance(child, nn.Conv2d)), channels)
-    for size in _USUAL_SIZES:
-        for planes in {channels, first}:
-            try:
-                with torch.inference_mode():
-                    module(torch.zeros(1, planes, size, size))
-                return planes, size
-            except Exception:  # as above
-                continue
-    return None
 
 
 # ---- what to show -------------------------------------------------------------------------------

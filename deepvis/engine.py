@@ -189,6 +189,7 @@ class Engine:
         import torch
 
         torch.set_num_threads(threads)
+        self.note = "; ".join(network.notes)
         self.network = network
         self._spawn(self._measure_fields)
         for replica in replicas[1:]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,13 +17,15 @@ from torch import Tensor, nn
 
 from deepvis import trust
 from deepvis.checkpoints import MATCHES, load_weights, packaged
-from deepvis.errors import UserError, reason
+from deepvis.errors import UserError, reason, words
 from deepvis.layers import find_layer
 from deepvis.network import InputSpec, Network, prepare
-from deepvis.outputs import Chosen, pick
+from deepvis.outputs import Bounded, Chosen, pick, takes_softmax
 from deepvis.sources import AUTO, DEFAULT, NONE, Source, for_channels, imagenet_labels, load_source
 from deepvis.trust import ROOT, Consent
+from deepvis.unfit import check_module
 
+_LOG = logging.getLogger("deepvis")
 _KEYS = ("source", "args", "weights", "weights_from", "match", "input", "output", "labels", "softmax", "layers")
 _WEIGHT_WORDS = {NONE: NONE, AUTO: AUTO, DEFAULT.lower(): DEFAULT}
 
@@ -91,6 +94,8 @@ def from_module(
     target = pick_device(device)
     try:
         source = Source(copy.deepcopy(_bare(spec, module)))
+    except UserError:
+        raise
     except Exception as error:  # user code may raise anything
         raise spec.wrong(f"the module cannot be copied ({type(error).__name__}: {error}), and deepvis works on "
                          f"a copy. Give it a module that copy.deepcopy takes") from error  # fmt: skip
@@ -98,12 +103,26 @@ def from_module(
 
 
 def _ready(spec: _Spec, source: Source, device: torch.device, precision: str) -> Network:
+    """The network of a source, whatever its code does meanwhile. Raises UserError."""
+    try:
+        return _prepared(spec, source, device, precision)
+    except UserError:
+        raise
+    except Exception as error:  # user code may raise anything, in properties and hooks as well as in forward
+        raise spec.wrong(f"the network cannot be made ready: {words(error)}. Correct its code, or wrap it in a module "
+                         "of plain float32 parameters") from error  # fmt: skip
+
+
+def _prepared(spec: _Spec, source: Source, device: torch.device, precision: str) -> Network:
     taken = _input(spec, source.input or InputSpec())
     module = _bare(spec, source.module).cpu().float().eval()  # however the user keeps it; `prepare` moves it where it runs
-    module, entries = _shaped(spec, module, taken)
+    module, entries, notes = _shaped(spec, module, taken)
     classes, others = _labels(spec, source.classes, entries)
     network = prepare(spec.name, module, taken, _layers(spec, module), classes, device, _DTYPES[precision])
-    return _named(network, others, spec)
+    notes = (*source.notes, *notes)
+    for note in notes:
+        _LOG.warning("%s: %s", spec.where, note)
+    return replace(_named(network, others, spec), notes=notes)
 
 
 def _bare(spec: _Spec, module: nn.Module) -> nn.Module:
@@ -112,9 +131,10 @@ def _bare(spec: _Spec, module: nn.Module) -> nn.Module:
         return _bare(spec, module.module)
     if hasattr(module, "_orig_mod"):  # torch.compile
         return _bare(spec, module._orig_mod)
-    if isinstance(module, torch.jit.ScriptModule):
-        raise spec.wrong("the network is TorchScript, whose modules cannot be watched. Give the module that it was "
-                         "made of, or export it to ONNX and use source: onnx:FILE")  # fmt: skip
+    try:
+        check_module(module)
+    except UserError as error:
+        raise spec.wrong(error) from error
     return module
 
 
@@ -209,8 +229,8 @@ def _source(spec: _Spec) -> Source:
     if not path.is_file() and spec.values.get("weights_from"):
         raise UserError(f"no weight file {path}. {spec.values['weights_from']} Or use random weights: --weights none.")
     source = load_source(str(spec.values["source"]), NONE, args, spec.folder)
-    load_weights(source.module, path, match)
-    return source
+    check_module(source.module)
+    return replace(source, notes=load_weights(source.module, path, match))
 
 
 def _is_file(word: str, folder: Path) -> bool:
@@ -314,8 +334,8 @@ def _plain(values: object) -> object:
     return list(values) if isinstance(values, tuple) else values
 
 
-def _shaped(spec: _Spec, module: nn.Module, taken: InputSpec) -> tuple[nn.Module, int | None]:
-    """The network with one tensor as its output, softmax added where it is due; and that tensor's entries.
+def _shaped(spec: _Spec, module: nn.Module, taken: InputSpec) -> tuple[nn.Module, int | None, tuple[str, ...]]:
+    """The network with one tensor as its output, softmax added where it is due; that tensor's entries; and what to tell.
 
     Raises:
         UserError: softmax is neither true nor false, or there is no such output.
@@ -323,34 +343,42 @@ def _shaped(spec: _Spec, module: nn.Module, taken: InputSpec) -> tuple[nn.Module
     softmax, output = spec.values.get("softmax"), spec.values.get("output")
     if not isinstance(softmax, (bool, type(None))):
         raise spec.wrong(f"softmax: {softmax!r}: expected true, false, or no line for the usual")
-    returned = _dry_run(module, taken)
+    bounded = Bounded()
+    with bounded:
+        returned = _returned(module, taken)
     if returned is None:  # `prepare` will say why
-        return module, None
+        return module, None, ()
     try:
-        scores = pick(returned, output)
+        scores = pick(returned[0], output)
     except UserError as error:
-        raise spec.wrong(error) from error
+        if output is not None:
+            raise spec.wrong(error) from error
+        return module, None, (f"no class predictions: {error}, and no vector of scores",)
     vector = scores.ndim == 2
     if softmax is None:
-        softmax = vector and scores.shape[1] > 1 and not _is_probability(scores)
-    if softmax or not isinstance(returned, Tensor):
+        softmax = vector and takes_softmax(_several(module, taken, output, scores), bounded.is_so)
+    if softmax or not isinstance(returned[0], Tensor):
         module = Chosen(module, output, softmax)
-    return module, scores.shape[1] if vector else None
+    return module, scores.shape[1] if vector else None, ()
 
 
-def _dry_run(module: nn.Module, taken: InputSpec) -> object:
+def _returned(module: nn.Module, taken: InputSpec, scale: float = 1) -> tuple[object] | None:
     """What the network returns for noise, None if it cannot take it."""
     noise = torch.randn(1, len(taken.mean), taken.height, taken.width, generator=torch.Generator().manual_seed(0))
     try:
-        with torch.inference_mode():
-            return module(noise)
+        with torch.no_grad():  # and no inference mode, whose tensors a network that keeps some could never use again
+            return (module(noise * scale),)
     except Exception:  # user code may raise anything
         return None
 
 
-def _is_probability(scores: Tensor) -> bool:
-    total = scores.float().sum(1)
-    return bool((scores >= 0).all()) and torch.allclose(total, torch.ones_like(total), atol=1e-2)
+def _several(module: nn.Module, taken: InputSpec, output: str | int | None, first: Tensor) -> list[Tensor]:
+    """The output for several inputs, of which the first is known; more than one only where these can tell more."""
+    if not bool(((first >= 0) & (first <= 1)).all()):
+        return [first]
+    others = [_returned(module, taken, scale) for scale in (0, -2, 5)]
+    picked = [pick(other[0], output) for other in others if other is not None]
+    return [first, *(scores for scores in picked if scores.ndim == 2 and scores.shape[1] == first.shape[1])]
 
 
 # ---- layers and labels --------------------------------------------------------------------------

@@ -160,6 +160,7 @@ class Network:
         classes: names of the output's entries, or empty.
         fingerprint: tells whether stored images were made for this network.
         drops_results: it counts on `inplace=True` (see `deepvis.backward.drops_results`).
+        notes: what the user should know about it: what of a checkpoint was not used, why there are no predictions.
     """
 
     name: str
@@ -174,6 +175,7 @@ class Network:
     dtype: torch.dtype
     fingerprint: str = ""
     drops_results: bool = False
+    notes: tuple[str, ...] = ()
 
     @property
     def telling_backward(self) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
+import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from deepvis.errors import UserError
 
@@ -19,7 +21,7 @@ def pick(output: object, name: str | int | None = None) -> Tensor:
         name: key of a mapping, position in a sequence, attribute of anything else; None: a
             mapping's entry of a usual name, else the first vector, else the first tensor.
     Raises:
-        UserError: there is no such entry, or it is no tensor.
+        UserError: there is no such entry, or it is no tensor; says what there is.
     """
     if isinstance(output, Tensor):
         if name is None:
@@ -33,10 +35,25 @@ def pick(output: object, name: str | int | None = None) -> Tensor:
         first = next(iter(tensors))
         return tensors[next(key for key in (usual, vector, first) if key is not None)]
     if name not in tensors:
-        known = ", ".join(map(str, tensors)) or "no tensor"
-        raise UserError(f"output {name!r}: the network returns a {type(output).__name__} with {known}. "
+        asked = "" if name is None else f"output {name!r}: "
+        if not tensors:
+            remedy = "" if name is None else ", nothing to choose from. Remove output:"
+            raise UserError(f"{asked}the network returns {_described(output)}{remedy}")
+        raise UserError(f"{asked}the network returns a {type(output).__name__} with {', '.join(map(str, tensors))}. "
                         "Choose one of them by output: in its model.yaml")  # fmt: skip
     return tensors[name]
+
+
+def _described(output: object) -> str:
+    """What it is and what is in it: "a list of 1, its first a dict of boxes, scores, labels"."""
+    text, inner = f"a {type(output).__name__}", output
+    if isinstance(output, Sequence) and not isinstance(output, str):
+        text += f" of {len(output)}"
+        inner = output[0] if len(output) else None
+        text += f", its first a {type(inner).__name__}" if len(output) else ""
+    if isinstance(inner, Mapping):
+        text += " of " + ", ".join(list(map(str, inner))[:8])
+    return text
 
 
 def _entries(output: object) -> dict[str | int, object]:
@@ -46,6 +63,43 @@ def _entries(output: object) -> dict[str | int, object]:
     if named:
         return dict(zip(named, output)) | dict(enumerate(output))
     return dict(enumerate(output)) if isinstance(output, Sequence) else dict(getattr(output, "__dict__", {}))
+
+
+# Functions of torch that take sums over a layer's values with weights, and those that bound each value by itself.
+_WEIGHTED = {"linear", "bilinear", "conv1d", "conv2d", "conv3d", "matmul", "mm", "bmm", "addmm", "baddbmm", "einsum", "conv_transpose2d"}
+_BOUNDING = {"sigmoid", "hardsigmoid", "tanh", "hardtanh", "clamp", "clip", "erf", "exp", "expit"}
+
+
+class Bounded(TorchFunctionMode):
+    """Notices, while the block runs, whether values are bounded after the last layer that has weights.
+
+    Attributes:
+        is_so: as far as the network has run.
+    """
+
+    is_so = False
+
+    def __torch_function__(self, func: Callable, types: object, args: tuple = (), kwargs: dict | None = None) -> object:
+        name = getattr(func, "__name__", "").strip("_")
+        if name in _WEIGHTED:
+            self.is_so = False
+        elif name in _BOUNDING:
+            self.is_so = True
+        return func(*args, **(kwargs or {}))
+
+
+def takes_softmax(scores: Sequence[Tensor], bounded: bool) -> bool:
+    """Whether a softmax makes probabilities of a network's vectors: not of probabilities, nor of independent ones.
+
+    Args:
+        scores: 1×entries, for different inputs.
+        bounded: the network bounds each entry itself (see `Bounded`): logits may lie between 0 and 1 by chance.
+    """
+    values = torch.cat([one.detach().float().cpu() for one in scores])
+    if values.shape[1] == 1 or not bool((values >= 0).all()):
+        return values.shape[1] > 1
+    sums = values.sum(1)
+    return not (torch.allclose(sums, torch.ones_like(sums), atol=1e-2) or bounded and bool((values <= 1).all()))
 
 
 class Chosen(nn.Module):

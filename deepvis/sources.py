@@ -32,11 +32,13 @@ class Source:
         module: the network, in whatever mode and precision it came.
         input: what it takes, None if the source does not say.
         classes: names of its output's entries, () if the source does not say.
+        notes: what the user should know about how it was loaded.
     """
 
     module: nn.Module
     input: InputSpec | None = None
     classes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 Loader = Callable[[str, str, Mapping[str, Any], Path], Source]

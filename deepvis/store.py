@@ -25,6 +25,7 @@ import numpy as np
 
 from deepvis.errors import UserError
 from deepvis.files import is_regular, remove_unfinished, write_whole, writing
+from deepvis.marks import same_network
 
 try:
     import fcntl
@@ -123,7 +124,7 @@ def open_store(folder: Path, fingerprint: str, model: str = "") -> Store:
         UserError: it cannot be read, or was made for another network.
     """
     store = _open(folder)
-    if store.fingerprint and store.fingerprint != fingerprint:
+    if store.fingerprint and not same_network(store.fingerprint, fingerprint):
         raise UserError(
             f"{folder} holds images of another network or scaling of the input ({store.model or 'unknown'}, fingerprint {store.fingerprint}; this one "
             f"is {fingerprint}). Remove the folder, or name another one."

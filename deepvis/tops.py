@@ -65,8 +65,7 @@ def open_index(folder: Path, network: Network, model: str = "") -> Index:
     """
     if not (folder / INDEX).is_file():
         raise UserError(f"None yet. This finds them: deepvis scan --model {model or network.name} --images DIR")
-    index = load(folder / INDEX)
-    index.check(network.fingerprint, network.name, network.layers)
+    index = load(folder / INDEX).check(network.fingerprint, network.name, network.layers)
     size, spec = (index.settings["width"], index.settings["height"]), network.input
     if size != (spec.width, spec.height):
         raise UserError(

@@ -13,8 +13,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from deepvis.checkpoints import NESTED, PREFIXES, load_weights, packaged, read
+from deepvis.checkpoints import load_weights, packaged, read
 from deepvis.errors import UserError
+from deepvis.matching import NESTED, WRAPPERS
 
 
 class Net(nn.Module):
@@ -45,6 +46,10 @@ def message(path: Path) -> str:
     with pytest.raises(UserError) as error:
         load_weights(net(1), path)
     return str(error.value)
+
+
+def under(prefix: str, module: nn.Module) -> dict[str, Tensor]:
+    return {prefix + key: value for key, value in module.state_dict().items()}
 
 
 # ---- what works ---------------------------------------------------------------------------------
@@ -81,7 +86,7 @@ def test_nested_twice(tmp_path: Path) -> None:
     assert same(module, net(2))
 
 
-@pytest.mark.parametrize("prefix", [*PREFIXES, "module.model.", "model._orig_mod.module."])
+@pytest.mark.parametrize("prefix", [*(f"{w}." for w in WRAPPERS), "model.", "module.model.", "model._orig_mod.module."])
 def test_prefixes_of_wrappers(prefix: str, tmp_path: Path) -> None:
     content = {prefix + key: value for key, value in net(2).state_dict().items()}
     module = net(1)
@@ -98,9 +103,10 @@ def test_a_prefix_that_is_the_networks_own_stays(tmp_path: Path) -> None:
 
 def test_of_two_copies_the_one_without_prefix_counts(tmp_path: Path) -> None:
     """Two tensors for one parameter: neither is dropped silently."""
-    state = net(2).state_dict()
-    path = write(tmp_path / "w.pth", {**{f"module.{k}": v for k, v in net(3).state_dict().items()}, **state})
-    assert f"{len(state)} unexpected: module.conv1.bias" in message(path)
+    state, module = net(2).state_dict(), net(1)
+    path = write(tmp_path / "w.pth", {**under("module.", net(3)), **state})
+    (note,) = load_weights(module, path)
+    assert same(module, net(2)) and f"{len(state)} tensors" in note and "module.conv1.bias" in note
 
 
 def test_another_precision_becomes_the_networks_own(tmp_path: Path) -> None:
@@ -126,6 +132,135 @@ def test_caffes_names_and_old_shapes(tmp_path: Path) -> None:
     got.conv1, got.fc = nn.Conv2d(3, 4, 3), nn.Linear(4, 5)
     load_weights(got, write(tmp_path / "w.pth", {key: value.detach() for key, value in state.items()}))
     assert same(got, want)
+
+
+# ---- what training wrappers put around a network -------------------------------------------------
+
+
+def deep(seed: int, **around: nn.Module) -> nn.Module:
+    """A network inside another module, beside others."""
+    outer = nn.Module()
+    for name, child in {"net": net(seed), **around}.items():
+        outer.add_module(name, child)
+    return outer
+
+
+@pytest.mark.parametrize("suffix, save", [
+    (".ckpt", lambda state, path: torch.save({"state_dict": state, "optimizer_states": [{"state": {0: torch.ones(2)}}]}, path)),
+    (".safetensors", save_file), (".npz", npz),
+])  # fmt: skip
+@pytest.mark.parametrize("prefix", ["net.", "encoder.", "student.backbone.", "conv1.", "fc.norm."])
+def test_one_prefix_of_any_name(prefix: str, suffix: str, save: Callable, tmp_path: Path) -> None:
+    """Also one that is the name of one of the network's own modules."""
+    path, module = tmp_path / f"w{suffix}", net(1)
+    save(under(prefix, net(2)), path)
+    assert load_weights(module, path) == () and same(module, net(2))
+
+
+def test_tensors_beside_the_network_are_left_out_and_named(tmp_path: Path) -> None:
+    module = net(1)
+    state = {**under("net.", net(2)), "criterion.pos_weight": torch.ones(3), "n_averaged": torch.tensor(4)}
+    (note,) = load_weights(module, write(tmp_path / "w.ckpt", {"state_dict": state}))
+    assert same(module, net(2)) and "2 tensors" in note and "state_dict.criterion.pos_weight, state_dict.n_averaged" in note
+
+
+@pytest.mark.parametrize("wrapper", WRAPPERS)
+def test_wrappers_around_inner_modules(wrapper: str, tmp_path: Path) -> None:
+    """In the file, in the network, and in both."""
+    state = {key.replace(".", f".{wrapper}.", 1): value for key, value in net(2).state_dict().items()}
+    module = net(1)
+    assert load_weights(module, write(tmp_path / "w.pth", {"state_dict": state})) == () and same(module, net(2))
+    wrapped = nn.Module()
+    wrapped.add_module(wrapper, net(1))
+    assert load_weights(wrapped, write(tmp_path / "w.pth", under("net.", net(2)))) == ()
+    assert same(wrapped.get_submodule(wrapper), net(2))
+
+
+def test_a_module_that_is_really_called_module(tmp_path: Path) -> None:
+    """Beside one without the name: nothing is dropped then."""
+    one, other = (nn.ModuleDict({"a": nn.ModuleDict({"module": nn.Linear(2, 2), "b": nn.Linear(2, 2)})}) for _ in range(2))
+    one["a"].weight, other["a"].weight = nn.Parameter(torch.ones(2, 2)), nn.Parameter(torch.zeros(2, 2))
+    assert load_weights(one, write(tmp_path / "w.pth", under("net.", other))) == () and same(one, other)
+
+
+def test_a_prefix_that_only_the_network_has(tmp_path: Path) -> None:
+    for content in (net(2).state_dict(), {"model": net(2).state_dict()}, under("model.", net(2))):
+        module = deep(1)
+        assert load_weights(module, write(tmp_path / "w.pth", content)) == () and same(module.net, net(2))
+
+
+def test_a_prefix_is_not_replaced_by_another(tmp_path: Path) -> None:
+    """The decoder's weights are none for the encoder."""
+    module = nn.ModuleDict({"encoder": net(1)})
+    with pytest.raises(UserError, match="missing: encoder.conv1.bias"):
+        load_weights(module, write(tmp_path / "w.pth", under("decoder.", net(2))))
+
+
+@pytest.mark.parametrize("content, used, other", [
+    ({"state_dict_ema": 3, "state_dict": 2}, "state_dict", "state_dict_ema"),
+    ({"model_ema": 3, "epoch": 1, "model": 2}, "model", "model_ema"),
+    ({"student": 3, "teacher": 2}, "teacher", "student"),
+    ({"generator": 3, "net": 2}, "net", "generator"),
+])  # fmt: skip
+def test_of_copies_the_usual_one_is_used_and_said(content: dict, used: str, other: str, tmp_path: Path) -> None:
+    nested = {key: net(seed).state_dict() if seed > 1 else seed for key, seed in content.items()}
+    flat = {key: value for name, seed in content.items() if seed > 1 for key, value in under(f"{name}.", net(seed)).items()}
+    for state in (nested, flat, {"state_dict": flat}):
+        module = net(1)
+        (note,) = load_weights(module, write(tmp_path / "w.pth", state))
+        assert same(module, net(2)) and f"{used}'" in note and f"{other}' fit too" in note
+
+
+def test_a_copy_that_does_not_fit_is_passed_over(tmp_path: Path) -> None:
+    module, bigger = net(1), net(3)
+    bigger.fc = nn.Linear(4, 9)
+    path = write(tmp_path / "w.pth", {"model": bigger.state_dict(), "model_ema": net(2).state_dict()})
+    load_weights(module, path)
+    assert same(module, net(2))
+
+
+def test_of_two_copies_that_nothing_tells_apart_none_is_guessed(tmp_path: Path) -> None:
+    path = write(tmp_path / "w.pth", {"state_dict": {**under("left.", net(2)), **under("right.", net(3))}})
+    text = message(path)
+    assert "more than once, under 'state_dict.left' and 'state_dict.right'" in text and "torch.save(" in text
+    module = net(1)  # copies of the same values are one
+    load_weights(module, write(path, {**under("left.", net(2)), **under("right.", net(2))}))
+    assert same(module, net(2))
+
+
+def test_a_shared_tensor_that_is_stored_once(tmp_path: Path) -> None:
+    def tied(seed: int) -> nn.Module:
+        module = nn.ModuleDict({"a": net(seed), "b": nn.Linear(4, 5)})
+        module["b"].weight = module["a"].fc.weight
+        return module
+
+    state, module = tied(2).state_dict(), tied(1)
+    del state["b.weight"]
+    load_weights(module, write(tmp_path / "w.pth", state))
+    assert same(module["a"], net(2)) and module["b"].weight is module["a"].fc.weight
+
+
+def test_a_dictionary_that_holds_itself(tmp_path: Path) -> None:
+    content: dict = {"model": {}}
+    content["model"].update(net=content, state_dict=net(2).state_dict())
+    module = net(1)
+    load_weights(module, write(tmp_path / "w.pth", content))
+    assert same(module, net(2))
+
+
+def test_what_lacks_under_the_prefix_that_fits_best(tmp_path: Path) -> None:
+    state = {**under("encoder.", net(2)), "head.weight": torch.ones(2)}
+    del state["encoder.fc.bias"]
+    state["encoder.fc.weight"] = torch.zeros(9, 4)
+    text = message(write(tmp_path / "w.pth", {"state_dict": state}))
+    assert "1 missing: fc.bias" in text and "head.weight" in text and "under 'state_dict.encoder'" in text
+    assert "1 wrongly shaped: fc.weight (9×4, expected 5×4)" in text
+
+
+def test_tensors_that_cannot_be_copied_are_refused_in_words(tmp_path: Path) -> None:
+    state = net(2).state_dict()
+    state["fc.weight"] = state["fc.weight"].to_sparse()
+    assert "does not fit the network" in message(write(tmp_path / "w.pth", state))
 
 
 # ---- what does not fit --------------------------------------------------------------------------

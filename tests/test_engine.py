@@ -27,6 +27,8 @@ def request(layer: str) -> Request:
 
 
 class FakeNetwork:
+    notes = ()
+
     def __init__(self, device: str = "cpu", family: list | None = None) -> None:
         self.device = torch.device(device)
         self.family = family if family is not None else []
@@ -517,3 +519,11 @@ def test_close_between_the_making_and_the_start_of_a_thread(two_workers, monkeyp
     for closer in closers:
         closer.join(LIMIT)
     assert raised == [] and not any(thread.is_alive() for thread in engine._threads)
+
+
+def test_what_the_network_says_of_itself_is_passed_on(one_worker) -> None:
+    network = FakeNetwork()
+    network.notes = ("one thing", "another")
+    with running(Gates(), lambda: network) as engine:
+        engine.wait(request("1"), LIMIT)
+        assert engine.note == "one thing; another"

@@ -220,7 +220,9 @@ def test_the_output_by_name(kind: str, output: str, factor: int, tmp_path: Path)
 def test_an_output_that_is_not_there(tmp_path: Path) -> None:
     text = message(returning(tmp_path, "dictionary", "output: logit\n"))
     assert "output 'logit': the network returns a dict with features, logits, aux" in text
-    assert "no tensor" in message(returning(tmp_path, "nothing"))
+    assert "nothing to choose from. Remove output:" in message(returning(tmp_path, "nothing", "output: 0\n"))
+    (note,) = load(returning(tmp_path, "nothing"), "cpu").notes
+    assert "no class predictions: the network returns a tuple of 2" in note
 
 
 def test_a_network_in_half_precision(tmp_path: Path) -> None:
@@ -500,3 +502,12 @@ def test_the_default_network_recognises(default: Network, photo: str, label: str
         scores = default.module(default.see(np.ascontiguousarray(image[..., ::-1]), crop=True))[0]
     assert label in [default.classes[i] for i in scores.topk(5).indices]
     assert scores[default.classes.index(label)] > 0.2
+
+
+def test_what_of_a_checkpoint_was_left_out_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """In the log, and by the network itself for the status bar."""
+    module = tiny()
+    state = {f"net.{key}": value for key, value in module.state_dict().items()} | {"criterion.pos_weight": torch.ones(3)}
+    network = load(write(tmp_path, NET + "weights: weights.pth\n", {"state_dict": state}), "cpu")
+    (note,) = network.notes
+    assert "criterion.pos_weight" in note and note in caplog.text

@@ -125,8 +125,7 @@ def _merge(args: argparse.Namespace) -> None:
         raise UserError(f"{home}: no moments have been kept. In the window v collects them, and enter keeps them")
     folder = args.index or index_folder(PRECOMPUTED, network.name)
     out = args.out or args.index or scan_folder(PRECOMPUTED, network.name)
-    index = load(folder / INDEX)
-    index.check(network.fingerprint, network.name)
+    index = load(folder / INDEX).check(network.fingerprint, network.name)
     with interrupt.raised():
         index, added = with_moments(index, folders)
         save(index, out / INDEX)

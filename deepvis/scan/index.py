@@ -22,6 +22,7 @@ import numpy as np
 from deepvis.bands import Reading
 from deepvis.errors import UserError
 from deepvis.layers import Layer
+from deepvis.marks import same_network
 from deepvis.messages import ReceptiveField
 from deepvis.store import folder_name
 
@@ -237,9 +238,13 @@ class Index:
             )
         return replace(self, root=str(root))
 
-    def check(self, fingerprint: str, model: str = "", layers: Sequence[Layer] = ()) -> None:
-        """Raises UserError if the index is of another network, or of one of these layers when it was another one."""
-        if self.fingerprint != fingerprint:
+    def check(self, fingerprint: str, model: str = "", layers: Sequence[Layer] = ()) -> Index:
+        """The index with the network's present mark.
+
+        Raises:
+            UserError: the index is of another network, or of one of these layers when it was another one.
+        """
+        if not same_network(self.fingerprint, fingerprint):
             raise UserError(
                 f"the index is of another network or scaling of the input ({self.model}, fingerprint {self.fingerprint}; {model or 'this one'} is "
                 f"{fingerprint}). Scan again into another folder (--out), or remove the old index."
@@ -252,6 +257,7 @@ class Index:
                     f"the index's layer {layer.name} has {span.units} units of {span.width}×{span.height}, the network's now "
                     f"{layer.units} of {layer.width}×{layer.height}. Remove the index and scan again."
                 )
+        return replace(self, fingerprint=fingerprint)
 
 
 def joined(ranges: Sequence[tuple[int, int]]) -> tuple[tuple[int, int], ...]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from deepvis.errors import UserError
 from deepvis.folders import natural_key
+from deepvis.marks import same_network
 from deepvis.scan.index import STATE, Index, Ranked, Span, Sums, joined
 
 
@@ -75,7 +76,7 @@ def merge(indices: Sequence[Index]) -> Index:
     indices = sorted(indices, key=lambda index: (index.scanned, list(index.files[:1])))
     first = indices[0]
     for other in indices[1:]:
-        if other.fingerprint != first.fingerprint or other.spans != first.spans or other.k != first.k:
+        if not same_network(other.fingerprint, first.fingerprint) or other.spans != first.spans or other.k != first.k:
             raise UserError(f"indices of {first.model} and {other.model} do not merge: other weights, layers or --top")
         if other.sums is None or first.sums is None:
             raise UserError(f"without {STATE} an index does not merge: it holds rounded statistics only")

@@ -158,8 +158,7 @@ def _found_again(network: Network, images: Images, out: Path) -> Index | None:
     """The index without a state that is there, with these images in place of its own, if they are the same; else None."""
     if (out / STATE).exists() or not (out / INDEX).exists():
         return None
-    index = load(out / INDEX)
-    index.check(network.fingerprint, network.name)
+    index = load(out / INDEX).check(network.fingerprint, network.name)
     if set(index.files) != set(images.names):
         return None
     index = replace(index, root=str(images.root))
@@ -175,8 +174,7 @@ def _base(network: Network, images: Images, out: Path, spans: tuple[Span, ...], 
             load(out / INDEX).check(network.fingerprint, network.name)
             raise UserError(f"{out / INDEX} has no {STATE}, without which it cannot grow. Remove it to scan anew, or give another --out.")
         return _empty(network, images, spans, options)
-    state = load(path)
-    _check(state, path, network, spans, options)
+    state = _check(load(path), path, network, spans, options)
     gone = set(state.files) - set(images.names)
     if gone:
         raise UserError(
@@ -187,14 +185,16 @@ def _base(network: Network, images: Images, out: Path, spans: tuple[Span, ...], 
     return state
 
 
-def _check(state: Index, path: Path, network: Network, spans: tuple[Span, ...], options: Options) -> None:
-    state.check(network.fingerprint, network.name)
+def _check(state: Index, path: Path, network: Network, spans: tuple[Span, ...], options: Options) -> Index:
+    """The state, if this scan can go on from it; UserError if not."""
+    state = state.check(network.fingerprint, network.name)
     if state.spans != spans:
         raise UserError(f"{path} is a scan of the layers {', '.join(s.name for s in state.spans)}. Give these, or another --out.")
     mine = _settings(network, options)
     without = {"batch": 0, "shown": (), "channels": 0}  # change nothing that is found, but for rounding
     if {**state.settings, **without} != {**mine, **without} or state.k != options.k:
         raise UserError(f"{path} was made with {dict(state.settings)}, top {state.k}; this scan has {mine}, top {options.k}. Give the same, or another --out.")  # fmt: skip
+    return state
 
 
 def _settings(network: Network, options: Options) -> dict[str, object]:
@@ -231,8 +231,7 @@ def _begun(
     if own.name == STATE:
         return base
     if own.exists():
-        state = load(own)
-        _check(state, own, network, spans, options)
+        state = _check(load(own), own, network, spans, options)
         if tuple(state.files) != images.names:
             raise UserError(f"{own} is part of a scan of other images. Remove it to begin this part anew.")
         return state

@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from deepvis.errors import UserError
 from deepvis.layers import Layer, find_layer
+from deepvis.marks import Mark, same_network
 from deepvis.network import Network
 from deepvis.offscreen import write
 from deepvis.store import WIDEST, Store, open_store
@@ -123,8 +124,13 @@ def search(
 def _kept(store: Store, number: int, one: Recipe, wanted: Mapping[str, object]) -> Trial | None:
     """A trial of an earlier run, if it was just this one."""
     record = store.records.get((TRIAL, number), {})
-    images = store.read(TRIAL, number) if all(record.get(key) == value for key, value in wanted.items()) else []
+    images = store.read(TRIAL, number) if all(_alike(record.get(key), value) for key, value in wanted.items()) else []
     return Trial(one, np.stack(images), record["scores"]) if images else None
+
+
+def _alike(stored: object, wanted: object) -> bool:
+    """Also if the judge's mark is of an earlier version."""
+    return stored == wanted or isinstance(wanted, Mark) and same_network(str(stored), wanted)
 
 
 def _best(done: Sequence[Trial]) -> list[Trial]:

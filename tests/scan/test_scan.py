@@ -467,6 +467,23 @@ def test_index_that_cannot_be_read(network, folder: Path, tmp_path: Path) -> Non
         load(tmp_path / "nothing.npz")
 
 
+def test_an_index_of_an_earlier_version_goes_on(network, tmp_path: Path) -> None:
+    """Its mark is the former one; new images come to it, and with them the present mark."""
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    former = replace(network, fingerprint=network.fingerprint.former)
+    small.write_images(photos, 20)
+    old = scan(former, find_images(photos), out, options=OPTIONS)
+    assert load(out / STATE).fingerprint == network.fingerprint.former
+    new = scan(network, find_images(photos), tmp_path / "new", options=OPTIONS)
+    assert old.check(network.fingerprint).fingerprint == network.fingerprint
+    with pytest.raises(UserError, match="in two of them|do not merge|more than one"):  # for its images, not for its mark
+        merge([load(out / STATE).check(network.fingerprint), load(tmp_path / "new" / STATE)])
+    small.write_images(photos, 30)
+    grown = scan(network, find_images(photos), out, options=OPTIONS)
+    assert load(out / INDEX).fingerprint == network.fingerprint == load(out / STATE).fingerprint
+    assert grown.count == 30 and new.count == 20
+
+
 def test_index_of_another_network_or_other_choices(network, folder: Path, tmp_path: Path) -> None:
     scan(network, find_images(folder), tmp_path, options=OPTIONS)
     with pytest.raises(UserError, match="another network"):

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import reprlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
@@ -22,7 +24,7 @@ from deepvis.files import open_regular
 YAML_BYTES = 1 << 20  # the longest that people write, lists of some ten thousand labels, take half of it
 TEXT_BYTES = 64 << 20
 JSON_BYTES = 64 << 20
-_NODES = 100_000  # of a YAML file, aliases counted as what they stand for
+_NODES = 50_000  # of a YAML file, aliases counted as what they stand for
 _DEPTH = 32
 _NUMBER = 400  # characters of a number, a date …: converting takes the square of them
 _INTEGER = 1 << 63
@@ -120,17 +122,23 @@ class BoundedLoader(yaml.SafeLoader):
     def __init__(self, text: str) -> None:
         super().__init__(text)
         self._extents: dict[int, tuple[int, int]] = {}  # of finished nodes: how many nodes they hold, how deep
+        self._depth = 0
+        self.circle: yaml.Node | None = None
+        """A node that holds itself."""
 
     def compose_node(self, parent: yaml.Node | None, index: object) -> yaml.Node:
         start = self.peek_event().start_mark
-        if parent is None:
-            self._depth = 0
         self._depth += 1
         if self._depth > _DEPTH:
             raise yaml.composer.ComposerError(None, None, "nested too deeply", start)
+        if len(self._extents) > _NODES:
+            raise yaml.composer.ComposerError(None, None, f"more than {_NODES:,} values", start)
+        is_alias = self.check_event(yaml.AliasEvent)
         node = super().compose_node(parent, index)
         self._depth -= 1
-        if id(node) not in self._extents:
+        if is_alias and id(node) not in self._extents:  # what it stands for is not finished yet
+            self.circle = node
+        elif id(node) not in self._extents:
             self._extents[id(node)] = self._extent(node, start)
         return node
 
@@ -152,7 +160,7 @@ class BoundedLoader(yaml.SafeLoader):
                 raise yaml.composer.ComposerError(None, None, "a number of too many digits", start)
             return 1, 1
         inner = [part for pair in node.value for part in (pair if isinstance(pair, tuple) else (pair,))]
-        extents = [self._extents.get(id(part), (1, 1)) for part in inner]  # not there: it holds itself, which constructing refuses
+        extents = [self._extents.get(id(part), (1, 1)) for part in inner]
         count, depth = 1 + sum(n for n, _ in extents), 1 + max((d for _, d in extents), default=0)
         if count > _NODES or depth > _DEPTH:
             what = f"more than {_NODES:,} values" if count > _NODES else "nested too deeply"
@@ -166,15 +174,15 @@ def parse_yaml(path: Path, what: str = "a YAML file") -> tuple[BoundedLoader, ya
     Raises:
         UserError: the file cannot be read, is not YAML, or is too large; with its line.
     """
-    text = read_text(path, YAML_BYTES, what)
+    text, loader = read_text(path, YAML_BYTES, what), None
     try:
         loader = BoundedLoader(text)
         return loader, loader.get_single_node()
-    except (yaml.YAMLError, RecursionError, ValueError, OverflowError) as error:  # ValueError: "\U99999999"
-        raise UserError(_syntax_problem(path, text, error)) from error
+    except (yaml.YAMLError, RecursionError, ValueError, OverflowError) as error:  # OverflowError: "\U99999999"
+        raise UserError(_syntax_problem(path, text, error, loader.line + 1 if loader else 1)) from error
 
 
-def _syntax_problem(path: Path, text: str, error: Exception) -> str:
+def _syntax_problem(path: Path, text: str, error: Exception, line: int) -> str:
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
         line = error.problem_mark.line + 1
         what = " ".join(filter(None, (error.context, error.problem)))
@@ -182,30 +190,68 @@ def _syntax_problem(path: Path, text: str, error: Exception) -> str:
         line = text.count("\n", 0, error.position) + 1
         what = f"character {chr(error.character)!r} is not allowed"
     else:
-        line, what = 1, "nested too deeply" if isinstance(error, RecursionError) else str(error)
+        what = "nested too deeply" if isinstance(error, RecursionError) else "a character that there is not"
     lines = text.splitlines() or [""]
     source = lines[min(line, len(lines)) - 1].strip()
     return (f"{path}, line {line}: not valid YAML at {shown(source)}: {what}; write `key: value`, "
             "indent with spaces, and put text with special characters in quotes")  # fmt: skip
 
 
-def read_yaml(path: Path, what: str = "a YAML file") -> Any:
-    """The plain values of a YAML file: None, bool, int (of 64 bits), float, str, list, dict.
+@dataclass(frozen=True)
+class YamlFile:
+    """What a YAML file holds.
 
-    Dates stay text. A key that is given twice is refused, for which of the two would hold?
+    Attributes:
+        values: None, bool, int (of 64 bits), float, str, list, dict; dates are text.
+        lines: {key: its line}; of a key in a section "section.key".
+    """
+
+    path: Path
+    values: Any
+    lines: Mapping[str, int]
+
+    def wrong(self, text: object) -> UserError:
+        """The error that says so of this file, and of the line of the key that the text begins with."""
+        return UserError(f"{place_of(self.path, self.lines, str(text))}: {text}")
+
+
+def place_of(where: object, lines: Mapping[str, int], text: str) -> str:
+    """"model.yaml, line 7" for a text that begins with the name of a key of line 7; without one "model.yaml"."""
+    key = re.match(r"(?:unknown (?:key|parameter) ')?([\w.]+)", text)
+    while key and key[1] not in lines and "." in key[1]:
+        key = re.match(r"(.+)\.", key[1])
+    return f"{where}, line {lines[key[1]]}" if key and key[1] in lines else f"{where}"
+
+
+def read_yaml(path: Path, what: str = "a YAML file") -> YamlFile:
+    """A YAML file of plain values. A key that is given twice is refused, for which of the two would hold?
 
     Raises:
         UserError: as `parse_yaml`, or it holds other than plain values.
     """
     loader, root = parse_yaml(path, what)
     if root is None:
-        return None
+        return YamlFile(path, None, {})
+    if loader.circle:
+        _refuse(path, loader.circle, "a list or a section that holds itself; expected plain values. Write it out")
     _check_plain(path, root)
+    lines = _lines(root)
     try:
-        return loader.construct_document(root)
+        return YamlFile(path, loader.construct_document(root), lines)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark or root.start_mark
         raise UserError(f"{path}, line {mark.line + 1}: cannot be read ({error.problem}); expected plain values. Put text in quotes.") from error
+
+
+def _lines(node: yaml.Node, prefix: str = "") -> dict[str, int]:
+    if not isinstance(node, yaml.MappingNode):
+        return {}
+    found: dict[str, int] = {}
+    for key, value in node.value:
+        found[prefix + key.value] = key.start_mark.line + 1
+        if not prefix:
+            found |= _lines(value, f"{key.value}.")
+    return found
 
 
 def _check_plain(path: Path, root: yaml.Node) -> None:
@@ -249,12 +295,16 @@ def _refuse(path: Path, node: yaml.Node, problem: str) -> NoReturn:
     raise UserError(f"{path}, line {node.start_mark.line + 1}: {problem}.")
 
 
-def is_text(value: object) -> bool:
-    """A text that can be shown, written and used as a name: without NUL and without half a character."""
+def is_text(value: object, odd_bytes: str = "strict") -> bool:
+    """A text that can be shown, written and used as a name: without NUL and without half a character.
+
+    Args:
+        odd_bytes: "surrogateescape" lets through what stands for bytes that are not UTF-8, in names of files.
+    """
     if not isinstance(value, str) or "\0" in value:
         return False
     try:
-        value.encode()
+        value.encode("utf-8", odd_bytes)
     except UnicodeEncodeError:
         return False
     return True

@@ -14,7 +14,7 @@ import numpy as np
 from deepvis.arrays import ArrayFile, open_arrays
 from deepvis.errors import UserError
 from deepvis.messages import ReceptiveField
-from deepvis.reading import shown
+from deepvis.reading import is_text, shown
 from deepvis.scan.index import BINS, CHUNK, Index, Ranked, Span, Sums
 from deepvis.store import PRECOMPUTED, beside
 
@@ -183,7 +183,7 @@ def _is_row(row: object, *kinds: type) -> bool:
 
 
 def _is_name(text: str) -> bool:
-    return "\0" not in text and not any("\ud800" <= sign < "\udc80" or "\udcff" < sign <= "\udfff" for sign in text)
+    return is_text(text, "surrogateescape")
 
 
 def _whole(value: object, low: int, high: int) -> bool:

@@ -231,8 +231,8 @@ def checked(values: Mapping[str, object]) -> Recipe:
 _BOUNDS: dict[str, tuple[float, float]] = {
     **dict.fromkeys(_PERCENTAGES, (0, 100)), "steps": (1, 100_000), "redirect": (0, 100_000), "blur_every": (0, 100_000), "decay": (0, 1),
     "margin": (0, 1024), "jitter": (0, 1e6), "rotate": (0, 360), "scale_low": (0.01, 100), "scale_high": (0.01, 100), "blur_width": (0, 1024),
-    "power": (-16, 16), "saturation": (-1e6, 1e6), "progress": (-1e12, 1e12), "late_progress": (-1e12, 1e12), "max_rate": (-1e30, 1e30),
-    **dict.fromkeys(("noise", "start_noise", "rate", "total_variation", "frequency_penalty", "edge"), (0, 1e12)),
+    "power": (-16, 16), "saturation": (-1e6, 1e6), "progress": (-1e12, 1e12), "late_progress": (-1e12, 1e12), "max_rate": (-1e308, 1e308),
+    **dict.fromkeys(("noise", "start_noise", "rate", "total_variation", "frequency_penalty", "edge"), (0, 1e308)),
 }  # fmt: skip
 _TYPES = {field.name: type(field.default) for field in fields(Recipe)}
 

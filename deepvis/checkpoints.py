@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import pickle
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -66,7 +67,7 @@ def read(path: Path) -> dict[str, dict[str, Tensor]]:
     Raises:
         UserError: there is no such file, it cannot be read, or it holds anything but plain tensors.
     """
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise UserError(f"no weight file {path}. Put the checkpoint there or set weights: none.")
     try:
         found = _READERS.get(path.suffix.lower(), _read_torch)(path)

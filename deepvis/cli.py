@@ -82,13 +82,13 @@ def sources(settings: Settings) -> tuple[int | str | None, Path, str]:
         UserError: the input or the files do not exist, or hold nothing to show.
     """
     wanted, camera, files, first = settings.input, settings.camera, settings.files, "camera"
-    if wanted.isdecimal() and not Path(wanted).exists():
+    if wanted.isdecimal() and not os.path.exists(wanted):
         camera = int(wanted)
     elif "://" in wanted:
         camera = wanted
     elif wanted != "camera":
         files, first = wanted, "files"
-    path = PHOTOS if files == "photos" else Path(files).expanduser()
+    path = PHOTOS if files == "photos" else Path(os.path.expanduser(files))
     from deepvis.playlist import Playlist
 
     Playlist(path)  # raises before a window opens

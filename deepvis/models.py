@@ -5,28 +5,30 @@ from __future__ import annotations
 import copy
 import difflib
 import logging
+import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from torch import Tensor, nn
 
 from deepvis import trust
+from deepvis.arrays import read_array
 from deepvis.checkpoints import MATCHES, load_weights, packaged
 from deepvis.errors import UserError, reason, words
 from deepvis.layers import find_layer
+from deepvis.modelfile import CHANNELS, NUMBERS, SIDE, VALUE, read_labels, read_model_file
 from deepvis.network import InputSpec, Network, prepare
 from deepvis.outputs import Bounded, Chosen, pick, takes_softmax
+from deepvis.reading import is_text, place_of, shown
 from deepvis.sources import AUTO, DEFAULT, NONE, Source, for_channels, imagenet_labels, load_source
 from deepvis.trust import ROOT, Consent
 from deepvis.unfit import check_module
 
 _LOG = logging.getLogger("deepvis")
-_KEYS = ("source", "args", "weights", "weights_from", "match", "input", "output", "labels", "softmax", "layers")
 _WEIGHT_WORDS = {NONE: NONE, AUTO: AUTO, DEFAULT.lower(): DEFAULT}
 
 
@@ -38,7 +40,8 @@ class _Spec:
         name: what to call the network.
         where: what to blame in an error: the file, or the option of the command line.
         folder: what relative paths start from.
-        values: by key of `_KEYS`.
+        values: by key of `modelfile.KEYS`.
+        lines: of the file, by key.
         file: the model.yaml; None for a bare source.
     """
 
@@ -46,10 +49,16 @@ class _Spec:
     where: str
     folder: Path
     values: Mapping[str, Any]
+    lines: Mapping[str, int] = field(default_factory=dict)
     file: Path | None = None
 
     def wrong(self, text: object) -> UserError:
-        return UserError(f"{self.where}: {text}")
+        return UserError(f"{place_of(self.where, self.lines, str(text))}: {text}")
+
+    def with_values(self, given: Mapping[str, Any]) -> _Spec:
+        """With these values in place of its own; the file's lines have no part in them."""
+        lines = {key: line for key, line in self.lines.items() if key.partition(".")[0] not in given}
+        return replace(self, values={**self.values, **given}, lines=lines)
 
 
 def load(
@@ -165,7 +174,8 @@ def pick_device(device: str) -> torch.device:
 def _find(model: str) -> _Spec:
     path = trust.model_file(model)
     if path is not None:
-        return _Spec(path.resolve().parent.name, str(path), path.resolve().parent, _read_yaml(path), path)
+        said = read_model_file(path)
+        return _Spec(path.resolve().parent.name, str(path), path.resolve().parent, said.values, said.lines, path)
     if ":" in model:
         return _Spec(model, f"--model {model}", Path.cwd(), {"source": model})
     known = sorted(p.parent.name for p in (ROOT / "models").glob("*/model.yaml"))
@@ -177,21 +187,6 @@ def _find(model: str) -> _Spec:
     )
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"{path}: cannot be read as YAML: {error}") from error
-    if not isinstance(values, dict) or "source" not in values:
-        raise UserError(f"{path}: expected keys and values with at least 'source:', such as timm:resnet18")
-    for key in values:
-        if key not in _KEYS:
-            near = difflib.get_close_matches(str(key), _KEYS, n=1)
-            hint = f" (did you mean {near[0]}?)" if near else ""
-            raise UserError(f"{path}: unknown key {key!r}{hint}; allowed are {', '.join(_KEYS)}")
-    return values
-
-
 # ---- network and weights ------------------------------------------------------------------------
 
 
@@ -200,8 +195,8 @@ def _with_weights(spec: _Spec, weights: str) -> _Spec:
     if weights == AUTO:
         return spec
     if _is_file(weights, Path.cwd()) and not weights.startswith("package:"):
-        weights = str(Path(weights).expanduser().resolve())
-    return replace(spec, values={**spec.values, "weights": weights, "match": "name"})
+        weights = os.path.realpath(os.path.expanduser(weights))
+    return spec.with_values({"weights": weights, "match": "name"})
 
 
 def _with(given: Mapping[str, Any], spec: _Spec) -> _Spec:
@@ -209,14 +204,12 @@ def _with(given: Mapping[str, Any], spec: _Spec) -> _Spec:
     own = spec.values.get("input")
     if isinstance(own, Mapping) and "input" in given:
         given = {**given, "input": {**own, **given["input"]}}
-    return replace(spec, values={**spec.values, **given})
+    return spec.with_values(given)
 
 
 def _source(spec: _Spec) -> Source:
     """The network with its weights."""
     args = spec.values.get("args") or {}
-    if not isinstance(args, Mapping) or not all(isinstance(key, str) for key in args):
-        raise UserError(f"args: {args!r}: expected lines such as 'num_classes: 10'")
     word = str(spec.values.get("weights") or AUTO)
     word = _WEIGHT_WORDS.get(word.lower(), word)
     match = spec.values.get("match") or "name"
@@ -225,8 +218,8 @@ def _source(spec: _Spec) -> Source:
     if not _is_file(word, spec.folder):
         return load_source(str(spec.values["source"]), word, args, spec.folder)
     packed = word.startswith("package:")
-    path = packaged(word.removeprefix("package:")) if packed else spec.folder / Path(word).expanduser()
-    if not path.is_file() and spec.values.get("weights_from"):
+    path = packaged(word.removeprefix("package:")) if packed else spec.folder / os.path.expanduser(word)
+    if not os.path.isfile(path) and spec.values.get("weights_from"):
         raise UserError(f"no weight file {path}. {spec.values['weights_from']} Or use random weights: --weights none.")
     source = load_source(str(spec.values["source"]), NONE, args, spec.folder)
     check_module(source.module)
@@ -237,7 +230,7 @@ def _is_file(word: str, folder: Path) -> bool:
     """Names of weights have no dots and slashes, as files do."""
     if word in _WEIGHT_WORDS.values():
         return False
-    return word.startswith(("package:", "~")) or any(sign in word for sign in "./\\") or (folder / word).is_file()
+    return word.startswith(("package:", "~")) or any(sign in word for sign in "./\\") or os.path.isfile(folder / word)
 
 
 # ---- input and output ---------------------------------------------------------------------------
@@ -258,26 +251,31 @@ def _input(spec: _Spec, base: InputSpec) -> InputSpec:
         given["mean_image"] = _mean_image(spec, image)
         given["mean"] = tuple(map(float, given["mean_image"].mean((0, 1))))
     channels = given.pop("channels", len(given["mean"]) if _numbers(given.get("mean")) else len(base.mean))
-    if not _whole(channels) or channels < 1:
-        raise spec.wrong(f"input.channels: {channels!r}: expected how many channels the network takes, such as 3")
+    if not _whole(channels) or not 1 <= channels <= CHANNELS:
+        raise spec.wrong(f"input.channels: {shown(channels)}: expected how many channels the network takes, 1 to {CHANNELS}, such as 3")
     if "channels" in values or image is not None:
         base = replace(base, mean=for_channels(base.mean, channels), std=for_channels(base.std, channels))
     taken = replace(base, **given)
     if not _numbers(taken.mean) or not _numbers(taken.std) or not len(taken.mean) == len(taken.std) == channels:
         raise spec.wrong(
             f"input.mean and input.std take one number for each channel (three for RGB), not "
-            f"{_plain(taken.mean)} and {_plain(taken.std)}" + (f" for {channels} channels" if "channels" in values else "")
+            f"{shown(_plain(taken.mean))} and {shown(_plain(taken.std))}" + (f" for {channels} channels" if "channels" in values else "")
         )
-    if any(value <= 0 for value in taken.std):
-        raise spec.wrong(f"input.std: {_plain(taken.std)}: expected positive numbers, because pixels are divided by them")
+    if not all(0 < value <= VALUE for value in taken.std):
+        raise spec.wrong(f"input.std: {shown(_plain(taken.std))}: expected positive numbers up to {VALUE:,}, because pixels are divided by them")
+    if not all(abs(value) <= VALUE for value in taken.mean):
+        raise spec.wrong(f"input.mean: {shown(_plain(taken.mean))}: expected numbers up to {VALUE:,}")
     if taken.order not in ("rgb", "bgr"):
-        raise spec.wrong(f"input.order: {taken.order!r}: input.order is rgb or bgr")
-    for key in ("height", "width", "range", "white"):
+        raise spec.wrong(f"input.order: {shown(taken.order)}: input.order is rgb or bgr")
+    for key, most in (("height", SIDE), ("width", SIDE), ("range", VALUE), ("white", VALUE)):
         value = getattr(taken, key)
         if key == "white" and value == InputSpec.white:
             continue
-        if not (_whole(value) or key in ("range", "white") and isinstance(value, float)) or not 0 < value < float("inf"):
-            raise spec.wrong(f"input.{key}: {value!r}: expected a positive number")
+        if not (_whole(value) or key in ("range", "white") and isinstance(value, float)) or not 0 < value <= most:
+            raise spec.wrong(f"input.{key}: {shown(value)}: expected a positive number, at most {most:,}")
+    if taken.height * taken.width * channels > NUMBERS:
+        raise spec.wrong(f"input.height, width and channels: {taken.height}×{taken.width}×{channels}: expected at most {NUMBERS:,} "
+                         "numbers in all. Give a smaller height and width")  # fmt: skip
     if taken.bands and taken.order == "bgr":
         raise spec.wrong("input.bands and input.order: bands already say where red, green and blue go. Remove order:")
     _check_bands(spec, taken)
@@ -289,23 +287,25 @@ def _check_bands(spec: _Spec, taken: InputSpec) -> None:
     fine = isinstance(bands, tuple) and all(_whole(band) and 0 <= band < taken.channels for band in bands)
     if not fine or len(bands) > 3 or len(set(bands)) < len(bands):
         raise spec.wrong(
-            f"input.bands: {_plain(bands)!r}: expected up to three different channels, for the picture's red, green and "
+            f"input.bands: {shown(_plain(bands))}: expected up to three different channels, for the picture's red, green and "
             f"blue (one: its gray); the network's are 0 to {taken.channels - 1}"
         )
 
 
 def _mean_image(spec: _Spec, name: object) -> np.ndarray:
     """From a .npy file, height×width×channels; channels may also come first, as Caffe has them."""
-    path = spec.folder / Path(str(name)).expanduser()
+    if not is_text(name):
+        raise spec.wrong(f"input.mean_image: {shown(_plain(name))}: expected the name of a file of numpy.save")
+    path = spec.folder / os.path.expanduser(name)
     try:
-        image = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise spec.wrong(f"input.mean_image: {path} cannot be read ({reason(error)}); expected a file of numpy.save") from error
-    if isinstance(image, np.ndarray) and image.ndim == 3 and image.dtype.kind in "fiu":
+        image = read_array(path, "a file of numpy.save", "Make it anew.")
+    except UserError as error:
+        raise spec.wrong(f"input.mean_image: {error}") from error
+    if image.ndim == 3 and image.dtype.kind in "fiu" and 0 < image.size <= NUMBERS:
         last = image.shape[2] <= image.shape[0]
-        image = (image if last else image.transpose(1, 2, 0)).astype(np.float32)
-        if np.isfinite(image).all():
-            return image
+        image = image if last else image.transpose(1, 2, 0)
+        if image.shape[2] <= CHANNELS and np.isfinite(image).all() and np.abs(image, dtype=np.float64).max() <= VALUE:
+            return image.astype(np.float32)
     raise spec.wrong(f"input.mean_image: {path}: expected an array of finite numbers, height×width×channels "
                      "or channels×height×width")  # fmt: skip
 
@@ -419,15 +419,15 @@ def _names(spec: _Spec, labels: object) -> tuple[str, ...]:
     if isinstance(labels, list):
         return tuple(str(name) for name in labels)
     path = spec.folder / str(labels)
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise spec.wrong(
             f"labels {labels!r}: expected 'imagenet' or a text file with one label per line, a list of labels, or "
             f"lines 'LAYER: FILE'; there is no file {path}"
         )
     try:
-        return tuple(line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines())
-    except (OSError, UnicodeDecodeError) as error:
-        raise spec.wrong(f"labels {labels!r}: {path} cannot be read as UTF-8 text: {error}") from error
+        return read_labels(path)
+    except UserError as error:
+        raise spec.wrong(f"labels {labels!r}: {error}") from error
 
 
 def _named(network: Network, labels: Mapping[str, tuple[str, ...]], spec: _Spec) -> Network:

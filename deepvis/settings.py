@@ -9,7 +9,6 @@ from __future__ import annotations
 import datetime
 import difflib
 import re
-import reprlib
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from itertools import combinations
@@ -20,6 +19,7 @@ from typing import Any, Literal
 import yaml
 
 from deepvis.errors import UserError
+from deepvis.reading import is_text, parse_yaml, shown
 
 Rectangle = tuple[float, float, float, float]  # left, top, width, height, fractions of the window
 
@@ -91,7 +91,8 @@ class Row:
     store: Callable[[Any], object] = lambda value: value
 
     def accepts(self, value: object) -> bool:
-        return type(value) in self.types and self.check(value)
+        usable = not isinstance(value, str) or is_text(value, "surrogateescape")  # also as a file's name
+        return type(value) in self.types and usable and self.check(value)
 
 
 def _is_source(value: int | str) -> bool:
@@ -231,35 +232,8 @@ def _changes(entry: _Entry, table: Mapping[str, Row]) -> bool:
 
 def _read(path: Path, problems: list[str]) -> Iterator[_Entry]:
     """The file's entries in order; what is wrong with its form is added to `problems`."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"cannot read the settings {path}: {error.strerror or error}; give the name "
-                        "of a readable YAML file, or none to use settings.yaml") from error
-    except UnicodeDecodeError as error:
-        line = error.object.count(b"\n", 0, error.start) + 1
-        raise UserError(f"{path}, line {line}: byte {error.object[error.start]:#04x} is not UTF-8 "
-                        "text; save the file as UTF-8") from error
-    try:
-        loader = yaml.SafeLoader(text)
-        root = loader.get_single_node()
-    except (yaml.YAMLError, RecursionError) as error:
-        raise UserError(_syntax_problem(path, text, error)) from error
+    loader, root = parse_yaml(path, "a readable YAML file with settings")
     yield from _walk(loader, root, path, "", {}, problems)
-
-
-def _syntax_problem(path: Path, text: str, error: Exception) -> str:
-    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
-        line = error.problem_mark.line + 1
-        what = " ".join(filter(None, (error.context, error.problem)))
-    elif isinstance(error, yaml.reader.ReaderError):
-        line = text.count("\n", 0, error.position) + 1
-        what = f"character {chr(error.character)!r} is not allowed"
-    else:
-        line, what = 1, "nested too deeply"
-    source = (text.splitlines() or [""])[min(line, len(text.splitlines())) - 1].strip()
-    return (f"{path}, line {line}: not valid YAML at {_shown(source)}: {what}; write `key: value`, "
-            "indent with spaces, and put text with special characters in quotes")
 
 
 def _walk(loader: yaml.SafeLoader, node: yaml.Node | None, path: Path, prefix: str,
@@ -364,18 +338,13 @@ def _did_you_mean(words: Collection[object], names: Collection[str]) -> str:
     return f" (did you mean {', '.join(near)}?)" if near else ""
 
 
-_short = reprlib.Repr()  # bounds what nested aliases of YAML could blow up
-_short.maxstring = _short.maxother = 80
-_short.maxlevel = 2
-
-
 def _shown(value: object) -> str:
     """A value as the file would write it, cut short where it is long."""
     if isinstance(value, (type(None), bool)):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, datetime.date):  # what YAML makes of 2024-01-01
         return str(value)
-    return _short.repr(list(value) if isinstance(value, tuple) else value)
+    return shown(list(value) if isinstance(value, tuple) else value)
 
 
 # ---- building -----------------------------------------------------------------------------------

@@ -236,7 +236,7 @@ def _python(name: str, weights: str, args: Mapping[str, Any], folder: Path) -> S
 
 def _onnx(name: str, weights: str, args: Mapping[str, Any], folder: Path) -> Source:
     path = folder / name
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise UserError(f"no ONNX file {path}. Put it there or correct source: onnx:FILE.")
     if weights != AUTO or args:
         raise UserError(f"onnx:{name}: its weights are in the file, and it takes no args. Remove weights: and args:.")

@@ -26,6 +26,7 @@ import numpy as np
 from deepvis.errors import UserError
 from deepvis.files import is_regular, remove_unfinished, write_whole, writing
 from deepvis.marks import same_network
+from deepvis.reading import JSON_BYTES, is_text, parse_json, read_bytes, shown
 
 try:
     import fcntl
@@ -34,6 +35,7 @@ except ImportError:  # Windows: two runs that end in the same instant are not ke
 
 MANIFEST = "manifest.json"
 WIDEST = 16383  # pixels
+_NAME = 500  # characters of a layer's name
 PRECOMPUTED = Path(__file__).resolve().parent.parent / "precomputed"
 Key = tuple[str, int]  # layer name, unit
 
@@ -61,17 +63,24 @@ class Store:
 
     def has(self, layer: str, unit: int) -> bool:
         record = self.records.get((layer, unit))
-        return record is not None and ("failed" in record or self.path(layer, unit).is_file())
+        return record is not None and _is_sound(record) and ("failed" in record or os.path.isfile(self.path(layer, unit)))
 
     def read(self, layer: str, unit: int) -> list[np.ndarray]:
-        """The unit's images, uint8 H×W×3 RGB, best first; empty if there are none."""
+        """The unit's images, uint8 H×W×3 RGB, best first; empty if there are none. Raises UserError for a record that cannot be."""
         record = self.records.get((layer, unit))
-        if not record or "failed" in record or not is_regular(self.path(layer, unit)):
+        if not record:
+            return []
+        if not _is_sound(record):
+            raise UserError(f"{self.folder}: the record of {layer}:{unit} is {shown(record)}; expected scores, or why it failed. "
+                            "Make its images anew: deepvis synthesize")  # fmt: skip
+        if "failed" in record or not is_regular(self.path(layer, unit)):
             return []
         strip = cv2.imread(str(self.path(layer, unit)), cv2.IMREAD_COLOR_RGB)
         if strip is None:
             return []
         count = max(1, len(record.get("scores", ())))
+        if count > strip.shape[1]:
+            return []
         width = strip.shape[1] // count
         return [np.ascontiguousarray(strip[:, i * width : (i + 1) * width]) for i in range(count)]
 
@@ -150,36 +159,61 @@ def _begin(store: Store) -> None:
 
 def _open(folder: Path) -> Store:
     store, path = Store(folder, ""), folder / MANIFEST
-    with _reading(folder):
-        text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else None
-        rows = [row for part in sorted(folder.glob("added-*.jsonl")) for row in _lines(part)]
-    if text is not None:
+    parts = [row for part in sorted(folder.glob("added-*.jsonl")) for row in _lines(part)]
+    if os.path.lexists(path):
+        text = read_bytes(path, JSON_BYTES, "a manifest").decode("utf-8", "replace")
         try:
-            found = json.loads(text)
-            store.model, store.fingerprint = str(found["model"]), str(found["fingerprint"])
-            for row in found["units"]:
-                _take(store.records, row)
-        except (ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{path}: cannot be read as a manifest: {error}. Remove the folder to make the images anew.") from error
-    for row in rows:
+            store.model, store.fingerprint, rows = _manifest_of(parse_json(text, lambda line: f"line {line}", "a manifest"))
+        except UserError as error:
+            raise UserError(f"{path}: cannot be read as a manifest: {error} Remove the folder to make the images anew.") from error
+        for row in rows:
+            _take(store.records, row)
+    for row in parts:
         _take(store.records, row)
     return store
 
 
 def _take(records: dict[Key, dict], row: dict) -> None:
-    records[str(row["layer"]), int(row["unit"])] = {k: v for k, v in row.items() if k not in ("layer", "unit")}
+    records[row["layer"], row["unit"]] = {k: v for k, v in row.items() if k not in ("layer", "unit")}
+
+
+def _manifest_of(found: object) -> tuple[str, str, list[dict]]:
+    """Model, fingerprint and records, if a manifest holds them; else UserError."""
+    if not isinstance(found, dict) or not isinstance(found.get("units"), list):
+        raise UserError(f"{shown(found)}: expected model, fingerprint and units.")
+    if not all(is_text(found.get(key)) for key in ("model", "fingerprint")):
+        raise UserError("expected model and fingerprint, each a text.")
+    wrong = next((row for row in found["units"] if not _is_record(row)), None)
+    if wrong is not None:
+        raise UserError(f"{shown(wrong)} is no record of a unit's images.")
+    return found["model"], found["fingerprint"], found["units"]
+
+
+def _is_record(row: object) -> bool:
+    """It names a unit."""
+    if not isinstance(row, dict) or not isinstance(row.get("layer"), str) or len(row["layer"]) > _NAME:
+        return False
+    return type(row.get("unit")) is int and 0 <= row["unit"] < 2**31
+
+
+def _is_sound(record: Mapping[str, Any]) -> bool:
+    """Of what the program uses it says only what can be; the rest is for people."""
+    scores, failed = record.get("scores", []), record.get("failed", "")
+    return isinstance(scores, list) and all(type(score) in (int, float) for score in scores) and isinstance(failed, str)
 
 
 def _lines(part: Path) -> Iterator[dict]:
     """The records of a part; a line that a killed process left unfinished is none."""
     try:
-        lines = part.read_text(encoding="utf-8", errors="replace").splitlines()
-    except FileNotFoundError:  # gathered meanwhile
-        return
+        lines = read_bytes(part, JSON_BYTES, "records of images").decode("utf-8", "replace").splitlines()
+    except UserError:
+        if not os.path.lexists(part):  # gathered meanwhile
+            return
+        raise
     for line in lines:
-        with contextlib.suppress(ValueError):
-            row = json.loads(line)
-            if isinstance(row, dict) and "layer" in row and isinstance(row.get("unit"), int):
+        with contextlib.suppress(UserError):
+            row = parse_json(line, lambda _: str(part))
+            if _is_record(row):
                 yield row
 
 
@@ -201,14 +235,6 @@ def _strip(images: np.ndarray, quality: int) -> bytes:
         raise UserError(f"{len(images)} images of {images.shape[2]}×{images.shape[1]} side by side: a WebP file has {WIDEST} "
                         "pixels at most on a side. Make fewer of each unit (--per-unit), or store them smaller (--side)")  # fmt: skip
     return cv2.imencode(".webp", strip[..., ::-1], [cv2.IMWRITE_WEBP_QUALITY, quality])[1].tobytes()
-
-
-@contextlib.contextmanager
-def _reading(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be read: {error.strerror or error}") from error
 
 
 @contextlib.contextmanager

@@ -17,16 +17,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
 
 from deepvis.errors import UserError
+from deepvis.reading import read_yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 PYTHON = "python:"  # sources that run code
 OWN = "python:deepvis.caffenet:CaffeNet"  # this program's own
 ALWAYS = "DEEPVIS_TRUST"  # environment variable: 1 trusts every folder, for machines that run one's own files only
 MOST_FILES, MOST_BYTES, MOST_ENTRIES = 5_000, 200_000_000, 1_000_000  # of a folder's code; of all that lies in it
-_LONGEST = 1_000_000  # bytes of a model.yaml
 _CODE = (*importlib.machinery.SOURCE_SUFFIXES, *importlib.machinery.EXTENSION_SUFFIXES)
 _granted: set[tuple[str, str]] = set()  # of this process, where the configuration cannot be written
 
@@ -139,10 +138,8 @@ def _is_installed(module: str, folder: Path) -> bool:
 def _source(file: Path) -> object:
     """The source that a model.yaml names; None where that cannot be read, which `models.load` will say."""
     try:
-        if file.stat().st_size > _LONGEST:
-            return None
-        values = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except Exception:
+        values = read_yaml(file).values
+    except UserError:
         return None
     return values.get("source") if isinstance(values, dict) else None
 

@@ -780,3 +780,25 @@ def test_a_recipe_that_cannot_be_saved_or_read_says_so(tmp_path: Path, monkeypat
     (tmp_path / "recipes" / "bad.yaml").write_text("stepz: 4")
     box = toolbox(Settings(output=str(tmp_path / "out")))
     assert "Did you mean steps" in message(box)[0] and "bad" not in box._facts().recipes
+
+
+@pytest.mark.parametrize("name, content", [
+    ("bomb.yaml", b"a0: &a0 [x, x]\n" + b"".join(b"a%d: &a%d [*a%d, *a%d]\n" % (n, n, n - 1, n - 1) for n in range(1, 40))),
+    ("deep.yaml", b"[" * 9999), ("huge.yaml", b"steps: 1000000000000"), ("bytes.yaml", bytes(range(256))), ("odd.yaml.yaml", b"steps: x"),
+    ("line\nbreak.yaml", b"steps: x"), ("\udcff.yaml", b"steps: x"), ("folder.yaml", None), (" .yaml", b"[1"), ("modern.yaml", b"[1"),
+])  # fmt: skip
+def test_one_broken_recipe_hides_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, content: bytes | None) -> None:
+    monkeypatch.setattr(recipe, "RECIPES", tmp_path)
+    recipe.save(tmp_path / "mine.yaml", PRESETS["plain"])
+    (tmp_path / name).mkdir() if content is None else (tmp_path / name).write_bytes(content)
+    box = toolbox(Settings())
+    assert "mine" in box._facts().recipes and {"modern", "yosinski-1"} <= set(box._facts().recipes)
+    told = name not in ("line\nbreak.yaml", "\udcff.yaml", "modern.yaml")  # names that cannot be shown; a preset's
+    assert message(box)[1] == told and (name in message(box)[0]) == told
+
+
+def test_a_folder_of_recipes_that_cannot_be_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recipe, "RECIPES", tmp_path / "recipes")
+    (tmp_path / "recipes").write_text("a file")
+    box = toolbox(Settings())
+    assert "cannot be listed" in message(box)[0] and "modern" in box._facts().recipes

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import threading
 import urllib.parse
 from pathlib import Path
 
 import cv2
+import mutations
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from mutations import DRIVEN
 
 from deepvis import store as module
 from deepvis.errors import UserError
@@ -185,7 +190,7 @@ def test_a_manifest_that_cannot_be_read(tmp_path: Path, content: bytes) -> None:
 def test_what_may_not_be_read_is_not_to_be_removed(tmp_path: Path, name: str) -> None:
     """A folder is in the place of the file: that stops root, too."""
     (tmp_path / name).mkdir()
-    with pytest.raises(UserError, match=f"{tmp_path}: cannot be read: ") as caught:
+    with pytest.raises(UserError, match=f"{tmp_path / name}: .*xpected") as caught:
         opened(tmp_path)
     assert "Remove" not in str(caught.value)
 
@@ -309,3 +314,85 @@ def test_layers_of_odd_names(tmp_path: Path) -> None:
 def test_where_a_models_images_are(tmp_path: Path) -> None:
     assert store_folder(tmp_path, "timm:vit/x") == tmp_path / "timm%3Avit%2Fx" / "synthesized"
     assert store_folder(tmp_path, "..").resolve().is_relative_to(tmp_path)
+
+
+# ---- what others wrote ---------------------------------------------------------------------------
+
+
+def use(folder: Path) -> None:
+    """As the window and `deepvis synthesize` use a store."""
+    store = open_store(folder, MARK)
+    for layer, unit in list(store.records)[:50]:
+        assert isinstance(store.has(layer, unit), bool)
+        try:
+            assert all(image.size for image in store.read(layer, unit))
+        except UserError as error:
+            assert str(folder) in str(error) and not store.has(layer, unit)
+    store._manifest()
+
+
+RECORDS = [{"layer": "a", "unit": 1, "scores": [2.5, 1], "module": "net.a", "seed": 0, "recipe": {"steps": 3}},
+           {"layer": "b", "unit": 2, "scores": [], "failed": "dead"}]  # fmt: skip
+
+
+def fresh(folder: Path) -> Path:
+    """A folder with one unit's images and nothing else."""
+    shutil.rmtree(folder, ignore_errors=True)
+    put(opened(folder), "a", 1)
+    return folder
+
+
+@DRIVEN
+@given(data=st.data())
+def test_manifests_of_odd_values(tmp_path: Path, data: st.DataObject) -> None:
+    tmp_path = fresh(tmp_path / "s")
+    valid = {"model": "m", "fingerprint": MARK, "units": RECORDS}
+    (tmp_path / MANIFEST).write_text(json.dumps(data.draw(mutations.values(valid))))
+    try:
+        use(tmp_path)
+    except UserError as error:
+        assert str(tmp_path) in str(error) and "emove the folder" in str(error)
+
+
+@DRIVEN
+@given(data=st.data())
+def test_damaged_manifests_and_parts(tmp_path: Path, data: st.DataObject) -> None:
+    tmp_path = fresh(tmp_path / "s")
+    lines = "\n".join(map(json.dumps, RECORDS)).encode()
+    (tmp_path / "added-7.jsonl").write_bytes(data.draw(mutations.damaged(lines)))
+    use(tmp_path)  # of a part, the lines that are whole
+    whole = json.dumps({"model": "m", "fingerprint": MARK, "units": RECORDS}).encode()
+    (tmp_path / MANIFEST).write_bytes(data.draw(mutations.damaged(whole)))
+    try:
+        use(tmp_path)
+    except UserError as error:
+        assert str(tmp_path) in str(error) and "emove the folder" in str(error)
+
+
+@DRIVEN
+@given(row=mutations.values(RECORDS[0]))
+def test_lines_of_odd_values(tmp_path: Path, row: object) -> None:
+    tmp_path = fresh(tmp_path / "s")
+    (tmp_path / "added-7.jsonl").write_text(json.dumps(row))
+    use(tmp_path)
+    assert ("a", 1) in opened(tmp_path).records
+
+
+def test_manifests_that_are_no_files_or_bombs(tmp_path: Path) -> None:
+    texts = {"deep": "[" * 1_000_000, "digits": '{"model": ' + "1" * 1_000_000 + "}", "long": " " * (65 << 20)}
+    for name, text in texts.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / MANIFEST).write_text(text)
+    (tmp_path / "pipe").mkdir()
+    os.mkfifo(tmp_path / "pipe" / MANIFEST)
+    (tmp_path / "line").mkdir()
+    (tmp_path / "line" / "added-1.jsonl").write_text("[" * 1_000_000 + "\n" + json.dumps(RECORDS[0]))
+    said = mutations.in_bounds("from deepvis.store import open_store", "open_store(path, 'f')", sorted(tmp_path.iterdir()), room=300)
+    assert said.pop("line") == "was read" and all(MANIFEST in text for text in said.values()), said
+
+
+def test_more_scores_than_the_file_has_columns(tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    put(store, "a", 1)
+    store.records["a", 1]["scores"] = [1] * 10_000
+    assert store.read("a", 1) == [] and not store.has("x" * 400, 1)

@@ -111,7 +111,7 @@ def same(store: Store, layer: str, unit: int, wanted: dict[str, object], per_uni
     """The store has this unit's images made in just this way, by whatever its record says of it."""
     have = store.records.get((layer, unit), {})
     alike = all(have.get(key, value) == value for key, value in wanted.items() if key != "deepvis")
-    return store.has(layer, unit) and alike and ("failed" in have or len(have["scores"]) == per_unit)
+    return store.has(layer, unit) and alike and ("failed" in have or len(have.get("scores", ())) == per_unit)
 
 
 def not_bundled(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -16,6 +17,7 @@ import yaml
 
 from deepvis.errors import UserError
 from deepvis.files import write_whole, writing
+from deepvis.reading import place_of, read_yaml, shown
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "parameterization": ("pixels", "fourier"),
@@ -158,22 +160,32 @@ def named(name: str, changes: Mapping[str, object] | None = None) -> Recipe:
         name = str(saved().get(name, name))
     if not name.endswith((".yaml", ".yml")):
         return recipe(name, changes)
-    try:
-        values = yaml.safe_load(Path(name).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"{name}: cannot be read as a recipe: {error}") from error
-    values = values.get("recipe", values) if isinstance(values, dict) else None
+    file = read_yaml(Path(name), "a recipe")
+    values = file.values.get("recipe", file.values) if isinstance(file.values, dict) else None
     if not isinstance(values, dict):
         raise UserError(f"{name}: expected lines such as 'steps: 256'")
     try:
         return checked({**values, **(changes or {})})
     except UserError as error:
-        raise UserError(f"{name}: {error}") from error
+        own = {key.removeprefix("recipe."): line for key, line in file.lines.items()}
+        lines = {key: line for key, line in own.items() if key not in (changes or {})}
+        raise UserError(f"{place_of(name, lines, str(error))}: {error}") from error
 
 
 def saved() -> dict[str, Path]:
-    """{name: file} of the saved recipes, by name."""
-    return {path.stem: path for path in sorted(RECIPES.glob("*.yaml"))}
+    """{name: file} of the saved recipes, by name; of those whose names can be shown.
+
+    Raises:
+        UserError: their folder cannot be listed.
+    """
+    try:
+        names = sorted(name for name in os.listdir(RECIPES) if name.endswith(".yaml") and name.isprintable())
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise UserError(f"{RECIPES}: cannot be listed: {error.strerror or error}; expected the folder of saved recipes. "
+                        "Make it readable, or move it away") from error  # fmt: skip
+    return {name.removesuffix(".yaml"): RECIPES / name for name in names}
 
 
 def image_seed(seed: int, unit: int, index: int) -> int:
@@ -182,7 +194,12 @@ def image_seed(seed: int, unit: int, index: int) -> int:
 
 
 def save(path: Path, made: Recipe, **facts: object) -> None:
-    """Write a recipe, and facts such as the seed and the unit it was found on, as YAML. Raises UserError."""
+    """Write a recipe, and facts such as the seed and the unit it was found on, as YAML.
+
+    Raises:
+        UserError: it cannot be written, or could not be read again.
+    """
+    checked(asdict(made))
     with writing(path):
         write_whole(path, yaml.safe_dump({**facts, "recipe": asdict(made)}, sort_keys=False).encode())
 
@@ -194,14 +211,10 @@ def checked(values: Mapping[str, object]) -> Recipe:
         UserError: unknown parameter, or a value that cannot be.
     """
     made = Recipe(**{name: _read(name, value) for name, value in values.items()})
-    for name in _PERCENTAGES:
-        _demand(0 <= getattr(made, name) <= 100, name, getattr(made, name), "a percentage, 0 to 100")
-    _demand(made.steps >= 1, "steps", made.steps, "1 or more")
-    _demand(0 <= made.decay <= 1, "decay", made.decay, "0 to 1")
+    for name, (low, high) in _BOUNDS.items():
+        kind = "a percentage, " if name in _PERCENTAGES else ""
+        _demand(low <= getattr(made, name) <= high, name, getattr(made, name), f"{kind}{low:g} to {high:g}")
     _demand(0 < made.scale_low <= made.scale_high, "scale_low", made.scale_low, "more than 0, not more than scale_high")
-    for name in ("blur_width", "blur_every", "margin", "jitter", "rotate", "noise", "start_noise", "rate", "redirect",
-                 "total_variation", "frequency_penalty", "edge"):  # fmt: skip
-        _demand(getattr(made, name) >= 0, name, getattr(made, name), "0 or more")
     for name in PIXELS_ONLY:
         zero = made.parameterization == "pixels" or getattr(made, name) == 0
         _demand(zero, name, getattr(made, name), "0, for it works on pixels; or parameterization pixels")
@@ -212,15 +225,22 @@ def checked(values: Mapping[str, object]) -> Recipe:
     return made
 
 
+# Beyond these nobody gets an image: it would take days, or the memory of many machines.
+_BOUNDS: dict[str, tuple[float, float]] = {
+    **dict.fromkeys(_PERCENTAGES, (0, 100)), "steps": (1, 100_000), "redirect": (0, 100_000), "blur_every": (0, 100_000), "decay": (0, 1),
+    "margin": (0, 1024), "jitter": (0, 1e6), "rotate": (0, 360), "scale_low": (0.01, 100), "scale_high": (0.01, 100), "blur_width": (0, 1024),
+    "power": (-16, 16), "saturation": (-1e6, 1e6), "progress": (-1e12, 1e12), "late_progress": (-1e12, 1e12), "max_rate": (-1e308, 1e308),
+    **dict.fromkeys(("noise", "start_noise", "rate", "total_variation", "frequency_penalty", "edge"), (0, 1e308)),
+}  # fmt: skip
 _TYPES = {field.name: type(field.default) for field in fields(Recipe)}
 
 
 def _read(name: str, value: object) -> object:
     if name not in _TYPES:
-        raise UserError(f"unknown parameter {name!r}.{_near(str(name), _TYPES)} Parameters: {', '.join(_TYPES)}.")
+        raise UserError(f"unknown parameter {shown(name)}.{_near(str(name), _TYPES)} Parameters: {', '.join(_TYPES)}.")
     kind = _TYPES[name]
     if name in CHOICES:
-        _demand(value in CHOICES[name], name, value, " or ".join(CHOICES[name]))
+        _demand(isinstance(value, str) and value in CHOICES[name], name, value, " or ".join(CHOICES[name]))
         return value
     try:
         number = float(value)
@@ -233,7 +253,7 @@ def _read(name: str, value: object) -> object:
 
 def _demand(holds: bool, name: str, value: object, expected: str) -> None:
     if not holds:
-        raise UserError(f"{name}: {value!r}: expected {expected}")
+        raise UserError(f"{name}: {shown(value)}: expected {expected}")
 
 
 def _near(word: str, names: Mapping[str, object]) -> str:

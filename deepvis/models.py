@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,9 +15,11 @@ from torch import Tensor, nn
 
 from deepvis.checkpoints import MATCHES, load_weights, packaged
 from deepvis.errors import UserError
+from deepvis.kept import begin, copied
 from deepvis.layers import find_layer
 from deepvis.network import InputSpec, Network, prepare
 from deepvis.outputs import Chosen, pick
+from deepvis.plain import plain
 from deepvis.sources import AUTO, DEFAULT, NONE, Source, for_channels, imagenet_labels, load_source
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -84,7 +85,7 @@ def from_module(
     spec = _Spec(name, name, Path.cwd(), given)
     target = pick_device(device)
     try:
-        source = Source(copy.deepcopy(_bare(spec, module)))
+        source = Source(copied(_bare(spec, module)))
     except Exception as error:  # user code may raise anything
         raise spec.wrong(f"the module cannot be copied ({type(error).__name__}: {error}), and deepvis works on "
                          f"a copy. Give it a module that copy.deepcopy takes") from error  # fmt: skip
@@ -93,7 +94,7 @@ def from_module(
 
 def _ready(spec: _Spec, source: Source, device: torch.device, precision: str) -> Network:
     taken = _input(spec, source.input or InputSpec())
-    module = _bare(spec, source.module).cpu().float().eval()  # however the user keeps it; `prepare` moves it where it runs
+    module = plain(_bare(spec, source.module).cpu().float().eval())  # however the user keeps it; `prepare` moves it where it runs
     module, entries = _shaped(spec, module, taken)
     classes, others = _labels(spec, source.classes, entries)
     network = prepare(spec.name, module, taken, _layers(spec, module), classes, device, _DTYPES[precision])
@@ -334,8 +335,7 @@ def _dry_run(module: nn.Module, taken: InputSpec) -> object:
     """What the network returns for noise, None if it cannot take it."""
     noise = torch.randn(1, len(taken.mean), taken.height, taken.width, generator=torch.Generator().manual_seed(0))
     try:
-        with torch.inference_mode():
-            return module(noise)
+        return begin(module, noise)
     except Exception:  # user code may raise anything
         return None
 

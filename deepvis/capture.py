@@ -7,12 +7,16 @@ from contextlib import contextmanager
 
 from torch import Tensor, nn
 
+from deepvis.outputs import shown, with_shown
+
 
 @contextmanager
 def capture(
     module: nn.Module, paths: Collection[str], cut: tuple[str, int] | None = None, stop: bool = False
 ) -> Iterator[dict[str, Tensor]]:
     """Collect what submodules return while the block runs; the hooks leave with the block.
+
+    Of a module that returns no tensor but a list of them or the like it is the one that `outputs.shown` picks.
 
     Args:
         module: the network.
@@ -82,13 +86,16 @@ def interruptible(module: nn.Module, paths: Collection[str], is_unwanted: Callab
 def _keep(captured: dict[str, Tensor], path: str, cut_at_call: int, stop: bool) -> Callable:
     calls = 0
 
-    def hook(_module: nn.Module, _inputs: tuple, output: Tensor) -> Tensor:
+    def hook(_module: nn.Module, _inputs: tuple, output: object) -> object:
         nonlocal calls
         calls += 1
-        captured[path] = output
+        seen = shown(output)
+        if seen is None:  # of a module that returns now this, now that
+            return output
+        captured[path] = seen
         if stop and calls == cut_at_call:
             raise _Stop
-        return output.detach().clone() if calls == cut_at_call else output.clone()
+        return with_shown(output, seen, seen.detach().clone() if calls == cut_at_call else seen.clone())
 
     return hook
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections import Counter
 from collections.abc import Collection
 
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from deepvis.capture import capture, trace
+from deepvis.kept import copied
 
 
 def fold_batchnorm(module: nn.Module, example: Tensor, keep: Collection[str] = ()) -> nn.Module:
@@ -26,7 +26,7 @@ def fold_batchnorm(module: nn.Module, example: Tensor, keep: Collection[str] = (
         keep: paths of modules whose own output is shown; a convolution among them is left alone,
             and so is one whose normalisation has such a module inside.
     """
-    folded = copy.deepcopy(module)
+    folded = copied(module)
     pairs = [
         (conv, norm)
         for conv, norm in _pairs(folded, example)
@@ -42,7 +42,7 @@ def fold_batchnorm(module: nn.Module, example: Tensor, keep: Collection[str] = (
 
 
 def _outputs(module: nn.Module, example: Tensor, paths: Collection[str]) -> dict[str, Tensor]:
-    with torch.inference_mode(), capture(module, paths) as captured:
+    with torch.no_grad(), capture(module, paths) as captured:
         out = module(example)
     return {**captured, "": out}
 
@@ -65,7 +65,7 @@ def _pairs(module: nn.Module, example: Tensor) -> list[tuple[str, str]]:
         elif _after_norm(child) is not None and inputs and id(inputs[0]) in makers:
             pairs.append((makers[id(inputs[0])], path))
 
-    with torch.inference_mode(), trace(module, visit):
+    with torch.no_grad(), trace(module, visit):
         module(example)
     return [(conv, norm) for conv, norm in pairs if calls[conv] == calls[norm] == 1]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import difflib
 import logging
 import os
@@ -18,11 +17,13 @@ from torch import Tensor, nn
 from deepvis import trust
 from deepvis.arrays import read_array
 from deepvis.checkpoints import MATCHES, load_weights, packaged
-from deepvis.errors import UserError, reason, words
+from deepvis.errors import UserError, words
+from deepvis.kept import begin, copied
 from deepvis.layers import find_layer
 from deepvis.modelfile import CHANNELS, NUMBERS, SIDE, VALUE, read_labels, read_model_file
 from deepvis.network import InputSpec, Network, prepare
 from deepvis.outputs import Bounded, Chosen, pick, takes_softmax
+from deepvis.plain import plain
 from deepvis.reading import is_text, place_of, shown
 from deepvis.sources import AUTO, DEFAULT, NONE, Source, for_channels, imagenet_labels, load_source
 from deepvis.trust import ROOT, Consent
@@ -102,7 +103,7 @@ def from_module(
     spec = _Spec(name, name, Path.cwd(), given)
     target = pick_device(device)
     try:
-        source = Source(copy.deepcopy(_bare(spec, module)))
+        source = Source(copied(_bare(spec, module)))
     except UserError:
         raise
     except Exception as error:  # user code may raise anything
@@ -124,7 +125,7 @@ def _ready(spec: _Spec, source: Source, device: torch.device, precision: str) ->
 
 def _prepared(spec: _Spec, source: Source, device: torch.device, precision: str) -> Network:
     taken = _input(spec, source.input or InputSpec())
-    module = _bare(spec, source.module).cpu().float().eval()  # however the user keeps it; `prepare` moves it where it runs
+    module = plain(_bare(spec, source.module).cpu().float().eval())  # however the user keeps it; `prepare` moves it where it runs
     module, entries, notes = _shaped(spec, module, taken)
     classes, others = _labels(spec, source.classes, entries)
     network = prepare(spec.name, module, taken, _layers(spec, module), classes, device, _DTYPES[precision])
@@ -366,6 +367,9 @@ def _returned(module: nn.Module, taken: InputSpec, scale: float = 1) -> tuple[ob
     """What the network returns for noise, None if it cannot take it."""
     noise = torch.randn(1, len(taken.mean), taken.height, taken.width, generator=torch.Generator().manual_seed(0))
     try:
+        begun = begin(module, noise)
+        if begun is not None and scale == 1:
+            return (begun,)
         with torch.no_grad():  # and no inference mode, whose tensors a network that keeps some could never use again
             return (module(noise * scale),)
     except Exception:  # user code may raise anything

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -17,14 +16,16 @@ from deepvis.attention import Attention, WithAttention
 from deepvis.backward import ActivationRule, Rule, drops_results
 from deepvis.bands import Reading, fit_bands, is_bands
 from deepvis.capture import capture, interruptible
-from deepvis.discovery import choose, dry_run, find
+from deepvis.discovery import choose, dry_run, find, left_out
 from deepvis.errors import UserError
 from deepvis.fields import measure
 from deepvis.fingerprint import fingerprint
 from deepvis.fold import fold_batchnorm
 from deepvis.geometry import cut, fit
+from deepvis.kept import begin, copied, move_kept
 from deepvis.layers import Layer
 from deepvis.messages import ReceptiveField
+from deepvis.plain import plain
 from deepvis.views import View
 
 # The fused attention of inference differs from the ordinary one in the last bits; what is shown must
@@ -161,6 +162,7 @@ class Network:
         fingerprint: tells whether stored images were made for this network.
         drops_results: it counts on `inplace=True` (see `deepvis.backward.drops_results`).
         notes: what the user should know about it: what of a checkpoint was not used, why there are no predictions.
+        left_out: what of it is not shown, or not as it is, in sentences.
     """
 
     name: str
@@ -176,6 +178,7 @@ class Network:
     fingerprint: str = ""
     drops_results: bool = False
     notes: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
     @property
     def telling_backward(self) -> str:
@@ -190,13 +193,14 @@ class Network:
     def replica(self) -> Network:
         """The same network with hooks of its own; parameters and buffers are shared."""
         shared = [*self.module.parameters(), *self.module.buffers()]
-        return replace(self, module=copy.deepcopy(self.module, {id(t): t for t in shared}))
+        return replace(self, module=copied(self.module, {id(t): t for t in shared}))
 
     def on(self, device: torch.device) -> Network:
         """The same network on another device, in float32 if that is a CPU."""
         dtype = torch.float32 if device.type == "cpu" else self.dtype
         moved = {id(t): _moved(t, device, dtype) for t in (*self.module.parameters(), *self.module.buffers())}
-        return replace(self, module=copy.deepcopy(self.module, moved), device=device, dtype=dtype)
+        module = copied(self.module, moved, lambda kept: _moved(kept, device, dtype))
+        return replace(self, module=module, device=device, dtype=dtype)
 
     def see(self, image: np.ndarray, crop: bool, part: float = 1.0) -> Tensor:
         """Turn a picture into the network's input, 1×channels×H×W (see `InputSpec.seen`)."""
@@ -259,7 +263,7 @@ class Network:
         if all(bool(t.isfinite().all()) for t in tensors):
             return self
         finite = {id(t): _with_values(t, torch.where(t.isfinite(), t, torch.ones_like(t))) for t in tensors}
-        return replace(self, module=copy.deepcopy(self.module, finite))
+        return replace(self, module=copied(self.module, finite))
 
 
 def _moved(tensor: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
@@ -308,8 +312,10 @@ def prepare(
         UserError: the dry run fails, or a path or a layer's output is not what can be shown.
     """
     device = device or torch.device("cpu")
-    module = module.float().eval().requires_grad_(False)
+    module = plain(module.float().eval()).requires_grad_(False)
     noise = spec.noise()
+    with suppress(Exception):  # the dry run says why
+        begin(module, noise)
     run = dry_run(name, module, noise)
     if classes and run.scores not in (None, len(classes)):
         raise UserError(
@@ -322,6 +328,7 @@ def prepare(
         raise UserError(f"network {name} has no layer to show: none of its modules returns a map, tokens or a vector. "
                         "Divide its forward into modules (torch.nn.Module), one for each layer")  # fmt: skip
     paths = {layer.name: path for layer, _, path in shown}
+    hidden = left_out(module, run, dict.fromkeys(paths.values()))
     mark = fingerprint(module, spec.scaling)
     module = fold_batchnorm(module, noise, keep=[path for path in paths.values() if path not in run.attention])
     drops = drops_results(module, noise)
@@ -332,8 +339,9 @@ def prepare(
         paths = {layer: inner[path] for layer, path in paths.items()}
         calls = {inner[path]: count for path, count in calls.items() if path in inner}
     module = module.to(device=device, dtype=dtype)
+    move_kept(module, device, dtype)
     for weight in module.parameters():  # `to` would do it, but not for a module that has a Conv3d
         if weight.ndim == 4:
             weight.data = weight.data.contiguous(memory_format=torch.channels_last)
     found, looks = tuple(layer for layer, _, _ in shown), {layer.name: view for layer, view, _ in shown}
-    return Network(name, module, spec, found, paths, looks, calls, tuple(classes), device, dtype, mark, drops)
+    return Network(name, module, spec, found, paths, looks, calls, tuple(classes), device, dtype, mark, drops, left_out=hidden)

@@ -1,8 +1,9 @@
-"""What a network returns, made into the one tensor that is shown: chosen by name, then a softmax."""
+"""What a network and its modules return, made into the one tensor that is shown."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -116,3 +117,65 @@ class Chosen(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.softmax(pick(self.net(x), self.output))
+
+
+# ---- of a module inside the network -------------------------------------------------------------
+
+_DEEP = 4  # lists in lists
+
+
+def shown(output: object) -> Tensor | None:
+    """The tensor that stands for what a module returned: the output itself, or of a list, tuple, mapping or object
+    its first map or tokens, or else its first vector. None: there is none of 2 to 4 dimensions.
+
+    `with_shown` is the way back.
+    """
+    if isinstance(output, Tensor):
+        return output if _can_be_shown(output) else None
+    found = [tensor for tensor in _tensors(output) if _can_be_shown(tensor) and tensor.is_floating_point()]
+    return next((tensor for tensor in found if tensor.ndim > 2), found[0] if found else None)
+
+
+def with_shown(output: object, old: Tensor, new: Tensor) -> object:
+    """What a module returned, with the tensor `new` wherever `old` stood; what else was in it stays. No container of
+    the network's own is changed: it may be kept somewhere."""
+    return new if output is old else _replaced(output, old, new, _DEEP)
+
+
+def _can_be_shown(tensor: Tensor) -> bool:
+    plain = tensor.layout is torch.strided and not (tensor.is_complex() or tensor.is_quantized or tensor.is_nested)
+    return plain and tensor.ndim in (2, 3, 4) and tensor.numel() > 0
+
+
+def _tensors(output: object, deep: int = _DEEP) -> Iterator[Tensor]:
+    for value in _inside(output).values() if deep else ():
+        if isinstance(value, Tensor):
+            yield value
+        else:
+            yield from _tensors(value, deep - 1)
+
+
+def _inside(output: object) -> Mapping:
+    """A container's entries, each of them once."""
+    if isinstance(output, (str, bytes, type, nn.Module, Tensor)):
+        return {}
+    if isinstance(output, Sequence):
+        return dict(enumerate(output))
+    return output if isinstance(output, Mapping) else getattr(output, "__dict__", {})
+
+
+def _replaced(output: object, old: Tensor, new: Tensor, deep: int) -> object:
+    entries = _inside(output)
+    changed = {key: new if value is old else _replaced(value, old, new, deep - 1) for key, value in entries.items() if deep}
+    if all(changed[key] is entries[key] for key in changed):
+        return output
+    if isinstance(output, tuple):
+        values = changed.values()
+        return type(output)(*values) if hasattr(output, "_fields") else type(output)(values)
+    made = copy.copy(output)
+    for key, value in changed.items():
+        if isinstance(output, (Mapping, Sequence)):
+            made[key] = value
+        else:
+            object.__setattr__(made, key, value)  # a dataclass may be frozen
+    return made

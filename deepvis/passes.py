@@ -47,7 +47,7 @@ def answer(
 
 
 def _forward(network: Network, x: Tensor, request: Request) -> Result:
-    with torch.inference_mode(), network.capture(_watched(network, request)) as captured:
+    with torch.no_grad(), network.capture(_watched(network, request)) as captured:
         out = network.module(x)
         maps = _maps(network.units(request.layer, captured[request.layer]))
         return Result(request, maps, _scores(out), peaks=_peaks(network, captured) if request.peaks else None)

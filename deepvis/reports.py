@@ -17,7 +17,7 @@ from deepvis.network import Network
 
 
 def layers_table(network: Network) -> str:
-    """A line for each layer: name, kind, shape, units, receptive field, own parameters."""
+    """A line for each layer: name, kind, shape, units, receptive field, own parameters; and what is not shown."""
     rows = [("layer", "kind", "shape", "units", "receptive field", "parameters")]
     for layer in network.layers:
         module = network.module.get_submodule(network.paths[layer.name])
@@ -28,7 +28,7 @@ def layers_table(network: Network) -> str:
             field = f"not measured ({str(error).splitlines()[0]})"
         parameters = sum(p.numel() for p in module.parameters())
         rows.append((layer.name, layer.kind, shape, f"{layer.units:,}", field, f"{parameters:,}"))
-    return _aligned(rows)
+    return "\n".join([_aligned(rows), *("\n" + note for note in (*network.left_out, *network.notes))])
 
 
 def _aligned(rows: list[tuple[str, ...]]) -> str:
@@ -113,7 +113,7 @@ def _model(network: Network) -> str:
     import torch
 
     picture = np.full((network.input.height, network.input.width, 3), 127, np.uint8)
-    with torch.inference_mode():
+    with torch.no_grad():
         out = network.module(network.see(picture, crop=True))
     finite = "finite" if torch.isfinite(out).all() else "NOT FINITE"
     return f"{network.name} on {network.device}, {len(network.layers)} layers, output {tuple(out.shape)} {finite}"

@@ -6,12 +6,33 @@ A view turns an output into units by permuting and slicing alone, so a gradient 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
 
-MOST_EXTRAS = 16  # class, distillation and register tokens before the patches
+MOST_EXTRAS = 16  # class, distillation, register and object tokens that are shown, or looked for without evidence
+
+Grid = tuple[int, int]  # rows and columns
+
+
+@dataclass(frozen=True)
+class Places:
+    """Which of an output's tokens lie where on the picture.
+
+    Attributes:
+        before: how many tokens of no place come before those of the grid.
+        height, width: of the grid, row by row; 0 and 0 if no token has a place. Tokens of no place may follow.
+    """
+
+    before: int
+    height: int
+    width: int
+
+    def others(self, count: int) -> list[int]:
+        """Which of so many tokens have no place."""
+        patches = range(self.before, self.before + self.height * self.width)
+        return [i for i in range(count) if i not in patches]
 
 
 @dataclass(frozen=True)
@@ -31,49 +52,87 @@ class View:
     look: Callable[[Tensor], Tensor]
 
 
-def views(shape: tuple[int, ...], aspect: float) -> list[View]:
+def views(shape: tuple[int, ...], aspect: float, grids: Sequence[Grid] = (), places: Places | None = None) -> list[View]:
     """The views of an output.
 
     Args:
         shape: of the output, without the batch.
         aspect: width / height of the network's input, which tells rows and columns from channels.
+        grids: rows and columns of the maps before it, the latest first, which tell more.
+        places: where its tokens lie, if that is known.
     Returns:
         A vector of N, a map C×H×W or H×W×C: one view. Tokens N×D: D maps on the patch grid, and
-        a vector for each class or register token. Anything else: none.
+        a vector for each class, register or object token. Anything else: none.
     """
     if len(shape) == 1:
         return [View("", shape[0], 1, 1, lambda out: out)]
     if len(shape) == 3:
-        return [_map(shape, aspect)]
-    return _tokens(*shape, aspect) if len(shape) == 2 else []
+        return [_map(shape, aspect, grids)]
+    return _tokens(*shape, places or patches(shape[0], aspect, grids)) if len(shape) == 2 else []
 
 
-def _map(shape: tuple[int, ...], aspect: float) -> View:
-    first, last = _fits(shape[1], shape[2], aspect), _fits(shape[0], shape[1], aspect)
+def _map(shape: tuple[int, ...], aspect: float, grids: Sequence[Grid]) -> View:
+    seen = {*grids, *_halved(grids)}
+    first, last = shape[1:] in seen, shape[:2] in seen
+    if first == last:
+        first, last = _fits(shape[1], shape[2], aspect), _fits(shape[0], shape[1], aspect)
     if last and not first:
         return View("", shape[2], shape[0], shape[1], lambda out: out.permute(0, 3, 1, 2))
     return View("", *shape, lambda out: out)
 
 
-def _tokens(count: int, units: int, aspect: float) -> list[View]:
-    extras, height, width = patches(count, aspect)
-    grid = View("", units, height, width, lambda out: out[:, extras:].transpose(1, 2).reshape(-1, units, height, width))
-    return [grid, *(_token(i, units) for i in range(extras))]
+def _tokens(count: int, units: int, places: Places) -> list[View]:
+    start, height, width = places.before, places.height, places.width
+    end = start + height * width
+
+    def grid(out: Tensor) -> Tensor:
+        return out[:, start:end].transpose(1, 2).reshape(-1, units, height, width)
+
+    apart = [_token(number, index, units) for number, index in enumerate(places.others(count)[:MOST_EXTRAS])]
+    return [View("", units, height, width, grid), *apart] if end > start else apart
 
 
-def _token(index: int, units: int) -> View:
-    name = "/cls" if index == 0 else f"/reg{index}"
-    return View(name, units, 1, 1, lambda out: out[:, index])
+def _token(number: int, index: int, units: int) -> View:
+    return View(f"/reg{number}" if number else "/cls", units, 1, 1, lambda out: out[:, index])
 
 
-def patches(count: int, aspect: float) -> tuple[int, int, int]:
-    """Number of tokens before the patches, rows and columns of patches; one row if they are no grid."""
-    for extras in range(min(MOST_EXTRAS, count - 1)):
-        patches = count - extras
-        height = round(math.sqrt(patches / aspect))
-        if height > 1 and patches % height == 0 and _fits(height, patches // height, aspect):
-            return extras, height, patches // height
-    return 0, 1, count
+def patches(count: int, aspect: float, grids: Sequence[Grid] = ()) -> Places:
+    """Where so many tokens lie: on a grid that the network has had, or half or a quarter of one, with few tokens before
+    it; in a network that has had none, on one of the input's proportions; else in one row."""
+    smaller = _halved(grids)
+    for known in grids, smaller:
+        if (grid := next((g for g in known if g[0] * g[1] == count), None)) is not None:
+            return Places(0, *grid)
+    for height, width in (*grids, *smaller):
+        if height * width > 1 and 0 < count - height * width <= MOST_EXTRAS:
+            return Places(count - height * width, height, width)
+    for extras in range(min(MOST_EXTRAS, count - 1) if not grids else 0):
+        if grid := _proportional(count - extras, aspect):
+            return Places(extras, *grid)
+    return Places(0, 1, count)
+
+
+def spread(start: int, count: int, aspect: float, grids: Sequence[Grid]) -> Places:
+    """Where tokens lie of which `count` from `start` on are known to have a place."""
+    known = next((g for g in (*grids, *_halved(grids)) if g[0] * g[1] == count), None)
+    return Places(start, *(known or _proportional(count, aspect) or (1, count)))
+
+
+def _proportional(count: int, aspect: float) -> Grid | None:
+    """The grid of so many patches that has the input's proportions."""
+    height = round(math.sqrt(count / aspect))
+    fits = height > 1 and count % height == 0 and _fits(height, count // height, aspect)
+    return (height, count // height) if fits else None
+
+
+def _halved(grids: Sequence[Grid]) -> list[Grid]:
+    """What stages of a pyramid make of grids."""
+    found: dict[Grid, None] = {}
+    for height, width in grids:
+        while height * width > 1:
+            height, width = math.ceil(height / 2), math.ceil(width / 2)
+            found[height, width] = None
+    return [grid for grid in found if grid not in grids]
 
 
 def _fits(height: int, width: int, aspect: float) -> bool:

@@ -21,6 +21,7 @@ from deepvis.files import remove_unfinished, system_reason, writing
 from deepvis.interrupt import Interrupted, postponed
 from deepvis.layers import find_layer
 from deepvis.network import Network, prepare
+from deepvis.outputs import shown
 from deepvis.scan.images import Batch, Images, batches
 from deepvis.scan.index import CHUNK, INDEX, STATE, Index, Span, joined
 from deepvis.scan.index_file import load, save
@@ -80,9 +81,9 @@ def look(network: Network, batch: Tensor, spans: Sequence[Span], weakest: bool) 
 
     def visit(path: str, _child: nn.Module, _inputs: tuple, output: object) -> None:
         for span in wanted[path]:
-            found[span.name] = extremes(network.units(span.name, output), weakest)
+            found[span.name] = extremes(network.units(span.name, shown(output)), weakest)
 
-    with torch.inference_mode(), trace(network.module, visit, paths=wanted):
+    with torch.no_grad(), trace(network.module, visit, paths=wanted):
         network.module(batch)
     return found
 

@@ -159,7 +159,7 @@ def _try(network: Network, judge: Network, layer: Layer, units: Sequence[int], o
 
 
 def _probability(judge: Network, image: np.ndarray, unit: int) -> float:
-    with torch.inference_mode():
+    with torch.no_grad():
         scores = judge.module(judge.see(image, crop=True))[0].float()
     probabilities = float(scores.min()) >= 0 and 0.99 < float(scores.sum()) < 1.01
     return float(scores[unit] if probabilities else scores.softmax(0)[unit])

@@ -79,7 +79,7 @@ def _takes(network: Network, layer: Layer, small: Canvas) -> bool:
     """The network runs on the canvas up to the layer, and the layer's map there has the unit's place."""
     x = torch.zeros(1, len(network.input.mean), *small.size, device=network.device, dtype=network.dtype)
     try:
-        with torch.inference_mode():
+        with torch.no_grad():
             map_ = network.up_to(layer.name, x)
     except Exception:  # user code may raise anything
         return False

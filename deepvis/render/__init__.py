@@ -22,7 +22,7 @@ from deepvis.state import Hover, TopImage
 __all__ = ["Renderer", "Scene", "Status"]
 
 _GAP = 2  # between panes, in unscaled pixels
-ENLARGED = 40.0  # times at most, of a pane's own picture: in a window of a few pixels its words would be thousands of pixels high
+ENLARGED = 20.0  # times at most, of a pane's own picture: in a window of a few pixels its words would be thousands of pixels high
 
 
 class Renderer:

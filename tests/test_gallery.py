@@ -117,19 +117,24 @@ class Gated:
         return self.store.read(layer, unit)
 
 
-def test_a_fetch_that_was_abandoned_and_is_wanted_again_is_not_taken_for_done(tmp_path: Path) -> None:
+def test_a_fetch_that_was_abandoned_and_is_wanted_again_is_not_taken_for_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PUBLISH", 0.0)
     gated = Gated(filled(tmp_path))
     one = Gallery(lambda: gated)
     whole, other = Wish("conv", 0, (0, 1, 2, 3), 16), Wish("conv", 0, (0, 1), 16)
+    fetch = one._fetch
+
+    def abandoned(store, wish: Wish, *rest):
+        done = fetch(store, wish, *rest)
+        one.want(whole)  # just after it has been abandoned
+        return done
+
+    one._fetch = abandoned
     one.want(whole)
     assert gated.begun.wait(10)
     one.want(other)  # the first is abandoned at its next cell
     gated.gate.set()
-    until(lambda: one.idle)
-    assert set(one.pictures.cells) == {0, 1}
-    one.want(whole)
-    until(lambda: one.idle)
-    assert set(one.pictures.cells) == {0, 1, 2, 3}
+    until(lambda: one.idle and one.pictures.cells.keys() >= {0, 1, 2, 3})
     one.close()
 
 

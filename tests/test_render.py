@@ -1146,3 +1146,10 @@ def test_every_key_redraws_what_it_changes() -> None:
         renderer.compose(scene(state, result))
         new = press(state, key, Facts(LAYERS, renderer.layer_area), BOUND)
         assert renderer.compose(scene(new, result))[1], key
+
+
+def test_pictures_of_the_panes_of_a_tiny_window_are_small() -> None:
+    """A snapshot of a window of one pixel took minutes: its words were thousands of pixels high."""
+    pictures = Renderer(layout(1, 1)).pane_pictures(scene(State()))
+    assert all(max(picture.shape[:2]) <= 20 for picture in pictures.values())
+    assert max(Renderer(layout()).pane_pictures(scene(State()))["unit"].shape[:2]) == 1800

@@ -22,6 +22,7 @@ from deepvis.state import Hover, TopImage
 __all__ = ["Renderer", "Scene", "Status"]
 
 _GAP = 2  # between panes, in unscaled pixels
+ENLARGED = 20.0  # times at most, of a pane's own picture: in a window of a few pixels its words would be thousands of pixels high
 
 
 class Renderer:
@@ -76,10 +77,10 @@ class Renderer:
         return Canvas(self._image[top : top + max(1, height), left : left + max(1, width)], self.layout.scale)
 
     def pane_pictures(self, scene: Scene, longest: int = 1800) -> dict[str, np.ndarray]:
-        """Each pane alone, drawn anew so large that its longer side has `longest` pixels."""
+        """Each pane alone, drawn anew so large that its longer side has `longest` pixels (less of very small panes)."""
         pictures = {}
         for name, (_, _, width, height) in self.layout.panes.items():
-            factor = max(1.0, longest / max(width, height))
+            factor = min(max(1.0, longest / max(width, height)), ENLARGED)
             image = np.empty((round(height * factor), round(width * factor), 3), np.uint8)
             PANES[name].draw(Canvas(image, self.layout.scale * factor), scene)
             pictures[name] = image

@@ -74,7 +74,7 @@ class Canvas:
         size, room = self.px(size), max(1, self.width - self.px(24))
         lines = text.wrap(message, room, size)
         while size > self.px(9) and text.line_height(size) * len(lines) > self.height:
-            size -= 1
+            size -= max(1, size // 20)
             lines = text.wrap(message, room, size)
         step = text.line_height(size)
         if step * len(lines) > self.height:

@@ -199,3 +199,11 @@ def seed(activation: Tensor, unit: int) -> Tensor:
     strongest = (chosen == chosen.amax()).to(chosen.dtype)
     start[:, unit] = torch.where(chosen.amax() > 0, chosen.clamp(min=0), strongest)
     return start
+
+
+def gradients(sent: Tensor, inputs: Sequence[Tensor], start: Tensor) -> Sequence[Tensor | None]:
+    """The gradient of `sent`, weighted by `start`, at each input; None where none arrives, as everywhere if the
+    network ran under `no_grad`."""
+    if not sent.requires_grad:
+        return [None] * len(inputs)
+    return torch.autograd.grad(sent, inputs, start, allow_unused=True)

@@ -20,7 +20,7 @@ from deepvis.depth import White, gray_to_rgb, uint16_to_uint8
 from deepvis.errors import UserError, words
 from deepvis.files import open_regular
 from deepvis.geometry import resize
-from deepvis.headers import Header, bands_memory, check_memory, check_size, read_header
+from deepvis.headers import Header, bands_memory, check_size, read_header
 
 NUMPY = ".npy"
 _TAIL = 2  # percent of a band's values that are shown as black, and as white

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from deepvis.backward import METHODS, seed
+from deepvis.backward import METHODS, gradients, seed
 from deepvis.errors import UserError
 from deepvis.messages import Peaks, ReceptiveField, Request, Result
 from deepvis.network import Network
@@ -64,7 +64,7 @@ def _forward_backward(network: Network, x: Tensor, request: Request) -> Result:
         reached = request.layer_gradient and shown.requires_grad
         inputs = [x, shown] if reached else [x]
         sent = network.units(origin, start)
-        grads = torch.autograd.grad(sent, inputs, seed(sent, unit), allow_unused=True)
+        grads = gradients(sent, inputs, seed(sent, unit))
     pixels = rgb(network, grads[0] if grads[0] is not None else torch.zeros_like(x))
     layer_gradient = _maps(network.units(request.layer, grads[1])) if reached and grads[1] is not None else None
     peaks = _peaks(network, captured) if request.peaks else None

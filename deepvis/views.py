@@ -103,9 +103,10 @@ def patches(count: int, aspect: float, grids: Sequence[Grid] = ()) -> Places:
     for known in grids, smaller:
         if (grid := next((g for g in known if g[0] * g[1] == count), None)) is not None:
             return Places(0, *grid)
-    for height, width in (*grids, *smaller):
-        if height * width > 1 and 0 < count - height * width <= MOST_EXTRAS:
-            return Places(count - height * width, height, width)
+    for known, most in (grids, MOST_EXTRAS), (smaller, 2):
+        for height, width in known:
+            if 0 < count - height * width <= most:
+                return Places(count - height * width, height, width)
     for extras in range(min(MOST_EXTRAS, count - 1) if not grids else 0):
         if grid := _proportional(count - extras, aspect):
             return Places(extras, *grid)
@@ -126,10 +127,10 @@ def _proportional(count: int, aspect: float) -> Grid | None:
 
 
 def _halved(grids: Sequence[Grid]) -> list[Grid]:
-    """What stages of a pyramid make of grids."""
+    """What stages of a pyramid make of grids, as long as these are grids that nothing else looks like."""
     found: dict[Grid, None] = {}
     for height, width in grids:
-        while height * width > 1:
+        while min(height, width) > 4:
             height, width = math.ceil(height / 2), math.ceil(width / 2)
             found[height, width] = None
     return [grid for grid in found if grid not in grids]

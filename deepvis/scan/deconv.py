@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from deepvis.backward import METHODS, seed
+from deepvis.backward import METHODS, gradients, seed
 from deepvis.geometry import Box
 from deepvis.network import Network
 from deepvis.passes import rgb
@@ -46,6 +46,6 @@ def patch_backward(
             start = torch.zeros_like(sent)
             for i, (row, column) in enumerate(places):
                 start[i, unit, row, column] = 1
-        (grad,) = torch.autograd.grad(sent, x, start, allow_unused=True)
+        (grad,) = gradients(sent, [x], start)
     grad = torch.zeros_like(x) if grad is None else grad
     return [cut_padded(rgb(network, one[None]), box, 0) for one, box in zip(grad, boxes)]

@@ -197,7 +197,9 @@ def main() -> None:
     parser.add_argument("--only", default="", help="try those whose name contains this")
     parser.add_argument("--write", type=Path, help="the file for the table")
     options = parser.parse_args()
-    rows = []
+    rows, before = [], ""
+    if options.write and options.write.is_file():  # what was written by hand stands before the table
+        before = options.write.read_text(encoding="utf-8").partition("# Networks that were tried")[0]
     for source in sources():
         if options.only in source:
             began = time.perf_counter()
@@ -205,7 +207,7 @@ def main() -> None:
             print(f"{time.perf_counter() - began:5.1f} s", *rows[-1].cells, sep="  ", flush=True)
             gc.collect()
             if options.write:
-                options.write.write_text(markdown(rows), encoding="utf-8")
+                options.write.write_text(before + markdown(rows), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import difflib
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -319,7 +320,7 @@ def _whole(value: object) -> bool:
 
 
 def _numbers(values: object) -> bool:
-    return isinstance(values, tuple) and bool(values) and all(_whole(v) or isinstance(v, float) for v in values)
+    return isinstance(values, tuple) and bool(values) and all(_whole(v) or isinstance(v, float) and math.isfinite(v) for v in values)
 
 
 def _plain(values: object) -> object:

@@ -174,7 +174,8 @@ class _Entry:
 
 
 def load(path: Path | None, overrides: Mapping[str, object] = MappingProxyType({}), *,
-         commands: Collection[str], key_names: Collection[str]) -> Settings:
+         commands: Collection[str], key_names: Collection[str],
+         defaults: Mapping[str, object] = MappingProxyType({})) -> Settings:
     """Read and check the settings; what is not given takes its default.
 
     Args:
@@ -184,6 +185,7 @@ def load(path: Path | None, overrides: Mapping[str, object] = MappingProxyType({
             over the file; None means "not given".
         commands: the names of the commands that keys can be bound to.
         key_names: every key there is.
+        defaults: values that the file wins over, in place of the usual ones.
 
     Raises:
         UserError: the file cannot be read, or anything in it or in `overrides` is wrong. One line
@@ -192,7 +194,8 @@ def load(path: Path | None, overrides: Mapping[str, object] = MappingProxyType({
     table = {**SCHEMA, **{f"keys.{name}": _keys_row(key_names) for name in commands}}
     path = _find() if path is None else path
     problems: list[str] = []
-    entries = list(_read(path, problems)) if path else []
+    entries = [_Entry(key, value, f"default {key}") for key, value in defaults.items()]
+    entries += _read(path, problems) if path else []
     entries += [_Entry(key, value, "--" + re.sub(r"[._]", "-", key))
                 for key, value in overrides.items() if value is not None]
     good: dict[str, _Entry] = {}

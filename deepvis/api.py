@@ -16,6 +16,8 @@ from deepvis.cli import sources
 from deepvis.engine import Engine
 from deepvis.errors import UserError
 from deepvis.feed import Feed
+from deepvis.plain import numbers, plain, texts
+from deepvis.settings import Settings
 from deepvis.settings import load as load_settings
 from deepvis.state import State
 from deepvis.window import DisplayProbe
@@ -42,7 +44,7 @@ def live(
     layers: Mapping[str, str] | Sequence[str] | None = None,
     softmax: bool | None = None,
     name: str | None = None,
-    input: str | int | Path = "photos",
+    input: str | int | Path | None = None,
     device: str | None = None,
     precision: str | None = None,
     settings: str | Path | Mapping[str, Any] | None = None,
@@ -70,11 +72,12 @@ def live(
             vector of scores that are no probabilities yet.
         name: what to call the network.
         input: photos (the bundled ones), camera, a camera's index, or the name of a video, stream,
-            folder, list file or image.
+            folder, list file or image. Default: what `settings` says, if that is given, or else photos.
         device: auto, cpu, cuda, cuda:1 or mps.
         precision: float32, bfloat16 or float16.
         settings: a settings.yaml, or values as in one: {"crop": False, "window.width": 1900}.
-            Default: the settings.yaml in the current folder, if there is one.
+            Default: the settings.yaml in the current folder, if there is one. The other arguments win.
+    Numbers and sequences may be Python's, numpy's or torch's.
     With a source as `model`, the defaults are what that source says.
 
     Raises:
@@ -86,12 +89,12 @@ def live(
     if not isinstance(model, str):
         _check_module(model)
         name = name or type(model).__name__
-    file, values = (None, settings) if isinstance(settings, Mapping) else (settings, {})
-    chosen = {
-        **values, "input": str(input) if isinstance(input, Path) else input,
-        "model": name or model, "device": device and str(device), "precision": precision,
-    }  # fmt: skip
-    known = load_settings(file and Path(file), chosen, commands=commands.COMMANDS, key_names=keys.NAMES)
+    chosen = _without_none({
+        "input": str(input) if isinstance(input, Path) else plain(input), "model": plain(name or model),
+        "device": None if device is None else str(device),
+        "precision": None if precision is None else str(precision).removeprefix("torch."),
+    })  # fmt: skip
+    known = _settings(settings, chosen)
     if isinstance(model, str):
         trust.ask(model, trust.Consent())
     given = _given(labels, mean, std, size, range, order, bands, layers, softmax)
@@ -111,6 +114,15 @@ def live(
     with _threads_of_torch():
         if not open_window(known, engine, Feed(camera, files), State(source=first, crop=known.crop), probe.check):
             atexit.register(engine.close, ENDING)
+
+
+def _settings(settings: str | Path | Mapping[str, Any] | None, chosen: Mapping[str, Any]) -> Settings:
+    """The settings with the arguments in place of theirs, and the photos where nothing that was given says otherwise."""
+    usual = {"input": "photos"}
+    file = settings is not None and not isinstance(settings, Mapping)
+    values = chosen if file else {**usual, **plain(settings or {}), **chosen}
+    return load_settings(Path(settings) if file else None, values, commands=commands.COMMANDS, key_names=keys.NAMES,
+                         defaults=usual if file else {})  # fmt: skip
 
 
 def _check_module(model: object) -> None:
@@ -133,15 +145,16 @@ def _given(
     labels: Any, mean: Any, std: Any, size: Any, range: Any, order: Any, bands: Any, layers: Any, softmax: Any
 ) -> dict[str, Any]:
     """The arguments as a model.yaml has them, without those that are not given."""
-    if size is not None and (not isinstance(size, Sequence) or len(size) != 2):
+    sides = plain(size)
+    if size is not None and not (isinstance(sides, list) and len(sides) == 2 and all(type(side) is int for side in sides)):
         raise UserError(f"deepvis.live: size is {size!r}; expected (height, width), such as (224, 224)")
-    height, width = size or (None, None)
-    taken = {"height": height, "width": width, "mean": _numbers(mean), "std": _numbers(std), "range": range, "order": order,
-             "bands": None if bands is None else tuple(int(band) for band in bands)}  # fmt: skip
+    height, width = sides or (None, None)
+    taken = {"height": height, "width": width, "mean": numbers("mean", mean), "std": numbers("std", std),
+             "range": plain(range), "order": plain(order), "bands": numbers("bands", bands, whole=True)}  # fmt: skip
     if layers is not None and not isinstance(layers, Mapping):
-        layers = {path: path for path in layers}
+        layers = {path: path for path in texts("layers", layers)}
     named = {layer: _names(of) for layer, of in labels.items()} if isinstance(labels, Mapping) else _names(labels)
-    values = {"input": _without_none(taken), "labels": named, "layers": layers, "softmax": softmax}
+    values = {"input": _without_none(taken), "labels": named, "layers": plain(layers), "softmax": plain(softmax)}
     return _without_none(values)
 
 
@@ -149,17 +162,10 @@ def _without_none(values: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in values.items() if value is not None}
 
 
-def _numbers(values: Any) -> tuple[float, ...] | None:
-    """One number a channel, of whatever kind of sequence they come in."""
-    if values is None:
-        return None
-    return (float(values),) if isinstance(values, (int, float)) else tuple(float(value) for value in values)
-
-
 def _names(labels: Labels | None) -> str | list[str] | None:
     if labels is None or isinstance(labels, str):
         return labels
-    return str(labels) if isinstance(labels, Path) else [str(label) for label in labels]
+    return str(labels) if isinstance(labels, Path) else texts("labels", labels)
 
 
 def _check_labels(labels: object, network: Network) -> None:

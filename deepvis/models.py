@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import logging
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,7 +24,7 @@ from deepvis.layers import find_layer
 from deepvis.modelfile import CHANNELS, NUMBERS, SIDE, VALUE, read_labels, read_model_file
 from deepvis.network import InputSpec, Network, prepare
 from deepvis.outputs import Bounded, Chosen, pick, takes_softmax
-from deepvis.plain import plain
+from deepvis.unwrapped import unwrapped
 from deepvis.reading import is_text, place_of, shown
 from deepvis.sources import AUTO, DEFAULT, NONE, Source, for_channels, imagenet_labels, load_source
 from deepvis.trust import ROOT, Consent
@@ -125,7 +126,7 @@ def _ready(spec: _Spec, source: Source, device: torch.device, precision: str) ->
 
 def _prepared(spec: _Spec, source: Source, device: torch.device, precision: str) -> Network:
     taken = _input(spec, source.input or InputSpec())
-    module = plain(_bare(spec, source.module).cpu().float().eval())  # however the user keeps it; `prepare` moves it where it runs
+    module = unwrapped(_bare(spec, source.module).cpu().float().eval())  # however the user keeps it; `prepare` moves it where it runs
     module, entries, notes = _shaped(spec, module, taken)
     classes, others = _labels(spec, source.classes, entries)
     network = prepare(spec.name, module, taken, _layers(spec, module), classes, device, _DTYPES[precision])
@@ -328,7 +329,7 @@ def _whole(value: object) -> bool:
 
 
 def _numbers(values: object) -> bool:
-    return isinstance(values, tuple) and bool(values) and all(_whole(v) or isinstance(v, float) for v in values)
+    return isinstance(values, tuple) and bool(values) and all(_whole(v) or isinstance(v, float) and math.isfinite(v) for v in values)
 
 
 def _plain(values: object) -> object:

@@ -25,7 +25,7 @@ from deepvis.geometry import cut, fit
 from deepvis.kept import begin, copied, move_kept
 from deepvis.layers import Layer
 from deepvis.messages import ReceptiveField
-from deepvis.plain import plain
+from deepvis.unwrapped import unwrapped
 from deepvis.views import View
 
 # The fused attention of inference differs from the ordinary one in the last bits; what is shown must
@@ -312,7 +312,7 @@ def prepare(
         UserError: the dry run fails, or a path or a layer's output is not what can be shown.
     """
     device = device or torch.device("cpu")
-    module = plain(module.float().eval()).requires_grad_(False)
+    module = unwrapped(module.float().eval()).requires_grad_(False)
     noise = spec.noise()
     with suppress(Exception):  # the dry run says why
         begin(module, noise)

@@ -1,77 +1,50 @@
-"""A network without what others have wrapped around its parts, in inference with the same values."""
+"""Values of numpy and torch as Python's own, and arguments checked by what they should be. Imports neither library."""
 
 from __future__ import annotations
 
-from types import MethodType
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
 
-import torch
-from torch import nn
-from torch.nn.utils import parametrize, prune, remove_spectral_norm, remove_weight_norm
-from torch.nn.utils.spectral_norm import SpectralNorm
-from torch.nn.utils.weight_norm import WeightNorm
-
-_COMPILED = "_torchdynamo_orig_callable"  # what a function from torch.compile has
-_PARALLEL = (nn.DataParallel, nn.parallel.DistributedDataParallel)
+from deepvis.errors import UserError
 
 
-def plain(module: nn.Module) -> nn.Module:
-    """Take off, at the network and at all its parts, what would hide or change its modules.
+def plain(value: Any) -> Any:
+    """Numbers and texts of numpy and torch as Python's own, arrays and tensors as lists, also inside containers."""
+    if isinstance(value, Mapping):
+        return {plain(key): plain(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(inner) for inner in value]
+    return value.tolist() if hasattr(value, "tolist") and not isinstance(value, type) else value
 
-    `torch.compile` and parallel wrappers: the module inside takes their place. Parametrized weights (weight
-    and spectral norm, old and new, and any other parametrization): a parameter of the value that they have now.
+
+def numbers(name: str, values: Any, whole: bool = False) -> tuple[Any, ...] | None:
+    """One number, or any kind and shape of sequence of them, as floats (or whole numbers); None stays.
 
     Args:
-        module: in eval mode, so that a spectral norm has its value of inference. Is changed.
+        name: of the argument, for the error.
     """
-    module = _unwrapped(module)
-    for parent in list(module.modules()):
-        for name, child in list(parent.named_children()):
-            if _unwrapped(child) is not child:
-                parent._modules[name] = _unwrapped(child)
-    for child in module.modules():
-        _uncompile(child)
-        _settle(child)
-    return module
+    if values is None:
+        return None
+    found = tuple(_flat(plain(values)))
+    kinds = int if whole else (int, float)
+    if not found or not all(isinstance(v, kinds) and not isinstance(v, bool) and math.isfinite(v) for v in found):
+        what = "whole numbers" if whole else "a number, or one number for each channel"
+        raise UserError(f"deepvis.live: {name} is {values!r}; expected {what}")
+    return found if whole else tuple(map(float, found))
 
 
-def _unwrapped(module: nn.Module) -> nn.Module:
-    while True:
-        inner = module.module if isinstance(module, _PARALLEL) else vars(module).get("_modules", {}).get("_orig_mod")
-        if inner is None:
-            return module
-        module = inner
+def texts(name: str, values: Any) -> list[str]:
+    """A sequence of texts; numbers become texts."""
+    found = plain(values)
+    if isinstance(found, (str, bytes, Mapping)) or not isinstance(found, Iterable):
+        raise UserError(f"deepvis.live: {name} is {values!r}; expected a list of names")
+    return [str(one) for one in found]
 
 
-def _uncompile(module: nn.Module) -> None:
-    """Functions that torch.compile has made, of a class or a module, become what they were made of."""
-    module._compiled_call_impl = None
-    for name, value in list(vars(module).items()):
-        if name != "_modules" and hasattr(value, _COMPILED):
-            setattr(module, name, getattr(value, _COMPILED))
-    for base in type(module).__mro__:
-        for name, value in vars(base).items():
-            if hasattr(value, _COMPILED) and name not in vars(module):
-                setattr(module, name, MethodType(getattr(value, _COMPILED), module))
-
-
-def _settle(module: nn.Module) -> None:
-    """Weights that are computed become parameters."""
-    with torch.no_grad():
-        if parametrize.is_parametrized(module):
-            values = {name: getattr(module, name).detach().clone() for name in module.parametrizations}
-            module.__class__ = type(module).__bases__[0]
-            del module.parametrizations
-            for name, value in values.items():
-                module.register_parameter(name, nn.Parameter(value, requires_grad=False))
-        _settle_old(module)
-
-
-def _settle_old(module: nn.Module) -> None:
-    """The same for `torch.nn.utils.weight_norm`, `spectral_norm` and `prune`, which are hooks."""
-    for hook in list(module._forward_pre_hooks.values()):
-        if isinstance(hook, WeightNorm):
-            remove_weight_norm(module, hook.name)
-        elif isinstance(hook, SpectralNorm):
-            remove_spectral_norm(module, hook.name)
-        elif isinstance(hook, prune.BasePruningMethod):
-            prune.remove(module, hook._tensor_name)
+def _flat(values: Any) -> Iterable[Any]:
+    if isinstance(values, (str, bytes, Mapping)) or not isinstance(values, Iterable):
+        yield values
+        return
+    for value in values:
+        yield from _flat(plain(value))

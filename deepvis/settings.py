@@ -175,7 +175,8 @@ class _Entry:
 
 
 def load(path: Path | None, overrides: Mapping[str, object] = MappingProxyType({}), *,
-         commands: Collection[str], key_names: Collection[str], say: Callable[[str], None] = lambda line: None) -> Settings:
+         commands: Collection[str], key_names: Collection[str], say: Callable[[str], None] = lambda line: None,
+         defaults: Mapping[str, object] = MappingProxyType({})) -> Settings:
     """Read and check the settings; what is not given takes its default.
 
     Args:
@@ -186,6 +187,7 @@ def load(path: Path | None, overrides: Mapping[str, object] = MappingProxyType({
         commands: the names of the commands that keys can be bound to.
         key_names: every key there is.
         say: is told which file is used, unless that is the one beside the package and changes nothing.
+        defaults: values that the file wins over, in place of the usual ones.
 
     Raises:
         UserError: the file cannot be read, or anything in it or in `overrides` is wrong. One line
@@ -194,8 +196,8 @@ def load(path: Path | None, overrides: Mapping[str, object] = MappingProxyType({
     table = {**SCHEMA, **{f"keys.{name}": _keys_row(key_names) for name in commands}}
     path = _find() if path is None else path
     problems: list[str] = []
-    entries = list(_read(path, problems)) if path else []
-    of_file = len(entries)
+    of_file = list(_read(path, problems)) if path else []
+    entries = [*(_Entry(key, value, f"default {key}") for key, value in defaults.items()), *of_file]
     entries += [_Entry(key, value, "--" + re.sub(r"[._]", "-", key))
                 for key, value in overrides.items() if value is not None]
     good: dict[str, _Entry] = {}
@@ -210,7 +212,7 @@ def load(path: Path | None, overrides: Mapping[str, object] = MappingProxyType({
     problems += _shared_keys(settings.keys, good)
     if problems:
         raise UserError("\n".join(problems))
-    if path is not None and (path.resolve() != _shipped() or any(_changes(entry, table) for entry in entries[:of_file])):
+    if path is not None and (path.resolve() != _shipped() or any(_changes(entry, table) for entry in of_file)):
         say(f"settings: {path.absolute()}")
     return settings
 

@@ -7,6 +7,7 @@ import sys
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -119,6 +120,52 @@ def test_settings_file_and_arguments(opened: list[dict], tmp_path: Path) -> None
     Path("other.yaml").write_text("crop: false\n")
     assert shown(opened, Net(), settings="other.yaml").dtype == torch.float32
     assert opened[-1]["start"].crop is False
+
+
+@pytest.mark.parametrize("given, other, used", [
+    ({"input": "camera"}, None, "camera"), ({"input": "camera"}, "photos", "photos"), ({}, None, "photos"),
+    ({"camera": 1}, None, "photos"), (None, None, "photos"), (None, "camera", "camera"),
+])  # fmt: skip
+def test_the_input_that_the_settings_say(given: dict | None, other: str | None, used: str, opened: list[dict]) -> None:
+    """As values and as a file; the argument wins."""
+    Path("other.yaml").write_text("".join(f"{key}: {value}\n" for key, value in (given or {}).items()))
+    for settings in (given, *(["other.yaml"] if given is not None else [])):
+        shown(opened, Net(), settings=settings, input=other)
+        assert opened[-1]["settings"].input == used
+
+
+def test_other_settings_are_not_overridden_by_arguments_that_are_not_given(opened: list[dict]) -> None:
+    deepvis.live(Net(), size=(20, 24), settings={"device": "cpu", "precision": "bfloat16", "window.width": np.int64(777)})
+    assert opened[-1]["network"].dtype == torch.bfloat16 and opened[-1]["settings"].window.width == 777
+
+
+THREE = (0.25, 0.5, 0.75)
+
+
+@pytest.mark.parametrize("mean", [
+    THREE, list(THREE), np.array(THREE), np.array(THREE, np.float16), torch.tensor(THREE), torch.tensor(THREE).view(1, 3, 1, 1),
+    tuple(np.float32(v) for v in THREE), [torch.tensor(v, requires_grad=True) for v in THREE], torch.nn.Parameter(torch.tensor(THREE)),
+])  # fmt: skip
+def test_numbers_of_any_library(mean: object, opened: list[dict]) -> None:
+    network = shown(opened, Net(), mean=mean, std=mean, size=(np.int64(20), np.uint8(24)), range=np.float32(2), bands=np.array([2, 1, 0]),
+                    softmax=np.bool_(False), labels=np.array(list("abcde")), precision=torch.float32, input=np.str_("photos"))  # fmt: skip
+    assert network.input == InputSpec(20, 24, THREE, THREE, 2.0, bands=(2, 1, 0)) and network.classes == tuple("abcde")
+    assert all(type(value) is float for value in (*network.input.mean, network.input.range)) and type(network.input.width) is int
+
+
+@pytest.mark.parametrize("mean", [np.float32(0.5), np.array(0.5), torch.tensor(0.5), 0.5, np.float64(0.5), [0.5], torch.tensor([[0.5]])])
+def test_one_number_of_any_library(mean: object, opened: list[dict]) -> None:
+    assert shown(opened, Net(1), mean=mean, std=1).input.mean == (0.5,)
+
+
+@pytest.mark.parametrize("options", [
+    {"mean": "0.5"}, {"mean": ["a"]}, {"mean": {"r": 1}}, {"mean": []}, {"std": np.array(["x"])}, {"std": float("nan")}, {"mean": True},
+    {"std": object()}, {"mean": 1j}, {"size": (20.5, 24)}, {"size": "2024"}, {"size": torch.ones(2)}, {"bands": ["red"]}, {"bands": 1.5},
+    {"layers": "conv"}, {"layers": 3}, {"labels": 5}, {"range": "255"}, {"range": [1]}, {"softmax": "yes"}, {"order": 3},
+])  # fmt: skip
+def test_an_argument_of_the_wrong_kind_is_named(options: dict, opened: list[dict]) -> None:
+    with pytest.raises(UserError, match=next(iter(options))):
+        shown(opened, Net(), **options)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from deepvis.messages import Request
 from deepvis.models import from_module
 from deepvis.network import Network
 from deepvis.passes import answer
-from deepvis.plain import plain
+from deepvis.unwrapped import unwrapped
 from deepvis.scan.scan import look, spans_of
 
 
@@ -219,7 +219,7 @@ def test_a_parametrized_convolution_is_a_layer_like_any_other(way: Callable, cal
     want = module(x).softmax(1).detach()
     for net in (network, network.replica()):
         torch.testing.assert_close(net.module(x), want, rtol=1e-4, atol=1e-6)
-    assert fingerprint(plain(copied(module))) == fingerprint(copy.deepcopy(plain(copied(module))))
+    assert fingerprint(unwrapped(copied(module))) == fingerprint(copy.deepcopy(unwrapped(copied(module))))
     fewer = from_module(module, "net", "cpu", given={"input": {"height": 12, "width": 12}, "layers": {"relu": "2"}})
     torch.testing.assert_close(fewer.module(x), want, rtol=1e-4, atol=1e-5)  # with the normalisation folded in
 

@@ -20,7 +20,7 @@ from deepvis.depth import White, gray_to_rgb, uint16_to_uint8
 from deepvis.errors import UserError, words
 from deepvis.files import open_regular
 from deepvis.geometry import resize
-from deepvis.headers import Header, bands_memory, check_size, read_header
+from deepvis.headers import Header, bands_memory, check_size, read_header, read_whole
 
 NUMPY = ".npy"
 _TAIL = 2  # percent of a band's values that are shown as black, and as white
@@ -188,9 +188,7 @@ def _numpy(file: BinaryIO, name: str, max_pixels: int) -> np.ndarray:
     size = sorted(shape)[::-1] if len(shape) == 2 else shape if shape[0] >= shape[2] else (*shape[1:], shape[0])
     _check_bands(name, (*size, 1)[:3], dtype.itemsize, max_pixels)
     count = int(np.prod(shape, dtype=np.int64))
-    data = file.read(count * dtype.itemsize)
-    if len(data) < count * dtype.itemsize:
-        raise ValueError(f"it ends after {len(data)} of {count * dtype.itemsize} bytes")
+    data = read_whole(file, count * dtype.itemsize)
     return np.frombuffer(data, dtype).reshape(shape, order="F" if columns_first else "C")
 
 
@@ -206,16 +204,15 @@ def _tiff(file: BinaryIO, name: str, max_pixels: int, header: Header) -> np.ndar
         _check_bands(name, (page.imagelength, page.imagewidth, count), page.dtype.itemsize, max_pixels)
         if page.imagedepth != 1 or count != header.samples:
             raise ValueError("it has more than height, width and bands")
-        if page.compression in _UNPACKERS:
-            _check_unpacked(file, page)
+        _check_segments(file, page)
         array = page.asarray()
         is_separate = page.planarconfig == 2 and count > 1
     array = array.reshape((count, header.height, header.width) if is_separate else (header.height, header.width, count))
     return array.transpose(1, 2, 0) if is_separate else array
 
 
-def _check_unpacked(file: BinaryIO, page: Any) -> None:
-    """A strip of some megabytes can unpack to gigabytes, which tifffile does whatever its size should be."""
+def _check_segments(file: BinaryIO, page: Any) -> None:
+    """A strip of some megabytes can claim, or unpack to, gigabytes, which tifffile believes."""
     end = file.seek(0, os.SEEK_END)
     most = page.imagelength * page.imagewidth * page.samplesperpixel
     if page.is_tiled:
@@ -226,6 +223,8 @@ def _check_unpacked(file: BinaryIO, page: Any) -> None:
     for offset, length in zip(page.dataoffsets, page.databytecounts):
         if offset + length > end:
             raise ValueError("a strip of it lies beyond its end")
+        if page.compression not in _UNPACKERS:
+            continue
         file.seek(offset)
         if len(_UNPACKERS[page.compression]().decompress(file.read(length), most + 1)) > most:
             raise ValueError("a strip of it unpacks to more than its size says")

@@ -33,7 +33,7 @@ from PIL.Image import Image
 from deepvis.depth import WHITES, White, gray_to_rgb, uint16_to_uint8, wide_to_uint8
 from deepvis.errors import UserError
 from deepvis.files import open_regular
-from deepvis.headers import MAX_PIXELS, MAX_SIDE, Header, check_memory, check_size, read_header
+from deepvis.headers import MAX_PIXELS, MAX_SIDE, Header, check_memory, check_size, read_header, read_whole
 
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".avif", ".heic", ".heif"}
@@ -225,10 +225,7 @@ def _deep_pnm(file: BinaryIO, header: Header) -> np.ndarray:
         at = max(end, at + 1)
     file.seek(at + 1)
     count = header.width * header.height * header.samples
-    values = np.frombuffer(file.read(2 * count), ">u2")
-    if len(values) < count:
-        raise ValueError(f"it ends after {len(values)} of {count} values")
-    values = values.astype(np.uint16).reshape(header.height, header.width, header.samples)
+    values = np.frombuffer(read_whole(file, 2 * count), ">u2").astype(np.uint16).reshape(header.height, header.width, header.samples)
     return values[..., 0] if header.samples == 1 else values
 
 

@@ -92,9 +92,20 @@ def check_memory(name: str, memory: int, what: str, max_pixels: int = MAX_PIXELS
         )
 
 
+def read_whole(file: BinaryIO, length: int) -> bytes:
+    """This many bytes from here on; ValueError, before room is made for them, if the file has fewer."""
+    here = file.tell()
+    there = file.seek(0, os.SEEK_END) - here
+    if there < length:
+        raise ValueError(f"it ends after {there} of {length} bytes")
+    file.seek(here)
+    return file.read(length)
+
+
 def bands_memory(pixels: int, samples: int, item: int) -> int:
-    """Bytes for reading bands of `item` bytes each: all of them as they are, one as float32, all of them reduced."""
-    return pixels * (samples * item + 4) + min(pixels, MAX_SIDE**2) * samples * 4
+    """Bytes for reading bands of `item` bytes each: all of them as they are, one as float32 or bytes, all of them reduced."""
+    plane = 1 if item == 1 else 4
+    return pixels * (samples * item + plane) + min(pixels, MAX_SIDE**2) * samples * plane
 
 
 # ---- formats ------------------------------------------------------------------------------------

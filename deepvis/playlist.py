@@ -12,6 +12,7 @@ from deepvis.decode import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from deepvis.errors import UserError
 from deepvis.files import is_regular, open_regular
 from deepvis.folders import listed
+from deepvis.reading import read_bytes
 
 # A file system's clock ticks coarsely (FAT: 2 s): a folder that changed less than this before it
 # was listed may have changed again since without looking any younger.
@@ -129,8 +130,7 @@ def _files_of_folder(folder: Path) -> tuple[list[Path], list[Path], int]:
 
 def _files_of_list(path: Path) -> tuple[list[Path], int]:
     """The existing files that a list names, and how many do not exist."""
-    with open_regular(path, "a list of files") as file:
-        data = file.read()
+    data = read_bytes(path, what="a list of files")
     # PowerShell writes UTF-16 with a mark, Notepad UTF-8 with one. What is not UTF-8 may still be
     # the bytes of a file's name.
     is_utf16 = data[:2] in (b"\xff\xfe", b"\xfe\xff")

@@ -17,6 +17,8 @@ import torch
 from torch import nn
 
 from deepvis.errors import UserError, reason
+from deepvis.files import open_regular
+from deepvis.modelfile import CHANNELS, SIDE
 from deepvis.network import InputSpec
 from deepvis.onnxfile import read_onnx
 from deepvis.usercode import build
@@ -236,8 +238,9 @@ def _python(name: str, weights: str, args: Mapping[str, Any], folder: Path) -> S
 
 def _onnx(name: str, weights: str, args: Mapping[str, Any], folder: Path) -> Source:
     path = folder / name
-    if not os.path.isfile(path):
+    if not os.path.lexists(path):
         raise UserError(f"no ONNX file {path}. Put it there or correct source: onnx:FILE.")
+    open_regular(path, "an ONNX file").close()
     if weights != AUTO or args:
         raise UserError(f"onnx:{name}: its weights are in the file, and it takes no args. Remove weights: and args:.")
     try:
@@ -271,6 +274,8 @@ def _onnx_input(graph: Any) -> InputSpec | None:
     _, channels, height, width = dims
     if 0 in (channels, height, width):
         return None
+    if not (0 < channels <= CHANNELS and 0 < height <= SIDE and 0 < width <= SIDE):
+        raise ValueError(f"its input {inputs[0].name} is {channels}×{height}×{width}; expected at most {CHANNELS} channels of {SIDE}×{SIDE}")
     spec = InputSpec(height, width)
     return spec if channels == 3 else InputSpec(height, width, (0.0,) * channels, (1.0,) * channels)
 

@@ -29,6 +29,7 @@ from deepvis.files import is_regular, open_regular, shortened
 from deepvis.folders import listed
 from deepvis.geometry import crop_box
 from deepvis.headers import MAX_PIXELS, check_memory
+from deepvis.reading import read_bytes
 
 _SUFFIXES = IMAGE_SUFFIXES | {NUMPY}
 
@@ -195,8 +196,7 @@ def find_images(where: Path | str) -> Images:
 
 
 def _listed(path: Path) -> list[str]:
-    with open_regular(path, "a list of files") as file:
-        lines = _named(file.read().decode("utf-8-sig", "surrogateescape")).splitlines()
+    lines = _named(read_bytes(path, what="a list of files").decode("utf-8-sig", "surrogateescape")).splitlines()
     return list(dict.fromkeys(line.strip() for line in lines if line.strip() and not line.startswith("#")))
 
 

@@ -24,6 +24,7 @@ from deepvis.errors import UserError
 from deepvis.feed import Feed, Wish
 from deepvis.gallery import Gallery, stands_for
 from deepvis.grower import Grower
+from deepvis.interrupt import ENDING
 from deepvis.jpegs import open_pictures
 from deepvis.layers import unit_id
 from deepvis.layout import Layout, lay_out
@@ -485,7 +486,7 @@ class Toolbox:
 def live(settings: Settings, engine: Engine, feed: Feed, start: State, probe: Callable[[], None]) -> bool:
     """Open the window and run the toolbox in it, until the user closes it.
 
-    Called from the main thread, Ctrl-C and SIGTERM close it too.
+    Called from the main thread, Ctrl-C, SIGTERM and SIGHUP close it too.
 
     Args:
         engine, feed: not started yet.
@@ -509,9 +510,10 @@ def live(settings: Settings, engine: Engine, feed: Feed, start: State, probe: Ca
 
 @contextmanager
 def _signals(stop: Callable) -> Iterator[None]:
-    """Ctrl-C and SIGTERM call `stop` meanwhile; in the main thread, where alone Python lets it be."""
+    """Ctrl-C, SIGTERM and SIGHUP call `stop` meanwhile; in the main thread, where alone Python lets it be."""
     here = threading.current_thread() is threading.main_thread()
-    previous = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)} if here else {}
+    heard = [number for number in ENDING if here and signal.getsignal(number) is not signal.SIG_IGN]
+    previous = {number: signal.signal(number, stop) for number in heard}
     try:
         yield
     finally:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from deepvis import runtime, start
+from deepvis import interrupt, runtime
 
 if __name__ == "__main__":  # python -m deepvis.cli
-    start.begin()
+    interrupt.end_at_once()
+    runtime.own_modules_only()
 runtime.tune()  # before anything imports torch
 
 import argparse
@@ -15,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from deepvis import __version__, interrupt, trust
+from deepvis import __version__, trust
 from deepvis.errors import UserError
 from deepvis.options import add_network, consent_of, settings_of
 from deepvis.scan import cli as scan

@@ -23,6 +23,17 @@ def tune() -> None:
     _keep_memory()
 
 
+def own_modules_only() -> None:
+    """Take the current folder, where `python -m` looks for modules first, from the path: a numpy.py in a download would be run."""
+    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    try:
+        here = os.getcwd()
+    except OSError:  # it has been removed
+        here = ""
+    if sys.path and sys.path[0] in ("", here) and os.path.realpath(here) != os.path.realpath(root):
+        del sys.path[0]
+
+
 def _keep_memory() -> None:
     """Tell glibc to keep freed memory: giving each activation back and faulting it in again costs a third.
 

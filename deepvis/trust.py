@@ -77,7 +77,7 @@ def check(source: object, folder: Path, file: Path | None, consent: Consent, may
     if key in known:
         return
     changed = any(place == str(folder) for _, place in known)
-    what = f"{_shown(file or 'the settings')} has {'changed ' * changed}code run that came with it: source {_shown(source)}, {_listed(files, folder)}"
+    what = f"{_shown(file or ('--model' if consent.typed else 'the settings'))} wants to run code{', which has changed' * changed}: source {_shown(source)}, {_listed(files, folder)}"
     if not consent.trust:
         if not (may_ask and _is_terminal()):
             raise UserError(

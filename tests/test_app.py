@@ -21,6 +21,7 @@ from deepvis.desk import Desk, table
 from deepvis.errors import UserError
 from deepvis.feed import Notice, Wish
 from deepvis.frames import Frame, Photo
+from deepvis.interrupt import ENDING
 from deepvis.layers import Layer
 from deepvis.messages import Grown, Growth, Patch, Peaks, Request, Result, TopPictures
 from deepvis.overview import Wish as OverviewWish
@@ -718,7 +719,7 @@ def test_live_opens_starts_runs_and_gives_the_signals_back(monkeypatch: pytest.M
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", ENDING)
 def test_a_signal_ends_the_loop_cleanly(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, number: int) -> None:
     log: list[str] = []
     window = FakeWindow(log)

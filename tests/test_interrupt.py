@@ -59,7 +59,7 @@ def test_the_other_signals_too(number: signal.Signals, tmp_path: Path) -> None:
 def test_ctrl_c_while_a_thread_imports_torch(tmp_path: Path) -> None:
     """Python's own way out would abort here, for its threads cannot be stopped."""
     code = (
-        "import sys, threading, time; from deepvis.start import begin; begin(); from deepvis import cli\n"
+        "import sys, threading, time; from deepvis.interrupt import end_at_once; end_at_once(); from deepvis import cli\n"
         "threading.Thread(target=__import__, args=['torch'], daemon=True).start()\n"
         "while 'torch' not in sys.modules: time.sleep(.001)\n"
         "print('up', flush=True); time.sleep(60)"
@@ -74,7 +74,7 @@ def test_ctrl_c_while_a_thread_imports_torch(tmp_path: Path) -> None:
 
 def test_what_is_ignored_stays_so(tmp_path: Path) -> None:
     """nohup, and a shell's jobs in the background."""
-    code = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); from deepvis.start import begin; begin(); signal.raise_signal(signal.SIGINT); print('lives')"
+    code = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); from deepvis.interrupt import end_at_once; end_at_once(); signal.raise_signal(signal.SIGINT); print('lives')"
     done = subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "lives\n")
 

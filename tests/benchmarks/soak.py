@@ -24,6 +24,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -396,20 +397,36 @@ def judged(screen: Screen, program: Program, minutes: float, seed: int, rate: fl
         holds = [(True, "no dead key, no stale picture, no error")]
     except (Broken, AssertionError) as error:
         holds = [(False, str(error))]
+        print("BROKEN:", error, flush=True)
     finally:
         meter.close()
         user.close()
     holds += verdicts(meter, minutes, turn) if holds[0][0] else ()
-    if program.process.poll() is None:
-        program.process.terminate()
-    status = program.process.wait(PATIENCE)
-    holds.append((status == 0, f"exit status {status}"))
-    holds.append((not program.stderr, f"stderr: {program.stderr or 'nothing'}"))
+    holds.append(ended(program))
+    holds.append((not complaints(program), f"stderr: {complaints(program) or 'nothing'}"))
     for turn in meter.longest:
         print("long turn:", json.dumps(turn))
     for held, words in holds:
         print("holds:" if held else "BROKEN:", words)
     return all(held for held, _ in holds)
+
+
+def complaints(program: Program) -> str:
+    """What it has written to stderr, but for the line that says which settings it uses."""
+    return "\n".join(line for line in program.stderr.splitlines() if not line.startswith("deepvis: settings:"))
+
+
+def ended(program: Program) -> tuple[bool, str]:
+    """Tell it to end; whether it does, and with which status. Of one that does not, stderr then says where each thread is."""
+    if program.process.poll() is None:
+        program.process.terminate()
+    try:
+        status = program.process.wait(PATIENCE)
+    except subprocess.TimeoutExpired:
+        program.process.send_signal(signal.SIGUSR1)
+        time.sleep(1)
+        return False, f"still there {PATIENCE:g} s after SIGTERM"
+    return status == 0, f"exit status {status}"
 
 
 def use(user: User, meter: Meter, minutes: float, rate: float) -> None:
@@ -423,7 +440,7 @@ def use(user: User, meter: Meter, minutes: float, rate: float) -> None:
         count += 1
         user.use(min(BETWEEN, max(1.0, (minutes - meter.minute) * 60)), rate)
         user.calm()
-        if user.program.now["error"] or user.program.stderr:
+        if user.program.now["error"] or complaints(user.program):
             raise Broken(f"network: {user.program.now['error']!r}, stderr: {user.program.stderr!r}")
         print(meter.line(user.sent), flush=True)
     user.rest()

@@ -49,7 +49,7 @@ from deepvis.commands import COMMANDS
 SETTLED = 10.0  # minutes after which nothing may grow
 MORE = 0.03  # of resident memory, that is no growth
 LONGEST = 0.5  # seconds that a turn may take, unless --turn says otherwise
-PATIENCE = 30.0  # seconds within which what is shown has to be what is asked for
+PATIENCE = 60.0  # seconds within which what is shown has to be what is asked for
 LOADING = 300.0  # seconds, on a busy computer
 BETWEEN = 10.0  # seconds of random use between two moments of calm
 ROLL = 10  # every so manieth of them the roll of the commands is called
@@ -235,7 +235,8 @@ class User:
         while not self._is_right(PATIENCE / 4):
             if time.monotonic() > end:
                 now = {key: self.program.now.get(key) for key in ("stale", "state", "events", "error")}
-                raise Broken(f"stale picture: {PATIENCE:g} s after the last input still not right: {now}, {self.program.stderr!r}")
+                say_where(self.program)
+                raise Broken(f"stale picture: {PATIENCE:g} s after the last input still not right: {now}")
 
     def _is_right(self, seconds: float) -> bool:
         """Hold the picture still, and wait so long until all is up to date. On a busy computer keys are still on their
@@ -411,6 +412,12 @@ def judged(screen: Screen, program: Program, minutes: float, seed: int, rate: fl
     return all(held for held, _ in holds)
 
 
+def say_where(program: Program) -> None:
+    """Have it write to stderr where each of its threads is."""
+    program.process.send_signal(signal.SIGUSR1)
+    time.sleep(1)
+
+
 def complaints(program: Program) -> str:
     """What it has written to stderr, but for the line that says which settings it uses."""
     return "\n".join(line for line in program.stderr.splitlines() if not line.startswith("deepvis: settings:"))
@@ -423,8 +430,7 @@ def ended(program: Program) -> tuple[bool, str]:
     try:
         status = program.process.wait(PATIENCE)
     except subprocess.TimeoutExpired:
-        program.process.send_signal(signal.SIGUSR1)
-        time.sleep(1)
+        say_where(program)
         return False, f"still there {PATIENCE:g} s after SIGTERM"
     return status == 0, f"exit status {status}"
 

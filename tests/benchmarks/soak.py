@@ -51,6 +51,7 @@ MORE = 0.03  # of resident memory, that is no growth
 LONGEST = 0.5  # seconds that a turn may take, unless --turn says otherwise
 PATIENCE = 60.0  # seconds within which what is shown has to be what is asked for
 LOADING = 300.0  # seconds, on a busy computer
+ENDING = 180.0  # the same, to finish the snapshots and the recording that may be under way
 BETWEEN = 10.0  # seconds of random use between two moments of calm
 ROLL = 10  # every so manieth of them the roll of the commands is called
 SIZES = ((1500, 930), (1000, 700), (1800, 1000), (700, 450), (1280, 1024))
@@ -428,10 +429,10 @@ def ended(program: Program) -> tuple[bool, str]:
     if program.process.poll() is None:
         program.process.terminate()
     try:
-        status = program.process.wait(PATIENCE)
+        status = program.process.wait(ENDING)
     except subprocess.TimeoutExpired:
         say_where(program)
-        return False, f"still there {PATIENCE:g} s after SIGTERM"
+        return False, f"still there {ENDING:g} s after SIGTERM"
     return status == 0, f"exit status {status}"
 
 

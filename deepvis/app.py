@@ -444,7 +444,10 @@ class Toolbox:
         return f"deepvis-{datetime.now():%Y%m%d-%H%M%S}"
 
     def _snapshot(self) -> None:
-        """Encoding so many large pictures takes a second."""
+        """Encoding so many large pictures takes a second, and they take memory until then: one at a time."""
+        if self._saving.is_busy("snapshot"):
+            self._say("the snapshot before is still being saved")
+            return
         scene, window = self._scene(), self._picture()
 
         def save() -> str:

@@ -632,6 +632,20 @@ def test_a_snapshot_saves_the_window_and_each_pane(box: Toolbox, tmp_path: Path)
     assert len(list((tmp_path / "out").iterdir())) == 2 * (1 + len(DEFAULT_PANES))
 
 
+def test_one_snapshot_is_saved_at_a_time(box: Toolbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the disk or the computer is slow their pictures would pile up in memory."""
+    gate, real = threading.Event(), app.save_snapshot
+    monkeypatch.setattr(app, "save_snapshot", lambda *arguments: (gate.wait(60), real(*arguments))[1])
+    press(box, "p")
+    press(box, "p")
+    assert "still being saved" in message(box)[0]
+    gate.set()
+    saved(box)
+    press(box, "p")
+    saved(box)
+    assert len(list((tmp_path / "out").iterdir())) == 2 * (1 + len(DEFAULT_PANES))
+
+
 def test_a_snapshot_that_cannot_be_saved_says_so(box: Toolbox, tmp_path: Path) -> None:
     (tmp_path / "out").write_text("a file where the folder should be")
     press(box, "p")

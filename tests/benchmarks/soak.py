@@ -24,6 +24,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -48,8 +49,9 @@ from deepvis.commands import COMMANDS
 SETTLED = 10.0  # minutes after which nothing may grow
 MORE = 0.03  # of resident memory, that is no growth
 LONGEST = 0.5  # seconds that a turn may take, unless --turn says otherwise
-PATIENCE = 30.0  # seconds within which what is shown has to be what is asked for
+PATIENCE = 60.0  # seconds within which what is shown has to be what is asked for
 LOADING = 300.0  # seconds, on a busy computer
+ENDING = 180.0  # the same, to finish the snapshots and the recording that may be under way
 BETWEEN = 10.0  # seconds of random use between two moments of calm
 ROLL = 10  # every so manieth of them the roll of the commands is called
 SIZES = ((1500, 930), (1000, 700), (1800, 1000), (700, 450), (1280, 1024))
@@ -234,7 +236,8 @@ class User:
         while not self._is_right(PATIENCE / 4):
             if time.monotonic() > end:
                 now = {key: self.program.now.get(key) for key in ("stale", "state", "events", "error")}
-                raise Broken(f"stale picture: {PATIENCE:g} s after the last input still not right: {now}, {self.program.stderr!r}")
+                say_where(self.program)
+                raise Broken(f"stale picture: {PATIENCE:g} s after the last input still not right: {now}")
 
     def _is_right(self, seconds: float) -> bool:
         """Hold the picture still, and wait so long until all is up to date. On a busy computer keys are still on their
@@ -396,20 +399,41 @@ def judged(screen: Screen, program: Program, minutes: float, seed: int, rate: fl
         holds = [(True, "no dead key, no stale picture, no error")]
     except (Broken, AssertionError) as error:
         holds = [(False, str(error))]
+        print("BROKEN:", error, flush=True)
     finally:
         meter.close()
         user.close()
     holds += verdicts(meter, minutes, turn) if holds[0][0] else ()
-    if program.process.poll() is None:
-        program.process.terminate()
-    status = program.process.wait(PATIENCE)
-    holds.append((status == 0, f"exit status {status}"))
-    holds.append((not program.stderr, f"stderr: {program.stderr or 'nothing'}"))
+    holds.append(ended(program))
+    holds.append((not complaints(program), f"stderr: {complaints(program) or 'nothing'}"))
     for turn in meter.longest:
         print("long turn:", json.dumps(turn))
     for held, words in holds:
         print("holds:" if held else "BROKEN:", words)
     return all(held for held, _ in holds)
+
+
+def say_where(program: Program) -> None:
+    """Have it write to stderr where each of its threads is."""
+    program.process.send_signal(signal.SIGUSR1)
+    time.sleep(1)
+
+
+def complaints(program: Program) -> str:
+    """What it has written to stderr, but for the line that says which settings it uses."""
+    return "\n".join(line for line in program.stderr.splitlines() if not line.startswith("deepvis: settings:"))
+
+
+def ended(program: Program) -> tuple[bool, str]:
+    """Tell it to end; whether it does, and with which status. Of one that does not, stderr then says where each thread is."""
+    if program.process.poll() is None:
+        program.process.terminate()
+    try:
+        status = program.process.wait(ENDING)
+    except subprocess.TimeoutExpired:
+        say_where(program)
+        return False, f"still there {ENDING:g} s after SIGTERM"
+    return status == 0, f"exit status {status}"
 
 
 def use(user: User, meter: Meter, minutes: float, rate: float) -> None:
@@ -423,7 +447,7 @@ def use(user: User, meter: Meter, minutes: float, rate: float) -> None:
         count += 1
         user.use(min(BETWEEN, max(1.0, (minutes - meter.minute) * 60)), rate)
         user.calm()
-        if user.program.now["error"] or user.program.stderr:
+        if user.program.now["error"] or complaints(user.program):
             raise Broken(f"network: {user.program.now['error']!r}, stderr: {user.program.stderr!r}")
         print(meter.line(user.sent), flush=True)
     user.rest()

@@ -20,8 +20,10 @@ but had no core (on Linux), `parts` the seconds of what took longer than 10 ms.
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import os
+import signal
 import sys
 import time
 from dataclasses import replace
@@ -175,6 +177,7 @@ def keep_out_of_the_repository(folder: Path) -> None:
 
 def main() -> int:
     out, gate = os.fdopen(int(sys.argv[1]), "w"), Path(sys.argv[2])
+    faulthandler.register(signal.SIGUSR1)
     keep_out_of_the_repository(gate.parent)
     Watch(out, (gate.parent / "turns.jsonl").open("w")).watch()
     return cli.main(sys.argv[3:])

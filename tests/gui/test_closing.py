@@ -42,8 +42,7 @@ def test_it_does_not_wait_for_a_network_that_never_loads(screen: Screen, tmp_pat
 def test_it_does_not_wait_for_a_camera_that_does_not_answer(screen: Screen, tmp_path: Path) -> None:
     """As a stream without a server, which is tried for many seconds: here a pipe that nobody writes to."""
     os.mkfifo(tmp_path / "silent.mjpg")
-    (tmp_path / "settings.yaml").write_text(f"input: camera\ncamera: file://{tmp_path / 'silent.mjpg'}\n")
-    with Program(screen, tmp_path, gated=True) as program:
+    with Program(screen, tmp_path, "--input", f"file://{tmp_path / 'silent.mjpg'}", gated=True) as program:
         program.open()
         program.wait(lambda: program.now["size"], "it runs")
         program.interrupt()

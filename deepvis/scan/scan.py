@@ -42,7 +42,7 @@ class Options:
         every: seconds between checkpoints.
         rank, world: this process's place among several that share the images.
         reduce: decode large JPEGs at a fraction of their size.
-        weakest: keep the weakest places too; they cost as much as the strongest.
+        weakest: keep the weakest places too; they cost a further look at every map.
         correlation: sum up the products of responses.
     """
 
@@ -332,7 +332,7 @@ def cut(begin: int, end: int, size: int) -> list[tuple[int, int]]:
 
 
 def _batch_size(network: Network, options: Options) -> int:
-    return min(options.batch or (8 if network.device.type == "cpu" else 256), CHUNK)
+    return min(options.batch or (16 if network.device.type == "cpu" else 256), CHUNK)
 
 
 def _usual_decoders(network: Network) -> int:

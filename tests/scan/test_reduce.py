@@ -165,3 +165,20 @@ def test_one_thread_or_two_make_no_difference() -> None:
         torch.set_num_threads(before)
     assert np.array_equal(made[0]["sums"].total, made[1]["sums"].total)
     assert np.array_equal(made[0]["sums"].squares, made[1]["sums"].squares)
+
+
+def test_places_are_looked_for_above_the_bar_alone_and_a_bar_that_lags_behind_changes_nothing() -> None:
+    values = activations(60)
+    current, behind = Tally(spans(), 9, torch.device("cpu")), Tally(spans(), 9, torch.device("cpu"))
+    for start in range(0, 60, 10):
+        images = slice(start, start + 10)
+        found = {span.name: extremes(values[span.name][images], current.bar[span.rows]) for span in spans()}
+        for span in spans():
+            each, bar = found[span.name], current.bar[span.rows]
+            least = bar.value[:, None]
+            above = (each.value > least) | (each.value == least) & (each.mean > bar.mean[:, None])
+            assert torch.equal(each.cell >= 0, above)
+        current.commit(found, list(range(start, start + 10)))
+        behind.commit(found_in(values, images), list(range(start, start + 10)))
+    assert start and torch.equal(current.order, behind.order) and torch.equal(current.place, behind.place)
+    assert (found["wide"].cell < 0).any()

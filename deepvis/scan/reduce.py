@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from deepvis.scan.index import (
     BINS,
@@ -26,7 +25,8 @@ from deepvis.scan.index import (
     Sums,
 )
 
-_RANKED = 16  # images that are ranked at once: of the first ones of a scan every value is a find, which takes memory
+_BLOCK = 1 << 20  # bytes of a map that are looked at three times: they are in the cache the second time
+_TOGETHER = 64  # maps that are searched through at once
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Extremes:
 
     Attributes:
         value, mean: sides×B×C float32; the second side, if there is one, is that of the negated map.
-        cell: the same of int64.
+        cell: the same of int32; -1 where the value is not above the bar, so that nobody will ask for its place.
     """
 
     value: Tensor
@@ -43,41 +43,114 @@ class Extremes:
     cell: Tensor
 
 
-def extremes(units: Tensor, weakest: bool) -> Extremes:
-    """Take together a layer's activations for a batch: B×C×H×W, or B×N of a vector."""
-    sides = (1, -1) if weakest else (1,)
-    if units.ndim == 2:
-        value = torch.stack([sign * units.to(torch.float32) for sign in sides])
-        return Extremes(value, value, torch.zeros_like(value, dtype=torch.int64))
-    cells = units.permute(0, 2, 3, 1).flatten(1, 2).contiguous().to(torch.float32)
-    value, cell = _strongest(cells)
-    mean = _mean(cells)
-    if not weakest:
-        return Extremes(value[None], mean[None], cell[None])
-    low, low_cell = _strongest(-cells)
-    return Extremes(torch.stack([value, low]), torch.stack([mean, -mean]), torch.stack([cell, low_cell]))
+@dataclass(frozen=True)
+class Bar:
+    """What a value has to be above, or equal to with a larger mean, to be among the k best of its unit.
 
+    One that lags behind is as good: bars only rise, and what passes a lower one is sorted out later.
 
-def _strongest(cells: Tensor) -> tuple[Tensor, Tensor]:
-    """B×P×C -> B×C twice: the largest value over the cells, and the first cell that has it.
-
-    On a CPU by pooling, the only maximum along the middle that runs at the memory's speed; it knows the place as well.
+    Attributes:
+        value, mean: sides×C float32.
     """
+
+    value: Tensor
+    mean: Tensor
+
+    @staticmethod
+    def none(units: int, weakest: bool, device: torch.device | None = None) -> Bar:
+        """Everything is above it."""
+        lowest = torch.full((2 if weakest else 1, units), -math.inf, device=device)
+        return Bar(lowest, lowest)
+
+    def __getitem__(self, units: slice) -> Bar:
+        return Bar(self.value[:, units], self.mean[:, units])
+
+
+def extremes(units: Tensor, bar: Bar) -> Extremes:
+    """Take together a layer's activations for a batch: B×C×H×W, or B×N of a vector.
+
+    Args:
+        bar: of the layer; of two sides where the weakest are wanted too. Places are looked for above it only:
+            after some hundred images hardly any value is.
+    """
+    sides = (1, -1)[: len(bar.value)]
+    if units.ndim == 2:
+        value = mean = torch.stack([sign * units.to(torch.float32) for sign in sides])
+        return Extremes(value, mean, _above(value, mean, bar).to(torch.int32) - 1)
+    cells = units.permute(0, 2, 3, 1).contiguous().to(torch.float32)
     if cells.device.type == "cpu":
-        return tuple(found[:, :, 0, 0] for found in F.max_pool2d(_as_row(cells), (1, cells.shape[1]), return_indices=True))
-    return tuple(cells.max(1))
+        return _on_cpu(cells.numpy(), bar)
+    cells = cells.flatten(1, 2)
+    value, cell = (torch.stack(both) for both in zip(*((sign * cells).max(1) for sign in sides)))
+    mean = cells.mean(1)
+    return Extremes(value, torch.stack([mean, -mean][: len(sides)]), cell.to(torch.int32))
 
 
-def _mean(cells: Tensor) -> Tensor:
-    """B×P×C -> B×C."""
-    if cells.device.type == "cpu":
-        return F.avg_pool2d(_as_row(cells), (1, cells.shape[1]))[:, :, 0, 0]
-    return cells.mean(1)
+def _on_cpu(cells: np.ndarray, bar: Bar) -> Extremes:
+    """B×H×W×C. By NumPy, which goes through memory in order here; PyTorch's reductions take twice as long."""
+    batch, height, width, units = cells.shape
+    sums, *columns = _columns(cells, weakest=len(bar.value) > 1)  # B×W×C each
+    value = torch.from_numpy(np.stack([column.max(1) for column in columns]))
+    mean = torch.from_numpy(sums.sum(1) / np.float32(height * width))
+    mean = torch.stack([mean, -mean][: len(columns)])
+    cell = np.full(value.shape, -1, np.int32)
+    for side, above in enumerate(_above(value, mean, bar).numpy()):
+        image, unit = np.divmod(np.flatnonzero(above), units)
+        cell[side, image, unit] = _first_cells(cells, columns[side], image, unit, sign=-1 if side else 1)
+    return Extremes(value, mean, torch.from_numpy(cell))
 
 
-def _as_row(cells: Tensor) -> Tensor:
-    """B×P×C as images of one row: B×C×1×P, channels_last."""
-    return cells[:, None].permute(0, 3, 1, 2)
+def _columns(cells: np.ndarray, weakest: bool) -> list[np.ndarray]:
+    """B×H×W×C -> B×W×C: sums over the columns of the maps, their largest values, and those of the negated maps.
+
+    In blocks, each of which is in the processor's cache from the second time on.
+    """
+    batch, height, width, units = cells.shape
+    lines = cells.reshape(batch, height, width * units)
+    kinds = (np.add, np.maximum, np.minimum)[: 2 + weakest]
+    found = [np.empty((batch, width * units), np.float32) for _ in kinds]
+    images = max(1, _BLOCK // lines[0].nbytes)
+    rows = max(1, _BLOCK // lines[0, 0].nbytes)
+    for first in range(0, batch, images):
+        some = slice(first, first + images)
+        for row in range(0, height, rows):
+            block = lines[some, row : row + rows]
+            for kind, into in zip(kinds, found):
+                if row == 0:
+                    kind.reduce(block, 1, out=into[some])
+                else:
+                    kind(into[some], kind.reduce(block, 1), out=into[some])
+    if weakest:
+        np.negative(found[2], out=found[2])
+    return [each.reshape(batch, width, units) for each in found]
+
+
+def _above(value: Tensor, mean: Tensor, bar: Bar) -> Tensor:
+    """sides×B×C -> which are above the bar."""
+    least, of_equals = bar.value[:, None], bar.mean[:, None]
+    return (value > least) | (value == least) & (mean > of_equals)
+
+
+def _first_cells(cells: np.ndarray, columns: np.ndarray, image: np.ndarray, unit: np.ndarray, sign: int) -> np.ndarray:
+    """The first cells in reading order that have the largest value of sign × map, of n maps.
+
+    Args:
+        cells: B×H×W×C. columns: B×W×C, the largest value in each column of sign × cells.
+        image, unit: n, which maps.
+    """
+    _, height, width, units = cells.shape
+    of_columns = columns.reshape(-1)[(image * (width * units) + unit)[:, None] + np.arange(width) * units]
+    column = of_columns.argmax(1)
+    start = image * (height * width * units) + unit
+    flat = cells.reshape(-1)
+    row = (sign * flat[(start + column * units)[:, None] + np.arange(height) * (width * units)]).argmax(1)
+    cell = row * width + column
+    # Where several columns have it, the first one may have it in a later row.
+    several = ((of_columns == of_columns.max(1, keepdims=True)).sum(1) > 1).nonzero()[0]
+    for first in range(0, len(several), _TOGETHER):
+        some = several[first : first + _TOGETHER]
+        cell[some] = (sign * flat[start[some, None] + np.arange(height * width) * units]).argmax(1)
+    return cell
 
 
 class Tally:
@@ -94,10 +167,9 @@ class Tally:
         self.units = units = sum(span.units for span in spans)
         self.sides = 2 if weakest else 1
         rows = self.sides * units
-        self.value = torch.full((rows, k), -math.inf, device=device)
-        self.mean = torch.full((rows, k), -math.inf, device=device)
-        self.image = torch.full((rows, k), -1, dtype=torch.int32, device=device)
-        self.cell = torch.zeros((rows, k), dtype=torch.int32, device=device)
+        self.order = _packed(*torch.full((2, rows, k), -math.inf, device=device))
+        self.place = _packed_place(*torch.tensor([-1, 0], dtype=torch.int32, device=device)[:, None, None].expand(2, rows, k))
+        self.bar = Bar.none(units, weakest, device)
         self.responses = torch.zeros((CHUNK, units), device=device)
         self.filled = 0
         self.count = 0
@@ -122,37 +194,40 @@ class Tally:
             for field in ("value", "mean", "cell")
         )  # B×rows
         self.responses[self.filled : self.filled + batch] = value[:, : self.units]
-        image = torch.tensor(numbers, dtype=torch.int32, device=self.device)
-        for first in range(0, batch, _RANKED):
-            some = slice(first, first + _RANKED)
-            self._rank(value[some], mean[some], cell[some].to(torch.int32), image[some])
+        self._rank(value, mean, cell, torch.tensor(numbers, device=self.device))
+        self.bar = self._bar()
         self.filled += batch
         self.count += batch
 
     def _rank(self, value: Tensor, mean: Tensor, cell: Tensor, image: Tensor) -> None:
-        """Sort a batch in: by value, among equals by mean, among equals of both the earlier image first.
+        """Sort a batch in.
 
         Args:
             value, mean, cell: B×rows. image: B.
         """
-        bar, of_equals = self.value[:, -1], self.mean[:, -1]
-        better = ((value > bar) | (value == bar) & (mean > of_equals)).T
-        row, which = better.nonzero().T
-        counts = better.sum(1)
+        row, which = (cell >= 0).T.nonzero().T
+        order = _packed(value[which, row], mean[which, row])
+        place = _packed_place(image[which], cell[which, row])
+        enters = order > self.order[row, -1]  # the bar that they are above may have been a lower one
+        row, order, place = row[enters], order[enters], place[enters]
+        counts = torch.bincount(row, minlength=len(self.order))
         turn = torch.arange(len(row), device=self.device) - (counts.cumsum(0) - counts)[row]  # how many before it in its row
         for now in range(int(counts.max())):
-            rows, at = row[turn == now], which[turn == now]
-            self._insert(rows, value[at, rows], mean[at, rows], image[at], cell[at, rows])
+            these = (turn == now).nonzero()[:, 0]
+            self._insert(row[these], order[these], place[these])
 
-    def _insert(self, row: Tensor, value: Tensor, mean: Tensor, image: Tensor, cell: Tensor) -> None:
+    def _insert(self, row: Tensor, order: Tensor, place: Tensor) -> None:
         """One more place for each of these rows, none of which comes twice; the last one of the row drops out."""
-        values, means = self.value[row], self.mean[row]
-        ahead = (values > value[:, None]) | (values == value[:, None]) & (means >= mean[:, None])
-        rank = ahead.sum(1, keepdim=True)
-        place = torch.arange(self.k, device=self.device)
-        source = torch.where(place < rank, place, torch.where(place == rank, self.k, place - 1))
-        for kept, new in ((self.value, value), (self.mean, mean), (self.image, image), (self.cell, cell)):
-            kept[row] = torch.cat([kept[row], new[:, None]], 1).gather(1, source)
+        orders = self.order.index_select(0, row)
+        rank = (orders >= order[:, None]).sum(1, keepdim=True)
+        steps = torch.arange(self.k, device=self.device)
+        source, here = steps - (steps > rank).long(), steps == rank
+        for kept, new in ((self.order, order), (self.place, place)):
+            moved = kept.index_select(0, row).gather(1, source)
+            kept.index_copy_(0, row, torch.where(here, new[:, None], moved))
+
+    def _bar(self) -> Bar:
+        return Bar(*(part.view(self.sides, self.units) for part in _unpacked(self.order[:, -1])))
 
     # ---- a chunk -----------------------------------------------------------------------------
 
@@ -188,10 +263,13 @@ class Tally:
         """Go on where a state left off."""
         sides = (index.top, index.bottom)[: self.sides]
         widths = _widths(self.spans)
-        self.value = self._tensor(np.concatenate([sign * s.value for s, sign in zip(sides, (1, -1))]))
-        self.mean = self._tensor(np.concatenate([sign * m for m, sign in zip(index.sums.means[: self.sides], (1, -1))]))
-        self.image = self._tensor(np.concatenate([s.image for s in sides]))
-        self.cell = self._tensor(np.concatenate([s.row.astype(np.int32) * widths + s.column for s in sides]))
+        value = np.concatenate([sign * s.value for s, sign in zip(sides, (1, -1))])
+        mean = np.concatenate([sign * m for m, sign in zip(index.sums.means[: self.sides], (1, -1))])
+        image = np.concatenate([s.image for s in sides])
+        cell = np.concatenate([s.row.astype(np.int32) * widths + s.column for s in sides])
+        self.order = _packed(self._tensor(value), self._tensor(mean))
+        self.place = _packed_place(self._tensor(image), self._tensor(cell))
+        self.bar = self._bar()
         self.filled, self.count = len(index.sums.recent), index.count
         self.responses[: self.filled] = self._tensor(index.sums.recent)
         exact = lambda array: torch.from_numpy(array.copy()).to(self.exact_device)  # noqa: E731
@@ -206,7 +284,8 @@ class Tally:
         ranked, means = [], []
         for side in range(2):
             rows = slice(side * self.units, (side + 1) * self.units)
-            value, mean, image, cell = (_host(t[rows]) for t in (self.value, self.mean, self.image, self.cell))
+            parts = (*_unpacked(self.order[rows]), *_unpacked_place(self.place[rows]))
+            value, mean, image, cell = (_host(part) for part in parts)
             if side == 1 and self.sides == 1:
                 shape = (self.units, self.k)
                 value = mean = np.full(shape, -np.inf, np.float32)
@@ -234,6 +313,37 @@ class Tally:
 
     def _tensor(self, array: np.ndarray) -> Tensor:
         return torch.from_numpy(array.copy()).to(self.device)
+
+
+def _packed(value: Tensor, mean: Tensor) -> Tensor:
+    """float32 twice -> int64 that order by value, among equals by mean: one comparison for both. -0 counts as 0."""
+    return (_ordered(value).long() << 32) + (_ordered(mean).long() + _HALF)
+
+
+def _unpacked(order: Tensor) -> tuple[Tensor, Tensor]:
+    """The other way: value and mean."""
+    high, low = order >> 32, (order & _MASK) - _HALF
+    return tuple(_flipped(part.to(torch.int32)).view(torch.float32) for part in (high, low))
+
+
+def _packed_place(image: Tensor, cell: Tensor) -> Tensor:
+    return (image.long() << 32) + cell
+
+
+def _unpacked_place(place: Tensor) -> tuple[Tensor, Tensor]:
+    return (place >> 32).to(torch.int32), (place & _MASK).to(torch.int32)
+
+
+_HALF, _MASK = 1 << 31, (1 << 32) - 1
+
+
+def _ordered(values: Tensor) -> Tensor:
+    """float32 -> int32 in the same order: of negative floats the bits' order is the other way round."""
+    return _flipped((values.contiguous() + 0.0).view(torch.int32))
+
+
+def _flipped(bits: Tensor) -> Tensor:
+    return bits ^ ((bits >> 31) & 0x7FFFFFFF)
 
 
 def bin_of(values: Tensor) -> Tensor:

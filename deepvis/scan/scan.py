@@ -26,7 +26,7 @@ from deepvis.scan.images import Batch, Images, batches
 from deepvis.scan.index import CHUNK, INDEX, STATE, Index, Span, joined
 from deepvis.scan.index_file import load, save
 from deepvis.scan.merging import merge, with_statistics
-from deepvis.scan.reduce import Extremes, Tally, extremes
+from deepvis.scan.reduce import Bar, Extremes, Tally, extremes
 from deepvis.team import Team, is_out_of_memory
 
 try:
@@ -46,7 +46,7 @@ class Options:
         every: seconds between checkpoints.
         rank, world: this process's place among several that share the images.
         reduce: decode large JPEGs at a fraction of their size.
-        weakest: keep the weakest places too; they cost as much as the strongest.
+        weakest: keep the weakest places too; they cost a further look at every map.
         correlation: sum up the products of responses.
     """
 
@@ -72,8 +72,12 @@ def spans_of(network: Network, layers: Sequence[str]) -> tuple[Span, ...]:
     return tuple(spans)
 
 
-def look(network: Network, batch: Tensor, spans: Sequence[Span], weakest: bool) -> dict[str, Extremes]:
-    """One batch (N×channels×H×W) through the network, its layers taken together as they come out."""
+def look(network: Network, batch: Tensor, spans: Sequence[Span], bar: Bar) -> dict[str, Extremes]:
+    """One batch (N×channels×H×W) through the network, its layers taken together as they come out.
+
+    Args:
+        bar: of all units; see `extremes`.
+    """
     wanted: dict[str, list[Span]] = {}
     for span in spans:
         wanted.setdefault(network.paths[span.name], []).append(span)
@@ -81,7 +85,7 @@ def look(network: Network, batch: Tensor, spans: Sequence[Span], weakest: bool) 
 
     def visit(path: str, _child: nn.Module, _inputs: tuple, output: object) -> None:
         for span in wanted[path]:
-            found[span.name] = extremes(network.units(span.name, shown(output)), weakest)
+            found[span.name] = extremes(network.units(span.name, shown(output)), bar[span.rows])
 
     with torch.no_grad(), trace(network.module, visit, paths=wanted):
         network.module(batch)
@@ -280,7 +284,7 @@ def _pass(
         batches(cut(begin, end, size), load_image, decoders)
     ) as stream:
         progress(0, end - begin, len(broken))
-        for batch, found in team.each(Looker(tally.spans, options.weakest), stream):
+        for batch, found in team.each(Looker(tally), stream):
             broken.update(batch.broken)
             for numbers, part in found:
                 tally.commit(part, numbers)
@@ -302,8 +306,8 @@ def _pass(
 class Looker:
     """Takes batches of pixels through a network, in pieces that fit the memory."""
 
-    def __init__(self, spans: Sequence[Span], weakest: bool) -> None:
-        self._spans, self._weakest = spans, weakest
+    def __init__(self, tally: Tally) -> None:
+        self._tally = tally
         self._most = CHUNK
 
     def __call__(self, network: Network, batch: Batch) -> list[tuple[list[int], dict[str, Extremes]]]:
@@ -313,7 +317,8 @@ class Looker:
             part = slice(start, start + self._most)
             numbers = batch.numbers[part]
             try:
-                found.append((numbers, look(network, as_input(network, batch.pixels[part]), self._spans, self._weakest)))
+                pixels, tally = as_input(network, batch.pixels[part]), self._tally
+                found.append((numbers, look(network, pixels, tally.spans, tally.bar)))
                 start += len(numbers)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error) or len(numbers) == 1:
@@ -344,7 +349,7 @@ def cut(begin: int, end: int, size: int) -> list[tuple[int, int]]:
 
 
 def _batch_size(network: Network, options: Options) -> int:
-    return min(options.batch or (8 if network.device.type == "cpu" else 256), CHUNK)
+    return min(options.batch or (16 if network.device.type == "cpu" else 256), CHUNK)
 
 
 def _usual_decoders(network: Network) -> int:

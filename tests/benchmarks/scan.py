@@ -1,22 +1,28 @@
 """How fast is a scan, and does its memory stay flat?
 
-    python tests/benchmarks/scan.py --images DIR [--count 320] [--rounds 5] [--models efficientnet-lite0 torchvision:alexnet]
-    python tests/benchmarks/scan.py --images DIR --memory 1000 20000
-    python tests/benchmarks/scan.py --images DIR --device cuda
-    python tests/benchmarks/scan.py --images DIR --select 12
+    python tests/benchmarks/scan.py [--images DIR] [--count 160] [--rounds 5] [--models efficientnet-lite0 torchvision:alexnet]
+    python tests/benchmarks/scan.py --layers convolutions
+    python tests/benchmarks/scan.py --memory 1000 20000
+    python tests/benchmarks/scan.py --device cuda
+    python tests/benchmarks/scan.py --select 12
 
-All units of every convolution. Interleaved; medians. Compared with
+The layers that the command scans by default, or all units of every convolution. Interleaved; medians. Compared with
 
-* the ideal 1/(1/decode + 1/forward), since decoding and network share the cores; the forward pass
-  channels_last, of the network as its library gives it and (harder) with batch normalisation folded;
-* captum's LayerActivation, all convolutions at once, then the maximum with its position;
-* a plain loop: a hook on each convolution that calls max with positions, then topk over the old and
-  new values. Both on the library's network, channels_last, with the same decoding and batches.
+* the ideal 1/(1/decode + 1/forward), since decoding and network share the cores: of the folded network alone, in
+  the layout that does best, a thread with a batch of its own for each core or all cores for one batch, of several sizes;
+  the same decoding at the same reduced size;
+* with --layers convolutions: captum's LayerActivation, all at once, then the maximum with its position; and a plain
+  loop: a hook on each convolution that calls max with positions, then topk over the old and new values. Both on the
+  library's network, channels_last, with the same decoding and batches.
+
+Besides images per second: the time of the processors for an image, of the ideal's too. On a machine that others use,
+this says more.
 
 --select: from the selection of a unit to its top images, and to what flows back to them, over so many
 units of each layer that no photo is in memory for; beside a forward and backward pass of nine images.
 
 Images per second are those of the pass; what comes once stands apart: before it (receptive fields) and at its end.
+A short run: --count 8 --rounds 1 --batches 8.
 """
 
 from __future__ import annotations
@@ -44,17 +50,21 @@ from torch import Tensor, nn
 
 from deepvis import models
 from deepvis.network import Network
+from deepvis.scan.cli import PHOTOS
 from deepvis.scan.images import Images, Photos, batches, find_images
 from deepvis.scan.scan import Options, as_input, convolutions, cut, scan
+from deepvis.team import Team
 from deepvis.tops import Tops, Wish
 
-BATCH = 8  # on a CPU the best for all of them: maps stay in the cache
+BATCH = 8  # of the loops that are compared: on a CPU the best for all of them, as maps stay in the cache
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--images", required=True, type=Path)
-    parser.add_argument("--count", type=int, default=320, help="images in a run")
+    parser.add_argument("--images", default=PHOTOS, type=Path)
+    parser.add_argument("--count", type=int, default=160, help="images in a run")
+    parser.add_argument("--layers", choices=("listed", "convolutions"), default="listed")
+    parser.add_argument("--batches", type=int, nargs="+", default=[4, 8, 16, 32], help="that the network alone is tried with")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--models", nargs="+", default=["efficientnet-lite0", "torchvision:alexnet"])
     parser.add_argument("--device", default="cpu")
@@ -77,12 +87,15 @@ def _weights(model: str) -> str:
     return "none" if model.startswith("torchvision") else "auto"
 
 
-def _load(model: str, device: str) -> tuple[Network, Network]:
-    """Every convolution of a network: folded, and as the library gives it."""
-    folded = convolutions(models.load(model, device, weights=_weights(model)))
+def _load(model: str, args: argparse.Namespace) -> Network:
+    network = models.load(model, args.device, weights=_weights(model))
+    return convolutions(network) if args.layers == "convolutions" else network
+
+
+def _unfolded(model: str, args: argparse.Namespace) -> Network:
+    """As its library gives it."""
     with patch("deepvis.network.fold_batchnorm", lambda module, *_args, **_kwargs: module):
-        raw = convolutions(models.load(model, device, weights=_weights(model)))
-    return folded, raw
+        return _load(model, args)
 
 
 # ---- what is compared ---------------------------------------------------------------------------
@@ -94,22 +107,52 @@ def _stream(images: Images, network: Network, workers: int):
     return batches(cut(0, len(images.names), BATCH), load, workers)
 
 
-def decode(images: Images, network: Network) -> float:
-    start = time.perf_counter()
+class Clock:
+    """The time now, and that of the processors for this process."""
+
+    def __init__(self) -> None:
+        self.time, self.busy = time.perf_counter(), time.process_time()
+
+    def speed(self, images: int, end: Clock | None = None) -> Speed:
+        end = end or Clock()
+        return images / (end.time - self.time), 1000 * (end.busy - self.busy) / images
+
+
+Speed = tuple[float, float]  # images per second, milliseconds of processor for an image
+Run = Callable[[Images, Network], Speed]
+
+
+def decode(images: Images, network: Network) -> Speed:
+    start = Clock()
     for _ in _stream(images, network, workers=torch.get_num_threads()):
         pass
-    return len(images.names) / (time.perf_counter() - start)
+    return start.speed(len(images.names))
 
 
-def forward(images: Images, network: Network) -> float:
-    x = network.input.noise().to(network.device).repeat(BATCH, 1, 1, 1).contiguous(memory_format=torch.channels_last)
-    times = max(1, len(images.names) // BATCH)
-    start = time.perf_counter()
-    with torch.inference_mode():
-        for _ in range(times):
-            network.module(x)
-    _wait(network)
-    return times * BATCH / (time.perf_counter() - start)
+def forward(batch: int, team: bool) -> Run:
+    """The network alone, every image of it: by a thread for each core, or all cores for one batch."""
+
+    def run(images: Images, network: Network) -> Speed:
+        x = network.input.noise().to(network.device).repeat(batch, 1, 1, 1).contiguous(memory_format=torch.channels_last)
+        times = max(1, len(images.names) // batch)
+
+        def once(replica: Network, _number: int) -> None:
+            with torch.inference_mode():
+                replica.module(x)
+
+        if team:
+            with Team(network) as threads:
+                start = Clock()
+                for _ in threads.each(once, range(times)):
+                    pass
+                return start.speed(times * batch)
+        start = Clock()
+        for number in range(times):
+            once(network, number)
+        _wait(network)
+        return start.speed(times * batch)
+
+    return run
 
 
 def _wait(network: Network) -> None:
@@ -117,14 +160,14 @@ def _wait(network: Network) -> None:
         torch.cuda.synchronize()
 
 
-def deepvis(options: Options) -> Callable[[Images, Network], float]:
-    def run(images: Images, network: Network) -> float:
-        times = []
+def deepvis(options: Options) -> Run:
+    def run(images: Images, network: Network) -> Speed:
+        clocks: list[Clock] = []
         with tempfile.TemporaryDirectory() as out:
             start = time.perf_counter()
-            scan(network, images, Path(out), options=options, progress=lambda *_: times.append(time.perf_counter()))
-            once.append((times[0] - start, time.perf_counter() - times[-1]))
-        return len(images.names) / (times[-1] - times[0])
+            scan(network, images, Path(out), options=options, progress=lambda *_: clocks.append(Clock()))
+            once.append((clocks[0].time - start, time.perf_counter() - clocks[-1].time))
+        return clocks[0].speed(len(images.names), clocks[-1])
 
     return run
 
@@ -152,74 +195,94 @@ def _convs(network: Network) -> dict[str, nn.Module]:
     return {path: child for path, child in network.module.named_modules() if isinstance(child, nn.Conv2d)}
 
 
-def hooks(images: Images, network: Network) -> float:
+def hooks(images: Images, network: Network) -> Speed:
     top, first = TopK(), 0
     handles = [
         child.register_forward_hook(lambda _m, _i, out, path=path: top.add(path, out, first)) for path, child in _convs(network).items()
     ]
-    start = time.perf_counter()
+    start = Clock()
     with torch.inference_mode():
         for batch in _stream(images, network, workers=1):
             first = batch.first
             network.module(as_input(network, batch.pixels))
-    seconds = time.perf_counter() - start
+    speed = start.speed(len(images.names))
     for handle in handles:
         handle.remove()
-    return len(images.names) / seconds
+    return speed
 
 
-def captum(images: Images, network: Network) -> float:
+def captum(images: Images, network: Network) -> Speed:
     from captum.attr import LayerActivation
 
     top, convs = TopK(), _convs(network)
     layers = LayerActivation(network.module, list(convs.values()))
-    start = time.perf_counter()
+    start = Clock()
     with torch.no_grad():
         for batch in _stream(images, network, workers=1):
             for path, out in zip(convs, layers.attribute(as_input(network, batch.pixels))):
                 top.add(path, out, batch.first)
-    return len(images.names) / (time.perf_counter() - start)
+    return start.speed(len(images.names))
 
 
 # ---- tables -------------------------------------------------------------------------------------
 
 
 def _speed(model: str, args: argparse.Namespace) -> None:
-    folded, raw = _load(model, args.device)
+    folded = _load(model, args)
     images = find_images(args.images)
     images = replace(images, names=images.names[: args.count])
-    top = Options(batch=BATCH if args.device == "cpu" else 0, every=1e9, weakest=False, correlation=False)
-    runs: dict[str, tuple[Callable[[Images, Network], float], Network]] = {
-        "decode alone": (decode, folded),
-        "forward alone, as the library gives it": (forward, raw),
-        "forward alone, folded": (forward, folded),
-        "deepvis: strongest, histograms, moments": (deepvis(top), folded),
-        "deepvis: and weakest": (deepvis(replace(top, weakest=True)), folded),
-        "deepvis: and correlations (the default)": (deepvis(replace(top, weakest=True, correlation=True)), folded),
+    usual = Options(every=1e9)
+    runs: dict[str, tuple[Run, Network]] = {"decode": (decode, folded)}
+    for batch in args.batches:
+        runs[f"forward: all cores, batch {batch}"] = (forward(batch, team=False), folded)
+        runs[f"forward: thread for a core, batch {batch}"] = (forward(batch, team=True), folded)
+    runs |= {
+        "scan: as by default": (deepvis(usual), folded),
+        "scan: without correlations": (deepvis(replace(usual, correlation=False)), folded),
+        "scan: without weakest": (deepvis(replace(usual, weakest=False)), folded),
+        "scan: without both": (deepvis(replace(usual, weakest=False, correlation=False)), folded),
     }
-    if args.device == "cpu":
-        runs |= {"hook loop: strongest": (hooks, raw), "captum loop: strongest": (captum, raw)}
+    if args.device == "cpu" and args.layers == "convolutions":
+        raw = _unfolded(model, args)
+        runs |= {"loop: hooks, strongest": (hooks, raw), "loop: captum, strongest": (captum, raw)}
     rates: dict[str, list[float]] = {name: [] for name in runs}
+    busy: dict[str, list[float]] = {name: [] for name in runs}
     small = replace(images, names=images.names[:BATCH])
+    fields: dict[str, object] = {}  # measured by the first scan alone
+    plain = Network.receptive_field
+    measured = lambda self, layer: fields.get(layer) or fields.setdefault(layer, plain(self, layer))  # noqa: E731
+    with patch.object(Network, "receptive_field", measured):
+        _take_turns(runs, small, images, args.rounds, rates, busy)
+    _print_table(f"{model}, {len(folded.layers)} layers ({args.layers}), {sum(layer.units for layer in folded.layers):,} units; "
+                 f"{len(images.names)} images, {args.rounds} rounds, {args.device}", rates, busy)  # fmt: skip
+
+
+def _take_turns(
+    runs: dict[str, tuple[Run, Network]], small: Images, images: Images, rounds: int,
+    rates: dict[str, list[float]], busy: dict[str, list[float]],
+) -> None:  # fmt: skip
+    once.clear()
     for run, network in runs.values():
         run(small, network)  # warm
-    once.clear()
-    for _ in range(args.rounds):
+    for _ in range(rounds):
         for name, (run, network) in runs.items():
-            rates[name].append(run(images, network))
-    median = {name: statistics.median(all) for name, all in rates.items()}
-    ideals = [
-        1 / (1 / median["decode alone"] + 1 / median[f"forward alone, {kind}"]) for kind in ("as the library gives it", "folded")
-    ]
-    spans = sum(layer.units for layer in folded.layers)
-    print(f"\n{model}: {len(folded.layers)} convolutions, {spans:,} channels; {len(images.names)} images, {args.rounds} rounds, {args.device}")
-    print(f"{'':44} images/s   of the ideal   of the ideal, folded")
-    print(f"{'ideal':44} {ideals[0]:8.1f}\n{'ideal, folded':44} {ideals[1]:8.1f}")
-    for name, rate in median.items():
-        share = "" if "alone" in name else f"{rate / ideals[0]:14.0%} {rate / ideals[1]:21.0%}"
-        spread = f"{min(rates[name]):.0f}–{max(rates[name]):.0f}"
-        print(f"{name:44} {rate:8.1f}{share}   ({spread})")
-    before, after = (statistics.median(seconds) for seconds in zip(*once))
+            rate, work = run(images, network)
+            rates[name].append(rate)
+            busy[name].append(work)
+
+
+def _print_table(title: str, rates: dict[str, list[float]], busy: dict[str, list[float]]) -> None:
+    rate, work = ({name: statistics.median(all) for name, all in each.items()} for each in (rates, busy))
+    best = max((name for name in rate if name.startswith("forward")), key=rate.__getitem__)
+    ideal, least = 1 / (1 / rate["decode"] + 1 / rate[best]), work["decode"] + work[best]
+    print(f"\n{title}\n{'':42} images/s  of the ideal   (least–most)   processor ms/image  of the ideal")
+    print(f"{'ideal: decode, and ' + best:42}\n{'':42} {ideal:8.1f} {'':30} {least:12.1f}")
+    for name, each in rates.items():
+        spread = f"({min(each):.0f}–{max(each):.0f})"
+        mine = name.startswith(("scan", "loop"))
+        print(f"{name:42} {rate[name]:8.1f} {f'{rate[name] / ideal:.0%}' if mine else '':>12} {spread:>16} "
+              f"{work[name]:19.1f} {f'{least / work[name]:.0%}' if mine else '':>13}")  # fmt: skip
+    before, after = once[0][0], statistics.median(seconds for _, seconds in once)
     print(f"once: {before:.1f} s before the pass (receptive fields), {after:.1f} s after it", flush=True)
 
 

@@ -8,7 +8,7 @@ import torch
 
 from deepvis.scan.index import BINS, CHUNK, Index, Span, bin_edges, rebinned
 from deepvis.scan.merging import with_statistics
-from deepvis.scan.reduce import Extremes, Tally, bin_of, extremes
+from deepvis.scan.reduce import Bar, Extremes, Tally, bin_of, extremes
 
 SHAPES = {"map": (5, 7, 9), "large": (3, 28, 28), "wide": (64, 18, 20), "vector": (6, 1, 1)}
 
@@ -32,7 +32,7 @@ def activations(count: int, seed: int = 0, levels: int = 40) -> dict[str, torch.
 
 
 def found_in(values: dict[str, torch.Tensor], images: slice) -> dict[str, Extremes]:
-    return {name: extremes(v[images], weakest=True) for name, v in values.items()}
+    return {name: extremes(v[images], Bar.none(v.shape[1], True)) for name, v in values.items()}
 
 
 def tally_of(values: dict[str, torch.Tensor], batch: int, k: int = 9, numbers=None) -> Tally:
@@ -100,12 +100,12 @@ def test_not_a_number_is_never_among_the_strongest() -> None:
 @pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
 def test_extremes_are_those_of_a_search_through_the_map(units: int, height: int, width: int, layout: torch.memory_format) -> None:
     x = torch.randint(-50, 50, (3, units, height, width)).float().contiguous(memory_format=layout)
-    found = extremes(x, weakest=True)
+    found = extremes(x, Bar.none(units, True))
     for side, maps in enumerate((x, -x)):
         flat = maps.double().flatten(2).numpy()
         assert np.array_equal(found.value[side], flat.max(2)) and np.array_equal(found.cell[side], flat.argmax(2))
         assert np.allclose(found.mean[side], flat.mean(2), atol=1e-4)
-    only = extremes(x, weakest=False)
+    only = extremes(x, Bar.none(units, False))
     assert len(only.value) == 1 and torch.equal(only.value[0], found.value[0]) and torch.equal(only.cell[0], found.cell[0])
 
 
@@ -165,3 +165,20 @@ def test_one_thread_or_two_make_no_difference() -> None:
         torch.set_num_threads(before)
     assert np.array_equal(made[0]["sums"].total, made[1]["sums"].total)
     assert np.array_equal(made[0]["sums"].squares, made[1]["sums"].squares)
+
+
+def test_places_are_looked_for_above_the_bar_alone_and_a_bar_that_lags_behind_changes_nothing() -> None:
+    values = activations(60)
+    current, behind = Tally(spans(), 9, torch.device("cpu")), Tally(spans(), 9, torch.device("cpu"))
+    for start in range(0, 60, 10):
+        images = slice(start, start + 10)
+        found = {span.name: extremes(values[span.name][images], current.bar[span.rows]) for span in spans()}
+        for span in spans():
+            each, bar = found[span.name], current.bar[span.rows]
+            least = bar.value[:, None]
+            above = (each.value > least) | (each.value == least) & (each.mean > bar.mean[:, None])
+            assert torch.equal(each.cell >= 0, above)
+        current.commit(found, list(range(start, start + 10)))
+        behind.commit(found_in(values, images), list(range(start, start + 10)))
+    assert start and torch.equal(current.order, behind.order) and torch.equal(current.place, behind.place)
+    assert (found["wide"].cell < 0).any()

@@ -29,6 +29,7 @@ from deepvis.scan.images import find_images
 from deepvis.scan.index import CHUNK, INDEX, STATE, Index
 from deepvis.scan.index_file import load, save
 from deepvis.scan.merging import merge
+from deepvis.scan.reduce import Bar
 from deepvis.scan.scan import Options, cut, scan, shares
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -358,7 +359,7 @@ def test_memory_does_not_grow(network, folder: Path) -> None:
 
     before, x = size(), torch.randn(64, 3, 24, 24)
     for start in range(0, 4 * CHUNK, 64):
-        tally.commit(module.look(network, x, tally.spans, True), list(range(start, start + 64)))
+        tally.commit(module.look(network, x, tally.spans, tally.bar), list(range(start, start + 64)))
         if (start + 64) % CHUNK == 0:
             tally.end_chunk()
     assert size() == before and tally.count == 4 * CHUNK
@@ -366,18 +367,18 @@ def test_memory_does_not_grow(network, folder: Path) -> None:
 
 def test_hooks_leave_even_when_the_network_fails(network) -> None:
     with pytest.raises(RuntimeError):
-        module.look(network, torch.zeros(1, 3, 9, 9), module.spans_of(network, ["conv"]), True)
+        module.look(network, torch.zeros(1, 3, 9, 9), module.spans_of(network, ["conv"]), Bar.none(7, True))
     assert not any(child._forward_hooks for child in network.module.modules())
 
 
 def test_out_of_memory_halves_the_batch(network, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes, plain = [], module.look
 
-    def tight(net, x, spans, weakest):
+    def tight(net, x, *rest):
         sizes.append(len(x))
         if len(x) > 5:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return plain(net, x, spans, weakest)
+        return plain(net, x, *rest)
 
     monkeypatch.setattr("deepvis.team.LARGEST", 1)
     monkeypatch.setattr(module, "look", tight)

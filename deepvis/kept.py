@@ -21,6 +21,8 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
 
+from deepvis.capture import before_each_run
+
 T = TypeVar("T")
 
 
@@ -76,7 +78,7 @@ def begin(module: nn.Module, x: Tensor) -> object:
         before = Kept(module)
         output = _run(module, x)
     if before.keep_changes():
-        module.register_forward_pre_hook(before)
+        before_each_run(module, before)
         before()
     _begun.add(module)
     return output

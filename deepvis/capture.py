@@ -127,3 +127,8 @@ def trace(
     finally:
         for handle in handles:
             handle.remove()
+
+
+def before_each_run(module: nn.Module, hook: Callable[..., None]) -> None:
+    """Call `hook(module, inputs)` before every run of the network, for good; copies of the network get copies of it."""
+    module.register_forward_pre_hook(hook)

@@ -19,7 +19,7 @@ from deepvis.errors import UserError
 from deepvis.layers import Layer
 from deepvis.misfits import explained
 from deepvis.outputs import Chosen, shown
-from deepvis.views import Grid, Places, View, patches, spread, views
+from deepvis.views import Grid, Places, View, channels_first, patches, spread, views
 
 
 @dataclass(frozen=True)
@@ -175,6 +175,8 @@ def _place(run: Run, found: Mapping[int, tuple[int, int]], aspect: float, querie
         if len(shape) != 2:
             continue
         count, grids = shape[0], run.grids[path]
+        if path not in run.attention and count not in found and (shape[1] == 1 or channels_first(shape, grids)):
+            continue
         run.places[path] = places = spread(*found[count], aspect, grids) if count in found else patches(count, aspect, grids)
         if path in run.attention:
             from_first = places.before > 0 and queries[path] in (1, count)

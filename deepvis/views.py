@@ -61,11 +61,15 @@ def views(shape: tuple[int, ...], aspect: float, grids: Sequence[Grid] = (), pla
         grids: rows and columns of the maps before it, the latest first, which tell more.
         places: where its tokens lie, if that is known.
     Returns:
-        A vector of N, a map C×H×W or H×W×C: one view. Tokens N×D: D maps on the patch grid, and
-        a vector for each class, register or object token. Anything else: none.
+        A vector of N or N×1, a map C×H×W or H×W×C: one view. Tokens N×D, or D×N on a grid that is known: D maps
+        on the patch grid, and a vector for each class, register or object token. Anything else: none.
     """
     if len(shape) == 1:
         return [View("", shape[0], 1, 1, lambda out: out)]
+    if len(shape) == 2 and places is None and shape[1] == 1:  # tokens that were averaged, channels first
+        return [View("", shape[0], 1, 1, lambda out: out[:, :, 0])]
+    if len(shape) == 2 and places is None and (grid := channels_first(shape, grids)):
+        return [View("", shape[0], *grid, lambda out: out.reshape(-1, shape[0], *grid))]
     if len(shape) == 3:
         return [_map(shape, aspect, grids)]
     return _tokens(*shape, places or patches(shape[0], aspect, grids)) if len(shape) == 2 else []
@@ -111,6 +115,12 @@ def patches(count: int, aspect: float, grids: Sequence[Grid] = ()) -> Places:
         if grid := _proportional(count - extras, aspect):
             return Places(extras, *grid)
     return Places(0, 1, count)
+
+
+def channels_first(shape: tuple[int, int], grids: Sequence[Grid]) -> Grid | None:
+    """The grid of an output D×N, where N fits one that the network has had, and D none."""
+    counts = {height * width: (height, width) for height, width in reversed(grids)}
+    return None if shape[0] in counts or shape[0] - 1 in counts else counts.get(shape[1])
 
 
 def spread(start: int, count: int, aspect: float, grids: Sequence[Grid]) -> Places:

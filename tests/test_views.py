@@ -58,6 +58,18 @@ def test_tokens_lie_on_the_patch_grid_and_others_stand_apart(tokens: int, aspect
         assert torch.equal(view.look(out)[0], out[0, i])
 
 
+@pytest.mark.parametrize(("shape", "grids", "want"), [
+    ((21, 6), [(4, 4)], (6, 4, 4)), ((49, 6), [(28, 28)], (6, 7, 7)), ((16, 6), [(2, 8), (4, 4)], (6, 2, 8)),
+    ((100, 6), [(7, 7)], (6, 1, 100)), ((10, 6), [(14, 14)], (6, 1, 10)),  # queries and objects lie nowhere
+    ((6, 16), [(2, 8)], (6, 2, 8)), ((6, 1), [(2, 8)], (6, 1, 1)),  # channels first
+    ((2, 8, 30), [(2, 8)], (30, 2, 8)), ((30, 2, 8), [(2, 8)], (30, 2, 8)),
+])  # fmt: skip
+def test_grids_that_the_network_has_had_tell_more_than_proportions(shape, grids, want) -> None:
+    view = views(shape, 1.0, grids)[0]
+    assert (view.units, view.height, view.width) == want
+    assert view.look(torch.rand(2, *shape)).shape == ((2, *want) if want[1] * want[2] > 1 else (2, want[0]))
+
+
 def network(name: str):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)

@@ -182,7 +182,7 @@ def _same(one: object, other: object) -> bool:
         return torch.equal(one.nan_to_num(), other.nan_to_num())
     if isinstance(one, Mapping):
         return all(_same(one[key], other[key]) for key in one)
-    return not isinstance(one, Sequence) or all(map(_same, one, other))
+    return not isinstance(one, Sequence) or isinstance(one, str) or all(map(_same, one, other))
 
 
 def seed(activation: Tensor, unit: int) -> Tensor:

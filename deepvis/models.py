@@ -250,7 +250,8 @@ def _input(spec: _Spec, base: InputSpec) -> InputSpec:
         value = getattr(taken, key)
         if key == "white" and value == InputSpec.white:
             continue
-        if not (_whole(value) or key in ("range", "white") and isinstance(value, float)) or not 0 < value < float("inf"):
+        is_number = _whole(value) or key in ("range", "white") and isinstance(value, float)
+        if not is_number or not 0 < value < float("inf"):
             raise spec.wrong(f"input.{key}: {value!r}: expected a positive number")
     if taken.bands and taken.order == "bgr":
         raise spec.wrong("input.bands and input.order: bands already say where red, green and blue go. Remove order:")

@@ -44,7 +44,10 @@ class Reading:
 
 
 def read_picture(
-    path: Path | str, max_pixels: int = MAX_PIXELS, reading: Reading = Reading(), note: Callable[[str], None] = lambda text: None
+    path: Path | str,
+    max_pixels: int = MAX_PIXELS,
+    reading: Reading = Reading(),
+    note: Callable[[str], None] = lambda text: None,
 ) -> np.ndarray:
     """A picture file as `read_image` gives it, or the bands of a `.npy` file or of a TIFF.
 
@@ -62,7 +65,11 @@ def read_picture(
 
 
 def decode_picture(
-    file: BinaryIO, name: str, max_pixels: int = MAX_PIXELS, reading: Reading = Reading(), note: Callable[[str], None] = lambda text: None
+    file: BinaryIO,
+    name: str,
+    max_pixels: int = MAX_PIXELS,
+    reading: Reading = Reading(),
+    note: Callable[[str], None] = lambda text: None,
 ) -> np.ndarray:
     """As `read_picture`, of a file that is open and can be sought; its name tells a `.npy`."""
     if name.lower().endswith(NUMPY):
@@ -120,7 +127,7 @@ def _holds_bands(header: Header, channels: int) -> bool:
 
 
 def _as_picture(array: np.ndarray, name: str, reading: Reading, white: White) -> np.ndarray:
-    """An array's bands; of 16 bits and one or three bands it is a picture as any other, whose white may have to be guessed."""
+    """An array's bands; one of 16 bits and one or three bands is a picture, whose white may have to be guessed."""
     count = array.shape[2]
     if array.dtype.kind != "u" or array.dtype.itemsize != 2 or count not in (1, 3):
         return _reduced(array, reading)
@@ -139,8 +146,8 @@ def _read_bands(file: BinaryIO, name: str, max_pixels: int, header: Header | Non
     except UserError:
         raise
     except Exception as error:  # damage; pickled objects, which are not loaded
-        raise UserError(f"{name} cannot be read ({words(error)[:200]}); expected an array of numbers saved by numpy.save, "
-                        "or an undamaged TIFF") from error  # fmt: skip
+        raise UserError(f"{name} cannot be read ({words(error)[:200]}); expected an array of numbers saved by "
+                        "numpy.save, or an undamaged TIFF") from error  # fmt: skip
     if array.ndim == 2:
         array = array[..., None]
     elif header is None and array.shape[0] < array.shape[2]:  # bands come first
@@ -183,8 +190,8 @@ def _numpy(file: BinaryIO, name: str, max_pixels: int) -> np.ndarray:
     if dtype.hasobject:
         raise ValueError("it holds pickled objects, which are not loaded")
     if dtype.kind not in "fiub" or len(shape) not in (2, 3) or min(shape) < 1:
-        raise UserError(f"{name} holds a {dtype} array of shape {str(shape)[:60]}; expected numbers, height×width×bands, "
-                        "bands×height×width or height×width")  # fmt: skip
+        raise UserError(f"{name} holds a {dtype} array of shape {str(shape)[:60]}; expected numbers, "
+                        "height×width×bands, bands×height×width or height×width")  # fmt: skip
     size = sorted(shape)[::-1] if len(shape) == 2 else shape if shape[0] >= shape[2] else (*shape[1:], shape[0])
     _check_bands(name, (*size, 1)[:3], dtype.itemsize, max_pixels)
     count = int(np.prod(shape, dtype=np.int64))

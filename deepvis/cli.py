@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from deepvis import __version__, trust
-from deepvis.errors import UserError
+from deepvis.errors import UserError, words
 from deepvis.options import add_network, consent_of, settings_of
 from deepvis.scan import cli as scan
 from deepvis.settings import Settings
@@ -40,6 +40,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt as error:
         return interrupt.status(error)
+    except SystemExit as error:  # of the network's code, with whatever status
+        print(f"deepvis: {words(error)}", file=sys.stderr)
+        return 2
     return 0
 
 

@@ -36,7 +36,8 @@ from deepvis.files import open_regular
 from deepvis.headers import MAX_PIXELS, MAX_SIDE, Header, check_memory, check_size, read_header, read_whole
 
 IMAGE_SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".avif", ".heic", ".heif"}
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm",
+     ".avif", ".heic", ".heif"}
 )  # fmt: skip
 VIDEO_SUFFIXES = frozenset(
     {".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".gif"}
@@ -58,7 +59,9 @@ def _avif(file: BinaryIO) -> Image:
     from PIL import AvifImagePlugin
 
     if not AvifImagePlugin.SUPPORTED:
-        raise UserError("it is AVIF, which the installed Pillow cannot read; upgrade Pillow, or convert it to PNG or JPEG")
+        raise UserError(
+            "it is AVIF, which the installed Pillow cannot read; upgrade Pillow, or convert it to PNG or JPEG"
+        )
     return AvifImagePlugin.AvifImageFile(file)
 
 
@@ -171,8 +174,8 @@ def known_header(file: BinaryIO, name: str, max_pixels: int) -> Header:
         )
     if header.kind == "heic":
         raise UserError(
-            f"{name} is HEIC, which cannot be read; convert it to JPEG or PNG first: with `heif-convert {name} photo.jpg`, "
-            "with Preview (Mac), with Photos (Windows), or let the phone save 'most compatible' pictures"
+            f"{name} is HEIC, which cannot be read; convert it to JPEG or PNG first: "
+            f"with `heif-convert {name} photo.jpg`, with Preview (Mac), with Photos (Windows), or let the phone save 'most compatible' pictures"
         )
     if header.kind != "avif":
         check_size(name, header, max_pixels)
@@ -193,7 +196,8 @@ def _decode(file: BinaryIO, name: str, max_side: int, max_pixels: int, white: Wh
     try:
         image = _OPENERS[header.kind](file)
         width, height = image.size  # a second header would count, in some formats
-        check_size(name, replace(header, width=width, height=height, memory=max(header.memory, 4 * width * height)), max_pixels)
+        memory = max(header.memory, 4 * width * height)
+        check_size(name, replace(header, width=width, height=height, memory=memory), max_pixels)
         if header.bits == 16 and not image.mode.startswith(("I", "F")):  # Pillow would cut colours of 16 bits to 8
             upright = _UPRIGHT.get(_orientation(image)) if header.kind == "png" else None
             image.load()  # is it whole?
@@ -225,7 +229,8 @@ def _deep_pnm(file: BinaryIO, header: Header) -> np.ndarray:
         at = max(end, at + 1)
     file.seek(at + 1)
     count = header.width * header.height * header.samples
-    values = np.frombuffer(read_whole(file, 2 * count), ">u2").astype(np.uint16).reshape(header.height, header.width, header.samples)
+    values = np.frombuffer(read_whole(file, 2 * count), ">u2").astype(np.uint16)
+    values = values.reshape(header.height, header.width, header.samples)
     return values[..., 0] if header.samples == 1 else values
 
 
@@ -392,7 +397,8 @@ def _check_gif(file: BinaryIO, name: str) -> None:
 def _check_frame(name: str, width: float, height: float) -> None:
     if width * height > MAX_FRAME:
         raise UserError(
-            f"{name} has frames of {width:.0f} x {height:.0f} pixels; the limit is {MAX_FRAME / 1e6:.0f} megapixels: make a smaller copy of it"
+            f"{name} has frames of {width:.0f} x {height:.0f} pixels; the limit is "
+            f"{MAX_FRAME / 1e6:.0f} megapixels: make a smaller copy of it"
         )
 
 

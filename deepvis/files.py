@@ -149,7 +149,8 @@ def remove_unfinished(folders: Iterable[Path]) -> int:
     """
     if fcntl is None:
         return 0
-    return sum(_remove_dead(path) for folder in folders for path in folder.glob(".*.tmp") if _UNFINISHED.fullmatch(path.name))
+    found = (path for folder in folders for path in folder.glob(".*.tmp") if _UNFINISHED.fullmatch(path.name))
+    return sum(map(_remove_dead, found))
 
 
 def _remove_dead(path: Path) -> bool:

@@ -17,7 +17,7 @@ class Listing:
     """What was found under a folder.
 
     Attributes:
-        files: names of regular files relative to it, with slashes: a folder's own in natural order, then its sub-folders'.
+        files: names of regular files relative to it, with slashes: a folder's own in natural order, then those below.
         names: those, and at their places what has such a name but is none: dead links, pipes, devices.
         folders: it and its sub-folders, whose change changes the listing.
         skipped: how many names were no regular files, and how many sub-folders could not be gone into.

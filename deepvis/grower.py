@@ -93,7 +93,7 @@ class Grower(Background):
                     original = replica = None
                     original, replica = network, network.replica()
                 self._grow(replica, wish, network)
-            except Exception as error:  # the thread must outlive what a network's code raises
+            except BaseException as error:  # the thread must outlive whatever a network's code raises, be it `sys.exit`
                 self._publish(Grown(wish, error=words(error)), network)
 
     def _answered(self) -> bool:

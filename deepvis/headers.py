@@ -80,7 +80,8 @@ def check_size(name: str, header: Header, max_pixels: int = MAX_PIXELS) -> None:
         )
     if max(width, height) > MAX_LENGTH:
         raise UserError(f"{name} has {width} x {height} pixels; the limit is {MAX_LENGTH} on a side: cut it into parts")
-    check_memory(name, header.memory, f"{width} x {height} pixels of {header.samples} values of {header.bits} bits", max_pixels)
+    what = f"{width} x {height} pixels of {header.samples} values of {header.bits} bits"
+    check_memory(name, header.memory, what, max_pixels)
 
 
 def check_memory(name: str, memory: int, what: str, max_pixels: int = MAX_PIXELS) -> None:
@@ -103,7 +104,7 @@ def read_whole(file: BinaryIO, length: int) -> bytes:
 
 
 def bands_memory(pixels: int, samples: int, item: int) -> int:
-    """Bytes for reading bands of `item` bytes each: all of them as they are, one as float32 or bytes, all of them reduced."""
+    """Bytes for reading bands of `item` bytes each: all as they are, one as float32 or bytes, all of them reduced."""
     plane = 1 if item == 1 else 4
     return pixels * (samples * item + plane) + min(pixels, MAX_SIDE**2) * samples * plane
 
@@ -225,7 +226,8 @@ def _tiff(file: BinaryIO) -> Header:
     memory = segment * samples * item if compressed or "tile_width" in found else 0
     memory += width * height * _PIXEL if bits <= 8 and samples <= 4 else bands_memory(width * height, samples, item)
     photometric, extra = found.get("photometric", [1])[0], found.get("extra", [])
-    return Header("tiff", width, height, samples, bits, memory, rgb=photometric in (2, 5, 6), alpha=extra[-1:] in ([1], [2]))
+    alpha = extra[-1:] in ([1], [2])
+    return Header("tiff", width, height, samples, bits, memory, rgb=photometric in (2, 5, 6), alpha=alpha)
 
 
 def _first_directory(file: BinaryIO) -> dict[str, list[int]]:

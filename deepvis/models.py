@@ -273,7 +273,8 @@ def _input(spec: _Spec, base: InputSpec) -> InputSpec:
         value = getattr(taken, key)
         if key == "white" and value == InputSpec.white:
             continue
-        if not (_whole(value) or key in ("range", "white") and isinstance(value, float)) or not 0 < value <= most:
+        is_number = _whole(value) or key in ("range", "white") and isinstance(value, float)
+        if not is_number or not 0 < value <= most:
             raise spec.wrong(f"input.{key}: {shown(value)}: expected a positive number, at most {most:,}")
     if taken.height * taken.width * channels > NUMBERS:
         raise spec.wrong(f"input.height, width and channels: {taken.height}×{taken.width}×{channels}: expected at most {NUMBERS:,} "

@@ -103,7 +103,8 @@ def _wait(is_so: Callable[[], bool]) -> None:
 def _frame(camera: int | str | None, files: Path, state: State, taken: InputSpec) -> Frame:
     feed = Feed(camera, files)
     feed.show_bands(taken.places)
-    feed.want(Wish(state.source, step=state.step, reading=taken.reading))  # before it starts, or it might show the first file
+    # Before it starts, or it might show the first file.
+    feed.want(Wish(state.source, step=state.step, reading=taken.reading))
     with feed:
         frame = feed.wait_frame(None, PATIENCE)
         if frame is None:

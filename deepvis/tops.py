@@ -253,7 +253,7 @@ class Tops(Background):
                     wished = replace(wish, method="deconv")
                     pictures, backward = replace(pictures, method="deconv"), self._backward(replica, wished, pictures, photos)
                 pictures = replace(pictures, backward=backward)
-            except Exception as error:  # out of memory, or whatever a network's code raises
+            except BaseException as error:  # out of memory, or whatever a network's code raises, be it `sys.exit`
                 pictures = replace(pictures, backward_note=words(error))
             with self._changed:
                 if self._pictures is begun:  # else they are of an older wish, index or network

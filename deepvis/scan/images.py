@@ -94,7 +94,8 @@ class Images:
             offset, size = self.members[name]
             length = file.seek(0, os.SEEK_END)
             if offset + size > length:
-                raise UserError(f"{path} ends before its {shortened(name[len(archive) + 1:])} does: copy or download it again")
+                member = shortened(name[len(archive) + 1 :])
+                raise UserError(f"{path} ends before its {member} does: copy or download it again")
             check_memory(shortened(name), size, f"{size / 1e9:.1f} GB")
             file.seek(offset)
             return io.BytesIO(file.read(size))

@@ -49,7 +49,8 @@ def save(index: Index, path: Path, state: bool = False) -> None:
             if s.name in index.correlation
         }
     remedy = (
-        "What was there before is kept; make room or give another folder with --out, and run the same command again to go on."
+        "What was there before is kept; make room or give another folder with --out, and run the same command "
+        "again to go on."
     )
     with writing(path, remedy), beside(path) as file:
         (np.savez if state else np.savez_compressed)(file, **arrays)

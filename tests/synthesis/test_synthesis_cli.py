@@ -140,7 +140,7 @@ def test_search(run: Callable[..., int], capsys: pytest.CaptureFixture) -> None:
         (("synthesize", "--units", "fc:9", "--out", "s"), "0 to 4"),
         (("synthesize", "--layer", "cnov", "--out", "s"), "Did you mean conv"),
         (("synthesize", "--layer", "fc", "--preset", "yosinski-5", "--out", "s"), "Did you mean yosinski-"),
-        (("synthesize", "--layer", "fc", "--preset", "none.yaml", "--out", "s"), "cannot be read"),
+        (("synthesize", "--layer", "fc", "--preset", "none.yaml", "--out", "s"), "expected a recipe"),
         (("synthesize", "--layer", "fc", "--set", "steps", "--out", "s"), "NAME=VALUE"),
         (("synthesize", "--layer", "fc", "--set", "stpes=3", "--out", "s"), "Did you mean steps"),
         (("synthesize", "--layer", "fc", "--set", "steps=0", "--out", "s"), "1 or more"),

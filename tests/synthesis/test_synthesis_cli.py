@@ -143,7 +143,7 @@ def test_search(run: Callable[..., int], capsys: pytest.CaptureFixture) -> None:
         (("synthesize", "--layer", "fc", "--preset", "none.yaml", "--out", "s"), "expected a recipe"),
         (("synthesize", "--layer", "fc", "--set", "steps", "--out", "s"), "NAME=VALUE"),
         (("synthesize", "--layer", "fc", "--set", "stpes=3", "--out", "s"), "Did you mean steps"),
-        (("synthesize", "--layer", "fc", "--set", "steps=0", "--out", "s"), "1 or more"),
+        (("synthesize", "--layer", "fc", "--set", "steps=0", "--out", "s"), "expected 1 to 100000"),
         (("synthesize", "--layer", "fc", "--objective", "most", "--out", "s"), "unit, channel"),
         (("synthesize", "--layer", "conv", "--objective", "probability", "--out", "s", *TINY), "class scores"),
         (("synthesize", "--layer", "fc", "--batch", "0", "--out", "s"), "auto or a number"),

@@ -404,12 +404,11 @@ class Toolbox:
 
     def _read_recipes(self) -> dict[str, recipe.Recipe]:
         """The presets and the saved recipes; of one that cannot be read the status bar says why."""
-        found = {name: recipe.PRESETS[name] for name in PRESET_CYCLE}
+        found, files = {name: recipe.PRESETS[name] for name in PRESET_CYCLE}, {}
         try:
             files = recipe.saved()
         except UserError as error:
             self._say(str(error), is_error=True)
-            files = {}
         for name, path in files.items():
             try:
                 found.setdefault(name, recipe.PRESETS.get(name) or recipe.named(str(path)))

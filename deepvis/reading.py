@@ -296,15 +296,6 @@ def is_text(value: object, odd_bytes: str = "strict") -> bool:
 # ---- JSON ---------------------------------------------------------------------------------------
 
 
-def read_json(path: Path, what: str = "a JSON file") -> Any:
-    """The values of a JSON file; whole numbers of at most 64 bits.
-
-    Raises:
-        UserError: as `read_text`, or it is not JSON.
-    """
-    return parse_json(read_text(path, JSON_BYTES, what), lambda line: f"{path}, line {line}", what)
-
-
 def parse_json(text: str, where: Callable[[int], str], what: str = "JSON") -> Any:
     """The values of a JSON text; whole numbers of at most 64 bits.
 

@@ -244,7 +244,7 @@ class Toolbox:
                 self._say(f"network: {result.error}", is_error=True)
         if self.engine.note != self._note:
             self._note = self.engine.note
-            self._say(self._note, is_error=True)
+            self._say(self._note)
         notice = self.feed.notice
         if notice is not None and notice.number != self._notice:
             self._notice = notice.number

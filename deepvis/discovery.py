@@ -148,11 +148,11 @@ class _Samples:
         with suppress(Exception), torch.no_grad(), trace(module, lambda _p, _m, _i, output: other.take(_or_none(output))):
             module(1 - x)
         found = {}
-        for count, outputs in self._first.items():
-            changes = [_changes(*pair) for pair in zip(outputs, other._first.get(count, []))]
+        for tokens, outputs in self._first.items():
+            changes = [_changes(*pair) for pair in zip(outputs, other._first.get(tokens, []))]
             rows = next((rows for rows in changes if len(rows)), [])
-            if 1 < len(rows) < count and rows[-1] - rows[0] == len(rows) - 1:
-                found[count] = (rows[0], len(rows))
+            if 1 < len(rows) < tokens and rows[-1] - rows[0] == len(rows) - 1:
+                found[tokens] = (rows[0], len(rows))
         return found
 
 

@@ -156,10 +156,10 @@ def main() -> int:
     out, gate = os.fdopen(int(sys.argv[1]), "w"), Path(sys.argv[2])
     load = cli._network
 
-    def gated(settings):
+    def gated(*what):
         while not gate.exists():
             time.sleep(0.01)
-        return load(settings)
+        return load(*what)
 
     cli._network = gated
     Teller(out).watch()

@@ -3,28 +3,26 @@ newest result to the window."""
 
 from __future__ import annotations
 
-import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 
-from deepvis import commands
+from deepvis import commands, interrupt
 from deepvis.bands import Reading
 from deepvis.collector import Collector
-from deepvis.commands import COMMANDS, Facts
+from deepvis.commands import Facts
 from deepvis.engine import Engine
 from deepvis.errors import UserError
 from deepvis.feed import Feed, Wish
 from deepvis.gallery import Gallery, stands_for
 from deepvis.grower import Grower
-from deepvis.interrupt import ENDING
 from deepvis.jpegs import open_pictures
 from deepvis.layers import unit_id
 from deepvis.layout import Layout, lay_out
@@ -52,21 +50,6 @@ MESSAGE_SECONDS = 8.0
 LEAVING = 0.5  # seconds that the end waits for threads which have nothing to save
 SAVING = 60.0  # and for one that may be writing collected moments
 RATE_SECONDS = 0.5  # how often the rates in the status bar change
-_MOUSE_HELP = (
-    ("mouse", "hover", "name the unit and its value"),
-    ("mouse", "click", "select a unit, a layer, a class, the desk's best"),
-    ("mouse", "click", "on a top image: its whole photo, or moment, is the input"),
-    ("mouse", "wheel", "magnify the layer pane"),
-)
-
-
-def help_rows(bound: dict[str, str]) -> tuple[tuple[str, str, str], ...]:
-    """The help screen's rows (group, keys, words), from the table that binds the keys."""
-    rows = []
-    for name, command in COMMANDS.items():
-        keys = [key for key, bound_name in bound.items() if bound_name == name]
-        rows.append((command.group, " ".join(keys) or "—", command.help))
-    return (*rows, *_MOUSE_HELP)
 
 
 @dataclass
@@ -85,7 +68,7 @@ class Toolbox:
         self._scale = window.scale
         self.renderer = Renderer(self._layout(*window.size))
         self._bound = commands.bindings(settings.keys)
-        self._help = help_rows(self._bound)
+        self._help = commands.help_rows(self._bound)
         self._mouse: tuple[int, int] | None = None  # where it was last seen, in pixels of the picture
         self._asked: Request | None = None
         self._collected_at = 0.0
@@ -503,21 +486,8 @@ def live(settings: Settings, engine: Engine, feed: Feed, start: State, probe: Ca
     scale = settings.window.scale
     window = Window("deepvis", settings.window.width, settings.window.height, None if scale == "auto" else scale)
     toolbox = Toolbox(settings, engine, feed, window, start)
-    with _signals(lambda *_: setattr(toolbox, "state", replace(toolbox.state, quit=True))):
+    with interrupt.calling(lambda *_: setattr(toolbox, "state", replace(toolbox.state, quit=True))):
         engine.start()
         feed.start()
         toolbox.run()
     return engine.close(0) and toolbox.is_over()
-
-
-@contextmanager
-def _signals(stop: Callable) -> Iterator[None]:
-    """Ctrl-C, SIGTERM and SIGHUP call `stop` meanwhile; in the main thread, where alone Python lets it be."""
-    here = threading.current_thread() is threading.main_thread()
-    heard = [number for number in ENDING if here and signal.getsignal(number) is not signal.SIG_IGN]
-    previous = {number: signal.signal(number, stop) for number in heard}
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)  # None: not set by Python

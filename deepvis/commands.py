@@ -354,6 +354,23 @@ def bindings(overrides: Mapping[str, Sequence[str]] | None = None) -> dict[str, 
     return bound | {key: name for name, keys in overrides.items() for key in keys}
 
 
+_MOUSE_HELP = (
+    ("mouse", "hover", "name the unit and its value"),
+    ("mouse", "click", "select a unit, a layer, a class, the desk's best"),
+    ("mouse", "click", "on a top image: its whole photo, or moment, is the input"),
+    ("mouse", "wheel", "magnify the layer pane"),
+)
+
+
+def help_rows(bound: dict[str, str]) -> tuple[tuple[str, str, str], ...]:
+    """The help screen's rows (group, keys, words), from the table that binds the keys."""
+    rows = []
+    for name, command in COMMANDS.items():
+        keys = [key for key, bound_name in bound.items() if bound_name == name]
+        rows.append((command.group, " ".join(keys) or "—", command.help))
+    return (*rows, *_MOUSE_HELP)
+
+
 def run(state: State, command: str, facts: Facts) -> State:
     """Apply the command of that name; a message of the one before is cleared."""
     return COMMANDS[command].do(replace(state, message="", message_is_error=False), facts)

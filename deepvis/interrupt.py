@@ -75,6 +75,13 @@ def postponed() -> Iterator[Callable[[], int | None]]:
         yield lambda: heard.first
 
 
+@contextmanager
+def calling(stop: Callable[[int, FrameType | None], object]) -> Iterator[None]:
+    """While the block runs, these signals call `stop`; in the main thread, where alone Python lets it be."""
+    with _handled(stop):
+        yield
+
+
 class _Heard:
     """The signals so far: the first, and when it came."""
 

@@ -12,8 +12,7 @@ import cv2
 import numpy as np
 
 from deepvis import commands
-from deepvis.app import help_rows
-from deepvis.commands import Facts
+from deepvis.commands import Facts, help_rows
 from deepvis.errors import UserError
 from deepvis.feed import Feed, Wish
 from deepvis.files import write_whole, writing

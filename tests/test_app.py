@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from deepvis import app
-from deepvis.app import Toolbox, help_rows, live
+from deepvis.app import Toolbox, live
 from deepvis.bands import Reading
-from deepvis.commands import COMMANDS, bindings
+from deepvis.commands import COMMANDS, bindings, help_rows
 from deepvis.desk import Desk, table
 from deepvis.errors import UserError
 from deepvis.feed import Notice, Wish

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from deepvis.app import help_rows
+from deepvis.commands import help_rows
 from deepvis.commands import COMMANDS, Facts, bindings, press, run
 from deepvis.desk import Desk, chosen, table
 from deepvis.frames import Frame, Photo

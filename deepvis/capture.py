@@ -44,11 +44,6 @@ def capture(
             handle.remove()
 
 
-def before_each_run(module: nn.Module, do: Callable[..., None]) -> None:
-    """Call this before every run of the module from now on: it becomes part of the network, which its copies take along."""
-    module.register_forward_pre_hook(do)
-
-
 class _Stop(BaseException):
     """Ends a run of the network early. No `Exception`: a network's own `except Exception` would swallow it."""
 

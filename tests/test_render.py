@@ -14,8 +14,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from deepvis.commands import help_rows
-from deepvis.commands import COMMANDS, Facts, bindings, press, run
+from deepvis.commands import COMMANDS, Facts, bindings, help_rows, press, run
 from deepvis.desk import Desk, chosen, table
 from deepvis.frames import Frame, Photo
 from deepvis.grid import View, make_grid

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from deepvis import commands, interrupt
+from deepvis.background import MUCH_MEMORY
 from deepvis.bands import Reading
 from deepvis.collector import Collector
 from deepvis.commands import Facts
@@ -433,8 +434,8 @@ class Toolbox:
         scene, window = self._scene(), self._picture()
 
         def save() -> str:
-            pictures = {"window": window, **self.renderer.pane_pictures(scene)}
-            path = save_snapshot(Path(self.settings.output), self._stamp(), pictures)
+            with MUCH_MEMORY:
+                path = save_snapshot(Path(self.settings.output), self._stamp(), {"window": window, **self.renderer.pane_pictures(scene)})
             return f"saved {path} and a picture of each pane"
 
         self._saving.start("snapshot", save)

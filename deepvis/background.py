@@ -3,7 +3,34 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable
+
+
+class InTurn:
+    """A lock that goes round: who waits longest has it next, so that one who wants it again and again keeps nobody out."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._queue: deque[object] = deque()
+
+    def __enter__(self) -> None:
+        mine = object()
+        with self._changed:
+            self._queue.append(mine)
+            self._changed.wait_for(lambda: self._queue[0] is mine)
+
+    def __exit__(self, *exception: object) -> None:
+        with self._changed:
+            self._queue.popleft()
+            self._changed.notify_all()
+
+
+MUCH_MEMORY = InTurn()
+"""Held beside the window for what takes hundreds of megabytes for a moment, such as a batch of images in the network.
+
+One at a time, because the process keeps the most that was ever needed at once (see `deepvis.runtime`).
+"""
 
 
 class Background:

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from deepvis.background import MUCH_MEMORY
 from deepvis.errors import UserError, words
 from deepvis.messages import ReceptiveField, Request, Result
 from deepvis.runtime import be_patient, cpu_plan
@@ -257,7 +258,8 @@ class Engine:
                 layer, network = self._unmeasured, self.network
             field = None
             try:
-                field = network.replica().receptive_field(layer)
+                with MUCH_MEMORY:
+                    field = network.replica().receptive_field(layer)
             except BaseException as error:  # as in `_work`
                 self.note = f"the receptive field of {layer} cannot be measured: {words(error)}"
             with self._changed:

@@ -18,7 +18,7 @@ from deepvis.layers import Layer
 from deepvis.messages import UnitPictures
 from deepvis.store import Key
 
-CACHE = 96 << 20  # bytes of decoded pictures that are kept
+CACHE = 48 << 20  # bytes of decoded pictures that are kept
 PUBLISH = 0.05  # seconds between two showings while a layer's pictures are coming in
 
 

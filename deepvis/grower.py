@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from deepvis.background import Background
+from deepvis.background import MUCH_MEMORY, Background
 from deepvis.errors import words
 from deepvis.messages import Grown, Growth
 from deepvis.runtime import be_patient
@@ -116,7 +116,9 @@ class Grower(Background):
 
         self._publish(Grown(wish), by)
         layer = network.layers[find_layer(wish.layer, network.layers)]
-        place = canvas(network, layer, network.receptive_field(layer.name))
+        with MUCH_MEMORY:
+            field = network.receptive_field(layer.name)
+        place = canvas(network, layer, field)
         if wish.recipes and network.device.type == "cpu":
             place = draft(network, layer, place)
         units = [wish.unit] * len(wish.seeds)
@@ -124,13 +126,15 @@ class Grower(Background):
         ascent = Ascent(network, objective(layer, units, place), recipes, wish.seeds, place.size)
         shown, done = 0.0, False
         while self._is_wanted(wish, by) and not done:
-            ascent.step()
+            with MUCH_MEMORY:
+                ascent.step()
             done = bool(wish.recipes) and ascent.count >= recipes[0].steps
             if done or time.monotonic() - shown > PUBLISH:
                 if ascent.count >= recipes[0].redirect and bool(ascent.dead.all()):
                     self._publish(Grown(wish, error="no gradient reaches the image: the unit is dead, or it is not finite"), by)
                     return
                 images = cut(ascent.images(), place)
-                scores = ascent.final_scores() if recipes[0].keep == "best" else ascent.scores  # a pass each time is too dear
+                with MUCH_MEMORY:
+                    scores = ascent.final_scores() if recipes[0].keep == "best" else ascent.scores  # a pass each time is too dear
                 self._publish(Grown(wish, tuple(images), tuple(scores.tolist()), ascent.count, recipe=recipes[0], done=done), by)
                 shown = time.monotonic()

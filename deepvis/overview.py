@@ -19,7 +19,7 @@ from deepvis.scan.index import Index
 from deepvis.scan.patches import as_cell, cut_out, field_box, places
 from deepvis.scan.statistics import by_similarity, layer_statistics
 
-CACHE = 64 << 20  # bytes of patches that are kept
+CACHE = 32 << 20  # bytes of patches that are kept
 PUBLISH = 0.05  # seconds between two showings while patches are coming in
 STATISTICS = 4  # layers whose statistics are kept
 Answer = TypeVar("Answer")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from deepvis.background import Background
+from deepvis.background import MUCH_MEMORY, Background
 from deepvis.errors import UserError, words
 from deepvis.jpegs import DECONV, TOP, read_jpeg, thirds
 from deepvis.messages import Patch, TopPictures
@@ -30,7 +30,7 @@ from deepvis.scan.patches import patches
 if TYPE_CHECKING:
     from deepvis.network import Network
 
-CACHE = 96 << 20  # bytes of patches and backward images that are kept
+CACHE = 48 << 20  # bytes of patches and backward images that are kept
 SIDE = 256  # pixels of a patch's longer side: as much as a tile has on a large screen
 READERS = 4  # photos that are decoded at the same time
 QUIET = 0.05  # seconds that a selection has to last before a pass is spent on it
@@ -270,7 +270,8 @@ class Tops(Background):
         whole = (0, 0, network.input.width, network.input.height)
         # From the place alone whose patch is shown; where that is all of the photo, from all of the map, as live.
         cells = None if all(box == whole for box in boxes) else [(patch.row, patch.column) for patch in seen]
-        made = iter(patch_backward(network, whole_photos, wish.layer, wish.unit, wish.method, boxes, cells))
+        with MUCH_MEMORY:
+            made = iter(patch_backward(network, whole_photos, wish.layer, wish.unit, wish.method, boxes, cells))
         return tuple(None if patch.pixels is None else next(made) for patch in pictures.patches)
 
 

@@ -104,7 +104,7 @@ class Images:
 class Photos:
     """Images of which the last ones stay decoded. May be used by several threads."""
 
-    def __init__(self, images: Images, memory: int = 96 << 20, least: tuple[int, int] | None = None) -> None:
+    def __init__(self, images: Images, memory: int = 48 << 20, least: tuple[int, int] | None = None) -> None:
         """
         Args:
             memory: bytes of pixels that are kept.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import logging
-import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -330,7 +329,7 @@ def _whole(value: object) -> bool:
 
 
 def _numbers(values: object) -> bool:
-    return isinstance(values, tuple) and bool(values) and all(_whole(v) or isinstance(v, float) and math.isfinite(v) for v in values)
+    return isinstance(values, tuple) and bool(values) and all(_whole(v) or isinstance(v, float) for v in values)
 
 
 def _plain(values: object) -> object:

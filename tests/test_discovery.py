@@ -22,6 +22,7 @@ from deepvis.network import Network
 from deepvis.outputs import shown, with_shown
 from deepvis.passes import answer
 from deepvis.reports import layers_table
+from deepvis.scan.reduce import Bar
 from deepvis.scan.scan import look, spans_of
 
 Pair = namedtuple("Pair", "pooled skip")
@@ -124,7 +125,7 @@ def check(network: Network, layer: str) -> None:
     x = network.see(FRAME.pixels, True).requires_grad_(True)
     units = network.up_to(layer, x)
     np.testing.assert_array_equal(units[0].detach().numpy().reshape(plain.activations.shape), plain.activations)
-    found = look(network, x.detach().expand(3, -1, -1, -1), spans_of(network, [layer]), True)[layer]
+    found = look(network, x.detach().expand(3, -1, -1, -1), spans_of(network, [layer]), Bar.none(len(plain.activations), True))[layer]
     strongest = plain.activations.reshape(len(plain.activations), -1).max(1)
     np.testing.assert_allclose(found.value[0, 2].numpy(), strongest, rtol=1e-4, atol=1e-5)
 

@@ -111,7 +111,7 @@ def test_what_was_kept_is_what_synthesize_would_make(grower: Grower, tmp_path: P
     net, layers = network(), [Layer("conv", "Conv2d", 4, 32, 32), Layer("logits", "Linear", 5)]
     wish = growth_for(State(layer=1, unit=2, growing=True, preset="modern"), layers)
     grower.want(net, wish)
-    found = grown(grower, wish, 3)
+    found = grown(grower, wish, 20)  # after so many, other seeds have grown far apart
     grower.keep(found, open_store(tmp_path, net.fingerprint, "tiny"), net)
     plan = Plan(replace(PRESETS["modern"], steps=found.steps), "modern", len(wish.seeds))
     store = open_store(tmp_path, net.fingerprint, "tiny")

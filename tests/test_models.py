@@ -331,7 +331,7 @@ def test_unknown_sources(source: str, said: str, tmp_path: Path) -> None:
         (BARE + "input: {bands: [0, 0, 1]}\n", "the network's are 0 to 2"),
         (BARE + "input: {bands: 2}\n", "input.bands: 2: expected"),
         (BARE + "input: {bands: [2, 1, 0], order: bgr}\n", "input.bands and input.order"),
-        (BARE + "input: {mean_image: mean.npy}\n", "mean.npy: No such file or directory; expected a file of numpy.save"),
+        (BARE + "input: {mean_image: mean.npy}\n", "mean.npy does not exist; expected a file of numpy.save"),
         (BARE + "input: {mean_image: mean.npy, mean: [1, 2, 3]}\n", "input.mean and input.mean_image: give one"),
         (BARE + "input: {channels: 4}\n", "channels"),
         (BARE + "input: 224\n", "input"),

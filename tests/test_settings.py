@@ -284,10 +284,10 @@ def test_not_utf8(file: Path) -> None:
 
 
 def test_no_such_file(file: Path) -> None:
-    for path, why in ((file, "No such file"), (file.parent, "")):
+    for path, why in ((file, "does not exist"), (file.parent, "is a folder")):
         with pytest.raises(UserError) as caught:
             load(path)
-        assert f"{path}: {why}" in str(caught.value) and "readable YAML file" in str(caught.value)
+        assert f"{path} {why}" in str(caught.value) and "readable YAML file" in str(caught.value)
 
 
 def test_all_problems_at_once(file: Path) -> None:

@@ -97,7 +97,7 @@ def test_a_file_written_by_hand(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "content, said",
     [
-        (None, "No such file.*expected a recipe"),
+        (None, "does not exist; expected a recipe"),
         ("a: [", "line 1: not valid YAML"),
         ("- 1", "expected lines"),
         ("", "expected lines"),

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 CACHE = 48 << 20  # bytes of patches and backward images that are kept
 SIDE = 256  # pixels of a patch's longer side: as much as a tile has on a large screen
 READERS = 4  # photos that are decoded at the same time
+AT_A_TIME = 3  # photos that go back through the network together: nine would take the memory of nine passes
 QUIET = 0.05  # seconds that a selection has to last before a pass is spent on it
 LOOK_AGAIN = 1.0  # seconds after which it is looked whether the index on the disk is another one
 
@@ -270,8 +271,12 @@ class Tops(Background):
         whole = (0, 0, network.input.width, network.input.height)
         # From the place alone whose patch is shown; where that is all of the photo, from all of the map, as live.
         cells = None if all(box == whole for box in boxes) else [(patch.row, patch.column) for patch in seen]
-        with MUCH_MEMORY:
-            made = iter(patch_backward(network, whole_photos, wish.layer, wish.unit, wish.method, boxes, cells))
+        images: list[np.ndarray] = []
+        for first in range(0, len(seen), AT_A_TIME):
+            some = slice(first, first + AT_A_TIME)
+            with MUCH_MEMORY:
+                images += patch_backward(network, whole_photos[some], wish.layer, wish.unit, wish.method, boxes[some], cells and cells[some])
+        made = iter(images)
         return tuple(None if patch.pixels is None else next(made) for patch in pictures.patches)
 
 

@@ -71,6 +71,7 @@ class Toolbox:
         self._bound = commands.bindings(settings.keys)
         self._help = commands.help_rows(self._bound)
         self._mouse: tuple[int, int] | None = None  # where it was last seen, in pixels of the picture
+        self._moved = False
         self._asked: Request | None = None
         self._collected_at = 0.0
         self._silent_since = 0.0
@@ -135,7 +136,7 @@ class Toolbox:
                 self._message = _Message()
                 self.state = commands.press(old, name, facts, self._bound)
             case Mouse("move", x, y):
-                self._mouse = (x, y)
+                self._mouse, self._moved = (x, y), True
             case Mouse("click", x, y):
                 self.state = commands.click(old, self.renderer.target_at(x, y, self._scene()), facts)
             case Mouse("wheel", x, y, steps):
@@ -156,6 +157,9 @@ class Toolbox:
         if hover == scene.state.hover:
             return scene
         self.state = commands.point(self.state, hover)
+        if self._moved and hover is not None and not self._message.is_error:  # who points at something wants to know of that
+            self._message = _Message()
+        self._moved = False
         return replace(scene, state=self.state)
 
     def _ask(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 
@@ -84,7 +85,7 @@ def interruptible(module: nn.Module, paths: Collection[str], is_unwanted: Callab
 
 
 def _keep(captured: dict[str, Tensor], path: str, cut_at_call: int, stop: bool) -> Callable:
-    calls = 0
+    calls, here = 0, threading.get_ident()
 
     def hook(_module: nn.Module, _inputs: tuple, output: object) -> object:
         nonlocal calls
@@ -93,7 +94,7 @@ def _keep(captured: dict[str, Tensor], path: str, cut_at_call: int, stop: bool) 
         if seen is None:  # of a module that returns now this, now that
             return output
         captured[path] = seen
-        if stop and calls == cut_at_call:
+        if stop and calls == cut_at_call and threading.get_ident() == here:  # a thread of the network's own would only die
             raise _Stop
         return with_shown(output, seen, seen.detach().clone() if calls == cut_at_call else seen.clone())
 

@@ -17,8 +17,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from deepvis import __version__, trust
-from deepvis.errors import UserError, words
-from deepvis.options import add_network, consent_of, settings_of
+from deepvis.errors import UserError, printable, words
+from deepvis.options import add_network, consent_of, path_argument, settings_of
 from deepvis.scan import cli as scan
 from deepvis.settings import Settings
 from deepvis.state import METHOD_CYCLE, State
@@ -32,11 +32,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = list(sys.argv[1:] if argv is None else argv)
     if not argv or (argv[0].startswith("-") and argv[0] not in ("-h", "--help", "--version")):
         argv.insert(0, "live")
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # names of files may be no text
     args = _parser().parse_args(argv)
     try:
         args.run(args)
     except UserError as error:
-        print(f"deepvis: {error}", file=sys.stderr)
+        print(printable(f"deepvis: {error}"), file=sys.stderr)
         return 2
     except KeyboardInterrupt as error:
         return interrupt.status(error)
@@ -65,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     render.add_argument("--back", choices=[m for m in METHOD_CYCLE if m], help="backward method")
     render.add_argument("--keys", default="", help='keys to press first, as in "right right down b"')
     render.add_argument("--size", default="", metavar="WxH", help="size of the picture (1500x930)")
-    render.add_argument("--out", required=True, type=Path, help="picture to write (png, jpg, webp)")
+    render.add_argument("--out", required=True, type=path_argument, help="picture to write (png, jpg, webp)")
     synthesis.add(sub)
     scan.add(sub)
     echo = sub.add_parser("keys", help="print the keys and codes that the window receives")

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from deepvis import trust
 from deepvis.arrays import read_array
 from deepvis.checkpoints import MATCHES, load_weights, packaged
-from deepvis.errors import UserError, words
+from deepvis.errors import UserError, printable, words
 from deepvis.kept import begin, copied
 from deepvis.layers import find_layer
 from deepvis.modelfile import CHANNELS, NUMBERS, SIDE, VALUE, read_labels, read_model_file
@@ -131,7 +131,7 @@ def _prepared(spec: _Spec, source: Source, device: torch.device, precision: str)
     network = prepare(spec.name, module, taken, _layers(spec, module), classes, device, _DTYPES[precision])
     notes = (*source.notes, *notes)
     for note in notes:
-        _LOG.warning("%s: %s", spec.where, note)
+        _LOG.warning("%s: %s", spec.where, printable(note))
     return replace(_named(network, others, spec), notes=notes)
 
 

@@ -234,7 +234,11 @@ class Network:
         path = self.paths[layer]
         with capture(self.module, {path}, (path, self.calls[path]), stop=True) as captured:
             self.module(x.clone())  # which may work on it in place
-        return self.units(layer, captured[path])
+        units = self.units(layer, captured[path])
+        if len(units) != len(x):
+            raise UserError(f"layer {layer} has {len(units)} rows for a batch of {len(x)} pictures. Where the network takes one "
+                            "picture alone, give --batch 1")  # fmt: skip
+        return units
 
     def units(self, layer: str, output: Tensor) -> Tensor:
         """The layer's units in its module's output, differentiable: B×C×H×W, or B×N for a vector.

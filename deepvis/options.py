@@ -21,7 +21,7 @@ _OVERRIDES = ("model", "weights", "input", "device", "precision")  # of the sett
 
 def add_network(parser: argparse.ArgumentParser) -> None:
     """Add the options that choose a network and where it runs; `load_network` reads them."""
-    parser.add_argument("--settings", type=Path, help="settings file (settings.yaml)")
+    parser.add_argument("--settings", type=path_argument, help="settings file (settings.yaml)")
     parser.add_argument("--model", help="folder in models/, a model.yaml, or a source such as torchvision:alexnet")
     parser.add_argument("--weights", help="auto, none (random), a name such as DEFAULT or IMAGENET1K_V1, or a file")
     parser.add_argument("--device", help="auto, cpu, cuda, cuda:1, mps")
@@ -92,6 +92,13 @@ def _number(name: str) -> int | None:
     if not (text.isascii() and text.removeprefix("-").isdecimal()) or len(text) > 9:
         raise UserError(f"the environment variable {name} is {text!r}: expected a number. torchrun sets it; for one process unset it")
     return int(text)
+
+
+def path_argument(text: str) -> Path:
+    """A path, as an argument's type; an empty one, as an unset variable of a shell gives it, would be the current folder."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("is empty; expected a path (. is the current folder)")
+    return Path(text)
 
 
 def count(text: str) -> int:

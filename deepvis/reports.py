@@ -10,16 +10,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
+from tqdm import tqdm
 
 from deepvis import __version__, runtime
-from deepvis.errors import UserError, words
+from deepvis.errors import UserError, printable, words
 from deepvis.network import Network
 
 
 def layers_table(network: Network) -> str:
     """A line for each layer: name, kind, shape, units, receptive field, own parameters; and what is not shown."""
     rows = [("layer", "kind", "shape", "units", "receptive field", "parameters")]
-    for layer in network.layers:
+    for layer in tqdm(network.layers, desc="receptive fields", unit="layer", leave=False, disable=None):  # shown in a terminal alone
         module = network.module.get_submodule(network.paths[layer.name])
         shape = f"{layer.height}×{layer.width}" if layer.is_map else "vector"
         try:
@@ -28,7 +29,7 @@ def layers_table(network: Network) -> str:
             field = f"not measured ({str(error).splitlines()[0]})"
         parameters = sum(p.numel() for p in module.parameters())
         rows.append((layer.name, layer.kind, shape, f"{layer.units:,}", field, f"{parameters:,}"))
-    return "\n".join([_aligned(rows), *("\n" + note for note in (*network.left_out, *network.notes))])
+    return "\n".join([_aligned([tuple(map(printable, row)) for row in rows]), *("\n" + printable(note) for note in (*network.left_out, *network.notes))])
 
 
 def _aligned(rows: list[tuple[str, ...]]) -> str:

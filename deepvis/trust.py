@@ -77,7 +77,7 @@ def check(source: object, folder: Path, file: Path | None, consent: Consent, may
     if key in known:
         return
     changed = any(place == str(folder) for _, place in known)
-    what = f"{_shown(file or ('--model' if consent.typed else 'the settings'))} wants to run code{', which has changed' * changed}: source {_shown(source)}, {_listed(files, folder)}"
+    what = f"{_shown(file or ('--model' if consent.typed else 'the settings'))} wants to run code{', which has changed' * changed}: source {_shown(source)}{_given(file)}, {_listed(files, folder)}"
     if not consent.trust:
         if not (may_ask and _is_terminal()):
             raise UserError(
@@ -89,6 +89,12 @@ def check(source: object, folder: Path, file: Path | None, consent: Consent, may
         if sys.stdin.readline().strip().lower() not in ("y", "yes"):
             raise UserError(f"{_shown(folder)} is not trusted; nothing of it was run")
     _remember(key)
+
+
+def _given(file: Path | None) -> str:
+    """What the code is called with, which may name other files: these are not watched."""
+    args = _values(file).get("args")
+    return f" with args {_shown(args)}" if args else ""
 
 
 def model_file(model: str) -> Path | None:
@@ -137,11 +143,16 @@ def _is_installed(module: str, folder: Path) -> bool:
 
 def _source(file: Path) -> object:
     """The source that a model.yaml names; None where that cannot be read, which `models.load` will say."""
+    return _values(file).get("source")
+
+
+def _values(file: Path | None) -> dict:
+    """What a model.yaml says; nothing where there is none, or it cannot be read."""
     try:
-        values = read_yaml(file).values
+        values = read_yaml(file).values if file is not None else None
     except UserError:
-        return None
-    return values.get("source") if isinstance(values, dict) else None
+        return {}
+    return values if isinstance(values, dict) else {}
 
 
 # ---- the folder's code -----------------------------------------------------------------------------

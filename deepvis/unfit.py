@@ -32,6 +32,8 @@ def _why(module: nn.Module) -> str:
         return ("is quantized: its weights are whole numbers, through which no gradient passes. Give the network as it was "
                 "before (quantize_dynamic, convert and their like return a copy), or load its weights without quantizing them")  # fmt: skip
     for name, tensor in tensors.items():
+        if tensor.is_complex() and isinstance(tensor, nn.Parameter):
+            return f"has complex weights ({name}), whose activations cannot be shown. Leave it out, or show a network of real numbers"
         if torch.nn.parameter.is_lazy(tensor):
             return (f"has no shape yet: {name} of a lazy module gets it in the first pass. Run it once before: "
                     "net(torch.zeros(1, 3, 224, 224))")  # fmt: skip

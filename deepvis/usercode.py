@@ -58,6 +58,8 @@ _EXPECTED = ("expected a class or function: a class of torch.nn.Module, or a fun
              "model's folder or in the package that is named. It was not called.")  # fmt: skip
 
 
+_NO_NETWORKS = {"torch", "numpy", "scipy", "cv2", "onnx", "pip", "setuptools", "pkg_resources", "wheel", "deepvis", "huggingface_hub"}
+
 # What is called in the end by what stands around a function.
 _INSIDE = {functools.partial: "func", MethodType: "__func__", type(functools.cache(len)): "__wrapped__"}
 
@@ -74,6 +76,8 @@ def _check_maker(name: str, found: object, package: str, folder: Path | None) ->
         function = getattr(function, inside)
     if isinstance(function, type) and issubclass(function, nn.Module):
         return
+    if folder is None and package in _NO_NETWORKS:
+        raise UserError(f"python:{name} is of {package}, whose functions define no networks and may run what they are given; {_EXPECTED}")
     if not isinstance(function, FunctionType):
         what = f"the class {found.__name__}" if isinstance(found, type) else f"a {type(found).__name__}"
         raise UserError(f"python:{name} is {what}; {_EXPECTED}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable
 
 import pytest
@@ -246,3 +247,25 @@ def test_a_backward_pass_that_nobody_wants_any_more_ends() -> None:
         unwanted.append(True)
         with pytest.raises(Abandoned):
             torch.autograd.grad(out.sum(), x)
+
+
+class InThread(nn.Module):
+    """Computes in a thread of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Conv2d(3, 4, 1), nn.Conv2d(4, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        found = []
+        thread = threading.Thread(target=lambda: found.append(self.last(self.first(x))))
+        thread.start()
+        thread.join()
+        return found[0]
+
+
+def test_a_network_that_computes_in_a_thread_is_not_stopped_there() -> None:
+    net = make(InThread)
+    with capture(net, {"first"}, ("first", 1), stop=True) as part:
+        out = net(picture(3))
+    assert part["first"].shape[1] == 4 and out.shape[1] == 2

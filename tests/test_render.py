@@ -1152,3 +1152,14 @@ def test_pictures_of_the_panes_of_a_tiny_window_are_small() -> None:
     pictures = Renderer(layout(1, 1)).pane_pictures(scene(State()))
     assert all(max(picture.shape[:2]) <= 20 for picture in pictures.values())
     assert max(Renderer(layout()).pane_pictures(scene(State()))["unit"].shape[:2]) == 1800
+
+
+@pytest.mark.parametrize("name", ["caf\udce9.jpg", "\ud800", "\udce9" * 300], ids=["a name", "one sign", "a long name"])
+def test_a_name_of_odd_bytes_is_drawn(name: str) -> None:
+    """OpenCV's font code ends the process at half a character."""
+    for size in (11, 30):
+        assert text.width(name, size) > 0 and text.wrap(name, 60, size)
+        assert text.shorten(name, 60, size)
+        text.put(np.zeros((60, 200, 3), np.uint8), name, 2, 2, size)
+    renderer = Renderer(layout())
+    assert renderer.compose(scene(State(), frame=replace(FRAME, name=name)))[1]

@@ -327,6 +327,7 @@ called = Called()
     "others:system", "others:os.system", "others:run", "others:Popen", "others:eval", "others:exec", "others:part", "others:parts",
     "others:cached", "others:bound", "others:Plain", "others:called", "others:load_inline", "others:subprocess.run",
     "os:system", "subprocess:run", "builtins:eval", "builtins:exec", "importlib:import_module", "runpy:run_path", "pickle:loads",
+    "torch:load", "torch.hub:load", "torch.utils.cpp_extension:load", "pip:main", "deepvis.cli:main", "numpy:load",
     "__main__:main", "antigravity:webbrowser.open", "posix:system", "deepvis.models:nn.Module.__init__.__globals__.get",
 ])  # fmt: skip
 @pytest.mark.parametrize("typed", [True, False])
@@ -450,3 +451,9 @@ def test_an_onnx_file_reads_its_own_folder_only(onnx_file: Callable[..., Path], 
 def test_args_do_not_reach_the_librarys_own_loading_of_weights(key: str, folder: Path) -> None:
     write(folder, {"model.yaml": f"source: timm:resnet18\nweights: none\nargs: {{{key}: evil.pth}}\n"})
     assert f"args: {key}" in refused(folder)
+
+
+def test_the_question_says_what_the_code_is_called_with(folder: Path) -> None:
+    file = folder / "model.yaml"
+    file.write_text(file.read_text(encoding="utf-8") + "args: {width: 7}\n", encoding="utf-8")
+    assert "with args {'width': 7}" in refused(folder, Consent())

@@ -119,3 +119,8 @@ def test_whatever_its_code_raises_is_said_in_words() -> None:
 
     with pytest.raises(UserError, match="net: the network cannot be made ready: RuntimeError: not with me"):
         from_module(Picky(3, 4, 3), "net", "cpu", given=SMALL)
+
+
+def test_complex_weights_are_refused() -> None:
+    with pytest.raises(UserError, match="has complex weights"):
+        from_module(Holds(nn.Parameter(torch.zeros(2, dtype=torch.complex64))), "net", "cpu", given=SMALL)

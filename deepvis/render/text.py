@@ -25,11 +25,17 @@ def _font() -> cv2.FontFace:
     return cv2.FontFace(_FONT)
 
 
+def _drawable(text: str) -> str:
+    """The text as OpenCV's font code takes it: half a character, as names of odd bytes have it, ends the process there."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
 @lru_cache(maxsize=8192)
 def width(text: str, size: int, weight: int = 400) -> int:
     """Width of a line in pixels."""
     if not text:
         return 0
+    text = _drawable(text)
     with _alone:
         left, _top, w, _h = cv2.getTextSize((1, 1), text, (0, 0), _font(), size, weight)
     return left + w
@@ -43,6 +49,7 @@ def line_height(size: int) -> int:
 def _line(text: str, size: int, weight: int) -> np.ndarray:
     """The line as coverage from 0 to 255, uint8 h×w×1, with its baseline at 1.05 × size from the top."""
     global _size
+    text = _drawable(text)
     key = (text, size, weight)
     with _changing:
         if key in _lines:

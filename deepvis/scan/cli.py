@@ -7,7 +7,7 @@ from pathlib import Path
 
 from deepvis import interrupt
 from deepvis.errors import UserError
-from deepvis.options import add_network, count, load_network, share
+from deepvis.options import add_network, count, load_network, path_argument, share
 from deepvis.scan.index import INDEX, index_folder, scan_folder
 from deepvis.scan.index_file import load
 from deepvis.store import PRECOMPUTED
@@ -18,7 +18,7 @@ PHOTOS = Path(__file__).resolve().parent.parent / "photos"
 def add(sub: argparse._SubParsersAction) -> None:
     """Add the commands to the command line."""
     scan = sub.add_parser("scan", help="find each unit's top images and statistics in a folder of images")
-    scan.add_argument("--images", type=Path, default=PHOTOS, metavar="DIR", help="folder, list file (.txt) or tar archive (photos)")
+    scan.add_argument("--images", type=path_argument, default=PHOTOS, metavar="DIR", help="folder, list file (.txt) or tar archive (photos)")
     scan.add_argument("--layers", default="all", help="with commas; all (the network's listed ones); convolutions (every one)")
     scan.add_argument("--top", type=count, default=9, help="places to keep for each unit (9)")
     scan.add_argument("--batch", default="auto", help="images at a time (auto)")
@@ -27,21 +27,21 @@ def add(sub: argparse._SubParsersAction) -> None:
     scan.add_argument("--full-size", action="store_true", help="decode every pixel of large JPEGs: exact, but slower")
     scan.add_argument("--no-weakest", action="store_true", help="without the weakest places: faster")
     scan.add_argument("--no-correlation", action="store_true", help="without the correlation of units: faster")
-    scan.add_argument("--out", type=Path, help="folder of the index (precomputed/MODEL/scan)")
+    scan.add_argument("--out", type=path_argument, help="folder of the index (precomputed/MODEL/scan)")
     scan.set_defaults(run=_scan)
 
     export = sub.add_parser("export", help="write the JPEG folders of the original toolbox: max_im, max_deconv, regularized_opt")
     export.add_argument("--layers", default="all", help="with commas, or all")
     export.add_argument("--side", type=count, default=0, metavar="PIXELS", help="side of each patch (as the receptive field)")
-    export.add_argument("--images", type=Path, metavar="DIR", help="where the photos are now, if they have moved")
-    export.add_argument("--index", type=Path, help="folder of the index (precomputed/MODEL/scan, or else bundled)")
-    export.add_argument("--out", type=Path, required=True, help="folder to write")
+    export.add_argument("--images", type=path_argument, metavar="DIR", help="where the photos are now, if they have moved")
+    export.add_argument("--index", type=path_argument, help="folder of the index (precomputed/MODEL/scan, or else bundled)")
+    export.add_argument("--out", type=path_argument, required=True, help="folder to write")
     export.set_defaults(run=_export)
 
     merge = sub.add_parser("merge", help="add moments kept in the window (v, enter) to a data set's top images")
-    merge.add_argument("live", nargs="*", type=Path, metavar="DIR", help="folders of kept moments (all in precomputed/MODEL/live)")
-    merge.add_argument("--index", type=Path, help="folder of the data set's index (precomputed/MODEL/scan, or else bundled)")
-    merge.add_argument("--out", type=Path, help="folder of the new index (precomputed/MODEL/scan, or that of --index)")
+    merge.add_argument("live", nargs="*", type=path_argument, metavar="DIR", help="folders of kept moments (all in precomputed/MODEL/live)")
+    merge.add_argument("--index", type=path_argument, help="folder of the data set's index (precomputed/MODEL/scan, or else bundled)")
+    merge.add_argument("--out", type=path_argument, help="folder of the new index (precomputed/MODEL/scan, or that of --index)")
     merge.set_defaults(run=_merge)
 
     for parser in (scan, export, merge):

@@ -25,7 +25,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from deepvis.bands import NUMPY, Reading, decode_picture
 from deepvis.decode import IMAGE_SUFFIXES, known_header
 from deepvis.errors import UserError
-from deepvis.files import is_regular, open_regular, shortened
+from deepvis.files import is_regular, open_regular, shortened, system_reason
 from deepvis.folders import listed
 from deepvis.geometry import crop_box
 from deepvis.headers import MAX_PIXELS, check_memory
@@ -73,6 +73,12 @@ class Images:
             UserError: it is gone, damaged or no image.
         """
         name = self.names[number]
+        try:
+            return self._read(name, least, aspect)
+        except OSError as error:  # it was opened, but the disk or the network behind it fails
+            raise UserError(f"{shortened(self.root / name)} cannot be read ({system_reason(error)})") from error
+
+    def _read(self, name: str, least: tuple[int, int] | None, aspect: float) -> np.ndarray:
         inside = _IN_ARCHIVE.fullmatch(name)
         with self._member(name, inside[1]) if inside else open_regular(self.root / name, "a picture file") as file:
             if not inside and _is_archive(name):  # `find_images` could not look into it
@@ -92,6 +98,8 @@ class Images:
             if name not in self.members:
                 raise UserError(f"{path} holds no {shortened(name[len(archive) + 1:])}")
             offset, size = self.members[name]
+            if size < 0:
+                raise UserError(f"{path} is damaged from byte {offset:,} on, and what follows there is not read: copy or download it again")
             length = file.seek(0, os.SEEK_END)
             if offset + size > length:
                 member = shortened(name[len(archive) + 1 :])
@@ -219,14 +227,20 @@ def _named(text: str) -> str:
     return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
+_DAMAGED = "(damaged from here on)"  # stands for the members of an archive that cannot be found; reading it says so
+
+
 def _members(file: BinaryIO, path: Path, name: str) -> dict[str, tuple[int, int]]:
-    """The images in an archive that is open; of one that is damaged further on, those before."""
+    """The images in an archive that is open; of one that is damaged further on, those before, and an entry that says so."""
     found: dict[str, tuple[int, int]] = {}
     try:
         with tarfile.open(fileobj=file, mode="r:") as archive:
             for member in archive:
                 if member.isfile() and _is_image(member.name):
                     found[f"{name}!{_named(member.name)}"] = (member.offset_data, member.size)
+            file.seek(archive.offset)
+            if file.read(tarfile.BLOCKSIZE).strip(b"\0"):  # behind the last member are zeros, or nothing
+                found[f"{name}!{_DAMAGED}"] = (archive.offset, -1)
     except Exception as error:  # damage raises anything at all
         if not found:
             raise UserError(

@@ -16,14 +16,14 @@ import torch
 from torch import Tensor, nn
 
 from deepvis.capture import trace
-from deepvis.errors import UserError
+from deepvis.errors import UserError, words
 from deepvis.files import remove_unfinished, system_reason, writing
 from deepvis.interrupt import Interrupted, postponed
 from deepvis.layers import find_layer
 from deepvis.network import Network, prepare
 from deepvis.outputs import shown
 from deepvis.scan.images import Batch, Images, batches
-from deepvis.scan.index import CHUNK, INDEX, STATE, Index, Span, joined
+from deepvis.scan.index import BINS, CHUNK, INDEX, STATE, Index, Span, joined
 from deepvis.scan.index_file import load, save
 from deepvis.scan.merging import merge, with_statistics
 from deepvis.scan.reduce import Bar, Extremes, Tally, extremes
@@ -33,6 +33,10 @@ try:
     import fcntl
 except ImportError:  # Windows: two scans into one folder are not kept apart
     fcntl = None
+
+
+ONE_AT_A_TIME = "Where it takes one picture alone, give --batch 1"
+MOST_MEMORY = 8 << 30  # bytes for what is kept of all units
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,9 @@ def look(network: Network, batch: Tensor, spans: Sequence[Span], bar: Bar) -> di
 
     with torch.no_grad(), trace(network.module, visit, paths=wanted):
         network.module(batch)
+    for name, one in found.items():
+        if one.value.shape[1] != len(batch):
+            raise UserError(f"layer {name} has {one.value.shape[1]} rows for a batch of {len(batch)} pictures. {ONE_AT_A_TIME}")
     return found
 
 
@@ -119,6 +126,7 @@ def scan(
     """
     names = [layer.name for layer in network.layers] if layers is None else list(layers)
     spans = spans_of(network, names)
+    _check_memory(spans, options)
     with _locked(out, options.rank):
         if (found := _found_again(network, images, out)) is not None:
             return found
@@ -143,6 +151,18 @@ def scan(
         save(index, out / INDEX)
         _remove_parts(out)
         return index
+
+
+def _check_memory(spans: Sequence[Span], options: Options) -> None:
+    """Raises UserError for layers of so many units that what is kept of them would not fit."""
+    needs = {s.name: s.units * (4 * CHUNK + 8 * BINS + 100 * options.k + 8 * options.correlation * s.units) for s in spans}
+    if sum(needs.values()) > MOST_MEMORY:
+        widest = max(needs, key=lambda name: needs[name])
+        raise UserError(
+            f"a scan of these layers takes {sum(needs.values()) / 1e9:,.1f} GB of memory, {needs[widest] / 1e9:,.1f} of them for layer "
+            f"{widest}; expected at most {MOST_MEMORY / 1e9:.1f}. Leave it out (--layers), or scan without the correlation of "
+            f"units (--no-correlation)"
+        )
 
 
 class _Once:
@@ -320,8 +340,13 @@ class Looker:
                 pixels, tally = as_input(network, batch.pixels[part]), self._tally
                 found.append((numbers, look(network, pixels, tally.spans, tally.bar)))
                 start += len(numbers)
-            except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error) or len(numbers) == 1:
+            except UserError:
+                raise
+            except Exception as error:  # the network's code may raise anything
+                if not is_out_of_memory(error):
+                    few = ONE_AT_A_TIME if len(numbers) > 1 else "deepvis layers MODEL says what it takes"
+                    raise UserError(f"the network fails with {len(numbers)} pictures at a time: {words(error)}. {few}") from error
+                if len(numbers) == 1:
                     raise
                 self._most = min(self._most, len(numbers) // 2)
                 if network.device.type == "cuda":

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deepvis import interrupt
 from deepvis.errors import UserError
-from deepvis.options import add_network, count, load_network
+from deepvis.options import add_network, count, load_network, path_argument
 from deepvis.store import PRECOMPUTED
 from deepvis.synthesis.recipe import PRESETS
 
@@ -28,13 +27,13 @@ def add(sub: argparse._SubParsersAction) -> None:
     make.add_argument("--side", type=count, default=0, metavar="PIXELS", help="shrink stored images to this longer side")
     make.add_argument("--quality", type=count, default=80, help="of the stored WebP, 1 to 100 (80)")
     make.add_argument("--batch", default="auto", help="images at a time (auto)")
-    make.add_argument("--out", type=Path, help="folder of the store (precomputed/MODEL/synthesized-own)")
+    make.add_argument("--out", type=path_argument, help="folder of the store (precomputed/MODEL/synthesized-own)")
     make.set_defaults(run=_synthesize)
 
     sweep = sub.add_parser("sweep", help="draw each regularizer alone, from none to strong, for a unit")
     sweep.add_argument("--unit", required=True, help="layer:number or layer:class")
     sweep.add_argument("--columns", type=count, default=8, help="strengths of each regularizer (8)")
-    sweep.add_argument("--out", type=Path, required=True, help="picture to write")
+    sweep.add_argument("--out", type=path_argument, required=True, help="picture to write")
     sweep.set_defaults(run=_sweep, preset_default="plain")
 
     search = sub.add_parser("search", help="search recipes at random, judged by another network")
@@ -42,15 +41,15 @@ def add(sub: argparse._SubParsersAction) -> None:
     search.add_argument("--layer", default="", help="the class layer (the last but probabilities)")
     search.add_argument("--trials", type=count, default=300, help="recipes to try (300, as in the paper)")
     search.add_argument("--classes", type=count, default=4, help="classes that each recipe is tried on (4)")
-    search.add_argument("--out", type=Path, required=True, help="folder for the contact sheet and the recipes")
+    search.add_argument("--out", type=path_argument, required=True, help="folder for the contact sheet and the recipes")
     search.set_defaults(run=_search, preset_default="yosinski-3")
 
     montage = sub.add_parser("montage", help="one picture of a layer's stored images, or of several layers at true size")
     montage.add_argument("--layer", default="", help="one layer: an image for each unit; several: some units of each")
-    montage.add_argument("--out", type=Path, required=True, help="picture to write")
+    montage.add_argument("--out", type=path_argument, required=True, help="picture to write")
     montage.add_argument("--side", type=count, default=0, metavar="PIXELS", help="longer side of each image (as stored)")
     montage.add_argument("--units", type=count, default=4, metavar="N", help="with several layers: units of each (4)")
-    montage.add_argument("--store", type=Path, help="folder of the store (your own images in precomputed/MODEL, and the bundled ones)")
+    montage.add_argument("--store", type=path_argument, help="folder of the store (your own images in precomputed/MODEL, and the bundled ones)")
     montage.set_defaults(run=_montage)
 
     for parser in (make, sweep, search):

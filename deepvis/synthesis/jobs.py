@@ -12,7 +12,7 @@ import torch
 from tqdm import tqdm
 
 from deepvis import __version__
-from deepvis.errors import UserError
+from deepvis.errors import UserError, words
 from deepvis.geometry import reduced, with_side
 from deepvis.layers import Layer
 from deepvis.network import Network
@@ -198,9 +198,12 @@ def _fitting(network: Network, part: _Part, plan: Plan, stopped: threading.Event
             done.append(_run(network, part, jobs[first : first + size], plan, stopped))
             first += size
             continue
-        except (RuntimeError, MemoryError) as error:
+        except UserError:
+            raise
+        except Exception as error:  # the network's code may raise anything
             if not is_out_of_memory(error):
-                raise
+                few = "Where it takes one picture alone, give --batch 1" if size > 1 else "deepvis layers MODEL says what it takes"
+                raise UserError(f"the network fails with {size} pictures at a time: {words(error)}. {few}") from error
             if size == 1:
                 canvas_size = f"{part.place.size[1]}×{part.place.size[0]}"
                 raise UserError(f"layer {part.layer.name}: out of memory with one image of {canvas_size} pixels and a margin of "

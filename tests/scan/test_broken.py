@@ -6,16 +6,19 @@ import io
 import os
 import sys
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 import small
 
 from deepvis.errors import UserError
+from deepvis.network import prepare
 from deepvis.scan.images import find_images
 from deepvis.scan.index import INDEX
 from deepvis.scan.index_file import load
@@ -114,3 +117,71 @@ def test_an_archive_that_is_none_is_said_where_it_is_all_there_is(tmp_path: Path
     os.mkfifo(tmp_path / "pipe.tar")
     with pytest.raises(UserError, match="is a pipe"):
         find_images(tmp_path / "pipe.tar")
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/mem"), reason="a file that opens and cannot be read, as on a failing disk")
+def test_a_file_that_opens_and_cannot_be_read(network, tmp_path: Path) -> None:
+    small.write_images(tmp_path / "images", 3)
+    (tmp_path / "images" / "mem.jpg").symlink_to("/proc/self/mem")
+    index = scan(network, find_images(tmp_path / "images"), tmp_path / "out", options=OPTIONS)
+    assert index.count == 3
+    ((number, why),) = index.broken.items()
+    assert index.files[number] == "mem.jpg" and "mem.jpg cannot be read" in why
+
+
+def test_an_archive_that_is_damaged_in_the_middle_says_what_is_lost(network, tmp_path: Path) -> None:
+    path = archive(tmp_path / "a.tar", {f"{i}.png": picture(i) for i in range(5)})
+    with tarfile.open(path) as file:
+        second = file.getmembers()[1].offset  # where the extended header of its name, or its own, begins
+    data = bytearray(path.read_bytes())
+    data[second : second + 200] = bytes(range(200))
+    path.write_bytes(data)
+    index = scan(network, find_images(path), tmp_path / "out", options=OPTIONS)
+    assert index.count == 1 and len(index.broken) == 1
+    assert f"damaged from byte {second:,} on" in next(iter(index.broken.values()))
+
+
+def test_a_member_of_negative_size(network, tmp_path: Path) -> None:
+    path = archive(tmp_path / "a.tar", {"0.png": picture(), "1.png": picture(1)})
+    data = bytearray(path.read_bytes())
+    with tarfile.open(path) as file:
+        start = file.getmembers()[1].offset
+    data[start + 124 : start + 136] = b"\xff" * 12
+    data[start + 148 : start + 156] = b" " * 8
+    data[start + 148 : start + 156] = b"%06o\0 " % sum(data[start : start + 512])
+    path.write_bytes(data)
+    index = scan(network, find_images(path), tmp_path / "out", options=OPTIONS)
+    assert index.count == 1 and len(index.broken) >= 1
+
+
+# ---- networks that take one picture alone -----------------------------------------------------------
+
+
+class First(torch.nn.Module):
+    """Looks at the first picture of a batch, or refuses more than one."""
+
+    def __init__(self, refuses: bool) -> None:
+        super().__init__()
+        self.conv, self.refuses = torch.nn.Conv2d(3, 4, 3), refuses
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if len(x) > 1 and self.refuses:
+            raise ValueError("one at a time")
+        return self.conv(x[:1])
+
+
+@pytest.mark.parametrize("refuses, said", [(True, "fails with 4 pictures at a time: ValueError: one at a time"), (False, "has 1 rows for a batch of 4")])
+def test_a_network_that_takes_one_picture_alone(refuses: bool, said: str, tmp_path: Path) -> None:
+    net = prepare("first", First(refuses), small.SPEC, {"conv": "conv"})
+    small.write_images(tmp_path / "images", 5)
+    with pytest.raises(UserError, match=f"{said}.*--batch 1"):
+        scan(net, find_images(tmp_path / "images"), tmp_path / "out", options=OPTIONS)
+    index = scan(net, find_images(tmp_path / "images"), tmp_path / "out", options=replace(OPTIONS, batch=1))
+    assert index.count == 5 and len(set(index.top.image[0])) == 5 + 1  # and places that are still free
+
+
+def test_layers_of_too_many_units_are_refused_before_memory_is_taken(network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    small.write_images(tmp_path / "images", 2)
+    monkeypatch.setattr("deepvis.scan.scan.MOST_MEMORY", 10_000)
+    with pytest.raises(UserError, match="GB of memory.*for layer .*--layers"):
+        scan(network, find_images(tmp_path / "images"), tmp_path / "out", options=OPTIONS)

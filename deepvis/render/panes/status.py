@@ -133,18 +133,15 @@ def _rate(name: str, rate: float | None) -> str:
 
 
 def _second_line(scene: Scene) -> tuple[str, text.Color]:
-    """One thing at a time: an error, what the mouse points at, a message, or timings."""
+    """One thing at a time: an error, a message while it is new, what the mouse points at, or timings."""
     s, status = scene.state, scene.status
     if s.message:
         return s.message, colors.BAD if s.message_is_error else colors.TEXT
-    hover = _hover_text(scene)
-    if hover and not (s.desk and status.message):  # the mouse rests on the tile that was just saved
+    if status.message:
+        return status.message, colors.BAD if status.is_error else colors.TEXT
+    if hover := _hover_text(scene):
         return hover, colors.TEXT
-    if status.is_error:
-        return status.message, colors.BAD
-    if s.debug and status.timings:
-        return status.timings, colors.DIM
-    return status.message, colors.TEXT
+    return (status.timings, colors.DIM) if s.debug else ("", colors.TEXT)
 
 
 STATUS = Pane(draw_status, _status_key)

@@ -342,7 +342,7 @@ def test_the_message_of_this_machine() -> None:
 
 @pytest.mark.parametrize("most, error, raised, said", [(0, NO_MEMORY[0], UserError, "layer fc: out of memory with one image of 32×32"),
                                                        (0, MemoryError("can't allocate"), UserError, "--device cpu"),
-                                                       (2, RuntimeError("a bug"), RuntimeError, "a bug")])  # fmt: skip
+                                                       (2, RuntimeError("a bug"), UserError, "RuntimeError: a bug")])  # fmt: skip
 def test_what_a_smaller_batch_does_not_help(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int, error: Exception, raised: type[Exception], said: str
 ) -> None:

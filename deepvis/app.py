@@ -31,6 +31,7 @@ from deepvis.messages import ReceptiveField, Request, Result, TopPictures
 from deepvis.overview import Overview
 from deepvis.record import Recorder, save_snapshot
 from deepvis.render import Renderer, Scene, Status
+from deepvis.runtime import giving_back
 from deepvis.saving import Saving
 from deepvis.scan.index import index_folder
 from deepvis.scan.live import live_folder
@@ -491,7 +492,7 @@ def live(settings: Settings, engine: Engine, feed: Feed, start: State, probe: Ca
     scale = settings.window.scale
     window = Window("deepvis", settings.window.width, settings.window.height, None if scale == "auto" else scale)
     toolbox = Toolbox(settings, engine, feed, window, start)
-    with interrupt.calling(lambda *_: setattr(toolbox, "state", replace(toolbox.state, quit=True))):
+    with giving_back(), interrupt.calling(lambda *_: setattr(toolbox, "state", replace(toolbox.state, quit=True))):
         engine.start()
         feed.start()
         toolbox.run()

@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -88,3 +89,43 @@ def test_all_threads_share_the_memory_that_is_kept(tmp_path, wanted: str | None,
                           cwd=runtime.__file__.rpartition("deepvis")[0])  # fmt: skip
     assert done.returncode == 0
     assert fewest <= (tmp_path / "info").read_text().count("<heap nr=") <= most
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's")
+def test_memory_that_nothing_uses_is_given_back() -> None:
+    """In a process of its own: freed pieces between used ones keep their pages until they are given back."""
+    code = """
+import gc, os
+from deepvis import runtime
+runtime.tune()
+def resident():
+    with open('/proc/self/statm') as file:
+        return int(file.read().split()[1]) * os.sysconf('SC_PAGE_SIZE') >> 20
+pieces = [bytearray(1 << 20) for _ in range(200)]
+for piece in pieces:
+    piece[::4096] = b'x' * 256
+kept = pieces[::2]
+del pieces, piece
+gc.collect()
+before = resident()
+runtime.give_back()
+print(before, resident())
+"""
+    before, after = map(int, subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())
+    assert before - after > 60 and after > 90
+
+
+def test_it_is_given_back_now_and_then_and_no_more_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
+    called, twice = [], threading.Event()
+
+    def give_back() -> None:
+        called.append(1)
+        if len(called) == 2:
+            twice.set()
+
+    monkeypatch.setattr(runtime, "give_back", give_back)
+    with runtime.giving_back(0.001):
+        assert twice.wait(20)
+        thread = next(one for one in threading.enumerate() if one.name == "deepvis-memory")
+    thread.join(20)
+    assert not thread.is_alive()

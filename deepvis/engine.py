@@ -259,7 +259,7 @@ class Engine:
             field = None
             try:
                 with MUCH_MEMORY:
-                    field = network.replica().receptive_field(layer)
+                    field = network.replica().receptive_field(layer, lambda: self._stopping)
             except BaseException as error:  # as in `_work`
                 self.note = f"the receptive field of {layer} cannot be measured: {words(error)}"
             with self._changed:

@@ -255,10 +255,17 @@ class Network:
             )
         return units
 
-    def receptive_field(self, layer: str) -> ReceptiveField:
-        """Measure how large the receptive fields of a layer are, and where they lie."""
+    def receptive_field(self, layer: str, is_unwanted: Callable[[], bool] = lambda: False) -> ReceptiveField:
+        """Measure how large the receptive fields of a layer are, and where they lie.
+
+        Args:
+            is_unwanted: asked now and then whether it may be given up.
+        Raises:
+            Abandoned: it was given up.
+        """
         whole = self._with_numbers
-        return measure(lambda x: whole.up_to(layer, x), self.input.noise().to(self.device, self.dtype))
+        with whole.interruptible(is_unwanted):
+            return measure(lambda x: whole.up_to(layer, x), self.input.noise().to(self.device, self.dtype))
 
     @cached_property
     def _with_numbers(self) -> Network:

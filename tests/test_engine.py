@@ -41,7 +41,7 @@ class FakeNetwork:
     def on(self, device: torch.device) -> FakeNetwork:
         return FakeNetwork(str(device), self.family)
 
-    def receptive_field(self, layer: str) -> ReceptiveField:
+    def receptive_field(self, layer: str, is_unwanted: Callable[[], bool]) -> ReceptiveField:
         self.measured.append(layer)
         return ReceptiveField(len(layer), 7, False)
 
@@ -258,10 +258,10 @@ def test_the_first_result_of_a_layer_does_not_wait_for_its_receptive_field(one_w
         def replica(self) -> FakeNetwork:
             return self
 
-        def receptive_field(self, layer: str) -> ReceptiveField:
+        def receptive_field(self, layer: str, is_unwanted: Callable[[], bool]) -> ReceptiveField:
             measuring.set()
             assert measured.wait(LIMIT)
-            return super().receptive_field(layer)
+            return super().receptive_field(layer, is_unwanted)
 
     with running(Gates(), Slow) as engine:
         engine.ask(Request(FRAME, True, "abc", peaks=True))
@@ -297,7 +297,7 @@ def test_a_field_that_cannot_be_measured_does_not_hide_the_layer(one_worker) -> 
         def replica(self) -> FakeNetwork:
             return self
 
-        def receptive_field(self, layer: str) -> ReceptiveField:
+        def receptive_field(self, layer: str, is_unwanted: Callable[[], bool]) -> ReceptiveField:
             raise KeyError(layer)
 
     with running(Gates(), Blind) as engine:

@@ -11,6 +11,7 @@ import torchvision
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from deepvis.capture import Abandoned
 from deepvis.messages import ReceptiveField
 from deepvis.models import load
 from deepvis.network import InputSpec, Network, prepare
@@ -298,3 +299,10 @@ def test_squeezenet() -> None:
     with torch.random.fork_rng(devices=[]):
         net = prepare("net", torchvision.models.squeezenet1_0(weights=None).features, InputSpec(), None)
     assert line(net.receptive_field("3.expand3x3")) == closed_form([(7, 2, 0), (3, 2, 0), (3, 1, 1)])
+
+
+def test_measuring_that_nobody_waits_for_any_more_is_given_up() -> None:
+    net = prepare("net", nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3)), InputSpec(24, 24), {"last": "2"})
+    assert net.receptive_field("last").text == "5×5"
+    with pytest.raises(Abandoned):
+        net.receptive_field("last", lambda: True)

@@ -17,7 +17,7 @@ from typing import Any
 from torch import nn
 
 from deepvis.errors import UserError, harmless
-from deepvis.trust import own_file
+from deepvis.trust import OWN, own_file
 
 _FRAMES = 3  # of the user's traceback
 
@@ -76,7 +76,7 @@ def _check_maker(name: str, found: object, package: str, folder: Path | None) ->
         function = getattr(function, inside)
     if isinstance(function, type) and issubclass(function, nn.Module):
         return
-    if folder is None and package in _NO_NETWORKS:
+    if folder is None and package in _NO_NETWORKS and f"python:{name}" != OWN:
         raise UserError(f"python:{name} is of {package}, whose functions define no networks and may run what they are given; {_EXPECTED}")
     if not isinstance(function, FunctionType):
         what = f"the class {found.__name__}" if isinstance(found, type) else f"a {type(found).__name__}"

@@ -33,6 +33,9 @@ from deepvis.views import View
 torch.backends.mha.set_fastpath_enabled(False)
 
 
+ONE_AT_A_TIME = "Where it takes one picture alone, give --batch 1"
+
+
 @dataclass(frozen=True)
 class InputSpec:
     """What a network takes: (pixel × range / 255 − mean) / std, planes in the given order.
@@ -236,8 +239,7 @@ class Network:
             self.module(x.clone())  # which may work on it in place
         units = self.units(layer, captured[path])
         if len(units) != len(x):
-            raise UserError(f"layer {layer} has {len(units)} rows for a batch of {len(x)} pictures. Where the network takes one "
-                            "picture alone, give --batch 1")  # fmt: skip
+            raise UserError(f"layer {layer} has {len(units)} rows for a batch of {len(x)} pictures. {ONE_AT_A_TIME}")
         return units
 
     def units(self, layer: str, output: Tensor) -> Tensor:

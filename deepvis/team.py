@@ -10,7 +10,8 @@ from typing import TypeVar
 
 import torch
 
-from deepvis.network import Network
+from deepvis.errors import UserError, words
+from deepvis.network import ONE_AT_A_TIME, Network
 
 LARGEST = 8  # threads; more would wait for Python's lock
 PATIENCE = 0.2  # seconds of a wait: Windows hears no Ctrl-C during one without an end
@@ -87,6 +88,12 @@ def _taken(waiting: list[tuple[Item, Future[Result]]], in_order: bool) -> tuple[
         pass
     item, future = waiting.pop(next(i for i, future in enumerate(futures) if future in done))
     return item, future.result()
+
+
+def failed(error: Exception, pictures: int) -> UserError:
+    """What a network's code raised with so many pictures at a time, in words for the user."""
+    remedy = ONE_AT_A_TIME if pictures > 1 else "deepvis layers MODEL says what it takes"
+    return UserError(f"the network fails with {pictures} pictures at a time: {words(error)}. {remedy}")
 
 
 def is_out_of_memory(error: Exception) -> bool:

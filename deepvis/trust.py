@@ -17,7 +17,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-
 from deepvis.errors import UserError
 from deepvis.reading import read_yaml
 

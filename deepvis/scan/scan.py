@@ -16,18 +16,18 @@ import torch
 from torch import Tensor, nn
 
 from deepvis.capture import trace
-from deepvis.errors import UserError, words
+from deepvis.errors import UserError
 from deepvis.files import remove_unfinished, system_reason, writing
 from deepvis.interrupt import Interrupted, postponed
 from deepvis.layers import find_layer
-from deepvis.network import Network, prepare
+from deepvis.network import ONE_AT_A_TIME, Network, prepare
 from deepvis.outputs import shown
 from deepvis.scan.images import Batch, Images, batches
 from deepvis.scan.index import BINS, CHUNK, INDEX, STATE, Index, Span, joined
 from deepvis.scan.index_file import load, save
 from deepvis.scan.merging import merge, with_statistics
 from deepvis.scan.reduce import Bar, Extremes, Tally, extremes
-from deepvis.team import Team, is_out_of_memory
+from deepvis.team import Team, failed, is_out_of_memory
 
 try:
     import fcntl
@@ -35,7 +35,6 @@ except ImportError:  # Windows: two scans into one folder are not kept apart
     fcntl = None
 
 
-ONE_AT_A_TIME = "Where it takes one picture alone, give --batch 1"
 MOST_MEMORY = 8 << 30  # bytes for what is kept of all units
 
 
@@ -344,8 +343,7 @@ class Looker:
                 raise
             except Exception as error:  # the network's code may raise anything
                 if not is_out_of_memory(error):
-                    few = ONE_AT_A_TIME if len(numbers) > 1 else "deepvis layers MODEL says what it takes"
-                    raise UserError(f"the network fails with {len(numbers)} pictures at a time: {words(error)}. {few}") from error
+                    raise failed(error, len(numbers)) from error
                 if len(numbers) == 1:
                     raise
                 self._most = min(self._most, len(numbers) // 2)

@@ -12,7 +12,7 @@ import torch
 from tqdm import tqdm
 
 from deepvis import __version__
-from deepvis.errors import UserError, words
+from deepvis.errors import UserError
 from deepvis.geometry import reduced, with_side
 from deepvis.layers import Layer
 from deepvis.network import Network
@@ -21,7 +21,7 @@ from deepvis.store import WIDEST, Key, Store
 from deepvis.synthesis.ascent import Ascent
 from deepvis.synthesis.recipe import Recipe, image_seed
 from deepvis.synthesis.targets import Canvas, canvas, check_objective, cut, objective
-from deepvis.team import Team, is_out_of_memory
+from deepvis.team import Team, failed, is_out_of_memory
 
 
 @dataclass(frozen=True)
@@ -202,8 +202,7 @@ def _fitting(network: Network, part: _Part, plan: Plan, stopped: threading.Event
             raise
         except Exception as error:  # the network's code may raise anything
             if not is_out_of_memory(error):
-                few = "Where it takes one picture alone, give --batch 1" if size > 1 else "deepvis layers MODEL says what it takes"
-                raise UserError(f"the network fails with {size} pictures at a time: {words(error)}. {few}") from error
+                raise failed(error, size) from error
             if size == 1:
                 canvas_size = f"{part.place.size[1]}×{part.place.size[0]}"
                 raise UserError(f"layer {part.layer.name}: out of memory with one image of {canvas_size} pixels and a margin of "

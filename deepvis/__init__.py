@@ -7,7 +7,7 @@ __version__ = "0.1.0"
 
 TYPE_CHECKING = False  # as typing has it; nothing is imported here, so that the program's first lines come at once
 if TYPE_CHECKING:
-    from deepvis.api import live as live
+    from deepvis.app.notebook import live as live
 
 
 def __getattr__(name: str) -> object:
@@ -15,5 +15,5 @@ def __getattr__(name: str) -> object:
     if name == "live":
         from importlib import import_module
 
-        return import_module("deepvis.api").live
+        return import_module("deepvis.app.notebook").live
     raise AttributeError(f"module 'deepvis' has no attribute {name!r}")

@@ -2,7 +2,7 @@
 
 import sys
 
-from deepvis.start import main
+from deepvis.cli.start import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -79,7 +79,7 @@ def damaged(draw: st.DrawFn, valid: bytes) -> bytes:
 _BOUNDED = """
 import resource, sys
 from pathlib import Path
-from deepvis.errors import UserError
+from deepvis.core.errors import UserError
 {imports}
 pages = int(Path("/proc/self/statm").read_text().split()[0])
 limit = pages * resource.getpagesize() + ({room} << 20)

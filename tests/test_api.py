@@ -13,9 +13,9 @@ import torch
 from torch import nn
 
 import deepvis
-from deepvis import api
-from deepvis.errors import UserError
-from deepvis.network import InputSpec, Network
+from deepvis.app.toolbox import notebook
+from deepvis.core.errors import UserError
+from deepvis.networks.network import InputSpec, Network
 
 
 class Net(nn.Module):
@@ -102,7 +102,7 @@ def test_the_module_stays_as_it_is(opened: list[dict]) -> None:
 
 def test_torch_has_its_threads_back(opened: list[dict], monkeypatch: pytest.MonkeyPatch) -> None:
     before = torch.get_num_threads()
-    monkeypatch.setattr("deepvis.engine.cpu_plan", lambda: (1, before + 1))
+    monkeypatch.setattr("deepvis.workers.engine.cpu_plan", lambda: (1, before + 1))
     shown(opened, Net())
     assert torch.get_num_threads() == before
 

@@ -13,25 +13,25 @@ import cv2
 import numpy as np
 import pytest
 
-from deepvis import app
-from deepvis.app import Toolbox, live
-from deepvis.bands import Reading
-from deepvis.commands import COMMANDS, bindings, help_rows
-from deepvis.desk import Desk, table
-from deepvis.errors import UserError
-from deepvis.feed import Notice, Wish
-from deepvis.frames import Frame, Photo
-from deepvis.interrupt import ENDING
-from deepvis.layers import Layer
-from deepvis.messages import Grown, Growth, Patch, Peaks, Request, Result, TopPictures
-from deepvis.overview import Wish as OverviewWish
-from deepvis.settings import DEFAULT_PANES, Settings
-from deepvis.state import State
+from deepvis.app.toolbox import toolbox
+from deepvis.app.toolbox import Toolbox, live
+from deepvis.inputs.bands import Reading
+from deepvis.interface.commands import COMMANDS, bindings, help_rows
+from deepvis.synthesis.recipe_grid import Desk, table
+from deepvis.core.errors import UserError
+from deepvis.inputs.feed import Notice, Wish
+from deepvis.core.frames import Frame, Photo
+from deepvis.core.interrupt import ENDING
+from deepvis.core.layers import Layer
+from deepvis.workers.messages import Grown, Growth, Patch, Peaks, Request, Result, TopPictures
+from deepvis.workers.layer_images import Wish as OverviewWish
+from deepvis.interface.settings import DEFAULT_PANES, Settings
+from deepvis.interface.state import State
 from deepvis.synthesis import recipe
 from deepvis.synthesis.recipe import PRESETS, image_seed
-from deepvis.tops import Wish as TopWish
-from deepvis.window import Close, Event, Key, Mouse, Resize
-from deepvis.wishes import growth_for, overview_wish_for, request_for, top_wish_for
+from deepvis.workers.top_images import Wish as TopWish
+from deepvis.display.window import Close, Event, Key, Mouse, Resize
+from deepvis.interface.requests import growth_for, overview_wish_for, request_for, top_wish_for
 
 LAYERS = (Layer("stem", "Conv2d", 6, 8, 8), Layer("head", "Linear", 10))
 PHOTO = Frame(np.full((30, 40, 3), 90, np.uint8), "bear.jpg", 0, False, "photos/bear.jpg")
@@ -253,20 +253,20 @@ def test_the_engine_is_asked_only_what_is_new(box: Toolbox) -> None:
 def test_new_live_frames_wait_while_the_engine_has_enough_to_do_and_wishes_do_not(box: Toolbox) -> None:
     box.feed.frame = replace(PHOTO, live=True)
     idle(box, 2)
-    box.engine.slow, box.engine.backlog = True, app.ENOUGH + 1
+    box.engine.slow, box.engine.backlog = True, toolbox.ENOUGH + 1
     box.feed.frame = replace(PHOTO, live=True)
     idle(box, 3)
     assert len(box.engine.asked) == 1
     press(box, "right")
     assert len(box.engine.asked) == 2 and box.engine.asked[1].layer == "head"
     assert box.engine.asked[1].frame is box.feed.frame
-    box.feed.frame, box.engine.backlog = replace(PHOTO, live=True), app.ENOUGH
+    box.feed.frame, box.engine.backlog = replace(PHOTO, live=True), toolbox.ENOUGH
     idle(box)
     assert len(box.engine.asked) == 2  # nothing holds up the answer to the key
     box.engine.result = Result(box.engine.asked[-1], error="or whatever it is")
     idle(box)
     assert box.engine.asked[-1].frame is box.feed.frame
-    box.feed.frame, box.engine.backlog = replace(PHOTO), app.ENOUGH + 1
+    box.feed.frame, box.engine.backlog = replace(PHOTO), toolbox.ENOUGH + 1
     idle(box)
     assert box.engine.asked[-1].frame is box.feed.frame  # another photo is a wish
 
@@ -330,7 +330,7 @@ class FakeCollector:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     now = [1000.0]
-    monkeypatch.setattr(app.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(toolbox.time, "monotonic", lambda: now[0])
     return now
 
 
@@ -346,7 +346,7 @@ def test_v_collects_from_each_photo_once_and_stops(box: Toolbox, clock: list[flo
         assert collector.taken[-1].request.frame is box.feed.frame
     box.feed.frame = replace(PHOTO, source="", name="camera 0, moment 3")  # a moment that is looked at again, also as it is left
     idle(box, 2)
-    clock[0] += app.RATE_SECONDS
+    clock[0] += toolbox.RATE_SECONDS
     idle(box)
     assert len(collector.taken) == 4 and box._scene().status.moments == 4
     assert (collector.wishes[-1].layer, collector.wishes[-1].unit, collector.wishes[-1].units) == ("stem", 0, ())
@@ -381,7 +381,7 @@ def test_a_frame_that_is_collected_from_is_no_wish_that_may_not_wait(box: Toolbo
     box.feed.frame = replace(PHOTO, live=True)
     press(box, "v")
     idle(box)
-    box.engine.slow, box.engine.backlog = True, app.ENOUGH + 1
+    box.engine.slow, box.engine.backlog = True, toolbox.ENOUGH + 1
     count = len(box.engine.asked)
     for _ in range(5):
         clock[0] += 1
@@ -466,13 +466,13 @@ def test_the_layer_pane_says_what_it_needs_of_the_index(box: Toolbox) -> None:
 
 def test_a_slow_network_is_busy_after_a_while_and_not_at_once(box: Toolbox, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [1000.0]
-    monkeypatch.setattr(app.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(toolbox.time, "monotonic", lambda: now[0])
     idle(box)
     now[0] += 60  # nothing to do for a minute
     box.engine.slow = True
     press(box, "o")
     assert not box._scene().busy
-    now[0] += app.BUSY_AFTER + 0.01
+    now[0] += toolbox.BUSY_AFTER + 0.01
     assert box._scene().busy
     press(box, "u")  # asking again does not start the waiting anew
     assert box._scene().busy
@@ -590,8 +590,8 @@ def test_an_error_of_the_network_is_in_the_status(box: Toolbox) -> None:
 def test_messages_go_after_a_while(box: Toolbox, monkeypatch: pytest.MonkeyPatch) -> None:
     box.feed.notice = Notice("broken.jpg was skipped", 1, True)
     idle(box)
-    later = app.time.monotonic() + 60
-    monkeypatch.setattr(app.time, "monotonic", lambda: later)
+    later = toolbox.time.monotonic() + 60
+    monkeypatch.setattr(toolbox.time, "monotonic", lambda: later)
     idle(box)
     assert message(box) == ("", False)
 
@@ -634,7 +634,7 @@ def test_a_snapshot_saves_the_window_and_each_pane(box: Toolbox, tmp_path: Path)
 
 def test_one_snapshot_is_saved_at_a_time(box: Toolbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the disk or the computer is slow their pictures would pile up in memory."""
-    gate, real = threading.Event(), app.save_snapshot
+    gate, real = threading.Event(), toolbox.save_snapshot
     monkeypatch.setattr(app, "save_snapshot", lambda *arguments: (gate.wait(60), real(*arguments))[1])
     press(box, "p")
     press(box, "p")

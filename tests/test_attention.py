@@ -10,14 +10,14 @@ import torchvision
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from deepvis.attention import AttentionCalls
-from deepvis.backward import METHODS
-from deepvis.errors import UserError
-from deepvis.frames import Frame
-from deepvis.messages import Request
-from deepvis.models import from_module
-from deepvis.network import InputSpec, Network, prepare
-from deepvis.passes import answer
+from deepvis.networks.attention import AttentionCalls
+from deepvis.networks.activation_rules import METHODS
+from deepvis.core.errors import UserError
+from deepvis.core.frames import Frame
+from deepvis.workers.messages import Request
+from deepvis.networks.loading import from_module
+from deepvis.networks.network import InputSpec, Network, prepare
+from deepvis.attribution.passes import answer
 
 FRAME = Frame(np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8), "noise", 0, False)
 
@@ -153,7 +153,7 @@ def test_weights_are_those_that_the_fused_function_uses(more: dict) -> None:
 
 
 def test_nothing_is_worked_out_unless_it_is_captured(monkeypatch) -> None:
-    from deepvis import attention
+    from deepvis.networks import attention
 
     net, calls = network(), []
     counted = lambda *_, **__: calls.append(1) or torch.zeros(1, 3, 17, 17)  # noqa: E731

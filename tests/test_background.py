@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from deepvis.background import InTurn
+from deepvis.workers.worker import InTurn
 
 LIMIT = 20.0
 

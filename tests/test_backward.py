@@ -17,12 +17,12 @@ import torchvision
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from deepvis.backward import METHODS, ActivationRule, drops_results, seed
-from deepvis.frames import Frame
-from deepvis.messages import Request
-from deepvis.models import load
-from deepvis.network import InputSpec, prepare
-from deepvis.passes import answer
+from deepvis.networks.activation_rules import METHODS, ActivationRule, drops_results, seed
+from deepvis.core.frames import Frame
+from deepvis.workers.messages import Request
+from deepvis.networks.loading import load
+from deepvis.networks.network import InputSpec, prepare
+from deepvis.attribution.passes import answer
 
 
 def carried_back(module: Callable[[Tensor], Tensor], x: Tensor, method: str, unit: int) -> tuple[Tensor, Tensor]:

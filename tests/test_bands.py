@@ -11,15 +11,15 @@ import tifffile
 import torch
 from torch import nn
 
-from deepvis.bands import colours, fit_bands, is_bands, read_picture
-from deepvis.decode import MAX_SIDE, read_image
-from deepvis.errors import UserError
-from deepvis.feed import Feed
-from deepvis.messages import Request
-from deepvis.network import InputSpec, Network, prepare
-from deepvis.passes import answer
-from deepvis.scan.deconv import patch_backward
-from deepvis.scan.images import Images, Photos, find_images
+from deepvis.inputs.bands import colours, fit_bands, is_bands, read_picture
+from deepvis.inputs.decode import MAX_SIDE, read_image
+from deepvis.core.errors import UserError
+from deepvis.inputs.feed import Feed
+from deepvis.workers.messages import Request
+from deepvis.networks.network import InputSpec, Network, prepare
+from deepvis.attribution.passes import answer
+from deepvis.scan.patch_backward import patch_backward
+from deepvis.inputs.datasets import Images, Photos, find_images
 from deepvis.scan.patches import patches
 from deepvis.scan.scan import scan
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from deepvis.cli import PHOTOS
+from deepvis.cli.main import PHOTOS
 
 BENCHMARKS = Path(__file__).parent / "benchmarks"
 

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from deepvis.caffemodel import read_caffemodel
-from deepvis.caffenet import CaffeNet
-from deepvis.checkpoints import load_weights
-from deepvis.errors import UserError
-from deepvis.models import load
-from deepvis.network import Network
+from deepvis.networks.caffemodel import read_caffemodel
+from deepvis.networks.caffenet import CaffeNet
+from deepvis.networks.checkpoints import load_weights
+from deepvis.core.errors import UserError
+from deepvis.networks.loading import load
+from deepvis.networks.network import Network
 
 SHAPES = {  # Jia et al. 2014; caffe's log of deploy.prototxt
     "conv1": (96, 55, 55), "pool1": (96, 27, 27), "norm1": (96, 27, 27),

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from deepvis.backward import METHODS, ActivationRule
-from deepvis.capture import Abandoned, capture, interruptible, trace
+from deepvis.networks.activation_rules import METHODS, ActivationRule
+from deepvis.networks.capture import Abandoned, capture, interruptible, trace
 
 
 def hooks(module: nn.Module) -> int:

@@ -13,9 +13,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from deepvis.checkpoints import load_weights, packaged, read
-from deepvis.errors import UserError
-from deepvis.matching import NESTED, WRAPPERS
+from deepvis.networks.checkpoints import load_weights, packaged, read
+from deepvis.core.errors import UserError
+from deepvis.networks.matching import NESTED, WRAPPERS
 
 
 class Net(nn.Module):

@@ -13,22 +13,25 @@ import numpy as np
 import pytest
 import torch
 
-from deepvis import __version__, cli, models, offscreen
-from deepvis.commands import Facts, bindings, press
-from deepvis.errors import UserError
-from deepvis.messages import Request
-from deepvis.network import Network
-from deepvis.settings import Settings
-from deepvis.state import State
+from deepvis import __version__
+from deepvis.app.toolbox import offscreen
+from deepvis.cli.main import main
+from deepvis.networks import loading
+from deepvis.interface.commands import Facts, bindings, press
+from deepvis.core.errors import UserError
+from deepvis.workers.messages import Request
+from deepvis.networks.network import Network
+from deepvis.interface.settings import Settings
+from deepvis.interface.state import State
 
-ROOT = Path(cli.__file__).parent.parent
-PHOTO = cli.PHOTOS / "animal-bear-brown.jpg"
+ROOT = Path(main.__file__).parent.parent
+PHOTO = main.PHOTOS / "animal-bear-brown.jpg"
 SMALL = ("--size", "500x310")
 
 
 @lru_cache(maxsize=1)
 def network() -> Network:
-    return models.load("efficientnet-lite0", "cpu")
+    return loading.load("efficientnet-lite0", "cpu")
 
 
 @pytest.fixture
@@ -59,7 +62,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Request]:
 
 
 def render(out: Path | str, *options: str) -> np.ndarray:
-    assert cli.main(["render", "--input", str(PHOTO), *SMALL, *options, "--out", str(out)]) == 0
+    assert main.main(["render", "--input", str(PHOTO), *SMALL, *options, "--out", str(out)]) == 0
     image = cv2.imread(str(out))
     assert image.shape == (310, 500, 3)
     return image
@@ -67,7 +70,7 @@ def render(out: Path | str, *options: str) -> np.ndarray:
 
 def failure(capsys: pytest.CaptureFixture, *argv: str) -> str:
     """The one line that a command writes to stderr when it ends with status 2."""
-    assert cli.main(argv) == 2
+    assert main.main(argv) == 2
     said = capsys.readouterr()
     assert said.out == ""
     assert said.err.startswith("deepvis: ") and said.err.count("\n") == 1 and "Traceback" not in said.err
@@ -122,14 +125,14 @@ def test_keys_may_type_an_id(loaded: Network, asked: list[Request]) -> None:
 
 def test_keys_may_step_through_the_files(loaded: Network, asked: list[Request]) -> None:
     for keys in ("", "e", "e w", "w w"):
-        assert cli.main(["render", "--input", "photos", *SMALL, "--keys", keys, "--out", "x.png"]) == 0
+        assert main.main(["render", "--input", "photos", *SMALL, "--keys", keys, "--out", "x.png"]) == 0
     shown = [request.frame.name for request in asked]
     assert shown[0] == shown[2] and len(set(shown)) == 3
 
 
 def test_without_an_input_it_shows_a_bundled_photo(loaded: Network, asked: list[Request]) -> None:
-    assert cli.main(["render", *SMALL, "--out", "x.png"]) == 0
-    assert (cli.PHOTOS / asked[0].frame.name).exists()
+    assert main.main(["render", *SMALL, "--out", "x.png"]) == 0
+    assert (main.PHOTOS / asked[0].frame.name).exists()
 
 
 @pytest.mark.parametrize(("suffix", "first"), [(".png", b"\x89PNG"), (".jpg", b"\xff\xd8\xff"), (".webp", b"RIFF"), (".JPG", b"\xff\xd8")])
@@ -141,7 +144,7 @@ def test_the_suffix_decides_the_format(loaded: Network, suffix: str, first: byte
 def test_settings_of_the_file_count_for_render_too(loaded: Network) -> None:
     Path("my.yaml").write_text("window: {width: 640, height: 400}\nkeys: {backward: x}\npanes: {unit_images: off}\n")
     argv = ["render", "--settings", "my.yaml", "--input", str(PHOTO), "--keys", "x", "--out", "x.png"]
-    assert cli.main(argv) == 0
+    assert main.main(argv) == 0
     assert cv2.imread("x.png").shape == (400, 640, 3)
 
 
@@ -150,7 +153,7 @@ def test_render_waits_for_what_is_stored_of_the_units(loaded: Network, monkeypat
     scenes = []
     compose = offscreen.Renderer.compose
     monkeypatch.setattr(offscreen.Renderer, "compose", lambda renderer, scene: (scenes.append(scene), compose(renderer, scene))[1])
-    assert cli.main(["render", "--input", str(PHOTO), "--keys", keys, "--out", "x.png"]) == 0
+    assert main.main(["render", "--input", str(PHOTO), "--keys", keys, "--out", "x.png"]) == 0
     (scene,) = scenes
     assert getattr(scene, attribute) is not None and scene.own_pictures is not None and scene.own_tops is not None
 
@@ -208,7 +211,7 @@ def test_a_network_that_cannot_be_had(capsys: pytest.CaptureFixture, options, ex
 @pytest.mark.parametrize("argv", [["render"], ["render", "--out", "x.png", "--back", "sideways"], ["nonsense"], ["live", "--unit", "a:1"]])
 def test_wrong_options_end_with_status_2_and_the_reason_last(capsys: pytest.CaptureFixture, argv: list[str]) -> None:
     with pytest.raises(SystemExit) as end:
-        cli.main(argv)
+        main.main(argv)
     assert end.value.code == 2
     assert "error: " in capsys.readouterr().err.splitlines()[-1]
 
@@ -221,7 +224,7 @@ def test_version_and_help(capsys: pytest.CaptureFixture) -> None:
                         (["render", "--help"], ["--input", "--unit", "--back", "--keys", "--out", "--size"]),
                         (["live", "--help"], ["--model", "--weights", "--input", "--device", "--settings"])):  # fmt: skip
         with pytest.raises(SystemExit) as end:
-            cli.main(argv)
+            main.main(argv)
         assert not end.value.code
         said = capsys.readouterr()
         assert all(word in said.out for word in words) and said.err == ""
@@ -231,7 +234,7 @@ def test_version_and_help(capsys: pytest.CaptureFixture) -> None:
 def test_live_is_the_default(monkeypatch: pytest.MonkeyPatch, argv: list[str]) -> None:
     seen = []
     monkeypatch.setattr(cli, "_live", seen.append)
-    assert cli.main(argv) == 0
+    assert main.main(argv) == 0
     assert seen[0].model == ("m" if argv else None)
 
 
@@ -240,18 +243,18 @@ def test_ctrl_c_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(cli, "_live", interrupted)
-    assert cli.main(["live"]) == 130
+    assert main.main(["live"]) == 130
 
 
 def test_sources(tmp_path: Path) -> None:
     def of(**settings: object):
-        return cli.sources(Settings(**settings))
+        return main.sources(Settings(**settings))
 
-    assert of() == (0, cli.PHOTOS, "camera")
-    assert of(camera=2) == (2, cli.PHOTOS, "camera")
-    assert of(input="3") == (3, cli.PHOTOS, "camera")
-    assert of(input="rtsp://door/1") == ("rtsp://door/1", cli.PHOTOS, "camera")
-    assert of(input="photos") == (0, cli.PHOTOS, "files")
+    assert of() == (0, main.PHOTOS, "camera")
+    assert of(camera=2) == (2, main.PHOTOS, "camera")
+    assert of(input="3") == (3, main.PHOTOS, "camera")
+    assert of(input="rtsp://door/1") == ("rtsp://door/1", main.PHOTOS, "camera")
+    assert of(input="photos") == (0, main.PHOTOS, "files")
     assert of(input=str(PHOTO)) == (0, PHOTO, "files")
     assert of(files=str(PHOTO)) == (0, PHOTO, "camera")
     Path("7").mkdir()

@@ -12,11 +12,11 @@ import cv2
 import numpy as np
 import pytest
 
-from deepvis import collector as module
-from deepvis.collector import NONE_YET, Collector, Wish
-from deepvis.frames import Frame
-from deepvis.layers import Layer
-from deepvis.messages import Peaks, ReceptiveField, Request, Result
+from deepvis.workers import moments as module
+from deepvis.workers.moments import NONE_YET, Collector, Wish
+from deepvis.core.frames import Frame
+from deepvis.core.layers import Layer
+from deepvis.workers.messages import Peaks, ReceptiveField, Request, Result
 from deepvis.scan.index import INDEX
 from deepvis.scan.index_file import load
 

@@ -7,14 +7,14 @@ from dataclasses import replace
 
 import pytest
 
-from deepvis import commands
-from deepvis.commands import COMMANDS, FAST, Facts, bindings, click, goto, point, press, run, wheel
-from deepvis.desk import chosen
-from deepvis.frames import Photo
-from deepvis.grid import View
-from deepvis.keys import NAMES
-from deepvis.layers import Layer
-from deepvis.state import (
+from deepvis.interface import commands
+from deepvis.interface.commands import COMMANDS, FAST, Facts, bindings, click, goto, point, press, run, wheel
+from deepvis.synthesis.recipe_grid import chosen
+from deepvis.core.frames import Photo
+from deepvis.interface.unit_grid import View
+from deepvis.display.key_codes import NAMES
+from deepvis.core.layers import Layer
+from deepvis.interface.state import (
     BOOSTS,
     COMMON_BACKWARD,
     CONTENTS,

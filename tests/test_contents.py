@@ -8,17 +8,17 @@ import cv2
 import numpy as np
 import pytest
 
-from deepvis.commands import Facts, click
-from deepvis.frames import Frame, Photo
-from deepvis.grid import View
-from deepvis.layers import Layer
-from deepvis.layout import lay_out
-from deepvis.messages import Cells, Patch, Request, Result, Statistics, TopPictures
+from deepvis.interface.commands import Facts, click
+from deepvis.core.frames import Frame, Photo
+from deepvis.interface.unit_grid import View
+from deepvis.core.layers import Layer
+from deepvis.interface.layout import lay_out
+from deepvis.workers.messages import Cells, Patch, Request, Result, Statistics, TopPictures
 from deepvis.render import Renderer, Scene, Status, colors, text
 from deepvis.render.panes.layer import layer_grid
 from deepvis.render.panes.statistics import brightest, matrix_box
-from deepvis.settings import DEFAULT_PANES
-from deepvis.state import CONTENTS, Hover, State, TopImage
+from deepvis.interface.settings import DEFAULT_PANES
+from deepvis.interface.state import CONTENTS, Hover, State, TopImage
 
 UNITS = 12
 LAYERS = (Layer("map", "Conv2d", UNITS, 5, 5), Layer("classes", "Linear", UNITS, labels=tuple(f"class number {i}" for i in range(UNITS))))

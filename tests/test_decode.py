@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from deepvis import decode
-from deepvis.decode import BACKDROP, VideoFile, plausible_rate, quiet_opencv, read_image
-from deepvis.errors import UserError
-from deepvis.headers import Header, check_size
+from deepvis.inputs import decode
+from deepvis.inputs.decode import BACKDROP, VideoFile, plausible_rate, quiet_opencv, read_image
+from deepvis.core.errors import UserError
+from deepvis.inputs.headers import Header, check_size
 
 # decode.py silences these for the process; pytest's own filters undo that.
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")

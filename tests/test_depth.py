@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import tifffile
 
-from deepvis.bands import Reading, colours, is_bands, read_picture
-from deepvis.depth import WHITES, White
-from deepvis.errors import UserError
-from deepvis.feed import Feed, Wish
-from deepvis.network import InputSpec
-from deepvis.scan.images import Images
+from deepvis.inputs.bands import Reading, colours, is_bands, read_picture
+from deepvis.inputs.depth import WHITES, White
+from deepvis.core.errors import UserError
+from deepvis.inputs.feed import Feed, Wish
+from deepvis.networks.network import InputSpec
+from deepvis.inputs.datasets import Images
 
 RAMP = np.arange(40 * 30, dtype=np.uint32).reshape(30, 40)
 
@@ -221,8 +221,8 @@ def test_the_feed_shows_a_tiff_as_the_networks_bands(tmp_path: Path) -> None:
 def test_a_scan_reads_as_the_network_takes_it_and_remembers(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     from torch import nn
 
-    from deepvis.network import prepare
-    from deepvis.scan.images import find_images
+    from deepvis.networks.network import prepare
+    from deepvis.inputs.datasets import find_images
     from deepvis.scan.index import INDEX
     from deepvis.scan.index_file import load
     from deepvis.scan.scan import Options, scan
@@ -257,7 +257,7 @@ def test_a_member_of_an_archive_has_the_white_too(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("line", "white"), [("white: 4095", 4095), ("white: 4095.5", 4095.5), ("", 0)])
 def test_the_model_file_says_it(line: str, white: float, tmp_path: Path) -> None:
-    from deepvis.models import load
+    from deepvis.networks.loading import load
 
     (tmp_path / "model.yaml").write_text(f"source: torchvision:squeezenet1_1\nweights: none\ninput: {{height: 64, width: 64, {line}}}\n")
     assert load(str(tmp_path), "cpu").input.reading == Reading(3, white, 1)
@@ -265,7 +265,7 @@ def test_the_model_file_says_it(line: str, white: float, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("value", ["-1", "many", ".inf", "true", "[1]"])
 def test_a_white_that_cannot_be(value: str, tmp_path: Path) -> None:
-    from deepvis.models import load
+    from deepvis.networks.loading import load
 
     (tmp_path / "model.yaml").write_text(f"source: torchvision:squeezenet1_1\nweights: none\ninput: {{white: {value}}}\n")
     with pytest.raises(UserError, match="input.white: .*expected a positive number"):

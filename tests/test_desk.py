@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from deepvis.desk import FINEST, PAIRS, SIDE, Desk, chosen, full_text, other_pair, table, tile_text
+from deepvis.synthesis.recipe_grid import FINEST, PAIRS, SIDE, Desk, chosen, full_text, other_pair, table, tile_text
 from deepvis.synthesis.recipe import PRESETS, Recipe, checked
 
 

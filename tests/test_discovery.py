@@ -13,15 +13,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from deepvis.capture import capture
-from deepvis.discovery import MANY
-from deepvis.frames import Frame
-from deepvis.messages import Request
-from deepvis.models import from_module
-from deepvis.network import Network
-from deepvis.outputs import shown, with_shown
-from deepvis.passes import answer
-from deepvis.reports import layers_table
+from deepvis.networks.capture import capture
+from deepvis.networks.discovery import MANY
+from deepvis.core.frames import Frame
+from deepvis.workers.messages import Request
+from deepvis.networks.loading import from_module
+from deepvis.networks.network import Network
+from deepvis.networks.outputs import shown, with_shown
+from deepvis.attribution.passes import answer
+from deepvis.cli.reports import layers_table
 from deepvis.scan.reduce import Bar
 from deepvis.scan.scan import look, spans_of
 
@@ -232,7 +232,7 @@ def test_a_forward_without_gradients_inside_is_watched_and_said_to_have_none(mod
     for origin in ("trunk", "last"):
         result = answer(network, Request(FRAME, True, origin, "gradient", (origin, 1), True))
         assert result.activations.any() and not result.pixels.any()
-    from deepvis.scan.deconv import patch_backward
+    from deepvis.scan.patch_backward import patch_backward
 
     (image,) = patch_backward(network, [FRAME.pixels], "last", 1, "gradient", [(0, 0, 4, 4)])
     assert not image.any()

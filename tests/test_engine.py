@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-from deepvis import engine as engine_module
-from deepvis.engine import Engine
-from deepvis.errors import UserError
-from deepvis.frames import Frame
-from deepvis.messages import ReceptiveField, Request, Result
+from deepvis.workers import engine as engine_module
+from deepvis.workers.engine import Engine
+from deepvis.core.errors import UserError
+from deepvis.core.frames import Frame
+from deepvis.workers.messages import ReceptiveField, Request, Result
 
 LIMIT = 20.0  # seconds until a test that would hang fails
 FRAME = Frame(np.zeros((2, 2, 3), np.uint8), "black", 0, False)

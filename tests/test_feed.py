@@ -18,14 +18,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deepvis import camera as camera_module
-from deepvis import feed as feed_module
-from deepvis.decode import read_image
-from deepvis.errors import UserError
-from deepvis.camera import MISSES, camera_name, open_camera
-from deepvis.feed import Feed, Notice, Wish
-from deepvis.frames import Photo
-from deepvis.player import Player
+from deepvis.inputs import camera as camera_module
+from deepvis.inputs import feed as feed_module
+from deepvis.inputs.decode import read_image
+from deepvis.core.errors import UserError
+from deepvis.inputs.camera import MISSES, camera_name, open_camera
+from deepvis.inputs.feed import Feed, Notice, Wish
+from deepvis.core.frames import Photo
+from deepvis.inputs.player import Player
 
 PATIENCE = 5.0  # a test that waits for longer has failed
 CAMERA = Wish("camera")
@@ -698,7 +698,7 @@ def test_waiting_in_vain(folder):
 
 
 def test_no_torch_in_here():
-    code = "import deepvis.feed, sys; sys.exit('torch' in sys.modules)"
+    code = "import deepvis.inputs.feed, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
 
 

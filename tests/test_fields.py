@@ -11,10 +11,10 @@ import torchvision
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from deepvis.capture import Abandoned
-from deepvis.messages import ReceptiveField
-from deepvis.models import load
-from deepvis.network import InputSpec, Network, prepare
+from deepvis.networks.capture import Abandoned
+from deepvis.workers.messages import ReceptiveField
+from deepvis.networks.loading import load
+from deepvis.networks.network import InputSpec, Network, prepare
 
 SMALL = InputSpec(32, 32)
 Step = tuple[int, int, int]  # kernel, stride, padding

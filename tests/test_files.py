@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from deepvis.errors import UserError
-from deepvis.files import beside, is_regular, open_regular, remove_unfinished, shortened, write_whole, writing
+from deepvis.core.errors import UserError
+from deepvis.core.files import beside, is_regular, open_regular, remove_unfinished, shortened, write_whole, writing
 
 ROOT = Path(__file__).resolve().parent.parent
 needs_unix = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no FIFOs here")
@@ -159,12 +159,12 @@ FULL = """
 import resource, sys
 from pathlib import Path
 import numpy as np
-from deepvis.errors import UserError
+from deepvis.core.errors import UserError
 folder = Path(sys.argv[1])
 noise = np.random.default_rng(0).integers(0, 256, (200, 200, 3), np.uint8)
 
 def render():
-    from deepvis.offscreen import write
+    from deepvis.app.offscreen import write
     write(folder / "render.png", noise)
 
 def recipe():
@@ -172,15 +172,15 @@ def recipe():
     recipe.save(folder / "recipe.yaml", recipe.PRESETS["modern"], notes=["long"] * 5000)
 
 def snapshot():
-    from deepvis.record import save_snapshot
+    from deepvis.display.recorder import save_snapshot
     save_snapshot(folder, "snapshot", {"window": noise})
 
 def exported():
-    from deepvis.export import _write
+    from deepvis.store.export import _write
     _write(folder / "exported.jpg", noise)
 
 def stored():
-    from deepvis.store import open_store
+    from deepvis.store.unit_images import open_store
     open_store(folder / "store", "f", "m").add("layer", 1, noise[None], {"scores": [1.0]}, "0", quality=100)
 
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
@@ -212,7 +212,7 @@ def test_every_writer_keeps_the_old_file_on_a_full_disk(tmp_path: Path) -> None:
 WRITER = """
 import os, signal, sys
 from pathlib import Path
-from deepvis.files import beside
+from deepvis.core.files import beside
 with beside(Path(sys.argv[1])) as file:
     file.write(b"half")
     file.flush()
@@ -261,7 +261,7 @@ def test_a_file_that_was_removed_before_it_was_locked_is_made_anew(tmp_path: Pat
 @needs_unix
 def test_a_store_and_a_scan_remove_them_when_they_begin(tmp_path: Path) -> None:
     from deepvis.scan.scan import _locked
-    from deepvis.store import open_store
+    from deepvis.store.unit_images import open_store
 
     open_store(tmp_path, "f", "m").add("layer", 0, [], {"failed": "why"}, "0")
     (tmp_path / "layer").mkdir()

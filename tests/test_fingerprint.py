@@ -14,12 +14,12 @@ import pytest
 import torch
 from torch import nn
 
-from deepvis.errors import UserError
-from deepvis.fingerprint import fingerprint
-from deepvis.marks import same_network
-from deepvis.network import InputSpec, prepare
+from deepvis.core.errors import UserError
+from deepvis.networks.fingerprint import fingerprint
+from deepvis.core.marks import same_network
+from deepvis.networks.network import InputSpec, prepare
 from deepvis.scan import index_file
-from deepvis.store import PRECOMPUTED, open_store
+from deepvis.store.unit_images import PRECOMPUTED, open_store
 
 
 def made(seed: int = 0) -> nn.Module:

@@ -11,8 +11,8 @@ import torchvision
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from deepvis.capture import capture
-from deepvis.fold import fold_batchnorm
+from deepvis.networks.capture import capture
+from deepvis.networks.folding import fold_batchnorm
 
 
 def randomised(make: Callable[[], nn.Module]) -> nn.Module:

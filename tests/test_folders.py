@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from deepvis.errors import UserError
-from deepvis.folders import listed, natural_key
-from deepvis.playlist import Playlist
-from deepvis.scan.images import find_images
+from deepvis.core.errors import UserError
+from deepvis.inputs.folders import listed, natural_key
+from deepvis.inputs.playlist import Playlist
+from deepvis.inputs.datasets import find_images
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="links and pipes as on Unix")
 

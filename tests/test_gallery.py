@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deepvis import gallery as module
-from deepvis.errors import UserError
-from deepvis.gallery import Gallery, Wish, stands_for
-from deepvis.layers import Layer
-from deepvis.store import MANIFEST, Store, open_store
+from deepvis.workers import unit_images as module
+from deepvis.core.errors import UserError
+from deepvis.workers.unit_images import Gallery, Wish, stands_for
+from deepvis.core.layers import Layer
+from deepvis.store.unit_images import MANIFEST, Store, open_store
 
 COLORS = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)]
 

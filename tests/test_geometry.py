@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from deepvis.geometry import crop_box, fit, reduced, resize
+from deepvis.core.geometry import crop_box, fit, reduced, resize
 
 
 def picture(height: int, width: int) -> np.ndarray:

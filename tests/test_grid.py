@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from deepvis.grid import MAP_CELL, VECTOR_CELL, Grid, View, columns_for, make_grid, zoom_at
+from deepvis.interface.unit_grid import MAP_CELL, VECTOR_CELL, Grid, View, columns_for, make_grid, zoom_at
 
 SHAPES = [  # units, height and width of a map
     (1, 1, 1), (1, 112, 112), (2, 7, 7), (3, 224, 224), (7, 40, 3), (7, 3, 40), (32, 112, 112), (320, 7, 7),

@@ -13,18 +13,18 @@ import pytest
 import torch
 from torch import nn
 
-from deepvis.desk import Desk, table
-from deepvis.grower import Grower
-from deepvis.layers import Layer
-from deepvis.messages import Growth
-from deepvis.network import InputSpec, Network, prepare
-from deepvis.state import State
-from deepvis.store import open_store
+from deepvis.synthesis.recipe_grid import Desk, table
+from deepvis.workers.synthesizer import Grower
+from deepvis.core.layers import Layer
+from deepvis.workers.messages import Growth
+from deepvis.networks.network import InputSpec, Network, prepare
+from deepvis.interface.state import State
+from deepvis.store.unit_images import open_store
 from deepvis.synthesis.ascent import Ascent
 from deepvis.synthesis.jobs import Plan, synthesize
 from deepvis.synthesis.recipe import PRESETS
 from deepvis.synthesis.targets import canvas, objective
-from deepvis.wishes import growth_for
+from deepvis.interface.requests import growth_for
 
 
 def network(side: int = 32) -> Network:

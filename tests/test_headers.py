@@ -18,12 +18,12 @@ import pytest
 import tifffile
 from PIL import Image, features
 
-from deepvis.bands import Reading, read_picture
-from deepvis.decode import VideoFile, read_image
-from deepvis.errors import UserError
-from deepvis.files import open_regular
-from deepvis.headers import MAX_LENGTH, check_size, read_header
-from deepvis.scan.images import Images, find_images
+from deepvis.inputs.bands import Reading, read_picture
+from deepvis.inputs.decode import VideoFile, read_image
+from deepvis.core.errors import UserError
+from deepvis.core.files import open_regular
+from deepvis.inputs.headers import MAX_LENGTH, check_size, read_header
+from deepvis.inputs.datasets import Images, find_images
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # as decode.py does for the process
 ROOT = Path(__file__).resolve().parent.parent
@@ -125,10 +125,10 @@ PEAK = """
 import resource, sys
 from pathlib import Path
 import cv2, numpy, PIL.Image, tifffile, PIL.AvifImagePlugin
-from deepvis.bands import Reading, read_picture
-from deepvis.decode import VideoFile, read_image
-from deepvis.errors import UserError
-from deepvis.scan.images import Images
+from deepvis.inputs.bands import Reading, read_picture
+from deepvis.inputs.decode import VideoFile, read_image
+from deepvis.core.errors import UserError
+from deepvis.inputs.datasets import Images
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 def scanned(path):

@@ -88,12 +88,12 @@ def heavy(via: dict[str, str]) -> list[str]:
 
 def test_the_parser_sees_imports() -> None:
     """Else the tests below would pass for nothing."""
-    assert "torch" in imports("deepvis.network", inside_functions=False)
-    assert {"deepvis.capture", "deepvis.layers"} <= imports("deepvis.network", inside_functions=False)
-    assert "torch" in reaches("deepvis.models", inside_functions=False)
-    assert "deepvis.frames" in reaches("deepvis.passes", inside_functions=False)
-    assert heavy(reaches("deepvis.passes", inside_functions=False))
-    assert "deepvis.layers" in WITHOUT_TORCH and len(FILES) > 10
+    assert "torch" in imports("deepvis.networks.network", inside_functions=False)
+    assert {"deepvis.networks.capture", "deepvis.core.layers"} <= imports("deepvis.networks.network", inside_functions=False)
+    assert "torch" in reaches("deepvis.networks.loading", inside_functions=False)
+    assert "deepvis.core.frames" in reaches("deepvis.attribution.passes", inside_functions=False)
+    assert heavy(reaches("deepvis.attribution.passes", inside_functions=False))
+    assert "deepvis.core.layers" in WITHOUT_TORCH and len(FILES) > 10
 
 
 @pytest.mark.parametrize("module", WITHOUT_TORCH)
@@ -101,13 +101,13 @@ def test_modules_without_torch(module: str) -> None:
     assert heavy(reaches(module, inside_functions=True)) == []
 
 
-@pytest.mark.parametrize("module", [m for m in ("deepvis.app", "deepvis.cli", "deepvis.engine") if m in FILES])
+@pytest.mark.parametrize("module", [m for m in ("deepvis.app.toolbox", "deepvis.cli.main", "deepvis.workers.engine") if m in FILES])
 def test_the_window_is_up_before_torch_is_imported(module: str) -> None:
     assert heavy(reaches(module, inside_functions=False)) == []
 
 
 def test_really_importing_them_imports_no_torch() -> None:
-    modules = [*WITHOUT_TORCH, *(m for m in ("deepvis.app", "deepvis.cli", "deepvis.engine") if m in FILES)]
+    modules = [*WITHOUT_TORCH, *(m for m in ("deepvis.app.toolbox", "deepvis.cli.main", "deepvis.workers.engine") if m in FILES)]
     code = f"import sys, {', '.join(modules)}; print(*(set(sys.modules) & {set(HEAVY)!r}))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stdout.strip()) == (0, ""), done.stdout + done.stderr
@@ -116,8 +116,8 @@ def test_really_importing_them_imports_no_torch() -> None:
 @pytest.mark.parametrize("module", [name for name in FILES if name.startswith("deepvis.render")])
 def test_the_renderer_sees_no_worker_file_or_network(module: str) -> None:
     seen = reaches(module, inside_functions=True)
-    forbidden = {"queue", "subprocess", "concurrent.futures", "deepvis.engine", "deepvis.network",
-                 "deepvis.window", "deepvis.feed", "deepvis.models"}  # fmt: skip
+    forbidden = {"queue", "subprocess", "concurrent.futures", "deepvis.workers.engine", "deepvis.networks.network",
+                 "deepvis.display.window", "deepvis.inputs.feed", "deepvis.networks.loading"}  # fmt: skip
     assert set(seen) & forbidden == set()
 
 

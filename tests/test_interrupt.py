@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from deepvis import cli, interrupt
-from deepvis.interrupt import ENDING, Interrupted, postponed, raised
+from deepvis.cli.main import main
+from deepvis.core import interrupt
+from deepvis.core.interrupt import ENDING, Interrupted, postponed, raised
 
-ROOT = Path(cli.__file__).parent.parent
-SCRIPT = "import sys; from deepvis.start import main; print('up', flush=True); sys.exit(main())"  # what pip makes of [project.scripts]
+ROOT = Path(main.__file__).parent.parent
+SCRIPT = "import sys; from deepvis.cli.start import main; print('up', flush=True); sys.exit(main())"  # what pip makes of [project.scripts]
 
 
 @pytest.fixture(autouse=True)
@@ -59,7 +60,7 @@ def test_the_other_signals_too(number: signal.Signals, tmp_path: Path) -> None:
 def test_ctrl_c_while_a_thread_imports_torch(tmp_path: Path) -> None:
     """Python's own way out would abort here, for its threads cannot be stopped."""
     code = (
-        "import sys, threading, time; from deepvis.interrupt import end_at_once; end_at_once(); from deepvis import cli\n"
+        "import sys, threading, time; from deepvis.core.interrupt import end_at_once; end_at_once(); from deepvis import cli\n"
         "threading.Thread(target=__import__, args=['torch'], daemon=True).start()\n"
         "while 'torch' not in sys.modules: time.sleep(.001)\n"
         "print('up', flush=True); time.sleep(60)"
@@ -74,7 +75,7 @@ def test_ctrl_c_while_a_thread_imports_torch(tmp_path: Path) -> None:
 
 def test_what_is_ignored_stays_so(tmp_path: Path) -> None:
     """nohup, and a shell's jobs in the background."""
-    code = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); from deepvis.interrupt import end_at_once; end_at_once(); signal.raise_signal(signal.SIGINT); print('lives')"
+    code = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); from deepvis.core.interrupt import end_at_once; end_at_once(); signal.raise_signal(signal.SIGINT); print('lives')"
     done = subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "lives\n")
 
@@ -87,7 +88,7 @@ def test_every_way_to_start_it_passes_the_status_on(argv: list[str], tmp_path: P
 
 
 def test_importing_the_package_leaves_the_signals_alone() -> None:
-    code = "import signal; before = signal.getsignal(2); import deepvis, deepvis.cli, deepvis.start, deepvis.api; assert signal.getsignal(2) is before"
+    code = "import signal; before = signal.getsignal(2); import deepvis, deepvis.cli.main, deepvis.cli.start, deepvis.app.notebook; assert signal.getsignal(2) is before"
     subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True)
 
 

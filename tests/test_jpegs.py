@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
-from deepvis import jpegs
-from deepvis.jpegs import DECONV, SYNTHESIZED, TOP, JpegFolders, jpeg_path, montage, read_jpeg, shown_block, thirds
-from deepvis.store import Store, open_store, store_folder
+from deepvis.store.unit_images import original_folders
+from deepvis.store.original_folders import DECONV, SYNTHESIZED, TOP, JpegFolders, jpeg_path, montage, read_jpeg, shown_block, thirds
+from deepvis.store.unit_images import Store, open_store, store_folder
 
 
 def solid(side: int, number: int) -> np.ndarray:
@@ -104,6 +104,6 @@ def test_images_of_another_module_under_the_same_name_are_left_out(tmp_path: Pat
     store = open_store(store_folder(tmp_path, "net"), "abc", "net")
     for layer, facts in (("moved", {"module": "1"}), ("same", {"module": "2"}), ("older", {})):
         store.add(layer, 0, np.zeros((1, 8, 8, 3), np.uint8), {"scores": [1.0], **facts}, "test")
-    pictures = jpegs.open_pictures("net", "abc", {"moved": "3", "same": "2", "older": "4"})
+    pictures = original_folders.open_pictures("net", "abc", {"moved": "3", "same": "2", "older": "4"})
     assert [len(pictures.read(layer, 0)) for layer in ("moved", "same", "older")] == [0, 1, 1]
     assert {layer for layer, _ in pictures.records} == {"same", "older"}

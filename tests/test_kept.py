@@ -12,14 +12,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize, prune
 
-from deepvis.fingerprint import fingerprint
-from deepvis.frames import Frame
-from deepvis.kept import begin, copied, move_kept
-from deepvis.messages import Request
-from deepvis.models import from_module
-from deepvis.network import Network
-from deepvis.passes import answer
-from deepvis.unwrapped import unwrapped
+from deepvis.networks.fingerprint import fingerprint
+from deepvis.core.frames import Frame
+from deepvis.networks.kept_tensors import begin, copied, move_kept
+from deepvis.workers.messages import Request
+from deepvis.networks.loading import from_module
+from deepvis.networks.network import Network
+from deepvis.attribution.passes import answer
+from deepvis.networks.unwrapping import unwrapped
 from deepvis.scan.reduce import Bar
 from deepvis.scan.scan import look, spans_of
 

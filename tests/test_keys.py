@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from deepvis.keys import NAMES, key_name
+from deepvis.display.key_codes import NAMES, key_name
 
 ORDER = ("left", "up", "right", "down", "pgup", "pgdn", "home", "end")
 X11 = (0xFF51, 0xFF52, 0xFF53, 0xFF54, 0xFF55, 0xFF56, 0xFF50, 0xFF57)

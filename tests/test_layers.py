@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from deepvis.errors import UserError
-from deepvis.layers import Layer, find_layer, parse_unit, unit_id
-from deepvis.messages import ReceptiveField
+from deepvis.core.errors import UserError
+from deepvis.core.layers import Layer, find_layer, parse_unit, unit_id
+from deepvis.workers.messages import ReceptiveField
 
 LAYERS = (
     Layer("conv1", "Conv2d", 64, 55, 55),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from deepvis.layout import lay_out
-from deepvis.settings import DEFAULT_PANES
+from deepvis.interface.layout import lay_out
+from deepvis.interface.settings import DEFAULT_PANES
 
 SIZES = [(300, 200), (800, 500), (1500, 930), (1501, 931), (2560, 1440), (3840, 2160)]
 

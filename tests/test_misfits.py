@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from deepvis import misfits
-from deepvis.errors import UserError
-from deepvis.models import from_module
+from deepvis.networks import input_errors
+from deepvis.core.errors import UserError
+from deepvis.networks.loading import from_module
 
 
 class Net(nn.Module):
@@ -138,7 +138,7 @@ def test_a_network_of_doubles_is_no_misfit() -> None:
 def test_other_shapes_are_not_tried_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     """A clock that goes on by a second with each look: the network is run so often, and no more."""
     now = iter(range(10**6))
-    monkeypatch.setattr(misfits.time, "monotonic", lambda: float(next(now)))
+    monkeypatch.setattr(input_errors.time, "monotonic", lambda: float(next(now)))
 
     class Counts(nn.Module):
         runs = 0
@@ -152,4 +152,4 @@ def test_other_shapes_are_not_tried_for_ever(monkeypatch: pytest.MonkeyPatch) ->
             raise RuntimeError("the size does not matter")
 
     message(Counts())
-    assert Counts.runs <= 3 + misfits._PATIENCE  # the three are those that failed before
+    assert Counts.runs <= 3 + input_errors._PATIENCE  # the three are those that failed before

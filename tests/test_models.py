@@ -12,9 +12,9 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from deepvis.errors import UserError
-from deepvis.models import ROOT, load, pick_device
-from deepvis.network import InputSpec, Network
+from deepvis.core.errors import UserError
+from deepvis.networks.loading import ROOT, load, pick_device
+from deepvis.networks.network import InputSpec, Network
 
 NET = "source: timm:test_resnet\ninput: {height: 64, width: 64}\n"
 BARE = "source: timm:test_resnet\nweights: none\n"

@@ -10,15 +10,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from deepvis.backward import METHODS
-from deepvis.errors import UserError
-from deepvis.frames import Frame
-from deepvis.geometry import fit
-from deepvis.messages import Request
-from deepvis.models import load
-from deepvis.network import InputSpec, Network, prepare
-from deepvis.outputs import Chosen
-from deepvis.passes import answer
+from deepvis.networks.activation_rules import METHODS
+from deepvis.core.errors import UserError
+from deepvis.core.frames import Frame
+from deepvis.core.geometry import fit
+from deepvis.workers.messages import Request
+from deepvis.networks.loading import load
+from deepvis.networks.network import InputSpec, Network, prepare
+from deepvis.networks.outputs import Chosen
+from deepvis.attribution.passes import answer
 
 SMALL = InputSpec(32, 32)
 

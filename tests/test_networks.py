@@ -14,8 +14,8 @@ from torch.nn import functional as F
 sys.path.insert(0, str(Path(__file__).parent / "benchmarks"))
 from networks import Row, check, examine
 
-from deepvis.errors import UserError
-from deepvis.models import from_module
+from deepvis.core.errors import UserError
+from deepvis.networks.loading import from_module
 
 
 @pytest.mark.parametrize("source", ["torchvision:squeezenet1_1", "torchvision:shufflenet_v2_x0_5", "timm:test_vit", "timm:test_convnext"])

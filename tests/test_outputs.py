@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from deepvis.frames import Frame
-from deepvis.messages import Request
-from deepvis.models import from_module
-from deepvis.network import Network
-from deepvis.passes import answer
+from deepvis.core.frames import Frame
+from deepvis.workers.messages import Request
+from deepvis.networks.loading import from_module
+from deepvis.networks.network import Network
+from deepvis.attribution.passes import answer
 
 SMALL = {"input": {"height": 24, "width": 24}}
 

@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 import pytest
 
-from deepvis.messages import ReceptiveField
-from deepvis.overview import Overview, Wish
-from deepvis.scan.images import Images
+from deepvis.workers.messages import ReceptiveField
+from deepvis.workers.layer_images import Overview, Wish
+from deepvis.inputs.datasets import Images
 from deepvis.scan.index import BINS, Index, Ranked, Span
 from deepvis.scan.statistics import by_similarity
 
@@ -66,7 +66,7 @@ def test_each_units_patch_is_cut_out_at_its_place_as_large_as_asked(overview: Ov
 
 def test_what_was_cut_is_not_cut_again_and_another_size_is(overview: Overview, index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
     reads: list[int] = []
-    from deepvis.scan.images import Images
+    from deepvis.inputs.datasets import Images
 
     read = Images.read
     monkeypatch.setattr(Images, "read", lambda images, number, *a: (reads.append(number), read(images, number, *a))[1])

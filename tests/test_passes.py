@@ -8,14 +8,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from deepvis.backward import METHODS
-from deepvis.capture import Abandoned
-from deepvis.errors import UserError
-from deepvis.frames import Frame
-from deepvis.messages import ReceptiveField, Request, Result
-from deepvis.network import InputSpec, Network, prepare
-from deepvis.outputs import Chosen
-from deepvis.passes import answer
+from deepvis.networks.activation_rules import METHODS
+from deepvis.networks.capture import Abandoned
+from deepvis.core.errors import UserError
+from deepvis.core.frames import Frame
+from deepvis.workers.messages import ReceptiveField, Request, Result
+from deepvis.networks.network import InputSpec, Network, prepare
+from deepvis.networks.outputs import Chosen
+from deepvis.attribution.passes import answer
 
 SPEC = InputSpec(24, 20)
 FRAME = Frame(np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8), "noise", 0, False)

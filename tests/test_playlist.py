@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from deepvis.errors import UserError
-from deepvis.playlist import Playlist
+from deepvis.core.errors import UserError
+from deepvis.inputs.playlist import Playlist
 
 
 def touch(folder: Path, *names: str) -> None:

@@ -13,21 +13,21 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from test_app import LAYERS, FakeEngine, FakeFeed, FakeWindow, idle, press
 
-from deepvis.app import Toolbox
-from deepvis.commands import COMMANDS, Facts, run
-from deepvis.desk import Desk
-from deepvis.frames import Frame, Photo
-from deepvis.grid import View
-from deepvis.layers import Layer
-from deepvis.layout import lay_out
-from deepvis.messages import Cells, Patch, Result, Statistics, TopPictures, UnitPictures
+from deepvis.app.toolbox import Toolbox
+from deepvis.interface.commands import COMMANDS, Facts, run
+from deepvis.synthesis.recipe_grid import Desk
+from deepvis.core.frames import Frame, Photo
+from deepvis.interface.unit_grid import View
+from deepvis.core.layers import Layer
+from deepvis.interface.layout import lay_out
+from deepvis.workers.messages import Cells, Patch, Result, Statistics, TopPictures, UnitPictures
 from deepvis.render import Renderer, Scene
 from deepvis.render.panes.status import _hover_text
-from deepvis.settings import DEFAULT_PANES, Settings
-from deepvis.state import CONTENTS, ZOOMS, Hover, State, TopImage
+from deepvis.interface.settings import DEFAULT_PANES, Settings
+from deepvis.interface.state import CONTENTS, ZOOMS, Hover, State, TopImage
 from deepvis.synthesis.recipe import PRESETS
-from deepvis.window import Key, Mouse, Resize
-from deepvis.wishes import request_for
+from deepvis.display.window import Key, Mouse, Resize
+from deepvis.interface.requests import request_for
 
 SMALL = (Layer("map", "Conv2d", 6, 4, 4), Layer("few", "Conv2d", 2, 2, 2), Layer("classes", "Linear", 5, labels=tuple("abcde")))
 FRAME = Frame(np.full((20, 20, 3), 90, np.uint8), "gray.png", 0, False)

@@ -17,12 +17,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mutations import DRIVEN, ODD
 
-from deepvis import commands, keys, models
-from deepvis import settings as settings_module
-from deepvis.errors import UserError
-from deepvis.modelfile import read_labels, read_model_file
-from deepvis.network import InputSpec
-from deepvis.reading import parse_json, read_bytes, read_text, read_yaml
+from deepvis.display import key_codes
+from deepvis.interface import commands
+from deepvis.networks import loading
+from deepvis.interface import settings as settings_module
+from deepvis.core.errors import UserError
+from deepvis.networks.model_file import read_labels, read_model_file
+from deepvis.networks.network import InputSpec
+from deepvis.core.reading import parse_json, read_bytes, read_text, read_yaml
 from deepvis.synthesis.recipe import PRESETS, checked, named
 
 MODEL = {
@@ -58,17 +60,17 @@ def written(path: Path, value: object) -> Path:
 def use_model(path: Path) -> None:
     """What `models.load` makes of the file before it builds the network."""
     file = read_model_file(path)
-    spec = models._Spec("x", str(path), path.parent, file.values, file.lines)
-    taken = models._input(spec, InputSpec())
+    spec = loading._Spec("x", str(path), path.parent, file.values, file.lines)
+    taken = loading._input(spec, InputSpec())
     assert 0 < taken.height * taken.width * taken.channels <= 1 << 28 and all(map(math.isfinite, (*taken.mean, *taken.std, taken.range)))
     taken.scaling, taken.note
-    models._labels(spec, (), 5)
-    models._layers(spec, models.nn.Linear(1, 1))
-    models._is_file(str(spec.values.get("weights")), spec.folder)
+    loading._labels(spec, (), 5)
+    loading._layers(spec, loading.nn.Linear(1, 1))
+    loading._is_file(str(spec.values.get("weights")), spec.folder)
 
 
 def use_settings(path: Path) -> None:
-    settings_module.load(path, commands=commands.COMMANDS, key_names=keys.NAMES)
+    settings_module.load(path, commands=commands.COMMANDS, key_names=key_codes.NAMES)
 
 
 def use_recipe(path: Path) -> None:
@@ -198,7 +200,7 @@ def test_aliases_and_merges_are_read_as_ever(tmp_path: Path) -> None:
 def test_an_override_is_not_blamed_on_a_line(tmp_path: Path) -> None:
     path = tmp_path / "model.yaml"
     path.write_text("source: timm:test_resnet\nweights: none\ninput: {height: 64, width: 64}\n")
-    told = message(models.load, str(path), "cpu", "float32", "auto", {"input": {"height": 10**6}})
+    told = message(loading.load, str(path), "cpu", "float32", "auto", {"input": {"height": 10**6}})
     assert told.startswith(f"{path}: input.height: 1000000")
 
 
@@ -217,8 +219,8 @@ def test_a_pipe_a_folder_and_names_that_no_file_has(tmp_path: Path, read: Any) -
 
 @pytest.mark.parametrize("name", ["n" * 300, "x\0y", "\ud800", "\udc80", "n" * 5000 + ":x", "/" * 5000, "~" * 300, ":", "timm:\0"])
 def test_models_and_weights_of_odd_names(name: str) -> None:
-    message(models.load, name, "cpu")
-    message(models.load, "timm:test_resnet", "cpu", "float32", name)
+    message(loading.load, name, "cpu")
+    message(loading.load, "timm:test_resnet", "cpu", "float32", name)
 
 
 def test_mean_images(tmp_path: Path) -> None:
@@ -253,12 +255,12 @@ def test_bombs(tmp_path: Path) -> None:
     for name, text in texts.items():
         (tmp_path / f"{name}.yaml").write_text(text)
     files = sorted(tmp_path.iterdir())
-    said = mutations.in_bounds("from deepvis.reading import read_yaml", "read_yaml(path)", files, room=300)
+    said = mutations.in_bounds("from deepvis.core.reading import read_yaml", "read_yaml(path)", files, room=300)
     assert all("was read" not in text for text in said.values()), said
     assert "aliases counted as what they stand for" in said["aliases.yaml"] and "line 15:" in said["aliases.yaml"]
     assert "more than 1 MiB" in said["long.yaml"]
-    imports = "from deepvis import commands, keys\nfrom deepvis.settings import load"
-    read = "load(path, commands=commands.COMMANDS, key_names=keys.NAMES)"
+    imports = "from deepvis import commands, keys\nfrom deepvis.interface.settings import load"
+    read = "load(path, commands=commands.COMMANDS, key_names=key_codes.NAMES)"
     quick = [file for file in files if file.stem in ("aliases", "merges", "chain", "deep", "sixty", "long")]
     assert all("was read" not in text for text in mutations.in_bounds(imports, read, quick, room=300).values())
 

@@ -13,13 +13,13 @@ import cv2
 import numpy as np
 import pytest
 
-from deepvis import record
-from deepvis.errors import UserError
-from deepvis.record import Recorder, letterbox, save_snapshot
+from deepvis.display import recorder
+from deepvis.core.errors import UserError
+from deepvis.display.recorder import Recorder, letterbox, save_snapshot
 
 SIZE = (64, 48)
 RED, GREEN, BLUE = (0, 0, 255), (0, 255, 0), (255, 0, 0)
-PLENTY = record.SPARE_BYTES
+PLENTY = recorder.SPARE_BYTES
 
 
 def plain(colour: tuple[int, int, int], size: tuple[int, int] = SIZE) -> np.ndarray:
@@ -115,7 +115,7 @@ def test_video_plays_at_true_speed(tmp_path: Path, clock: Clock) -> None:
     recorder.offer(plain(BLUE))  # the newest wins
     clock.pass_time(0.5)  # frames 21 … 30
     summary = recorder.close()
-    assert summary == record.Summary(tmp_path / "new" / "v.mp4", 31 / 20, 31)
+    assert summary == recorder.Summary(tmp_path / "new" / "v.mp4", 31 / 20, 31)
     assert colours(summary.path) == ["R"] * 21 + ["B"] * 10
     video = cv2.VideoCapture(str(summary.path))
     assert video.get(cv2.CAP_PROP_FPS) == 20
@@ -280,7 +280,7 @@ def test_disk_taken_away(tmp_path: Path, clock: Clock) -> None:
 
 
 def test_encoder_that_cannot_keep_up(tmp_path: Path) -> None:
-    times = itertools.chain([0.0, 0.0], itertools.repeat(record.MAX_LAG + 1))
+    times = itertools.chain([0.0, 0.0], itertools.repeat(recorder.MAX_LAG + 1))
     recorder = Recorder(tmp_path / "v.mp4", SIZE, clock=lambda: next(times))
     recorder.offer(plain(RED))
     recorder._thread.join(20)
@@ -305,11 +305,11 @@ import numpy as np
 from deepvis import record
 
 first = int(sys.argv[2])
-record.CODECS = record.CODECS[first:] + record.CODECS[:first]
+recorder.CODECS = recorder.CODECS[first:] + recorder.CODECS[:first]
 resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
 now = 0.0
-recorder = record.Recorder(Path(sys.argv[1]), (320, 240), clock=lambda: now,
-                           free_bytes=lambda folder: record.SPARE_BYTES)
+recorder = recorder.Recorder(Path(sys.argv[1]), (320, 240), clock=lambda: now,
+                           free_bytes=lambda folder: recorder.SPARE_BYTES)
 noise = np.random.default_rng(0)
 while recorder.error is None and now < 60:
     recorder.offer(noise.integers(0, 256, (240, 320, 3), np.uint8))
@@ -327,7 +327,7 @@ print(summary.frames, recorder.error, sep="\\n")
 def test_real_limit_is_noticed(tmp_path: Path, codec: int, kept: str) -> None:
     """The disk takes no more though it said that it would: an .avi survives, an .mp4 does not."""
     answer = subprocess.run([sys.executable, "-c", REAL_LIMIT, str(tmp_path / "v.mp4"), str(codec)],
-                            cwd=Path(record.__file__).parent.parent, capture_output=True, text=True,
+                            cwd=Path(recorder.__file__).parent.parent, capture_output=True, text=True,
                             timeout=60)
     frames, error = answer.stdout.splitlines()
     path = tmp_path / ("v.avi" if codec else "v.mp4")

@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from deepvis.commands import COMMANDS, Facts, bindings, help_rows, press, run
-from deepvis.desk import Desk, chosen, table
-from deepvis.frames import Frame, Photo
-from deepvis.grid import View, make_grid
-from deepvis.layers import Layer
-from deepvis.layout import Layout, lay_out
-from deepvis.messages import (
+from deepvis.interface.commands import COMMANDS, Facts, bindings, help_rows, press, run
+from deepvis.synthesis.recipe_grid import Desk, chosen, table
+from deepvis.core.frames import Frame, Photo
+from deepvis.interface.unit_grid import View, make_grid
+from deepvis.core.layers import Layer
+from deepvis.interface.layout import Layout, lay_out
+from deepvis.workers.messages import (
     Grown,
     Growth,
     Patch,
@@ -34,10 +34,10 @@ from deepvis.render.mosaic import draw_maps
 from deepvis.render.panes import PANES
 from deepvis.render.panes.layer import layer_grid
 from deepvis.render.panes.pane import number
-from deepvis.settings import DEFAULT_PANES
-from deepvis.state import Hover, State, TopImage
+from deepvis.interface.settings import DEFAULT_PANES
+from deepvis.interface.state import Hover, State, TopImage
 from deepvis.synthesis.recipe import PRESETS, image_seed
-from deepvis.wishes import request_for
+from deepvis.interface.requests import request_for
 
 LAYERS = (
     Layer("stem", "Conv2d", 32, 28, 28),

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from deepvis.errors import UserError
-from deepvis.network import InputSpec, Network, prepare
-from deepvis.reports import doctor, layers_table
+from deepvis.core.errors import UserError
+from deepvis.networks.network import InputSpec, Network, prepare
+from deepvis.cli.reports import doctor, layers_table
 
 
 def small() -> Network:

@@ -10,8 +10,8 @@ import threading
 
 import pytest
 
-from deepvis import runtime
-from deepvis.runtime import cpu_plan, tune
+from deepvis.core import runtime
+from deepvis.core.runtime import cpu_plan, tune
 
 
 @pytest.mark.parametrize(
@@ -55,13 +55,13 @@ def test_tune_where_the_allocator_is_another_one(monkeypatch) -> None:
 
 
 def test_tune_does_not_import_torch() -> None:
-    code = "import sys; from deepvis.runtime import tune; tune(); sys.exit('torch' in sys.modules)"
+    code = "import sys; from deepvis.core.runtime import tune; tune(); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=runtime.__file__.rpartition("deepvis")[0]).returncode == 0
 
 
 POOLS = """
 import ctypes, sys, threading
-from deepvis.runtime import tune
+from deepvis.core.runtime import tune
 tune()
 ready = threading.Barrier(9)
 def work():

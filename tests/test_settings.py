@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from deepvis import settings
-from deepvis.errors import UserError
-from deepvis.settings import DEFAULT_PANES, SCHEMA, Settings, Window
+from deepvis.interface import settings
+from deepvis.core.errors import UserError
+from deepvis.interface.settings import DEFAULT_PANES, SCHEMA, Settings, Window
 
 COMMANDS = ("help", "pause", "next_layer")
 KEYS = ("a", "h", "l", "p", "q", "1", "?", "space", "left", "right")

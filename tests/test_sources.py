@@ -22,10 +22,10 @@ from timm.models import _registry
 from torch import nn
 from torchvision.transforms._presets import ImageClassification
 
-from deepvis.errors import UserError
-from deepvis.models import load
-from deepvis.network import InputSpec, prepare
-from deepvis.sources import Source, load_source
+from deepvis.core.errors import UserError
+from deepvis.networks.loading import load
+from deepvis.networks.network import InputSpec, prepare
+from deepvis.networks.sources import Source, load_source
 
 PHOTO = Path(__file__).parent.parent / "deepvis" / "photos" / "animal-bear-brown.jpg"
 SMALL = "squeezenet1_1"  # of torchvision

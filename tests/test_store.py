@@ -17,9 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mutations import DRIVEN
 
-from deepvis import store as module
-from deepvis.errors import UserError
-from deepvis.store import MANIFEST, WIDEST, Store, folder_name, open_store, store_folder
+from deepvis.store.unit_images import unit_images as module
+from deepvis.core.errors import UserError
+from deepvis.store.unit_images import MANIFEST, WIDEST, Store, folder_name, open_store, store_folder
 
 MARK = "00112233aabbccdd"
 
@@ -387,7 +387,7 @@ def test_manifests_that_are_no_files_or_bombs(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe" / MANIFEST)
     (tmp_path / "line").mkdir()
     (tmp_path / "line" / "added-1.jsonl").write_text("[" * 1_000_000 + "\n" + json.dumps(RECORDS[0]))
-    said = mutations.in_bounds("from deepvis.store import open_store", "open_store(path, 'f')", sorted(tmp_path.iterdir()), room=300)
+    said = mutations.in_bounds("from deepvis.store.unit_images import open_store", "open_store(path, 'f')", sorted(tmp_path.iterdir()), room=300)
     assert said.pop("line") == "was read" and all(MANIFEST in text for text in said.values()), said
 
 

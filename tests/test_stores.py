@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deepvis.errors import UserError
-from deepvis.store import MANIFEST, Store, open_store, store_folder
-from deepvis.stores import keep, open_both, own_folder
+from deepvis.core.errors import UserError
+from deepvis.store.unit_images import MANIFEST, Store, open_store, store_folder
+from deepvis.store.own_images import keep, open_both, own_folder
 
 MARK = "abc"
 
@@ -106,7 +106,7 @@ def test_the_same_growth_with_more_steps_replaces_and_other_images_are_set_aside
 
 
 def test_what_cannot_be_set_aside_stays(own: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    from deepvis import stores
+    from deepvis.store.unit_images import own_images
 
     kept(own, 50, 10)
     before = files(own.folder)

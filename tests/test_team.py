@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import nn
 
-from deepvis import team as module
-from deepvis.network import InputSpec, Network, prepare
-from deepvis.team import Team
+from deepvis.networks import replicas as module
+from deepvis.networks.network import InputSpec, Network, prepare
+from deepvis.networks.replicas import Team
 
 
 @pytest.fixture(scope="module")

@@ -18,11 +18,12 @@ import numpy as np
 import pytest
 import torch
 
-from deepvis import cli, models, trust
-from deepvis.errors import UserError
-from deepvis.trust import Consent, model_file, remembered_in
+from deepvis.cli.main import main
+from deepvis.networks import loading, trust
+from deepvis.core.errors import UserError
+from deepvis.networks.trust import Consent, model_file, remembered_in
 
-ROOT = Path(cli.__file__).parent.parent
+ROOT = Path(main.__file__).parent.parent
 NET = """
 import pathlib
 import torch
@@ -64,13 +65,13 @@ def write(folder: Path, files: dict[str, str]) -> Path:
 def refused(model: str | Path, consent: Consent = READ) -> str:
     """What `load` says of a model that it does not load."""
     with pytest.raises(UserError) as caught:
-        models.load(str(model), "cpu", consent=consent)
+        loading.load(str(model), "cpu", consent=consent)
     return str(caught.value)
 
 
 def deepvis(folder: Path, *argv: str, module: str = "") -> subprocess.CompletedProcess:
     """The program as a process of its own, in a folder, with nobody to ask: as the script that pip makes, or as a module."""
-    script = write(folder.parent / "bin", {"deepvis": "import sys\nfrom deepvis.start import main\nsys.exit(main())\n"}) / "deepvis"
+    script = write(folder.parent / "bin", {"deepvis": "import sys\nfrom deepvis.cli.start import main\nsys.exit(main())\n"}) / "deepvis"
     return subprocess.run([sys.executable, *(["-m", module] if module else [script]), *argv], cwd=folder, stdin=subprocess.DEVNULL,
                           env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=300)  # fmt: skip
 
@@ -90,7 +91,7 @@ DOWNLOADS = {
     },
     "a folder named like the default model": {"efficientnet-lite0/model.yaml": YAML, "efficientnet-lite0/mynet.py": NET},
     "it imitates this program's own network": {
-        "settings.yaml": "model: .\n", "model.yaml": "source: python:deepvis.caffenet:CaffeNet\n", "deepvis/__init__.py": NET, "deepvis/caffenet.py": NET},
+        "settings.yaml": "model: .\n", "model.yaml": "source: python:deepvis.networks.caffenet:CaffeNet\n", "deepvis/__init__.py": NET, "deepvis/networks/caffenet.py": NET},
     "modules named like those that are imported": {name: NET for name in ("numpy.py", "torch.py", "yaml.py", "cv2.py")},
 }  # fmt: skip
 
@@ -99,7 +100,7 @@ DOWNLOADS = {
 def test_no_command_in_a_download_runs_its_code(files: dict[str, str], tmp_path: Path) -> None:
     place = write(tmp_path / "download", files)
     is_shadow = "numpy.py" in files
-    done = deepvis(place, "layers", "--weights", "none", module="deepvis.cli" * is_shadow)
+    done = deepvis(place, "layers", "--weights", "none", module="deepvis.cli.main" * is_shadow)
     assert not list(place.rglob("ran")), done.stderr
     assert "Traceback" not in done.stderr
     if is_shadow:
@@ -125,13 +126,13 @@ def test_every_command_passes_the_same_gate(
     argv: list[str], folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     monkeypatch.chdir(folder.parent)
-    assert cli.main([*argv, "--model", str(folder), *["--input", "photos"] * (argv[0] in ("live", "render"))]) == 2
+    assert main.main([*argv, "--model", str(folder), *["--input", "photos"] * (argv[0] in ("live", "render"))]) == 2
     assert "--trust" in capsys.readouterr().err and not (folder / "ran").exists()
 
 
 def test_the_judge_is_asked_about_too(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
     argv = ["search", "--model", "timm:test_resnet", "--weights", "none", "--judge", str(folder), "--out", str(folder / "out")]
-    assert cli.main(argv) == 2
+    assert main.main(argv) == 2
     assert "--trust" in capsys.readouterr().err and not (folder / "ran").exists()
 
 
@@ -140,13 +141,13 @@ def test_the_judge_is_asked_about_too(folder: Path, monkeypatch: pytest.MonkeyPa
 
 def test_trust_is_remembered_until_the_code_changes(folder: Path, capsys: pytest.CaptureFixture) -> None:
     assert "--trust" in refused(folder) and not (folder / "ran").exists()
-    models.load(str(folder), "cpu", consent=Consent(trust=True))
+    loading.load(str(folder), "cpu", consent=Consent(trust=True))
     assert (folder / "ran").exists() and str(remembered_in()) in capsys.readouterr().err
     trust._granted.clear()  # as in a process of its own
-    models.load(str(folder), "cpu", consent=READ)
+    loading.load(str(folder), "cpu", consent=READ)
     assert capsys.readouterr().err == ""
     write(folder, {"weights.txt": "no code", "__pycache__/mynet.cpython-399.pyc": "never loaded"})
-    models.load(str(folder), "cpu", consent=READ)
+    loading.load(str(folder), "cpu", consent=READ)
     assert len(remembered_in().read_text().splitlines()) == 1
 
 
@@ -155,35 +156,35 @@ def test_trust_is_remembered_until_the_code_changes(folder: Path, capsys: pytest
     {"module.so": ""}, {"no-module/x.py": ""}, {".hidden/x.py": ""},
 ], ids=lambda files: next(iter(files)))  # fmt: skip
 def test_a_changed_file_asks_again(files: dict[str, str], folder: Path) -> None:
-    models.load(str(folder), "cpu", consent=Consent(trust=True))
+    loading.load(str(folder), "cpu", consent=Consent(trust=True))
     trust._granted.clear()
     (folder / "ran").unlink()
     write(folder, files)
     assert "changed" in refused(folder) and not (folder / "ran").exists()
-    models.load(str(folder), "cpu", consent=Consent(trust=True))
+    loading.load(str(folder), "cpu", consent=Consent(trust=True))
     trust._granted.clear()
-    models.load(str(folder), "cpu", consent=READ)
+    loading.load(str(folder), "cpu", consent=READ)
 
 
 def test_trust_is_taken_back_by_removing_the_line(folder: Path) -> None:
-    models.load(str(folder), "cpu", consent=Consent(trust=True))
+    loading.load(str(folder), "cpu", consent=Consent(trust=True))
     trust._granted.clear()
     remembered_in().write_text("a note\n")
     assert "--trust" in refused(folder)
 
 
 def test_another_folder_with_the_same_code_is_not_trusted(folder: Path, tmp_path: Path) -> None:
-    models.load(str(folder), "cpu", consent=Consent(trust=True))
+    loading.load(str(folder), "cpu", consent=Consent(trust=True))
     assert "--trust" in refused(write(tmp_path / "other", {"mynet.py": NET, "model.yaml": YAML}))
 
 
 @pytest.mark.parametrize("name", ["two\nlines", 'quote"d', "  spaces ", "ümlaut"])
 def test_whatever_the_folder_is_called(name: str, tmp_path: Path) -> None:
     place = write(tmp_path / name, {"mynet.py": NET, "model.yaml": YAML})
-    models.load(str(place), "cpu", consent=Consent(trust=True))
+    loading.load(str(place), "cpu", consent=Consent(trust=True))
     assert len(remembered_in().read_text(encoding="utf-8").splitlines()) == 1
     trust._granted.clear()
-    models.load(str(place), "cpu", consent=READ)
+    loading.load(str(place), "cpu", consent=READ)
 
 
 class Terminal(io.StringIO):
@@ -205,7 +206,7 @@ def test_the_question_in_the_terminal(
     assert "python:mynet:Net" in said and "mynet.py" in said and "[y/N]" in said and not (folder / "ran").exists()
     monkeypatch.setattr(sys, "stdin", Terminal())
     if runs:
-        models.load(str(folder), "cpu")
+        loading.load(str(folder), "cpu")
     else:
         assert "--trust" in refused(folder)
 
@@ -226,7 +227,7 @@ def test_processes_that_share_a_terminal_do_not_ask(folder: Path, monkeypatch: p
 def test_the_environment_variable(value: str, runs: bool, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DEEPVIS_TRUST", value)
     if runs:
-        models.load(str(folder), "cpu", consent=READ)
+        loading.load(str(folder), "cpu", consent=READ)
     else:
         refused(folder)
     assert (folder / "ran").exists() == runs and not remembered_in().exists()
@@ -234,9 +235,9 @@ def test_the_environment_variable(value: str, runs: bool, folder: Path, monkeypa
 
 def test_a_configuration_that_cannot_be_written(folder: Path, capsys: pytest.CaptureFixture) -> None:
     remembered_in().parent.parent.write_text("a file where the folder should be") if not remembered_in().parent.parent.exists() else None
-    models.load(str(folder), "cpu", consent=Consent(trust=True))
+    loading.load(str(folder), "cpu", consent=Consent(trust=True))
     assert "cannot be remembered" in capsys.readouterr().err
-    models.load(str(folder), "cpu", consent=READ)  # for now
+    loading.load(str(folder), "cpu", consent=READ)  # for now
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00", b'x  "y"\n\n  \n[]', b"a  {\n" * 9])
@@ -244,9 +245,9 @@ def test_a_file_of_trust_that_was_damaged(content: bytes, folder: Path) -> None:
     remembered_in().parent.mkdir(parents=True)
     remembered_in().write_bytes(content)
     assert "--trust" in refused(folder)
-    models.load(str(folder), "cpu", consent=Consent(trust=True))
+    loading.load(str(folder), "cpu", consent=Consent(trust=True))
     trust._granted.clear()
-    models.load(str(folder), "cpu", consent=READ)
+    loading.load(str(folder), "cpu", consent=READ)
 
 
 def test_a_circle_of_links_and_a_pipe(folder: Path) -> None:
@@ -268,7 +269,7 @@ def test_too_much_to_be_one_model(folder: Path, monkeypatch: pytest.MonkeyPatch)
 def test_a_typed_module_of_the_current_folder_needs_no_question(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
     trust.ask("python:mynet:Net", Consent())
-    models.load("python:mynet:Net", "cpu", weights="none")
+    loading.load("python:mynet:Net", "cpu", weights="none")
     assert "--trust" in refused("python:mynet:Net")  # the same in a settings.yaml
 
 
@@ -278,17 +279,17 @@ def test_a_typed_package_runs_nothing_of_the_current_folder(tmp_path: Path, monk
     for name in ("torchvision.models.resnet:resnet18", "timm.models.resnet:resnet18"):
         assert "--trust" in refused(f"python:{name}", Consent())  # a file of that name may be a trap
     monkeypatch.chdir(tmp_path)
-    models.load("python:torchvision.models.resnet:resnet18", "cpu")
+    loading.load("python:torchvision.models.resnet:resnet18", "cpu")
     assert not list(tmp_path.rglob("ran"))
 
 
 def test_an_installed_package_that_a_yaml_names_needs_trust(folder: Path) -> None:
     write(folder, {"model.yaml": "source: python:torchvision.models.resnet:resnet18\nargs: {num_classes: 3}\n"})
     assert "python:torchvision.models.resnet:resnet18" in refused(folder, Consent())
-    assert models.load(str(folder), "cpu", consent=Consent(trust=True)).layers[-1].units == 3
+    assert loading.load(str(folder), "cpu", consent=Consent(trust=True)).layers[-1].units == 3
 
 
-@pytest.mark.parametrize("source", ["torchvision:alexnet", "timm:resnet18", "python:deepvis.caffenet:CaffeNet"])
+@pytest.mark.parametrize("source", ["torchvision:alexnet", "timm:resnet18", "python:deepvis.networks.caffenet:CaffeNet"])
 def test_sources_without_code_of_a_model_need_no_trust(source: str, folder: Path) -> None:
     write(folder, {"model.yaml": f"source: {source}\n"})
     trust.ask(str(folder), READ)
@@ -327,8 +328,8 @@ called = Called()
     "others:system", "others:os.system", "others:run", "others:Popen", "others:eval", "others:exec", "others:part", "others:parts",
     "others:cached", "others:bound", "others:Plain", "others:called", "others:load_inline", "others:subprocess.run",
     "os:system", "subprocess:run", "builtins:eval", "builtins:exec", "importlib:import_module", "runpy:run_path", "pickle:loads",
-    "torch:load", "torch.hub:load", "torch.utils.cpp_extension:load", "pip:main", "deepvis.cli:main", "numpy:load",
-    "__main__:main", "antigravity:webbrowser.open", "posix:system", "deepvis.models:nn.Module.__init__.__globals__.get",
+    "torch:load", "torch.hub:load", "torch.utils.cpp_extension:load", "pip:main", "deepvis.cli.main:main", "numpy:load",
+    "__main__:main", "antigravity:webbrowser.open", "posix:system", "deepvis.networks.loading:nn.Module.__init__.__globals__.get",
 ])  # fmt: skip
 @pytest.mark.parametrize("typed", [True, False])
 def test_what_makes_no_network_is_refused_before_it_is_called(name: str, typed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -376,7 +377,7 @@ wrapped = decorated(make)
 
 @pytest.mark.parametrize("name", ["Net", "Net.small", "Net.plain", "make", "same", "part", "more", "cached", "ready", "wrapped", "Borrowed", "elsewhere"])
 def test_every_usual_way_to_make_a_network(name: str, tmp_path: Path) -> None:
-    from deepvis.usercode import build
+    from deepvis.networks.user_code import build
 
     write(tmp_path, {"makers.py": MAKERS, "helpers/__init__.py": "", "helpers/more.py": "from torch import nn\ndef make():\n    return nn.ReLU()\n"})
     assert isinstance(build(f"makers:{name}", {}, tmp_path), torch.nn.Module)
@@ -385,7 +386,7 @@ def test_every_usual_way_to_make_a_network(name: str, tmp_path: Path) -> None:
 def test_two_folders_with_modules_of_the_same_names(tmp_path: Path) -> None:
     for width in (3, 5):
         place = write(tmp_path / str(width), {"mynet.py": "from helpers import Net", "helpers.py": NET.replace("int = 4", f"int = {width}"), "model.yaml": YAML})
-        assert models.load(str(place), "cpu", consent=Consent(trust=True)).layers[0].units == width
+        assert loading.load(str(place), "cpu", consent=Consent(trust=True)).layers[0].units == width
 
 
 def test_a_cached_pyc_of_other_code_is_not_run(folder: Path) -> None:
@@ -396,7 +397,7 @@ def test_a_cached_pyc_of_other_code_is_not_run(folder: Path) -> None:
     py_compile.compile(str(trap), str(cached), invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
     py_compile.compile(str(trap), str(folder / "sourceless.pyc"))
     sys.modules.pop("mynet", None)
-    models.load(str(folder), "cpu", consent=Consent(trust=True))
+    loading.load(str(folder), "cpu", consent=Consent(trust=True))
     assert (folder / "ran").exists() and not (folder / "trapped").exists()
     write(folder, {"model.yaml": YAML.replace("mynet", "sourceless")})
     assert "no module 'sourceless'" in refused(folder, Consent(trust=True))
@@ -430,7 +431,7 @@ def onnx_file(tmp_path: Path) -> Callable[..., Path]:
 def test_names_in_an_onnx_file_are_no_code(name: str, onnx_file: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The converter writes them into a forward that it has compiled."""
     monkeypatch.chdir(tmp_path)
-    assert len(models.load(f"onnx:{onnx_file(name)}", "cpu").layers) == 1
+    assert len(loading.load(f"onnx:{onnx_file(name)}", "cpu").layers) == 1
     assert not list(tmp_path.rglob("ran")) and not list(tmp_path.rglob("*write*"))
 
 
@@ -439,7 +440,7 @@ def test_an_onnx_file_reads_its_own_folder_only(onnx_file: Callable[..., Path], 
     (tmp_path / "secret").write_bytes(values)
     inside = onnx_file("conv", "data.bin").with_name("data.bin")
     inside.write_bytes(values)
-    assert float(next(models.load(f"onnx:{onnx_file('conv', 'data.bin')}", "cpu").module.parameters()).max()) == 2
+    assert float(next(loading.load(f"onnx:{onnx_file('conv', 'data.bin')}", "cpu").module.parameters()).max()) == 2
     inside.unlink()
     inside.symlink_to(tmp_path / "secret")
     for location in ("../secret", str(tmp_path / "secret"), "data.bin"):

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from deepvis.errors import UserError
-from deepvis.models import from_module, load
+from deepvis.core.errors import UserError
+from deepvis.networks.loading import from_module, load
 
 SMALL = {"input": {"height": 16, "width": 16}}
 

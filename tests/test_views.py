@@ -8,12 +8,12 @@ import timm
 import torch
 import torchvision
 
-from deepvis.frames import Frame
-from deepvis.messages import Request
-from deepvis.network import InputSpec, prepare
-from deepvis.outputs import Chosen
-from deepvis.passes import answer
-from deepvis.views import views
+from deepvis.core.frames import Frame
+from deepvis.workers.messages import Request
+from deepvis.networks.network import InputSpec, prepare
+from deepvis.networks.outputs import Chosen
+from deepvis.attribution.passes import answer
+from deepvis.networks.unit_axes import views
 
 
 def test_a_vector_and_a_map_are_taken_as_they_are() -> None:

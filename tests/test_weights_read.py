@@ -20,11 +20,11 @@ from mutations import DRIVEN
 from safetensors.torch import save as safetensors
 from torch import nn
 
-from deepvis.checkpoints import load_weights, packaged, read
-from deepvis.errors import UserError
-from deepvis.models import load
-from deepvis.playlist import Playlist
-from deepvis.scan.images import find_images
+from deepvis.networks.checkpoints import load_weights, packaged, read
+from deepvis.core.errors import UserError
+from deepvis.networks.loading import load
+from deepvis.inputs.playlist import Playlist
+from deepvis.inputs.datasets import find_images
 
 
 def small() -> nn.Module:
@@ -135,7 +135,7 @@ def test_bombs(tmp_path: Path) -> None:
     (tmp_path / "dims.caffemodel").write_bytes(field(100, field(1, b"a") + field(7, field(7, field(1, b"\1" * 2_000_000)))))
     (tmp_path / "length.caffemodel").write_bytes(varint(100 << 3 | 2) + varint(1 << 62) + b"a")
     (tmp_path / "pickle.pth").write_bytes(pickle.dumps({"a": [[]] * 10}))
-    said = mutations.in_bounds("import torch, safetensors.torch\nfrom deepvis.checkpoints import read", "read(path)", sorted(tmp_path.iterdir()), 300)
+    said = mutations.in_bounds("import torch, safetensors.torch\nfrom deepvis.networks.checkpoints import read", "read(path)", sorted(tmp_path.iterdir()), 300)
     assert all("was read" not in text for text in said.values()), said
     assert "unpacks to 384 MiB" in said["bomb.pth"] and "unpacks to 384 MiB" in said["bomb.npz"]
 

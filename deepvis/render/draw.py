@@ -5,8 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from deepvis.geometry import Box, resize, resize_for_screen
-from deepvis.layout import CAPTION
+from deepvis.core.geometry import Box, resize, resize_for_screen
+from deepvis.interface.layout import CAPTION
 from deepvis.render import colors, text
 
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from deepvis.desk import SIDE, table
-from deepvis.frames import Frame
-from deepvis.layers import Layer, unit_id
-from deepvis.messages import Cells, Grown, Result, Statistics, TopPictures, UnitPictures
-from deepvis.state import Hover, State, TopImage
+from deepvis.synthesis.recipe_grid import SIDE, table
+from deepvis.core.frames import Frame
+from deepvis.core.layers import Layer, unit_id
+from deepvis.workers.messages import Cells, Grown, Result, Statistics, TopPictures, UnitPictures
+from deepvis.interface.state import Hover, State, TopImage
 from deepvis.synthesis.recipe import image_seed
 
 

@@ -19,12 +19,12 @@ from typing import Any
 
 import numpy as np
 
-from deepvis.bands import Reading
-from deepvis.errors import UserError
-from deepvis.layers import Layer
-from deepvis.marks import same_network
-from deepvis.messages import ReceptiveField
-from deepvis.store import folder_name
+from deepvis.inputs.bands import Reading
+from deepvis.core.errors import UserError
+from deepvis.core.layers import Layer
+from deepvis.core.marks import same_network
+from deepvis.workers.messages import ReceptiveField
+from deepvis.store.unit_images import folder_name
 
 INDEX, STATE = "index.npz", "state.npz"
 CHUNK = 512

@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from deepvis.arrays import ArrayFile, open_arrays
-from deepvis.errors import UserError
-from deepvis.files import beside, writing
-from deepvis.messages import ReceptiveField
-from deepvis.reading import is_text, shown
+from deepvis.core.arrays import ArrayFile, open_arrays
+from deepvis.core.errors import UserError
+from deepvis.core.files import beside, writing
+from deepvis.workers.messages import ReceptiveField
+from deepvis.core.reading import is_text, shown
 from deepvis.scan.index import BINS, CHUNK, Index, Ranked, Span, Sums
-from deepvis.store import PRECOMPUTED
+from deepvis.store.unit_images import PRECOMPUTED
 
 VERSION = 1
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from deepvis.errors import UserError
-from deepvis.folders import natural_key
-from deepvis.marks import same_network
+from deepvis.core.errors import UserError
+from deepvis.inputs.folders import natural_key
+from deepvis.core.marks import same_network
 from deepvis.scan.index import STATE, Index, Ranked, Span, Sums, joined
 
 

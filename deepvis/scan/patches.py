@@ -9,12 +9,12 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from deepvis.bands import as_colours
-from deepvis.decode import BACKDROP
-from deepvis.errors import UserError
-from deepvis.geometry import Box, crop_box, reduced, resize, with_side
-from deepvis.messages import Patch, ReceptiveField
-from deepvis.scan.images import Photos
+from deepvis.inputs.bands import as_colours
+from deepvis.inputs.decode import BACKDROP
+from deepvis.core.errors import UserError
+from deepvis.core.geometry import Box, crop_box, reduced, resize, with_side
+from deepvis.workers.messages import Patch, ReceptiveField
+from deepvis.inputs.datasets import Photos
 from deepvis.scan.index import Index
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from deepvis.errors import UserError
-from deepvis.messages import Statistics
+from deepvis.core.errors import UserError
+from deepvis.workers.messages import Statistics
 from deepvis.scan.index import Index, rebinned
 
 BINS = 32

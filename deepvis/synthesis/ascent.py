@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from deepvis.backward import replaced
-from deepvis.errors import UserError
-from deepvis.network import Network
-from deepvis.synthesis import image as images
+from deepvis.networks.activation_rules import replaced
+from deepvis.core.errors import UserError
+from deepvis.networks.network import Network
+from deepvis.synthesis import parameterizations as images
 from deepvis.synthesis.objectives import Objective
 from deepvis.synthesis.recipe import CHOICES, Recipe
 from deepvis.synthesis.regularizers import PENALTIES, REGULARIZERS

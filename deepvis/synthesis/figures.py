@@ -10,14 +10,14 @@ from itertools import islice
 import numpy as np
 from tqdm import tqdm
 
-from deepvis.errors import UserError
-from deepvis.geometry import resize, with_side
-from deepvis.layers import Layer, unit_id
-from deepvis.network import Network
+from deepvis.core.errors import UserError
+from deepvis.core.geometry import resize, with_side
+from deepvis.core.layers import Layer, unit_id
+from deepvis.networks.network import Network
 from deepvis.render import colors, text
 from deepvis.render.draw import fill
-from deepvis.store import Store
-from deepvis.stores import OwnFirst
+from deepvis.store.unit_images import Store
+from deepvis.store.own_images import OwnFirst
 from deepvis.synthesis.ascent import Ascent
 from deepvis.synthesis.recipe import Recipe
 from deepvis.synthesis.targets import canvas, cut, objective

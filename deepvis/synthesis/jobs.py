@@ -12,16 +12,16 @@ import torch
 from tqdm import tqdm
 
 from deepvis import __version__
-from deepvis.errors import UserError
-from deepvis.geometry import reduced, with_side
-from deepvis.layers import Layer
-from deepvis.network import Network
-from deepvis.options import share
-from deepvis.store import WIDEST, Key, Store
+from deepvis.core.errors import UserError
+from deepvis.core.geometry import reduced, with_side
+from deepvis.core.layers import Layer
+from deepvis.networks.network import Network
+from deepvis.cli.options import share
+from deepvis.store.unit_images import WIDEST, Key, Store
 from deepvis.synthesis.ascent import Ascent
 from deepvis.synthesis.recipe import Recipe, image_seed
 from deepvis.synthesis.targets import Canvas, canvas, check_objective, cut, objective
-from deepvis.team import Team, failed, is_out_of_memory
+from deepvis.networks.replicas import Team, failed, is_out_of_memory
 
 
 @dataclass(frozen=True)

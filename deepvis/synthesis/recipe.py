@@ -15,9 +15,9 @@ from pathlib import Path
 
 import yaml
 
-from deepvis.errors import UserError
-from deepvis.files import write_whole, writing
-from deepvis.reading import place_of, read_yaml, shown
+from deepvis.core.errors import UserError
+from deepvis.core.files import write_whole, writing
+from deepvis.core.reading import place_of, read_yaml, shown
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "parameterization": ("pixels", "fourier"),

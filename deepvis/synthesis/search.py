@@ -15,12 +15,12 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from deepvis.errors import UserError
-from deepvis.layers import Layer, find_layer
-from deepvis.marks import Mark, same_network
-from deepvis.network import Network
-from deepvis.offscreen import write
-from deepvis.store import WIDEST, Store, open_store
+from deepvis.core.errors import UserError
+from deepvis.core.layers import Layer, find_layer
+from deepvis.core.marks import Mark, same_network
+from deepvis.networks.network import Network
+from deepvis.app.offscreen import write
+from deepvis.store.unit_images import WIDEST, Store, open_store
 from deepvis.synthesis.ascent import Ascent
 from deepvis.synthesis.figures import labelled
 from deepvis.synthesis.recipe import Recipe, checked, save

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from deepvis.errors import UserError
-from deepvis.layers import Layer, find_layer, parse_unit
-from deepvis.messages import ReceptiveField
-from deepvis.network import Network
+from deepvis.core.errors import UserError
+from deepvis.core.layers import Layer, find_layer, parse_unit
+from deepvis.workers.messages import ReceptiveField
+from deepvis.networks.network import Network
 from deepvis.synthesis import objectives
 from deepvis.synthesis.objectives import Objective
 

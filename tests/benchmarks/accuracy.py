@@ -17,9 +17,9 @@ import torch
 from timm.data import ImageNetInfo
 from tqdm import tqdm
 
-from deepvis import models
-from deepvis.decode import read_image
-from deepvis.network import InputSpec, Network
+from deepvis.networks import loading
+from deepvis.inputs.decode import read_image
+from deepvis.networks.network import InputSpec, Network
 
 
 def ranks(network: Network, files: list[Path], truth: list[int]) -> torch.Tensor:
@@ -36,7 +36,7 @@ def main() -> None:
     files = sorted(Path(sys.argv[1]).glob("n*.jpg"))
     synsets = ImageNetInfo().label_names()
     truth = [synsets.index(f.name.split("_")[0]) for f in files]
-    network = models.load("efficientnet-lite0")
+    network = loading.load("efficientnet-lite0")
     usual = replace(network, input=InputSpec())
     print("input                        top-1   top-5")
     for name, net in (("(pixel - 127) / 128", network), ("usual ImageNet mean, std", usual)):

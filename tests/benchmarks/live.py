@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import sys
 
-from deepvis import runtime
+from deepvis.core import runtime
 
 if "bare" in sys.argv:  # the bare network gets the thread settings that suit it best: OpenMP's own
     runtime._keep_memory()
@@ -39,14 +39,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from deepvis import models
-from deepvis.cli import PHOTOS
-from deepvis.decode import read_image
-from deepvis.engine import Engine
-from deepvis.frames import Frame
-from deepvis.geometry import fit
-from deepvis.settings import Settings
-from deepvis.state import State
+from deepvis.networks import loading
+from deepvis.cli.main import PHOTOS
+from deepvis.inputs.decode import read_image
+from deepvis.workers.engine import Engine
+from deepvis.core.frames import Frame
+from deepvis.core.geometry import fit
+from deepvis.interface.settings import Settings
+from deepvis.interface.state import State
 
 LAYERS = {"efficientnet-lite0": (8, 18), "torchvision:alexnet": (7, 18)}  # a layer to show, the class scores
 
@@ -66,7 +66,7 @@ def photos() -> list[np.ndarray]:
 def bare(model: str, backward: bool, seconds: float) -> dict:
     import torch
 
-    network = models.load(model, weights=weights(model))
+    network = loading.load(model, weights=weights(model))
     x = network.see(photos()[0], crop=True)
     net = network.module.net
 
@@ -110,11 +110,11 @@ class EndlessCamera:
 
 
 def _toolbox(model: str, backward: bool):
-    from deepvis.app import Toolbox
-    from deepvis.window import Window
+    from deepvis.app.toolbox import Toolbox
+    from deepvis.display.window import Window
 
     settings = Settings(model=model)
-    engine = Engine(lambda: models.load(model, weights=weights(model)))
+    engine = Engine(lambda: loading.load(model, weights=weights(model)))
     shown, scores = LAYERS[model]
     start = State(layer=shown, source="camera", method="gradient" if backward else None,
                   origin=(scores, 7) if backward else None)  # fmt: skip
@@ -150,7 +150,7 @@ def live(model: str, backward: bool, seconds: float, collecting: bool = False) -
 
 def keys(model: str, backward: bool, seconds: float) -> dict:
     """Latency from the moment a key event is handed over to its picture having been shown."""
-    from deepvis.window import Key
+    from deepvis.display.window import Key
 
     toolbox = _toolbox(model, backward)
     while toolbox.engine.result is None:

@@ -28,7 +28,7 @@ def stepper(module: torch.nn.Module, spec, path: str, batch: int) -> Callable[[]
 
     Args:
         module: the network as its library gives it: contiguous, not folded, weights not frozen.
-        spec: what it takes, a `deepvis.network.InputSpec`.
+        spec: what it takes, a `deepvis.networks.network.InputSpec`.
         path: of the submodule whose channel 0 it is.
     """
     from lucent.optvis.render import hook_model
@@ -55,11 +55,11 @@ def main() -> None:
     import sys
     from unittest.mock import patch
 
-    from deepvis import models
+    from deepvis.networks import loading
 
     name, layer, batch, device = sys.argv[1:]
-    with patch("deepvis.network.fold_batchnorm", lambda module, *_args, **_kwargs: module):
-        given = models.load(name, device, weights="none" if name.startswith("torchvision") else "auto")
+    with patch("deepvis.networks.network.fold_batchnorm", lambda module, *_args, **_kwargs: module):
+        given = loading.load(name, device, weights="none" if name.startswith("torchvision") else "auto")
     module = given.module.to(memory_format=torch.contiguous_format).requires_grad_(True)
     step = stepper(module, given.input, given.paths[layer], int(batch))
     for _ in sys.stdin:

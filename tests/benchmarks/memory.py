@@ -8,7 +8,7 @@ units, zoom, boosts, backward methods); the resident memory of the process after
 
 from __future__ import annotations
 
-from deepvis import runtime
+from deepvis.core import runtime
 
 runtime.tune()
 
@@ -24,8 +24,8 @@ import psutil
 sys.path.insert(0, str(Path(__file__).parent))
 from live import _toolbox
 
-from deepvis.state import State
-from deepvis.window import Key
+from deepvis.interface.state import State
+from deepvis.display.window import Key
 
 KEYS = ["o", "u", "right", "left", "z", "t", "y", "b", "n", "m", "a", "d", "s", "0", "8", "9", "5", "h"]
 

@@ -11,7 +11,7 @@ with `--keep DIR` every image is kept there, and a run that was stopped goes on 
 
 from __future__ import annotations
 
-from deepvis import runtime
+from deepvis.core import runtime
 
 runtime.tune()
 
@@ -24,8 +24,8 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from deepvis import models
-from deepvis.network import Network
+from deepvis.networks import loading
+from deepvis.networks.network import Network
 from deepvis.synthesis import objectives
 from deepvis.synthesis.ascent import Ascent
 from deepvis.synthesis.recipe import recipe
@@ -124,7 +124,7 @@ def main() -> None:
     parser.add_argument("--sheet", type=Path, help="folder for the contact sheets")
     args = parser.parse_args()
     classes, changes = drawn_classes(args.classes), dict(pair.split("=") for pair in args.set)
-    network, judge = models.load("efficientnet-lite0", args.device), models.load(str(HERE / "judge"), args.device)
+    network, judge = loading.load("efficientnet-lite0", args.device), loading.load(str(HERE / "judge"), args.device)
     labels = [network.classes[c] for c in classes]
     print("preset         top-1   top-5  contrast saturation  s/image  steps")
     for preset in args.presets.split(","):

@@ -27,7 +27,7 @@ A short run: --count 8 --rounds 1 --batches 8.
 
 from __future__ import annotations
 
-from deepvis import runtime
+from deepvis.core import runtime
 
 runtime.tune()
 
@@ -48,13 +48,13 @@ from unittest.mock import patch
 import torch
 from torch import Tensor, nn
 
-from deepvis import models
-from deepvis.network import Network
-from deepvis.scan.cli import PHOTOS
-from deepvis.scan.images import Images, Photos, batches, find_images
+from deepvis.networks import loading
+from deepvis.networks.network import Network
+from deepvis.cli.scan import PHOTOS
+from deepvis.inputs.datasets import Images, Photos, batches, find_images
 from deepvis.scan.scan import Options, as_input, convolutions, cut, scan
-from deepvis.team import Team
-from deepvis.tops import Tops, Wish
+from deepvis.networks.replicas import Team
+from deepvis.workers.top_images import Tops, Wish
 
 BATCH = 8  # of the loops that are compared: on a CPU the best for all of them, as maps stay in the cache
 
@@ -88,13 +88,13 @@ def _weights(model: str) -> str:
 
 
 def _load(model: str, args: argparse.Namespace) -> Network:
-    network = models.load(model, args.device, weights=_weights(model))
+    network = loading.load(model, args.device, weights=_weights(model))
     return convolutions(network) if args.layers == "convolutions" else network
 
 
 def _unfolded(model: str, args: argparse.Namespace) -> Network:
     """As its library gives it."""
-    with patch("deepvis.network.fold_batchnorm", lambda module, *_args, **_kwargs: module):
+    with patch("deepvis.networks.network.fold_batchnorm", lambda module, *_args, **_kwargs: module):
         return _load(model, args)
 
 
@@ -288,7 +288,7 @@ def _print_table(title: str, rates: dict[str, list[float]], busy: dict[str, list
 
 def _select(model: str, args: argparse.Namespace) -> None:
     """Milliseconds from a selection to its pictures, layer by layer."""
-    network = models.load(model, args.device, weights=_weights(model))
+    network = loading.load(model, args.device, weights=_weights(model))
     with tempfile.TemporaryDirectory() as out:
         scan(network, find_images(args.images), Path(out), options=Options(correlation=False))
         with contextlib.closing(Tops(lambda _network: Path(out))) as tops:
@@ -331,7 +331,7 @@ def _memory(model: str, args: argparse.Namespace) -> None:
 
 def _one(model: str, args: argparse.Namespace) -> None:
     """One scan of that many images: those that there are, under many names."""
-    network = convolutions(models.load(model, args.device, weights=_weights(model)))
+    network = convolutions(loading.load(model, args.device, weights=_weights(model)))
     with tempfile.TemporaryDirectory() as folder:
         paths = [path.absolute() for path in sorted(args.images.iterdir()) if path.is_file()]
         for number in range(args.one):

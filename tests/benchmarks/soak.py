@@ -43,8 +43,8 @@ import psutil
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "gui"))
 from desktop import ROOT, Program, Screen
 
-from deepvis.cli import PHOTOS
-from deepvis.commands import COMMANDS
+from deepvis.cli.main import PHOTOS
+from deepvis.interface.commands import COMMANDS
 
 SETTLED = 10.0  # minutes after which nothing may grow
 MORE = 0.03  # of resident memory, that is no growth

@@ -29,12 +29,13 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from deepvis import cli  # first: it tunes the run-time before anything imports torch
-from deepvis import app, commands, wishes
+from deepvis.cli.main import main  # first: it tunes the run-time before anything imports torch
+from deepvis.app.toolbox import toolbox
+from deepvis.interface import commands, requests
 from deepvis.render import Renderer
 from deepvis.render.panes import PANES
 from deepvis.synthesis import recipe
-from deepvis.window import Window
+from deepvis.display.window import Window
 
 CALM = 0.3  # seconds without input after which what is shown is compared with what is asked for
 TELL = 0.25  # seconds between two lines
@@ -58,7 +59,7 @@ class Watch:
 
     def watch(self) -> None:
         """Wrap what is to be watched. Nothing of it does anything else than before."""
-        poll, compose, turn, press = Window.poll, Renderer.compose, app.Toolbox.turn, commands.press
+        poll, compose, turn, press = Window.poll, Renderer.compose, toolbox.Toolbox.turn, commands.press
 
         def counted(window, milliseconds):
             start = time.perf_counter()
@@ -94,9 +95,9 @@ class Watch:
                                  "starved": round(without_core() - starved, 3), "parts": parts, "events": self._came}  # fmt: skip
             self.tell(toolbox)
 
-        Window.poll, Renderer.compose, app.Toolbox.turn, commands.press = counted, watched_compose, told, watched_press
+        Window.poll, Renderer.compose, toolbox.Toolbox.turn, commands.press = counted, watched_compose, told, watched_press
         for name in PARTS:
-            setattr(app.Toolbox, name, self._timed(name, getattr(app.Toolbox, name)))
+            setattr(toolbox.Toolbox, name, self._timed(name, getattr(toolbox.Toolbox, name)))
 
     def _timed(self, name, method):
         def timed(*args):
@@ -147,9 +148,9 @@ def without_core() -> float:
 def stale(toolbox, scene) -> list[str]:
     """Names of what is not what the state asks for, or is drawn otherwise than it is."""
     state, layers, result = toolbox.state, toolbox._layers(), toolbox._result
-    asked = wishes.request_for(state, toolbox.feed.frame, layers)
-    of = (wishes.stands_for(layers, state.layer), state.unit)
-    pictures, tops, growth = toolbox._gallery.pictures, toolbox._top_pictures(), wishes.growth_for(state, layers)
+    asked = requests.request_for(state, toolbox.feed.frame, layers)
+    of = (requests.stands_for(layers, state.layer), state.unit)
+    pictures, tops, growth = toolbox._gallery.pictures, toolbox._top_pictures(), requests.growth_for(state, layers)
     is_right = {
         "the network's answer": asked and result and replace(result.request, peaks=False) == replace(asked, peaks=False),
         "the engine": toolbox.engine.idle,
@@ -180,7 +181,7 @@ def main() -> int:
     faulthandler.register(signal.SIGUSR1)
     keep_out_of_the_repository(gate.parent)
     Watch(out, (gate.parent / "turns.jsonl").open("w")).watch()
-    return cli.main(sys.argv[3:])
+    return main.main(sys.argv[3:])
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ receptive field with the whole input. `--lucent` needs torch-lucent 0.1.8.
 
 from __future__ import annotations
 
-from deepvis import runtime
+from deepvis.core import runtime
 
 runtime.tune()
 
@@ -27,8 +27,8 @@ from pathlib import Path
 
 import torch
 
-from deepvis import models
-from deepvis.network import Network
+from deepvis.networks import loading
+from deepvis.networks.network import Network
 from deepvis.synthesis import objectives
 from deepvis.synthesis.ascent import Ascent
 from deepvis.synthesis.recipe import PRESETS
@@ -114,7 +114,7 @@ def main() -> None:
     args = parser.parse_args()
     presets, batches = args.presets.split(","), [int(batch) for batch in args.batches.split(",")]
     print("network             layer    batch   bare/s  " + "  ".join(f"{name:>10}" for name in presets) + ("      lucent" if args.lucent else ""))
-    networks = {name: (models.load(name, args.device, weights="none" if ":" in name else "auto"), *LAYERS[name]) for name in args.models.split(",")}
+    networks = {name: (loading.load(name, args.device, weights="none" if ":" in name else "auto"), *LAYERS[name]) for name in args.models.split(",")}
     for name, (network, middle, last, _) in networks.items():
         for layer in (middle, last):
             for batch in batches:

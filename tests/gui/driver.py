@@ -32,12 +32,13 @@ import zlib
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from deepvis import cli  # first: it tunes the run-time before anything imports torch
-from deepvis import app, wishes
-from deepvis.layout import CAPTION
+from deepvis.cli.main import main  # first: it tunes the run-time before anything imports torch
+from deepvis.app.toolbox import toolbox
+from deepvis.interface import requests
+from deepvis.interface.layout import CAPTION
 from deepvis.render import Renderer, text
 from deepvis.render.panes import PANES
-from deepvis.window import Window
+from deepvis.display.window import Window
 
 
 class Teller:
@@ -55,7 +56,7 @@ class Teller:
 
     def watch(self) -> None:
         """Wrap what is to be watched. Nothing of it does anything else than before."""
-        poll, show, compose, turn, put = Window.poll, Window.show, Renderer.compose, app.Toolbox.turn, text.put
+        poll, show, compose, turn, put = Window.poll, Window.show, Renderer.compose, toolbox.Toolbox.turn, text.put
 
         def counted(window, milliseconds):
             events = poll(window, milliseconds)
@@ -84,7 +85,7 @@ class Teller:
             turn(toolbox)
             self.tell(toolbox)
 
-        Window.poll, Window.show, Renderer.compose, app.Toolbox.turn, text.put = (
+        Window.poll, Window.show, Renderer.compose, toolbox.Toolbox.turn, text.put = (
             counted, watched_show, watched_compose, told, watched_put,
         )  # fmt: skip
         for name, pane in PANES.items():
@@ -129,7 +130,7 @@ class Teller:
 
     def _settled(self, toolbox) -> bool:
         scene, result = self._scene, self._scene.result
-        asked = wishes.request_for(toolbox.state, toolbox.feed.frame, scene.layers)
+        asked = requests.request_for(toolbox.state, toolbox.feed.frame, scene.layers)
         answered = asked is not None and result is not None and result.request == asked
         return answered and not self._shown and toolbox.engine.idle and not toolbox.feed.busy and toolbox._gallery.idle and toolbox._tops.idle and toolbox._overview.idle
 
@@ -154,16 +155,16 @@ def answer(scene) -> dict[str, object]:
 
 def main() -> int:
     out, gate = os.fdopen(int(sys.argv[1]), "w"), Path(sys.argv[2])
-    load = cli._network
+    load = main._network
 
     def gated(*what):
         while not gate.exists():
             time.sleep(0.01)
         return load(*what)
 
-    cli._network = gated
+    main._network = gated
     Teller(out).watch()
-    return cli.main(sys.argv[3:])
+    return main.main(sys.argv[3:])
 
 
 if __name__ == "__main__":

@@ -15,14 +15,14 @@ import numpy as np
 import pytest
 from desktop import GONE, Program, Screen, changed, cut, until
 
-from deepvis.cli import PHOTOS
-from deepvis.commands import COMMANDS
-from deepvis.desk import Desk, table
-from deepvis.grid import View, make_grid
-from deepvis.playlist import Playlist
+from deepvis.cli.main import PHOTOS
+from deepvis.interface.commands import COMMANDS
+from deepvis.synthesis.recipe_grid import Desk, table
+from deepvis.interface.unit_grid import View, make_grid
+from deepvis.inputs.playlist import Playlist
 from deepvis.render import colors
 from deepvis.render.panes.desk import tile_boxes
-from deepvis.state import CONTENTS, GAMMAS
+from deepvis.interface.state import CONTENTS, GAMMAS
 from deepvis.synthesis.recipe import PRESETS, named, saved
 
 NO_CAMERA = "63"

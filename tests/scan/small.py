@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from deepvis.network import InputSpec, Network, prepare
+from deepvis.networks.network import InputSpec, Network, prepare
 
 SPEC = InputSpec(24, 24, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
 LAYERS = {"conv": "conv", "relu": "relu", "pool": "pool", "odd": "odd", "head": "head"}
@@ -48,7 +48,7 @@ def write_images(folder: Path, count: int, first: int = 0, suffix: str = ".png")
 
 def brute(net: Network, images, layers=tuple(LAYERS)) -> dict[str, np.ndarray]:
     """{layer: N×C×P} of all activations, as the network gives them one image at a time."""
-    from deepvis.decode import read_image
+    from deepvis.inputs.decode import read_image
 
     kept = {name: [] for name in layers}
     for path in images:

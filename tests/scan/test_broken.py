@@ -17,9 +17,9 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent))
 import small
 
-from deepvis.errors import UserError
-from deepvis.network import prepare
-from deepvis.scan.images import find_images
+from deepvis.core.errors import UserError
+from deepvis.networks.network import prepare
+from deepvis.inputs.datasets import find_images
 from deepvis.scan.index import INDEX
 from deepvis.scan.index_file import load
 from deepvis.scan.scan import Options, scan

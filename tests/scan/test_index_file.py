@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mutations import DRIVEN
 
-from deepvis.arrays import open_arrays, read_array
-from deepvis.errors import UserError
-from deepvis.scan.images import find_images
+from deepvis.core.arrays import open_arrays, read_array
+from deepvis.core.errors import UserError
+from deepvis.inputs.datasets import find_images
 from deepvis.scan.index import BINS, INDEX, STATE, Index
 from deepvis.scan.index_file import load
 from deepvis.scan.merging import merge

@@ -9,13 +9,13 @@ import cv2
 import numpy as np
 import pytest
 
-from deepvis.errors import UserError
-from deepvis.frames import Frame
-from deepvis.layers import Layer
-from deepvis.messages import Peaks
+from deepvis.core.errors import UserError
+from deepvis.core.frames import Frame
+from deepvis.core.layers import Layer
+from deepvis.workers.messages import Peaks
 from deepvis.scan.index import INDEX
 from deepvis.scan.index_file import load, save
-from deepvis.scan.live import TIDY, LiveTop, together, with_moments
+from deepvis.scan.moments import TIDY, LiveTop, together, with_moments
 
 LAYERS = (Layer("map", "Conv2d", 4, 3, 5), Layer("vector", "Linear", 3))
 UNITS = [(layer, unit) for layer in LAYERS for unit in range(layer.units)]

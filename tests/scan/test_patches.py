@@ -15,19 +15,19 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent))
 import small
 
-from deepvis.backward import METHODS
-from deepvis.decode import BACKDROP, read_image
-from deepvis.export import export
-from deepvis.frames import Frame
-from deepvis.geometry import crop_box, fit
-from deepvis.jpegs import JpegFolders
-from deepvis.messages import Request
-from deepvis.passes import answer
-from deepvis.scan.deconv import patch_backward
-from deepvis.scan.images import Images, Photos, find_images
+from deepvis.networks.activation_rules import METHODS
+from deepvis.inputs.decode import BACKDROP, read_image
+from deepvis.store.export import export
+from deepvis.core.frames import Frame
+from deepvis.core.geometry import crop_box, fit
+from deepvis.store.original_folders import JpegFolders
+from deepvis.workers.messages import Request
+from deepvis.attribution.passes import answer
+from deepvis.scan.patch_backward import patch_backward
+from deepvis.inputs.datasets import Images, Photos, find_images
 from deepvis.scan.patches import cut_out, cut_padded, field_box, patches, places
 from deepvis.scan.scan import Options, scan
-from deepvis.store import Store
+from deepvis.store.unit_images import Store
 
 MAPS = ("conv", "relu", "pool", "odd")
 

@@ -19,13 +19,13 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent))
 import small
 
-from deepvis import cli
-from deepvis.errors import UserError
-from deepvis.folders import natural_key
-from deepvis.interrupt import ENDING
-from deepvis.options import share
+from deepvis.cli.main import main
+from deepvis.core.errors import UserError
+from deepvis.inputs.folders import natural_key
+from deepvis.core.interrupt import ENDING
+from deepvis.cli.options import share
 from deepvis.scan import scan as module
-from deepvis.scan.images import find_images
+from deepvis.inputs.datasets import find_images
 from deepvis.scan.index import CHUNK, INDEX, STATE, Index
 from deepvis.scan.index_file import load, save
 from deepvis.scan.merging import merge
@@ -230,7 +230,7 @@ def test_the_processs_number(rank: str | None, world: str | None, said: str, mon
         return
     with pytest.raises(UserError, match="torchrun sets"):
         share()
-    assert cli.main(["scan", "--images", "photos"]) == 2 and said in capsys.readouterr().err
+    assert main.main(["scan", "--images", "photos"]) == 2 and said in capsys.readouterr().err
 
 
 def test_images_that_come_later_are_added(network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -380,7 +380,7 @@ def test_out_of_memory_halves_the_batch(network, folder: Path, tmp_path: Path, m
             raise torch.OutOfMemoryError("CUDA out of memory")
         return plain(net, x, *rest)
 
-    monkeypatch.setattr("deepvis.team.LARGEST", 1)
+    monkeypatch.setattr("deepvis.networks.replicas.LARGEST", 1)
     monkeypatch.setattr(module, "look", tight)
     index = scan(network, find_images(folder), tmp_path / "tight", options=OPTIONS)
     monkeypatch.setattr(module, "look", plain)
@@ -537,7 +537,7 @@ def test_disk_full_leaves_the_old_index(network, folder: Path, tmp_path: Path, m
 def test_command_line(model: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
     run = ["scan", "--model", str(model), "--images", str(folder), "--out", str(tmp_path / "out")]
-    assert cli.main([*run, "--layers", "conv,head"]) == 0
+    assert main.main([*run, "--layers", "conv,head"]) == 0
     assert "11 units of 2 layers, 60 images" in capsys.readouterr().out
-    assert cli.main([*run, "--batch", "many"]) == 2 and "--batch 'many'" in capsys.readouterr().err
-    assert cli.main([*run, "--layers", "conv9"]) == 2 and "conv9" in capsys.readouterr().err
+    assert main.main([*run, "--batch", "many"]) == 2 and "--batch 'many'" in capsys.readouterr().err
+    assert main.main([*run, "--layers", "conv9"]) == 2 and "conv9" in capsys.readouterr().err

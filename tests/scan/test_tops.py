@@ -17,22 +17,22 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 import small
 
-from deepvis import tops as module
-from deepvis.decode import read_image
-from deepvis.layers import Layer
-from deepvis.messages import TopPictures
-from deepvis.scan import deconv
-from deepvis.scan.cli import PHOTOS
-from deepvis.scan.deconv import patch_backward
-from deepvis.scan.images import Images, Photos, find_images
+from deepvis.workers import top_images as module
+from deepvis.inputs.decode import read_image
+from deepvis.core.layers import Layer
+from deepvis.workers.messages import TopPictures
+from deepvis.scan import patch_backward
+from deepvis.cli.scan import PHOTOS
+from deepvis.scan.patch_backward import patch_backward
+from deepvis.inputs.datasets import Images, Photos, find_images
 from deepvis.scan.index import INDEX, STATE, index_folder, scan_folder
 from deepvis.scan.index_file import load, save
 from deepvis.scan.patches import patches
 from deepvis.scan.scan import Options, scan
-from deepvis.state import State
-from deepvis.store import PRECOMPUTED, open_store, store_folder
-from deepvis.tops import Tops, Wish
-from deepvis.wishes import top_wish_for
+from deepvis.interface.state import State
+from deepvis.store.unit_images import PRECOMPUTED, open_store, store_folder
+from deepvis.workers.top_images import Tops, Wish
+from deepvis.interface.requests import top_wish_for
 
 
 @pytest.fixture(scope="module")
@@ -249,7 +249,7 @@ def test_a_dead_unit_and_one_that_few_images_excite(opened, network, own: Path) 
 
 
 def test_the_original_toolboxs_pictures_stand_where_there_is_no_index(network, made: Path, tmp_path: Path, opened) -> None:
-    from deepvis.export import export
+    from deepvis.store.export import export
 
     export(network, load(made / "scan" / INDEX), tmp_path, ["odd"], side=64)
     tops = opened(tmp_path / "scan")

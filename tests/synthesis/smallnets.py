@@ -7,8 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from deepvis.layers import Layer, find_layer
-from deepvis.network import InputSpec, Network, prepare
+from deepvis.core.layers import Layer, find_layer
+from deepvis.networks.network import InputSpec, Network, prepare
 
 SPEC = InputSpec(32, 32)
 CLASSES = tuple(f"class-{i}" for i in range(10))

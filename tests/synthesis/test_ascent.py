@@ -11,9 +11,9 @@ from scipy import ndimage
 from smallnets import SPEC, Small, layer, seeded, small
 from torch import Tensor, nn
 
-from deepvis.errors import UserError
-from deepvis.network import InputSpec, Network, prepare
-from deepvis.synthesis import image as images
+from deepvis.core.errors import UserError
+from deepvis.networks.network import InputSpec, Network, prepare
+from deepvis.synthesis import parameterizations as images
 from deepvis.synthesis import objectives
 from deepvis.synthesis.ascent import Ascent
 from deepvis.synthesis.objectives import unit

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from smallnets import SPEC, layer, small
 
-from deepvis.errors import UserError
-from deepvis.layers import Layer
-from deepvis.network import InputSpec, Network
-from deepvis.store import Store, open_store
+from deepvis.core.errors import UserError
+from deepvis.core.layers import Layer
+from deepvis.networks.network import InputSpec, Network
+from deepvis.store.unit_images import Store, open_store
 from deepvis.synthesis import search as module
 from deepvis.synthesis.figures import GAP, labelled, montage, strengths, sweep, true_sizes
 from deepvis.synthesis.recipe import PRESETS, named, recipe

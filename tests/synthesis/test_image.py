@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from deepvis.network import InputSpec
-from deepvis.synthesis.image import (
+from deepvis.networks.network import InputSpec
+from deepvis.synthesis.parameterizations import (
     PRINCIPAL_COLORS,
     Fourier,
     Pixels,

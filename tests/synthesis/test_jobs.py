@@ -18,15 +18,15 @@ import torch
 from smallnets import SPEC, Small, layer, seeded, small
 from torch import nn
 
-from deepvis.errors import UserError
-from deepvis.network import InputSpec, Network, prepare
-from deepvis.store import MANIFEST, Store, open_store
+from deepvis.core.errors import UserError
+from deepvis.networks.network import InputSpec, Network, prepare
+from deepvis.store.unit_images import MANIFEST, Store, open_store
 from deepvis.synthesis import jobs
 from deepvis.synthesis.ascent import Ascent
 from deepvis.synthesis.jobs import Plan, auto_batch, image_seed, share, synthesize
 from deepvis.synthesis.recipe import recipe
 from deepvis.synthesis.targets import canvas, objective, parse_units
-from deepvis.team import is_out_of_memory
+from deepvis.networks.replicas import is_out_of_memory
 
 HERE = Path(__file__).resolve().parent
 PLAN = Plan(recipe("modern", {"steps": 3}), "modern", side=24)
@@ -58,7 +58,7 @@ def in_another_process(folder: Path, code: str = "", batch: int = 1, **env: str)
 # The fifth unit dies with its image in place and its record half written.
 DIES = """
 import os, signal
-from deepvis.store import Store
+from deepvis.store.unit_images import Store
 add, count = Store.add, 0
 def dying(self, layer, unit, images, record, part, quality=80):
     global count

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from deepvis.errors import UserError
+from deepvis.core.errors import UserError
 from deepvis.synthesis.recipe import CHOICES, PIXELS_ONLY, PRESETS, Recipe, checked, named, recipe, save, saved
 from deepvis.synthesis.regularizers import PENALTIES, REGULARIZERS
 from deepvis.synthesis.steps import POLICIES

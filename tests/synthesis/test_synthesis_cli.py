@@ -13,12 +13,13 @@ import cv2
 import numpy as np
 import pytest
 
-from deepvis import cli
-from deepvis.errors import UserError
-from deepvis.interrupt import ENDING
-from deepvis.offscreen import write
-from deepvis.synthesis import cli as synthesis_cli, figures, jobs, search
-from deepvis.team import Team
+from deepvis.cli.main import main
+from deepvis.core.errors import UserError
+from deepvis.core.interrupt import ENDING
+from deepvis.app.offscreen import write
+from deepvis.cli.main import synthesize as synthesis_cli
+from deepvis.synthesis import figures, jobs, search
+from deepvis.networks.replicas import Team
 
 NET = """
 import torch
@@ -47,7 +48,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
         (tmp_path / name / "smallish.py").write_text(NET)
         (tmp_path / name / "model.yaml").write_text(YAML.format(seed=seed))
     monkeypatch.chdir(tmp_path)
-    return lambda command, *more: cli.main([command, "--model", "net", "--device", "cpu", *more])
+    return lambda command, *more: main.main([command, "--model", "net", "--device", "cpu", *more])
 
 
 def failure(capsys: pytest.CaptureFixture, status: int) -> str:
@@ -258,6 +259,6 @@ def test_the_store_of_another_network(run: Callable[..., int], capsys: pytest.Ca
     before = (tmp_path / "s" / "manifest.json").read_bytes()
     capsys.readouterr()
     for command, more in (("synthesize", ("--units", "fc:0", "--out", "s", *TINY)), ("montage", ("--layer", "fc", "--store", "s", "--out", "m.png"))):
-        said = failure(capsys, cli.main([command, "--model", "judge", "--device", "cpu", *more]))
+        said = failure(capsys, main.main([command, "--model", "judge", "--device", "cpu", *more]))
         assert "holds images of another network or scaling of the input (net" in said
     assert (tmp_path / "s" / "manifest.json").read_bytes() == before

@@ -10,10 +10,10 @@ import torch
 from smallnets import CLASSES, SPEC, layer, seeded, small
 from torch import Tensor, nn
 
-from deepvis.errors import UserError
-from deepvis.layers import Layer
-from deepvis.models import from_module
-from deepvis.network import InputSpec, Network, prepare
+from deepvis.core.errors import UserError
+from deepvis.core.layers import Layer
+from deepvis.networks.loading import from_module
+from deepvis.networks.network import InputSpec, Network, prepare
 from deepvis.synthesis.objectives import Objective
 from deepvis.synthesis.targets import OBJECTIVES, Canvas, canvas, draft, objective, parse_units
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from deepvis import desk
-from deepvis.desk import SIDE
-from deepvis.geometry import Box, resize_for_screen
+from deepvis.synthesis import recipe_grid
+from deepvis.synthesis.recipe_grid import SIDE
+from deepvis.core.geometry import Box, resize_for_screen
 from deepvis.render import colors, text
 from deepvis.render.draw import Canvas
 from deepvis.render.panes.pane import number
 from deepvis.render.scene import Scene
-from deepvis.state import Hover
+from deepvis.interface.state import Hover
 
 _HINT = "click the best: the grid closes in on it      3  other settings      4  other seed      backspace  back      enter  save      2  close"
 
@@ -40,7 +40,7 @@ def tile_at(x: int, y: int, width: int, height: int, scale: float) -> int | None
 def draw_desk(canvas: Canvas, scene: Scene) -> None:
     """The grid of the state's desk, with the images as far as they have grown."""
     shown, grown = scene.state.desk[-1], scene.own_desk
-    table = desk.table(shown)
+    table = recipe_grid.table(shown)
     name = " ".join(filter(None, (scene.unit, scene.layer.label(scene.state.unit))))
     title = f"desk   {shown.preset}, seed {shown.seed}   → {table.across.words}   ↓ {table.down.words}   {name}"
     steps = f"step {grown.steps} of {table.recipes[0].steps}" if grown and grown.images else "the first images are on their way …"
@@ -60,7 +60,7 @@ def draw_desk(canvas: Canvas, scene: Scene) -> None:
             cell.frame(frame, colors.ACCENT, 2)
         if tile == best:
             _badge(cell.part(frame), f"best {number(grown.scores[tile])}")
-        _label(cell, desk.tile_text(table, tile), tile == table.chosen)
+        _label(cell, recipe_grid.tile_text(table, tile), tile == table.chosen)
     size = body.px(12)
     hint = text.shorten(_HINT, body.width - body.px(12), size)
     y = body.height - text.line_height(size) - body.px(1)
@@ -104,4 +104,4 @@ def tile_words(scene: Scene, tile: int) -> str:
     """All settings of a tile, with its score."""
     grown = scene.own_desk
     score = f"score {number(grown.scores[tile])}   " if grown and grown.scores else ""
-    return score + desk.full_text(desk.table(scene.state.desk[-1]), tile)
+    return score + recipe_grid.full_text(recipe_grid.table(scene.state.desk[-1]), tile)

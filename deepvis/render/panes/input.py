@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from deepvis.frames import Frame
-from deepvis.geometry import Box, cut
+from deepvis.core.frames import Frame
+from deepvis.core.geometry import Box, cut
 from deepvis.render import colors, text
 from deepvis.render.draw import Canvas
 from deepvis.render.panes.pane import Pane, number
 from deepvis.render.scene import Scene
-from deepvis.state import Hover
+from deepvis.interface.state import Hover
 
 TOP = 5
 

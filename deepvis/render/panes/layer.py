@@ -8,9 +8,9 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from deepvis.geometry import Box, resize_for_screen
-from deepvis.grid import Grid, make_grid
-from deepvis.messages import Cells, Statistics, UnitPictures
+from deepvis.core.geometry import Box, resize_for_screen
+from deepvis.interface.unit_grid import Grid, make_grid
+from deepvis.workers.messages import Cells, Statistics, UnitPictures
 from deepvis.render import colors, text
 from deepvis.render.draw import Canvas
 from deepvis.render.mosaic import line_width, look, mosaic
@@ -22,7 +22,7 @@ from deepvis.render.panes.statistics import brightest, draw_histogram, draw_hist
 from deepvis.render.panes.unit import draw_unit
 from deepvis.render.panes.unit_images import draw_images
 from deepvis.render.scene import Scene
-from deepvis.state import BOOSTS, GAMMAS, Hover, State
+from deepvis.interface.state import BOOSTS, GAMMAS, Hover, State
 
 TOP = 5  # how many of the strongest units are named where the cells are too small for names
 

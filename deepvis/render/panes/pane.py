@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from deepvis.layers import Layer
+from deepvis.core.layers import Layer
 from deepvis.render.draw import Canvas
 from deepvis.render.scene import Scene
 

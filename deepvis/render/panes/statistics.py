@@ -7,16 +7,16 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from deepvis.geometry import Box, resize
-from deepvis.grid import Grid, View, make_grid
-from deepvis.layers import unit_id
-from deepvis.messages import Statistics
+from deepvis.core.geometry import Box, resize
+from deepvis.interface.unit_grid import Grid, View, make_grid
+from deepvis.core.layers import unit_id
+from deepvis.workers.messages import Statistics
 from deepvis.render import colors, text
 from deepvis.render.draw import Canvas, fill
 from deepvis.render.mosaic import line_width
 from deepvis.render.panes.pane import number
 from deepvis.render.scene import Scene
-from deepvis.state import GAMMAS, Hover, State
+from deepvis.interface.state import GAMMAS, Hover, State
 
 BARS = (208, 204, 200)
 DEAD, ALWAYS = colors.BAD, colors.FROZEN

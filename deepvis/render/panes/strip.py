@@ -7,12 +7,12 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from deepvis.geometry import Box
+from deepvis.core.geometry import Box
 from deepvis.render import colors, text
 from deepvis.render.draw import Canvas
 from deepvis.render.panes.pane import Pane
 from deepvis.render.scene import Scene
-from deepvis.state import Hover
+from deepvis.interface.state import Hover
 
 
 @lru_cache(maxsize=64)

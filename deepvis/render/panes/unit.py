@@ -9,7 +9,7 @@ from deepvis.render.draw import Canvas
 from deepvis.render.mosaic import look
 from deepvis.render.panes.pane import Pane, number, why_not
 from deepvis.render.scene import Scene
-from deepvis.state import BOOSTS, GAMMAS
+from deepvis.interface.state import BOOSTS, GAMMAS
 
 
 def _unit_ready(scene: Scene) -> bool:

@@ -7,15 +7,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from deepvis.frames import Photo
-from deepvis.geometry import Box
-from deepvis.layers import unit_id
-from deepvis.messages import TopPictures
+from deepvis.core.frames import Photo
+from deepvis.core.geometry import Box
+from deepvis.core.layers import unit_id
+from deepvis.workers.messages import TopPictures
 from deepvis.render import colors, text
 from deepvis.render.draw import Canvas
 from deepvis.render.panes.pane import Pane, number
 from deepvis.render.scene import Scene
-from deepvis.state import TopImage
+from deepvis.interface.state import TopImage
 
 GRID = 3  # rows and columns of top images
 

@@ -1,0 +1,190 @@
+"""The toolbox from Python: `deepvis.live(model)` in a script or a notebook."""
+
+from __future__ import annotations
+
+import atexit
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from deepvis.display import key_codes
+from deepvis.interface import commands
+from deepvis.networks import trust
+from deepvis.app.toolbox import live as open_window
+from deepvis.cli.main import sources
+from deepvis.workers.engine import Engine
+from deepvis.core.errors import UserError
+from deepvis.inputs.feed import Feed
+from deepvis.core.plain import numbers, plain, texts
+from deepvis.interface.settings import Settings
+from deepvis.interface.settings import load as load_settings
+from deepvis.interface.state import State
+from deepvis.display.window import DisplayProbe
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from deepvis.networks.network import Network
+
+Labels = Sequence[str] | str | Path
+ENDING = 60.0  # seconds that Python's exit waits for a pass that outlives the window
+
+
+def live(
+    model: nn.Module | str,
+    *,
+    labels: Labels | Mapping[str, Labels] | None = None,
+    mean: Sequence[float] | float | None = None,
+    std: Sequence[float] | float | None = None,
+    size: tuple[int, int] | None = None,
+    range: float | None = None,
+    order: str | None = None,
+    bands: Sequence[int] | None = None,
+    layers: Mapping[str, str] | Sequence[str] | None = None,
+    softmax: bool | None = None,
+    name: str | None = None,
+    input: str | int | Path | None = None,
+    device: str | None = None,
+    precision: str | None = None,
+    settings: str | Path | Mapping[str, Any] | None = None,
+) -> None:
+    """Open the window on a network and return when it is closed. To be called from the main thread.
+
+    The module is not changed: a copy of it is shown, as it is at the call. The picture that it gets
+    is (pixel × range / 255 − mean) / std.
+
+    Args:
+        model: a module that takes 1×3×height×width (or 1×1×…, see `mean`), or what `--model` takes,
+            such as "torchvision:alexnet".
+        labels: one for each entry of the output, or "imagenet", or a text file with one on each
+            line; for other layers too: {layer: such labels}.
+        mean, std: one number for each channel, in the network's own order; one number alone is a
+            network of gray pictures. Default: ImageNet's.
+        size: height and width of the network's input. Default: (224, 224).
+        range: of a white pixel before `mean` is subtracted, 1 (the default) or 255.
+        order: of the channels, "rgb" (the default) or "bgr".
+        bands: which channels get a picture's red, green and blue, and are shown of a picture of
+            more bands. Default: the first three.
+        layers: what to show, {name: path of the submodule} or a list of paths. Default: all that
+            can be shown, in a large network its blocks.
+        softmax: whether class probabilities are to follow the output. Default: where it is a
+            vector of scores that are no probabilities yet.
+        name: what to call the network.
+        input: photos (the bundled ones), camera, a camera's index, or the name of a video, stream,
+            folder, list file or image. Default: what `settings` says, if that is given, or else photos.
+        device: auto, cpu, cuda, cuda:1 or mps.
+        precision: float32, bfloat16 or float16.
+        settings: a settings.yaml, or values as in one: {"crop": False, "window.width": 1900}.
+            Default: the settings.yaml in the current folder, if there is one. The other arguments win.
+    Numbers and sequences may be Python's, numpy's or torch's.
+    With a source as `model`, the defaults are what that source says.
+
+    Raises:
+        UserError: no display, or anything else that the caller can put right.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        raise UserError("deepvis.live: called from another thread; windows work in the main thread only")
+    probe = DisplayProbe()
+    if not isinstance(model, str):
+        _check_module(model)
+        name = name or type(model).__name__
+    chosen = _without_none({
+        "input": str(input) if isinstance(input, Path) else plain(input), "model": plain(name or model),
+        "device": None if device is None else str(device),
+        "precision": None if precision is None else str(precision).removeprefix("torch."),
+    })  # fmt: skip
+    known = _settings(settings, chosen)
+    if isinstance(model, str):
+        trust.ask(model, trust.Consent())
+    given = _given(labels, mean, std, size, range, order, bands, layers, softmax)
+
+    def load() -> Network:
+        from deepvis.networks import loading
+
+        if isinstance(model, str):
+            network = loading.load(model, known.device, known.precision, known.weights, given)
+        else:
+            network = loading.from_module(model, known.model, known.device, known.precision, given)
+        _check_labels(given.get("labels"), network)
+        return network
+
+    camera, files, first = sources(known)
+    engine = Engine(load)
+    with _threads_of_torch():
+        if not open_window(known, engine, Feed(camera, files), State(source=first, crop=known.crop), probe.check):
+            atexit.register(engine.close, ENDING)
+
+
+def _settings(settings: str | Path | Mapping[str, Any] | None, chosen: Mapping[str, Any]) -> Settings:
+    """The settings with the arguments in place of theirs, and the photos where nothing that was given says otherwise."""
+    usual = {"input": "photos"}
+    file = settings is not None and not isinstance(settings, Mapping)
+    values = chosen if file else {**usual, **plain(settings or {}), **chosen}
+    return load_settings(Path(settings) if file else None, values, commands=commands.COMMANDS, key_names=key_codes.NAMES,
+                         defaults=usual if file else {})  # fmt: skip
+
+
+def _check_module(model: object) -> None:
+    from torch import nn
+
+    if isinstance(model, nn.Module):
+        return
+    what, hint = f"a {type(model).__name__}", ""
+    if isinstance(model, type) and issubclass(model, nn.Module):
+        what, hint = f"the class {model.__name__}", f"; make one of it: {model.__name__}()"
+    elif isinstance(model, Mapping):
+        hint = "; if these are weights, put them into their network first: net.load_state_dict(…)"
+    raise UserError(
+        f"deepvis.live: model is {what}; expected a torch.nn.Module, or a source such as "
+        f"'torchvision:alexnet'{hint}"
+    )
+
+
+def _given(
+    labels: Any, mean: Any, std: Any, size: Any, range: Any, order: Any, bands: Any, layers: Any, softmax: Any
+) -> dict[str, Any]:
+    """The arguments as a model.yaml has them, without those that are not given."""
+    sides = plain(size)
+    if size is not None and not (isinstance(sides, list) and len(sides) == 2 and all(type(side) is int for side in sides)):
+        raise UserError(f"deepvis.live: size is {size!r}; expected (height, width), such as (224, 224)")
+    height, width = sides or (None, None)
+    taken = {"height": height, "width": width, "mean": numbers("mean", mean), "std": numbers("std", std),
+             "range": plain(range), "order": plain(order), "bands": numbers("bands", bands, whole=True)}  # fmt: skip
+    if layers is not None and not isinstance(layers, Mapping):
+        layers = {path: path for path in texts("layers", layers)}
+    named = {layer: _names(of) for layer, of in labels.items()} if isinstance(labels, Mapping) else _names(labels)
+    values = {"input": _without_none(taken), "labels": named, "layers": plain(layers), "softmax": plain(softmax)}
+    return _without_none(values)
+
+
+def _without_none(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def _names(labels: Labels | None) -> str | list[str] | None:
+    if labels is None or isinstance(labels, str):
+        return labels
+    return str(labels) if isinstance(labels, Path) else texts("labels", labels)
+
+
+def _check_labels(labels: object, network: Network) -> None:
+    """A list with too few labels is a mistake here, where no file of another origin is read."""
+    if isinstance(labels, list) and labels and len(labels) != len(network.classes):
+        raise UserError(
+            f"deepvis.live: {len(labels)} labels for an output of {len(network.classes)} entries; give one for each"
+        )
+
+
+@contextmanager
+def _threads_of_torch() -> Iterator[None]:
+    """Give the caller's torch its number of threads back, which the engine sets for the whole process."""
+    torch = sys.modules.get("torch")
+    threads = torch.get_num_threads() if torch else 0
+    try:
+        yield
+    finally:
+        if torch:
+            torch.set_num_threads(threads)

@@ -1,0 +1,131 @@
+"""The window's picture without a window: for servers, tests and the README."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from deepvis.interface import commands
+from deepvis.interface.commands import Facts, help_rows
+from deepvis.core.errors import UserError
+from deepvis.inputs.feed import Feed, Wish
+from deepvis.core.files import write_whole, writing
+from deepvis.core.frames import Frame
+from deepvis.workers.unit_images import Gallery, stands_for
+from deepvis.store.original_folders import open_pictures
+from deepvis.interface.layout import lay_out
+from deepvis.networks.network import InputSpec, Network
+from deepvis.workers.layer_images import Overview
+from deepvis.attribution.passes import answer
+from deepvis.render import Renderer, Scene, Status
+from deepvis.scan.index import index_folder
+from deepvis.interface.settings import Settings
+from deepvis.interface.state import State
+from deepvis.store.unit_images import PRECOMPUTED
+from deepvis.workers.top_images import Tops
+from deepvis.interface.requests import overview_wish_for, picture_wish_for, request_for, top_wish_for
+
+PATIENCE = 60.0  # seconds for an input to give its first picture
+
+
+def picture(
+    settings: Settings,
+    network: Network,
+    camera: int | str | None,
+    files: Path,
+    start: State,
+    unit: str | None = None,
+    keys: Sequence[str] = (),
+) -> np.ndarray:
+    """Press keys on a window that nobody sees, and return its picture.
+
+    Args:
+        start: the state before `unit` is selected and the keys are pressed.
+        unit: id of the unit to select.
+        keys: names of keys, in order.
+    Returns:
+        uint8 H×W×3 BGR.
+    Raises:
+        UserError: no such unit or key, or the input gives no picture.
+    """
+    scale = 1.0 if settings.window.scale == "auto" else float(settings.window.scale)
+    renderer = Renderer(lay_out(settings.panes, settings.window.width, settings.window.height, scale))
+    facts = Facts(network.layers, renderer.layer_area, renderer.layout.scale)
+    bound = commands.bindings(settings.keys)
+    state = start
+    if unit is not None:
+        state = commands.goto(state, unit, facts)
+        if state.message_is_error:
+            raise UserError(f"--unit {unit!r}: {state.message}")
+    for key in keys:
+        if key not in bound and state.typing is None:
+            raise UserError(f"--keys: no command has the key {key!r}; keys: {' '.join(sorted(bound))}")
+        state = commands.press(state, key, facts, bound)
+    frame = _frame(camera, files, state, network.input)
+    result = answer(network, request_for(state, frame, network.layers), network.receptive_field(network.layers[state.layer].name))
+    status = Status(model=settings.model, device=str(network.device))
+    scene = Scene(state, network.layers, network.classes, frame, result, help=help_rows(bound), status=status,
+                  input_size=(network.input.height, network.input.width), pictures_of=stands_for(network.layers, state.layer))  # fmt: skip
+    return renderer.compose(_with_unit_images(scene, renderer, network, settings.model))[0]
+
+
+def _with_unit_images(scene: Scene, renderer: Renderer, network: Network, model: str) -> Scene:
+    """The scene with what the store and the index have of its units: as the window has it when all of it has come in."""
+    state, layers = scene.state, network.layers
+    gallery = Gallery(lambda: open_pictures(network.name, network.fingerprint, network.paths))
+    tops, overview = Tops(lambda network: index_folder(PRECOMPUTED, network.name), model), Overview()
+    cells, side = renderer.cells(scene) if state.content in ("synthesized", "top images") else (range(0), 0)
+    try:
+        gallery.want(picture_wish_for(state, layers, cells, side))
+        tops.want(network, top_wish_for(state, layers, network.telling_backward))
+        _wait(lambda: gallery.idle and tops.idle)
+        overview.want(tops.index, tops.note, overview_wish_for(state, layers, cells, side))
+        _wait(lambda: overview.idle)
+        return replace(scene, pictures=gallery.pictures, tops=tops.pictures, cells=overview.cells, statistics=overview.statistics)
+    finally:
+        for thread in (gallery, tops, overview):
+            thread.close()
+
+
+def _wait(is_so: Callable[[], bool]) -> None:
+    end = time.monotonic() + PATIENCE
+    while not is_so() and time.monotonic() < end:
+        time.sleep(0.005)
+
+
+def _frame(camera: int | str | None, files: Path, state: State, taken: InputSpec) -> Frame:
+    feed = Feed(camera, files)
+    feed.show_bands(taken.places)
+    # Before it starts, or it might show the first file.
+    feed.want(Wish(state.source, step=state.step, reading=taken.reading))
+    with feed:
+        frame = feed.wait_frame(None, PATIENCE)
+        if frame is None:
+            raise UserError(feed.notice.text if feed.notice else f"no picture from the input within {PATIENCE:g} s")
+    if feed.notice is not None:
+        print(f"note: {feed.notice.text}", file=sys.stderr)
+    return frame
+
+
+def check_suffix(path: Path) -> str:
+    """The picture format of a file name; UserError if it is none that can be written."""
+    suffix = path.suffix.lower()
+    if suffix not in (".png", ".jpg", ".jpeg", ".webp"):
+        raise UserError(f"--out {path}: expected a name that ends in .png, .jpg or .webp")
+    return suffix
+
+
+def write(path: Path, image: np.ndarray) -> None:
+    """Save a picture (uint8 BGR); the format is the suffix's. Raises UserError if it cannot."""
+    done, data = cv2.imencode(check_suffix(path), image)
+    if not done:
+        raise UserError(f"--out {path}: {image.shape[1]}×{image.shape[0]} pixels do not fit into such a file (WebP takes 16383 on a side, "
+                        "JPEG 65535): give a name that ends in .png, or make the picture smaller")  # fmt: skip
+    with writing(f"--out {path}"):
+        write_whole(path, data.tobytes())

@@ -1,0 +1,125 @@
+"""The forward and backward passes that answer a request."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from deepvis.networks.activation_rules import METHODS, gradients, seed
+from deepvis.core.errors import UserError
+from deepvis.workers.messages import Peaks, ReceptiveField, Request, Result
+from deepvis.networks.network import Network
+
+
+def answer(
+    network: Network,
+    request: Request,
+    field: ReceptiveField | None = None,
+    is_unwanted: Callable[[], bool] | None = None,
+) -> Result:
+    """Run the network once, forward and, if a method is asked for, backward.
+
+    Args:
+        network: used by no other thread meanwhile.
+        field: receptive field of the request's layer, passed on to the result.
+        is_unwanted: asked now and then whether the pass may be given up.
+    Returns:
+        Arrays that belong to the result alone.
+    Raises:
+        Abandoned: it was given up.
+        UserError: a layer has another shape than when the network was loaded.
+    """
+    start = time.perf_counter()
+    x = network.see(request.frame.pixels, request.crop)
+    prepared = time.perf_counter()
+    passes = _forward if request.method is None else _forward_backward
+    with network.interruptible(is_unwanted) if is_unwanted else nullcontext():
+        result = passes(network, x, request)
+    _check_shape(network, request.layer, result.activations)
+    seconds = {"input": prepared - start, "network": time.perf_counter() - prepared}
+    return replace(result, receptive_field=field, seconds=seconds, bad=_bad(result.activations))
+
+
+def _forward(network: Network, x: Tensor, request: Request) -> Result:
+    with torch.no_grad(), network.capture(_watched(network, request)) as captured:
+        out = network.module(x)
+        maps = _maps(network.units(request.layer, captured[request.layer]))
+        return Result(request, maps, _scores(out), peaks=_peaks(network, captured) if request.peaks else None)
+
+
+def _forward_backward(network: Network, x: Tensor, request: Request) -> Result:
+    origin, unit = request.origin
+    x.requires_grad_(True)
+    with network.under(METHODS[request.method]), network.capture({*_watched(network, request), origin}, cut=origin) as captured:
+        out = network.module(x.clone())  # which may work on it in place
+        shown, start = captured[request.layer], captured[origin]
+        # Behind the cut nothing requires a gradient; the list of layers would not tell, since a
+        # module used twice stands at its first call and shows its last.
+        reached = request.layer_gradient and shown.requires_grad
+        inputs = [x, shown] if reached else [x]
+        sent = network.units(origin, start)
+        grads = gradients(sent, inputs, seed(sent, unit))
+    pixels = rgb(network, grads[0] if grads[0] is not None else torch.zeros_like(x))
+    layer_gradient = _maps(network.units(request.layer, grads[1])) if reached and grads[1] is not None else None
+    peaks = _peaks(network, captured) if request.peaks else None
+    return Result(request, _maps(network.units(request.layer, shown)), _scores(out), pixels, layer_gradient, peaks=peaks)
+
+
+def _check_shape(network: Network, name: str, maps: np.ndarray) -> None:
+    """What is drawn counts on the layer's own rows and columns."""
+    view = network.views[name]
+    if maps.shape[1:] != (view.height, view.width):
+        raise UserError(
+            f"layer {name} has maps of {maps.shape[1]}×{maps.shape[2]} now and had {view.height}×{view.width} when the network "
+            "was loaded. deepvis needs layers that keep their size: leave this one out (layers: in a model.yaml)"
+        )
+
+
+def _watched(network: Network, request: Request) -> list[str]:
+    """The layers whose activations are asked for."""
+    return [layer.name for layer in network.layers] if request.peaks else [request.layer]
+
+
+def _peaks(network: Network, captured: Mapping[str, Tensor]) -> Peaks:
+    """Each unit's largest value and its cell, brought to the CPU in one go."""
+    values, cells = [], []
+    for layer in network.layers:
+        units = network.units(layer.name, captured[layer.name]).detach()[0]
+        value, cell = units.reshape(len(units), -1).max(1)
+        values.append(value.to(torch.float32))
+        cells.append(cell.to(torch.int32))
+    return Peaks(torch.cat(values).cpu().numpy().copy(), torch.cat(cells).cpu().numpy().copy())
+
+
+def _maps(output: Tensor) -> np.ndarray:
+    """1×C×H×W or 1×N on any device -> float32 C×H×W (N×1×1), owned, on the CPU."""
+    maps = output.detach()[0].to(torch.float32)
+    rows = maps.reshape(len(maps), -1).contiguous().cpu()  # of two dimensions torch turns round ten times as fast
+    return rows.reshape(len(maps), *(maps.shape[1:] or (1, 1))).numpy().copy()
+
+
+def _bad(maps: np.ndarray) -> int:
+    """How many values are not a number or infinite; in the usual case a sum says that none is."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        fine = np.isfinite(maps.sum())
+    return 0 if fine else maps.size - int(np.count_nonzero(np.isfinite(maps)))
+
+
+def _scores(out: object) -> np.ndarray | None:
+    if not isinstance(out, Tensor) or out.ndim != 2:
+        return None
+    return out.detach()[0].to(torch.float32).cpu().numpy().copy()
+
+
+def rgb(network: Network, grad: Tensor) -> np.ndarray:
+    """1×channels×H×W -> float32 H×W×3 RGB: of those channels that a picture's colours go to."""
+    places = network.input.places
+    chosen = [places[0]] * 3 if len(places) == 1 else list(places)  # gray: the same in all colours
+    planes = grad[0, chosen].to(torch.float32).permute(1, 2, 0).cpu().numpy()
+    return np.ascontiguousarray(np.pad(planes, ((0, 0), (0, 0), (0, 3 - len(chosen))))).copy()

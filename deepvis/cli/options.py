@@ -1,0 +1,110 @@
+"""What the commands have in common: the options for the network and where it runs, the processes that share a run."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deepvis.display import key_codes
+from deepvis.interface import commands
+from deepvis.networks import trust
+from deepvis.core.errors import UserError
+from deepvis.interface.settings import Settings
+from deepvis.interface.settings import load as load_settings
+
+if TYPE_CHECKING:
+    from deepvis.networks.network import Network
+
+_OVERRIDES = ("model", "weights", "input", "device", "precision")  # of the settings, where a command has the option
+
+
+def add_network(parser: argparse.ArgumentParser) -> None:
+    """Add the options that choose a network and where it runs; `load_network` reads them."""
+    parser.add_argument("--settings", type=path_argument, help="settings file (settings.yaml)")
+    parser.add_argument("--model", help="folder in models/, a model.yaml, or a source such as torchvision:alexnet")
+    parser.add_argument("--weights", help="auto, none (random), a name such as DEFAULT or IMAGENET1K_V1, or a file")
+    parser.add_argument("--device", help="auto, cpu, cuda, cuda:1, mps")
+    parser.add_argument("--precision", help="float32, bfloat16, float16")
+    parser.add_argument("--trust", action="store_true", help="run the code that belongs to the model's folder, now and until it changes")
+
+
+def load_network(args: argparse.Namespace) -> Network:
+    """The network that the options and the settings name. Raises UserError as `models.load`."""
+    found, consent = settings_of(args), consent_of(args)
+    trust.ask(found.model, consent)
+    from deepvis.networks import loading
+
+    device = found.device
+    if device == "auto" or device == "cuda" and "LOCAL_RANK" in os.environ:
+        device = _own_device(device)
+    return loading.load(found.model, device, found.precision, found.weights, consent=consent)
+
+
+def settings_of(args: argparse.Namespace) -> Settings:
+    """The settings, of which the command's options replace some; says on stderr from which file they are. Raises UserError."""
+    overrides = {name: getattr(args, name, None) for name in _OVERRIDES}
+    return load_settings(args.settings, overrides, commands=commands.COMMANDS, key_names=key_codes.NAMES, say=_say)
+
+
+def _say(line: str) -> None:
+    print(f"deepvis: {line}", file=sys.stderr, flush=True)
+
+
+def consent_of(args: argparse.Namespace) -> trust.Consent:
+    """What the user said of the model's code by the command's options."""
+    return trust.Consent(typed=args.model is not None, trust=args.trust)
+
+
+def _own_device(device: str) -> str:
+    """With several processes (torchrun) on a machine, each takes a GPU of its own. `device`: auto or cuda."""
+    import torch
+
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if not count:
+        return "cpu" if device == "auto" else device  # which says that there is none
+    return f"cuda:{(_number('LOCAL_RANK') or 0) % count}"
+
+
+def share() -> tuple[int, int]:
+    """(number of this process, number of processes), as torchrun sets them.
+
+    Raises:
+        UserError: they are no such numbers.
+    """
+    world = _number("WORLD_SIZE")
+    if world is None:  # a RANK alone is another program's
+        return 0, 1
+    rank = _number("RANK")
+    if world < 1 or (rank is None and world > 1) or not 0 <= (rank or 0) < max(world, 1):
+        raise UserError(
+            f"RANK is {os.environ.get('RANK', 'not set')!r} and WORLD_SIZE {os.environ['WORLD_SIZE']!r}: expected this "
+            f"process's number, from 0, and how many there are. torchrun sets both; for one process unset them"
+        )
+    return rank or 0, world
+
+
+def _number(name: str) -> int | None:
+    """An environment variable; None if it is not set."""
+    text = os.environ.get(name, "").strip()
+    if not text:
+        return None
+    if not (text.isascii() and text.removeprefix("-").isdecimal()) or len(text) > 9:
+        raise UserError(f"the environment variable {name} is {text!r}: expected a number. torchrun sets it; for one process unset it")
+    return int(text)
+
+
+def path_argument(text: str) -> Path:
+    """A path, as an argument's type; an empty one, as an unset variable of a shell gives it, would be the current folder."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("is empty; expected a path (. is the current folder)")
+    return Path(text)
+
+
+def count(text: str) -> int:
+    """A number from 1, as an argument's type."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a number from 1")
+    return int(text)

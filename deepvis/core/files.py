@@ -1,0 +1,219 @@
+"""Files of the outside: only regular ones are opened, and one's own are written whole or not at all.
+
+Without torch; every function may be called from any thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import secrets
+import stat
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from deepvis.core.errors import UserError
+
+try:
+    import fcntl
+except ImportError:  # Windows: a file that is being written cannot be told from one that a dead process left
+    fcntl = None
+
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a pipe (FIFO)",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+_UNFINISHED = re.compile(r"\.[a-z0-9_]{8}\.tmp")
+
+
+# ---- reading ------------------------------------------------------------------------------------
+
+
+def open_regular(path: Path | str, what: str = "a file") -> BinaryIO:
+    """Open an outside file for reading, if it is a regular one: reading a pipe or a device may never end.
+
+    Args:
+        what: what is expected there, for the message.
+    Raises:
+        UserError: there is no such file, it is of another kind, or it may not be read.
+    """
+    try:
+        _regular(os.stat(path), path, what)  # opening alone may do something to a device
+        # Without waiting, if it has become a pipe meanwhile, whose opening waits for a writer.
+        handle = os.open(path, os.O_RDONLY | _flags("O_NONBLOCK", "O_NOCTTY", "O_CLOEXEC", "O_BINARY"))
+    except UserError:
+        raise
+    except FileNotFoundError as error:
+        raise UserError(f"{path} does not exist; expected {what}: check the path") from error
+    except (OSError, ValueError) as error:  # ValueError: characters that no path has
+        raise UserError(f"{shortened(path)} cannot be read ({system_reason(error)}); expected {what}") from error
+    try:
+        _regular(os.fstat(handle), path, what)
+        if hasattr(os, "set_blocking"):
+            with contextlib.suppress(OSError):
+                os.set_blocking(handle, True)
+        return open(path, "rb", opener=lambda *_: handle)  # so that it has a name
+    except BaseException:
+        os.close(handle)
+        raise
+
+
+def is_regular(path: Path | str) -> bool:
+    """Whether `open_regular` would find a regular file there; a name that cannot be is none."""
+    try:
+        return stat.S_ISREG(os.stat(path).st_mode)
+    except (OSError, ValueError):
+        return False
+
+
+def system_reason(error: Exception) -> str:
+    """What the system says about a file that it will not open or write, without the file's name."""
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+
+def shortened(path: Path | str, most: int = 120) -> str:
+    """A path as text that is no longer than this and holds no control characters, as hostile names do."""
+    text = "".join(sign if sign.isprintable() else "?" for sign in str(path))
+    return text if len(text) <= most else f"{text[: most // 2]}…{text[-most // 2 :]}"
+
+
+def _flags(*names: str) -> int:
+    return sum(getattr(os, name, 0) for name in names)  # each system has some of them
+
+
+def _regular(status: os.stat_result, path: Path | str, what: str) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        kind = _KINDS.get(stat.S_IFMT(status.st_mode), "no regular file")
+        raise UserError(f"{path} is {kind}; expected {what}")
+
+
+# ---- writing ------------------------------------------------------------------------------------
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file so that it is there whole or not at all, as `beside` does."""
+    with beside(path) as file:
+        file.write(data)
+
+
+@contextlib.contextmanager
+def beside(path: Path) -> Iterator[BinaryIO]:
+    """A file that takes the place of `path` once it is whole and on the disk; nothing is left of it if the block fails.
+
+    Its folder is made. An older file keeps its permissions, and through a link the file that it leads to is written.
+
+    Raises:
+        OSError: it cannot be written; an older file is as it was. `writing` makes a message of it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    target, older = _target(path)
+    file, temporary = _unfinished(target.parent)
+    try:
+        with file:
+            yield file
+            file.flush()
+            _keep_rights(file, older)
+            os.fsync(file.fileno())
+            if fcntl is not None:  # before its lock ends with its closing
+                os.replace(temporary, target)
+        if fcntl is None:
+            os.replace(temporary, target)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            file.close()  # what it still holds may not fit on the disk
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+    _sync_folder(target.parent)
+
+
+@contextlib.contextmanager
+def writing(what: Path | str, remedy: str = "") -> Iterator[None]:
+    """Around what writes: failures of the system become a UserError that names `what`."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{what}: cannot be written: {system_reason(error)}{'. ' + remedy if remedy else ''}") from error
+
+
+def remove_unfinished(folders: Iterable[Path]) -> int:
+    """Remove what killed processes left of files that they were writing; those of living ones stay.
+
+    Returns how many. Where a file cannot be locked (Windows) none is removed.
+    """
+    if fcntl is None:
+        return 0
+    found = (path for folder in folders for path in folder.glob(".*.tmp") if _UNFINISHED.fullmatch(path.name))
+    return sum(map(_remove_dead, found))
+
+
+def _remove_dead(path: Path) -> bool:
+    """Every writer holds a lock on its file, which ends with the process."""
+    with contextlib.suppress(OSError):
+        handle = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.unlink(path)
+            return True
+        finally:
+            os.close(handle)
+    return False
+
+
+def _target(path: Path) -> tuple[Path, os.stat_result | None]:
+    """Where a path's links lead to, and the file that is there; OSError if it cannot be replaced."""
+    target = Path(os.path.realpath(path)) if path.is_symlink() else path
+    try:
+        older = os.stat(target)
+    except FileNotFoundError:
+        return target, None
+    if not stat.S_ISREG(older.st_mode):
+        kind = _KINDS.get(stat.S_IFMT(older.st_mode), "no regular file")
+        raise OSError(errno.EISDIR, f"there is {kind} of that name")
+    if not os.access(target, os.W_OK):
+        raise PermissionError(errno.EACCES, "the file there is read-only")
+    return target, older
+
+
+def _unfinished(folder: Path) -> tuple[BinaryIO, Path]:
+    """A new file with the lock that tells `remove_unfinished` that its writer lives."""
+    while True:
+        path = folder / f".{secrets.token_hex(4)}.tmp"
+        try:
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _flags("O_CLOEXEC", "O_BINARY"), 0o666)
+        except FileExistsError:
+            continue
+        file = os.fdopen(handle, "wb")
+        if fcntl is None:
+            return file, path
+        with contextlib.suppress(OSError):  # a disk that knows no locks: then nobody removes it either
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        if os.fstat(handle).st_nlink:
+            return file, path
+        file.close()  # it was taken for a dead process's before it was locked
+
+
+def _keep_rights(file: BinaryIO, older: os.stat_result | None) -> None:
+    if older is None or not hasattr(os, "fchmod"):
+        return
+    new = os.fstat(file.fileno())
+    if (new.st_uid, new.st_gid) != (older.st_uid, older.st_gid):
+        with contextlib.suppress(OSError):  # only root may
+            os.fchown(file.fileno(), older.st_uid, older.st_gid)
+    os.fchmod(file.fileno(), stat.S_IMODE(older.st_mode))
+
+
+def _sync_folder(folder: Path) -> None:
+    """The new name on the disk too. Where a folder cannot be opened (Windows) the system sees to that."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

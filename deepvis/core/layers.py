@@ -1,0 +1,90 @@
+"""What the rest of the program needs to know of a network's layers, without torch."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from deepvis.core.errors import UserError
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer as the user sees it.
+
+    Attributes:
+        name: short name, unique in the network, the first half of a unit's id (``head:151``).
+        kind: class name of the module behind it ("Conv2d", "InvertedResidual" …).
+        units: number of units: channels of a map, entries of a vector.
+        height, width: size of each unit's map in cells; both 1 for a vector.
+        labels: names of the units in order, empty if they have none.
+    """
+
+    name: str
+    kind: str
+    units: int
+    height: int = 1
+    width: int = 1
+    labels: tuple[str, ...] = ()
+
+    @property
+    def is_map(self) -> bool:
+        return self.height * self.width > 1
+
+    @property
+    def shape_text(self) -> str:
+        return f"{self.units}×{self.height}×{self.width}" if self.is_map else f"{self.units}"
+
+    def label(self, unit: int) -> str:
+        """The unit's own name; "class 7" where the list of labels has a blank; empty beyond it."""
+        return self.labels[unit] or f"class {unit}" if unit < len(self.labels) else ""
+
+
+def unit_id(layer: str, unit: int) -> str:
+    """The pasteable name of a unit: ``head:151``."""
+    return f"{layer}:{unit}"
+
+
+def find_layer(name: str, layers: Sequence[Layer]) -> int:
+    """Position of the layer called `name`; raises UserError with the nearest names otherwise."""
+    names = [layer.name for layer in layers]
+    if name in names:
+        return names.index(name)
+    folded = [n.lower() for n in names]
+    if folded.count(name.lower()) == 1:  # the keyboard's capitals do not reach the window
+        return folded.index(name.lower())
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.4)
+    shown = names if len(names) <= 24 else [*names[:12], "…", *names[-6:]]
+    hint = f" Did you mean {' or '.join(near)}?" if near else ""
+    raise UserError(f"unknown layer {name!r}.{hint} This network has {', '.join(shown)}.")
+
+
+def parse_unit(text: str, layers: Sequence[Layer]) -> tuple[int, int]:
+    """Read a unit's id.
+
+    Args:
+        text: ``layer:number``, or ``layer:label`` on a labelled layer, or a layer alone (unit 0).
+    Returns:
+        Position of the layer in `layers`, number of the unit.
+    Raises:
+        UserError: unknown layer, number out of range, no such label; it says what exists.
+    """
+    name, colon, unit = text.strip().rpartition(":")
+    if not colon:
+        return find_layer(unit, layers), 0
+    index = find_layer(name.strip(), layers)
+    layer, unit = layers[index], unit.strip()
+    if unit.isdecimal():
+        if int(unit) < layer.units:
+            return index, int(unit)
+        raise UserError(f"layer {layer.name} has no unit {unit}: its units are 0 to {layer.units - 1}.")
+    lowered = [label.lower() for label in layer.labels]
+    if unit and unit.lower() in lowered:
+        return index, lowered.index(unit.lower())
+    near = difflib.get_close_matches(unit.lower(), lowered, n=3, cutoff=0.5)
+    hint = f" Did you mean {' or '.join(near)}?" if near else ""
+    raise UserError(
+        f"layer {layer.name} has no unit {unit!r}: expected a number from 0 to {layer.units - 1}"
+        f"{' or a label' if layer.labels else ''}.{hint}"
+    )

@@ -1,0 +1,237 @@
+"""Pictures of any number of bands: what the network gets of them, and the three that are shown.
+
+An array that is not uint8 H×W×3 holds bands: H×W×C, uint8 or float32, in the network's own order.
+"""
+
+from __future__ import annotations
+
+import lzma
+import os
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from deepvis.inputs.decode import MAX_PIXELS, MAX_SIDE, decode_image
+from deepvis.inputs.depth import White, gray_to_rgb, uint16_to_uint8
+from deepvis.core.errors import UserError, words
+from deepvis.core.files import open_regular
+from deepvis.core.geometry import resize
+from deepvis.inputs.headers import Header, bands_memory, check_size, read_header, read_whole
+
+NUMPY = ".npy"
+_TAIL = 2  # percent of a band's values that are shown as black, and as white
+_LONGEST_HEADER = 1 << 16  # bytes that say the shape of a .npy
+_UNPACKERS = {8: zlib.decompressobj, 32946: zlib.decompressobj, 34925: lzma.LZMADecompressor}  # by TIFF's numbers
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How picture files are read for a network.
+
+    Attributes:
+        channels: how many it takes: a TIFF of as many bands goes in as these, whatever their names.
+        white: the value of full white in pictures of 16 bits; 0: it is guessed (see `deepvis.inputs.depth`).
+        range: the network's value of full white.
+    """
+
+    channels: int = 3
+    white: float = 0.0
+    range: float = 1.0
+
+
+def read_picture(
+    path: Path | str,
+    max_pixels: int = MAX_PIXELS,
+    reading: Reading = Reading(),
+    note: Callable[[str], None] = lambda text: None,
+) -> np.ndarray:
+    """A picture file as `read_image` gives it, or the bands of a `.npy` file or of a TIFF.
+
+    A TIFF goes in as bands if it has as many as the network has channels (and not one or three), more than
+    four, or several of which it says that they are no colours.
+
+    Args:
+        note: is told what was guessed.
+    Raises:
+        UserError: as `read_image`; or the array is no picture.
+    """
+    path = Path(path)
+    with open_regular(path, "a picture file") as file:
+        return decode_picture(file, path.name, max_pixels, reading, note)
+
+
+def decode_picture(
+    file: BinaryIO,
+    name: str,
+    max_pixels: int = MAX_PIXELS,
+    reading: Reading = Reading(),
+    note: Callable[[str], None] = lambda text: None,
+) -> np.ndarray:
+    """As `read_picture`, of a file that is open and can be sought; its name tells a `.npy`."""
+    if name.lower().endswith(NUMPY):
+        return _as_picture(_read_bands(file, name, max_pixels, None), name, reading, White(reading.white, note))
+    try:
+        header = read_header(file)
+    except Exception:  # a damaged file raises anything; the usual reader says what is wrong
+        header = None
+    file.seek(0)
+    if header is not None and header.kind == "tiff" and _holds_bands(header, reading.channels):
+        return _reduced(_read_bands(file, name, max_pixels, header), reading)
+    return decode_image(file, name, max_pixels=max_pixels, white=White(reading.white, note))
+
+
+def is_bands(image: np.ndarray) -> bool:
+    """Whether an array holds bands; else it is a picture of red, green and blue."""
+    return image.dtype != np.uint8 or image.shape[2] != 3
+
+
+def as_colours(picture: np.ndarray, shown: Sequence[int] = (0, 1, 2)) -> np.ndarray:
+    """What is shown of a picture: uint8 RGB H×W×3; of bands these three, as `colours` does."""
+    return colours(picture, shown) if is_bands(picture) else picture
+
+
+def colours(bands: np.ndarray, shown: Sequence[int]) -> np.ndarray:
+    """Three bands (or one) as uint8 H×W×3 RGB; each from its 2nd to its 98th percentile, as is usual for
+    satellite pictures, whose values have no white."""
+    count = bands.shape[2]
+    chosen = [band for band in shown if band < count] or [0]
+    planes = [_stretched(bands[..., band]) for band in chosen]
+    if len(planes) == 1:
+        planes *= 3
+    planes += [np.zeros_like(planes[0])] * (3 - len(planes))
+    return np.ascontiguousarray(np.dstack(planes))
+
+
+def fit_bands(bands: np.ndarray, width: int, height: int) -> np.ndarray:
+    """As `geometry.resize`, band by band: OpenCV takes no more than four at a time."""
+    return np.dstack([resize(np.ascontiguousarray(bands[..., i]), width, height) for i in range(bands.shape[2])])
+
+
+def _stretched(plane: np.ndarray) -> np.ndarray:
+    if plane.dtype == np.uint8:
+        return plane
+    finite = plane[np.isfinite(plane)]
+    low, high = np.percentile(finite, (_TAIL, 100 - _TAIL)) if finite.size else (0.0, 1.0)
+    scaled = (np.nan_to_num(plane, nan=low, posinf=high, neginf=low) - low) / max(high - low, 1e-30)
+    return (np.clip(scaled, 0, 1) * 255).round().astype(np.uint8)
+
+
+def _holds_bands(header: Header, channels: int) -> bool:
+    if header.samples > 4 or header.samples == channels and channels not in (1, 3):
+        return True
+    return header.samples > 1 and not header.rgb and not header.alpha
+
+
+def _as_picture(array: np.ndarray, name: str, reading: Reading, white: White) -> np.ndarray:
+    """An array's bands; one of 16 bits and one or three bands is a picture, whose white may have to be guessed."""
+    count = array.shape[2]
+    if array.dtype.kind != "u" or array.dtype.itemsize != 2 or count not in (1, 3):
+        return _reduced(array, reading)
+    most = white.of(name, array.max())
+    if count == reading.channels:
+        return _reduced(array, Reading(count, most, reading.range))
+    planes = _reduced(array, Reading()).astype(np.uint16)
+    planes = uint16_to_uint8(planes, most)
+    return np.ascontiguousarray(planes if count == 3 else gray_to_rgb(planes[..., 0]))
+
+
+def _read_bands(file: BinaryIO, name: str, max_pixels: int, header: Header | None) -> np.ndarray:
+    """H×W×C of any kind of number, of a TIFF with this header, or of a .npy (None)."""
+    try:
+        array = _numpy(file, name, max_pixels) if header is None else _tiff(file, name, max_pixels, header)
+    except UserError:
+        raise
+    except Exception as error:  # damage; pickled objects, which are not loaded
+        raise UserError(f"{name} cannot be read ({words(error)[:200]}); expected an array of numbers saved by "
+                        "numpy.save, or an undamaged TIFF") from error  # fmt: skip
+    if array.ndim == 2:
+        array = array[..., None]
+    elif header is None and array.shape[0] < array.shape[2]:  # bands come first
+        array = array.transpose(1, 2, 0)
+    return array
+
+
+def _reduced(array: np.ndarray, reading: Reading) -> np.ndarray:
+    """uint8 or float32, at most MAX_SIDE long, band by band, so that a large one is held once.
+
+    Integers are in the network's own range; or, where their white was said, brought to it.
+    """
+    height, width, count = array.shape
+    longest = max(height, width)
+    if longest > MAX_SIDE:
+        height, width = (max(1, round(side * MAX_SIDE / longest)) for side in (height, width))
+    bands = np.empty((height, width, count), np.uint8 if array.dtype == np.uint8 else np.float32)
+    for band in range(count):
+        bands[..., band] = resize(np.ascontiguousarray(array[..., band], bands.dtype), width, height)
+    if reading.white and array.dtype.kind in "ui" and bands.dtype != np.uint8:
+        bands *= np.float32(reading.range / reading.white)
+    return bands
+
+
+def _check_bands(name: str, shape: Sequence[int], item: int, max_pixels: int) -> None:
+    """UserError for height×width×bands that are too many."""
+    height, width, count = shape
+    memory = bands_memory(height * width, count, item)
+    check_size(name, Header("bands", width, height, count, 8 * item, memory), max_pixels)
+
+
+def _numpy(file: BinaryIO, name: str, max_pixels: int) -> np.ndarray:
+    """Its header says how much there is to read, so it is looked at before."""
+    major, _ = np.lib.format.read_magic(file)
+    if major > 1 and int.from_bytes(file.read(4), "little") > _LONGEST_HEADER:
+        raise ValueError("its header is too long")
+    file.seek(8)
+    read = np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
+    shape, columns_first, dtype = read(file)
+    if dtype.hasobject:
+        raise ValueError("it holds pickled objects, which are not loaded")
+    if dtype.kind not in "fiub" or len(shape) not in (2, 3) or min(shape) < 1:
+        raise UserError(f"{name} holds a {dtype} array of shape {str(shape)[:60]}; expected numbers, "
+                        "height×width×bands, bands×height×width or height×width")  # fmt: skip
+    size = sorted(shape)[::-1] if len(shape) == 2 else shape if shape[0] >= shape[2] else (*shape[1:], shape[0])
+    _check_bands(name, (*size, 1)[:3], dtype.itemsize, max_pixels)
+    count = int(np.prod(shape, dtype=np.int64))
+    data = read_whole(file, count * dtype.itemsize)
+    return np.frombuffer(data, dtype).reshape(shape, order="F" if columns_first else "C")
+
+
+def _tiff(file: BinaryIO, name: str, max_pixels: int, header: Header) -> np.ndarray:
+    import tifffile
+
+    check_size(name, header, max_pixels)
+    with tifffile.TiffFile(file, name=name) as tiff:
+        page = tiff.pages[0]
+        if page.dtype is None or page.dtype.kind not in "fiub":
+            raise ValueError("its pixels are no numbers")
+        count = page.samplesperpixel
+        _check_bands(name, (page.imagelength, page.imagewidth, count), page.dtype.itemsize, max_pixels)
+        if page.imagedepth != 1 or count != header.samples:
+            raise ValueError("it has more than height, width and bands")
+        _check_segments(file, page)
+        array = page.asarray()
+        is_separate = page.planarconfig == 2 and count > 1
+    array = array.reshape((count, header.height, header.width) if is_separate else (header.height, header.width, count))
+    return array.transpose(1, 2, 0) if is_separate else array
+
+
+def _check_segments(file: BinaryIO, page: Any) -> None:
+    """A strip of some megabytes can claim, or unpack to, gigabytes, which tifffile believes."""
+    end = file.seek(0, os.SEEK_END)
+    most = page.imagelength * page.imagewidth * page.samplesperpixel
+    if page.is_tiled:
+        most = page.tilelength * page.tilewidth * page.samplesperpixel
+    elif page.rowsperstrip:
+        most = min(page.rowsperstrip, page.imagelength) * page.imagewidth * page.samplesperpixel
+    most *= page.dtype.itemsize
+    for offset, length in zip(page.dataoffsets, page.databytecounts):
+        if offset + length > end:
+            raise ValueError("a strip of it lies beyond its end")
+        if page.compression not in _UNPACKERS:
+            continue
+        file.seek(offset)
+        if len(_UNPACKERS[page.compression]().decompress(file.read(length), most + 1)) > most:
+            raise ValueError("a strip of it unpacks to more than its size says")

@@ -1,0 +1,446 @@
+"""Everything the user can do, as pure functions from state to state.
+
+COMMANDS is the one table: it binds the keys, it is what the help screen prints, and its names
+are what settings.yaml rebinds and `deepvis render --keys` may use.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from deepvis.synthesis import recipe_grid
+from deepvis.synthesis.recipe_grid import Desk
+from deepvis.core.errors import UserError
+from deepvis.interface.unit_grid import Grid, View, centred_on, make_grid, zoom_at
+from deepvis.core.layers import Layer, parse_unit, unit_id
+from deepvis.interface.state import (
+    BOOSTS,
+    COMMON_BACKWARD,
+    CONTENTS,
+    FILTERS,
+    GAMMAS,
+    METHOD_CYCLE,
+    PRESET_CYCLE,
+    ZOOMS,
+    Hover,
+    State,
+    TopImage,
+)
+from deepvis.synthesis.recipe import PRESETS, Recipe
+
+FAST = 10  # how many cells a fast move covers
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What commands must know besides the state.
+
+    Attributes:
+        layers: the network's layers; empty until it is loaded.
+        area: width and height of the layer pane's picture, in pixels.
+        scale: size of marks, which decides how many units a page of a large layer has.
+        recipes: {name: recipe}, in the order in which a key goes through them.
+    """
+
+    layers: tuple[Layer, ...] = ()
+    area: tuple[int, int] = (900, 800)
+    scale: float = 1.0
+    recipes: Mapping[str, Recipe] = field(default_factory=lambda: {name: PRESETS[name] for name in PRESET_CYCLE})
+
+    def grid(self, state: State) -> Grid:
+        layer = self.layers[state.layer]
+        return make_grid(layer.units, layer.height, layer.width, *self.area, state.view, state.unit, self.scale)
+
+
+Action = Callable[[State, Facts], State]
+
+
+@dataclass(frozen=True)
+class Command:
+    """One row of the table: what it does, the keys that call it, and what the help says."""
+
+    do: Action
+    keys: tuple[str, ...]
+    help: str
+    group: str
+
+
+def _next(values: Sequence, value: object) -> object:
+    return values[(values.index(value) + 1) % len(values)] if value in values else values[0]
+
+
+def _select(state: State, facts: Facts, layer: int, unit: int) -> State:
+    """Select a unit; a magnified layer pane follows it."""
+    if not facts.layers:
+        return state
+    layer = min(max(layer, 0), len(facts.layers) - 1)
+    unit = min(max(unit, 0), facts.layers[layer].units - 1)
+    view = View() if layer != state.layer else state.view
+    state = replace(state, layer=layer, unit=unit, view=view)
+    if view.scale > 1 and not state.has_matrix:
+        grid = facts.grid(state)
+        left, top, width, height = grid.box(unit)
+        outside = left < 0 or top < 0 or left + width > facts.area[0] or top + height > facts.area[1]
+        if outside:
+            state = replace(state, view=centred_on(unit, grid, *facts.area, view.scale))
+    return state
+
+
+def _along(delta: int) -> Action:
+    """Left and right: along the layer list, or along the channels."""
+
+    def do(state: State, facts: Facts) -> State:
+        if state.in_channels:
+            return _select(state, facts, state.layer, state.unit + delta)
+        return _select(state, facts, state.layer + delta, state.unit)
+
+    return do
+
+
+def _across(rows: int) -> Action:
+    """Up and down: between rows of channels, from the layer list into them and out again."""
+
+    def do(state: State, facts: Facts) -> State:
+        if not facts.layers:
+            return state
+        if not state.in_channels:
+            return replace(state, in_channels=True) if rows > 0 else state
+        grid = facts.grid(state)
+        row, column = divmod(state.unit, grid.columns)
+        if rows < 0 and row == 0:
+            return replace(state, in_channels=False)
+        last = (facts.layers[state.layer].units - 1) // grid.columns  # rows are counted through all pages
+        target = min(max(row + rows, 0), last)
+        return _select(state, facts, state.layer, target * grid.columns + column)
+
+    return do
+
+
+def _turn_page(delta: int) -> Action:
+    """The same place of the next or previous page of a layer that is too large for the pane."""
+
+    def do(state: State, facts: Facts) -> State:
+        if not facts.layers:
+            return state
+        units, grid = facts.layers[state.layer].units, facts.grid(state)
+        page = grid.columns * grid.rows
+        if not 0 <= grid.first + delta * page < units:
+            return state
+        return _select(state, facts, state.layer, state.unit + delta * page)
+
+    return do
+
+
+def _layer_by(delta: int) -> Action:
+    return lambda state, facts: _select(state, facts, state.layer + delta, state.unit)
+
+
+def _first_unit(state: State, facts: Facts) -> State:
+    return _select(state, facts, state.layer, 0)
+
+
+def _last_unit(state: State, facts: Facts) -> State:
+    return _select(state, facts, state.layer, facts.layers[state.layer].units - 1) if facts.layers else state
+
+
+def _flip(name: str) -> Action:
+    return lambda state, facts: replace(state, **{name: not getattr(state, name)})
+
+
+def _cycle(name: str, values: Sequence) -> Action:
+    return lambda state, facts: replace(state, **{name: _next(values, getattr(state, name))})
+
+
+def _cycle_zoom(state: State, facts: Facts) -> State:
+    state = replace(state, desk=())
+    zoom = _next(ZOOMS, state.zoom)
+    if zoom == "backward" and state.method is None:  # nothing to enlarge: show what can be shown
+        state = replace(state, method="gradient")
+    return replace(state, zoom=zoom)
+
+
+def _cycle_backward(state: State, facts: Facts) -> State:
+    method, filter = _next(COMMON_BACKWARD, (state.method, state.filter))
+    return _with_method(replace(state, filter=filter), method)
+
+
+def _cycle_method(state: State, facts: Facts) -> State:
+    return _with_method(state, _next(METHOD_CYCLE, state.method))
+
+
+def _with_method(state: State, method: str | None) -> State:
+    """Set the backward method; without one nothing that needs it stays on."""
+    if method is None:
+        zoom = "layer" if state.zoom == "backward" else state.zoom
+        return replace(state, method=None, layer_gradient=False, zoom=zoom)
+    return replace(state, method=method)
+
+
+def _layer_gradient(state: State, facts: Facts) -> State:
+    """Backward values need a backward method: the gradient, if none is on."""
+    if state.layer_gradient:
+        return replace(state, layer_gradient=False)
+    return replace(state, layer_gradient=True, method=state.method or "gradient", zoom="layer", content="activations", desk=())
+
+
+def _cycle_content(state: State, facts: Facts) -> State:
+    """The backward image does not stand in its way; a matrix has other places than a grid, so a magnified view ends."""
+    content = _next(CONTENTS, state.content)
+    changed = replace(state, content=content, zoom="layer" if state.zoom == "backward" else state.zoom, desk=())
+    return changed if changed.has_matrix == state.has_matrix else replace(changed, view=View())
+
+
+def _freeze_origin(state: State, facts: Facts) -> State:
+    if state.origin is not None:
+        return replace(state, origin=None)
+    return replace(state, origin=(state.layer, state.unit))
+
+
+def _switch_source(state: State, facts: Facts) -> State:
+    if state.photo is not None:
+        return replace(state, photo=None)
+    source = "files" if state.source == "camera" else "camera"
+    return replace(state, source=source, frozen=False)
+
+
+def _step(delta: int) -> Action:
+    """Next or previous file; from the camera it goes to the files first, from a top image to what was there before."""
+
+    def do(state: State, facts: Facts) -> State:
+        if state.photo is not None:
+            return replace(state, photo=None)
+        if state.source == "camera":
+            return replace(state, source="files", frozen=False)
+        return replace(state, step=state.step + delta, frozen=False)
+
+    return do
+
+
+def _reset(state: State, facts: Facts) -> State:
+    """Back to how the view began; the input stays. The desk is closed first, by itself."""
+    if state.desk:
+        return replace(state, desk=())
+    kept = ("source", "frozen", "crop", "step", "photo", "preset", "kept", "snapshots", "recording")
+    return State(**{name: getattr(state, name) for name in kept})
+
+
+def _grow(state: State, facts: Facts) -> State:
+    return replace(state, growing=not state.growing, desk=())
+
+
+def _preset(state: State, facts: Facts) -> State:
+    """The next recipe; on the desk the grid begins anew about it, with the same seed."""
+    name = _next(tuple(facts.recipes), state.preset)
+    grids = (Desk(name, facts.recipes[name], state.desk[-1].seed),) if state.desk else ()
+    return replace(state, preset=name, desk=grids)
+
+
+def _keep(state: State, facts: Facts) -> State:
+    """The images that grow; of the desk its settings, for which a name is asked."""
+    if state.desk:
+        return replace(state, typing=_free_name(state, facts), naming=True, help=False)
+    return replace(state, kept=state.kept + 1, recipe_name="") if state.growing or state.moments else state
+
+
+def _free_name(state: State, facts: Facts) -> str:
+    unit = re.sub("[^a-z0-9]+", "-", facts.layers[state.layer].name.lower()).strip("-") if facts.layers else ""
+    name = f"{state.desk[-1].preset}-{unit}-{state.unit}"
+    numbers = range(2, len(facts.recipes) + 3)
+    return next(free for free in (name, *(f"{name}-{i}" for i in numbers)) if free not in facts.recipes)
+
+
+def _desk(state: State, facts: Facts) -> State:
+    """Open it about the recipe of the key 1, or close it."""
+    if state.desk or not facts.layers:
+        return replace(state, desk=())
+    name = state.preset if state.preset in facts.recipes else PRESET_CYCLE[0]
+    return replace(state, desk=(Desk(name, facts.recipes[name]),), preset=name, growing=False, help=False)
+
+
+def _on_desk(change: Callable[[Desk], Desk]) -> Action:
+    """A next grid, from which one can come back."""
+
+    def do(state: State, facts: Facts) -> State:
+        if not state.desk:
+            return replace(state, message="that is for the desk: 2 opens it")
+        return replace(state, desk=(*state.desk, change(state.desk[-1])))
+
+    return do
+
+
+def _desk_back(state: State, facts: Facts) -> State:
+    return replace(state, desk=state.desk[:-1] or state.desk)
+
+
+def _collect(state: State, facts: Facts) -> State:
+    """What was collected stays to be seen after it has stopped, until the view is reset."""
+    return replace(state, collecting=not state.collecting, moments=True)
+
+
+def _snapshot(state: State, facts: Facts) -> State:
+    return replace(state, snapshots=state.snapshots + 1)
+
+
+def _start_typing(state: State, facts: Facts) -> State:
+    return replace(state, typing="", help=False)
+
+
+def _quit(state: State, facts: Facts) -> State:
+    return replace(state, quit=True)
+
+
+COMMANDS: dict[str, Command] = {
+    "left": Command(_along(-1), ("left", "j"), "previous layer, or unit to the left", "move"),
+    "right": Command(_along(1), ("right", "l"), "next layer, or unit to the right", "move"),
+    "up": Command(_across(-1), ("up", "i"), "row above; from the top row back to the layer list", "move"),
+    "down": Command(_across(1), ("down", "k"), "into the channels; row below", "move"),
+    "fast_left": Command(_along(-FAST), ("[",), f"{FAST} to the left", "move"),
+    "fast_right": Command(_along(FAST), ("]",), f"{FAST} to the right", "move"),
+    "fast_up": Command(_across(-FAST), ("-",), f"{FAST} rows up", "move"),
+    "fast_down": Command(_across(FAST), ("=",), f"{FAST} rows down", "move"),
+    "first": Command(_first_unit, ("home",), "first unit of the layer", "move"),
+    "last": Command(_last_unit, ("end",), "last unit of the layer", "move"),
+    "previous_layer": Command(_layer_by(-1), ("u",), "previous layer, cursor stays", "move"),
+    "next_layer": Command(_layer_by(1), ("o",), "next layer, cursor stays", "move"),
+    "previous_page": Command(_turn_page(-1), (",",), "previous page of a layer with very many units", "move"),
+    "next_page": Command(_turn_page(1), (".",), "next page", "move"),
+    "goto": Command(_start_typing, ("g",), "go to a unit: type its id (head:151, probs:zebra)", "move"),
+    "switch_source": Command(_switch_source, ("c",), "camera / files", "input"),
+    "freeze": Command(_flip("frozen"), ("f", "space"), "freeze the camera, pause a video", "input"),
+    "next_file": Command(_step(1), ("e", "pgdn"), "next file", "input"),
+    "previous_file": Command(_step(-1), ("w", "pgup"), "previous file", "input"),
+    "crop": Command(_flip("crop"), ("0",), "cut the middle out / stretch the whole picture", "input"),
+    "backward": Command(_cycle_backward, ("b",), "backward: gradient, deconv, guided, blurred gradient, off", "backward"),
+    "method": Command(_cycle_method, ("n",), "backward method alone", "backward"),
+    "filter": Command(_cycle("filter", FILTERS), ("m",), "show it raw, gray, as norm, as blurred norm", "backward"),
+    "freeze_origin": Command(_freeze_origin, ("d",), "freeze the unit that the backward pass starts from", "backward"),
+    "layer_gradient": Command(_layer_gradient, ("a",), "layer pane: activations / backward values", "backward"),
+    "zoom": Command(_cycle_zoom, ("z",), "big pane: layer, selected unit, backward image", "view"),
+    "content": Command(_cycle_content, ("s",), "layer pane: activations, images, histograms, correlation", "view"),
+    "synthesize": Command(_grow, ("x",), "synthesize the selected unit's preferred images now / stop", "view"),
+    "preset": Command(_preset, ("1",), "recipe of that: modern, the paper's four, plain, saved ones", "view"),
+    "collect": Command(_collect, ("v",), "collect top images from what is shown, for every unit / stop", "view"),
+    "keep": Command(_keep, ("enter",), "keep what was made or collected; on the desk: save it", "view"),
+    "gamma": Command(_cycle("gamma", range(len(GAMMAS))), ("t",), "contrast boost (gamma)", "view"),
+    "boost": Command(_cycle("boost", range(len(BOOSTS))), ("y",), "contrast boost per channel", "view"),
+    "predictions": Command(_flip("predictions"), ("8",), "class predictions on / off", "view"),
+    "receptive_field": Command(_flip("receptive_field"), ("7",), "where in the picture the unit is strongest, on / off", "view"),
+    "unit_images": Command(_flip("unit_images"), ("9",), "unit images on / off", "view"),
+    "values": Command(_flip("values"), ("6",), "values on the top images, on / off", "view"),
+    "debug": Command(_flip("debug"), ("5",), "timings on / off", "view"),
+    "reset": Command(_reset, ("esc",), "reset the view", "view"),
+    "desk": Command(_desk, ("2",), "try settings on the selected unit, in a grid / close", "desk"),
+    "desk_settings": Command(_on_desk(recipe_grid.other_pair), ("3",), "two other settings along its sides", "desk"),
+    "desk_seed": Command(_on_desk(lambda one: replace(one, seed=one.seed + 1)), ("4",), "another seed", "desk"),
+    "desk_back": Command(_desk_back, ("backspace",), "back to the grid before", "desk"),
+    "snapshot": Command(_snapshot, ("p",), "save a picture of the window and of each pane", "program"),
+    "record": Command(_flip("recording"), ("r",), "record a video of the window / stop", "program"),
+    "help": Command(_flip("help"), ("h",), "this help", "program"),
+    "quit": Command(_quit, ("q",), "quit", "program"),
+}
+
+
+def bindings(overrides: Mapping[str, Sequence[str]] | None = None) -> dict[str, str]:
+    """{key name: command name}.
+
+    Args:
+        overrides: {command name: its keys}, in place of the table's; a key given to another
+            command is taken from the one that has it by default.
+    """
+    overrides = overrides or {}
+    bound = {key: name for name, command in COMMANDS.items() if name not in overrides for key in command.keys}
+    return bound | {key: name for name, keys in overrides.items() for key in keys}
+
+
+_MOUSE_HELP = (
+    ("mouse", "hover", "name the unit and its value"),
+    ("mouse", "click", "select a unit, a layer, a class, the desk's best"),
+    ("mouse", "click", "on a top image: its whole photo, or moment, is the input"),
+    ("mouse", "wheel", "magnify the layer pane"),
+)
+
+
+def help_rows(bound: dict[str, str]) -> tuple[tuple[str, str, str], ...]:
+    """The help screen's rows (group, keys, words), from the table that binds the keys."""
+    rows = []
+    for name, command in COMMANDS.items():
+        keys = [key for key, bound_name in bound.items() if bound_name == name]
+        rows.append((command.group, " ".join(keys) or "—", command.help))
+    return (*rows, *_MOUSE_HELP)
+
+
+def run(state: State, command: str, facts: Facts) -> State:
+    """Apply the command of that name; a message of the one before is cleared."""
+    return COMMANDS[command].do(replace(state, message="", message_is_error=False), facts)
+
+
+def press(state: State, key: str, facts: Facts, bound: Mapping[str, str]) -> State:
+    """One key: part of a text that is being typed, or a command, or nothing."""
+    if state.typing is not None:
+        return _type(state, key, facts)
+    return run(state, bound[key], facts) if key in bound else state
+
+
+def _type(state: State, key: str, facts: Facts) -> State:
+    if key == "esc":
+        return replace(state, typing=None, naming=False)
+    if key == "enter" and state.naming:
+        return _name_recipe(state, state.typing, facts)
+    if key == "enter":
+        return goto(replace(state, typing=None), state.typing, facts)
+    if key == "backspace":
+        return replace(state, typing=state.typing[:-1])
+    text = " " if key == "space" else key
+    return replace(state, typing=state.typing + text) if len(text) == 1 else state
+
+
+def _name_recipe(state: State, name: str, facts: Facts) -> State:
+    """Save the desk's chosen settings under a name; one that cannot be becomes the message, and is typed again."""
+    if not re.fullmatch("[a-z0-9][a-z0-9_-]*", name):
+        return replace(state, message=f"{name!r}: a recipe's name has letters, digits, - and _", message_is_error=True)
+    if name in facts.recipes:
+        return replace(state, message=f"there is a recipe {name} already: give another name", message_is_error=True)
+    state = replace(state, message="", message_is_error=False, typing=None, naming=False)
+    return replace(state, kept=state.kept + 1, recipe_name=name)
+
+
+def goto(state: State, text: str, facts: Facts) -> State:
+    """Select the unit with that id; an id that is wrong becomes the message and nothing moves.
+
+    A number alone is a unit of the current layer.
+    """
+    if not text.strip() or not facts.layers:
+        return state
+    text = text.strip()
+    if text.isdecimal():
+        text = unit_id(facts.layers[state.layer].name, int(text))
+    try:
+        layer, unit = parse_unit(text, facts.layers)
+    except UserError as error:
+        return replace(state, message=str(error), message_is_error=True)
+    return replace(_select(state, facts, layer, unit), in_channels=True, message="", message_is_error=False)
+
+
+def point(state: State, hover: Hover | TopImage | None) -> State:
+    """The mouse has moved onto something, or off everything."""
+    return state if hover == state.hover else replace(state, hover=hover)
+
+
+def click(state: State, target: Hover | TopImage | None, facts: Facts) -> State:
+    """Select the layer, unit, class or settings of the desk that were clicked; a top image's photo becomes the input."""
+    if target is None or not facts.layers:
+        return state
+    if isinstance(target, TopImage):
+        return replace(state, photo=target.photo) if target.photo else state
+    if target.tile is not None:
+        return replace(state, desk=(*state.desk, recipe_grid.chosen(state.desk[-1], target.tile))) if state.desk else state
+    if target.unit is None:
+        return replace(_select(state, facts, target.layer, state.unit), in_channels=False)
+    return replace(_select(state, facts, target.layer, target.unit), in_channels=True)
+
+
+def wheel(state: State, steps: int, x: float, y: float) -> State:
+    """Magnify the layer pane about a point given as fractions of the pane."""
+    return state if state.desk else replace(state, view=zoom_at(state.view, 1.25**steps, x, y))

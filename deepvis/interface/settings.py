@@ -1,0 +1,372 @@
+"""The user's choices: settings.yaml and the command line, checked against one table.
+
+A mistyped setting is never replaced silently by its default: `load` collects every problem of the
+file and of the command line, and raises them as one `UserError` with a line for each.
+"""
+
+from __future__ import annotations
+
+import datetime
+import difflib
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from itertools import combinations
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal
+
+import yaml
+
+from deepvis.core.errors import UserError
+from deepvis.core.reading import is_text, parse_yaml, shown
+
+Rectangle = tuple[float, float, float, float]  # left, top, width, height, fractions of the window
+
+DEFAULT_PANES: Mapping[str, Rectangle] = MappingProxyType({
+    "input": (0, 0, 0.2, 0.44),
+    "unit": (0, 0.44, 0.2, 0.2558),
+    "backward": (0, 0.6958, 0.2, 0.2558),
+    "layers": (0.2, 0, 0.6, 0.06),
+    "layer": (0.2, 0.06, 0.6, 0.8916),
+    "unit_images": (0.8, 0, 0.2, 0.9516),
+    "status": (0, 0.9516, 1, 0.0484),
+})
+
+
+@dataclass(frozen=True)
+class Window:
+    """The window when it opens: size in pixels; `scale` multiplies the size of text and marks."""
+
+    width: int = 1500
+    height: int = 930
+    scale: float | Literal["auto"] = "auto"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that settings.yaml can say; the file itself explains each entry.
+
+    Attributes:
+        panes: the panes to show and where; a pane that is switched off is not in it.
+        keys: the commands whose default keys are replaced, and by which; () leaves one without.
+    """
+
+    input: str = "camera"
+    camera: int | str = 0
+    files: str = "photos"
+    model: str = "efficientnet-lite0"
+    weights: str = "auto"
+    device: str = "auto"
+    precision: str = "float32"
+    crop: bool = True
+    output: str = "deepvis-output"
+    window: Window = Window()
+    panes: Mapping[str, Rectangle] = field(default_factory=lambda: DEFAULT_PANES)
+    keys: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
+
+
+# ---- the table ----------------------------------------------------------------------------------
+
+SECTIONS = ("window", "panes", "keys")
+_TOLERANCE = 1e-6  # fractions of the window: rounding in sums such as 0.1 + 0.2
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one key may hold.
+
+    Attributes:
+        types: the exact types its value may have (so that `true` is not taken for 1).
+        check: whether a value of these types is allowed.
+        allowed: what is allowed, in words.
+        names: the words it may hold, for "did you mean".
+        store: turns the value of the file into that of `Settings`.
+    """
+
+    types: tuple[type, ...]
+    check: Callable[[Any], bool]
+    allowed: str
+    names: Collection[str] = ()
+    store: Callable[[Any], object] = lambda value: value
+
+    def accepts(self, value: object) -> bool:
+        usable = not isinstance(value, str) or is_text(value, "surrogateescape")  # also as a file's name
+        return type(value) in self.types and usable and self.check(value)
+
+
+def _is_source(value: int | str) -> bool:
+    return value >= 0 if isinstance(value, int) else bool(value.strip())
+
+
+def _is_rectangle(value: object) -> bool:
+    if not isinstance(value, (list, tuple)):
+        return value in (None, False, "off")  # YAML reads a bare off as false
+    if len(value) != 4 or any(type(v) not in (int, float) for v in value):
+        return False
+    left, top, width, height = value
+    inside = left + width <= 1 + _TOLERANCE and top + height <= 1 + _TOLERANCE
+    return left >= 0 and top >= 0 and width > 0 and height > 0 and inside
+
+
+def _text(allowed: str) -> Row:
+    return Row((str,), lambda value: bool(value.strip()), allowed)
+
+
+def _choice(*names: str) -> Row:
+    return Row((str,), lambda value: value in names, ", ".join(names), names)
+
+
+def _pixels(low: int, high: int) -> Row:
+    return Row((int,), lambda value: low <= value <= high,
+               f"a whole number of pixels from {low} to {high}")
+
+
+_DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?", re.ASCII)
+_PANE = Row((list, tuple, type(None), bool, str), _is_rectangle,
+            "[left, top, width, height] in fractions of the window (0 to 1, width and height above "
+            "0, left + width and top + height at most 1), or off",
+            store=lambda value: tuple(value) if isinstance(value, (list, tuple)) else None)
+
+SCHEMA: Mapping[str, Row] = {
+    "input": Row((str, int), _is_source,
+                 "camera, a camera index (0, 1 …), photos, or the name of a video, stream, folder, "
+                 "list file or image", store=str),
+    "camera": Row((int, str), _is_source, "a camera index (0, 1 …) or a stream address"),
+    "files": _text("photos, or the name of a video, folder, list file or image"),
+    "model": _text("the name of a folder in models/, the path of a model.yaml, or a source such as "
+                   "torchvision:resnet18"),
+    "weights": _text("auto, none, a name that the model's source knows (DEFAULT, IMAGENET1K_V1 …), or "
+                     "a file"),
+    "device": Row((str,), lambda value: bool(_DEVICE.fullmatch(value)),
+                  "auto, cpu, cuda, cuda:N (N = 0, 1 …), mps", ("auto", "cpu", "cuda", "mps")),
+    "precision": _choice("float32", "bfloat16", "float16"),
+    "crop": Row((bool,), lambda value: True, "true, false"),
+    "output": _text("the name of a folder (in quotes if it is a number)"),
+    "window.width": _pixels(320, 16384),
+    "window.height": _pixels(200, 16384),
+    "window.scale": Row((int, float, str), lambda value: value == "auto" if isinstance(value, str)
+                        else 0.25 <= value <= 8, "auto, or a number from 0.25 to 8", ("auto",)),
+    **{f"panes.{name}": _PANE for name in DEFAULT_PANES},
+}  # and a row keys.<command> for each command, see _keys_row
+
+
+def _keys_row(key_names: Collection[str]) -> Row:
+    def known(value: str | list[object] | tuple[object, ...]) -> bool:
+        return all(isinstance(key, str) and key in key_names for key in _as_keys(value))
+
+    allowed = f"a key or a list of keys (digits and signs in quotes): {' '.join(key_names)}"
+    return Row((str, list, tuple), known, allowed, key_names, _as_keys)
+
+
+def _as_keys(value: str | list[Any] | tuple[Any, ...]) -> tuple[Any, ...]:
+    return (value,) if isinstance(value, str) else tuple(value)
+
+
+# ---- reading ------------------------------------------------------------------------------------
+
+@dataclass(frozen=True)
+class _Entry:
+    """A value that was given: its dotted key, and where ("settings.yaml, line 7", "--model")."""
+
+    key: str
+    value: object
+    where: str
+
+
+def load(path: Path | None, overrides: Mapping[str, object] = MappingProxyType({}), *,
+         commands: Collection[str], key_names: Collection[str], say: Callable[[str], None] = lambda line: None,
+         defaults: Mapping[str, object] = MappingProxyType({})) -> Settings:
+    """Read and check the settings; what is not given takes its default.
+
+    Args:
+        path: the file; None: settings.yaml in the current folder, else the one beside the package,
+            else defaults only.
+        overrides: values of the command line by dotted key ("model", "window.width"), which win
+            over the file; None means "not given".
+        commands: the names of the commands that keys can be bound to.
+        key_names: every key there is.
+        say: is told which file is used, unless that is the one beside the package and changes nothing.
+        defaults: values that the file wins over, in place of the usual ones.
+
+    Raises:
+        UserError: the file cannot be read, or anything in it or in `overrides` is wrong. One line
+            a problem, each with its place, key, value, what is allowed and the remedy.
+    """
+    table = {**SCHEMA, **{f"keys.{name}": _keys_row(key_names) for name in commands}}
+    path = _find() if path is None else path
+    problems: list[str] = []
+    of_file = list(_read(path, problems)) if path else []
+    entries = [*(_Entry(key, value, f"default {key}") for key, value in defaults.items()), *of_file]
+    entries += [_Entry(key, value, "--" + re.sub(r"[._]", "-", key))
+                for key, value in overrides.items() if value is not None]
+    good: dict[str, _Entry] = {}
+    for entry in entries:
+        if problem := _problem(entry, table):
+            problems.append(problem)
+        else:
+            good[entry.key] = entry
+    bad = {entry.key for entry in entries} - good.keys()
+    settings = _build({key: table[key].store(entry.value) for key, entry in good.items()})
+    problems += _overlaps(settings.panes, good, bad)
+    problems += _shared_keys(settings.keys, good)
+    if problems:
+        raise UserError("\n".join(problems))
+    if path is not None and (path.resolve() != _shipped() or any(_changes(entry, table) for entry in of_file)):
+        say(f"settings: {path.absolute()}")
+    return settings
+
+
+def _find() -> Path | None:
+    places = (Path("settings.yaml"), _shipped())
+    return next((place for place in places if place.is_file()), None)
+
+
+def _shipped() -> Path:
+    """The file that says the defaults, until someone changes it."""
+    return Path(__file__).resolve().parent.parent / "settings.yaml"
+
+
+def _changes(entry: _Entry, table: Mapping[str, Row]) -> bool:
+    """Whether an entry that is right says something else than the default."""
+    return table[entry.key].store(entry.value) != _DEFAULTS.get(entry.key)
+
+
+def _read(path: Path, problems: list[str]) -> Iterator[_Entry]:
+    """The file's entries in order; what is wrong with its form is added to `problems`."""
+    loader, root = parse_yaml(path, "a readable YAML file with settings")
+    yield from _walk(loader, root, path, "", {}, problems)
+
+
+def _walk(loader: yaml.SafeLoader, node: yaml.Node | None, path: Path, prefix: str,
+          lines: dict[str, int], problems: list[str]) -> Iterator[_Entry]:
+    """The entries of one mapping and of the sections in it; `lines` notes where each key stands."""
+    if node is None or node.tag == "tag:yaml.org,2002:null":
+        return  # an empty file, or a section whose lines are all commented out
+    if not isinstance(node, yaml.MappingNode):
+        problems.append(f"{path}, line {node.start_mark.line + 1}: {prefix[:-1] or 'the file'} is "
+                        f"{_source(node)}; allowed: lines `key: value`"
+                        f"{' indented below it' if prefix else ''}. Write such lines instead")
+        return
+    for key_node, value_node in node.value:
+        line = key_node.start_mark.line + 1
+        # The text of the key, not its YAML value: `on:` would be true.
+        key = prefix + (key_node.value if isinstance(key_node, yaml.ScalarNode) else "?")
+        if key in lines:
+            problems.append(f"{path}, line {line}: {key} is given twice (here "
+                            f"{_source(value_node)}), first in line {lines[key]}; allowed: once. "
+                            "Remove one of the two")
+            continue
+        lines[key] = line
+        if key in SECTIONS:
+            yield from _walk(loader, value_node, path, f"{key}.", lines, problems)
+            continue
+        try:
+            value = loader.construct_object(value_node, deep=True)
+        except Exception as error:  # PyYAML lets through whatever its converters raise
+            reason = getattr(error, "problem", None) or error
+            problems.append(f"{path}, line {line}: {key} is {_source(value_node)}, which YAML "
+                            f"cannot read ({reason}); allowed: plain values. Put text in quotes")
+        else:
+            yield _Entry(key, value, f"{path}, line {line}")
+
+
+def _source(node: yaml.Node) -> str:
+    """A node as the file has it."""
+    start, end = node.start_mark, node.end_mark
+    return _shown(start.buffer[start.pointer:end.pointer].strip())
+
+
+# ---- checking -----------------------------------------------------------------------------------
+
+def _problem(entry: _Entry, table: Mapping[str, Row]) -> str | None:
+    """What is wrong with one entry on its own, or None."""
+    row = table.get(entry.key)
+    if row is None:
+        section, _, name = entry.key.partition(".")
+        if section in SECTIONS:
+            known = [key.partition(".")[2] for key in table if key.startswith(f"{section}.")]
+            place = f" in {section}"
+        else:
+            name, place = entry.key, ""
+            known = [*(key for key in table if "." not in key), *SECTIONS]
+        return (f"{entry.where}: unknown key {entry.key} (value {_shown(entry.value)})"
+                f"{_did_you_mean([name], known)}; allowed{place}: {', '.join(known)}. "
+                "Correct or remove it")
+    if row.accepts(entry.value):
+        return None
+    words = entry.value if isinstance(entry.value, (list, tuple)) else [entry.value]
+    default = _DEFAULTS.get(entry.key)
+    return (f"{entry.where}: {entry.key} is {_shown(entry.value)}"
+            f"{_did_you_mean(words, row.names)}; allowed: {row.allowed}. "
+            "Correct it, or remove it for the default"
+            f"{'' if default is None else f' ({_shown(default)})'}")
+
+
+def _overlaps(panes: Mapping[str, Rectangle], good: Mapping[str, _Entry],
+              bad: Collection[str]) -> Iterator[str]:
+    sound = [name for name in panes if f"panes.{name}" not in bad]
+    for pair in combinations(sound, 2):
+        if _overlap(panes[pair[0]], panes[pair[1]]):
+            # Defaults do not overlap, so one of the two was given: that one is to blame.
+            one, two = sorted(pair, key=lambda name: f"panes.{name}" not in good)
+            other = good.get(f"panes.{two}")
+            yield (f"{good[f'panes.{one}'].where}: panes.{one} is {_shown(panes[one])} and overlaps "
+                   f"panes.{two}, which is {_shown(panes[two])} "
+                   f"({other.where if other else 'by default'}); allowed: panes side by side. Move "
+                   "or shrink one of them, or switch it off")
+
+
+def _overlap(one: Rectangle, two: Rectangle) -> bool:
+    def shared(axis: int) -> float:
+        end = min(one[axis] + one[axis + 2], two[axis] + two[axis + 2])
+        return end - max(one[axis], two[axis])
+
+    return min(shared(0), shared(1)) > _TOLERANCE
+
+
+def _shared_keys(keys: Mapping[str, tuple[str, ...]], good: Mapping[str, _Entry]) -> Iterator[str]:
+    for one, two in combinations(keys, 2):
+        for key in dict.fromkeys(keys[one]):
+            if key in keys[two]:
+                yield (f"{good[f'keys.{one}'].where}: keys.{one} has the key {_shown(key)}, which "
+                       f"keys.{two} has too ({good[f'keys.{two}'].where}); allowed: each key for "
+                       "one command. Give one of them another")
+
+
+def _did_you_mean(words: Collection[object], names: Collection[str]) -> str:
+    wrong = [word for word in words if isinstance(word, str) and word not in names]
+    near = [match for word in wrong for match in difflib.get_close_matches(word.lower(), names, 1)]
+    return f" (did you mean {', '.join(near)}?)" if near else ""
+
+
+def _shown(value: object) -> str:
+    """A value as the file would write it, cut short where it is long."""
+    if isinstance(value, (type(None), bool)):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, datetime.date):  # what YAML makes of 2024-01-01
+        return str(value)
+    return shown(list(value) if isinstance(value, tuple) else value)
+
+
+# ---- building -----------------------------------------------------------------------------------
+
+def _build(values: Mapping[str, Any]) -> Settings:
+    """Settings from checked values by dotted key."""
+    section = {name: {key[len(name) + 1:]: value for key, value in values.items()
+                      if key.startswith(f"{name}.")} for name in SECTIONS}
+    panes = {name: place for name, place in (DEFAULT_PANES | section["panes"]).items() if place}
+    return Settings(**{key: value for key, value in values.items() if "." not in key},
+                    window=Window(**section["window"]), panes=MappingProxyType(panes),
+                    keys=MappingProxyType(section["keys"]))
+
+
+def _flat(settings: Settings) -> dict[str, object]:
+    """The settings by dotted key, `keys` left out."""
+    return {**{f.name: getattr(settings, f.name) for f in fields(Settings)
+               if f.name not in SECTIONS},
+            **{f"window.{f.name}": getattr(settings.window, f.name) for f in fields(Window)},
+            **{f"panes.{name}": place for name, place in settings.panes.items()}}
+
+
+_DEFAULTS = _flat(Settings())

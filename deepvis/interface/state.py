@@ -1,0 +1,135 @@
+"""What the user wants to see. Nothing else says it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from deepvis.synthesis.recipe_grid import Desk
+from deepvis.core.frames import Photo
+from deepvis.interface.unit_grid import View
+
+METHOD_CYCLE = (None, "gradient", "deconv", "guided")  # key n
+FILTERS = ("raw", "gray", "norm", "blurred norm")  # key m
+COMMON_BACKWARD = (  # key b: (method, filter)
+    (None, "raw"),
+    ("gradient", "raw"),
+    ("deconv", "raw"),
+    ("guided", "raw"),
+    ("gradient", "blurred norm"),
+)
+GAMMAS = (1.0, 0.7, 0.5, 0.35, 0.25)  # key t: exponent of the normalised activation
+BOOSTS = (0.0, 0.5, 0.8, 1.0)  # key y: 0 normalises over the layer, 1 each channel by itself
+PRESET_CYCLE = ("modern", "yosinski-1", "yosinski-2", "yosinski-3", "yosinski-4", "plain")  # key 1, before saved recipes
+ZOOMS = ("layer", "unit", "backward")  # key z: what the big pane shows
+CONTENTS = (  # key s: what of the layer's units the layer pane shows
+    "activations",
+    "synthesized",
+    "top images",
+    "histograms",
+    "correlation",
+    "correlation, sorted",
+)
+
+
+@dataclass(frozen=True)
+class Hover:
+    """What the mouse points at: a layer (by position in the network's layers), a unit of it, two of
+    them, or one of the desk's tiles, which show that unit."""
+
+    layer: int
+    unit: int | None = None
+    other: int | None = None
+    tile: int | None = None
+
+
+@dataclass(frozen=True)
+class TopImage:
+    """What the mouse points at: a top image of the selected unit, counted from the best, and the photo or the moment that
+    it is cut from (None: not known)."""
+
+    number: int
+    photo: Photo | None
+
+
+@dataclass(frozen=True)
+class State:
+    """The whole of the user's wishes; every command makes a new one.
+
+    Attributes:
+        layer, unit: the selection; `layer` is a position in the network's layers.
+        in_channels: the cursor is among the channels (true) or in the layer list (false).
+        zoom: what the big pane shows, one of ZOOMS.
+        content: what of the layer's units the layer pane shows, one of CONTENTS.
+        method, filter: backward method (None: off) and how its image is shown.
+        origin: frozen (layer, unit) from which the backward pass starts; None follows the selection.
+        layer_gradient: backward values instead of activations in the layer pane.
+        gamma, boost: positions in GAMMAS and BOOSTS.
+        view: part of the layer pane's mosaic that is seen.
+        predictions, unit_images, receptive_field, help, debug: shown or not.
+        source: "camera" or "files"; `frozen` holds the camera or pauses a video; `crop` cuts the
+            middle out of the picture, else it is stretched; `step` counts files on from the first.
+        typing: text of the unit that is being typed, None when not typing; with `naming` it is the
+            name under which the desk's chosen settings are to be saved.
+        message: the last command's own words, `message_is_error` if it could not be done.
+        hover: what the mouse points at.
+        values: each top image's value is written on it.
+        photo: a top image's whole photo is the input, in place of the source.
+        growing: the selected unit's preferred images are synthesized now, with the recipe of the
+            name `preset`.
+        collecting: the strongest moments of what is shown are collected for every unit.
+        moments: top images are those that were collected, not a data set's.
+        desk: the grids of settings that the user has come through, the last of which is shown and
+            grows; empty: the desk is closed.
+        kept: counts the wishes to keep what grows, what was collected, or, with `recipe_name` as
+            its name, the desk's chosen settings.
+        snapshots: how many were asked for so far; `recording`, `quit`: asked for.
+    """
+
+    layer: int = 0
+    unit: int = 0
+    in_channels: bool = False
+    zoom: str = "layer"
+    content: str = "activations"
+    method: str | None = None
+    filter: str = "raw"
+    origin: tuple[int, int] | None = None
+    layer_gradient: bool = False
+    gamma: int = 0
+    boost: int = 0
+    view: View = field(default=View())
+    predictions: bool = True
+    unit_images: bool = True
+    receptive_field: bool = True
+    help: bool = False
+    debug: bool = False
+    source: str = "files"
+    frozen: bool = False
+    crop: bool = True
+    step: int = 0
+    typing: str | None = None
+    naming: bool = False
+    message: str = ""
+    message_is_error: bool = False
+    hover: Hover | TopImage | None = None
+    growing: bool = False
+    preset: str = PRESET_CYCLE[0]
+    desk: tuple[Desk, ...] = ()
+    recipe_name: str = ""
+    collecting: bool = False
+    moments: bool = False
+    kept: int = 0
+    values: bool = False
+    photo: Photo | None = None
+    snapshots: int = 0
+    recording: bool = False
+    quit: bool = False
+
+    @property
+    def has_matrix(self) -> bool:
+        """The layer pane shows units by units."""
+        return self.content.startswith("correlation")
+
+    @property
+    def backward_origin(self) -> tuple[int, int]:
+        """(layer, unit) from which the backward pass starts."""
+        return self.origin or (self.layer, self.unit)

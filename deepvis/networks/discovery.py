@@ -1,0 +1,337 @@
+"""Finding out what a network has to show: one dry run, and a choice among what it called."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Sized
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import chain, count
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
+
+from deepvis.networks.attention import Attention, AttentionCalls
+from deepvis.networks.capture import trace
+from deepvis.core.errors import UserError
+from deepvis.core.layers import Layer
+from deepvis.networks.input_errors import explained
+from deepvis.networks.outputs import Chosen, shown
+from deepvis.networks.unit_axes import Grid, Places, View, channels_first, patches, spread, views
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call of attention: its number among all such calls, and whether the first token is a class token."""
+
+    number: int
+    from_first: bool
+
+
+@dataclass
+class Run:
+    """What happened in a dry run.
+
+    Attributes:
+        shapes: {path of a submodule or attention: shape of what it returned last (of a list or the like
+            the tensor that `outputs.shown` picks), without the batch}, in call order, of what can be shown.
+        calls: {path: how often it was called}.
+        grids: {path of `shapes`: rows and columns of the maps that convolutions and poolings had made before,
+            the latest first}.
+        places: {path of `shapes`: where its tokens lie}, where that could be found out.
+        several: {path of `shapes`: what kind of list or object it returned}.
+        hidden: {path that was called, and is not in `shapes`: what it returned}.
+        shut: paths that were called under `no_grad` or `inference_mode`.
+        attention: {path "blocks.0/attention": the call}; its output is keys×heads.
+        scores: how many entries the network's output has, None if that is no vector.
+    """
+
+    shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    calls: Counter[str] = field(default_factory=Counter)
+    grids: dict[str, tuple[Grid, ...]] = field(default_factory=dict)
+    places: dict[str, Places] = field(default_factory=dict)
+    several: dict[str, str] = field(default_factory=dict)
+    hidden: dict[str, str] = field(default_factory=dict)
+    shut: set[str] = field(default_factory=set)
+    attention: dict[str, Call] = field(default_factory=dict)
+    scores: int | None = None
+
+    def known(self, path: str) -> str:
+        """The path of an attention as the user has it, who knows of no `Chosen` around the network."""
+        return f"net.{path}" if f"net.{path}" in self.attention else path
+
+
+def dry_run(name: str, module: nn.Module, x: Tensor) -> Run:
+    """Run the network once; where tokens leave open which of them have a place, a second time.
+
+    Raises:
+        UserError: it fails; says where, what was expected there, and what input would do.
+    """
+    run, inside, watch, samples = Run(), [], _Grids(), _Samples()
+    queries: dict[str, int] = {}
+
+    def enter(path: str, child: nn.Module, inputs: tuple) -> None:
+        inside.append((path, child, inputs))
+        if not torch.is_grad_enabled():
+            run.shut.add(path)
+
+    def leave(path: str, _child: nn.Module, _inputs: tuple, output: object) -> None:
+        inside.pop()
+        run.calls[path] += 1
+        tensor = shown(output)
+        if tensor is None or tensor.shape[0] != 1:
+            run.hidden[path] = _described(output)
+            return
+        run.shapes[path], run.grids[path] = tuple(tensor.shape[1:]), tuple(watch.grids)
+        if tensor is not output:
+            run.several[path] = _described(output)
+        samples.take(tensor)
+
+    def attend(number: int, weights: Callable[[], Tensor]) -> None:
+        """Kept if the picture is one: windows come as a batch."""
+        shape = tuple(weights().shape)
+        if len(shape) == 4 and shape[0] == 1:
+            own = inside[-1][0] if inside else "net"
+            path = _free(f"{own.rpartition('.')[0] or own}/attention", run.attention)
+            run.shapes[path], run.calls[path], run.grids[path] = (shape[3], shape[1]), 1, tuple(watch.grids)
+            run.attention[path], queries[path] = Call(number, False), shape[2]
+
+    try:
+        with torch.enable_grad(), trace(module, leave, enter), AttentionCalls(attend), watch:
+            out = module(x.clone())  # nothing requires a gradient; that it is enabled shows where the network forbids it
+    except Exception as error:  # user code may raise anything
+        raise UserError(explained(name, module, x, error, inside)) from error
+    run.scores = out.shape[1] if isinstance(out, Tensor) and out.ndim == 2 else None
+    _place(run, samples.with_place(module, x), x.shape[3] / x.shape[2], queries)
+    return run
+
+
+class _Grids(TorchFunctionMode):
+    """Rows and columns of what convolutions and poolings return, the latest first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.grids: list[Grid] = []
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        if func in _SPATIAL and isinstance(out, Tensor) and out.ndim == 4 and out.shape[2] * out.shape[3] > 1:
+            grid = (out.shape[2], out.shape[3])
+            self.grids = [grid, *(one for one in self.grids if one != grid)]
+        return out
+
+
+_SPATIAL = {torch.conv2d, torch.max_pool2d, F.max_pool2d, F.avg_pool2d, F.adaptive_avg_pool2d, F.interpolate}
+
+
+class _Samples:
+    """The first outputs for each number of tokens, before attention has mixed them: what depends on no pixel has no place."""
+
+    def __init__(self, counts: Collection[int] | None = None) -> None:
+        self._first: dict[int, list[Tensor]] = {}
+        self._counts = counts
+
+    def take(self, output: Tensor) -> None:
+        if output.ndim == 3 and (self._counts is None or output.shape[1] in self._counts):
+            first = self._first.setdefault(output.shape[1], [])
+            if len(first) < 4:
+                first.append(output.detach().clone())
+
+    def with_place(self, module: nn.Module, x: Tensor) -> dict[int, tuple[int, int]]:
+        """{number of tokens: the first that has a place, how many have}, found out by another picture; where
+        the tokens are mixed already, or all have a place, nothing."""
+        if not any(count > 1 for count in self._first):
+            return {}
+        other = _Samples(self._first.keys())
+        with suppress(Exception), torch.no_grad(), trace(module, lambda _p, _m, _i, output: other.take(_or_none(output))):
+            module(1 - x)
+        found = {}
+        for tokens, outputs in self._first.items():
+            changes = [_changes(*pair) for pair in zip(outputs, other._first.get(tokens, []))]
+            rows = next((rows for rows in changes if len(rows)), [])
+            if 1 < len(rows) < tokens and rows[-1] - rows[0] == len(rows) - 1:
+                found[tokens] = (rows[0], len(rows))
+        return found
+
+
+def _or_none(output: object) -> Tensor:
+    tensor = shown(output)
+    return torch.empty(0) if tensor is None else tensor
+
+
+def _changes(one: Tensor, other: Tensor) -> list[int]:
+    """Which tokens differ."""
+    if one.shape != other.shape:
+        return []
+    gap = (one - other).nan_to_num().abs().amax((0, 2))
+    return (gap > 1e-6 * float(one.nan_to_num().abs().max())).nonzero().flatten().tolist()
+
+
+def _place(run: Run, found: Mapping[int, tuple[int, int]], aspect: float, queries: Mapping[str, int]) -> None:
+    """Where the tokens of all outputs lie; attention to what lies nowhere is not shown."""
+    for path, shape in list(run.shapes.items()):
+        if len(shape) != 2:
+            continue
+        count, grids = shape[0], run.grids[path]
+        if path not in run.attention and count not in found and (shape[1] == 1 or channels_first(shape, grids)):
+            continue
+        run.places[path] = places = spread(*found[count], aspect, grids) if count in found else patches(count, aspect, grids)
+        if path in run.attention:
+            from_first = places.before > 0 and queries[path] in (1, count)
+            run.attention[path] = Call(run.attention[path].number, from_first)
+            if places.height < 2:
+                del run.attention[path], run.shapes[path], run.places[path], run.calls[path]
+
+
+def _described(output: object) -> str:
+    """What a module returned, in a few words."""
+    if isinstance(output, Tensor):
+        return f"a tensor {'×'.join(map(str, output.shape)) or 'of no dimension'}"
+    size = f" of {len(output)}" if isinstance(output, Sized) and not isinstance(output, str) else ""
+    return f"{type(output).__name__}{size}"
+
+
+def _free(name: str, taken: Mapping[str, object]) -> str:
+    """The name, with a number if it is taken."""
+    return next(n for n in chain([name], (f"{name}{i}" for i in count(2))) if n not in taken)
+
+
+# ---- what to show -------------------------------------------------------------------------------
+
+_NOT_SHOWN = (nn.Dropout, nn.Dropout2d, nn.Identity, nn.Flatten)
+_LISTS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
+MANY = 64  # more modules than this are shown by blocks
+FEW = 8  # of fewer blocks than this the largest are opened
+
+
+def choose(module: nn.Module, run: Run) -> dict[str, str]:
+    """What to show of a network that names no layers: every innermost module that can be shown, or, where
+    these are too many, the blocks it is built of."""
+    innermost = _innermost(module, run)
+    chosen = innermost if len(innermost) <= MANY else set(_Blocks(module, run, innermost).found())
+    return {
+        path.removeprefix("net."): path
+        for path in run.shapes
+        if path in run.attention or path in chosen and not isinstance(module.get_submodule(path), _NOT_SHOWN)
+    }
+
+
+def _innermost(module: nn.Module, run: Run) -> set[str]:
+    """Modules that can be shown and hold none such."""
+    can = {path for path in run.shapes if path not in run.attention}
+    within = {path for path in can if not isinstance(module.get_submodule(path), _NOT_SHOWN)}
+    outer = {above for path in within for above in _above(path)}
+    return {path for path in can - outer if type(module.get_submodule(path)) not in _LISTS}
+
+
+def _above(path: str) -> Iterator[str]:
+    """Paths of the modules around one."""
+    while path := path.rpartition(".")[0]:
+        yield path
+
+
+class _Blocks:
+    """The blocks that a network's trunk strings together, in whatever it lies.
+
+    A block holds less than half of the network, or less than an eighth if it returns several tensors: such are
+    trunks, and are opened. What goes for a module goes for all of its class.
+    """
+
+    def __init__(self, module: nn.Module, run: Run, innermost: Collection[str]) -> None:
+        self._module, self._run, self._total = module, run, len(innermost)
+        self._sizes = Counter(above for path in innermost for above in _above(path))
+        self._opened: set[type] = set()
+
+    def found(self) -> list[str]:
+        """Their paths."""
+        while True:
+            blocks = list(self._walk("", self._module))
+            largest = max((path for path in blocks if self._sizes[path] > 1), key=self._sizes.__getitem__, default="")
+            trunks = [path for path in blocks if path in self._run.several and 8 * self._sizes[path] > self._total]
+            if largest and (2 * self._sizes[largest] > self._total or len(blocks) < FEW):
+                trunks.append(largest)
+            if not trunks:
+                return blocks
+            self._opened |= {type(self._module.get_submodule(path)) for path in trunks}
+
+    def _walk(self, path: str, module: nn.Module) -> Iterator[str]:
+        for name, child in module.named_children():
+            inner = f"{path}.{name}" if path else name
+            if self._sizes[inner] and self._is_open(inner, module, child):
+                yield from self._walk(inner, child)
+            elif inner in self._run.shapes:
+                yield inner
+
+    def _is_open(self, path: str, parent: nn.Module, child: nn.Module) -> bool:
+        is_network = isinstance(parent, Chosen) and child is parent.net
+        return is_network or path not in self._run.shapes or type(child) in self._opened or _is_container(child)
+
+
+def _is_container(module: nn.Module) -> bool:
+    """A plain list of modules, or a module that holds one of at least three blocks of a kind."""
+    if type(module) in _LISTS:
+        return len(module) > 0
+    lists = [child for child in module.children() if type(child) in _LISTS]
+    kinds = [Counter(type(block) for block in blocks.children() if any(True for _ in block.children())) for blocks in lists]
+    return any(count >= 3 for kind in kinds for count in kind.values())
+
+
+def left_out(module: nn.Module, run: Run, paths: Collection[str]) -> tuple[str, ...]:
+    """What the user should know of modules that are not shown, or not as they are, in sentences.
+
+    Args:
+        paths: of what is shown.
+    """
+    inside = sorted(_innermost(module, run) - {*paths}, key=list(run.shapes).index)
+    inside = [path for path in inside if not isinstance(module.get_submodule(path), _NOT_SHOWN)]
+    first = [f"{path.removeprefix('net.')} ({run.several[path]})" for path in paths if path in run.several]
+    reachable = {above for path in run.shapes for above in _above(path)}
+    never = [f"{path.removeprefix('net.')} ({why})" for path, why in run.hidden.items() if path not in {*reachable, *run.shapes}]
+    shut = [path.removeprefix("net.") for path in run.shut & {*paths}]
+    notes = []
+    if inside:
+        example = inside[len(inside) // 2].removeprefix("net.")
+        notes.append(f"{len(inside)} more modules can be shown, those inside the blocks: name them under layers: in a "
+                     f"model.yaml, as in '{example.replace('.', '_')}: {example}'.")  # fmt: skip
+    if first:
+        notes.append(f"Of modules that return several tensors the first map is shown: {_some(dict.fromkeys(first))}.")
+    if never:
+        notes.append(f"Cannot be shown, being no map, tokens or vector of one picture: {_some(never)}.")
+    if shut:
+        notes.append(f"Computed under no_grad or inference_mode, so that no gradient comes back through it: {_some(sorted(shut))}.")
+    return tuple(notes)
+
+
+def _some(names: Iterable[str], most: int = 6) -> str:
+    names = list(names)
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def find(
+    net: str, shown: str, path: str, module: nn.Module, run: Run, classes: Sequence[str], aspect: float
+) -> list[tuple[Layer, View, str]]:
+    """The layers that a module's output makes: one, or for tokens one more for each that stands apart.
+
+    Raises:
+        UserError: there is no such module, or its output cannot be shown.
+    """
+    if path not in run.shapes:
+        known = {p for p, _ in module.named_modules()}
+        why = "is never called with a map, tokens or a vector as its result" if path in known else "does not exist"
+        why += f" (it returned {run.hidden[path]})" if path in run.hidden else ""
+        raise UserError(
+            f"layer {shown!r} of network {net}: module {path!r} {why}. "
+            f"Modules that can be shown: {', '.join(list(run.shapes)[:40])}."
+        )
+    seen = views(run.shapes[path], aspect, run.grids[path], run.places.get(path))
+    if path in run.attention:
+        seen, kind = seen[:1], Attention.__name__
+    else:
+        kind = type(module.get_submodule(path)).__name__
+    return [(Layer(shown + v.name, kind, v.units, v.height, v.width, _labels(v, classes)), v, path) for v in seen]
+
+
+def _labels(view: View, classes: Sequence[str]) -> tuple[str, ...]:
+    return tuple(classes) if view.height * view.width == 1 and view.units == len(classes) else ()

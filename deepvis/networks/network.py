@@ -1,0 +1,360 @@
+"""A network ready to be looked at: frozen, on its device, with its layers found and named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from deepvis.networks.attention import Attention, WithAttention
+from deepvis.networks.activation_rules import ActivationRule, Rule, drops_results
+from deepvis.inputs.bands import Reading, fit_bands, is_bands
+from deepvis.networks.capture import capture, interruptible
+from deepvis.networks.discovery import choose, dry_run, find, left_out
+from deepvis.core.errors import UserError
+from deepvis.networks.receptive_fields import measure
+from deepvis.networks.fingerprint import fingerprint
+from deepvis.networks.folding import fold_batchnorm
+from deepvis.core.geometry import cut, fit
+from deepvis.networks.kept_tensors import begin, copied, move_kept
+from deepvis.core.layers import Layer
+from deepvis.workers.messages import ReceptiveField
+from deepvis.networks.unwrapping import unwrapped
+from deepvis.networks.unit_axes import View
+
+# The fused attention of inference differs from the ordinary one in the last bits; what is shown must
+# not depend on whether a backward view is on.
+torch.backends.mha.set_fastpath_enabled(False)
+
+
+ONE_AT_A_TIME = "Where it takes one picture alone, give --batch 1"
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """What a network takes: (pixel × range / 255 − mean) / std, planes in the given order.
+
+    A picture has three planes. A network of one gets their gray; of one with more, some get the
+    picture's, and the others their mean, which is 0 behind the normalisation.
+
+    Attributes:
+        height, width: in pixels.
+        mean, std: per channel, in the network's own order and range.
+        range: the value of a full white pixel before the mean is subtracted: 1 or 255.
+        order: "rgb" or "bgr", for a network of three channels.
+        bands: which channels get the picture's red, green and blue; one channel: its gray.
+            Empty: the first three, or as `order` says.
+        white: the value of a full white pixel in pictures of 16 bits; 0: it is guessed.
+        mean_image: what is subtracted instead of `mean` (then its average), float32
+            height×width×channels in the network's own order and range.
+    """
+
+    height: int = 224
+    width: int = 224
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    std: tuple[float, ...] = (0.229, 0.224, 0.225)
+    range: float = 1.0
+    order: str = "rgb"
+    bands: tuple[int, ...] = ()
+    white: float = 0.0
+    mean_image: np.ndarray | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def aspect(self) -> float:
+        return self.width / self.height
+
+    @property
+    def channels(self) -> int:
+        return len(self.mean)
+
+    @property
+    def reading(self) -> Reading:
+        """How picture files are read for it."""
+        return Reading(self.channels, self.white, self.range)
+
+    @property
+    def places(self) -> tuple[int, ...]:
+        """The channels that get the picture's red, green and blue; one channel if they get its gray."""
+        return self.bands or ((2, 1, 0) if self.order == "bgr" and self.channels > 2 else (0, 1, 2))[: self.channels]
+
+    @property
+    def note(self) -> str:
+        """What of the input no picture reaches, for the user; usually nothing."""
+        others = [str(band) for band in range(self.channels) if band not in self.places]
+        return f"channels {', '.join(others)} of the input get their mean" if others else ""
+
+    @property
+    def scaling(self) -> bytes:
+        """What tells one way from pixels to the network's values from another; their number plays no part."""
+        numbers = " ".join(f"{value:.5g}" for value in (*self.mean, *self.std, self.range))
+        image = b"" if self.mean_image is None else self.mean_image.astype(np.float32).tobytes()
+        return f"{numbers} {self.places}".encode() + image
+
+    def noise(self) -> Tensor:
+        """Always the same, 0 to 1: 1×channels×height×width, channels_last."""
+        shape = (1, self.channels, self.height, self.width)
+        return torch.rand(shape, generator=torch.Generator().manual_seed(0)).contiguous(memory_format=torch.channels_last)
+
+    def seen(self, picture: np.ndarray, crop: bool, part: float = 1.0) -> np.ndarray:
+        """What the network gets of a picture (uint8 RGB H×W×3, or bands; any size): float32 height×width×channels.
+
+        Args:
+            crop: of the middle in the input's aspect; else of all of it, stretched.
+            part: how much of the middle's sides, 0 to 1.
+        Raises:
+            UserError: bands (see `deepvis.inputs.bands`) that are not as many as the network's channels.
+        """
+        if not is_bands(picture):
+            return self.normalised(fit(picture, self.width, self.height, crop, part))
+        if picture.shape[2] != self.channels:
+            raise UserError(f"the picture has {picture.shape[2]} bands, and the network takes {self.channels}")
+        return self.normalised_bands(fit_bands(cut(picture, self.aspect, crop, part), self.width, self.height))
+
+    def normalised(self, picture: np.ndarray) -> np.ndarray:
+        """uint8 RGB height×width×3 -> float32 height×width×channels."""
+        places = list(self.places)
+        if len(places) == 1:
+            planes = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)[..., None]
+        elif places == [2, 1, 0]:  # many times faster than by indices
+            planes, places = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [0, 1, 2]
+        else:
+            planes = np.ascontiguousarray(picture[..., : len(places)])
+        values = cv2.LUT(planes, np.ascontiguousarray(self._table()[..., places])).reshape(planes.shape)
+        if self.mean_image is not None:
+            values -= (self.mean_image / np.array(self.std, np.float32))[..., places]
+        if places == list(range(self.channels)):
+            return values
+        whole = np.zeros((*values.shape[:2], self.channels), np.float32)
+        whole[..., places] = values
+        return whole
+
+    def normalised_bands(self, bands: np.ndarray) -> np.ndarray:
+        """height×width×channels -> float32 of the same shape. Bytes are pixels, as a picture's; other numbers are
+        in the network's own range already. What is not finite becomes the mean."""
+        scale = self.range / 255 if bands.dtype == np.uint8 else 1
+        mean = np.array(self.mean, np.float32) if self.mean_image is None else self.mean_image
+        values = (bands.astype(np.float32) * np.float32(scale) - mean) / np.array(self.std, np.float32)
+        return np.nan_to_num(values, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+
+    def _table(self) -> np.ndarray:
+        """What each of a pixel's 256 values becomes, but for a mean image: float32 1×256×channels. Faster than sums."""
+        pixel = np.arange(256)[:, None] * (self.range / 255)
+        mean = np.array(self.mean) if self.mean_image is None else 0
+        return ((pixel - mean) / np.array(self.std)).astype(np.float32)[None]
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """A frozen network. Not for use by two threads at once: give each its own `replica()`.
+
+    Attributes:
+        name: what to call it on the screen.
+        module: in eval mode, parameters frozen, channels_last.
+        input: what it takes.
+        layers: what is shown, in network order.
+        paths: {layer name: qualified name of the submodule}.
+        views: {layer name: how its units lie in the submodule's output}.
+        calls: {path: how often one forward pass calls the submodule}.
+        classes: names of the output's entries, or empty.
+        fingerprint: tells whether stored images were made for this network.
+        drops_results: it counts on `inplace=True` (see `deepvis.networks.activation_rules.drops_results`).
+        notes: what the user should know about it: what of a checkpoint was not used, why there are no predictions.
+        left_out: what of it is not shown, or not as it is, in sentences.
+    """
+
+    name: str
+    module: nn.Module
+    input: InputSpec
+    layers: tuple[Layer, ...]
+    paths: Mapping[str, str]
+    views: Mapping[str, View]
+    calls: Mapping[str, int]
+    classes: tuple[str, ...]
+    device: torch.device
+    dtype: torch.dtype
+    fingerprint: str = ""
+    drops_results: bool = False
+    notes: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def telling_backward(self) -> str:
+        """The backward method that tells most of an image: "deconv", or without max-pooling "guided".
+
+        What deconv carries back depends on the image by the places of the maxima alone; in a network without
+        them it is the same for every image (Springenberg et al. 2014, section 3.4).
+        """
+        pools = (nn.MaxPool2d, nn.AdaptiveMaxPool2d)
+        return "deconv" if any(isinstance(child, pools) for child in self.module.modules()) else "guided"
+
+    def replica(self) -> Network:
+        """The same network with hooks of its own; parameters and buffers are shared."""
+        shared = [*self.module.parameters(), *self.module.buffers()]
+        return replace(self, module=copied(self.module, {id(t): t for t in shared}))
+
+    def on(self, device: torch.device) -> Network:
+        """The same network on another device, in float32 if that is a CPU."""
+        dtype = torch.float32 if device.type == "cpu" else self.dtype
+        moved = {id(t): _moved(t, device, dtype) for t in (*self.module.parameters(), *self.module.buffers())}
+        module = copied(self.module, moved, lambda kept: _moved(kept, device, dtype))
+        return replace(self, module=module, device=device, dtype=dtype)
+
+    def see(self, image: np.ndarray, crop: bool, part: float = 1.0) -> Tensor:
+        """Turn a picture into the network's input, 1×channels×H×W (see `InputSpec.seen`)."""
+        values = self.input.seen(image, crop, part)
+        return torch.from_numpy(values).permute(2, 0, 1)[None].to(self.device, self.dtype)  # channels_last by construction
+
+    @contextmanager
+    def capture(self, layers: Collection[str], cut: str | None = None) -> Iterator[Mapping[str, Tensor]]:
+        """Collect the outputs of layers' modules while the block runs (see `deepvis.networks.capture.capture`).
+
+        Yields {layer name: output as the module returned it}; `units` says what of it is the layer.
+        """
+        ends = (self.paths[cut], self.calls[self.paths[cut]]) if cut else None
+        with capture(self.module, {self.paths[name] for name in layers}, ends) as captured:
+            yield _ByName(self.paths, captured)
+
+    def interruptible(self, is_unwanted: Callable[[], bool]) -> AbstractContextManager[None]:
+        """The context in which a pass ends at the next layer once nobody wants it (see `deepvis.networks.capture.interruptible`)."""
+        return interruptible(self.module, set(self.paths.values()), is_unwanted)
+
+    def under(self, rule: Rule) -> ActivationRule:
+        """The context in which activation functions have that rule's backward, and the forward stays as it is."""
+        return ActivationRule(rule, write_back=self.drops_results)
+
+    def up_to(self, layer: str, x: Tensor) -> Tensor:
+        """The units of a layer for a batch, differentiable: B×C×H×W, or B×N for a vector.
+
+        Only the part of the network below the layer is run, so `x` (B×channels×H×W) may be smaller
+        than the network's own input, if that part can take it.
+        """
+        path = self.paths[layer]
+        with capture(self.module, {path}, (path, self.calls[path]), stop=True) as captured:
+            self.module(x.clone())  # which may work on it in place
+        units = self.units(layer, captured[path])
+        if len(units) != len(x):
+            raise UserError(f"layer {layer} has {len(units)} rows for a batch of {len(x)} pictures. {ONE_AT_A_TIME}")
+        return units
+
+    def units(self, layer: str, output: Tensor) -> Tensor:
+        """The layer's units in its module's output, differentiable: B×C×H×W, or B×N for a vector.
+
+        Raises:
+            UserError: these are more or fewer units than when the network was loaded.
+        """
+        view = self.views[layer]
+        units = view.look(output)
+        if units.shape[1] != view.units:
+            raise UserError(
+                f"layer {layer} has {units.shape[1]} units now and had {view.units} when the network was loaded. "
+                "deepvis needs layers that keep their number of channels: leave this one out (layers: in a model.yaml)"
+            )
+        return units
+
+    def receptive_field(self, layer: str, is_unwanted: Callable[[], bool] = lambda: False) -> ReceptiveField:
+        """Measure how large the receptive fields of a layer are, and where they lie.
+
+        Args:
+            is_unwanted: asked now and then whether it may be given up.
+        Raises:
+            Abandoned: it was given up.
+        """
+        whole = self._with_numbers
+        with whole.interruptible(is_unwanted):
+            return measure(lambda x: whole.up_to(layer, x), self.input.noise().to(self.device, self.dtype))
+
+    @cached_property
+    def _with_numbers(self) -> Network:
+        """The same network with 1 in place of weights that are not a number, which would reach everywhere."""
+        tensors = [*self.module.parameters(), *self.module.buffers()]
+        if all(bool(t.isfinite().all()) for t in tensors):
+            return self
+        finite = {id(t): _with_values(t, torch.where(t.isfinite(), t, torch.ones_like(t))) for t in tensors}
+        return replace(self, module=copied(self.module, finite))
+
+
+def _moved(tensor: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """Without a copy on the tensor's own device, which may be full."""
+    return _with_values(tensor, tensor.detach().to(device, dtype if tensor.is_floating_point() else tensor.dtype))
+
+
+def _with_values(tensor: Tensor, values: Tensor) -> Tensor:
+    """Other values as the same kind of tensor: a parameter or a buffer."""
+    return nn.Parameter(values, requires_grad=False) if isinstance(tensor, nn.Parameter) else values
+
+
+class _ByName(Mapping[str, Tensor]):
+    """Captured tensors under the layers' names; filled while the network runs."""
+
+    def __init__(self, paths: Mapping[str, str], captured: Mapping[str, Tensor]) -> None:
+        self._paths, self._captured = paths, captured
+
+    def __getitem__(self, layer: str) -> Tensor:
+        return self._captured[self._paths[layer]]
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name, path in self._paths.items() if path in self._captured)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+def prepare(
+    name: str,
+    module: nn.Module,
+    spec: InputSpec,
+    layers: Mapping[str, str] | None,
+    classes: Sequence[str] = (),
+    device: torch.device | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> Network:
+    """Make a network ready: eval, frozen, channels_last, BatchNorm folded, layers found by a dry run.
+
+    Args:
+        layers: {name to show: path of the submodule}, or None for every module without children
+            (in a large network: every block) that returns a map, tokens or a vector, and every
+            attention.
+        classes: names of the output's entries.
+    Raises:
+        UserError: the dry run fails, or a path or a layer's output is not what can be shown.
+    """
+    device = device or torch.device("cpu")
+    module = unwrapped(module.float().eval()).requires_grad_(False)
+    noise = spec.noise()
+    with suppress(Exception):  # the dry run says why
+        begin(module, noise)
+    run = dry_run(name, module, noise)
+    if classes and run.scores not in (None, len(classes)):
+        raise UserError(
+            f"network {name}: {len(classes)} labels for an output of {run.scores} entries. "
+            f"Give one label per line and entry, or none (labels: in its model.yaml)."
+        )
+    chosen = choose(module, run) if layers is None else {label: run.known(path) for label, path in layers.items()}
+    shown = [found for label, path in chosen.items() for found in find(name, label, path, module, run, classes, spec.aspect)]
+    if not shown:
+        raise UserError(f"network {name} has no layer to show: none of its modules returns a map, tokens or a vector. "
+                        "Divide its forward into modules (torch.nn.Module), one for each layer")  # fmt: skip
+    paths = {layer.name: path for layer, _, path in shown}
+    hidden = left_out(module, run, dict.fromkeys(paths.values()))
+    mark = fingerprint(module, spec.scaling)
+    module = fold_batchnorm(module, noise, keep=[path for path in paths.values() if path not in run.attention])
+    drops = drops_results(module, noise)
+    calls: Mapping[str, int] = run.calls
+    if watched := {path: run.attention[path] for path in paths.values() if path in run.attention}:
+        module = WithAttention(module, {call.number: Attention(call.from_first) for call in watched.values()})
+        inner = {path: f"net.{path}" for path in calls} | {path: f"attention.{call.number}" for path, call in watched.items()}
+        paths = {layer: inner[path] for layer, path in paths.items()}
+        calls = {inner[path]: count for path, count in calls.items() if path in inner}
+    module = module.to(device=device, dtype=dtype)
+    move_kept(module, device, dtype)
+    for weight in module.parameters():  # `to` would do it, but not for a module that has a Conv3d
+        if weight.ndim == 4:
+            weight.data = weight.data.contiguous(memory_format=torch.channels_last)
+    found, looks = tuple(layer for layer, _, _ in shown), {layer.name: view for layer, view, _ in shown}
+    return Network(name, module, spec, found, paths, looks, calls, tuple(classes), device, dtype, mark, drops, left_out=hidden)

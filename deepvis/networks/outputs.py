@@ -1,0 +1,181 @@
+"""What a network and its modules return, made into the one tensor that is shown."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from deepvis.core.errors import UserError
+
+_USUAL = ("logits", "out", "output", "scores")
+
+
+def pick(output: object, name: str | int | None = None) -> Tensor:
+    """One tensor of what a network returned.
+
+    Args:
+        output: a tensor, or a mapping or sequence of such.
+        name: key of a mapping, position in a sequence, attribute of anything else; None: a
+            mapping's entry of a usual name, else the first vector, else the first tensor.
+    Raises:
+        UserError: there is no such entry, or it is no tensor; says what there is.
+    """
+    if isinstance(output, Tensor):
+        if name is None:
+            return output
+        raise UserError(f"output {name!r}: the network returns one tensor, nothing to choose from. Remove output:")
+    entries = _entries(output)
+    tensors = {key: value for key, value in entries.items() if isinstance(value, Tensor)}
+    if name is None and tensors:
+        usual = next((key for key in _USUAL if key in tensors), None)
+        vector = next((key for key, value in tensors.items() if value.ndim == 2), None)
+        first = next(iter(tensors))
+        return tensors[next(key for key in (usual, vector, first) if key is not None)]
+    if name not in tensors:
+        asked = "" if name is None else f"output {name!r}: "
+        if not tensors:
+            remedy = "" if name is None else ", nothing to choose from. Remove output:"
+            raise UserError(f"{asked}the network returns {_described(output)}{remedy}")
+        raise UserError(f"{asked}the network returns a {type(output).__name__} with {', '.join(map(str, tensors))}. "
+                        "Choose one of them by output: in its model.yaml")  # fmt: skip
+    return tensors[name]
+
+
+def _described(output: object) -> str:
+    """What it is and what is in it: "a list of 1, its first a dict of boxes, scores, labels"."""
+    text, inner = f"a {type(output).__name__}", output
+    if isinstance(output, Sequence) and not isinstance(output, str):
+        text += f" of {len(output)}"
+        inner = output[0] if len(output) else None
+        text += f", its first a {type(inner).__name__}" if len(output) else ""
+    if isinstance(inner, Mapping):
+        text += " of " + ", ".join(list(map(str, inner))[:8])
+    return text
+
+
+def _entries(output: object) -> dict[str | int, object]:
+    if isinstance(output, Mapping):
+        return dict(output)
+    named = getattr(output, "_fields", None)  # of a namedtuple
+    if named:
+        return dict(zip(named, output)) | dict(enumerate(output))
+    return dict(enumerate(output)) if isinstance(output, Sequence) else dict(getattr(output, "__dict__", {}))
+
+
+# Functions of torch that take sums over a layer's values with weights, and those that bound each value by itself.
+_WEIGHTED = {"linear", "bilinear", "conv1d", "conv2d", "conv3d", "matmul", "mm", "bmm", "addmm", "baddbmm", "einsum", "conv_transpose2d"}
+_BOUNDING = {"sigmoid", "hardsigmoid", "tanh", "hardtanh", "clamp", "clip", "erf", "exp", "expit"}
+
+
+class Bounded(TorchFunctionMode):
+    """Notices, while the block runs, whether values are bounded after the last layer that has weights.
+
+    Attributes:
+        is_so: as far as the network has run.
+    """
+
+    is_so = False
+
+    def __torch_function__(self, func: Callable, types: object, args: tuple = (), kwargs: dict | None = None) -> object:
+        name = getattr(func, "__name__", "").strip("_")
+        if name in _WEIGHTED:
+            self.is_so = False
+        elif name in _BOUNDING:
+            self.is_so = True
+        return func(*args, **(kwargs or {}))
+
+
+def takes_softmax(scores: Sequence[Tensor], bounded: bool) -> bool:
+    """Whether a softmax makes probabilities of a network's vectors: not of probabilities, nor of independent ones.
+
+    Args:
+        scores: 1×entries, for different inputs.
+        bounded: the network bounds each entry itself (see `Bounded`): logits may lie between 0 and 1 by chance.
+    """
+    values = torch.cat([one.detach().float().cpu() for one in scores])
+    if values.shape[1] == 1 or not bool((values >= 0).all()):
+        return values.shape[1] > 1
+    sums = values.sum(1)
+    return not (torch.allclose(sums, torch.ones_like(sums), atol=1e-2) or bounded and bool((values <= 1).all()))
+
+
+class Chosen(nn.Module):
+    """A network, followed by the choice of one of its outputs and by a softmax, if asked for.
+
+    The softmax makes probabilities a layer like any other.
+    """
+
+    def __init__(self, net: nn.Module, output: str | int | None, softmax: bool) -> None:
+        super().__init__()
+        self.net = net
+        self.output = output
+        self.softmax = nn.Softmax(dim=1) if softmax else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.softmax(pick(self.net(x), self.output))
+
+
+# ---- of a module inside the network -------------------------------------------------------------
+
+_DEEP = 4  # lists in lists
+
+
+def shown(output: object) -> Tensor | None:
+    """The tensor that stands for what a module returned: the output itself, or of a list, tuple, mapping or object
+    its first map or tokens, or else its first vector. None: there is none of 2 to 4 dimensions.
+
+    `with_shown` is the way back.
+    """
+    if isinstance(output, Tensor):
+        return output if _can_be_shown(output) else None
+    found = [tensor for tensor in _tensors(output) if _can_be_shown(tensor) and tensor.is_floating_point()]
+    return next((tensor for tensor in found if tensor.ndim > 2), found[0] if found else None)
+
+
+def with_shown(output: object, old: Tensor, new: Tensor) -> object:
+    """What a module returned, with the tensor `new` wherever `old` stood; what else was in it stays. No container of
+    the network's own is changed: it may be kept somewhere."""
+    return new if output is old else _replaced(output, old, new, _DEEP)
+
+
+def _can_be_shown(tensor: Tensor) -> bool:
+    plain = tensor.layout is torch.strided and not (tensor.is_complex() or tensor.is_quantized or tensor.is_nested)
+    return plain and tensor.ndim in (2, 3, 4) and tensor.numel() > 0
+
+
+def _tensors(output: object, deep: int = _DEEP) -> Iterator[Tensor]:
+    for value in _inside(output).values() if deep else ():
+        if isinstance(value, Tensor):
+            yield value
+        else:
+            yield from _tensors(value, deep - 1)
+
+
+def _inside(output: object) -> Mapping:
+    """A container's entries, each of them once."""
+    if isinstance(output, (str, bytes, type, nn.Module, Tensor)):
+        return {}
+    if isinstance(output, Sequence):
+        return dict(enumerate(output))
+    return output if isinstance(output, Mapping) else getattr(output, "__dict__", {})
+
+
+def _replaced(output: object, old: Tensor, new: Tensor, deep: int) -> object:
+    entries = _inside(output)
+    changed = {key: new if value is old else _replaced(value, old, new, deep - 1) for key, value in entries.items() if deep}
+    if all(changed[key] is entries[key] for key in changed):
+        return output
+    if isinstance(output, tuple):
+        values = changed.values()
+        return type(output)(*values) if hasattr(output, "_fields") else type(output)(values)
+    made = copy.copy(output)
+    for key, value in changed.items():
+        if isinstance(output, (Mapping, Sequence)):
+            made[key] = value
+        else:
+            object.__setattr__(made, key, value)  # a dataclass may be frozen
+    return made

@@ -1,0 +1,174 @@
+"""Receptive fields, measured: which pixels a unit depends on, and how these move from unit to unit.
+
+A gradient is carried from a unit to the input with every activation function passing all of it and
+max-pooling spreading it over its window; the pixels it reaches are the field. Branches, residuals
+and functional code need no special case.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from fractions import Fraction
+from itertools import pairwise
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from deepvis.networks.activation_rules import ActivationRule, replaced
+from deepvis.workers.messages import ReceptiveField
+
+Span = tuple[int, int]  # the first pixel of a field along one axis, and the one behind its last
+_Axis = dict[int, Span]  # by row or column of the unit
+
+
+class _Line(NamedTuple):
+    """The fields along one axis."""
+
+    size: int
+    stride: float
+    start: float
+    clipped: bool
+
+
+def measure(run: Callable[[Tensor], Tensor], x: Tensor) -> ReceptiveField:
+    """Measure the receptive fields of a layer.
+
+    The first units of a map tell where fields end, the last ones where they begin: these are the
+    edges that the input's border does not clip; those in between must agree. Hence also a field
+    that is larger than the input is known exactly, as long as no unit sees all of it. Where it is
+    not known, or where fields do not move evenly (windows of attention, enlarged maps), the size
+    is that of the unit in the middle, and each field lies around its unit's share of the input.
+
+    Args:
+        run: input -> the layer's units (B×C×H×W or B×N), differentiable.
+        x: an input without structure (noise), 1×channels×height×width.
+    """
+    x = x.detach().requires_grad_(True)
+    with torch.enable_grad(), ActivationRule(_spread, replace=_SPREADING):
+        out = run(x)
+    whole, counts = x.shape[2:], out.shape[2:] or (1, 1)
+    axes: tuple[_Axis, _Axis] = ({}, {})
+    for units in (lambda n: (0, n // 2, n - 1)), (lambda n: (1 % n, -2 % n)):  # the second ones if need be
+        for unit in dict.fromkeys(zip(*map(units, counts))):
+            for axis, place, span in zip(axes, unit, _spans(out, x, unit)):
+                axis[place] = span
+        lines = [_from_ends(*of) for of in zip(axes, counts, whole)]
+        if not any(line is None and _has_ends(*of) for line, *of in zip(lines, axes, counts, whole)):
+            break
+    rows, columns = (line or _from_middle(*of) for line, *of in zip(lines, axes, counts, whole))
+    return ReceptiveField(
+        rows.size, columns.size, rows.clipped or columns.clipped,
+        stride=(rows.stride, columns.stride), start=(rows.start, columns.start),
+    )  # fmt: skip
+
+
+def _spans(out: Tensor, x: Tensor, unit: Sequence[int]) -> tuple[Span, Span]:
+    """Rows and columns of `x` that the units at one place of `out` depend on."""
+    start = torch.zeros_like(out)
+    weights = torch.rand(out.shape[1], generator=torch.Generator().manual_seed(0))  # so that no paths cancel
+    start[(0, slice(None), *unit)[: out.ndim]] = weights.to(out)
+    grad = None
+    if out.requires_grad:
+        with _exact_zeros(x):
+            (grad,) = torch.autograd.grad(out, x, start, retain_graph=True, allow_unused=True)
+    if grad is None or not grad.any():  # behind an argmax, say: it may depend on anything
+        return (0, x.shape[2]), (0, x.shape[3])
+    reached = (grad[0] != 0).any(0)  # true also for not-a-number
+    return _span(reached.any(1)), _span(reached.any(0))
+
+
+def _span(reached: Tensor) -> Span:
+    places = reached.nonzero()
+    return int(places[0]), int(places[-1]) + 1
+
+
+def _has_ends(axis: _Axis, count: int, length: int) -> bool:
+    """Whether the first field ends, and the last one begins, inside the input."""
+    return count > 1 and axis[0][1] < length and axis[count - 1][0] > 0
+
+
+def _from_ends(axis: _Axis, count: int, length: int) -> _Line | None:
+    """What those edges say that lie inside the input; None if that is too little, or the fields move unevenly."""
+    if not _has_ends(axis, count, length):
+        return None
+    # A stride may leave pixels at the border that no unit sees: where they begin, fields may be clipped too.
+    reach = min(axis[count - 1][1], length)
+    starts = {unit: start for unit, (start, _) in sorted(axis.items()) if start > 0}
+    ends = {unit: end for unit, (_, end) in sorted(axis.items()) if end < reach}
+    strides = {
+        Fraction(edges[after] - edges[before], after - before) for edges in (starts, ends) for before, after in pairwise(edges)
+    }
+    stride = strides.pop() if len(strides) == 1 else Fraction(0)
+    if stride <= 0 or stride.denominator > 1:
+        return None
+    first = starts[count - 1] - int(stride) * (count - 1)
+    return _Line(ends[0] - first, int(stride), first, False) if first < ends[0] else None
+
+
+def _from_middle(axis: _Axis, count: int, length: int) -> _Line:
+    start, end = axis[count // 2]
+    clipped = start == 0 or end == length
+    if count == 1:
+        return _Line(end - start, 0, start, clipped)
+    share = length / count
+    return _Line(end - start, share, (share - (end - start)) / 2, clipped)
+
+
+_switch = threading.Lock()
+
+
+@contextmanager
+def _exact_zeros(x: Tensor) -> Iterator[None]:
+    """cuDNN's fastest convolutions leave rounding errors where zeros belong. The switch is the whole process's:
+    two threads that turned it off in turns would leave it off."""
+    if x.device.type != "cuda":
+        yield
+        return
+    with _switch, torch.backends.cudnn.flags(enabled=False):
+        yield
+
+
+# ---- functions that pass all of a gradient ---------------------------------------------------------
+
+
+def _even(grad: Tensor) -> Tensor:
+    """The same places, with values of like size: on a long way none dies out or overflows."""
+    largest = torch.linalg.vector_norm(grad, torch.inf)
+    if not largest.isfinite():
+        grad = torch.nan_to_num(grad, nan=1.0)
+        largest = grad.abs().amax()
+    return torch.add(grad.sign(), grad / largest.clamp(min=torch.finfo(grad.dtype).tiny))
+
+
+def _spread(x: Tensor, f: Callable[[Tensor], Tensor]) -> Tensor:
+    return replaced(x, f, _even)
+
+
+def _gate(f: Callable) -> Callable:
+    """A gate that is shut passes a gradient nevertheless."""
+    return lambda input, *args, **kwargs: _spread(input, lambda x: f(x.clone(), *args, **kwargs))
+
+
+def _pool(input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False):
+    if dilation not in (1, (1, 1)) or return_indices:  # no average pooling does these
+        return F.max_pool2d(input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
+    return F.avg_pool2d(input, kernel_size, stride, padding, ceil_mode)
+
+
+def _adaptive_pool(input, output_size, return_indices=False):
+    return F.adaptive_avg_pool2d(input, output_size)
+
+
+def _mean(input, dim=None, keepdim=False):
+    return input.mean(dim, keepdim)
+
+
+_SPREADING = {
+    F.max_pool2d: _pool, torch.max_pool2d: _pool, torch.amax: _mean, Tensor.amax: _mean,
+    F.adaptive_max_pool2d: _adaptive_pool,
+    **{f: _gate(f) for f in (torch.sigmoid, Tensor.sigmoid, F.hardsigmoid, torch.tanh, Tensor.tanh)},
+}  # fmt: skip

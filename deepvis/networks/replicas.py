@@ -1,0 +1,104 @@
+"""Several threads that work with one network, for what is computed offline."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import TypeVar
+
+import torch
+
+from deepvis.core.errors import UserError, words
+from deepvis.networks.network import ONE_AT_A_TIME, Network
+
+LARGEST = 8  # threads; more would wait for Python's lock
+PATIENCE = 0.2  # seconds of a wait: Windows hears no Ctrl-C during one without an end
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class Team:
+    """Threads that work with a network, each with a replica of its own. A context manager.
+
+    On a CPU there is one for each core: several that take a small batch each through the network get more
+    done than all cores together on a large one, whose maps leave the cache before they are looked at. On
+    other devices there is one.
+
+    Attributes:
+        size: how many threads.
+        stopped: set when the team is sent home; long work looks at it now and then.
+    """
+
+    def __init__(self, network: Network, most: int = LARGEST) -> None:
+        """
+        Args:
+            most: threads, where there is no work for more.
+        """
+        on_cpu = network.device.type == "cpu"
+        self._before = cores = torch.get_num_threads()
+        sizes = range(1, max(1, min(cores, most, LARGEST)) + 1) if on_cpu else [1]
+        self.size = max(sizes, key=lambda size: (size * (cores // size), size))  # the one that leaves fewest cores idle
+        self._threads = cores // self.size
+        self.stopped = threading.Event()
+        self._free = queue.SimpleQueue[Network]()
+        for _ in range(self.size):
+            self._free.put(network.replica())
+
+    def __enter__(self) -> Team:
+        torch.set_num_threads(self._threads)  # of this thread; more would be in the team's way
+        self._pool = ThreadPoolExecutor(self.size, "team", torch.set_num_threads, (self._threads,))
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.stopped.set()
+        self._pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(self._before)
+
+    def each(
+        self, work: Callable[[Network, Item], Result], items: Iterable[Item], in_order: bool = True
+    ) -> Iterator[tuple[Item, Result]]:
+        """The items with what `work` makes of them; no more are taken than the team is busy with.
+
+        Args:
+            in_order: as they come; else what is done first comes first, and none that is done has to wait.
+        """
+        waiting: list[tuple[Item, Future[Result]]] = []
+        for item in items:
+            waiting.append((item, self._pool.submit(self._with_replica, work, item)))
+            if len(waiting) > self.size:
+                yield _taken(waiting, in_order)
+        while waiting:
+            yield _taken(waiting, in_order)
+
+    def _with_replica(self, work: Callable[[Network, Item], Result], item: Item) -> Result:
+        network = self._free.get()
+        try:
+            return work(network, item)
+        finally:
+            self._free.put(network)
+
+
+def _taken(waiting: list[tuple[Item, Future[Result]]], in_order: bool) -> tuple[Item, Result]:
+    """The next that is done."""
+    futures = [future for _, future in waiting[: 1 if in_order else None]]
+    while not (done := wait(futures, PATIENCE, FIRST_COMPLETED).done):
+        pass
+    item, future = waiting.pop(next(i for i, future in enumerate(futures) if future in done))
+    return item, future.result()
+
+
+def failed(error: Exception, pictures: int) -> UserError:
+    """What a network's code raised with so many pictures at a time, in words for the user."""
+    remedy = ONE_AT_A_TIME if pictures > 1 else "deepvis layers MODEL says what it takes"
+    return UserError(f"the network fails with {pictures} pictures at a time: {words(error)}. {remedy}")
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether less at a time may do: PyTorch says so in many ways."""
+    # A GPU's, a CPU's on Windows and on Linux, cuBLAS's and cuDNN's.
+    signs = ("out of memory", "not enough memory", "can't allocate", "alloc_failed", "bad_alloc")
+    said = str(error).lower()
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(sign in said for sign in signs)

@@ -1,0 +1,262 @@
+"""Whose code may run.
+
+A network of the kind `python:` is made by Python code, which can do anything that the user can do. A name that the
+user typed is consent to what it names. What a file names, a model.yaml or a settings.yaml that came with a download,
+runs only after the user trusted its folder: with --trust, or by an answer in the terminal. This is remembered
+together with a hash of the folder's code, so that changed files ask again. Nothing here imports what it asks about.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.machinery
+import json
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from deepvis.core.errors import UserError
+from deepvis.core.reading import read_yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+PYTHON = "python:"  # sources that run code
+OWN = "python:deepvis.networks.caffenet:CaffeNet"  # this program's own
+ALWAYS = "DEEPVIS_TRUST"  # environment variable: 1 trusts every folder, for machines that run one's own files only
+MOST_FILES, MOST_BYTES, MOST_ENTRIES = 5_000, 200_000_000, 1_000_000  # of a folder's code; of all that lies in it
+_CODE = (*importlib.machinery.SOURCE_SUFFIXES, *importlib.machinery.EXTENSION_SUFFIXES)
+_granted: set[tuple[str, str]] = set()  # of this process, where the configuration cannot be written
+
+
+@dataclass(frozen=True)
+class Consent:
+    """What the user said with the name of a model.
+
+    Attributes:
+        typed: the name was typed on the command line or given to a function, not read from a file.
+        trust: --trust was given.
+    """
+
+    typed: bool = True
+    trust: bool = False
+
+
+def ask(model: str, consent: Consent) -> None:
+    """Ask, where it must be asked, whether the code of this model may run. To be called before it is loaded.
+
+    Args:
+        model: as `models.load` takes it.
+    Raises:
+        UserError: it may not, or there is no terminal to ask in.
+    """
+    file = model_file(model)
+    if file is None:
+        check(model, Path.cwd(), None, consent, may_ask=True)
+    else:
+        check(_source(file), file.resolve().parent, file, consent, may_ask=True)
+
+
+def check(source: object, folder: Path, file: Path | None, consent: Consent, may_ask: bool = False) -> None:
+    """Let a source pass whose code the user trusts, or which has none.
+
+    Args:
+        source: such as "python:mynet:Net".
+        folder: where its modules are looked for first.
+        file: the model.yaml that names it; None where its name is all there is.
+    Raises:
+        UserError: its code is not trusted.
+    """
+    if not _must_be_trusted(source, folder, file, consent) or os.environ.get(ALWAYS, "0") not in ("", "0"):
+        return
+    folder, files = folder.resolve(), sorted(_code(folder.resolve()))
+    mark = _digest(str(source), folder, [*files, *([file] if file else [])])
+    key = (mark, str(folder))
+    known = {*_remembered(), *_granted}
+    if key in known:
+        return
+    changed = any(place == str(folder) for _, place in known)
+    what = f"{_shown(file or ('--model' if consent.typed else 'the settings'))} wants to run code{', which has changed' * changed}: source {_shown(source)}{_given(file)}, {_listed(files, folder)}"
+    if not consent.trust:
+        if not (may_ask and _is_terminal()):
+            raise UserError(
+                f"{what}. Such code can do anything that you can do. Look at it, and where you trust it, give the same "
+                f"command with --trust (once; from Python: run deepvis layers MODEL --trust before)"
+            )
+        print(f"deepvis: {what}.\nSuch code can do anything that you can do. Run it, now and as long as it stays the same? [y/N] ",
+              end="", file=sys.stderr, flush=True)  # fmt: skip
+        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+            raise UserError(f"{_shown(folder)} is not trusted; nothing of it was run")
+    _remember(key)
+
+
+def _given(file: Path | None) -> str:
+    """What the code is called with, which may name other files: these are not watched."""
+    args = _values(file).get("args")
+    return f" with args {_shown(args)}" if args else ""
+
+
+def model_file(model: str) -> Path | None:
+    """The model.yaml of a model's name: the file or folder of that name, or the folder in models/; None if it has none."""
+    for path in (Path(model), Path(model, "model.yaml"), ROOT / "models" / model / "model.yaml"):
+        try:
+            if path.is_file():
+                return path
+        except (OSError, ValueError):  # too long, or no name of a file at all
+            pass
+    return None
+
+
+def own_file(module: str, folder: Path) -> Path | None:
+    """What a module of this top-level name would be made of in a folder: its file or its package's folder."""
+    names = (module, *(f"{module}{suffix}" for suffix in _CODE))
+    return next((folder / name for name in names if (folder / name).exists()), None)
+
+
+def _must_be_trusted(source: object, folder: Path, file: Path | None, consent: Consent) -> bool:
+    if not isinstance(source, str) or not source.startswith(PYTHON):
+        return False
+    if source == OWN and own_file("deepvis", folder) is None:
+        return False
+    if file is not None or not consent.typed:
+        return True
+    # A typed name means one module. Where a file here has the name of an installed package, it may be a trap.
+    top = source.removeprefix(PYTHON).partition(":")[0].partition(".")[0]
+    return own_file(top, folder) is not None and _is_installed(top, folder.resolve())
+
+
+def _is_installed(module: str, folder: Path) -> bool:
+    """Whether this top-level module is found elsewhere than in the folder. Python's own do not count: they hold no networks."""
+    if module in sys.stdlib_module_names or not module.isidentifier():
+        return False
+    places = [place for place in sys.path if Path(place).resolve() != folder]
+    for finder in sys.meta_path:
+        try:
+            spec = finder.find_spec(module, places)
+        except (AttributeError, ImportError, ValueError):
+            continue
+        if spec is not None and spec.origin is not None:
+            return True
+    return False
+
+
+def _source(file: Path) -> object:
+    """The source that a model.yaml names; None where that cannot be read, which `models.load` will say."""
+    return _values(file).get("source")
+
+
+def _values(file: Path | None) -> dict:
+    """What a model.yaml says; nothing where there is none, or it cannot be read."""
+    try:
+        values = read_yaml(file).values if file is not None else None
+    except UserError:
+        return {}
+    return values if isinstance(values, dict) else {}
+
+
+# ---- the folder's code -----------------------------------------------------------------------------
+
+
+def _code(folder: Path) -> Iterator[Path]:
+    """All files below the folder that Python can import; links are followed."""
+    todo, seen, entries, count = [folder], set(), 0, 0
+    while todo:
+        place = todo.pop()
+        try:
+            number = place.stat()
+            children = list(os.scandir(place))
+        except OSError:  # nor can Python import from there
+            continue
+        if (number.st_dev, number.st_ino) in seen or any(child.name == "pyvenv.cfg" for child in children):
+            continue  # a circle of links; a virtual environment, whose packages are installed ones
+        seen.add((number.st_dev, number.st_ino))
+        for child in children:
+            entries += 1
+            if child.name.endswith(_CODE) and child.is_file():
+                count += 1
+                yield Path(child)
+            elif child.name != "__pycache__" and child.is_dir():  # what is cached there is never loaded
+                todo.append(Path(child))
+        if count > MOST_FILES or entries > MOST_ENTRIES:
+            raise _too_much(folder)
+
+
+def _digest(source: str, folder: Path, files: list[Path]) -> str:
+    """A hash of the source's name and of the files' names and content."""
+    whole, left = hashlib.sha256(source.encode("utf-8", "surrogatepass")), MOST_BYTES
+    for path in files:
+        content = hashlib.sha256()
+        try:
+            with open(path, "rb") as file:
+                while block := file.read(1 << 20):
+                    left -= len(block)
+                    if left < 0:
+                        raise _too_much(folder)
+                    content.update(block)
+        except OSError as error:
+            raise UserError(f"{_shown(path)} cannot be read ({error.strerror or error}), so that its folder cannot be trusted") from error
+        whole.update(f"\0{os.path.relpath(path, folder)}\0{content.hexdigest()}".encode("utf-8", "surrogateescape"))
+    return whole.hexdigest()
+
+
+def _too_much(folder: Path) -> UserError:
+    return UserError(f"{_shown(folder)} holds more than {MOST_FILES:,} files of code, or {MOST_BYTES >> 20} MB of it, or {MOST_ENTRIES:,} files "
+                     "in all, too much to be trusted as one model. Put the network's code and its model.yaml into a folder of their own")  # fmt: skip
+
+
+def _listed(files: list[Path], folder: Path) -> str:
+    names = [_shown(os.path.relpath(path, folder)) for path in files[:5]]
+    return f"{', '.join(names) or 'no .py file'}{' …' if len(files) > 5 else ''} in {_shown(folder)}"
+
+
+def _shown(text: object) -> str:
+    """Names from outside, without what would steer a terminal."""
+    return "".join(sign if sign.isprintable() else "?" for sign in str(text))
+
+
+def _is_terminal() -> bool:
+    """Whether there is someone to ask; several processes that share a terminal cannot."""
+    return sys.stdin is not None and sys.stdin.isatty() and "WORLD_SIZE" not in os.environ
+
+
+# ---- what is remembered ----------------------------------------------------------------------------
+
+
+def remembered_in() -> Path:
+    """The file of the trusted folders: a line each, hash and path. To take trust back, remove the line."""
+    if sys.platform == "win32":
+        base = Path(os.environ.get("APPDATA") or Path.home() / "AppData" / "Roaming")
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Application Support"
+    else:
+        base = Path(os.environ.get("XDG_CONFIG_HOME", ""))
+        base = base if base.is_absolute() else Path.home() / ".config"
+    return base / "deepvis" / "trusted.txt"
+
+
+def _remembered() -> Iterator[tuple[str, str]]:
+    try:
+        lines = remembered_in().read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    except (OSError, RuntimeError):  # RuntimeError: the user has no home
+        return
+    for line in lines:
+        mark, _, place = line.strip().partition("  ")
+        try:
+            yield mark, json.loads(place)
+        except ValueError:  # somebody's note
+            pass
+
+
+def _remember(key: tuple[str, str]) -> None:
+    _granted.add(key)
+    mark, place = key
+    line = f"{mark}  {json.dumps(place)}\n"  # as JSON, so that no name of a folder makes a line of its own
+    try:
+        path = remembered_in()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(path, "a+b") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - 1))
+            file.write(b"\n" * (file.read(1) not in (b"", b"\n")) + line.encode())
+        print(f"deepvis: {_shown(place)} is trusted until its code changes (remembered in {path})", file=sys.stderr)
+    except (OSError, RuntimeError) as error:
+        print(f"deepvis: {_shown(place)} is trusted for now; it cannot be remembered ({error})", file=sys.stderr)

@@ -1,0 +1,226 @@
+"""The strongest moments of what the camera showed, for every unit that was looked at.
+
+Without torch. Not thread-safe: one thread updates; `index` hands out copies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from deepvis.core.files import write_whole, writing
+from deepvis.core.frames import Frame
+from deepvis.core.geometry import cut, resize
+from deepvis.core.layers import Layer
+from deepvis.workers.messages import Peaks
+from deepvis.scan.index import BINS, INDEX, Index, Ranked, Span, joined
+from deepvis.scan.index_file import load, save
+from deepvis.scan.merging import best
+from deepvis.store.unit_images import folder_name
+
+TIDY = 64  # frames that are taken in between two looks for those that no ranking needs any more
+
+
+@dataclass(frozen=True)
+class _Moment:
+    name: str
+    source: str
+    seconds: float
+    jpeg: bytes
+
+
+class LiveTop:
+    """The k strongest moments of each unit, in memory that has an upper limit.
+
+    Of frames is kept what the network saw, as JPEG, for as long as some unit's ranking needs them.
+    Frames of one file or camera that are closer than `gap` to each other are one moment: of these a
+    unit keeps its strongest. So a photo, however often it is shown, is one moment, and so is a video's
+    scene that comes again when the video starts anew. When more than `most` frames would have to be
+    kept, the one that the fewest rankings need goes, and leaves these rankings.
+    """
+
+    def __init__(
+        self, layers: Sequence[Layer], size: tuple[int, int], k: int = 9, gap: float = 1.0, most: int = 2000
+    ) -> None:
+        """
+        Args:
+            layers: of the network.
+            size: width and height of the network's input.
+            gap: seconds.
+            most: frames; of 448×448 pixels some 70 kB each.
+        """
+        starts = np.cumsum([0, *(layer.units for layer in layers)])
+        self.spans = tuple(Span(a.name, int(s), a.units, a.height, a.width) for a, s in zip(layers, starts))
+        self._by_name = {span.name: span for span in self.spans}
+        self._width = np.concatenate([np.full(span.units, span.width, np.int32) for span in self.spans])
+        units = int(starts[-1])
+        self._top = Ranked(
+            np.full((units, k), -1, np.int32), np.zeros((units, k), np.int16), np.zeros((units, k), np.int16),
+            np.full((units, k), -np.inf, np.float32),
+        )  # fmt: skip
+        self._moments: dict[int, _Moment] = {}
+        self._size, self._gap, self._most = size, gap, most
+        self._count = 0
+
+    def __len__(self) -> int:
+        """How many frames are kept."""
+        return len(self._moments)
+
+    def update(self, frame: Frame, crop: bool, peaks: Peaks) -> int:
+        """Take in a frame.
+
+        Args:
+            crop: whether the network saw the middle of the frame or all of it, stretched.
+            peaks: of all layers; not-a-number never counts as strong.
+        Returns:
+            How many units this was among the strongest moments of.
+        """
+        number = self._count
+        self._count += 1
+        entered = self._enter(peaks, number, self._same_moment(frame))
+        if entered:
+            done, data = cv2.imencode(".jpg", self._seen(frame.image, crop)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])
+            self._moments[number] = _Moment(frame.name, frame.source, frame.seconds, data.tobytes() if done else b"")
+        if self._count % TIDY == 0 or len(self._moments) > self._most + self._most // 10:
+            self._tidy()
+        return entered
+
+    def _seen(self, image: np.ndarray, crop: bool) -> np.ndarray:
+        """What the network saw, at twice its resolution if there is as much, so that small patches of it are sharp."""
+        width, height = self._size
+        seen = cut(image, width / height, crop)
+        factor = max(1.0, min(2.0, seen.shape[1] / width, seen.shape[0] / height))
+        return resize(seen, round(width * factor), round(height * factor))
+
+    def _same_moment(self, frame: Frame) -> list[int]:
+        """The kept frames that show the same moment."""
+        return [
+            number
+            for number, kept in self._moments.items()
+            if kept.source == frame.source and abs(kept.seconds - frame.seconds) < self._gap
+        ]
+
+    def _enter(self, peaks: Peaks, number: int, same: Sequence[int]) -> int:
+        top = self._top
+        with np.errstate(invalid="ignore"):
+            rows = np.flatnonzero((peaks.value > top.value[:, -1]) & (peaks.value != 0))  # exactly 0 is no answer
+        close = np.isin(top.image[rows], same)
+        keep = ~np.any(close & (top.value[rows] >= peaks.value[rows, None]), axis=1)
+        rows, close = rows[keep], close[keep]
+        if not len(rows):
+            return 0
+        kept = np.where(close, -np.inf, top.value[rows])
+        order = np.argsort(-np.concatenate([kept, peaks.value[rows, None]], 1), axis=1, kind="stable")[:, : kept.shape[1]]
+        row, column = np.divmod(peaks.cell[rows], self._width[rows])
+        news = {
+            "value": (kept, peaks.value[rows]), "image": (np.where(close, -1, top.image[rows]), np.full(len(rows), number)),
+            "row": (top.row[rows], row), "column": (top.column[rows], column),
+        }  # fmt: skip
+        for field, (old, new) in news.items():
+            getattr(top, field)[rows] = np.take_along_axis(np.concatenate([old, new[:, None]], 1), order, axis=1)
+        return len(rows)
+
+    def _tidy(self) -> None:
+        """Drop the frames that no ranking needs, and of the others the least needed ones."""
+        used, needed = np.unique(self._top.image, return_counts=True)
+        counts = {int(i): int(n) for i, n in zip(used, needed) if i >= 0}
+        stay = sorted(counts, key=lambda i: (counts[i], i), reverse=True)[: self._most]
+        self._moments = {i: self._moments[i] for i in sorted(stay) if i in self._moments}
+        gone = ~np.isin(self._top.image, list(self._moments))
+        self._top.value[gone], self._top.image[gone] = -np.inf, -1
+        order = np.argsort(-self._top.value, axis=1, kind="stable")
+        for name in ("image", "row", "column", "value"):
+            array = getattr(self._top, name)
+            array[:] = np.take_along_axis(array, order, axis=1)
+
+    def pixels(self, number: int) -> np.ndarray:
+        """What the network saw of a kept frame, uint8 RGB, once to twice the size of its input; `number` as in `top`."""
+        data = np.frombuffer(self._moments[number].jpeg, np.uint8)
+        return cv2.imdecode(data, cv2.IMREAD_COLOR_RGB)
+
+    def name(self, number: int) -> str:
+        return self._moments[number].name
+
+    def top(self, layer: str) -> Ranked:
+        """A layer's rankings, copied; the images are numbers of frames."""
+        rows = self._top[self._by_name[layer].rows]
+        return Ranked(rows.image.copy(), rows.row.copy(), rows.column.copy(), rows.value.copy())
+
+    def index(self, folder: Path, model: str, fingerprint: str) -> Index:
+        """What was collected as an index of the files that `save` writes into a folder; without statistics."""
+        self._tidy()
+        numbers = sorted(self._moments)
+        place = np.full(self._count + 1, -1, np.int32)
+        place[numbers] = np.arange(len(numbers))
+        units = len(self._top.value)
+        top = Ranked(place[self._top.image], *(getattr(self._top, f).copy() for f in ("row", "column", "value")))
+        none = Ranked(np.full_like(top.image, -1), np.zeros_like(top.row), np.zeros_like(top.row), np.full_like(top.value, np.inf))
+        return Index(
+            model=model, fingerprint=fingerprint, root=str(folder), files=tuple(f"{i:08d}.jpg" for i in numbers),
+            scanned=((0, len(numbers)),), broken={}, spans=self.spans, top=top, bottom=none,
+            histogram=np.zeros((units, BINS), np.int64), count=self._count, active=np.zeros(units, np.int64),
+            mean=np.zeros(units), variance=np.zeros(units), settings={"width": self._size[0], "height": self._size[1],
+                                                                     "names": [self._moments[i].name for i in numbers]},
+        )  # fmt: skip
+
+    def save(self, folder: Path, model: str, fingerprint: str) -> Index:
+        """Write the frames and their index into a folder of their own, and return the index.
+
+        Raises:
+            UserError: it cannot be written.
+        """
+        index = self.index(folder, model, fingerprint)
+        with writing(folder):
+            for name, number in zip(index.files, sorted(self._moments)):
+                write_whole(folder / name, self._moments[number].jpeg)
+        save(index, folder / INDEX)
+        return index
+
+
+def together(index: Index, live: Index) -> Index:
+    """The rankings of a data set and of live moments as one; the statistics stay the data set's.
+
+    The live frames come behind the data set's files, by their full paths.
+
+    Raises:
+        UserError: they are of different networks.
+    """
+    index.check(live.fingerprint, live.model)
+    parts = []
+    for span in index.spans:
+        ours = index.top[span.rows]
+        theirs = next((live.top[other.rows] for other in live.spans if other.name == span.name), None)
+        if theirs is not None:
+            image = np.where(theirs.image >= 0, theirs.image + len(index.files), -1).astype(np.int32)
+            ours = best([ours, replace(theirs, image=image)], index.k)
+        parts.append(ours)
+    top = Ranked(*(np.concatenate([getattr(p, f) for p in parts]) for f in ("image", "row", "column", "value")))
+    files = (*index.files, *(str(Path(live.root, name).absolute()) for name in live.files))
+    return replace(index, files=files, scanned=joined((*index.scanned, (len(index.files), len(files)))), top=top)
+
+
+def live_folder(root: Path, model: str) -> Path:
+    """Where a model's kept collections of moments are, each in a folder of its own."""
+    return root / folder_name(model) / "live"
+
+
+def with_moments(index: Index, folders: Sequence[Path]) -> tuple[Index, int]:
+    """A data set's index with kept moments among its top images.
+
+    Args:
+        folders: of collections; those that are in the index already change nothing.
+    Returns:
+        The index, and how many collections have come to it.
+    Raises:
+        UserError: one cannot be read, or is of another network.
+    """
+    known, added = set(index.files), 0
+    for folder in folders:
+        live = load(folder / INDEX)
+        if known.isdisjoint(str(Path(live.root, name).absolute()) for name in live.files):
+            index, added = together(index, live), added + 1
+    return index, added

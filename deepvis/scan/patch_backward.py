@@ -1,0 +1,51 @@
+"""Carry units back to the pixels of the photos that they answered to most."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from deepvis.networks.activation_rules import METHODS, gradients, seed
+from deepvis.core.geometry import Box
+from deepvis.networks.network import Network
+from deepvis.attribution.passes import rgb
+from deepvis.scan.patches import cut_padded
+
+
+def patch_backward(
+    network: Network,
+    photos: Sequence[np.ndarray],
+    layer: str,
+    unit: int,
+    method: str,
+    boxes: Sequence[Box],
+    places: Sequence[tuple[int, int]] | None = None,
+) -> list[np.ndarray]:
+    """The backward images of some photos from one unit, cut to boxes; one pass for all.
+
+    Args:
+        network: used by no other thread meanwhile.
+        photos: uint8 RGB or bands, any sizes; the network sees their middles.
+        method: a key of `deepvis.networks.activation_rules.METHODS`.
+        boxes: for each photo, in input pixels (`Patch.box`).
+        places: for each photo the (row, column) from which alone 1 is sent back, as the original
+            toolbox does for its patches; None: what the live window sends (`deepvis.networks.activation_rules.seed`).
+    Returns:
+        For each photo float32 height×width×3 RGB, of its box's size; 0 where the box leaves the input.
+    """
+    if not photos:
+        return []
+    x = torch.cat([network.see(photo, crop=True) for photo in photos]).requires_grad_(True)
+    with network.under(METHODS[method]):
+        sent = network.up_to(layer, x)
+        if places is None or sent.ndim < 4:
+            start = torch.cat([seed(one[None], unit) for one in sent])
+        else:
+            start = torch.zeros_like(sent)
+            for i, (row, column) in enumerate(places):
+                start[i, unit, row, column] = 1
+        (grad,) = gradients(sent, [x], start)
+    grad = torch.zeros_like(x) if grad is None else grad
+    return [cut_padded(rgb(network, one[None]), box, 0) for one, box in zip(grad, boxes)]

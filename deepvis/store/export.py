@@ -1,0 +1,108 @@
+"""Write what is known of the units as the JPEG folders that the original toolbox reads (see jpegs.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from deepvis.inputs.bands import as_colours
+from deepvis.core.errors import UserError
+from deepvis.core.files import write_whole, writing
+from deepvis.core.geometry import resize, with_side
+from deepvis.store.original_folders import DECONV, SYNTHESIZED, TOP, jpeg_path, montage
+from deepvis.networks.network import Network
+from deepvis.scan.patch_backward import patch_backward
+from deepvis.inputs.datasets import Images, Photos
+from deepvis.scan.index import Index
+from deepvis.scan.patches import cut_out, field_box, places, tiled
+from deepvis.store.unit_images import Store
+from deepvis.store.own_images import OwnFirst
+
+GRID = 3
+
+
+def export(
+    network: Network,
+    index: Index,
+    out: Path,
+    layers: Sequence[str],
+    store: Store | OwnFirst | None = None,
+    side: int = 0,
+    root: Path | None = None,
+) -> int:
+    """Write the folders; files that are there already are left as they are, so that a stopped run goes on.
+
+    Args:
+        store: of synthesized images; None writes no `regularized_opt`.
+        side: of each patch in pixels; 0: of the layer's receptive field, at most the input's.
+        root: where the photos are, if not where they were scanned.
+    Returns:
+        How many files were written.
+    Raises:
+        UserError: a photo cannot be read, a file cannot be written, the index lacks a layer.
+    """
+    photos = Photos(Images(Path(root or index.root), tuple(index.files), reading=index.reading))
+    written = 0
+    for layer in layers:
+        for unit in range(index.span(layer).units):
+            written += _export_unit(network, index, out, layer, unit, photos, side)
+            if store is not None and (stored := store.read(layer, unit)):
+                written += _write(jpeg_path(out, SYNTHESIZED, layer, unit), _montage(stored))
+    return written
+
+
+def _export_unit(
+    network: Network, index: Index, out: Path, layer: str, unit: int, photos: Photos, side: int
+) -> int:
+    pictures, deconvs = (jpeg_path(out, folder, layer, unit) for folder in (TOP, DECONV))
+    if pictures.exists() and deconvs.exists():
+        return 0
+    found = places(index, layer, unit)[: GRID * GRID]
+    whole = (network.input.width, network.input.height)
+    boxes = [field_box(index.fields.get(layer), row, column, whole) for _, row, column, _ in found]
+    seen = [photos.read(image) for image, *_ in found]
+    cells = [(row, column) for _, row, column, _ in found]
+    back = patch_backward(network, seen, layer, unit, "deconv", boxes, cells)
+    size = (side, side) if side else boxes[0][2:] if boxes else whole
+    patches = [cut_out(as_colours(photo, index.shown_bands), box, whole) for photo, box in zip(seen, boxes)]
+    return _write(pictures, _grid(patches, size)) + _write(deconvs, _grid([_around_gray(image) for image in back], size))
+
+
+
+def _grid(tiles: Sequence[np.ndarray], size: tuple[int, int]) -> np.ndarray:
+    return tiled([*tiles, *[None] * (GRID * GRID - len(tiles))], GRID, size)
+
+
+def _montage(images: Sequence[np.ndarray]) -> np.ndarray:
+    """The original shows one of four blocks, for four recipes; all four hold these images here."""
+    side = max(images[0].shape[:2])
+    nine = np.stack([_square(images[i % len(images)], side) for i in range(GRID * GRID)])
+    return montage(np.broadcast_to(nine, (4, *nine.shape)))
+
+
+def _square(image: np.ndarray, side: int) -> np.ndarray:
+    """As large as fits, in the middle of gray."""
+    width, height = with_side(*image.shape[1::-1], side)
+    square = np.full((side, side, 3), 127, np.uint8)
+    top, left = (side - height) // 2, (side - width) // 2
+    square[top : top + height, left : left + width] = resize(image, width, height)
+    return square
+
+
+def _around_gray(image: np.ndarray) -> np.ndarray:
+    """float32 -> uint8, 0 at middle gray, the largest magnitude at full black or white."""
+    most = np.abs(image).max()
+    scaled = image / most if most > 0 else image
+    return np.clip(127.5 + 127.5 * scaled, 0, 255).astype(np.uint8)
+
+
+def _write(path: Path, image: np.ndarray) -> int:
+    done, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])
+    if not done:
+        raise UserError(f"{path}: {image.shape[1]}×{image.shape[0]} pixels do not fit into a JPEG; give a smaller --side")
+    with writing(path, "The same command goes on once there is room."):
+        write_whole(path, data.tobytes())
+    return 1

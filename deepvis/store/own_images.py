@@ -1,0 +1,141 @@
+"""A network's two stores of synthesized images: the user's own, and the one that comes with the program.
+
+    precomputed/<model>/synthesized-own/   what `deepvis synthesize` and the window's key enter write
+                        synthesized/       the bundled one, which neither of them touches
+
+One's own images are shown first, unit by unit. Without torch: the window reads them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from deepvis.core.errors import UserError
+from deepvis.core.layers import unit_id
+from deepvis.store.unit_images import Key, Store, open_store, store_folder, write_whole
+
+_OF_ONE_GROWTH = ("module", "input", "preset", "seed", "objective", "true_size", "side")
+
+
+def own_folder(root: Path, model: str) -> Path:
+    """Where the user's own images of a model's units go."""
+    return store_folder(root, model).with_name("synthesized-own")
+
+
+@dataclass(frozen=True)
+class OwnFirst:
+    """Both stores, read as a `Store` is; of each unit one's own images where there are some.
+
+    Attributes:
+        own, bundled: empty where there is none.
+        note: why one's own images cannot be shown, in words.
+    """
+
+    own: Store
+    bundled: Store
+    note: str = ""
+    records: Mapping[Key, Mapping[str, Any]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        made = {key: record for key, record in self.own.records.items() if key not in self.bundled.records or "failed" not in record}
+        object.__setattr__(self, "records", {**self.bundled.records, **made})
+
+    @property
+    def folder(self) -> Path:
+        return self.own.folder
+
+    def read(self, layer: str, unit: int) -> list[np.ndarray]:
+        """The unit's images, uint8 H×W×3 RGB, best first; empty if there are none."""
+        return self.own.read(layer, unit) or self.bundled.read(layer, unit)
+
+
+def open_both(root: Path, model: str, fingerprint: str, paths: Mapping[str, str] | None = None) -> OwnFirst:
+    """What is stored of a network's units under `root`.
+
+    Args:
+        paths: {layer: module}; images that were made when a layer's name stood for another module are left out.
+    Raises:
+        UserError: nothing is of this network, or can be read, as `open_store`.
+    """
+    own, refusal = _opened(own_folder(root, model), fingerprint, paths)
+    bundled, bundled_refusal = _opened(store_folder(root, model), fingerprint, paths)
+    first = refusal or bundled_refusal
+    if first and not own.records and not bundled.records:
+        raise first
+    return OwnFirst(own, bundled, str(refusal or ""))
+
+
+def bundled_store(root: Path, model: str, fingerprint: str) -> Store:
+    """The bundled images of a model's units; empty if there are none of this network."""
+    return _opened(store_folder(root, model), fingerprint, None)[0]
+
+
+def _opened(folder: Path, fingerprint: str, paths: Mapping[str, str] | None) -> tuple[Store, UserError | None]:
+    try:
+        store = open_store(folder, fingerprint)
+    except UserError as error:
+        return Store(folder, fingerprint), error
+    if paths is not None:
+        kept = {(layer, unit): record for (layer, unit), record in store.records.items()
+                if record.get("module", paths.get(layer)) == paths.get(layer)}  # fmt: skip
+        store.records = kept
+    return store, None
+
+
+def keep(store: Store, layer: str, unit: int, images: np.ndarray, record: Mapping[str, Any], part: str) -> str:
+    """Put images into one's own store, without loss of better ones that it has of the unit.
+
+    Those of the same growth with fewer steps are replaced, other ones are set aside beside it.
+
+    Returns:
+        What was done, in words.
+    Raises:
+        UserError: those in the store have more steps, or it cannot be written.
+    """
+    made = json.loads(json.dumps(record))
+    have, name, aside = store.records.get((layer, unit), {}), unit_id(layer, unit), ""
+    if have and "failed" not in have and store.has(layer, unit):
+        if _steps(have) > _steps(made):
+            raise UserError(
+                f"{name}: images of yours with {_steps(have)} steps are kept already ({have.get('preset')}), these have {_steps(made)}. "
+                f"Let them grow as far, or remove {store.path(layer, unit)}"
+            )
+        if have == made:
+            return f"kept already: {len(images)} images of {name}"
+        if not _is_same_growth(have, made):
+            aside = f"; those that were there are in {_set_aside(store, layer, unit).name} beside it"
+    store.add(layer, unit, images, record, part)
+    store.finish()
+    return f"kept {len(images)} images of {name} in {store.path(layer, unit)}{aside}"
+
+
+def _steps(record: Mapping[str, Any]) -> int:
+    recipe = record.get("recipe")
+    steps = recipe.get("steps") if isinstance(recipe, dict) else None
+    return steps if isinstance(steps, int) else 0
+
+
+def _is_same_growth(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two records are of the same images, with more steps or fewer."""
+    recipes = [{**record["recipe"], "steps": 0} if isinstance(record.get("recipe"), dict) else None for record in (one, other)]
+    seeds = [sorted(record["seeds"]) if isinstance(record.get("seeds"), list) else None for record in (one, other)]
+    return recipes[0] == recipes[1] and seeds[0] == seeds[1] and all(one.get(key) == other.get(key) for key in _OF_ONE_GROWTH)
+
+
+def _set_aside(store: Store, layer: str, unit: int) -> Path:
+    """Copy a unit's images, and a file with their record, under a number that is free."""
+    path = store.path(layer, unit)
+    try:
+        copy = next(free for i in count(1) if not (free := path.with_name(f"{path.stem}-{i}.webp")).exists())
+        write_whole(copy.with_suffix(".json"), json.dumps({"layer": layer, "unit": unit, **store.records[layer, unit]}).encode())
+        write_whole(copy, path.read_bytes())
+    except OSError as error:
+        raise UserError(f"{path}: cannot be set aside: {error.strerror or error}. It is kept as it is, and the new images are not.") from error
+    return copy

@@ -1,0 +1,248 @@
+"""The store of synthesized images: one file per unit, and a manifest that says how each was made.
+
+    precomputed/<model>/synthesized/manifest.json     the network, and a record per unit
+                                    added-*.jsonl     records not yet in the manifest, a line each
+                                    <layer>/<unit>.webp   the unit's images, side by side
+
+A unit is in the store if its record and its file are; the file is written first, beside its place,
+and then renamed. So whatever ends a run, what it has finished is there and nothing is torn.
+Without torch: the window reads it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from deepvis.core.errors import UserError
+from deepvis.core.files import is_regular, remove_unfinished, write_whole, writing
+from deepvis.core.marks import same_network
+from deepvis.core.reading import JSON_BYTES, is_text, parse_json, read_bytes, shown
+
+try:
+    import fcntl
+except ImportError:  # Windows: two runs that end in the same instant are not kept apart
+    fcntl = None
+
+MANIFEST = "manifest.json"
+WIDEST = 16383  # pixels
+_NAME = 500  # characters of a layer's name
+PRECOMPUTED = Path(__file__).resolve().parent.parent / "precomputed"
+Key = tuple[str, int]  # layer name, unit
+
+_KEPT = "What was made before is kept."
+
+
+@dataclass
+class Store:
+    """Synthesized images of one network in one folder.
+
+    Attributes:
+        folder: where they are.
+        fingerprint: of the network that they were made for.
+        records: {(layer, unit): how its images were made}; "scores" one per image, "failed": why
+            there is no image.
+    """
+
+    folder: Path
+    fingerprint: str
+    model: str = ""
+    records: dict[Key, dict[str, Any]] = field(default_factory=dict)
+
+    def path(self, layer: str, unit: int) -> Path:
+        return self.folder / folder_name(layer) / f"{unit:04d}.webp"
+
+    def has(self, layer: str, unit: int) -> bool:
+        record = self.records.get((layer, unit))
+        return record is not None and _is_sound(record) and ("failed" in record or os.path.isfile(self.path(layer, unit)))
+
+    def read(self, layer: str, unit: int) -> list[np.ndarray]:
+        """The unit's images, uint8 H×W×3 RGB, best first; empty if there are none. Raises UserError for a record that cannot be."""
+        record = self.records.get((layer, unit))
+        if not record:
+            return []
+        if not _is_sound(record):
+            raise UserError(f"{self.folder}: the record of {layer}:{unit} is {shown(record)}; expected scores, or why it failed. "
+                            "Make its images anew: deepvis synthesize")  # fmt: skip
+        if "failed" in record or not is_regular(self.path(layer, unit)):
+            return []
+        strip = cv2.imread(str(self.path(layer, unit)), cv2.IMREAD_COLOR_RGB)
+        if strip is None:
+            return []
+        count = max(1, len(record.get("scores", ())))
+        if count > strip.shape[1]:
+            return []
+        width = strip.shape[1] // count
+        return [np.ascontiguousarray(strip[:, i * width : (i + 1) * width]) for i in range(count)]
+
+    def add(self, layer: str, unit: int, images: np.ndarray, record: Mapping[str, Any], part: str, quality: int = 80) -> None:
+        """Put a unit's images in (uint8 N×H×W×3 RGB, best first), replacing older ones.
+
+        Args:
+            record: see `records`; must hold "scores", one per image, or "failed".
+            part: names the file that the record is appended to: one for each process that writes.
+        Raises:
+            UserError: it cannot be written, or the images side by side are too wide for a file.
+        """
+        strip = _strip(images, quality) if len(images) else None
+        with writing(self.folder, _KEPT):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            if strip is not None:
+                write_whole(self.path(layer, unit), strip)
+            # The line break before it ends a line that a killed process left unfinished.
+            line = "\n" + json.dumps({"layer": layer, "unit": unit, **record}) + "\n"
+            with _locked(self.folder), open(self.folder / f"added-{part}.jsonl", "a", encoding="utf-8") as file:
+                file.write(line)
+        self.records[layer, unit] = dict(record)
+
+    def finish(self) -> None:
+        """Gather the records of all parts in the manifest; other processes may still be adding.
+
+        Raises:
+            UserError: it cannot be written, or the manifest there cannot be read.
+        """
+        if not any(self.folder.glob("added-*.jsonl")):
+            return
+        with writing(self.folder, _KEPT), _locked(self.folder):
+            parts = sorted(self.folder.glob("added-*.jsonl"))
+            whole = _open(self.folder)
+            whole.fingerprint, whole.model = self.fingerprint, self.model
+            write_whole(self.folder / MANIFEST, whole._manifest().encode())
+            for part in parts:
+                part.unlink(missing_ok=True)
+
+    def _manifest(self) -> str:
+        rows = [{"layer": layer, "unit": unit, **self.records[layer, unit]} for layer, unit in sorted(self.records)]
+        head = json.dumps({"model": self.model, "fingerprint": self.fingerprint})
+        return head[:-1] + ', "units": [\n' + ",\n".join(json.dumps(row, sort_keys=True) for row in rows) + "\n]}\n"
+
+
+def open_store(folder: Path, fingerprint: str, model: str = "") -> Store:
+    """The store in a folder, empty if there is none yet.
+
+    Raises:
+        UserError: it cannot be read, or was made for another network.
+    """
+    store = _open(folder)
+    if store.fingerprint and not same_network(store.fingerprint, fingerprint):
+        raise UserError(
+            f"{folder} holds images of another network or scaling of the input ({store.model or 'unknown'}, fingerprint {store.fingerprint}; this one "
+            f"is {fingerprint}). Remove the folder, or name another one."
+        )
+    store.fingerprint, store.model = fingerprint, model or store.model
+    if model:
+        with writing(folder, _KEPT):
+            _begin(store)
+    return store
+
+
+def _begin(store: Store) -> None:
+    """Make a store ready to be added to: with a manifest, without what killed processes left."""
+    has_manifest = (store.folder / MANIFEST).exists()
+    if has_manifest and not os.access(store.folder, os.W_OK):  # one that is complete need not be written
+        return
+    store.folder.mkdir(parents=True, exist_ok=True)
+    with _locked(store.folder):
+        remove_unfinished([store.folder, *(path for path in store.folder.iterdir() if path.is_dir())])
+        if not (store.folder / MANIFEST).exists():
+            write_whole(store.folder / MANIFEST, store._manifest().encode())
+
+
+def _open(folder: Path) -> Store:
+    store, path = Store(folder, ""), folder / MANIFEST
+    parts = [row for part in sorted(folder.glob("added-*.jsonl")) for row in _lines(part)]
+    if os.path.lexists(path):
+        text = read_bytes(path, JSON_BYTES, "a manifest").decode("utf-8", "replace")
+        try:
+            store.model, store.fingerprint, rows = _manifest_of(parse_json(text, lambda line: f"line {line}", "a manifest"))
+        except UserError as error:
+            raise UserError(f"{path}: cannot be read as a manifest: {error} Remove the folder to make the images anew.") from error
+        for row in rows:
+            _take(store.records, row)
+    for row in parts:
+        _take(store.records, row)
+    return store
+
+
+def _take(records: dict[Key, dict], row: dict) -> None:
+    records[row["layer"], row["unit"]] = {k: v for k, v in row.items() if k not in ("layer", "unit")}
+
+
+def _manifest_of(found: object) -> tuple[str, str, list[dict]]:
+    """Model, fingerprint and records, if a manifest holds them; else UserError."""
+    if not isinstance(found, dict) or not isinstance(found.get("units"), list):
+        raise UserError(f"{shown(found)}: expected model, fingerprint and units.")
+    if not all(is_text(found.get(key)) for key in ("model", "fingerprint")):
+        raise UserError("expected model and fingerprint, each a text.")
+    wrong = next((row for row in found["units"] if not _is_record(row)), None)
+    if wrong is not None:
+        raise UserError(f"{shown(wrong)} is no record of a unit's images.")
+    return found["model"], found["fingerprint"], found["units"]
+
+
+def _is_record(row: object) -> bool:
+    """It names a unit."""
+    if not isinstance(row, dict) or not isinstance(row.get("layer"), str) or len(row["layer"]) > _NAME:
+        return False
+    return type(row.get("unit")) is int and 0 <= row["unit"] < 2**31
+
+
+def _is_sound(record: Mapping[str, Any]) -> bool:
+    """Of what the program uses it says only what can be; the rest is for people."""
+    scores, failed = record.get("scores", []), record.get("failed", "")
+    return isinstance(scores, list) and all(type(score) in (int, float) for score in scores) and isinstance(failed, str)
+
+
+def _lines(part: Path) -> Iterator[dict]:
+    """The records of a part; a line that a killed process left unfinished is none."""
+    try:
+        lines = read_bytes(part, JSON_BYTES, "records of images").decode("utf-8", "replace").splitlines()
+    except UserError:
+        if not os.path.lexists(part):  # gathered meanwhile
+            return
+        raise
+    for line in lines:
+        with contextlib.suppress(UserError):
+            row = parse_json(line, lambda _: str(part))
+            if _is_record(row):
+                yield row
+
+
+def store_folder(root: Path, model: str) -> Path:
+    """Where a model's synthesized images are."""
+    return root / folder_name(model) / "synthesized"
+
+
+def folder_name(name: str) -> str:
+    """The name of a layer or a model as a folder of any system: letters, digits, inner points and dashes stay,
+    the rest is percent-encoded as in a URL. Different names have different folders."""
+    quoted = re.sub(r"[^\w.-]", lambda sign: "".join(f"%{byte:02X}" for byte in sign[0].encode("utf-8", "surrogatepass")), name)
+    return re.sub(r"^\.|\.\Z", "%2E", quoted) or "%"
+
+
+def _strip(images: np.ndarray, quality: int) -> bytes:
+    strip = np.concatenate(list(images), axis=1)
+    if max(strip.shape[:2]) > WIDEST:
+        raise UserError(f"{len(images)} images of {images.shape[2]}×{images.shape[1]} side by side: a WebP file has {WIDEST} "
+                        "pixels at most on a side. Make fewer of each unit (--per-unit), or store them smaller (--side)")  # fmt: skip
+    return cv2.imencode(".webp", strip[..., ::-1], [cv2.IMWRITE_WEBP_QUALITY, quality])[1].tobytes()
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """One process at a time; the lock ends with the process that holds it."""
+    if fcntl is None:
+        yield
+        return
+    with open(folder / ".lock", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

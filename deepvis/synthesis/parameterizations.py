@@ -1,0 +1,136 @@
+"""Parameterizations: what is optimized, and the image it stands for.
+
+Images are B×3×H×W (or B×C×H×W for networks of other channels), red first, 0 to 255 with the
+network's mean colour subtracted: 0 is the mean image, as in the papers.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from deepvis.networks.network import InputSpec
+
+# Principal colours of photographs: columns are the eigenvectors of the colours' covariance over the
+# bundled photos (64×64 each, its own mean taken off) times the square root of their eigenvalue;
+# brightness, blue–yellow, green–magenta. Olah et al. 2017 decorrelate colours in this way.
+PRINCIPAL_COLORS = ((0.165, -0.072, 0.019), (0.186, -0.005, -0.036), (0.197, 0.066, 0.018))
+
+
+_LEAST_ROOM = 0.02 * 255  # between a mean colour and black or white
+
+
+def mean_color(spec: InputSpec) -> Tensor:
+    """The network's mean as red, green, blue (or its channels in order) from 0 to 255."""
+    mean = torch.tensor(spec.mean) * (255 / spec.range)
+    return mean.flip(0) if spec.order == "bgr" else mean
+
+
+def network_scale(spec: InputSpec) -> Tensor:
+    """Factor per channel, red first, from an image's values to the network's input."""
+    scale = (spec.range / 255) / torch.tensor(spec.std)
+    return scale.flip(0) if spec.order == "bgr" else scale
+
+
+def color_places(spec: InputSpec) -> list[int]:
+    """Which of an image's channels (red first) are shown as red, green and blue; one channel: as gray."""
+    last = spec.channels - 1
+    return [last - place if spec.order == "bgr" else place for place in spec.places]
+
+
+class Parameterization(Protocol):
+    """`values` are optimized (B×…, each image on its own); `image()` is what they stand for."""
+
+    values: Tensor
+
+    def image(self) -> Tensor: ...
+
+
+class Pixels:
+    """The image itself."""
+
+    def __init__(self, image: Tensor) -> None:
+        self.values = image.clone().requires_grad_(True)
+
+    def image(self) -> Tensor:
+        return self.values
+
+
+class Fourier:
+    """Fourier coefficients, made smaller the higher their frequency, then colours, then a sigmoid.
+
+    A step changes all frequencies by what they hold in photographs, instead of the highest most
+    (Olah et al. 2017; Mordvintsev et al. 2018, "Differentiable Image Parameterizations"). The
+    sigmoid keeps every value between black and white.
+    """
+
+    def __init__(self, coefficients: Tensor, size: tuple[int, int], power: Tensor, mix: Tensor | None, mean: Tensor) -> None:
+        """
+        Args:
+            coefficients: B×C×H×(W/2+1)×2.
+            size: (H, W).
+            power: [B].
+            mix: B×C×C from the parameters' channels to colours, None for none.
+            mean: [C] colour from 0 to 255 that all-zero coefficients stand for.
+        """
+        self.values = coefficients.clone().requires_grad_(True)
+        self._size, self._mix = size, mix
+        scale = _falling(size, power).to(coefficients)[:, None, :, :, None]
+        self._scale = scale.expand(-1, -1, -1, -1, 2).contiguous()  # written out: eight times as fast as broadcast along a row
+        share = (mean / 255).clamp(0.02, 0.98)
+        self._offset = torch.logit(share)[:, None, None].to(coefficients)
+        self._mean = mean[:, None, None].to(coefficients)
+
+    def image(self) -> Tensor:
+        spectrum = torch.view_as_complex(self.values * self._scale)
+        planes = torch.fft.irfft2(spectrum, s=self._size)
+        if self._mix is None:
+            planes = planes + self._offset
+        else:
+            planes = torch.baddbmm(self._offset[None, :, 0], self._mix, planes.flatten(2)).view_as(planes)
+        return torch.add(-self._mean, torch.sigmoid(planes), alpha=255)
+
+
+def coefficients_shape(channels: int, size: tuple[int, int]) -> tuple[int, ...]:
+    return channels, size[0], size[1] // 2 + 1, 2
+
+
+def _falling(size: tuple[int, int], power: Tensor) -> Tensor:
+    """B×H×(W/2+1): 1 / frequency ** power in the image's own scale, so that unit coefficients give values about 1."""
+    height, width = size
+    rows = torch.fft.fftfreq(height)[:, None]
+    columns = torch.fft.rfftfreq(width)[None]
+    frequency = (rows**2 + columns**2).sqrt().clamp(min=1 / max(size))
+    scale = frequency[None] ** -power[:, None, None].cpu()
+    return scale * math.sqrt(height * width) / scale.square().mean((1, 2), keepdim=True).sqrt()
+
+
+def color_mix(saturation: Tensor) -> Tensor:
+    """B×3×3 from decorrelated channels to red, green, blue; `saturation` [B] scales all but the first."""
+    colors = torch.tensor(PRINCIPAL_COLORS)
+    colors = colors / colors.norm(dim=0).max()
+    strength = torch.ones(len(saturation), 3)
+    strength[:, 1:] = saturation[:, None].cpu()
+    return colors * strength[:, None]
+
+
+def shown(image: Tensor, mean: Tensor, most: float = 1.0) -> Tensor:
+    """The image as it is looked at and stored: uint8, B×C×H×W, mean added.
+
+    A pixel image is not bounded. Where more than a hundredth of its values would leave the range
+    from black to white, its contrast is lowered until no more do. (Where the mean itself is black
+    or white, what lies beyond it cannot be shown, at whatever contrast.)
+
+    Args:
+        most: factor by which the contrast may be raised, until a hundredth of the values leave the
+            range. Regularized steps end at whatever size they balance at, of which the figure that
+            is in the image says nothing; the paper's tool too stretched what it saved, about gray.
+    """
+    mean = mean.to(image)[:, None, None]
+    room = torch.where(image > 0, 255 - mean, mean)
+    needs = torch.where(room > _LEAST_ROOM, image.abs() / room, 0).flatten(1)
+    reach = needs.kthvalue(max(1, round(0.99 * needs.shape[1])), dim=1).values.clamp(min=1 / most)
+    return (image / reach[:, None, None, None] + mean).clamp(0, 255).round().to(torch.uint8)

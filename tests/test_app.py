@@ -23,7 +23,9 @@ from deepvis.inputs.feed import Notice, Wish
 from deepvis.core.frames import Frame, Photo
 from deepvis.core.interrupt import ENDING
 from deepvis.core.layers import Layer
-from deepvis.workers.messages import Grown, Growth, Patch, Peaks, Request, Result, TopPictures
+from deepvis.workers.messages import Grown, Growth, TopPictures
+from deepvis.scan.results import Patch
+from deepvis.attribution.requests import Peaks, Request, Result
 from deepvis.workers.layer_images import Wish as OverviewWish
 from deepvis.interface.settings import DEFAULT_PANES, Settings
 from deepvis.interface.state import State

@@ -14,7 +14,7 @@ from deepvis.networks.attention import AttentionCalls
 from deepvis.networks.activation_rules import METHODS
 from deepvis.core.errors import UserError
 from deepvis.core.frames import Frame
-from deepvis.workers.messages import Request
+from deepvis.attribution.requests import Request
 from deepvis.networks.loading import from_module
 from deepvis.networks.network import InputSpec, Network, prepare
 from deepvis.attribution.passes import answer

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from deepvis.networks.activation_rules import METHODS, ActivationRule, drops_results, seed
 from deepvis.core.frames import Frame
-from deepvis.workers.messages import Request
+from deepvis.attribution.requests import Request
 from deepvis.networks.loading import load
 from deepvis.networks.network import InputSpec, prepare
 from deepvis.attribution.passes import answer

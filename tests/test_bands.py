@@ -15,7 +15,7 @@ from deepvis.inputs.bands import colours, fit_bands, is_bands, read_picture
 from deepvis.inputs.decode import MAX_SIDE, read_image
 from deepvis.core.errors import UserError
 from deepvis.inputs.feed import Feed
-from deepvis.workers.messages import Request
+from deepvis.attribution.requests import Request
 from deepvis.networks.network import InputSpec, Network, prepare
 from deepvis.attribution.passes import answer
 from deepvis.scan.patch_backward import patch_backward

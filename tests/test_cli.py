@@ -19,7 +19,7 @@ from deepvis.cli.main import main
 from deepvis.networks import loading
 from deepvis.interface.commands import Facts, bindings, press
 from deepvis.core.errors import UserError
-from deepvis.workers.messages import Request
+from deepvis.attribution.requests import Request
 from deepvis.networks.network import Network
 from deepvis.interface.settings import Settings
 from deepvis.interface.state import State

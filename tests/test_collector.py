@@ -16,7 +16,8 @@ from deepvis.workers import moments as module
 from deepvis.workers.moments import NONE_YET, Collector, Wish
 from deepvis.core.frames import Frame
 from deepvis.core.layers import Layer
-from deepvis.workers.messages import Peaks, ReceptiveField, Request, Result
+from deepvis.attribution.requests import Peaks, Request, Result
+from deepvis.core.receptive_field import ReceptiveField
 from deepvis.scan.index import INDEX
 from deepvis.scan.index_file import load
 

@@ -13,7 +13,9 @@ from deepvis.core.frames import Frame, Photo
 from deepvis.interface.unit_grid import View
 from deepvis.core.layers import Layer
 from deepvis.interface.layout import lay_out
-from deepvis.workers.messages import Cells, Patch, Request, Result, Statistics, TopPictures
+from deepvis.workers.messages import Cells, TopPictures
+from deepvis.scan.results import Patch, Statistics
+from deepvis.attribution.requests import Request, Result
 from deepvis.render import Renderer, Scene, Status, colors, text
 from deepvis.render.panes.layer import layer_grid
 from deepvis.render.panes.statistics import brightest, matrix_box

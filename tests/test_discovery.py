@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from deepvis.networks.capture import capture
 from deepvis.networks.discovery import MANY
 from deepvis.core.frames import Frame
-from deepvis.workers.messages import Request
+from deepvis.attribution.requests import Request
 from deepvis.networks.loading import from_module
 from deepvis.networks.network import Network
 from deepvis.networks.outputs import shown, with_shown

@@ -15,7 +15,8 @@ from deepvis.workers import engine as engine_module
 from deepvis.workers.engine import Engine
 from deepvis.core.errors import UserError
 from deepvis.core.frames import Frame
-from deepvis.workers.messages import ReceptiveField, Request, Result
+from deepvis.attribution.requests import Request, Result
+from deepvis.core.receptive_field import ReceptiveField
 
 LIMIT = 20.0  # seconds until a test that would hang fails
 FRAME = Frame(np.zeros((2, 2, 3), np.uint8), "black", 0, False)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deepvis.networks.capture import Abandoned
-from deepvis.workers.messages import ReceptiveField
+from deepvis.core.receptive_field import ReceptiveField
 from deepvis.networks.loading import load
 from deepvis.networks.network import InputSpec, Network, prepare
 

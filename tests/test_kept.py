@@ -15,7 +15,7 @@ from torch.nn.utils import parametrizations, parametrize, prune
 from deepvis.networks.fingerprint import fingerprint
 from deepvis.core.frames import Frame
 from deepvis.networks.kept_tensors import begin, copied, move_kept
-from deepvis.workers.messages import Request
+from deepvis.attribution.requests import Request
 from deepvis.networks.loading import from_module
 from deepvis.networks.network import Network
 from deepvis.attribution.passes import answer

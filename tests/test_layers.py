@@ -6,7 +6,7 @@ import pytest
 
 from deepvis.core.errors import UserError
 from deepvis.core.layers import Layer, find_layer, parse_unit, unit_id
-from deepvis.workers.messages import ReceptiveField
+from deepvis.core.receptive_field import ReceptiveField
 
 LAYERS = (
     Layer("conv1", "Conv2d", 64, 55, 55),

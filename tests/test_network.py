@@ -14,7 +14,7 @@ from deepvis.networks.activation_rules import METHODS
 from deepvis.core.errors import UserError
 from deepvis.core.frames import Frame
 from deepvis.core.geometry import fit
-from deepvis.workers.messages import Request
+from deepvis.attribution.requests import Request
 from deepvis.networks.loading import load
 from deepvis.networks.network import InputSpec, Network, prepare
 from deepvis.networks.outputs import Chosen

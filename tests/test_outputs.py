@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from deepvis.core.frames import Frame
-from deepvis.workers.messages import Request
+from deepvis.attribution.requests import Request
 from deepvis.networks.loading import from_module
 from deepvis.networks.network import Network
 from deepvis.attribution.passes import answer

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from deepvis.workers.messages import ReceptiveField
+from deepvis.core.receptive_field import ReceptiveField
 from deepvis.workers.layer_images import Overview, Wish
 from deepvis.inputs.datasets import Images
 from deepvis.scan.index import BINS, Index, Ranked, Span

@@ -12,7 +12,8 @@ from deepvis.networks.activation_rules import METHODS
 from deepvis.networks.capture import Abandoned
 from deepvis.core.errors import UserError
 from deepvis.core.frames import Frame
-from deepvis.workers.messages import ReceptiveField, Request, Result
+from deepvis.attribution.requests import Request, Result
+from deepvis.core.receptive_field import ReceptiveField
 from deepvis.networks.network import InputSpec, Network, prepare
 from deepvis.networks.outputs import Chosen
 from deepvis.attribution.passes import answer

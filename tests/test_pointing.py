@@ -20,7 +20,9 @@ from deepvis.core.frames import Frame, Photo
 from deepvis.interface.unit_grid import View
 from deepvis.core.layers import Layer
 from deepvis.interface.layout import lay_out
-from deepvis.workers.messages import Cells, Patch, Result, Statistics, TopPictures, UnitPictures
+from deepvis.workers.messages import Cells, TopPictures, UnitPictures
+from deepvis.scan.results import Patch, Statistics
+from deepvis.attribution.requests import Result
 from deepvis.render import Renderer, Scene
 from deepvis.render.panes.status import _hover_text
 from deepvis.interface.settings import DEFAULT_PANES, Settings

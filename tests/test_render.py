@@ -20,15 +20,10 @@ from deepvis.core.frames import Frame, Photo
 from deepvis.interface.unit_grid import View, make_grid
 from deepvis.core.layers import Layer
 from deepvis.interface.layout import Layout, lay_out
-from deepvis.workers.messages import (
-    Grown,
-    Growth,
-    Patch,
-    ReceptiveField,
-    Result,
-    TopPictures,
-    UnitPictures,
-)
+from deepvis.workers.messages import Grown, Growth, TopPictures, UnitPictures
+from deepvis.scan.results import Patch
+from deepvis.attribution.requests import Result
+from deepvis.core.receptive_field import ReceptiveField
 from deepvis.render import Renderer, Scene, Status, colors, text
 from deepvis.render.mosaic import draw_maps
 from deepvis.render.panes import PANES

@@ -9,7 +9,7 @@ import torch
 import torchvision
 
 from deepvis.core.frames import Frame
-from deepvis.workers.messages import Request
+from deepvis.attribution.requests import Request
 from deepvis.networks.network import InputSpec, prepare
 from deepvis.networks.outputs import Chosen
 from deepvis.attribution.passes import answer

@@ -28,7 +28,9 @@ from deepvis.workers.synthesizer import Grower
 from deepvis.store.original_folders import open_pictures
 from deepvis.core.layers import unit_id
 from deepvis.interface.layout import Layout, lay_out
-from deepvis.workers.messages import ReceptiveField, Request, Result, TopPictures
+from deepvis.workers.messages import TopPictures
+from deepvis.attribution.requests import Request, Result
+from deepvis.core.receptive_field import ReceptiveField
 from deepvis.workers.layer_images import Overview
 from deepvis.display.recorder import Recorder, save_snapshot
 from deepvis.render import Renderer, Scene, Status

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from deepvis.networks.activation_rules import METHODS, gradients, seed
 from deepvis.core.errors import UserError
-from deepvis.workers.messages import Peaks, ReceptiveField, Request, Result
+from deepvis.attribution.requests import Peaks, Request, Result
+from deepvis.core.receptive_field import ReceptiveField
 from deepvis.networks.network import Network
 
 

@@ -12,7 +12,9 @@ from deepvis.workers.moments import Wish as MomentWish
 from deepvis.core.frames import Frame
 from deepvis.workers.unit_images import Wish as PictureWish, stands_for
 from deepvis.core.layers import Layer
-from deepvis.workers.messages import Growth, ReceptiveField, Request, TopPictures
+from deepvis.workers.messages import Growth, TopPictures
+from deepvis.attribution.requests import Request
+from deepvis.core.receptive_field import ReceptiveField
 from deepvis.workers.layer_images import Wish as OverviewWish
 from deepvis.interface.state import State
 from deepvis.synthesis import recipe

@@ -24,7 +24,7 @@ from deepvis.networks.folding import fold_batchnorm
 from deepvis.core.geometry import cut, fit
 from deepvis.networks.kept_tensors import begin, copied, move_kept
 from deepvis.core.layers import Layer
-from deepvis.workers.messages import ReceptiveField
+from deepvis.core.receptive_field import ReceptiveField
 from deepvis.networks.unwrapping import unwrapped
 from deepvis.networks.unit_axes import View
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from deepvis.networks.activation_rules import ActivationRule, replaced
-from deepvis.workers.messages import ReceptiveField
+from deepvis.core.receptive_field import ReceptiveField
 
 Span = tuple[int, int]  # the first pixel of a field along one axis, and the one behind its last
 _Axis = dict[int, Span]  # by row or column of the unit

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from deepvis.interface.unit_grid import Grid
-from deepvis.workers.messages import Result
+from deepvis.attribution.requests import Result
 from deepvis.render import colors
 from deepvis.render.draw import fill
 

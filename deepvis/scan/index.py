@@ -23,7 +23,7 @@ from deepvis.inputs.bands import Reading
 from deepvis.core.errors import UserError
 from deepvis.core.layers import Layer
 from deepvis.core.marks import same_network
-from deepvis.workers.messages import ReceptiveField
+from deepvis.core.receptive_field import ReceptiveField
 from deepvis.store.unit_images import folder_name
 
 INDEX, STATE = "index.npz", "state.npz"

@@ -14,7 +14,7 @@ import numpy as np
 from deepvis.core.arrays import ArrayFile, open_arrays
 from deepvis.core.errors import UserError
 from deepvis.core.files import beside, writing
-from deepvis.workers.messages import ReceptiveField
+from deepvis.core.receptive_field import ReceptiveField
 from deepvis.core.reading import is_text, shown
 from deepvis.scan.index import BINS, CHUNK, Index, Ranked, Span, Sums
 from deepvis.store.unit_images import PRECOMPUTED

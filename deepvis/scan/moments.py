@@ -16,7 +16,7 @@ from deepvis.core.files import write_whole, writing
 from deepvis.core.frames import Frame
 from deepvis.core.geometry import cut, resize
 from deepvis.core.layers import Layer
-from deepvis.workers.messages import Peaks
+from deepvis.attribution.requests import Peaks
 from deepvis.scan.index import BINS, INDEX, Index, Ranked, Span, joined
 from deepvis.scan.index_file import load, save
 from deepvis.scan.merging import best

@@ -13,7 +13,8 @@ from deepvis.inputs.bands import as_colours
 from deepvis.inputs.decode import BACKDROP
 from deepvis.core.errors import UserError
 from deepvis.core.geometry import Box, crop_box, reduced, resize, with_side
-from deepvis.workers.messages import Patch, ReceptiveField
+from deepvis.scan.results import Patch
+from deepvis.core.receptive_field import ReceptiveField
 from deepvis.inputs.datasets import Photos
 from deepvis.scan.index import Index
 

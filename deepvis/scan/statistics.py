@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from deepvis.core.errors import UserError
-from deepvis.workers.messages import Statistics
+from deepvis.scan.results import Statistics
 from deepvis.scan.index import Index, rebinned
 
 BINS = 32

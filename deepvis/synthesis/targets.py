@@ -12,7 +12,7 @@ import torch
 
 from deepvis.core.errors import UserError
 from deepvis.core.layers import Layer, find_layer, parse_unit
-from deepvis.workers.messages import ReceptiveField
+from deepvis.core.receptive_field import ReceptiveField
 from deepvis.networks.network import Network
 from deepvis.synthesis import objectives
 from deepvis.synthesis.objectives import Objective

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 
 from deepvis.workers.worker import MUCH_MEMORY
 from deepvis.core.errors import UserError, words
-from deepvis.workers.messages import ReceptiveField, Request, Result
+from deepvis.attribution.requests import Request, Result
+from deepvis.core.receptive_field import ReceptiveField
 from deepvis.core.runtime import be_patient, cpu_plan
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ import numpy as np
 from deepvis.workers.worker import Background
 from deepvis.inputs.bands import as_colours
 from deepvis.core.errors import UserError, words
-from deepvis.workers.messages import Cells, Statistics
+from deepvis.workers.messages import Cells
+from deepvis.scan.results import Statistics
 from deepvis.inputs.datasets import Images
 from deepvis.scan.index import Index
 from deepvis.scan.patches import as_cell, cut_out, field_box, places

@@ -14,7 +14,10 @@ from deepvis.workers.worker import Background
 from deepvis.core.errors import words
 from deepvis.core.frames import Frame
 from deepvis.core.layers import Layer
-from deepvis.workers.messages import Cells, Patch, Peaks, ReceptiveField, Result, TopPictures
+from deepvis.workers.messages import Cells, TopPictures
+from deepvis.scan.results import Patch
+from deepvis.attribution.requests import Peaks, Result
+from deepvis.core.receptive_field import ReceptiveField
 from deepvis.core.runtime import be_patient
 from deepvis.scan.index import Ranked
 from deepvis.scan.moments import LiveTop

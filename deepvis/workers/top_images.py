@@ -20,7 +20,8 @@ import numpy as np
 from deepvis.workers.worker import MUCH_MEMORY, Background
 from deepvis.core.errors import UserError, words
 from deepvis.store.original_folders import DECONV, TOP, read_jpeg, thirds
-from deepvis.workers.messages import Patch, TopPictures
+from deepvis.workers.messages import TopPictures
+from deepvis.scan.results import Patch
 from deepvis.core.runtime import be_patient, cpu_plan
 from deepvis.inputs.datasets import Images, Photos
 from deepvis.scan.index import INDEX, Index

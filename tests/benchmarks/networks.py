@@ -30,7 +30,7 @@ from torch import Tensor
 from deepvis.networks.activation_rules import METHODS
 from deepvis.core.errors import UserError
 from deepvis.core.frames import Frame
-from deepvis.workers.messages import Request, Result
+from deepvis.attribution.requests import Request, Result
 from deepvis.networks.loading import load
 from deepvis.networks.network import Network
 from deepvis.attribution.passes import answer

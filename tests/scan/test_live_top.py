@@ -12,7 +12,7 @@ import pytest
 from deepvis.core.errors import UserError
 from deepvis.core.frames import Frame
 from deepvis.core.layers import Layer
-from deepvis.workers.messages import Peaks
+from deepvis.attribution.requests import Peaks
 from deepvis.scan.index import INDEX
 from deepvis.scan.index_file import load, save
 from deepvis.scan.moments import TIDY, LiveTop, together, with_moments

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 from small import network
 
-from deepvis.workers.messages import Patch, TopPictures
+from deepvis.workers.messages import TopPictures
+from deepvis.scan.results import Patch
 from deepvis.scan.patch_backward import patch_backward
 from deepvis.scan.patches import cut_out
 from deepvis.workers.top_images import Tops, Wish

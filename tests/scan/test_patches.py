@@ -21,7 +21,7 @@ from deepvis.store.export import export
 from deepvis.core.frames import Frame
 from deepvis.core.geometry import crop_box, fit
 from deepvis.store.original_folders import JpegFolders
-from deepvis.workers.messages import Request
+from deepvis.attribution.requests import Request
 from deepvis.attribution.passes import answer
 from deepvis.scan.patch_backward import patch_backward
 from deepvis.inputs.datasets import Images, Photos, find_images

@@ -10,7 +10,8 @@ import numpy as np
 
 from deepvis.core.geometry import Box, resize_for_screen
 from deepvis.interface.unit_grid import Grid, make_grid
-from deepvis.workers.messages import Cells, Statistics, UnitPictures
+from deepvis.workers.messages import Cells, UnitPictures
+from deepvis.scan.results import Statistics
 from deepvis.render import colors, text
 from deepvis.render.draw import Canvas
 from deepvis.render.mosaic import line_width, look, mosaic

@@ -10,7 +10,7 @@ import numpy as np
 from deepvis.core.geometry import Box, resize
 from deepvis.interface.unit_grid import Grid, View, make_grid
 from deepvis.core.layers import unit_id
-from deepvis.workers.messages import Statistics
+from deepvis.scan.results import Statistics
 from deepvis.render import colors, text
 from deepvis.render.draw import Canvas, fill
 from deepvis.render.mosaic import line_width

@@ -124,9 +124,9 @@ class Toolbox:
             self.feed.show_bands(self.engine.network.input.places)
         self._listen(0 if events else GLANCE)  # the user does not wait for the network
         self._ask()
-        self._ask_for_pictures()
         self._tick()
         self._show(self._pointed(self._scene()))
+        self._ask_for_pictures()  # last: photos that are decoded meanwhile would take the drawing's time, and the key has to be seen first
 
     def _patience(self) -> int:
         """How long to wait for events, in milliseconds: briefly while something is on its way."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from deepvis.cli.main import PHOTOS
+from deepvis.core import paths
 
 BENCHMARKS = Path(__file__).parent / "benchmarks"
 
@@ -21,7 +21,7 @@ def run(name: str, *args: str) -> str:
 
 
 def test_accuracy(tmp_path: Path) -> None:
-    for photo, synset in zip(sorted(PHOTOS.glob("*.jpg")), ("n01440764_tench", "n02391049_zebra")):
+    for photo, synset in zip(sorted(paths.PHOTOS.glob("*.jpg")), ("n01440764_tench", "n02391049_zebra")):
         shutil.copy(photo, tmp_path / f"{synset}.jpg")
     assert "(pixel - 127) / 128" in run("accuracy.py", str(tmp_path))
 

@@ -1,0 +1,1 @@
+"""The loop, with a window and without."""

@@ -10,19 +10,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deepvis.display import key_codes
-from deepvis.interface import commands
-from deepvis.networks import trust
 from deepvis.app.toolbox import live as open_window
 from deepvis.cli.main import sources
-from deepvis.workers.engine import Engine
 from deepvis.core.errors import UserError
-from deepvis.inputs.feed import Feed
 from deepvis.core.plain import numbers, plain, texts
+from deepvis.display import key_codes
+from deepvis.display.window import DisplayProbe
+from deepvis.inputs.feed import Feed
+from deepvis.interface import commands
 from deepvis.interface.settings import Settings
 from deepvis.interface.settings import load as load_settings
 from deepvis.interface.state import State
-from deepvis.display.window import DisplayProbe
+from deepvis.networks import trust
+from deepvis.workers.engine import Engine
 
 if TYPE_CHECKING:
     from torch import nn

@@ -11,25 +11,25 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from deepvis.interface import commands
-from deepvis.interface.commands import Facts, help_rows
+from deepvis.attribution.passes import answer
+from deepvis.core import paths
 from deepvis.core.errors import UserError
-from deepvis.inputs.feed import Feed, Wish
 from deepvis.core.files import write_whole, writing
 from deepvis.core.frames import Frame
-from deepvis.workers.unit_images import Gallery, stands_for
-from deepvis.store.original_folders import open_pictures
+from deepvis.inputs.feed import Feed, Wish
+from deepvis.interface import commands
+from deepvis.interface.commands import Facts, help_rows
 from deepvis.interface.layout import lay_out
-from deepvis.networks.network import InputSpec, Network
-from deepvis.workers.layer_images import Overview
-from deepvis.attribution.passes import answer
-from deepvis.render import Renderer, Scene, Status
-from deepvis.scan.index import index_folder
+from deepvis.interface.requests import overview_wish_for, picture_wish_for, request_for, top_wish_for
 from deepvis.interface.settings import Settings
 from deepvis.interface.state import State
-from deepvis.store.unit_images import PRECOMPUTED
+from deepvis.networks.network import InputSpec, Network
+from deepvis.render import Renderer, Scene, Status
+from deepvis.scan.index import index_folder
+from deepvis.store.original_folders import open_pictures
+from deepvis.workers.layer_images import Overview
 from deepvis.workers.top_images import Tops
-from deepvis.interface.requests import overview_wish_for, picture_wish_for, request_for, top_wish_for
+from deepvis.workers.unit_images import Gallery, stands_for
 
 PATIENCE = 60.0  # seconds for an input to give its first picture
 
@@ -79,7 +79,7 @@ def _with_unit_images(scene: Scene, renderer: Renderer, network: Network, model:
     """The scene with what the store and the index have of its units: as the window has it when all of it has come in."""
     state, layers = scene.state, network.layers
     gallery = Gallery(lambda: open_pictures(network.name, network.fingerprint, network.paths))
-    tops, overview = Tops(lambda network: index_folder(PRECOMPUTED, network.name), model), Overview()
+    tops, overview = Tops(lambda network: index_folder(paths.PRECOMPUTED, network.name), model), Overview()
     cells, side = renderer.cells(scene) if state.content in ("synthesized", "top images") else (range(0), 0)
     try:
         gallery.want(picture_wish_for(state, layers, cells, side))

@@ -14,38 +14,45 @@ from pathlib import Path
 
 import numpy as np
 
-from deepvis.core import interrupt
-from deepvis.interface import commands
-from deepvis.workers.worker import MUCH_MEMORY
-from deepvis.inputs.bands import Reading
-from deepvis.workers.moments import Collector
-from deepvis.interface.commands import Facts
-from deepvis.workers.engine import Engine
-from deepvis.core.errors import UserError
-from deepvis.inputs.feed import Feed, Wish
-from deepvis.workers.unit_images import Gallery, stands_for
-from deepvis.workers.synthesizer import Grower
-from deepvis.store.original_folders import open_pictures
-from deepvis.core.layers import unit_id
-from deepvis.interface.layout import Layout, lay_out
-from deepvis.workers.messages import TopPictures
 from deepvis.attribution.requests import Request, Result
+from deepvis.core import interrupt, paths
+from deepvis.core.errors import UserError
+from deepvis.core.layers import unit_id
 from deepvis.core.receptive_field import ReceptiveField
-from deepvis.workers.layer_images import Overview
-from deepvis.display.recorder import Recorder, save_snapshot
-from deepvis.render import Renderer, Scene, Status
 from deepvis.core.runtime import giving_back
-from deepvis.workers.saving import Saving
-from deepvis.scan.index import index_folder
-from deepvis.scan.moments import live_folder
+from deepvis.display.recorder import Recorder, save_snapshot
+from deepvis.display.window import Close, Event, Key, Mouse, Resize, Window
+from deepvis.inputs.bands import Reading
+from deepvis.inputs.feed import Feed, Wish
+from deepvis.interface import commands
+from deepvis.interface.commands import Facts
+from deepvis.interface.layout import Layout, lay_out
+from deepvis.interface.requests import (
+    growth_for,
+    moment_wish_for,
+    overview_wish_for,
+    picture_wish_for,
+    request_for,
+    top_wish_for,
+)
 from deepvis.interface.settings import Settings
 from deepvis.interface.state import PRESET_CYCLE, State
-from deepvis.store.unit_images import PRECOMPUTED, open_store
+from deepvis.render import Renderer, Scene, Status
+from deepvis.scan.index import index_folder
+from deepvis.scan.moments import live_folder
+from deepvis.store.original_folders import open_pictures
 from deepvis.store.own_images import own_folder
+from deepvis.store.unit_images import open_store
 from deepvis.synthesis import recipe
+from deepvis.workers.engine import Engine
+from deepvis.workers.layer_images import Overview
+from deepvis.workers.messages import TopPictures
+from deepvis.workers.moments import Collector
+from deepvis.workers.saving import Saving
+from deepvis.workers.synthesizer import Grower
 from deepvis.workers.top_images import Tops
-from deepvis.display.window import Close, Event, Key, Mouse, Resize, Window
-from deepvis.interface.requests import growth_for, moment_wish_for, overview_wish_for, picture_wish_for, request_for, top_wish_for
+from deepvis.workers.unit_images import Gallery, stands_for
+from deepvis.workers.worker import MUCH_MEMORY
 
 COLLECT_EVERY = 0.1  # seconds between two live frames that are collected from, which costs a fifth of a pass more
 BUSY_AFTER = 0.3  # seconds of silence after which the window says that it waits
@@ -93,7 +100,7 @@ class Toolbox:
         self._gallery = Gallery(self._open_store)
         self._grower = Grower()
         self._recipes = self._read_recipes()
-        self._tops = Tops(lambda network: index_folder(PRECOMPUTED, network.name), settings.model)
+        self._tops = Tops(lambda network: index_folder(paths.PRECOMPUTED, network.name), settings.model)
         self._overview = Overview()
         self._collector = Collector()
 
@@ -387,7 +394,7 @@ class Toolbox:
             return
 
         def keep() -> str:
-            store = open_store(own_folder(PRECOMPUTED, network.name), network.fingerprint, network.name)
+            store = open_store(own_folder(paths.PRECOMPUTED, network.name), network.fingerprint, network.name)
             done = self._grower.keep(grown, store, network)
             self._gallery.refresh()
             return done
@@ -411,7 +418,7 @@ class Toolbox:
     def _save_recipe(self) -> None:
         """Save the desk's chosen settings under the name that was given."""
         name, chosen = self.state.recipe_name, self.state.desk[-1]
-        path = recipe.RECIPES / f"{name}.yaml"
+        path = paths.RECIPES / f"{name}.yaml"
         unit = unit_id(stands_for(self._layers(), self.state.layer), self.state.unit)
         try:
             recipe.save(path, chosen.recipe, model=self.settings.model, unit=unit, seed=chosen.seed)
@@ -428,7 +435,7 @@ class Toolbox:
         network = self.engine.network
         if network is None:
             return
-        folder = live_folder(PRECOMPUTED, network.name) / self._stamp()
+        folder = live_folder(paths.PRECOMPUTED, network.name) / self._stamp()
         self._collector.save(folder, network.name, network.fingerprint, lambda *said: self._saving.said.append(said))
 
     def _stamp(self) -> str:

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from deepvis.networks.activation_rules import METHODS, gradients, seed
-from deepvis.core.errors import UserError
 from deepvis.attribution.requests import Peaks, Request, Result
+from deepvis.core.errors import UserError
 from deepvis.core.receptive_field import ReceptiveField
+from deepvis.networks.activation_rules import METHODS, gradients, seed
 from deepvis.networks.network import Network
 
 

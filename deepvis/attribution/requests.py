@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+
 import numpy as np
+
 from deepvis.core.frames import Frame
-from deepvis.synthesis.recipe import Recipe
+from deepvis.core.receptive_field import ReceptiveField
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ class Result:
     scores: np.ndarray | None = None
     pixels: np.ndarray | None = None
     layer_gradient: np.ndarray | None = None
-    receptive_field: "ReceptiveField | None" = None
+    receptive_field: ReceptiveField | None = None
     peaks: Peaks | None = None
     seconds: dict[str, float] | None = None
     bad: int = 0

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from deepvis.core import interrupt, runtime
+from deepvis.core import interrupt, paths, runtime
 
-if __name__ == "__main__":  # python -m deepvis.cli
-    interrupt.end_at_once()
-    runtime.own_modules_only()
 runtime.tune()  # before anything imports torch
 
 import argparse
@@ -17,15 +14,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from deepvis import __version__
-from deepvis.networks import trust
-from deepvis.core.errors import UserError, printable, words
+from deepvis.cli import scan
+from deepvis.cli import synthesize as synthesis
 from deepvis.cli.options import add_network, consent_of, path_argument, settings_of
-from deepvis.cli.main import scan
+from deepvis.core.errors import UserError, printable, words
 from deepvis.interface.settings import Settings
 from deepvis.interface.state import METHOD_CYCLE, State
-from deepvis.cli.main import synthesize as synthesis
-
-PHOTOS = Path(__file__).resolve().parent / "photos"
+from deepvis.networks import trust
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -96,7 +91,7 @@ def sources(settings: Settings) -> tuple[int | str | None, Path, str]:
         camera = wanted
     elif wanted != "camera":
         files, first = wanted, "files"
-    path = PHOTOS if files == "photos" else Path(os.path.expanduser(files))
+    path = paths.PHOTOS if files == "photos" else Path(os.path.expanduser(files))
     from deepvis.inputs.playlist import Playlist
 
     Playlist(path)  # raises before a window opens
@@ -108,8 +103,8 @@ def _live(args: argparse.Namespace) -> None:
 
     probe = DisplayProbe()
     from deepvis.app.toolbox import live
-    from deepvis.workers.engine import Engine
     from deepvis.inputs.feed import Feed
+    from deepvis.workers.engine import Engine
 
     settings, consent = settings_of(args), consent_of(args)
     camera, files, first = sources(settings)
@@ -182,6 +177,3 @@ def _keys(_args: argparse.Namespace) -> None:
                 window.close()
                 return
 
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -8,12 +8,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from deepvis.core.errors import UserError
 from deepvis.display import key_codes
 from deepvis.interface import commands
-from deepvis.networks import trust
-from deepvis.core.errors import UserError
 from deepvis.interface.settings import Settings
 from deepvis.interface.settings import load as load_settings
+from deepvis.networks import trust
 
 if TYPE_CHECKING:
     from deepvis.networks.network import Network

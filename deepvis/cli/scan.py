@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from deepvis.core import interrupt
-from deepvis.core.errors import UserError
 from deepvis.cli.options import add_network, count, load_network, path_argument, share
+from deepvis.core import interrupt, paths
+from deepvis.core.errors import UserError
 from deepvis.scan.index import INDEX, index_folder, scan_folder
 from deepvis.scan.index_file import load
-from deepvis.store.unit_images import PRECOMPUTED
-
-PHOTOS = Path(__file__).resolve().parent.parent / "photos"
 
 
 def add(sub: argparse._SubParsersAction) -> None:
     """Add the commands to the command line."""
     scan = sub.add_parser("scan", help="find each unit's top images and statistics in a folder of images")
-    scan.add_argument("--images", type=path_argument, default=PHOTOS, metavar="DIR", help="folder, list file (.txt) or tar archive (photos)")
+    scan.add_argument("--images", type=path_argument, default=paths.PHOTOS, metavar="DIR", help="folder, list file (.txt) or tar archive (photos)")
     scan.add_argument("--layers", default="all", help="with commas; all (the network's listed ones); convolutions (every one)")
     scan.add_argument("--top", type=count, default=9, help="places to keep for each unit (9)")
     scan.add_argument("--batch", default="auto", help="images at a time (auto)")
@@ -65,7 +61,7 @@ def _scan(args: argparse.Namespace) -> None:
     name = "scan"
     if args.layers == "convolutions":
         network, args.layers, name = convolutions(network), "all", "scan-convolutions"
-    out = args.out or scan_folder(PRECOMPUTED, network.name).with_name(name)
+    out = args.out or scan_folder(paths.PRECOMPUTED, network.name).with_name(name)
     options = Options(
         k=args.top, batch=0 if args.batch == "auto" else int(args.batch), workers=args.workers, every=args.every,
         rank=rank, world=world, reduce=not args.full_size,
@@ -94,11 +90,11 @@ def _scan(args: argparse.Namespace) -> None:
 
 def _export(args: argparse.Namespace) -> None:
     network = load_network(args)
-    from deepvis.store.export import export
     from deepvis.scan.scan import layers_from
+    from deepvis.store.export import export
     from deepvis.store.own_images import open_both
 
-    index = load((args.index or index_folder(PRECOMPUTED, network.name)) / INDEX)
+    index = load((args.index or index_folder(paths.PRECOMPUTED, network.name)) / INDEX)
     index.check(network.fingerprint, network.name)
     missing = index.missing(args.images, index.shown_images())
     if missing:
@@ -106,7 +102,7 @@ def _export(args: argparse.Namespace) -> None:
             f"{len(missing)} of the index's photos are not in {args.images or index.root}: {', '.join(missing[:5])}"
             f"{' …' if len(missing) > 5 else ''}. Give the folder that they are in: --images DIR"
         )
-    store = open_both(PRECOMPUTED, network.name, network.fingerprint, network.paths)
+    store = open_both(paths.PRECOMPUTED, network.name, network.fingerprint, network.paths)
     if store.note:
         print(store.note)
     with interrupt.raised():
@@ -119,12 +115,12 @@ def _merge(args: argparse.Namespace) -> None:
     from deepvis.scan.index_file import save
     from deepvis.scan.moments import live_folder, with_moments
 
-    home = live_folder(PRECOMPUTED, network.name)
+    home = live_folder(paths.PRECOMPUTED, network.name)
     folders = args.live or sorted(path.parent for path in home.glob(f"*/{INDEX}"))
     if not folders:
         raise UserError(f"{home}: no moments have been kept. In the window v collects them, and enter keeps them")
-    folder = args.index or index_folder(PRECOMPUTED, network.name)
-    out = args.out or args.index or scan_folder(PRECOMPUTED, network.name)
+    folder = args.index or index_folder(paths.PRECOMPUTED, network.name)
+    out = args.out or args.index or scan_folder(paths.PRECOMPUTED, network.name)
     index = load(folder / INDEX).check(network.fingerprint, network.name)
     with interrupt.raised():
         index, added = with_moments(index, folders)

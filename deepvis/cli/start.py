@@ -13,6 +13,6 @@ def main(argv: list[str] | None = None) -> int:
 
     interrupt.end_at_once()
     runtime.own_modules_only()
-    from deepvis.cli.main import main
+    from deepvis.cli import main
 
     return main.main(argv)

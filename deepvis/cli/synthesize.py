@@ -6,10 +6,9 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from deepvis.core import interrupt
-from deepvis.core.errors import UserError
 from deepvis.cli.options import add_network, count, load_network, path_argument
-from deepvis.store.unit_images import PRECOMPUTED
+from deepvis.core import interrupt, paths
+from deepvis.core.errors import UserError
 from deepvis.synthesis.recipe import PRESETS
 
 if TYPE_CHECKING:
@@ -80,8 +79,8 @@ def _recipe(args: argparse.Namespace, default: str):
 
 def _synthesize(args: argparse.Namespace) -> None:
     network = load_network(args)
-    from deepvis.store.unit_images import open_store
     from deepvis.store.own_images import bundled_store, own_folder
+    from deepvis.store.unit_images import open_store
     from deepvis.synthesis.jobs import Plan, not_bundled, synthesize
     from deepvis.synthesis.targets import OBJECTIVES, parse_units
 
@@ -94,11 +93,11 @@ def _synthesize(args: argparse.Namespace) -> None:
         raise UserError(f"--quality {args.quality}: expected 1 to 100")
     layers = ",".join(layer.name for layer in network.layers) if args.layer == "all" else args.layer
     chosen = _standing(parse_units(",".join(filter(None, (args.units, layers))), network.layers), network.layers)
-    folder = args.out or own_folder(PRECOMPUTED, network.name)
+    folder = args.out or own_folder(paths.PRECOMPUTED, network.name)
     store = open_store(folder, network.fingerprint, network.name)
     preset = args.preset or "modern"
     plan = Plan(recipe, preset, args.per_unit, args.seed, args.objective, not args.whole, args.side, args.quality)
-    left = chosen if args.out else not_bundled(network, chosen, plan, store, bundled_store(PRECOMPUTED, network.name, network.fingerprint))
+    left = chosen if args.out else not_bundled(network, chosen, plan, store, bundled_store(paths.PRECOMPUTED, network.name, network.fingerprint))
     bundled = sum(len(units) for _, units in chosen) - sum(len(units) for _, units in left)
     with interrupt.raised():
         try:
@@ -159,16 +158,16 @@ def _montage(args: argparse.Namespace) -> None:
 
     check_suffix(args.out)
     network = load_network(args)
-    from deepvis.workers.unit_images import stands_for
     from deepvis.core.layers import find_layer
-    from deepvis.store.unit_images import open_store
     from deepvis.store.own_images import open_both
+    from deepvis.store.unit_images import open_store
     from deepvis.synthesis.figures import montage, true_sizes
+    from deepvis.workers.unit_images import stands_for
 
     if args.store:
         store = open_store(args.store, network.fingerprint)
     else:
-        store = open_both(PRECOMPUTED, network.name, network.fingerprint, network.paths)
+        store = open_both(paths.PRECOMPUTED, network.name, network.fingerprint, network.paths)
         print(store.note, end="\n" if store.note else "")
     names = [name.strip() for name in args.layer.split(",") if name.strip()] or [layer.name for layer in network.layers]
     indices = [find_layer(stands_for(network.layers, find_layer(name, network.layers)), network.layers) for name in names]

@@ -1,0 +1,1 @@
+"""Values that all parts speak of. No torch, no threads."""

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-import numpy as np
-from deepvis.core.frames import Frame
-from deepvis.synthesis.recipe import Recipe
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ def tune() -> None:
 
 def own_modules_only() -> None:
     """Take the current folder, where `python -m` looks for modules first, from the path: a numpy.py in a download would be run."""
-    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     try:
         here = os.getcwd()
     except OSError:  # it has been removed

@@ -1,0 +1,1 @@
+"""Pixels in: cameras, videos, folders of pictures, data sets."""

@@ -15,11 +15,11 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from deepvis.inputs.decode import MAX_PIXELS, MAX_SIDE, decode_image
-from deepvis.inputs.depth import White, gray_to_rgb, uint16_to_uint8
 from deepvis.core.errors import UserError, words
 from deepvis.core.files import open_regular
 from deepvis.core.geometry import resize
+from deepvis.inputs.decode import MAX_PIXELS, MAX_SIDE, decode_image
+from deepvis.inputs.depth import White, gray_to_rgb, uint16_to_uint8
 from deepvis.inputs.headers import Header, bands_memory, check_size, read_header, read_whole
 
 NUMPY = ".npy"

@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 import cv2
 import numpy as np
 
-from deepvis.inputs.decode import quiet_opencv
 from deepvis.core.errors import words
+from deepvis.inputs.decode import quiet_opencv
 
 OpenCapture = Callable[..., Any]
 

@@ -22,14 +22,14 @@ import numpy as np
 from PIL import ImageOps
 from PIL.JpegImagePlugin import JpegImageFile
 
-from deepvis.inputs.bands import NUMPY, Reading, decode_picture
-from deepvis.inputs.decode import IMAGE_SUFFIXES, known_header
 from deepvis.core.errors import UserError
 from deepvis.core.files import is_regular, open_regular, shortened, system_reason
-from deepvis.inputs.folders import listed
 from deepvis.core.geometry import crop_box
-from deepvis.inputs.headers import MAX_PIXELS, check_memory
 from deepvis.core.reading import read_bytes
+from deepvis.inputs.bands import NUMPY, Reading, decode_picture
+from deepvis.inputs.decode import IMAGE_SUFFIXES, known_header
+from deepvis.inputs.folders import listed
+from deepvis.inputs.headers import MAX_PIXELS, check_memory
 
 _SUFFIXES = IMAGE_SUFFIXES | {NUMPY}
 

@@ -30,9 +30,9 @@ from PIL import (
 )
 from PIL.Image import Image
 
-from deepvis.inputs.depth import WHITES, White, gray_to_rgb, uint16_to_uint8, wide_to_uint8
 from deepvis.core.errors import UserError
 from deepvis.core.files import open_regular
+from deepvis.inputs.depth import WHITES, White, gray_to_rgb, uint16_to_uint8, wide_to_uint8
 from deepvis.inputs.headers import MAX_PIXELS, MAX_SIDE, Header, check_memory, check_size, read_header, read_whole
 
 IMAGE_SUFFIXES = frozenset(

@@ -19,14 +19,14 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from deepvis.inputs.bands import Reading, colours, is_bands, read_picture
-from deepvis.inputs.camera import Camera, OpenCapture, camera_name, open_camera
-from deepvis.inputs.decode import MAX_PIXELS, VIDEO_SUFFIXES, rgb_from_bgr
 from deepvis.core.errors import UserError, words
 from deepvis.core.frames import Frame, Photo
+from deepvis.inputs.bands import Reading, colours, is_bands, read_picture
+from deepvis.inputs.camera import Camera, OpenCapture, camera_name, open_camera
+from deepvis.inputs.datasets import Images
+from deepvis.inputs.decode import MAX_PIXELS, VIDEO_SUFFIXES, rgb_from_bgr
 from deepvis.inputs.player import Ahead, Player, Still
 from deepvis.inputs.playlist import Playlist
-from deepvis.inputs.datasets import Images
 
 BUSY_S = 0.2
 """Work that is done sooner is not reported as `busy`."""

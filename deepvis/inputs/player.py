@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from deepvis.core.errors import UserError
 from deepvis.inputs.camera import OpenCapture
 from deepvis.inputs.decode import VIDEO_SUFFIXES, VideoFile
-from deepvis.core.errors import UserError
 
 AHEAD_PIXELS = 30_000_000
 """Larger pictures are not decoded ahead: that could hold up a wish for longer than it saves."""

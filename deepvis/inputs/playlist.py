@@ -7,12 +7,12 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from deepvis.inputs.bands import NUMPY
-from deepvis.inputs.decode import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from deepvis.core.errors import UserError
 from deepvis.core.files import is_regular, open_regular
-from deepvis.inputs.folders import listed
 from deepvis.core.reading import read_bytes
+from deepvis.inputs.bands import NUMPY
+from deepvis.inputs.decode import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from deepvis.inputs.folders import listed
 
 # A file system's clock ticks coarsely (FAT: 2 s): a folder that changed less than this before it
 # was listed may have changed again since without looking any younger.

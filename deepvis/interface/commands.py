@@ -10,10 +10,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from deepvis.synthesis import recipe_grid
-from deepvis.synthesis.recipe_grid import Desk
 from deepvis.core.errors import UserError
-from deepvis.interface.unit_grid import Grid, View, centred_on, make_grid, zoom_at
 from deepvis.core.layers import Layer, parse_unit, unit_id
 from deepvis.interface.state import (
     BOOSTS,
@@ -28,7 +25,10 @@ from deepvis.interface.state import (
     State,
     TopImage,
 )
+from deepvis.interface.unit_grid import Grid, View, centred_on, make_grid, zoom_at
+from deepvis.synthesis import recipe_grid
 from deepvis.synthesis.recipe import PRESETS, Recipe
+from deepvis.synthesis.recipe_grid import Desk
 
 FAST = 10  # how many cells a fast move covers
 

@@ -7,18 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from deepvis.synthesis import recipe_grid
-from deepvis.workers.moments import Wish as MomentWish
-from deepvis.core.frames import Frame
-from deepvis.workers.unit_images import Wish as PictureWish, stands_for
-from deepvis.core.layers import Layer
-from deepvis.workers.messages import Growth, TopPictures
 from deepvis.attribution.requests import Request
+from deepvis.core.frames import Frame
+from deepvis.core.layers import Layer
 from deepvis.core.receptive_field import ReceptiveField
-from deepvis.workers.layer_images import Wish as OverviewWish
 from deepvis.interface.state import State
-from deepvis.synthesis import recipe
+from deepvis.synthesis import recipe, recipe_grid
+from deepvis.workers.layer_images import Wish as OverviewWish
+from deepvis.workers.messages import Growth, TopPictures
+from deepvis.workers.moments import Wish as MomentWish
 from deepvis.workers.top_images import Wish as TopWish
+from deepvis.workers.unit_images import Wish as PictureWish
+from deepvis.workers.unit_images import stands_for
 
 SEEDS = 4  # images that grow at a time
 

@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 import yaml
 
+from deepvis.core import paths
 from deepvis.core.errors import UserError
 from deepvis.core.reading import is_text, parse_yaml, shown
 
@@ -224,7 +225,7 @@ def _find() -> Path | None:
 
 def _shipped() -> Path:
     """The file that says the defaults, until someone changes it."""
-    return Path(__file__).resolve().parent.parent / "settings.yaml"
+    return paths.ROOT / "settings.yaml"
 
 
 def _changes(entry: _Entry, table: Mapping[str, Row]) -> bool:

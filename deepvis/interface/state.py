@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from deepvis.synthesis.recipe_grid import Desk
 from deepvis.core.frames import Photo
 from deepvis.interface.unit_grid import View
+from deepvis.synthesis.recipe_grid import Desk
 
 METHOD_CYCLE = (None, "gradient", "deconv", "guided")  # key n
 FILTERS = ("raw", "gray", "norm", "blurred norm")  # key m

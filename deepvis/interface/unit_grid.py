@@ -7,7 +7,6 @@ from functools import lru_cache
 
 from deepvis.core.geometry import Box
 
-
 MAP_CELL, VECTOR_CELL = 16, 9  # sides of the smallest cells that can be read, in unscaled pixels
 
 

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from deepvis.core.arrays import check_sizes, open_arrays
-from deepvis.networks.caffemodel import read_caffemodel
 from deepvis.core.errors import UserError, reason
 from deepvis.core.files import open_regular
-from deepvis.networks.matching import NESTED, Match, State, fitted, matches, rank
 from deepvis.core.reading import shown
+from deepvis.networks.caffemodel import read_caffemodel
+from deepvis.networks.matching import NESTED, Match, State, fitted, matches, rank
 
 MATCHES = ("name", "order")
 _ROOM = 16 << 20  # bytes that an archive of torch.save may unpack to beyond twice its own size

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from deepvis.networks.attention import Attention, AttentionCalls
-from deepvis.networks.capture import trace
 from deepvis.core.errors import UserError
 from deepvis.core.layers import Layer
+from deepvis.networks.attention import Attention, AttentionCalls
+from deepvis.networks.capture import trace
 from deepvis.networks.input_errors import explained
 from deepvis.networks.outputs import Chosen, shown
 from deepvis.networks.unit_axes import Grid, Places, View, channels_first, patches, spread, views

@@ -14,20 +14,21 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from deepvis.networks import trust
+from deepvis.core import paths
 from deepvis.core.arrays import read_array
-from deepvis.networks.checkpoints import MATCHES, load_weights, packaged
 from deepvis.core.errors import UserError, printable, words
-from deepvis.networks.kept_tensors import begin, copied
 from deepvis.core.layers import find_layer
+from deepvis.core.reading import is_text, place_of, shown
+from deepvis.networks import trust
+from deepvis.networks.checkpoints import MATCHES, load_weights, packaged
+from deepvis.networks.kept_tensors import begin, copied
 from deepvis.networks.model_file import CHANNELS, NUMBERS, SIDE, VALUE, read_labels, read_model_file
 from deepvis.networks.network import InputSpec, Network, prepare
 from deepvis.networks.outputs import Bounded, Chosen, pick, takes_softmax
-from deepvis.networks.unwrapping import unwrapped
-from deepvis.core.reading import is_text, place_of, shown
 from deepvis.networks.sources import AUTO, DEFAULT, NONE, Source, for_channels, imagenet_labels, load_source
-from deepvis.networks.trust import ROOT, Consent
+from deepvis.networks.trust import Consent
 from deepvis.networks.unsupported import check_module
+from deepvis.networks.unwrapping import unwrapped
 
 _LOG = logging.getLogger("deepvis")
 _WEIGHT_WORDS = {NONE: NONE, AUTO: AUTO, DEFAULT.lower(): DEFAULT}
@@ -179,7 +180,7 @@ def _find(model: str) -> _Spec:
         return _Spec(path.resolve().parent.name, str(path), path.resolve().parent, said.values, said.lines, path)
     if ":" in model:
         return _Spec(model, f"--model {model}", Path.cwd(), {"source": model})
-    known = sorted(p.parent.name for p in (ROOT / "models").glob("*/model.yaml"))
+    known = sorted(p.parent.name for p in (paths.ROOT / "models").glob("*/model.yaml"))
     near = difflib.get_close_matches(model, known, n=1)
     hint = f" Did you mean {near[0]}?" if near else ""
     raise UserError(

@@ -12,21 +12,21 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from deepvis.networks.attention import Attention, WithAttention
-from deepvis.networks.activation_rules import ActivationRule, Rule, drops_results
-from deepvis.inputs.bands import Reading, fit_bands, is_bands
-from deepvis.networks.capture import capture, interruptible
-from deepvis.networks.discovery import choose, dry_run, find, left_out
 from deepvis.core.errors import UserError
-from deepvis.networks.receptive_fields import measure
-from deepvis.networks.fingerprint import fingerprint
-from deepvis.networks.folding import fold_batchnorm
 from deepvis.core.geometry import cut, fit
-from deepvis.networks.kept_tensors import begin, copied, move_kept
 from deepvis.core.layers import Layer
 from deepvis.core.receptive_field import ReceptiveField
-from deepvis.networks.unwrapping import unwrapped
+from deepvis.inputs.bands import Reading, fit_bands, is_bands
+from deepvis.networks.activation_rules import ActivationRule, Rule, drops_results
+from deepvis.networks.attention import Attention, WithAttention
+from deepvis.networks.capture import capture, interruptible
+from deepvis.networks.discovery import choose, dry_run, find, left_out
+from deepvis.networks.fingerprint import fingerprint
+from deepvis.networks.folding import fold_batchnorm
+from deepvis.networks.kept_tensors import begin, copied, move_kept
+from deepvis.networks.receptive_fields import measure
 from deepvis.networks.unit_axes import View
+from deepvis.networks.unwrapping import unwrapped
 
 # The fused attention of inference differs from the ordinary one in the last bits; what is shown must
 # not depend on whether a backward view is on.

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from deepvis.networks.activation_rules import ActivationRule, replaced
 from deepvis.core.receptive_field import ReceptiveField
+from deepvis.networks.activation_rules import ActivationRule, replaced
 
 Span = tuple[int, int]  # the first pixel of a field along one axis, and the one behind its last
 _Axis = dict[int, Span]  # by row or column of the unit

@@ -17,10 +17,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from deepvis.core import paths
 from deepvis.core.errors import UserError
 from deepvis.core.reading import read_yaml
 
-ROOT = Path(__file__).resolve().parent.parent
 PYTHON = "python:"  # sources that run code
 OWN = "python:deepvis.networks.caffenet:CaffeNet"  # this program's own
 ALWAYS = "DEEPVIS_TRUST"  # environment variable: 1 trusts every folder, for machines that run one's own files only
@@ -98,7 +98,7 @@ def _given(file: Path | None) -> str:
 
 def model_file(model: str) -> Path | None:
     """The model.yaml of a model's name: the file or folder of that name, or the folder in models/; None if it has none."""
-    for path in (Path(model), Path(model, "model.yaml"), ROOT / "models" / model / "model.yaml"):
+    for path in (Path(model), Path(model, "model.yaml"), paths.ROOT / "models" / model / "model.yaml"):
         try:
             if path.is_file():
                 return path

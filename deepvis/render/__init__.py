@@ -7,6 +7,7 @@ import time
 import numpy as np
 
 from deepvis.interface.layout import Layout
+from deepvis.interface.state import Hover, TopImage
 from deepvis.render import colors
 from deepvis.render.draw import Canvas, fill
 from deepvis.render.panes import PANES
@@ -17,7 +18,6 @@ from deepvis.render.panes.statistics import pair_at
 from deepvis.render.panes.strip import layer_boxes
 from deepvis.render.panes.unit_images import top_image_at
 from deepvis.render.scene import Scene, Status
-from deepvis.interface.state import Hover, TopImage
 
 __all__ = ["Renderer", "Scene", "Status"]
 

@@ -8,8 +8,8 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from deepvis.interface.unit_grid import Grid
 from deepvis.attribution.requests import Result
+from deepvis.interface.unit_grid import Grid
 from deepvis.render import colors
 from deepvis.render.draw import fill
 

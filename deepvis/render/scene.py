@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from deepvis.synthesis.recipe_grid import SIDE, table
+from deepvis.attribution.requests import Result
 from deepvis.core.frames import Frame
 from deepvis.core.layers import Layer, unit_id
-from deepvis.workers.messages import Cells, Grown, TopPictures, UnitPictures
-from deepvis.scan.results import Statistics
-from deepvis.attribution.requests import Result
 from deepvis.interface.state import Hover, State, TopImage
+from deepvis.scan.results import Statistics
 from deepvis.synthesis.recipe import image_seed
+from deepvis.synthesis.recipe_grid import SIDE, table
+from deepvis.workers.messages import Cells, Grown, TopPictures, UnitPictures
 
 
 @dataclass(frozen=True)

@@ -19,11 +19,11 @@ from typing import Any
 
 import numpy as np
 
-from deepvis.inputs.bands import Reading
 from deepvis.core.errors import UserError
 from deepvis.core.layers import Layer
 from deepvis.core.marks import same_network
 from deepvis.core.receptive_field import ReceptiveField
+from deepvis.inputs.bands import Reading
 from deepvis.store.unit_images import folder_name
 
 INDEX, STATE = "index.npz", "state.npz"

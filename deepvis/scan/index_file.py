@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from deepvis.core import paths
 from deepvis.core.arrays import ArrayFile, open_arrays
 from deepvis.core.errors import UserError
 from deepvis.core.files import beside, writing
-from deepvis.core.receptive_field import ReceptiveField
 from deepvis.core.reading import is_text, shown
+from deepvis.core.receptive_field import ReceptiveField
 from deepvis.scan.index import BINS, CHUNK, Index, Ranked, Span, Sums
-from deepvis.store.unit_images import PRECOMPUTED
 
 VERSION = 1
 
@@ -202,7 +202,7 @@ def _meta(index: Index, path: Path) -> dict[str, Any]:
 
 def _root(root: str, path: Path) -> str:
     """How an index at `path` names the folder of its images: from there, where both come with the program."""
-    home = PRECOMPUTED.parent
+    home = paths.PRECOMPUTED.parent
     if Path(root).is_relative_to(home) and path.absolute().is_relative_to(home):
         return Path(os.path.relpath(root, path.absolute().parent)).as_posix()
     return root

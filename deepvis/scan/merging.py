@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 
 from deepvis.core.errors import UserError
-from deepvis.inputs.folders import natural_key
 from deepvis.core.marks import same_network
+from deepvis.inputs.folders import natural_key
 from deepvis.scan.index import STATE, Index, Ranked, Span, Sums, joined
 
 

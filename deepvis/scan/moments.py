@@ -12,11 +12,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from deepvis.attribution.requests import Peaks
 from deepvis.core.files import write_whole, writing
 from deepvis.core.frames import Frame
 from deepvis.core.geometry import cut, resize
 from deepvis.core.layers import Layer
-from deepvis.attribution.requests import Peaks
 from deepvis.scan.index import BINS, INDEX, Index, Ranked, Span, joined
 from deepvis.scan.index_file import load, save
 from deepvis.scan.merging import best

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from deepvis.networks.activation_rules import METHODS, gradients, seed
-from deepvis.core.geometry import Box
-from deepvis.networks.network import Network
 from deepvis.attribution.passes import rgb
+from deepvis.core.geometry import Box
+from deepvis.networks.activation_rules import METHODS, gradients, seed
+from deepvis.networks.network import Network
 from deepvis.scan.patches import cut_padded
 
 

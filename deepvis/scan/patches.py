@@ -9,14 +9,14 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from deepvis.inputs.bands import as_colours
-from deepvis.inputs.decode import BACKDROP
 from deepvis.core.errors import UserError
 from deepvis.core.geometry import Box, crop_box, reduced, resize, with_side
-from deepvis.scan.results import Patch
 from deepvis.core.receptive_field import ReceptiveField
+from deepvis.inputs.bands import as_colours
 from deepvis.inputs.datasets import Photos
+from deepvis.inputs.decode import BACKDROP
 from deepvis.scan.index import Index
+from deepvis.scan.results import Patch
 
 
 def places(index: Index, layer: str, unit: int, least: bool = False) -> list[tuple[int, int, int, float]]:

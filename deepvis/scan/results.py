@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
+
 import numpy as np
-from deepvis.core.frames import Frame
-from deepvis.synthesis.recipe import Recipe
 
 
 @dataclass(frozen=True, eq=False)

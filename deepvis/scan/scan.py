@@ -15,19 +15,19 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from deepvis.networks.capture import trace
 from deepvis.core.errors import UserError
 from deepvis.core.files import remove_unfinished, system_reason, writing
 from deepvis.core.interrupt import Interrupted, postponed
 from deepvis.core.layers import find_layer
+from deepvis.inputs.datasets import Batch, Images, batches
+from deepvis.networks.capture import trace
 from deepvis.networks.network import ONE_AT_A_TIME, Network, prepare
 from deepvis.networks.outputs import shown
-from deepvis.inputs.datasets import Batch, Images, batches
+from deepvis.networks.replicas import Team, failed, is_out_of_memory
 from deepvis.scan.index import BINS, CHUNK, INDEX, STATE, Index, Span, joined
 from deepvis.scan.index_file import load, save
 from deepvis.scan.merging import merge, with_statistics
 from deepvis.scan.reduce import Bar, Extremes, Tally, extremes
-from deepvis.networks.replicas import Team, failed, is_out_of_memory
 
 try:
     import fcntl

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from deepvis.core.errors import UserError
-from deepvis.scan.results import Statistics
 from deepvis.scan.index import Index, rebinned
+from deepvis.scan.results import Statistics
 
 BINS = 32
 

@@ -1,0 +1,1 @@
+"""What lies on the disk: images of units, and the original toolbox's folders."""

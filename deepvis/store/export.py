@@ -8,18 +8,18 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from deepvis.inputs.bands import as_colours
 from deepvis.core.errors import UserError
 from deepvis.core.files import write_whole, writing
 from deepvis.core.geometry import resize, with_side
-from deepvis.store.original_folders import DECONV, SYNTHESIZED, TOP, jpeg_path, montage
-from deepvis.networks.network import Network
-from deepvis.scan.patch_backward import patch_backward
+from deepvis.inputs.bands import as_colours
 from deepvis.inputs.datasets import Images, Photos
+from deepvis.networks.network import Network
 from deepvis.scan.index import Index
+from deepvis.scan.patch_backward import patch_backward
 from deepvis.scan.patches import cut_out, field_box, places, tiled
-from deepvis.store.unit_images import Store
+from deepvis.store.original_folders import DECONV, SYNTHESIZED, TOP, jpeg_path, montage
 from deepvis.store.own_images import OwnFirst
+from deepvis.store.unit_images import Store
 
 GRID = 3
 

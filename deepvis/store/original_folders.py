@@ -20,8 +20,9 @@ from urllib.parse import unquote
 import cv2
 import numpy as np
 
-from deepvis.store.unit_images import PRECOMPUTED, Key, Store, folder_name, store_folder
+from deepvis.core import paths
 from deepvis.store.own_images import OwnFirst, open_both
+from deepvis.store.unit_images import Key, Store, folder_name, store_folder
 
 SYNTHESIZED, TOP, DECONV = "regularized_opt", "max_im", "max_deconv"
 _SUFFIX = {SYNTHESIZED: "_montage", TOP: "", DECONV: ""}
@@ -110,9 +111,9 @@ class JpegFolders:
         return [] if picture is None else shown_block(picture)
 
 
-def open_pictures(model: str, fingerprint: str, paths: Mapping[str, str]) -> JpegFolders:
+def open_pictures(model: str, fingerprint: str, modules: Mapping[str, str]) -> JpegFolders:
     """All stored pictures of a network's units: one's own, the bundled ones, the original toolbox's.
 
     Args, Raises: as `open_both`.
     """
-    return JpegFolders(store_folder(PRECOMPUTED, model).parent, open_both(PRECOMPUTED, model, fingerprint, paths))
+    return JpegFolders(store_folder(paths.PRECOMPUTED, model).parent, open_both(paths.PRECOMPUTED, model, fingerprint, modules))

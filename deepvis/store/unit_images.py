@@ -36,7 +36,6 @@ except ImportError:  # Windows: two runs that end in the same instant are not ke
 MANIFEST = "manifest.json"
 WIDEST = 16383  # pixels
 _NAME = 500  # characters of a layer's name
-PRECOMPUTED = Path(__file__).resolve().parent.parent / "precomputed"
 Key = tuple[str, int]  # layer name, unit
 
 _KEPT = "What was made before is kept."

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from deepvis.networks.activation_rules import replaced
 from deepvis.core.errors import UserError
+from deepvis.networks.activation_rules import replaced
 from deepvis.networks.network import Network
 from deepvis.synthesis import parameterizations as images
 from deepvis.synthesis.objectives import Objective

@@ -16,8 +16,8 @@ from deepvis.core.layers import Layer, unit_id
 from deepvis.networks.network import Network
 from deepvis.render import colors, text
 from deepvis.render.draw import fill
-from deepvis.store.unit_images import Store
 from deepvis.store.own_images import OwnFirst
+from deepvis.store.unit_images import Store
 from deepvis.synthesis.ascent import Ascent
 from deepvis.synthesis.recipe import Recipe
 from deepvis.synthesis.targets import canvas, cut, objective

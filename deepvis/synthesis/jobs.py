@@ -12,16 +12,16 @@ import torch
 from tqdm import tqdm
 
 from deepvis import __version__
+from deepvis.cli.options import share
 from deepvis.core.errors import UserError
 from deepvis.core.geometry import reduced, with_side
 from deepvis.core.layers import Layer
 from deepvis.networks.network import Network
-from deepvis.cli.options import share
+from deepvis.networks.replicas import Team, failed, is_out_of_memory
 from deepvis.store.unit_images import WIDEST, Key, Store
 from deepvis.synthesis.ascent import Ascent
 from deepvis.synthesis.recipe import Recipe, image_seed
 from deepvis.synthesis.targets import Canvas, canvas, check_objective, cut, objective
-from deepvis.networks.replicas import Team, failed, is_out_of_memory
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import yaml
 
+from deepvis.core import paths
 from deepvis.core.errors import UserError
 from deepvis.core.files import write_whole, writing
 from deepvis.core.reading import place_of, read_yaml, shown
@@ -113,7 +114,6 @@ class Recipe:
 
 
 _STRUCTURE = ("parameterization", "colors", "optimizer", "policy", "margin", "keep", "steps")
-RECIPES = Path(__file__).resolve().parents[2] / "recipes"  # saved ones, NAME.yaml each
 PIXELS_ONLY = ("decay", "blur_width", "small_norm", "small_contribution", "small_value", "small_benefit")
 _PERCENTAGES = ("small_norm", "small_contribution", "small_value", "small_benefit")
 
@@ -179,13 +179,13 @@ def saved() -> dict[str, Path]:
         UserError: their folder cannot be listed.
     """
     try:
-        names = sorted(name for name in os.listdir(RECIPES) if name.endswith(".yaml") and name.isprintable())
+        names = sorted(name for name in os.listdir(paths.RECIPES) if name.endswith(".yaml") and name.isprintable())
     except FileNotFoundError:
         return {}
     except OSError as error:
-        raise UserError(f"{RECIPES}: cannot be listed: {error.strerror or error}; expected the folder of saved recipes. "
+        raise UserError(f"{paths.RECIPES}: cannot be listed: {error.strerror or error}; expected the folder of saved recipes. "
                         "Make it readable, or move it away") from error  # fmt: skip
-    return {name.removesuffix(".yaml"): RECIPES / name for name in names}
+    return {name.removesuffix(".yaml"): paths.RECIPES / name for name in names}
 
 
 def image_seed(seed: int, unit: int, index: int) -> int:

@@ -1,0 +1,1 @@
+"""What works beside the loop: the newest wish, the newest answer."""

@@ -14,11 +14,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from deepvis.workers.worker import MUCH_MEMORY
-from deepvis.core.errors import UserError, words
 from deepvis.attribution.requests import Request, Result
+from deepvis.core.errors import UserError, words
 from deepvis.core.receptive_field import ReceptiveField
 from deepvis.core.runtime import be_patient, cpu_plan
+from deepvis.workers.worker import MUCH_MEMORY
 
 if TYPE_CHECKING:
     from deepvis.networks.network import Network

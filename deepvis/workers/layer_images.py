@@ -10,15 +10,15 @@ from typing import TypeVar
 
 import numpy as np
 
-from deepvis.workers.worker import Background
-from deepvis.inputs.bands import as_colours
 from deepvis.core.errors import UserError, words
-from deepvis.workers.messages import Cells
-from deepvis.scan.results import Statistics
+from deepvis.inputs.bands import as_colours
 from deepvis.inputs.datasets import Images
 from deepvis.scan.index import Index
 from deepvis.scan.patches import as_cell, cut_out, field_box, places
+from deepvis.scan.results import Statistics
 from deepvis.scan.statistics import by_similarity, layer_statistics
+from deepvis.workers.messages import Cells
+from deepvis.workers.worker import Background
 
 CACHE = 32 << 20  # bytes of patches that are kept
 PUBLISH = 0.05  # seconds between two showings while patches are coming in

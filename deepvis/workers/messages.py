@@ -7,11 +7,11 @@ looks at is a comparison, not a flag.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from deepvis.core.frames import Frame
+from deepvis.scan.results import Patch
 from deepvis.synthesis.recipe import Recipe
 
 

@@ -10,18 +10,18 @@ from pathlib import Path
 
 import numpy as np
 
-from deepvis.workers.worker import Background
+from deepvis.attribution.requests import Peaks, Result
 from deepvis.core.errors import words
 from deepvis.core.frames import Frame
 from deepvis.core.layers import Layer
-from deepvis.workers.messages import Cells, TopPictures
-from deepvis.scan.results import Patch
-from deepvis.attribution.requests import Peaks, Result
 from deepvis.core.receptive_field import ReceptiveField
 from deepvis.core.runtime import be_patient
 from deepvis.scan.index import Ranked
 from deepvis.scan.moments import LiveTop
 from deepvis.scan.patches import as_cell, cut_out, field_box
+from deepvis.scan.results import Patch
+from deepvis.workers.messages import Cells, TopPictures
+from deepvis.workers.worker import Background
 
 WAITING = 8  # results that may wait for the thread; of more, the oldest are left out
 PUBLISH = 0.25  # seconds between two showings of what has been collected

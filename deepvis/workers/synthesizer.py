@@ -6,10 +6,10 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from deepvis.workers.worker import MUCH_MEMORY, Background
 from deepvis.core.errors import words
-from deepvis.workers.messages import Grown, Growth
 from deepvis.core.runtime import be_patient
+from deepvis.workers.messages import Grown, Growth
+from deepvis.workers.worker import MUCH_MEMORY, Background
 
 if TYPE_CHECKING:
     from deepvis.networks.network import Network

@@ -17,16 +17,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from deepvis.workers.worker import MUCH_MEMORY, Background
 from deepvis.core.errors import UserError, words
-from deepvis.store.original_folders import DECONV, TOP, read_jpeg, thirds
-from deepvis.workers.messages import TopPictures
-from deepvis.scan.results import Patch
 from deepvis.core.runtime import be_patient, cpu_plan
 from deepvis.inputs.datasets import Images, Photos
 from deepvis.scan.index import INDEX, Index
 from deepvis.scan.index_file import load
 from deepvis.scan.patches import patches
+from deepvis.scan.results import Patch
+from deepvis.store.original_folders import DECONV, TOP, read_jpeg, thirds
+from deepvis.workers.messages import TopPictures
+from deepvis.workers.worker import MUCH_MEMORY, Background
 
 if TYPE_CHECKING:
     from deepvis.networks.network import Network

@@ -11,12 +11,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from deepvis.workers.worker import Background
 from deepvis.core.errors import words
 from deepvis.core.geometry import resize, with_side
 from deepvis.core.layers import Layer
-from deepvis.workers.messages import UnitPictures
 from deepvis.store.unit_images import Key
+from deepvis.workers.messages import UnitPictures
+from deepvis.workers.worker import Background
 
 CACHE = 48 << 20  # bytes of decoded pictures that are kept
 PUBLISH = 0.05  # seconds between two showings while a layer's pictures are coming in

@@ -17,8 +17,8 @@ import torch
 from timm.data import ImageNetInfo
 from tqdm import tqdm
 
-from deepvis.networks import loading
 from deepvis.inputs.decode import read_image
+from deepvis.networks import loading
 from deepvis.networks.network import InputSpec, Network
 
 

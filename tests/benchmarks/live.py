@@ -39,14 +39,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from deepvis.networks import loading
-from deepvis.cli.main import PHOTOS
-from deepvis.inputs.decode import read_image
-from deepvis.workers.engine import Engine
+from deepvis.core import paths
 from deepvis.core.frames import Frame
 from deepvis.core.geometry import fit
+from deepvis.inputs.decode import read_image
 from deepvis.interface.settings import Settings
 from deepvis.interface.state import State
+from deepvis.networks import loading
+from deepvis.workers.engine import Engine
 
 LAYERS = {"efficientnet-lite0": (8, 18), "torchvision:alexnet": (7, 18)}  # a layer to show, the class scores
 
@@ -57,7 +57,7 @@ def weights(model: str) -> str:
 
 
 def photos() -> list[np.ndarray]:
-    return [np.ascontiguousarray(fit(read_image(p), 640, 480, True)) for p in sorted(PHOTOS.glob("*.jpg"))[::50][:8]]
+    return [np.ascontiguousarray(fit(read_image(p), 640, 480, True)) for p in sorted(paths.PHOTOS.glob("*.jpg"))[::50][:8]]
 
 
 # ---- parts, each run in a process of its own -------------------------------------------------

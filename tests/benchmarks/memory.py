@@ -24,8 +24,8 @@ import psutil
 sys.path.insert(0, str(Path(__file__).parent))
 from live import _toolbox
 
-from deepvis.interface.state import State
 from deepvis.display.window import Key
+from deepvis.interface.state import State
 
 KEYS = ["o", "u", "right", "left", "z", "t", "y", "b", "n", "m", "a", "d", "s", "0", "8", "9", "5", "h"]
 

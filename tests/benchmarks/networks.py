@@ -27,13 +27,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from deepvis.networks.activation_rules import METHODS
+from deepvis.attribution.passes import answer
+from deepvis.attribution.requests import Request, Result
 from deepvis.core.errors import UserError
 from deepvis.core.frames import Frame
-from deepvis.attribution.requests import Request, Result
+from deepvis.networks.activation_rules import METHODS
 from deepvis.networks.loading import load
 from deepvis.networks.network import Network
-from deepvis.attribution.passes import answer
 
 TIMM = """
     resnet10t resnext26ts seresnet18 ecaresnet26t skresnet18 res2net50_26w_4s resnest14d cspresnet50 nf_regnet_b0

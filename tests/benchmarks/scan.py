@@ -48,12 +48,12 @@ from unittest.mock import patch
 import torch
 from torch import Tensor, nn
 
+from deepvis.core import paths
+from deepvis.inputs.datasets import Images, Photos, batches, find_images
 from deepvis.networks import loading
 from deepvis.networks.network import Network
-from deepvis.cli.scan import PHOTOS
-from deepvis.inputs.datasets import Images, Photos, batches, find_images
-from deepvis.scan.scan import Options, as_input, convolutions, cut, scan
 from deepvis.networks.replicas import Team
+from deepvis.scan.scan import Options, as_input, convolutions, cut, scan
 from deepvis.workers.top_images import Tops, Wish
 
 BATCH = 8  # of the loops that are compared: on a CPU the best for all of them, as maps stay in the cache
@@ -61,7 +61,7 @@ BATCH = 8  # of the loops that are compared: on a CPU the best for all of them, 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--images", default=PHOTOS, type=Path)
+    parser.add_argument("--images", default=paths.PHOTOS, type=Path)
     parser.add_argument("--count", type=int, default=160, help="images in a run")
     parser.add_argument("--layers", choices=("listed", "convolutions"), default="listed")
     parser.add_argument("--batches", type=int, nargs="+", default=[4, 8, 16, 32], help="that the network alone is tried with")

@@ -40,10 +40,10 @@ from pathlib import Path
 import cv2
 import psutil
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "gui"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 from desktop import ROOT, Program, Screen
 
-from deepvis.cli.main import PHOTOS
+from deepvis.core import paths
 from deepvis.interface.commands import COMMANDS
 
 SETTLED = 10.0  # minutes after which nothing may grow
@@ -81,7 +81,7 @@ class Broken(Exception):
 
 def make_input(folder: Path) -> Path:
     """Two videos and five photos."""
-    names = sorted(PHOTOS.glob("*.jpg"))
+    names = sorted(paths.PHOTOS.glob("*.jpg"))
     pictures = [cv2.resize(cv2.imread(str(path)), (640, 480)) for path in names[:: max(1, len(names) // 12)][:12]]
     (made := folder / "input").mkdir()
     for number, rate in enumerate((24.0, 30.0), 1):
@@ -381,7 +381,7 @@ def soak(minutes: float, seed: int, rate: float, turn: float) -> bool:
         files = make_input(folder)
         shutil.copytree(ROOT / "precomputed", folder / "precomputed")
         (folder / "deepvis").mkdir()
-        (folder / "deepvis" / "photos").symlink_to(PHOTOS)  # where the bundled index looks for them from its place
+        (folder / "deepvis" / "photos").symlink_to(paths.PHOTOS)  # where the bundled index looks for them from its place
         screen.environment |= {"HOME": name, "XDG_CONFIG_HOME": name, "XDG_DATA_HOME": name, "XDG_CACHE_HOME": name}
         with camera(sorted(files.glob("photo*"))) as address:
             (folder / "settings.yaml").write_text(f"camera: {address}\nfiles: {files}\ninput: {files}\noutput: {folder / 'output'}\n")

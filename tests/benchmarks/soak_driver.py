@@ -29,13 +29,13 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from deepvis.cli.main import main  # first: it tunes the run-time before anything imports torch
-from deepvis.app.toolbox import toolbox
+from deepvis.app import toolbox as toolbox_module
+from deepvis.cli import main as command_line  # first: it tunes the run-time before anything imports torch
+from deepvis.core import paths
+from deepvis.display.window import Window
 from deepvis.interface import commands, requests
 from deepvis.render import Renderer
 from deepvis.render.panes import PANES
-from deepvis.synthesis import recipe
-from deepvis.display.window import Window
 
 CALM = 0.3  # seconds without input after which what is shown is compared with what is asked for
 TELL = 0.25  # seconds between two lines
@@ -59,7 +59,7 @@ class Watch:
 
     def watch(self) -> None:
         """Wrap what is to be watched. Nothing of it does anything else than before."""
-        poll, compose, turn, press = Window.poll, Renderer.compose, toolbox.Toolbox.turn, commands.press
+        poll, compose, turn, press = Window.poll, Renderer.compose, toolbox_module.Toolbox.turn, commands.press
 
         def counted(window, milliseconds):
             start = time.perf_counter()
@@ -95,9 +95,9 @@ class Watch:
                                  "starved": round(without_core() - starved, 3), "parts": parts, "events": self._came}  # fmt: skip
             self.tell(toolbox)
 
-        Window.poll, Renderer.compose, toolbox.Toolbox.turn, commands.press = counted, watched_compose, told, watched_press
+        Window.poll, Renderer.compose, toolbox_module.Toolbox.turn, commands.press = counted, watched_compose, told, watched_press
         for name in PARTS:
-            setattr(toolbox.Toolbox, name, self._timed(name, getattr(toolbox.Toolbox, name)))
+            setattr(toolbox_module.Toolbox, name, self._timed(name, getattr(toolbox_module.Toolbox, name)))
 
     def _timed(self, name, method):
         def timed(*args):
@@ -169,11 +169,8 @@ def stale(toolbox, scene) -> list[str]:
 
 def keep_out_of_the_repository(folder: Path) -> None:
     """Stored images, indices and recipes are read and written in copies of their folders."""
-    recipe.RECIPES = folder / "recipes"
-    stored = next(module.PRECOMPUTED for module in (app, *sys.modules.values()) if hasattr(module, "PRECOMPUTED"))
-    for name, module in list(sys.modules.items()):
-        if name.startswith("deepvis") and getattr(module, "PRECOMPUTED", None) == stored:
-            module.PRECOMPUTED = folder / "precomputed"
+    paths.RECIPES = folder / "recipes"
+    paths.PRECOMPUTED = folder / "precomputed"
 
 
 def main() -> int:
@@ -181,7 +178,7 @@ def main() -> int:
     faulthandler.register(signal.SIGUSR1)
     keep_out_of_the_repository(gate.parent)
     Watch(out, (gate.parent / "turns.jsonl").open("w")).watch()
-    return main.main(sys.argv[3:])
+    return command_line.main(sys.argv[3:])
 
 
 if __name__ == "__main__":

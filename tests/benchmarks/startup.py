@@ -19,7 +19,9 @@ import time
 PROGRAM = """
 import json, sys, time
 start = float(sys.argv.pop(1))
-from deepvis import app, cli, window
+from deepvis.app import toolbox as app
+from deepvis.cli import main as cli
+from deepvis.display import window
 times = {}
 original_init, original_turn = window.Window.__init__, app.Toolbox.turn
 def init(self, *a, **k):
@@ -40,11 +42,11 @@ sys.exit(cli.main(["live", "--input", "photos"]))
 BARE = """
 import json, sys, time
 start = float(sys.argv[1])
-from deepvis import runtime; runtime.tune()
+from deepvis.core import runtime; runtime.tune()
 import timm, torch
 times = {"imports": time.time() - start}
-from deepvis import models
-network = models.load("efficientnet-lite0")
+from deepvis.networks import loading
+network = loading.load("efficientnet-lite0")
 times["network"] = time.time() - start
 print(json.dumps(times))
 """

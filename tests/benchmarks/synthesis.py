@@ -34,7 +34,6 @@ from deepvis.synthesis.ascent import Ascent
 from deepvis.synthesis.recipe import PRESETS
 from deepvis.synthesis.targets import canvas, objective
 
-
 LAYERS = {  # a middle layer, the class scores, an early layer
     "efficientnet-lite0": ("4c", "logits", "3a"),
     "torchvision:alexnet": ("features.11", "classifier.6", "features.4"),

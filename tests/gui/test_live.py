@@ -15,15 +15,15 @@ import numpy as np
 import pytest
 from desktop import GONE, Program, Screen, changed, cut, until
 
-from deepvis.cli.main import PHOTOS
-from deepvis.interface.commands import COMMANDS
-from deepvis.synthesis.recipe_grid import Desk, table
-from deepvis.interface.unit_grid import View, make_grid
+from deepvis.core import paths
 from deepvis.inputs.playlist import Playlist
+from deepvis.interface.commands import COMMANDS
+from deepvis.interface.state import CONTENTS, GAMMAS
+from deepvis.interface.unit_grid import View, make_grid
 from deepvis.render import colors
 from deepvis.render.panes.desk import tile_boxes
-from deepvis.interface.state import CONTENTS, GAMMAS
 from deepvis.synthesis.recipe import PRESETS, named, saved
+from deepvis.synthesis.recipe_grid import Desk, table
 
 NO_CAMERA = "63"
 
@@ -64,7 +64,7 @@ def test_the_window_is_up_and_says_what_it_does_before_the_network_is_there(star
 def test_without_a_camera_it_says_so_and_shows_the_bundled_photos(started):
     assert f"camera {NO_CAMERA} does not exist" in started.early.status
     assert started.program.state["source"] == "files"
-    assert (PHOTOS / started.program.now["frame"]).is_file()
+    assert (paths.PHOTOS / started.program.now["frame"]).is_file()
 
 
 def test_the_window_has_the_size_of_the_settings(program):
@@ -77,7 +77,7 @@ def test_the_window_has_the_size_of_the_settings(program):
 
 
 def test_browsing_goes_through_the_photos_in_order_and_around_the_end(program):
-    names = [path.name for path in Playlist(PHOTOS)._entries]
+    names = [path.name for path in Playlist(paths.PHOTOS)._entries]
     at = names.index(program.now["frame"])
     pictures = [program.picture()]
     for key, step in (("e", 1), ("Next", 1), ("w", -1), ("Prior", -1), ("w", -1), ("e", 1)):

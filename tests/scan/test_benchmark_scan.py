@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+from deepvis.core.paths import ROOT
 
 
 @pytest.mark.parametrize("layers", ["listed", "convolutions"])

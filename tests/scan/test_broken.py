@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import sys
 import tarfile
 from dataclasses import replace
 from pathlib import Path
@@ -12,14 +11,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import small
 import torch
 
-sys.path.insert(0, str(Path(__file__).parent))
-import small
-
 from deepvis.core.errors import UserError
-from deepvis.networks.network import prepare
 from deepvis.inputs.datasets import find_images
+from deepvis.networks.network import prepare
 from deepvis.scan.index import INDEX
 from deepvis.scan.index_file import load
 from deepvis.scan.scan import Options, scan

@@ -7,9 +7,9 @@ import json
 import zipfile
 from pathlib import Path
 
+import mutations
 import numpy as np
 import pytest
-import mutations
 import small
 from hypothesis import given
 from hypothesis import strategies as st

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 from small import network
 
-from deepvis.workers.messages import TopPictures
-from deepvis.scan.results import Patch
 from deepvis.scan.patch_backward import patch_backward
 from deepvis.scan.patches import cut_out
+from deepvis.scan.results import Patch
+from deepvis.workers.messages import TopPictures
 from deepvis.workers.top_images import Tops, Wish
 
 LIMIT = 30.0

@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+import small
 import torch
 
-sys.path.insert(0, str(Path(__file__).parent))
-import small
-
-from deepvis.networks.activation_rules import METHODS
-from deepvis.inputs.decode import BACKDROP, read_image
-from deepvis.store.export import export
+from deepvis.attribution.passes import answer
+from deepvis.attribution.requests import Request
 from deepvis.core.frames import Frame
 from deepvis.core.geometry import crop_box, fit
-from deepvis.store.original_folders import JpegFolders
-from deepvis.attribution.requests import Request
-from deepvis.attribution.passes import answer
-from deepvis.scan.patch_backward import patch_backward
 from deepvis.inputs.datasets import Images, Photos, find_images
+from deepvis.inputs.decode import BACKDROP, read_image
+from deepvis.networks.activation_rules import METHODS
+from deepvis.scan.patch_backward import patch_backward
 from deepvis.scan.patches import cut_out, cut_padded, field_box, patches, places
 from deepvis.scan.scan import Options, scan
+from deepvis.store.export import export
+from deepvis.store.original_folders import JpegFolders
 from deepvis.store.unit_images import Store
 
 MAPS = ("conv", "relu", "pool", "odd")

@@ -14,25 +14,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import small
 import torch
 
-sys.path.insert(0, str(Path(__file__).parent))
-import small
-
-from deepvis.cli.main import main
-from deepvis.core.errors import UserError
-from deepvis.inputs.folders import natural_key
-from deepvis.core.interrupt import ENDING
+from deepvis.cli import main
 from deepvis.cli.options import share
-from deepvis.scan import scan as module
+from deepvis.core.errors import UserError
+from deepvis.core.interrupt import ENDING
+from deepvis.core.paths import ROOT
 from deepvis.inputs.datasets import find_images
+from deepvis.inputs.folders import natural_key
+from deepvis.scan import scan as module
 from deepvis.scan.index import CHUNK, INDEX, STATE, Index
 from deepvis.scan.index_file import load, save
 from deepvis.scan.merging import merge
 from deepvis.scan.reduce import Bar
 from deepvis.scan.scan import Options, cut, scan, shares
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 OPTIONS = Options(batch=16, workers=1)
 
 
@@ -176,7 +174,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def environment(**more: str) -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{Path(__file__).parent}", **more}
+    return {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{Path(small.__file__).parent}", **more}
 
 
 def test_killed_and_started_again(model: Path, many: Path, tmp_path: Path) -> None:
@@ -535,7 +533,7 @@ def test_disk_full_leaves_the_old_index(network, folder: Path, tmp_path: Path, m
 
 
 def test_command_line(model: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    monkeypatch.setenv("PYTHONPATH", str(Path(small.__file__).parent))
     run = ["scan", "--model", str(model), "--images", str(folder), "--out", str(tmp_path / "out")]
     assert main.main([*run, "--layers", "conv,head"]) == 0
     assert "11 units of 2 layers, 60 images" in capsys.readouterr().out

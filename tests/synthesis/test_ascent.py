@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from deepvis.core.errors import UserError
 from deepvis.networks.network import InputSpec, Network, prepare
-from deepvis.synthesis import parameterizations as images
 from deepvis.synthesis import objectives
+from deepvis.synthesis import parameterizations as images
 from deepvis.synthesis.ascent import Ascent
 from deepvis.synthesis.objectives import unit
 from deepvis.synthesis.recipe import PRESETS, Recipe, recipe

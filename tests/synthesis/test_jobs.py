@@ -14,21 +14,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import smallnets
 import torch
 from smallnets import SPEC, Small, layer, seeded, small
 from torch import nn
 
 from deepvis.core.errors import UserError
 from deepvis.networks.network import InputSpec, Network, prepare
+from deepvis.networks.replicas import is_out_of_memory
 from deepvis.store.unit_images import MANIFEST, Store, open_store
 from deepvis.synthesis import jobs
 from deepvis.synthesis.ascent import Ascent
 from deepvis.synthesis.jobs import Plan, auto_batch, image_seed, share, synthesize
 from deepvis.synthesis.recipe import recipe
 from deepvis.synthesis.targets import canvas, objective, parse_units
-from deepvis.networks.replicas import is_out_of_memory
 
-HERE = Path(__file__).resolve().parent
+HERE = Path(smallnets.__file__).resolve().parent
 PLAN = Plan(recipe("modern", {"steps": 3}), "modern", side=24)
 UNITS = "fc:0-6,conv2:1-4"
 

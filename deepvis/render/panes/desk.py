@@ -5,14 +5,14 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from deepvis.synthesis import recipe_grid
-from deepvis.synthesis.recipe_grid import SIDE
 from deepvis.core.geometry import Box, resize_for_screen
+from deepvis.interface.state import Hover
 from deepvis.render import colors, text
 from deepvis.render.draw import Canvas
 from deepvis.render.panes.pane import number
 from deepvis.render.scene import Scene
-from deepvis.interface.state import Hover
+from deepvis.synthesis import recipe_grid
+from deepvis.synthesis.recipe_grid import SIDE
 
 _HINT = "click the best: the grid closes in on it      3  other settings      4  other seed      backspace  back      enter  save      2  close"
 

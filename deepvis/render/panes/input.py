@@ -6,11 +6,11 @@ import numpy as np
 
 from deepvis.core.frames import Frame
 from deepvis.core.geometry import Box, cut
+from deepvis.interface.state import Hover
 from deepvis.render import colors, text
 from deepvis.render.draw import Canvas
 from deepvis.render.panes.pane import Pane, number
 from deepvis.render.scene import Scene
-from deepvis.interface.state import Hover
 
 TOP = 5
 

@@ -9,9 +9,8 @@ import cv2
 import numpy as np
 
 from deepvis.core.geometry import Box, resize_for_screen
+from deepvis.interface.state import BOOSTS, GAMMAS, Hover, State
 from deepvis.interface.unit_grid import Grid, make_grid
-from deepvis.workers.messages import Cells, UnitPictures
-from deepvis.scan.results import Statistics
 from deepvis.render import colors, text
 from deepvis.render.draw import Canvas
 from deepvis.render.mosaic import line_width, look, mosaic
@@ -19,11 +18,21 @@ from deepvis.render.panes.backward import draw_backward
 from deepvis.render.panes.desk import draw_desk
 from deepvis.render.panes.overlays import NAME_PROMPT, UNIT_PROMPT, draw_help, draw_prompt
 from deepvis.render.panes.pane import Pane, extent_text, number, why_not
-from deepvis.render.panes.statistics import brightest, draw_histogram, draw_histograms, draw_matrix, draw_partners, has_matrix, histogram_words, nearest_words
+from deepvis.render.panes.statistics import (
+    brightest,
+    draw_histogram,
+    draw_histograms,
+    draw_matrix,
+    draw_partners,
+    has_matrix,
+    histogram_words,
+    nearest_words,
+)
 from deepvis.render.panes.unit import draw_unit
 from deepvis.render.panes.unit_images import draw_images
 from deepvis.render.scene import Scene
-from deepvis.interface.state import BOOSTS, GAMMAS, Hover, State
+from deepvis.scan.results import Statistics
+from deepvis.workers.messages import Cells, UnitPictures
 
 TOP = 5  # how many of the strongest units are named where the cells are too small for names
 

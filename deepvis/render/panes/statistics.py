@@ -8,15 +8,15 @@ import cv2
 import numpy as np
 
 from deepvis.core.geometry import Box, resize
-from deepvis.interface.unit_grid import Grid, View, make_grid
 from deepvis.core.layers import unit_id
-from deepvis.scan.results import Statistics
+from deepvis.interface.state import GAMMAS, Hover, State
+from deepvis.interface.unit_grid import Grid, View, make_grid
 from deepvis.render import colors, text
 from deepvis.render.draw import Canvas, fill
 from deepvis.render.mosaic import line_width
 from deepvis.render.panes.pane import number
 from deepvis.render.scene import Scene
-from deepvis.interface.state import GAMMAS, Hover, State
+from deepvis.scan.results import Statistics
 
 BARS = (208, 204, 200)
 DEAD, ALWAYS = colors.BAD, colors.FROZEN

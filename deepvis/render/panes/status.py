@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from deepvis.core.layers import unit_id
+from deepvis.interface.state import BOOSTS, GAMMAS, TopImage
 from deepvis.render import colors, text
 from deepvis.render.draw import Canvas
 from deepvis.render.panes.desk import tile_words
 from deepvis.render.panes.pane import Pane, extent_text, number
 from deepvis.render.scene import Scene
-from deepvis.interface.state import BOOSTS, GAMMAS, TopImage
 
 
 def _hover_text(scene: Scene) -> str:

@@ -8,11 +8,11 @@ import cv2
 import numpy as np
 
 from deepvis.core.geometry import Box
+from deepvis.interface.state import Hover
 from deepvis.render import colors, text
 from deepvis.render.draw import Canvas
 from deepvis.render.panes.pane import Pane
 from deepvis.render.scene import Scene
-from deepvis.interface.state import Hover
 
 
 @lru_cache(maxsize=64)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from deepvis.interface.state import BOOSTS, GAMMAS
 from deepvis.render import colors, text
 from deepvis.render.draw import Canvas
 from deepvis.render.mosaic import look
 from deepvis.render.panes.pane import Pane, number, why_not
 from deepvis.render.scene import Scene
-from deepvis.interface.state import BOOSTS, GAMMAS
 
 
 def _unit_ready(scene: Scene) -> bool:

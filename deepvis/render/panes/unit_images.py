@@ -10,12 +10,12 @@ import numpy as np
 from deepvis.core.frames import Photo
 from deepvis.core.geometry import Box
 from deepvis.core.layers import unit_id
-from deepvis.workers.messages import TopPictures
+from deepvis.interface.state import TopImage
 from deepvis.render import colors, text
 from deepvis.render.draw import Canvas
 from deepvis.render.panes.pane import Pane, number
 from deepvis.render.scene import Scene
-from deepvis.interface.state import TopImage
+from deepvis.workers.messages import TopPictures
 
 GRID = 3  # rows and columns of top images
 

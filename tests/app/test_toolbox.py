@@ -1,0 +1,718 @@
+"""The live loop with a window, an input and an engine that are told what happens. No screen, no torch."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+from fakes import LAYERS, PHOTO, FakeEngine, FakeFeed, FakeWindow, idle, press
+
+from deepvis.app import toolbox as toolbox_module
+from deepvis.app.toolbox import Toolbox, live
+from deepvis.attribution.requests import Request, Result
+from deepvis.core import paths
+from deepvis.core.errors import UserError
+from deepvis.core.frames import Photo
+from deepvis.core.interrupt import ENDING
+from deepvis.display.window import Close, Event, Key, Mouse, Resize
+from deepvis.inputs.feed import Notice, Wish
+from deepvis.interface.commands import COMMANDS, bindings, help_rows
+from deepvis.interface.requests import growth_for, overview_wish_for, request_for, top_wish_for
+from deepvis.interface.settings import DEFAULT_PANES, Settings
+from deepvis.interface.state import State
+from deepvis.scan.results import Patch
+from deepvis.synthesis import recipe
+from deepvis.synthesis.recipe import PRESETS, image_seed
+from deepvis.synthesis.recipe_grid import Desk, table
+from deepvis.workers.layer_images import Wish as OverviewWish
+from deepvis.workers.messages import Grown, Growth, TopPictures
+from deepvis.workers.top_images import Wish as TopWish
+
+
+@pytest.fixture
+def box(tmp_path: Path) -> Toolbox:
+    return toolbox(Settings(output=str(tmp_path / "out")))
+
+
+def toolbox(settings: Settings, start: State = State()) -> Toolbox:
+    log: list[str] = []
+    box = Toolbox(settings, FakeEngine(log), FakeFeed(log), FakeWindow(log), start)
+    box.log = log
+    return box
+
+
+def saved(box: Toolbox) -> None:
+    """Wait for what is being saved, and turn once more."""
+    box._saving.join()
+    idle(box)
+
+
+def message(box: Toolbox) -> tuple[str, bool]:
+    status = box._scene().status
+    return status.message, status.is_error
+
+
+# ---- the loop ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("last", [[Key("q", 113)], [Close()], [Key("h", 0), Key("q", 0)]], ids=str)
+def test_quit_and_the_close_button_end_the_loop_and_close_everything(box: Toolbox, last: list[Event]) -> None:
+    box.window.events = [[], last, RuntimeError("the loop went on")]
+    box.run()
+    assert sorted(box.log) == ["engine", "feed", "window"]
+
+
+@pytest.mark.parametrize("error", [RuntimeError("broken"), KeyboardInterrupt(), UserError("no")], ids=repr)
+def test_everything_is_closed_when_the_loop_raises(box: Toolbox, error: BaseException, tmp_path: Path) -> None:
+    box.window.events = [[Key("r", 0)], [Key("p", 0)], error]
+    before = threading.active_count()
+    with pytest.raises(type(error)):
+        box.run()
+    assert sorted(box.log) == ["engine", "feed", "window"]
+    assert threading.active_count() <= before  # the recorder's thread and the snapshot's
+    assert is_playable(tmp_path / "out")
+    assert len(list((tmp_path / "out").glob("*.png"))) == 1 + len(DEFAULT_PANES)
+
+
+def test_the_end_does_not_wait_for_a_worker_that_cannot_be_interrupted(box: Toolbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as an import of torch, or a camera that opens; the others are told to stop nevertheless."""
+    gate, waited = threading.Event(), []
+    monkeypatch.setattr(box.engine, "close", lambda timeout=5.0: waited.append(not gate.wait(60)))
+    box.window.events = [[]]
+    box.run()
+    gate.set()
+    assert "window" in box.log and "feed" in box.log and True not in waited
+
+
+def test_the_end_waits_for_what_is_being_saved(box: Toolbox) -> None:
+    gate, done = threading.Event(), []
+    box._saving.start("test", lambda: done.append(gate.wait(60)) or "saved")
+    box.window.events = [[], [Close()]]
+    close = box.window.close
+    box.window.close = lambda: (close(), done.append("closed"))
+    threading.Timer(0.05, gate.set).start()
+    box.run()
+    assert done == [True, "closed"]
+
+
+def test_a_network_that_cannot_be_loaded_ends_the_loop_with_its_words(box: Toolbox) -> None:
+    box.engine.network, box.engine.error = None, "unknown model 'x'"
+    box.window.events = [[], []]
+    with pytest.raises(UserError, match="unknown model 'x'"):
+        box.run()
+    assert sorted(box.log) == ["engine", "feed", "window"]
+
+
+def test_while_the_network_loads_there_is_a_picture_and_keys_work(box: Toolbox) -> None:
+    box.engine.network, network = None, box.engine.network
+    press(box, "right", "down", "z", "b", "h")
+    assert box.state.help and box.window.pictures and not box.engine.asked
+    assert "loading" in box._scene().waiting and "loading" in message(box)[0]
+    box.engine.network = network
+    idle(box)
+    assert box.engine.asked
+
+
+def test_without_a_first_picture_nothing_is_asked(box: Toolbox) -> None:
+    box.feed.frame = None
+    idle(box)
+    assert not box.engine.asked and box._scene().waiting
+    box.feed.frame = PHOTO
+    idle(box)
+    assert len(box.engine.asked) == 1
+
+
+# ---- questions -----------------------------------------------------------------------------------
+
+
+def test_the_engine_is_asked_only_what_is_new(box: Toolbox) -> None:
+    idle(box, 5)
+    press(box, "m", "t", "y", "h", "h", "8", "9", "d", "d", "5", "z", "z", "down")  # z ends at the backward image
+    asked = [(r.layer, r.method, r.origin) for r in box.engine.asked]
+    assert asked == [("stem", None, None), ("stem", "gradient", ("stem", 0))]
+    press(box, "right", "z", "n", "o", "0")
+    idle(box, 3)
+    asked = [(r.layer, r.method, r.origin, r.crop) for r in box.engine.asked[2:]]
+    assert asked == [
+        ("stem", "gradient", ("stem", 1), True), ("stem", "deconv", ("stem", 1), True),
+        ("head", "deconv", ("head", 1), True), ("head", "deconv", ("head", 1), False),
+    ]  # fmt: skip
+    box.feed.frame = replace(PHOTO)  # a new frame with the same picture
+    idle(box, 2)
+    assert len(box.engine.asked) == 7 and box.engine.asked[-1].frame is box.feed.frame
+
+
+def test_new_live_frames_wait_while_the_engine_has_enough_to_do_and_wishes_do_not(box: Toolbox) -> None:
+    box.feed.frame = replace(PHOTO, live=True)
+    idle(box, 2)
+    box.engine.slow, box.engine.backlog = True, toolbox_module.ENOUGH + 1
+    box.feed.frame = replace(PHOTO, live=True)
+    idle(box, 3)
+    assert len(box.engine.asked) == 1
+    press(box, "right")
+    assert len(box.engine.asked) == 2 and box.engine.asked[1].layer == "head"
+    assert box.engine.asked[1].frame is box.feed.frame
+    box.feed.frame, box.engine.backlog = replace(PHOTO, live=True), toolbox_module.ENOUGH
+    idle(box)
+    assert len(box.engine.asked) == 2  # nothing holds up the answer to the key
+    box.engine.result = Result(box.engine.asked[-1], error="or whatever it is")
+    idle(box)
+    assert box.engine.asked[-1].frame is box.feed.frame
+    box.feed.frame, box.engine.backlog = replace(PHOTO), toolbox_module.ENOUGH + 1
+    idle(box)
+    assert box.engine.asked[-1].frame is box.feed.frame  # another photo is a wish
+
+
+def test_without_anything_new_nothing_is_shown_again(box: Toolbox) -> None:
+    idle(box, 3)
+    box._next_rates = float("inf")  # the rates in the status bar may change meanwhile
+    box._message.until = float("inf")
+    while not (box._gallery.idle and box._tops.idle and box._overview.idle):
+        time.sleep(0.01)
+        idle(box)
+    idle(box)
+    count = len(box.window.pictures)
+    idle(box, 10)
+    assert len(box.window.pictures) == count
+    press(box, "right")
+    assert len(box.window.pictures) == count + 1
+
+
+def test_the_feed_is_told_what_the_state_wants(box: Toolbox) -> None:
+    press(box, "e", "e", "w", "f", "c")
+    assert box.feed.wishes == [Wish("files", False, 1), Wish("files", False, 2), Wish("files", False, 1),
+                               Wish("files", True, 1), Wish("camera", False, 1)]  # fmt: skip
+
+
+def test_request_for() -> None:
+    assert request_for(State(), None, LAYERS) is None and request_for(State(), PHOTO, ()) is None
+    state = State(layer=1, unit=3, origin=(0, 2), crop=False, layer_gradient=True, method="guided")
+    assert request_for(state, PHOTO, LAYERS) == Request(PHOTO, False, "head", "guided", ("stem", 2), True)
+    assert request_for(replace(state, method=None, layer_gradient=False), PHOTO, LAYERS).origin is None
+
+
+# ---- collecting ------------------------------------------------------------------------------------
+
+
+class FakeCollector:
+    tops = cells = None
+
+    def __init__(self) -> None:
+        self.count, self.taken, self.wishes, self.ended, self.saved = 0, [], [], 0, []
+
+    def take(self, result: Result, layers: tuple, size: tuple[int, int]) -> None:
+        assert (layers, size) == (LAYERS, (224, 224))
+        self.taken.append(result)
+        self.count += 1
+
+    def want(self, wish) -> None:
+        self.wishes.append(wish)
+
+    def forget(self) -> None:
+        self.ended += 1
+
+    def save(self, folder: Path, model: str, fingerprint: str, say) -> None:
+        self.saved.append((folder, model, fingerprint))
+        say("kept", False)
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    now = [1000.0]
+    monkeypatch.setattr(toolbox_module.time, "monotonic", lambda: now[0])
+    return now
+
+
+def test_v_collects_from_each_photo_once_and_stops(box: Toolbox, clock: list[float]) -> None:
+    box._collector = collector = FakeCollector()
+    idle(box)
+    press(box, "v")
+    idle(box, 3)
+    assert [r.request.frame for r in collector.taken] == [PHOTO]
+    for _ in range(3):  # however fast they are walked through
+        box.feed.frame = replace(PHOTO)
+        idle(box, 2)
+        assert collector.taken[-1].request.frame is box.feed.frame
+    box.feed.frame = replace(PHOTO, source="", name="camera 0, moment 3")  # a moment that is looked at again, also as it is left
+    idle(box, 2)
+    clock[0] += toolbox_module.RATE_SECONDS
+    idle(box)
+    assert len(collector.taken) == 4 and box._scene().status.moments == 4
+    assert (collector.wishes[-1].layer, collector.wishes[-1].unit, collector.wishes[-1].units) == ("stem", 0, ())
+    press(box, "v")
+    box.feed.frame = replace(PHOTO)
+    idle(box, 2)
+    assert len(collector.taken) == 4 and box._scene().status.moments == 4 and not collector.ended
+    press(box, "esc")
+    assert collector.ended == 1 and box._scene().status.moments is None
+
+
+def test_of_live_frames_a_few_a_second_are_collected_from_and_never_two_in_a_row(box: Toolbox, clock: list[float]) -> None:
+    box._collector = collector = FakeCollector()
+    idle(box)
+    box.feed.frame = replace(PHOTO, live=True)
+    press(box, "v")
+    for frames_a_second, most in ((100, 10), (30, 10), (5, 2.5)):
+        collector.taken.clear()
+        box.engine.asked.clear()
+        for _ in range(4 * frames_a_second):
+            clock[0] += 1 / frames_a_second
+            box.feed.frame = replace(PHOTO, live=True)
+            idle(box)
+        assert len(box.engine.asked) == 4 * frames_a_second
+        assert 0.7 * most <= len(collector.taken) / 4 <= most
+        peaks = [request.peaks for request in box.engine.asked]
+        assert not any(one and other for one, other in zip(peaks, peaks[1:]))
+
+
+def test_a_frame_that_is_collected_from_is_no_wish_that_may_not_wait(box: Toolbox, clock: list[float]) -> None:
+    idle(box)
+    box.feed.frame = replace(PHOTO, live=True)
+    press(box, "v")
+    idle(box)
+    box.engine.slow, box.engine.backlog = True, toolbox_module.ENOUGH + 1
+    count = len(box.engine.asked)
+    for _ in range(5):
+        clock[0] += 1
+        box.feed.frame = replace(PHOTO, live=True)
+        idle(box)
+    assert len(box.engine.asked) == count
+
+
+def test_enter_keeps_what_was_collected(box: Toolbox) -> None:
+    box._collector = collector = FakeCollector()
+    box.engine.network.name, box.engine.network.fingerprint = "some/net", "f"
+    idle(box)
+    press(box, "enter")
+    assert not collector.saved
+    press(box, "v", "enter")
+    ((folder, model, fingerprint),) = collector.saved
+    assert (model, fingerprint) == ("some/net", "f") and folder.parts[-3:-1] == ("some%2Fnet", "live")
+    idle(box)
+    assert message(box) == ("kept", False)
+
+
+@pytest.mark.parametrize("error", [None, UserError("no room"), OSError(28, "No space left")], ids=str)
+def test_enter_keeps_what_grows_in_ones_own_store_and_never_waits_for_the_disk(box: Toolbox, monkeypatch, tmp_path: Path, error) -> None:
+    gate, threads, stores = threading.Event(), [], []
+    monkeypatch.setattr(paths, "PRECOMPUTED", tmp_path)
+
+    class FakeGrower:
+        grown = Grown(Growth("stem", 0, "modern", (1,)), (np.zeros((4, 4, 3), np.uint8),), (1.0,), 3)
+
+        def want(self, *_) -> None: ...
+
+        def keep(self, grown, store, network) -> str:
+            threads.append(threading.current_thread())
+            stores.append(store.folder)
+            assert gate.wait(20)
+            if error:
+                raise error
+            return "kept 1 images"
+
+    box._grower = FakeGrower()
+    box.engine.network.name, box.engine.network.fingerprint = "net", "f"
+    idle(box)
+    press(box, "x", "enter")  # does not wait
+    press(box, "enter")
+    assert "still being kept" in message(box)[0]
+    gate.set()
+    box._saving.join()
+    idle(box)
+    words, is_error = message(box)
+    assert is_error == bool(error) and ("kept 1" in words if error is None else str(error.args[-1]) in words)
+    assert stores == [tmp_path / "net" / "synthesized-own"] and threads[0] is not threading.main_thread()
+    press(box, "enter")
+    assert "still" not in message(box)[0]
+    box._saving.join()
+
+
+def test_what_flows_back_to_moments_is_asked_for_once_they_stay(box: Toolbox) -> None:
+    patch = Patch(0, "camera 0", 0, 0, 1.0, (0, 0, 2, 2), np.zeros((2, 2, 3), np.uint8))
+    moments = TopPictures("stem", 3, "", (patch,), seen=(patch.pixels,))
+    still = State(unit=3, moments=True)
+    assert top_wish_for(still, LAYERS, "deconv", moments) == TopWish("stem", 3, "deconv", moments)
+    for other in (replace(still, collecting=True), replace(still, unit=4), replace(still, moments=False), replace(still, layer=1)):
+        assert top_wish_for(other, LAYERS, "deconv", moments).moments is None
+    assert top_wish_for(still, LAYERS, TopPictures("stem", 3, note="no moment yet")).moments is None
+    # What is shown: never a data set's images under the moments' title, nor the other way round.
+    carried, photos = replace(moments, backward=(np.zeros((2, 2, 3), np.float32),)), TopPictures("stem", 3, "/photos", (patch,))
+    box._collector, box._tops = SimpleNamespace(tops=moments), SimpleNamespace(pictures=photos)
+    for state, pictures, shown in ((still, photos, moments), (still, carried, carried), (replace(still, collecting=True), carried, moments),
+                                   (State(unit=3), photos, photos), (State(unit=3), carried, None)):  # fmt: skip
+        box.state, box._tops.pictures = state, pictures
+        assert box._top_pictures() is shown
+
+
+def test_the_layer_pane_says_what_it_needs_of_the_index(box: Toolbox) -> None:
+    assert overview_wish_for(State(), LAYERS, range(0), 0) == OverviewWish("", False, "stem")
+    assert overview_wish_for(State(content="top images"), LAYERS, range(3), 8) == OverviewWish("", False, "stem", (0, 1, 2), 8)
+    assert overview_wish_for(State(content="top images", moments=True), LAYERS, range(3), 8) == OverviewWish("", False, "stem", (), 8)
+    for content in ("histograms", "correlation", "correlation, sorted"):
+        wish = overview_wish_for(State(content=content, layer=1), LAYERS, range(0), 0)
+        assert (wish.layer, wish.is_sorted) == ("head", content.endswith("sorted"))
+
+
+def test_a_slow_network_is_busy_after_a_while_and_not_at_once(box: Toolbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(toolbox_module.time, "monotonic", lambda: now[0])
+    idle(box)
+    now[0] += 60  # nothing to do for a minute
+    box.engine.slow = True
+    press(box, "o")
+    assert not box._scene().busy
+    now[0] += toolbox_module.BUSY_AFTER + 0.01
+    assert box._scene().busy
+    press(box, "u")  # asking again does not start the waiting anew
+    assert box._scene().busy
+    box.engine.idle = True
+    assert not box._scene().busy
+    box.feed.busy = True
+    assert box._scene().busy
+
+
+def test_the_loop_polls_briefly_only_while_something_is_on_its_way(box: Toolbox) -> None:
+    idle(box)
+    still = box._patience()
+    box.engine.idle = False
+    assert box._patience() < still
+    box.engine.idle, box.feed.frame = True, replace(PHOTO, live=True)
+    assert box._patience() < still
+    press(box, "f")
+    assert box._patience() == still
+
+
+# ---- events --------------------------------------------------------------------------------------
+
+
+def test_the_mouse(box: Toolbox) -> None:
+    idle(box)
+    left, top, width, height = box.renderer.layout.panes["layer"]
+    place = (left + width // 2 + 20, top + height // 2 + 20)
+    box.window.events = [[Mouse("move", *place)]]
+    box.turn()
+    hover = box.state.hover
+    assert hover is not None and hover.layer == 0 and box.state.unit == 0
+    box.window.events = [[Mouse("click", *place), Mouse("wheel", *place, 3)]]
+    box.turn()
+    assert box.state.unit == hover.unit and box.state.in_channels and box.state.view.scale > 1.5
+    box.window.events = [[Mouse("move", 0, 0), Mouse("click", 0, 0), Mouse("wheel", 0, 0, 1), Mouse("wheel", *place, 0)]]
+    box.turn()
+    assert box.state.hover is None and box.state.unit == hover.unit
+
+
+def test_a_new_size_lays_the_window_out_anew(box: Toolbox) -> None:
+    idle(box)
+    box.window.events = [[Resize(700, 500)]]
+    box.turn()
+    assert box.window.pictures[-1].shape == (500, 700, 3)
+
+
+def test_keys_without_a_name_and_unbound_ones_do_nothing(box: Toolbox) -> None:
+    box.window.events = [[Key(None, 0xFFE1), Key(";", 59)]]
+    box.turn()
+    assert box.state == State()
+
+
+def test_keys_of_the_settings(tmp_path: Path) -> None:
+    box = toolbox(Settings(output=str(tmp_path), keys={"next_layer": ("x", "h"), "zoom": ()}))
+    press(box, "x")
+    assert box.state.layer == 1
+    press(box, "o", "z", "h")
+    assert (box.state.layer, box.state.zoom, box.state.help) == (1, "layer", False)
+    rows = {words: keys for _, keys, words in box._help}
+    assert set(rows[COMMANDS["next_layer"].help].split()) == {"x", "h"}
+    assert rows[COMMANDS["zoom"].help] == rows[COMMANDS["help"].help] == "—"
+
+
+def test_the_help_names_every_command_and_the_mouse() -> None:
+    rows = help_rows(bindings())
+    assert [words for _, _, words in rows[: len(COMMANDS)]] == [command.help for command in COMMANDS.values()]
+    assert {keys for group, keys, _ in rows if group == "mouse"} == {"hover", "click", "wheel"}
+
+
+# ---- what the parts have to say ------------------------------------------------------------------
+
+
+def test_a_photo_that_cannot_be_read_is_given_up(box: Toolbox) -> None:
+    box.state = State(photo=(photo := Photo("/data", "a.jpg")))
+    box.feed.source, box.feed.notice = "photo", Notice("something else", 1, True)
+    box.window.events = [[]]
+    box.turn()
+    assert box.state.photo == photo and box.feed.wishes[-1].photo == photo
+    box.feed.source, box.feed.notice = "files", Notice("a.jpg does not exist", 2, True)
+    box.window.events = [[]]
+    box.turn()
+    assert box.state.photo is None and message(box) == ("a.jpg does not exist", True)
+
+
+def test_the_camera_is_given_up_and_may_be_tried_again(box: Toolbox) -> None:
+    box.state = State(source="camera", frozen=True)
+    box.feed.notice = Notice("camera 0 is not there; showing photos instead", 1, True)
+    idle(box)
+    assert (box.state.source, box.state.frozen) == ("files", False)
+    assert message(box) == ("camera 0 is not there; showing photos instead", True)
+    press(box, "c")  # the old notice must not take it back before the camera has had its chance
+    idle(box, 3)
+    assert box.state.source == "camera" and box.feed.wishes[-1].source == "camera"
+    box.feed.notice = Notice("camera 0 is not there", 2, True)
+    idle(box)
+    assert box.state.source == "files"
+
+
+def test_a_notice_that_is_no_error_changes_nothing_but_the_message(box: Toolbox) -> None:
+    box.state = State(source="camera")
+    box.feed.notice = Notice("camera 0", 1, False)
+    idle(box, 2)
+    assert box.state.source == "camera" and message(box) == ("camera 0", False)
+
+
+def test_an_error_of_the_network_is_in_the_status(box: Toolbox) -> None:
+    idle(box)
+    box.engine.result = Result(box.engine.asked[-1], error="RuntimeError: it broke")
+    idle(box)
+    assert message(box) == ("network: RuntimeError: it broke", True)
+    press(box, "o")
+    assert box.engine.result.activations is not None and box.engine.asked[-1].layer == "head"
+
+
+def test_messages_go_after_a_while(box: Toolbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    box.feed.notice = Notice("broken.jpg was skipped", 1, True)
+    idle(box)
+    later = toolbox_module.time.monotonic() + 60
+    monkeypatch.setattr(toolbox_module.time, "monotonic", lambda: later)
+    idle(box)
+    assert message(box) == ("", False)
+
+
+def test_timings_are_shown_on_request(box: Toolbox) -> None:
+    idle(box)
+    assert box._scene().status.timings == ""
+    box._next_rates = 0.0
+    press(box, "5")
+    assert "draw layer" in box._scene().status.timings
+
+
+# ---- snapshots and recordings --------------------------------------------------------------------
+
+
+def finish_snapshots(box: Toolbox) -> None:
+    box._saving.join()
+    idle(box)
+
+
+def test_a_snapshot_saves_the_window_and_each_pane(box: Toolbox, tmp_path: Path) -> None:
+    idle(box)
+    while not (box._gallery.idle and box._tops.idle):
+        idle(box)
+    idle(box)
+    box._next_rates = float("inf")  # else the status bar may change meanwhile
+    seen = box.window.pictures[-1]
+    press(box, "p")
+    saved(box)
+    (window,) = [p for p in (tmp_path / "out").iterdir() if not any(p.stem.endswith(f"-{n}") for n in DEFAULT_PANES)]
+    assert np.array_equal(cv2.imread(str(window)), seen)
+    for name, (_, _, width, height) in box.renderer.layout.panes.items():
+        picture = cv2.imread(str(window.with_name(f"{window.stem}-{name}.png")))
+        assert max(picture.shape) > 1000 and picture.shape[1] / picture.shape[0] == pytest.approx(width / height, rel=0.1)
+    assert message(box) == (f"saved {window} and a picture of each pane", False)
+    press(box, "p")
+    saved(box)
+    assert len(list((tmp_path / "out").iterdir())) == 2 * (1 + len(DEFAULT_PANES))
+
+
+def test_one_snapshot_is_saved_at_a_time(box: Toolbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the disk or the computer is slow their pictures would pile up in memory."""
+    gate, real = threading.Event(), toolbox_module.save_snapshot
+    monkeypatch.setattr(toolbox_module, "save_snapshot", lambda *arguments: (gate.wait(60), real(*arguments))[1])
+    press(box, "p")
+    press(box, "p")
+    assert "still being saved" in message(box)[0]
+    gate.set()
+    saved(box)
+    press(box, "p")
+    saved(box)
+    assert len(list((tmp_path / "out").iterdir())) == 2 * (1 + len(DEFAULT_PANES))
+
+
+def test_a_snapshot_that_cannot_be_saved_says_so(box: Toolbox, tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("a file where the folder should be")
+    press(box, "p")
+    saved(box)
+    assert message(box)[1] and str(tmp_path / "out") in message(box)[0]
+
+
+def is_playable(folder: Path) -> bool:
+    videos = [p for p in folder.iterdir() if p.suffix in (".mp4", ".avi")]
+    return len(videos) == 1 and cv2.VideoCapture(str(videos[0])).read()[0]
+
+
+def test_recording_on_and_off(box: Toolbox, tmp_path: Path) -> None:
+    idle(box)
+    press(box, "r")
+    assert box._scene().status.recording and message(box)[0].startswith(f"recording {tmp_path / 'out'}")
+    press(box, "right", "h")
+    press(box, "r")
+    assert not box._scene().status.recording
+    saved(box)
+    assert message(box)[0].startswith(f"saved {tmp_path / 'out'}")
+    assert is_playable(tmp_path / "out")
+
+
+def test_quitting_finishes_the_recording(box: Toolbox, tmp_path: Path) -> None:
+    box.window.events = [[], [Key("r", 0)], [Key("right", 0)], [Close()]]
+    box.run()
+    assert is_playable(tmp_path / "out")
+
+
+def test_a_recording_that_cannot_start_says_so(box: Toolbox, tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("a file where the folder should be")
+    press(box, "r")
+    assert not box.state.recording and not box._scene().status.recording
+    assert message(box)[1] and str(tmp_path / "out") in message(box)[0]
+    press(box, "r")  # tries again, and is not "off" now
+    assert not box.state.recording and message(box)[1]
+
+
+def test_a_recording_that_fails_midway_ends_with_its_words(box: Toolbox) -> None:
+    press(box, "r")
+    real = box._recorder
+    closed = []
+    summary = SimpleNamespace(path="x.mp4", seconds=1.0, frames=20)
+    box._recorder = SimpleNamespace(error="recording stopped: the disk takes no more", offer=lambda image: None,
+                                    close=lambda: closed.append(1) or summary)  # fmt: skip
+    idle(box)
+    assert not box.state.recording and box._recorder is None
+    saved(box)
+    assert closed and message(box) == ("recording stopped: the disk takes no more", True)
+    real.close()
+
+
+def test_a_recording_whose_end_fails_does_not_say_saved(box: Toolbox) -> None:
+    press(box, "r")
+    real = box._recorder
+    box._recorder = SimpleNamespace(error=None, offer=lambda image: None)
+
+    def close() -> SimpleNamespace:
+        box_recorder.error = "recording stopped: the end of the file could not be written"
+        return SimpleNamespace(path="x.mp4", seconds=0.0, frames=0)
+
+    box_recorder = box._recorder
+    box_recorder.close = close
+    press(box, "r")
+    saved(box)
+    real.close()
+    assert message(box) == ("recording stopped: the end of the file could not be written", True)
+
+
+# ---- live ----------------------------------------------------------------------------------------
+
+
+def test_live_opens_starts_runs_and_gives_the_signals_back(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    log: list[str] = []
+    window = FakeWindow(log)
+    window.events = [[], []]
+    opened = []
+    monkeypatch.setattr(toolbox_module, "Window", lambda *arguments: opened.append(arguments) or window)
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    live(Settings(output=str(tmp_path)), FakeEngine(log), FakeFeed(log), State(), lambda: log.append("probe"))
+    assert opened == [("deepvis", 1500, 930, None)]
+    assert log[0] == "probe" and set(log[1:3]) == {"engine starts", "feed starts"}
+    assert sorted(log[3:]) == ["engine", "feed", "window"]
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+
+@pytest.mark.parametrize("number", ENDING)
+def test_a_signal_ends_the_loop_cleanly(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, number: int) -> None:
+    log: list[str] = []
+    window = FakeWindow(log)
+
+    def poll(milliseconds: int) -> list[Event]:
+        assert "window" not in log and len(window.pictures) < 5
+        signal.raise_signal(number)
+        return []
+
+    window.poll = poll
+    monkeypatch.setattr(toolbox_module, "Window", lambda *arguments: window)
+    live(Settings(output=str(tmp_path)), FakeEngine(log), FakeFeed(log), State(), lambda: None)
+    assert sorted(log)[:1] == ["engine"] and "window" in log and "feed" in log
+
+
+def test_without_a_display_no_window_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(toolbox_module, "Window", lambda *arguments: pytest.fail("a window was opened"))
+
+    def probe() -> None:
+        raise UserError("no display")
+
+    with pytest.raises(UserError, match="no display"):
+        live(Settings(), FakeEngine([]), FakeFeed([]), State(), probe)
+
+
+# ---- the desk --------------------------------------------------------------------------------
+
+
+def test_what_is_to_grow(box: Toolbox) -> None:
+    assert growth_for(State(), LAYERS) is None and growth_for(State(growing=True), ()) is None
+    assert growth_for(State(growing=True, unit=2, preset="plain"), LAYERS) == Growth("stem", 2, "plain", tuple(image_seed(0, 2, i) for i in range(4)))
+    shown = Desk("modern", PRESETS["modern"], seed=5)
+    wish = growth_for(State(layer=1, unit=2, desk=(Desk("plain", PRESETS["plain"]), shown)), LAYERS)
+    assert wish == Growth("head", 2, "modern", (image_seed(5, 2, 0),) * 16, table(shown).recipes)
+
+
+def test_a_saved_recipe_is_one_of_the_presets_from_then_on(box: Toolbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paths, "RECIPES", tmp_path / "recipes")
+    monkeypatch.setattr(box._grower, "want", lambda network, wish: None)
+    press(box, "2", "3", "4", "enter", *["backspace"] * 30, *"mine", "enter")
+    shown = box.state.desk[-1]
+    assert recipe.named("mine") == shown.recipe and shown.seed == 1
+    text, is_error = message(box)
+    assert str(tmp_path / "recipes" / "mine.yaml") in text and "--units stem:0 --preset mine --seed 1" in text and not is_error
+    assert box.state.preset == "mine" and [*box._facts().recipes][-1] == "mine"
+    press(box, "x")
+    assert growth_for(box.state, LAYERS).preset == "mine"
+
+
+def test_a_recipe_that_cannot_be_saved_or_read_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paths, "RECIPES", tmp_path / "recipes")
+    (tmp_path / "recipes").write_text("a file")
+    box = toolbox(Settings(output=str(tmp_path / "out")))
+    monkeypatch.setattr(box._grower, "want", lambda network, wish: None)
+    press(box, "2", "enter", "enter")
+    assert "cannot be written" in message(box)[0] and message(box)[1] and box.state.preset == "modern"
+    (tmp_path / "recipes").unlink()
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "recipes" / "bad.yaml").write_text("stepz: 4")
+    box = toolbox(Settings(output=str(tmp_path / "out")))
+    assert "Did you mean steps" in message(box)[0] and "bad" not in box._facts().recipes
+
+
+@pytest.mark.parametrize("name, content", [
+    ("bomb.yaml", b"a0: &a0 [x, x]\n" + b"".join(b"a%d: &a%d [*a%d, *a%d]\n" % (n, n, n - 1, n - 1) for n in range(1, 40))),
+    ("deep.yaml", b"[" * 9999), ("huge.yaml", b"steps: 1000000000000"), ("bytes.yaml", bytes(range(256))), ("odd.yaml.yaml", b"steps: x"),
+    ("line\nbreak.yaml", b"steps: x"), ("\udcff.yaml", b"steps: x"), ("folder.yaml", None), (" .yaml", b"[1"), ("modern.yaml", b"[1"),
+])  # fmt: skip
+def test_one_broken_recipe_hides_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, content: bytes | None) -> None:
+    monkeypatch.setattr(paths, "RECIPES", tmp_path)
+    recipe.save(tmp_path / "mine.yaml", PRESETS["plain"])
+    (tmp_path / name).mkdir() if content is None else (tmp_path / name).write_bytes(content)
+    box = toolbox(Settings())
+    assert "mine" in box._facts().recipes and {"modern", "yosinski-1"} <= set(box._facts().recipes)
+    told = name not in ("line\nbreak.yaml", "\udcff.yaml", "modern.yaml")  # names that cannot be shown; a preset's
+    assert message(box)[1] == told and (name in message(box)[0]) == told
+
+
+def test_a_folder_of_recipes_that_cannot_be_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paths, "RECIPES", tmp_path / "recipes")
+    (tmp_path / "recipes").write_text("a file")
+    box = toolbox(Settings())
+    assert "cannot be listed" in message(box)[0] and "modern" in box._facts().recipes

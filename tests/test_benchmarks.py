@@ -32,7 +32,19 @@ def test_recognised(tmp_path: Path) -> None:
 
 
 def test_synthesis() -> None:
-    said = run("synthesis.py", "--repeats", "1", "--steps", "1", "--presets", "plain", "--batches", "1", "--models", "efficientnet-lite0")
+    said = run(
+        "synthesis.py",
+        "--repeats",
+        "1",
+        "--steps",
+        "1",
+        "--presets",
+        "plain",
+        "--batches",
+        "1",
+        "--models",
+        "efficientnet-lite0",
+    )
     assert "logits" in said and "units per minute" in said
 
 

@@ -89,7 +89,9 @@ def heavy(via: dict[str, str]) -> list[str]:
 def test_the_parser_sees_imports() -> None:
     """Else the tests below would pass for nothing."""
     assert "torch" in imports("deepvis.networks.network", inside_functions=False)
-    assert {"deepvis.networks.capture", "deepvis.core.layers"} <= imports("deepvis.networks.network", inside_functions=False)
+    assert {"deepvis.networks.capture", "deepvis.core.layers"} <= imports(
+        "deepvis.networks.network", inside_functions=False
+    )
     assert "torch" in reaches("deepvis.networks.loading", inside_functions=False)
     assert "deepvis.core.frames" in reaches("deepvis.attribution.passes", inside_functions=False)
     assert heavy(reaches("deepvis.attribution.passes", inside_functions=False))

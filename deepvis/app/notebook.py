@@ -138,8 +138,7 @@ def _check_module(model: object) -> None:
     elif isinstance(model, Mapping):
         hint = "; if these are weights, put them into their network first: net.load_state_dict(…)"
     raise UserError(
-        f"deepvis.live: model is {what}; expected a torch.nn.Module, or a source such as "
-        f"'torchvision:alexnet'{hint}"
+        f"deepvis.live: model is {what}; expected a torch.nn.Module, or a source such as 'torchvision:alexnet'{hint}"
     )
 
 
@@ -148,7 +147,9 @@ def _given(
 ) -> dict[str, Any]:
     """The arguments as a model.yaml has them, without those that are not given."""
     sides = plain(size)
-    if size is not None and not (isinstance(sides, list) and len(sides) == 2 and all(type(side) is int for side in sides)):
+    if size is not None and not (
+        isinstance(sides, list) and len(sides) == 2 and all(type(side) is int for side in sides)
+    ):
         raise UserError(f"deepvis.live: size is {size!r}; expected (height, width), such as (224, 224)")
     height, width = sides or (None, None)
     taken = {"height": height, "width": width, "mean": numbers("mean", mean), "std": numbers("std", std),

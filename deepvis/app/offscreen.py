@@ -68,7 +68,9 @@ def picture(
             raise UserError(f"--keys: no command has the key {key!r}; keys: {' '.join(sorted(bound))}")
         state = commands.press(state, key, facts, bound)
     frame = _frame(camera, files, state, network.input)
-    result = answer(network, request_for(state, frame, network.layers), network.receptive_field(network.layers[state.layer].name))
+    result = answer(
+        network, request_for(state, frame, network.layers), network.receptive_field(network.layers[state.layer].name)
+    )
     status = Status(model=settings.model, device=str(network.device))
     scene = Scene(state, network.layers, network.classes, frame, result, help=help_rows(bound), status=status,
                   input_size=(network.input.height, network.input.width), pictures_of=stands_for(network.layers, state.layer))  # fmt: skip
@@ -87,7 +89,9 @@ def _with_unit_images(scene: Scene, renderer: Renderer, network: Network, model:
         _wait(lambda: gallery.idle and tops.idle)
         overview.want(tops.index, tops.note, overview_wish_for(state, layers, cells, side))
         _wait(lambda: overview.idle)
-        return replace(scene, pictures=gallery.pictures, tops=tops.pictures, cells=overview.cells, statistics=overview.statistics)
+        return replace(
+            scene, pictures=gallery.pictures, tops=tops.pictures, cells=overview.cells, statistics=overview.statistics
+        )
     finally:
         for thread in (gallery, tops, overview):
             thread.close()

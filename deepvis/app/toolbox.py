@@ -168,7 +168,9 @@ class Toolbox:
         if hover == scene.state.hover:
             return scene
         self.state = commands.point(self.state, hover)
-        if self._moved and hover is not None and not self._message.is_error:  # who points at something wants to know of that
+        if (
+            self._moved and hover is not None and not self._message.is_error
+        ):  # who points at something wants to know of that
             self._message = _Message()
         self._moved = False
         return replace(scene, state=self.state)
@@ -217,7 +219,9 @@ class Toolbox:
         cells, side = self.renderer.cells(self._scene()) if has_pictures else (range(0), 0)
         self._gallery.want(picture_wish_for(self.state, layers, cells, side))
         self._grower.want(self.engine.network, growth_for(self.state, layers))
-        self._tops.want(self.engine.network, top_wish_for(state, layers, self.engine.network.telling_backward, self._collector.tops))
+        self._tops.want(
+            self.engine.network, top_wish_for(state, layers, self.engine.network.telling_backward, self._collector.tops)
+        )
         self._overview.want(self._tops.index, self._tops.note, overview_wish_for(state, layers, cells, side))
         if state.moments:
             self._collector.want(moment_wish_for(state, layers, cells, side, self._field()))
@@ -340,7 +344,12 @@ class Toolbox:
         if not state.moments:
             return None if is_moments else pictures
         moments = self._collector.tops
-        same = is_moments and not state.collecting and moments and (moments.layer, moments.unit) == (pictures.layer, pictures.unit)
+        same = (
+            is_moments
+            and not state.collecting
+            and moments
+            and (moments.layer, moments.unit) == (pictures.layer, pictures.unit)
+        )
         return pictures if same else moments
 
     def _status(self) -> Status:
@@ -450,7 +459,9 @@ class Toolbox:
 
         def save() -> str:
             with MUCH_MEMORY:
-                path = save_snapshot(Path(self.settings.output), self._stamp(), {"window": window, **self.renderer.pane_pictures(scene)})
+                path = save_snapshot(
+                    Path(self.settings.output), self._stamp(), {"window": window, **self.renderer.pane_pictures(scene)}
+                )
             return f"saved {path} and a picture of each pane"
 
         self._saving.start("snapshot", save)

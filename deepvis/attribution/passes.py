@@ -57,7 +57,10 @@ def _forward(network: Network, x: Tensor, request: Request) -> Result:
 def _forward_backward(network: Network, x: Tensor, request: Request) -> Result:
     origin, unit = request.origin
     x.requires_grad_(True)
-    with network.under(METHODS[request.method]), network.capture({*_watched(network, request), origin}, cut=origin) as captured:
+    with (
+        network.under(METHODS[request.method]),
+        network.capture({*_watched(network, request), origin}, cut=origin) as captured,
+    ):
         out = network.module(x.clone())  # which may work on it in place
         shown, start = captured[request.layer], captured[origin]
         # Behind the cut nothing requires a gradient; the list of layers would not tell, since a
@@ -69,7 +72,9 @@ def _forward_backward(network: Network, x: Tensor, request: Request) -> Result:
     pixels = rgb(network, grads[0] if grads[0] is not None else torch.zeros_like(x))
     layer_gradient = _maps(network.units(request.layer, grads[1])) if reached and grads[1] is not None else None
     peaks = _peaks(network, captured) if request.peaks else None
-    return Result(request, _maps(network.units(request.layer, shown)), _scores(out), pixels, layer_gradient, peaks=peaks)
+    return Result(
+        request, _maps(network.units(request.layer, shown)), _scores(out), pixels, layer_gradient, peaks=peaks
+    )
 
 
 def _check_shape(network: Network, name: str, maps: np.ndarray) -> None:

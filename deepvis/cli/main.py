@@ -138,7 +138,10 @@ def _render(args: argparse.Namespace) -> None:
         settings = replace(settings, window=replace(settings.window, **_size(args.size)))
     camera, files, first = sources(settings)
     start = State(source=first, crop=settings.crop, method=args.back)
-    write(args.out, picture(settings, _asked(settings, consent_of(args)), camera, files, start, args.unit, args.keys.split()))
+    write(
+        args.out,
+        picture(settings, _asked(settings, consent_of(args)), camera, files, start, args.unit, args.keys.split()),
+    )
 
 
 def _size(text: str) -> dict[str, int]:
@@ -176,4 +179,3 @@ def _keys(_args: argparse.Namespace) -> None:
             if isinstance(event, Close) or getattr(event, "name", None) == "q":
                 window.close()
                 return
-

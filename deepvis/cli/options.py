@@ -28,7 +28,9 @@ def add_network(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--weights", help="auto, none (random), a name such as DEFAULT or IMAGENET1K_V1, or a file")
     parser.add_argument("--device", help="auto, cpu, cuda, cuda:1, mps")
     parser.add_argument("--precision", help="float32, bfloat16, float16")
-    parser.add_argument("--trust", action="store_true", help="run the code that belongs to the model's folder, now and until it changes")
+    parser.add_argument(
+        "--trust", action="store_true", help="run the code that belongs to the model's folder, now and until it changes"
+    )
 
 
 def load_network(args: argparse.Namespace) -> Network:
@@ -92,7 +94,9 @@ def _number(name: str) -> int | None:
     if not text:
         return None
     if not (text.isascii() and text.removeprefix("-").isdecimal()) or len(text) > 9:
-        raise UserError(f"the environment variable {name} is {text!r}: expected a number. torchrun sets it; for one process unset it")
+        raise UserError(
+            f"the environment variable {name} is {text!r}: expected a number. torchrun sets it; for one process unset it"
+        )
     return int(text)
 
 

@@ -21,7 +21,9 @@ from deepvis.networks.network import Network
 def layers_table(network: Network) -> str:
     """A line for each layer: name, kind, shape, units, receptive field, own parameters; and what is not shown."""
     rows = [("layer", "kind", "shape", "units", "receptive field", "parameters")]
-    for layer in tqdm(network.layers, desc="receptive fields", unit="layer", leave=False, disable=None):  # shown in a terminal alone
+    for layer in tqdm(
+        network.layers, desc="receptive fields", unit="layer", leave=False, disable=None
+    ):  # shown in a terminal alone
         module = network.module.get_submodule(network.paths[layer.name])
         shape = f"{layer.height}×{layer.width}" if layer.is_map else "vector"
         try:
@@ -30,14 +32,21 @@ def layers_table(network: Network) -> str:
             field = f"not measured ({str(error).splitlines()[0]})"
         parameters = sum(p.numel() for p in module.parameters())
         rows.append((layer.name, layer.kind, shape, f"{layer.units:,}", field, f"{parameters:,}"))
-    return "\n".join([_aligned([tuple(map(printable, row)) for row in rows]), *("\n" + printable(note) for note in (*network.left_out, *network.notes))])
+    return "\n".join(
+        [
+            _aligned([tuple(map(printable, row)) for row in rows]),
+            *("\n" + printable(note) for note in (*network.left_out, *network.notes)),
+        ]
+    )
 
 
 def _aligned(rows: list[tuple[str, ...]]) -> str:
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     right = {3, 5}  # numbers
     lines = [
-        "  ".join(cell.rjust(w) if i in right else cell.ljust(w) for i, (cell, w) in enumerate(zip(row, widths))).rstrip()
+        "  ".join(
+            cell.rjust(w) if i in right else cell.ljust(w) for i, (cell, w) in enumerate(zip(row, widths))
+        ).rstrip()
         for row in rows
     ]
     return "\n".join(lines)

@@ -14,8 +14,16 @@ from deepvis.scan.index_file import load
 def add(sub: argparse._SubParsersAction) -> None:
     """Add the commands to the command line."""
     scan = sub.add_parser("scan", help="find each unit's top images and statistics in a folder of images")
-    scan.add_argument("--images", type=path_argument, default=paths.PHOTOS, metavar="DIR", help="folder, list file (.txt) or tar archive (photos)")
-    scan.add_argument("--layers", default="all", help="with commas; all (the network's listed ones); convolutions (every one)")
+    scan.add_argument(
+        "--images",
+        type=path_argument,
+        default=paths.PHOTOS,
+        metavar="DIR",
+        help="folder, list file (.txt) or tar archive (photos)",
+    )
+    scan.add_argument(
+        "--layers", default="all", help="with commas; all (the network's listed ones); convolutions (every one)"
+    )
     scan.add_argument("--top", type=count, default=9, help="places to keep for each unit (9)")
     scan.add_argument("--batch", default="auto", help="images at a time (auto)")
     scan.add_argument("--workers", type=int, help="threads that decode images (auto)")
@@ -26,18 +34,36 @@ def add(sub: argparse._SubParsersAction) -> None:
     scan.add_argument("--out", type=path_argument, help="folder of the index (precomputed/MODEL/scan)")
     scan.set_defaults(run=_scan)
 
-    export = sub.add_parser("export", help="write the JPEG folders of the original toolbox: max_im, max_deconv, regularized_opt")
+    export = sub.add_parser(
+        "export", help="write the JPEG folders of the original toolbox: max_im, max_deconv, regularized_opt"
+    )
     export.add_argument("--layers", default="all", help="with commas, or all")
-    export.add_argument("--side", type=count, default=0, metavar="PIXELS", help="side of each patch (as the receptive field)")
-    export.add_argument("--images", type=path_argument, metavar="DIR", help="where the photos are now, if they have moved")
-    export.add_argument("--index", type=path_argument, help="folder of the index (precomputed/MODEL/scan, or else bundled)")
+    export.add_argument(
+        "--side", type=count, default=0, metavar="PIXELS", help="side of each patch (as the receptive field)"
+    )
+    export.add_argument(
+        "--images", type=path_argument, metavar="DIR", help="where the photos are now, if they have moved"
+    )
+    export.add_argument(
+        "--index", type=path_argument, help="folder of the index (precomputed/MODEL/scan, or else bundled)"
+    )
     export.add_argument("--out", type=path_argument, required=True, help="folder to write")
     export.set_defaults(run=_export)
 
     merge = sub.add_parser("merge", help="add moments kept in the window (v, enter) to a data set's top images")
-    merge.add_argument("live", nargs="*", type=path_argument, metavar="DIR", help="folders of kept moments (all in precomputed/MODEL/live)")
-    merge.add_argument("--index", type=path_argument, help="folder of the data set's index (precomputed/MODEL/scan, or else bundled)")
-    merge.add_argument("--out", type=path_argument, help="folder of the new index (precomputed/MODEL/scan, or that of --index)")
+    merge.add_argument(
+        "live",
+        nargs="*",
+        type=path_argument,
+        metavar="DIR",
+        help="folders of kept moments (all in precomputed/MODEL/live)",
+    )
+    merge.add_argument(
+        "--index", type=path_argument, help="folder of the data set's index (precomputed/MODEL/scan, or else bundled)"
+    )
+    merge.add_argument(
+        "--out", type=path_argument, help="folder of the new index (precomputed/MODEL/scan, or that of --index)"
+    )
     merge.set_defaults(run=_merge)
 
     for parser in (scan, export, merge):
@@ -125,4 +151,7 @@ def _merge(args: argparse.Namespace) -> None:
     with interrupt.raised():
         index, added = with_moments(index, folders)
         save(index, out / INDEX)
-    print(f"{out}: {added} of {len(folders)} collections added" + (", the others were there" if added < len(folders) else ""))
+    print(
+        f"{out}: {added} of {len(folders)} collections added"
+        + (", the others were there" if added < len(folders) else "")
+    )

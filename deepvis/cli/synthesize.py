@@ -22,8 +22,12 @@ def add(sub: argparse._SubParsersAction) -> None:
     make.add_argument("--layer", default="", help="layers, with commas, or all: all units of these")
     make.add_argument("--per-unit", type=count, default=1, metavar="N", help="images of each unit (1)")
     make.add_argument("--objective", default="unit", help="unit, channel, probability, log_probability, abhorred")
-    make.add_argument("--whole", action="store_true", help="on the whole input, not at the true size of the receptive field")
-    make.add_argument("--side", type=count, default=0, metavar="PIXELS", help="shrink stored images to this longer side")
+    make.add_argument(
+        "--whole", action="store_true", help="on the whole input, not at the true size of the receptive field"
+    )
+    make.add_argument(
+        "--side", type=count, default=0, metavar="PIXELS", help="shrink stored images to this longer side"
+    )
     make.add_argument("--quality", type=count, default=80, help="of the stored WebP, 1 to 100 (80)")
     make.add_argument("--batch", default="auto", help="images at a time (auto)")
     make.add_argument("--out", type=path_argument, help="folder of the store (precomputed/MODEL/synthesized-own)")
@@ -43,17 +47,34 @@ def add(sub: argparse._SubParsersAction) -> None:
     search.add_argument("--out", type=path_argument, required=True, help="folder for the contact sheet and the recipes")
     search.set_defaults(run=_search, preset_default="yosinski-3")
 
-    montage = sub.add_parser("montage", help="one picture of a layer's stored images, or of several layers at true size")
+    montage = sub.add_parser(
+        "montage", help="one picture of a layer's stored images, or of several layers at true size"
+    )
     montage.add_argument("--layer", default="", help="one layer: an image for each unit; several: some units of each")
     montage.add_argument("--out", type=path_argument, required=True, help="picture to write")
-    montage.add_argument("--side", type=count, default=0, metavar="PIXELS", help="longer side of each image (as stored)")
+    montage.add_argument(
+        "--side", type=count, default=0, metavar="PIXELS", help="longer side of each image (as stored)"
+    )
     montage.add_argument("--units", type=count, default=4, metavar="N", help="with several layers: units of each (4)")
-    montage.add_argument("--store", type=path_argument, help="folder of the store (your own images in precomputed/MODEL, and the bundled ones)")
+    montage.add_argument(
+        "--store",
+        type=path_argument,
+        help="folder of the store (your own images in precomputed/MODEL, and the bundled ones)",
+    )
     montage.set_defaults(run=_montage)
 
     for parser in (make, sweep, search):
-        parser.add_argument("--preset", help=f"{', '.join(PRESETS)}, the name of a recipe saved on the desk, or a recipe file")
-        parser.add_argument("--set", nargs="*", action="extend", default=[], metavar="NAME=VALUE", help="parameters other than the preset's")
+        parser.add_argument(
+            "--preset", help=f"{', '.join(PRESETS)}, the name of a recipe saved on the desk, or a recipe file"
+        )
+        parser.add_argument(
+            "--set",
+            nargs="*",
+            action="extend",
+            default=[],
+            metavar="NAME=VALUE",
+            help="parameters other than the preset's",
+        )
         parser.add_argument("--seed", type=_seed, default=0, help="(0)")
     for parser in (make, sweep, search, montage):
         add_network(parser)
@@ -97,7 +118,13 @@ def _synthesize(args: argparse.Namespace) -> None:
     store = open_store(folder, network.fingerprint, network.name)
     preset = args.preset or "modern"
     plan = Plan(recipe, preset, args.per_unit, args.seed, args.objective, not args.whole, args.side, args.quality)
-    left = chosen if args.out else not_bundled(network, chosen, plan, store, bundled_store(paths.PRECOMPUTED, network.name, network.fingerprint))
+    left = (
+        chosen
+        if args.out
+        else not_bundled(
+            network, chosen, plan, store, bundled_store(paths.PRECOMPUTED, network.name, network.fingerprint)
+        )
+    )
     bundled = sum(len(units) for _, units in chosen) - sum(len(units) for _, units in left)
     with interrupt.raised():
         try:
@@ -134,7 +161,10 @@ def _sweep(args: argparse.Namespace) -> None:
 
     index, unit = parse_unit(args.unit, network.layers)
     with interrupt.raised():
-        write(args.out, sweep(network, network.layers[index], unit, _recipe(args, args.preset_default), args.columns, args.seed))
+        write(
+            args.out,
+            sweep(network, network.layers[index], unit, _recipe(args, args.preset_default), args.columns, args.seed),
+        )
         print(f"saved {args.out}", flush=True)
 
 
@@ -147,7 +177,16 @@ def _search(args: argparse.Namespace) -> None:
     trust.ask(args.judge, consent)
     judge = loading.load(args.judge, str(network.device), consent=consent)
     with interrupt.raised():
-        best = search(network, judge, _recipe(args, args.preset_default), args.trials, args.classes, args.seed, args.out, args.layer)
+        best = search(
+            network,
+            judge,
+            _recipe(args, args.preset_default),
+            args.trials,
+            args.classes,
+            args.seed,
+            args.out,
+            args.layer,
+        )
     for line in best:
         print(line)
     print(f"saved {args.out}/sheet.jpg and {args.out}/best-1.yaml …")
@@ -170,7 +209,9 @@ def _montage(args: argparse.Namespace) -> None:
         store = open_both(paths.PRECOMPUTED, network.name, network.fingerprint, network.paths)
         print(store.note, end="\n" if store.note else "")
     names = [name.strip() for name in args.layer.split(",") if name.strip()] or [layer.name for layer in network.layers]
-    indices = [find_layer(stands_for(network.layers, find_layer(name, network.layers)), network.layers) for name in names]
+    indices = [
+        find_layer(stands_for(network.layers, find_layer(name, network.layers)), network.layers) for name in names
+    ]
     layers = [network.layers[index] for index in dict.fromkeys(indices)]
     if args.side and len(layers) > 1:
         raise UserError("--side is for one layer; several are drawn at their true sizes")

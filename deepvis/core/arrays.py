@@ -151,7 +151,9 @@ def _declared(begin: bytes, size: int, name: str) -> Declared:
     if len(shape) > _DIMENSIONS or any(side < 0 for side in shape):
         raise ValueError(f"{name} has the shape {str(shape)[:80]}")
     if declared.start + declared.nbytes != size:
-        raise ValueError(f"{name} is of {size} bytes, expected {size_text(declared.start + declared.nbytes)} for the shape {shape}")
+        raise ValueError(
+            f"{name} is of {size} bytes, expected {size_text(declared.start + declared.nbytes)} for the shape {shape}"
+        )
     return declared
 
 

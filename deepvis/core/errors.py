@@ -21,12 +21,18 @@ def words(error: BaseException) -> str:
 
 def printable(text: str) -> str:
     """A text for the terminal: signs that would steer it, in names that others gave, are written out."""
-    return "".join(sign if sign.isprintable() or sign in "\n\t" else sign.encode("unicode_escape").decode() for sign in text)
+    return "".join(
+        sign if sign.isprintable() or sign in "\n\t" else sign.encode("unicode_escape").decode() for sign in text
+    )
 
 
 # What torch and numpy say when they refuse to run a file's code: how to have it run all the same.
-_ADVICE = re.compile(r"weights_only|allow_pickle|safe_globals|arbitrary code|trusted source|if you trust|still be loaded|unsafely", re.I)
-_PICKLED = "it holds Python objects (pickled), which are never loaded, or is no file of numpy: save plain arrays of numbers"
+_ADVICE = re.compile(
+    r"weights_only|allow_pickle|safe_globals|arbitrary code|trusted source|if you trust|still be loaded|unsafely", re.I
+)
+_PICKLED = (
+    "it holds Python objects (pickled), which are never loaded, or is no file of numpy: save plain arrays of numbers"
+)
 
 
 def harmless(error: BaseException) -> str:

@@ -139,7 +139,9 @@ def writing(what: Path | str, remedy: str = "") -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise UserError(f"{what}: cannot be written: {system_reason(error)}{'. ' + remedy if remedy else ''}") from error
+        raise UserError(
+            f"{what}: cannot be written: {system_reason(error)}{'. ' + remedy if remedy else ''}"
+        ) from error
 
 
 def remove_unfinished(folders: Iterable[Path]) -> int:

@@ -27,9 +27,13 @@ def resize(image: np.ndarray, width: int, height: int) -> np.ndarray:
     if (width, height) == image.shape[1::-1]:
         return image
     if width < image.shape[1] and height > image.shape[0] or width > image.shape[1] and height < image.shape[0]:
-        image = resize(image, min(width, image.shape[1]), min(height, image.shape[0]))  # INTER_AREA shrinks or grows, not both
+        image = resize(
+            image, min(width, image.shape[1]), min(height, image.shape[0])
+        )  # INTER_AREA shrinks or grows, not both
     while (  # halving is many times faster than the rest; whole factors are fast as they are
-        image.shape[1] >= 2 * width and image.shape[0] >= 2 * height and (image.shape[1] % width or image.shape[0] % height)
+        image.shape[1] >= 2 * width
+        and image.shape[0] >= 2 * height
+        and (image.shape[1] % width or image.shape[0] % height)
     ):
         even = image[: image.shape[0] // 2 * 2, : image.shape[1] // 2 * 2]
         image = cv2.resize(even, (even.shape[1] // 2, even.shape[0] // 2), interpolation=cv2.INTER_AREA)

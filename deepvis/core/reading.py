@@ -83,12 +83,16 @@ def read_text(path: Path, limit: int = TEXT_BYTES, what: str = "a text file", od
     """
     data = read_bytes(path, limit, what)
     if (place := data.find(b"\0")) >= 0:
-        raise UserError(f"{_at(path, data, place)}: a byte 0, which no text has; expected {what}. Save it as UTF-8 text.")
+        raise UserError(
+            f"{_at(path, data, place)}: a byte 0, which no text has; expected {what}. Save it as UTF-8 text."
+        )
     try:
         return data.decode("utf-8-sig", odd_bytes)
     except UnicodeDecodeError as error:
         place = error.start
-        raise UserError(f"{_at(path, data, place)}: byte {data[place]:#04x} is not UTF-8 text; save the file as UTF-8") from error
+        raise UserError(
+            f"{_at(path, data, place)}: byte {data[place]:#04x} is not UTF-8 text; save the file as UTF-8"
+        ) from error
 
 
 def _at(path: Path, data: bytes, place: int) -> str:
@@ -132,7 +136,9 @@ class BoundedLoader(yaml.SafeLoader):
         except yaml.YAMLError:
             raise
         except Exception as error:  # PyYAML lets through whatever they raise
-            raise yaml.constructor.ConstructorError(None, None, str(error) or type(error).__name__, node.start_mark) from error
+            raise yaml.constructor.ConstructorError(
+                None, None, str(error) or type(error).__name__, node.start_mark
+            ) from error
         if isinstance(value, int) and not -_INTEGER <= value < _INTEGER:
             raise yaml.constructor.ConstructorError(None, None, "a number of too many digits", node.start_mark)
         return value
@@ -199,7 +205,7 @@ class YamlFile:
 
 
 def place_of(where: object, lines: Mapping[str, int], text: str) -> str:
-    """"model.yaml, line 7" for a text that begins with the name of a key of line 7; without one "model.yaml"."""
+    """ "model.yaml, line 7" for a text that begins with the name of a key of line 7; without one "model.yaml"."""
     key = re.match(r"(?:unknown (?:key|parameter) ')?([\w.]+)", text)
     while key and key[1] not in lines and "." in key[1]:
         key = re.match(r"(.+)\.", key[1])
@@ -223,7 +229,9 @@ def read_yaml(path: Path, what: str = "a YAML file") -> YamlFile:
         return YamlFile(path, loader.construct_document(root), lines)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark or root.start_mark
-        raise UserError(f"{path}, line {mark.line + 1}: cannot be read ({error.problem}); expected plain values. Put text in quotes.") from error
+        raise UserError(
+            f"{path}, line {mark.line + 1}: cannot be read ({error.problem}); expected plain values. Put text in quotes."
+        ) from error
 
 
 def _lines(node: yaml.Node, prefix: str = "") -> dict[str, int]:
@@ -247,7 +255,11 @@ def _check_plain(path: Path, root: yaml.Node) -> None:
             continue
         seen.add(id(node))
         if node.tag not in _PLAIN:
-            _refuse(path, node, f"a value of the kind {shown(node.tag.removeprefix(_TAG))}; expected plain values. Put text in quotes")
+            _refuse(
+                path,
+                node,
+                f"a value of the kind {shown(node.tag.removeprefix(_TAG))}; expected plain values. Put text in quotes",
+            )
         if isinstance(node, yaml.MappingNode):
             _check_keys(path, node)
             todo += [part for pair in node.value for part in pair]
@@ -263,7 +275,11 @@ def _check_keys(path: Path, node: yaml.MappingNode) -> None:
         if not isinstance(key, yaml.ScalarNode):
             _refuse(path, key, "a list or a section as a key; expected lines `key: value`. Write such lines")
         if key.value in lines and key.tag != _TAG + "merge":
-            _refuse(path, key, f"{shown(key.value)} is given twice, first in line {lines[key.value]}; expected once. Remove one of the two")
+            _refuse(
+                path,
+                key,
+                f"{shown(key.value)} is given twice, first in line {lines[key.value]}; expected once. Remove one of the two",
+            )
         lines.setdefault(key.value, key.start_mark.line + 1)
 
 

@@ -66,7 +66,9 @@ def _from_qt(core: ctypes.CDLL, gui: ctypes.CDLL, widgets: ctypes.CDLL) -> Calla
         f"E{same}6QFlagsI{same}2Qt15FindChildOptionEEE",
         pointer, pointer, pointer, pointer, ctypes.c_int,
     )  # fmt: skip
-    single_shot = function(core, f"_ZN{ns}6QTimer10singleShotEiPK{same}7QObjectEPKc", None, ctypes.c_int, pointer, ctypes.c_char_p)
+    single_shot = function(
+        core, f"_ZN{ns}6QTimer10singleShotEiPK{same}7QObjectEPKc", None, ctypes.c_int, pointer, ctypes.c_char_p
+    )
     any_name = pointer(address(core, f"_ZN{ns}10QArrayData11shared_nullE"))  # an empty QString
     view_class = address(widgets, f"_ZN{ns}13QGraphicsView16staticMetaObjectE")
 

@@ -30,6 +30,7 @@ _FREE_SPACE = "free some space there, or set `output` in settings.yaml to a fold
 
 # ---- snapshots ----------------------------------------------------------------------------------
 
+
 def save_snapshot(folder: Path, name: str, images: Mapping[str, np.ndarray]) -> Path:
     """Write a PNG for each picture: `<name>.png` for "window", `<name>-<pane>.png` for the others.
 
@@ -57,8 +58,7 @@ def save_snapshot(folder: Path, name: str, images: Mapping[str, np.ndarray]) -> 
 
 
 def _snapshot_paths(folder: Path, stem: str, panes: Iterable[str]) -> dict[str, Path]:
-    return {pane: folder / (f"{stem}.png" if pane == "window" else f"{stem}-{pane}.png")
-            for pane in panes}
+    return {pane: folder / (f"{stem}.png" if pane == "window" else f"{stem}-{pane}.png") for pane in panes}
 
 
 def _unused(candidates: Iterable[dict[str, Path]]) -> dict[str, Path]:
@@ -70,11 +70,14 @@ def _numbered(name: str) -> Iterator[str]:
 
 
 def _cannot_write(path: Path, error: OSError) -> UserError:
-    return UserError(f"cannot write {path}: {system_reason(error)}; it must be in a folder that "
-                     f"you may write to, with space left: {_FREE_SPACE}")
+    return UserError(
+        f"cannot write {path}: {system_reason(error)}; it must be in a folder that "
+        f"you may write to, with space left: {_FREE_SPACE}"
+    )
 
 
 # ---- videos -------------------------------------------------------------------------------------
+
 
 def letterbox(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """The picture scaled to fit into size (width, height), centred, with black borders.
@@ -84,13 +87,12 @@ def letterbox(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     height, width = image.shape[:2]
     if not (0 <= size[0] - width <= 1 and 0 <= size[1] - height <= 1):
         scale = min(size[0] / width, size[1] / height)
-        width, height = (max(1, min(round(side * scale), limit))
-                         for side, limit in zip((width, height), size))
-        image = cv2.resize(image, (width, height),
-                           interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+        width, height = (max(1, min(round(side * scale), limit)) for side, limit in zip((width, height), size))
+        image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
     left, top = (size[0] - width) // 2, (size[1] - height) // 2
-    return cv2.copyMakeBorder(image, top, size[1] - height - top, left, size[0] - width - left,
-                              cv2.BORDER_CONSTANT, value=(0, 0, 0))
+    return cv2.copyMakeBorder(
+        image, top, size[1] - height - top, left, size[0] - width - left, cv2.BORDER_CONSTANT, value=(0, 0, 0)
+    )
 
 
 @dataclass(frozen=True)
@@ -136,9 +138,14 @@ class Recorder:
         UserError: no file can be written there, or no codec is there to write it.
     """
 
-    def __init__(self, path: Path, size: tuple[int, int], fps: float = 20.0,
-                 clock: Callable[[], float] = time.monotonic,
-                 free_bytes: Callable[[Path], int] = _free_bytes) -> None:
+    def __init__(
+        self,
+        path: Path,
+        size: tuple[int, int],
+        fps: float = 20.0,
+        clock: Callable[[], float] = time.monotonic,
+        free_bytes: Callable[[Path], int] = _free_bytes,
+    ) -> None:
         self._size = (size[0] + size[0] % 2, size[1] + size[1] % 2)
         self._fps, self._clock, self._free_bytes = fps, clock, free_bytes
         self._newest: np.ndarray | None = None  # the slot between the threads
@@ -161,8 +168,7 @@ class Recorder:
     def offer(self, image: np.ndarray) -> None:
         """Make a copy of this picture (uint8 BGR, any size) the newest one; never blocks."""
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
-            raise ValueError(f"a recorder takes uint8 BGR pictures, not {image.dtype} of shape "
-                             f"{image.shape}")
+            raise ValueError(f"a recorder takes uint8 BGR pictures, not {image.dtype} of shape {image.shape}")
         if self._end is not None or not self._thread.is_alive():
             return
         self._newest = image.copy()
@@ -188,8 +194,7 @@ class Recorder:
             self._check_space(path.parent)
             for suffix, codec in CODECS:
                 target = _claim(path.parent, stem, suffix)
-                writer = cv2.VideoWriter(str(target), cv2.VideoWriter_fourcc(*codec), self._fps,
-                                         self._size)
+                writer = cv2.VideoWriter(str(target), cv2.VideoWriter_fourcc(*codec), self._fps, self._size)
                 if writer.isOpened():
                     return target, writer
                 target.unlink(missing_ok=True)
@@ -198,9 +203,11 @@ class Recorder:
         except _Stop as stop:
             raise UserError(f"cannot record {path}: {stop.reason}; {stop.remedy}") from stop
         tried = ", ".join(f"{codec} in {suffix}" for suffix, codec in CODECS)
-        raise UserError(f"cannot record {path}: this OpenCV writes none of {tried} at "
-                        f"{self._size[0]}x{self._size[1]}, {self._fps:g} frames a second; install "
-                        "the opencv-python wheel from PyPI, which brings FFmpeg")
+        raise UserError(
+            f"cannot record {path}: this OpenCV writes none of {tried} at "
+            f"{self._size[0]}x{self._size[1]}, {self._fps:g} frames a second; install "
+            "the opencv-python wheel from PyPI, which brings FFmpeg"
+        )
 
     def _check_space(self, folder: Path) -> None:
         if self._free_bytes(folder) < SPARE_BYTES:
@@ -226,8 +233,7 @@ class Recorder:
             self._write_until(self._clock())
             lag = self._clock() - self._begin - self._frames / self._fps
             if lag > MAX_LAG:
-                raise _Stop("this computer encodes too slowly for a window of this size",
-                            "make the window smaller")
+                raise _Stop("this computer encodes too slowly for a window of this size", "make the window smaller")
             self._wake.wait(max(0.0, -lag))
         self._write_until(self._end)
 

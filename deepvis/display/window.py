@@ -94,7 +94,9 @@ class DisplayProbe:
             self._child.communicate()
             raise UserError(f"the display {os.environ['DISPLAY']!r} does not answer. {_HEADLESS}") from None
         if self._child.returncode:
-            raise UserError(f"no window can be opened on DISPLAY={os.environ['DISPLAY']!r}: {_reason(said)}. {_HEADLESS}")
+            raise UserError(
+                f"no window can be opened on DISPLAY={os.environ['DISPLAY']!r}: {_reason(said)}. {_HEADLESS}"
+            )
 
 
 def _reason(said: str) -> str:
@@ -225,7 +227,10 @@ class Window:
             if self._events and isinstance(self._events[-1], Mouse) and self._events[-1].kind == "move":
                 self._events.pop()
             self._events.append(Mouse("move", x, y))
-        elif event in (cv2.EVENT_LBUTTONDOWN, cv2.EVENT_LBUTTONDBLCLK):  # on Windows a quick second click is only the latter
+        elif event in (
+            cv2.EVENT_LBUTTONDOWN,
+            cv2.EVENT_LBUTTONDBLCLK,
+        ):  # on Windows a quick second click is only the latter
             self._events.append(Mouse("click", x, y))
         elif event == cv2.EVENT_MOUSEWHEEL:
             reset_zoom()

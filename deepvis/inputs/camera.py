@@ -91,9 +91,7 @@ class Camera:
         is_windows_camera = sys.platform == "win32" and isinstance(self._address, int)
         with quiet_opencv():
             # Windows' default, Media Foundation, takes many seconds to open a camera.
-            capture = self._open_capture(
-                self._address, cv2.CAP_DSHOW if is_windows_camera else cv2.CAP_ANY
-            )
+            capture = self._open_capture(self._address, cv2.CAP_DSHOW if is_windows_camera else cv2.CAP_ANY)
         try:
             if not capture.isOpened():
                 return why_not_opened(self._address)

@@ -96,10 +96,12 @@ class Images:
             if name not in self.members:
                 self.members.update(_members(file, path, archive))
             if name not in self.members:
-                raise UserError(f"{path} holds no {shortened(name[len(archive) + 1:])}")
+                raise UserError(f"{path} holds no {shortened(name[len(archive) + 1 :])}")
             offset, size = self.members[name]
             if size < 0:
-                raise UserError(f"{path} is damaged from byte {offset:,} on, and what follows there is not read: copy or download it again")
+                raise UserError(
+                    f"{path} is damaged from byte {offset:,} on, and what follows there is not read: copy or download it again"
+                )
             length = file.seek(0, os.SEEK_END)
             if offset + size > length:
                 member = shortened(name[len(archive) + 1 :])
@@ -273,9 +275,7 @@ class Batch:
 AHEAD = 2  # batches that are decoded before they are asked for
 
 
-def batches(
-    ranges: Sequence[tuple[int, int]], load: Callable[[int], np.ndarray], workers: int
-) -> Iterator[Batch]:
+def batches(ranges: Sequence[tuple[int, int]], load: Callable[[int], np.ndarray], workers: int) -> Iterator[Batch]:
     """The batches of these ranges, in order, loaded by threads (`workers`; 0: by the caller).
 
     Threads do: decoding and scaling let go of Python's lock.

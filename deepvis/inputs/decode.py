@@ -39,9 +39,7 @@ IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm",
      ".avif", ".heic", ".heif"}
 )  # fmt: skip
-VIDEO_SUFFIXES = frozenset(
-    {".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".gif"}
-)
+VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".gif"})
 
 MAX_FRAME = 100_000_000
 """Pixels of a video's frame; larger ones are refused (8K has a third of that)."""
@@ -133,9 +131,7 @@ def decode_image(
     except UserError:
         raise
     except MemoryError as error:
-        raise UserError(
-            f"{name} does not fit into the free memory; make a smaller copy of it"
-        ) from error
+        raise UserError(f"{name} does not fit into the free memory; make a smaller copy of it") from error
     except Exception as error:  # decoders raise anything at all about a damaged file
         raise UserError(
             f"{name} cannot be read as a picture ({str(error)[:200] or type(error).__name__}); "
@@ -321,9 +317,7 @@ class VideoFile:
         count: how many frames have been read or skipped since the start.
     """
 
-    def __init__(
-        self, path: Path, open_capture: Callable[..., Any] = cv2.VideoCapture, max_side=MAX_SIDE
-    ) -> None:
+    def __init__(self, path: Path, open_capture: Callable[..., Any] = cv2.VideoCapture, max_side=MAX_SIDE) -> None:
         """Open the file. `open_capture` is called like, and returns the like of, VideoCapture.
 
         Raises:

@@ -52,7 +52,9 @@ def listed(root: Path, is_wanted: Callable[[str], bool], deep: bool = True) -> L
                 ordered = sorted(entries, key=lambda entry: natural_key(entry.name))
         except OSError as error:
             if not inside:
-                raise UserError(f"{root} cannot be listed ({system_reason(error)}); check that you may read it") from error
+                raise UserError(
+                    f"{root} cannot be listed ({system_reason(error)}); check that you may read it"
+                ) from error
             found.skipped += 1
             continue
         found.folders.append(here)

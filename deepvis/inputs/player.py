@@ -104,8 +104,7 @@ class Player:
         if played < 0.9 * expected and not self._damage_is_told:
             self._damage_is_told = True
             self.damage = (
-                f"{self.path.name} is damaged: only {played} of its {expected} frames can be "
-                "read; they are repeated"
+                f"{self.path.name} is damaged: only {played} of its {expected} frames can be read; they are repeated"
             )
         if played == 1:
             self.is_live, self.due = False, None
@@ -119,8 +118,7 @@ class Player:
         if image is None:
             self.close()
             raise UserError(
-                f"{self.path.name} has no frame that can be read; expected an undamaged video: "
-                "copy or convert it again"
+                f"{self.path.name} has no frame that can be read; expected an undamaged video: copy or convert it again"
             )
         return image
 

@@ -182,7 +182,9 @@ def _layer_gradient(state: State, facts: Facts) -> State:
     """Backward values need a backward method: the gradient, if none is on."""
     if state.layer_gradient:
         return replace(state, layer_gradient=False)
-    return replace(state, layer_gradient=True, method=state.method or "gradient", zoom="layer", content="activations", desk=())
+    return replace(
+        state, layer_gradient=True, method=state.method or "gradient", zoom="layer", content="activations", desk=()
+    )
 
 
 def _cycle_content(state: State, facts: Facts) -> State:
@@ -312,7 +314,9 @@ COMMANDS: dict[str, Command] = {
     "next_file": Command(_step(1), ("e", "pgdn"), "next file", "input"),
     "previous_file": Command(_step(-1), ("w", "pgup"), "previous file", "input"),
     "crop": Command(_flip("crop"), ("0",), "cut the middle out / stretch the whole picture", "input"),
-    "backward": Command(_cycle_backward, ("b",), "backward: gradient, deconv, guided, blurred gradient, off", "backward"),
+    "backward": Command(
+        _cycle_backward, ("b",), "backward: gradient, deconv, guided, blurred gradient, off", "backward"
+    ),
     "method": Command(_cycle_method, ("n",), "backward method alone", "backward"),
     "filter": Command(_cycle("filter", FILTERS), ("m",), "show it raw, gray, as norm, as blurred norm", "backward"),
     "freeze_origin": Command(_freeze_origin, ("d",), "freeze the unit that the backward pass starts from", "backward"),
@@ -326,7 +330,9 @@ COMMANDS: dict[str, Command] = {
     "gamma": Command(_cycle("gamma", range(len(GAMMAS))), ("t",), "contrast boost (gamma)", "view"),
     "boost": Command(_cycle("boost", range(len(BOOSTS))), ("y",), "contrast boost per channel", "view"),
     "predictions": Command(_flip("predictions"), ("8",), "class predictions on / off", "view"),
-    "receptive_field": Command(_flip("receptive_field"), ("7",), "where in the picture the unit is strongest, on / off", "view"),
+    "receptive_field": Command(
+        _flip("receptive_field"), ("7",), "where in the picture the unit is strongest, on / off", "view"
+    ),
     "unit_images": Command(_flip("unit_images"), ("9",), "unit images on / off", "view"),
     "values": Command(_flip("values"), ("6",), "values on the top images, on / off", "view"),
     "debug": Command(_flip("debug"), ("5",), "timings on / off", "view"),
@@ -435,7 +441,9 @@ def click(state: State, target: Hover | TopImage | None, facts: Facts) -> State:
     if isinstance(target, TopImage):
         return replace(state, photo=target.photo) if target.photo else state
     if target.tile is not None:
-        return replace(state, desk=(*state.desk, recipe_grid.chosen(state.desk[-1], target.tile))) if state.desk else state
+        return (
+            replace(state, desk=(*state.desk, recipe_grid.chosen(state.desk[-1], target.tile))) if state.desk else state
+        )
     if target.unit is None:
         return replace(_select(state, facts, target.layer, state.unit), in_channels=False)
     return replace(_select(state, facts, target.layer, target.unit), in_channels=True)

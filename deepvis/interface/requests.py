@@ -45,15 +45,25 @@ def picture_wish_for(state: State, layers: Sequence[Layer], cells: range, side: 
     return PictureWish(stands_for(layers, state.layer), state.unit, tuple(cells) if shown else (), side if shown else 0)
 
 
-def top_wish_for(state: State, layers: Sequence[Layer], usual: str = "deconv", moments: TopPictures | None = None) -> TopWish:
+def top_wish_for(
+    state: State, layers: Sequence[Layer], usual: str = "deconv", moments: TopPictures | None = None
+) -> TopWish:
     """The top images that the state shows, with the backward method that is on, or else the usual one.
 
     Args:
         moments: the newest that were collected. While these still change, no pass is spent on them.
     """
     layer, unit = stands_for(layers, state.layer), state.unit
-    stay = state.moments and not state.collecting and moments and moments.seen and (moments.layer, moments.unit) == (layer, unit)
-    return TopWish(layer, unit, state.method or usual, moments if stay else None, or_deconv=not state.method and usual != "deconv")
+    stay = (
+        state.moments
+        and not state.collecting
+        and moments
+        and moments.seen
+        and (moments.layer, moments.unit) == (layer, unit)
+    )
+    return TopWish(
+        layer, unit, state.method or usual, moments if stay else None, or_deconv=not state.method and usual != "deconv"
+    )
 
 
 def overview_wish_for(state: State, layers: Sequence[Layer], cells: range, side: int) -> OverviewWish:
@@ -65,7 +75,9 @@ def overview_wish_for(state: State, layers: Sequence[Layer], cells: range, side:
     return OverviewWish(layers[state.layer].name if has_statistics else "", state.content == "correlation, sorted", of)
 
 
-def moment_wish_for(state: State, layers: Sequence[Layer], cells: range, side: int, field: ReceptiveField | None) -> MomentWish:
+def moment_wish_for(
+    state: State, layers: Sequence[Layer], cells: range, side: int, field: ReceptiveField | None
+) -> MomentWish:
     """The collected moments that the state shows."""
     units = tuple(cells) if state.content == "top images" else ()
     return MomentWish(stands_for(layers, state.layer), state.unit, field, units, side)
@@ -80,4 +92,6 @@ def growth_for(state: State, layers: Sequence[Layer]) -> Growth | None:
         return Growth(layer, state.unit, state.preset, tuple(recipe.image_seed(0, state.unit, i) for i in range(SEEDS)))
     shown = state.desk[-1]
     recipes = recipe_grid.table(shown).recipes
-    return Growth(layer, state.unit, shown.preset, (recipe.image_seed(shown.seed, state.unit, 0),) * len(recipes), recipes)
+    return Growth(
+        layer, state.unit, shown.preset, (recipe.image_seed(shown.seed, state.unit, 0),) * len(recipes), recipes
+    )

@@ -24,15 +24,17 @@ from deepvis.core.reading import is_text, parse_yaml, shown
 
 Rectangle = tuple[float, float, float, float]  # left, top, width, height, fractions of the window
 
-DEFAULT_PANES: Mapping[str, Rectangle] = MappingProxyType({
-    "input": (0, 0, 0.2, 0.44),
-    "unit": (0, 0.44, 0.2, 0.2558),
-    "backward": (0, 0.6958, 0.2, 0.2558),
-    "layers": (0.2, 0, 0.6, 0.06),
-    "layer": (0.2, 0.06, 0.6, 0.8916),
-    "unit_images": (0.8, 0, 0.2, 0.9516),
-    "status": (0, 0.9516, 1, 0.0484),
-})
+DEFAULT_PANES: Mapping[str, Rectangle] = MappingProxyType(
+    {
+        "input": (0, 0, 0.2, 0.44),
+        "unit": (0, 0.44, 0.2, 0.2558),
+        "backward": (0, 0.6958, 0.2, 0.2558),
+        "layers": (0.2, 0, 0.6, 0.06),
+        "layer": (0.2, 0.06, 0.6, 0.8916),
+        "unit_images": (0.8, 0, 0.2, 0.9516),
+        "status": (0, 0.9516, 1, 0.0484),
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -119,35 +121,48 @@ def _choice(*names: str) -> Row:
 
 
 def _pixels(low: int, high: int) -> Row:
-    return Row((int,), lambda value: low <= value <= high,
-               f"a whole number of pixels from {low} to {high}")
+    return Row((int,), lambda value: low <= value <= high, f"a whole number of pixels from {low} to {high}")
 
 
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?", re.ASCII)
-_PANE = Row((list, tuple, type(None), bool, str), _is_rectangle,
-            "[left, top, width, height] in fractions of the window (0 to 1, width and height above "
-            "0, left + width and top + height at most 1), or off",
-            store=lambda value: tuple(value) if isinstance(value, (list, tuple)) else None)
+_PANE = Row(
+    (list, tuple, type(None), bool, str),
+    _is_rectangle,
+    "[left, top, width, height] in fractions of the window (0 to 1, width and height above "
+    "0, left + width and top + height at most 1), or off",
+    store=lambda value: tuple(value) if isinstance(value, (list, tuple)) else None,
+)
 
 SCHEMA: Mapping[str, Row] = {
-    "input": Row((str, int), _is_source,
-                 "camera, a camera index (0, 1 …), photos, or the name of a video, stream, folder, "
-                 "list file or image", store=str),
+    "input": Row(
+        (str, int),
+        _is_source,
+        "camera, a camera index (0, 1 …), photos, or the name of a video, stream, folder, list file or image",
+        store=str,
+    ),
     "camera": Row((int, str), _is_source, "a camera index (0, 1 …) or a stream address"),
     "files": _text("photos, or the name of a video, folder, list file or image"),
-    "model": _text("the name of a folder in models/, the path of a model.yaml, or a source such as "
-                   "torchvision:resnet18"),
-    "weights": _text("auto, none, a name that the model's source knows (DEFAULT, IMAGENET1K_V1 …), or "
-                     "a file"),
-    "device": Row((str,), lambda value: bool(_DEVICE.fullmatch(value)),
-                  "auto, cpu, cuda, cuda:N (N = 0, 1 …), mps", ("auto", "cpu", "cuda", "mps")),
+    "model": _text(
+        "the name of a folder in models/, the path of a model.yaml, or a source such as torchvision:resnet18"
+    ),
+    "weights": _text("auto, none, a name that the model's source knows (DEFAULT, IMAGENET1K_V1 …), or a file"),
+    "device": Row(
+        (str,),
+        lambda value: bool(_DEVICE.fullmatch(value)),
+        "auto, cpu, cuda, cuda:N (N = 0, 1 …), mps",
+        ("auto", "cpu", "cuda", "mps"),
+    ),
     "precision": _choice("float32", "bfloat16", "float16"),
     "crop": Row((bool,), lambda value: True, "true, false"),
     "output": _text("the name of a folder (in quotes if it is a number)"),
     "window.width": _pixels(320, 16384),
     "window.height": _pixels(200, 16384),
-    "window.scale": Row((int, float, str), lambda value: value == "auto" if isinstance(value, str)
-                        else 0.25 <= value <= 8, "auto, or a number from 0.25 to 8", ("auto",)),
+    "window.scale": Row(
+        (int, float, str),
+        lambda value: value == "auto" if isinstance(value, str) else 0.25 <= value <= 8,
+        "auto, or a number from 0.25 to 8",
+        ("auto",),
+    ),
     **{f"panes.{name}": _PANE for name in DEFAULT_PANES},
 }  # and a row keys.<command> for each command, see _keys_row
 
@@ -166,6 +181,7 @@ def _as_keys(value: str | list[Any] | tuple[Any, ...]) -> tuple[Any, ...]:
 
 # ---- reading ------------------------------------------------------------------------------------
 
+
 @dataclass(frozen=True)
 class _Entry:
     """A value that was given: its dotted key, and where ("settings.yaml, line 7", "--model")."""
@@ -175,9 +191,15 @@ class _Entry:
     where: str
 
 
-def load(path: Path | None, overrides: Mapping[str, object] = MappingProxyType({}), *,
-         commands: Collection[str], key_names: Collection[str], say: Callable[[str], None] = lambda line: None,
-         defaults: Mapping[str, object] = MappingProxyType({})) -> Settings:
+def load(
+    path: Path | None,
+    overrides: Mapping[str, object] = MappingProxyType({}),
+    *,
+    commands: Collection[str],
+    key_names: Collection[str],
+    say: Callable[[str], None] = lambda line: None,
+    defaults: Mapping[str, object] = MappingProxyType({}),
+) -> Settings:
     """Read and check the settings; what is not given takes its default.
 
     Args:
@@ -199,8 +221,9 @@ def load(path: Path | None, overrides: Mapping[str, object] = MappingProxyType({
     problems: list[str] = []
     of_file = list(_read(path, problems)) if path else []
     entries = [*(_Entry(key, value, f"default {key}") for key, value in defaults.items()), *of_file]
-    entries += [_Entry(key, value, "--" + re.sub(r"[._]", "-", key))
-                for key, value in overrides.items() if value is not None]
+    entries += [
+        _Entry(key, value, "--" + re.sub(r"[._]", "-", key)) for key, value in overrides.items() if value is not None
+    ]
     good: dict[str, _Entry] = {}
     for entry in entries:
         if problem := _problem(entry, table):
@@ -239,24 +262,29 @@ def _read(path: Path, problems: list[str]) -> Iterator[_Entry]:
     yield from _walk(loader, root, path, "", {}, problems)
 
 
-def _walk(loader: yaml.SafeLoader, node: yaml.Node | None, path: Path, prefix: str,
-          lines: dict[str, int], problems: list[str]) -> Iterator[_Entry]:
+def _walk(
+    loader: yaml.SafeLoader, node: yaml.Node | None, path: Path, prefix: str, lines: dict[str, int], problems: list[str]
+) -> Iterator[_Entry]:
     """The entries of one mapping and of the sections in it; `lines` notes where each key stands."""
     if node is None or node.tag == "tag:yaml.org,2002:null":
         return  # an empty file, or a section whose lines are all commented out
     if not isinstance(node, yaml.MappingNode):
-        problems.append(f"{path}, line {node.start_mark.line + 1}: {prefix[:-1] or 'the file'} is "
-                        f"{_source(node)}; allowed: lines `key: value`"
-                        f"{' indented below it' if prefix else ''}. Write such lines instead")
+        problems.append(
+            f"{path}, line {node.start_mark.line + 1}: {prefix[:-1] or 'the file'} is "
+            f"{_source(node)}; allowed: lines `key: value`"
+            f"{' indented below it' if prefix else ''}. Write such lines instead"
+        )
         return
     for key_node, value_node in node.value:
         line = key_node.start_mark.line + 1
         # The text of the key, not its YAML value: `on:` would be true.
         key = prefix + (key_node.value if isinstance(key_node, yaml.ScalarNode) else "?")
         if key in lines:
-            problems.append(f"{path}, line {line}: {key} is given twice (here "
-                            f"{_source(value_node)}), first in line {lines[key]}; allowed: once. "
-                            "Remove one of the two")
+            problems.append(
+                f"{path}, line {line}: {key} is given twice (here "
+                f"{_source(value_node)}), first in line {lines[key]}; allowed: once. "
+                "Remove one of the two"
+            )
             continue
         lines[key] = line
         if key in SECTIONS:
@@ -266,8 +294,10 @@ def _walk(loader: yaml.SafeLoader, node: yaml.Node | None, path: Path, prefix: s
             value = loader.construct_object(value_node, deep=True)
         except Exception as error:  # PyYAML lets through whatever its converters raise
             reason = getattr(error, "problem", None) or error
-            problems.append(f"{path}, line {line}: {key} is {_source(value_node)}, which YAML "
-                            f"cannot read ({reason}); allowed: plain values. Put text in quotes")
+            problems.append(
+                f"{path}, line {line}: {key} is {_source(value_node)}, which YAML "
+                f"cannot read ({reason}); allowed: plain values. Put text in quotes"
+            )
         else:
             yield _Entry(key, value, f"{path}, line {line}")
 
@@ -275,10 +305,11 @@ def _walk(loader: yaml.SafeLoader, node: yaml.Node | None, path: Path, prefix: s
 def _source(node: yaml.Node) -> str:
     """A node as the file has it."""
     start, end = node.start_mark, node.end_mark
-    return _shown(start.buffer[start.pointer:end.pointer].strip())
+    return _shown(start.buffer[start.pointer : end.pointer].strip())
 
 
 # ---- checking -----------------------------------------------------------------------------------
+
 
 def _problem(entry: _Entry, table: Mapping[str, Row]) -> str | None:
     """What is wrong with one entry on its own, or None."""
@@ -291,31 +322,36 @@ def _problem(entry: _Entry, table: Mapping[str, Row]) -> str | None:
         else:
             name, place = entry.key, ""
             known = [*(key for key in table if "." not in key), *SECTIONS]
-        return (f"{entry.where}: unknown key {entry.key} (value {_shown(entry.value)})"
-                f"{_did_you_mean([name], known)}; allowed{place}: {', '.join(known)}. "
-                "Correct or remove it")
+        return (
+            f"{entry.where}: unknown key {entry.key} (value {_shown(entry.value)})"
+            f"{_did_you_mean([name], known)}; allowed{place}: {', '.join(known)}. "
+            "Correct or remove it"
+        )
     if row.accepts(entry.value):
         return None
     words = entry.value if isinstance(entry.value, (list, tuple)) else [entry.value]
     default = _DEFAULTS.get(entry.key)
-    return (f"{entry.where}: {entry.key} is {_shown(entry.value)}"
-            f"{_did_you_mean(words, row.names)}; allowed: {row.allowed}. "
-            "Correct it, or remove it for the default"
-            f"{'' if default is None else f' ({_shown(default)})'}")
+    return (
+        f"{entry.where}: {entry.key} is {_shown(entry.value)}"
+        f"{_did_you_mean(words, row.names)}; allowed: {row.allowed}. "
+        "Correct it, or remove it for the default"
+        f"{'' if default is None else f' ({_shown(default)})'}"
+    )
 
 
-def _overlaps(panes: Mapping[str, Rectangle], good: Mapping[str, _Entry],
-              bad: Collection[str]) -> Iterator[str]:
+def _overlaps(panes: Mapping[str, Rectangle], good: Mapping[str, _Entry], bad: Collection[str]) -> Iterator[str]:
     sound = [name for name in panes if f"panes.{name}" not in bad]
     for pair in combinations(sound, 2):
         if _overlap(panes[pair[0]], panes[pair[1]]):
             # Defaults do not overlap, so one of the two was given: that one is to blame.
             one, two = sorted(pair, key=lambda name: f"panes.{name}" not in good)
             other = good.get(f"panes.{two}")
-            yield (f"{good[f'panes.{one}'].where}: panes.{one} is {_shown(panes[one])} and overlaps "
-                   f"panes.{two}, which is {_shown(panes[two])} "
-                   f"({other.where if other else 'by default'}); allowed: panes side by side. Move "
-                   "or shrink one of them, or switch it off")
+            yield (
+                f"{good[f'panes.{one}'].where}: panes.{one} is {_shown(panes[one])} and overlaps "
+                f"panes.{two}, which is {_shown(panes[two])} "
+                f"({other.where if other else 'by default'}); allowed: panes side by side. Move "
+                "or shrink one of them, or switch it off"
+            )
 
 
 def _overlap(one: Rectangle, two: Rectangle) -> bool:
@@ -330,9 +366,11 @@ def _shared_keys(keys: Mapping[str, tuple[str, ...]], good: Mapping[str, _Entry]
     for one, two in combinations(keys, 2):
         for key in dict.fromkeys(keys[one]):
             if key in keys[two]:
-                yield (f"{good[f'keys.{one}'].where}: keys.{one} has the key {_shown(key)}, which "
-                       f"keys.{two} has too ({good[f'keys.{two}'].where}); allowed: each key for "
-                       "one command. Give one of them another")
+                yield (
+                    f"{good[f'keys.{one}'].where}: keys.{one} has the key {_shown(key)}, which "
+                    f"keys.{two} has too ({good[f'keys.{two}'].where}); allowed: each key for "
+                    "one command. Give one of them another"
+                )
 
 
 def _did_you_mean(words: Collection[object], names: Collection[str]) -> str:
@@ -352,22 +390,29 @@ def _shown(value: object) -> str:
 
 # ---- building -----------------------------------------------------------------------------------
 
+
 def _build(values: Mapping[str, Any]) -> Settings:
     """Settings from checked values by dotted key."""
-    section = {name: {key[len(name) + 1:]: value for key, value in values.items()
-                      if key.startswith(f"{name}.")} for name in SECTIONS}
+    section = {
+        name: {key[len(name) + 1 :]: value for key, value in values.items() if key.startswith(f"{name}.")}
+        for name in SECTIONS
+    }
     panes = {name: place for name, place in (DEFAULT_PANES | section["panes"]).items() if place}
-    return Settings(**{key: value for key, value in values.items() if "." not in key},
-                    window=Window(**section["window"]), panes=MappingProxyType(panes),
-                    keys=MappingProxyType(section["keys"]))
+    return Settings(
+        **{key: value for key, value in values.items() if "." not in key},
+        window=Window(**section["window"]),
+        panes=MappingProxyType(panes),
+        keys=MappingProxyType(section["keys"]),
+    )
 
 
 def _flat(settings: Settings) -> dict[str, object]:
     """The settings by dotted key, `keys` left out."""
-    return {**{f.name: getattr(settings, f.name) for f in fields(Settings)
-               if f.name not in SECTIONS},
-            **{f"window.{f.name}": getattr(settings.window, f.name) for f in fields(Window)},
-            **{f"panes.{name}": place for name, place in settings.panes.items()}}
+    return {
+        **{f.name: getattr(settings, f.name) for f in fields(Settings) if f.name not in SECTIONS},
+        **{f"window.{f.name}": getattr(settings.window, f.name) for f in fields(Window)},
+        **{f"panes.{name}": place for name, place in settings.panes.items()},
+    }
 
 
 _DEFAULTS = _flat(Settings())

@@ -19,7 +19,14 @@ COMMON_BACKWARD = (  # key b: (method, filter)
 )
 GAMMAS = (1.0, 0.7, 0.5, 0.35, 0.25)  # key t: exponent of the normalised activation
 BOOSTS = (0.0, 0.5, 0.8, 1.0)  # key y: 0 normalises over the layer, 1 each channel by itself
-PRESET_CYCLE = ("modern", "yosinski-1", "yosinski-2", "yosinski-3", "yosinski-4", "plain")  # key 1, before saved recipes
+PRESET_CYCLE = (
+    "modern",
+    "yosinski-1",
+    "yosinski-2",
+    "yosinski-3",
+    "yosinski-4",
+    "plain",
+)  # key 1, before saved recipes
 ZOOMS = ("layer", "unit", "backward")  # key z: what the big pane shows
 CONTENTS = (  # key s: what of the layer's units the layer pane shows
     "activations",

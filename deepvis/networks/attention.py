@@ -70,7 +70,9 @@ class AttentionCalls(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
-def _of_fused(query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None, enable_gqa=False) -> Tensor:
+def _of_fused(
+    query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None, enable_gqa=False
+) -> Tensor:
     """softmax(QKᵀ/√d + mask), Vaswani et al. 2017, equation 1. The names are torch's own."""
     if enable_gqa:
         key = key.repeat_interleave(query.shape[-3] // key.shape[-3], -3)

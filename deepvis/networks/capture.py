@@ -94,7 +94,9 @@ def _keep(captured: dict[str, Tensor], path: str, cut_at_call: int, stop: bool) 
         if seen is None:  # of a module that returns now this, now that
             return output
         captured[path] = seen
-        if stop and calls == cut_at_call and threading.get_ident() == here:  # a thread of the network's own would only die
+        if (
+            stop and calls == cut_at_call and threading.get_ident() == here
+        ):  # a thread of the network's own would only die
             raise _Stop
         return with_shown(output, seen, seen.detach().clone() if calls == cut_at_call else seen.clone())
 

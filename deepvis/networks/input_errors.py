@@ -17,7 +17,8 @@ _USUAL_SIZES = (224, 32, 64, 28, 96, 128, 160, 192, 227, 256, 299, 320, 384, 448
 _PATIENCE = 10.0  # seconds that other inputs are tried for, begun ones not counted
 _PICTURES = ("pixel_values", "image", "images", "img", "imgs", "x", "input", "inputs")  # usual names of the argument
 _SHAPES = re.compile(
-    r"shape|size|dimension|channel|height|width|kernel|stride|broadcast|match|divisible|mat1|out of bounds|rank|\dd\b", re.I
+    r"shape|size|dimension|channel|height|width|kernel|stride|broadcast|match|divisible|mat1|out of bounds|rank|\dd\b",
+    re.I,
 )
 _TYPES = re.compile(r"dtype|scalar type|(input|weight|bias) type|\b(double|float64|half|bfloat16)\b", re.I)
 
@@ -53,7 +54,11 @@ def explained(name: str, module: nn.Module, x: Tensor, error: Exception, inside:
 
 def _remedy(net: nn.Module, x: Tensor, reason: str, child: nn.Module, got: Tensor | None) -> str:
     if _TYPES.search(reason) and (got is None or got.dtype != x.dtype):
-        kind = f"{str(got.dtype).removeprefix('torch.')} values reach it" if got is not None else "values of another type meet"
+        kind = (
+            f"{str(got.dtype).removeprefix('torch.')} values reach it"
+            if got is not None
+            else "values of another type meet"
+        )
         return (f"deepvis runs networks in float32, and {kind}: its forward makes them itself. Make such constants like "
                 "the input there: .to(x.dtype)")  # fmt: skip
     if "same device" in reason:
@@ -82,7 +87,11 @@ def _arguments(net: nn.Module, x: Tensor) -> str:
     try:
         signature.bind(x)
     except TypeError:
-        needed = [p for p in signature.parameters.values() if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+        needed = [
+            p
+            for p in signature.parameters.values()
+            if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+        ]
         names = ", ".join(p.name for p in needed)
         given = ", ".join(f"{p.name}=x" if p.kind is p.KEYWORD_ONLY else "x" for p in needed)
         takes = f"{names} (by name)" if len(needed) == 1 else names or "no picture"

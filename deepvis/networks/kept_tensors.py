@@ -91,6 +91,7 @@ def _run(module: nn.Module, x: Tensor) -> object:
 
 def move_kept(module: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
     """Move the tensors that modules hold besides parameters and buffers, which `nn.Module.to` leaves where they are."""
+
     def moved(tensor: Tensor) -> Tensor:
         return tensor.to(device, dtype if tensor.is_floating_point() else tensor.dtype)
 

@@ -126,7 +126,9 @@ def _ready(spec: _Spec, source: Source, device: torch.device, precision: str) ->
 
 def _prepared(spec: _Spec, source: Source, device: torch.device, precision: str) -> Network:
     taken = _input(spec, source.input or InputSpec())
-    module = unwrapped(_bare(spec, source.module).cpu().float().eval())  # however the user keeps it; `prepare` moves it where it runs
+    module = unwrapped(
+        _bare(spec, source.module).cpu().float().eval()
+    )  # however the user keeps it; `prepare` moves it where it runs
     module, entries, notes = _shaped(spec, module, taken)
     classes, others = _labels(spec, source.classes, entries)
     network = prepare(spec.name, module, taken, _layers(spec, module), classes, device, _DTYPES[precision])
@@ -254,17 +256,22 @@ def _input(spec: _Spec, base: InputSpec) -> InputSpec:
         given["mean"] = tuple(map(float, given["mean_image"].mean((0, 1))))
     channels = given.pop("channels", len(given["mean"]) if _numbers(given.get("mean")) else len(base.mean))
     if not _whole(channels) or not 1 <= channels <= CHANNELS:
-        raise spec.wrong(f"input.channels: {shown(channels)}: expected how many channels the network takes, 1 to {CHANNELS}, such as 3")
+        raise spec.wrong(
+            f"input.channels: {shown(channels)}: expected how many channels the network takes, 1 to {CHANNELS}, such as 3"
+        )
     if "channels" in values or image is not None:
         base = replace(base, mean=for_channels(base.mean, channels), std=for_channels(base.std, channels))
     taken = replace(base, **given)
     if not _numbers(taken.mean) or not _numbers(taken.std) or not len(taken.mean) == len(taken.std) == channels:
         raise spec.wrong(
             f"input.mean and input.std take one number for each channel (three for RGB), not "
-            f"{shown(_plain(taken.mean))} and {shown(_plain(taken.std))}" + (f" for {channels} channels" if "channels" in values else "")
+            f"{shown(_plain(taken.mean))} and {shown(_plain(taken.std))}"
+            + (f" for {channels} channels" if "channels" in values else "")
         )
     if not all(0 < value <= VALUE for value in taken.std):
-        raise spec.wrong(f"input.std: {shown(_plain(taken.std))}: expected positive numbers up to {VALUE:,}, because pixels are divided by them")
+        raise spec.wrong(
+            f"input.std: {shown(_plain(taken.std))}: expected positive numbers up to {VALUE:,}, because pixels are divided by them"
+        )
     if not all(abs(value) <= VALUE for value in taken.mean):
         raise spec.wrong(f"input.mean: {shown(_plain(taken.mean))}: expected numbers up to {VALUE:,}")
     if taken.order not in ("rgb", "bgr"):

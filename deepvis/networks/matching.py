@@ -56,7 +56,9 @@ def matches(own: State, stored: State) -> list[Match]:
     """
     plain = _plain if len({_plain(key) for key in own}) == len(own) else _unchanged
     theirs: dict[str, str] = {}
-    for key in sorted(stored, key=lambda key: key.count(".") - plain(key).count(".")):  # the name without wrappers counts
+    for key in sorted(
+        stored, key=lambda key: key.count(".") - plain(key).count(".")
+    ):  # the name without wrappers counts
         theirs.setdefault(plain(key), key)
     mine = {key: plain(key) for key in own}
     suffixes = _suffixes(theirs)

@@ -46,12 +46,18 @@ def read_labels(path: Path) -> tuple[str, ...]:
     Raises:
         UserError: it cannot be read, is no UTF-8 text, or holds more than labels.
     """
-    lines = tuple(line.strip() for line in read_text(path, _LABELS_BYTES, "a text file with one label per line").splitlines())
+    lines = tuple(
+        line.strip() for line in read_text(path, _LABELS_BYTES, "a text file with one label per line").splitlines()
+    )
     if len(lines) > _LABELS:
-        raise UserError(f"{path}: {len(lines):,} lines; expected one label per line, {_LABELS:,} at most. Give another file.")
+        raise UserError(
+            f"{path}: {len(lines):,} lines; expected one label per line, {_LABELS:,} at most. Give another file."
+        )
     for number, line in enumerate(lines, 1):
         if len(line) > _NAME:
-            raise UserError(f"{path}, line {number}: {len(line):,} characters; expected a label of {_NAME} at most. Shorten it.")
+            raise UserError(
+                f"{path}, line {number}: {len(line):,} characters; expected a label of {_NAME} at most. Shorten it."
+            )
     return lines
 
 
@@ -81,7 +87,11 @@ def _is_labels(value: object) -> bool:
 
 
 def _is_layers(value: object) -> bool:
-    return isinstance(value, Mapping) and bool(value) and all(_is_name(name) and _is_name(path) for name, path in value.items())
+    return (
+        isinstance(value, Mapping)
+        and bool(value)
+        and all(_is_name(name) and _is_name(path) for name, path in value.items())
+    )
 
 
 def _or_nothing(check: Callable[[object], bool]) -> Callable[[object], bool]:
@@ -96,7 +106,10 @@ _KINDS: Mapping[str, tuple[Callable[[object], bool], str]] = {
     "match": (_or_nothing(_is_line), "name or order"),
     "input": (_or_nothing(lambda value: isinstance(value, Mapping)), "lines such as 'height: 224'"),
     "output": (_or_nothing(lambda value: _is_line(value) or type(value) is int), "the name or the number of an output"),
-    "labels": (_or_nothing(_is_labels), "'imagenet', a text file with one label per line, a list of labels, or lines 'LAYER: FILE'"),
+    "labels": (
+        _or_nothing(_is_labels),
+        "'imagenet', a text file with one label per line, a list of labels, or lines 'LAYER: FILE'",
+    ),
     "softmax": (_or_nothing(lambda value: isinstance(value, bool)), "true, false, or no line for the usual"),
     "layers": (_or_nothing(_is_layers), "lines such as 'conv1: features.0', or no layers: at all for all"),
 }

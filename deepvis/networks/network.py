@@ -99,7 +99,9 @@ class InputSpec:
     def noise(self) -> Tensor:
         """Always the same, 0 to 1: 1×channels×height×width, channels_last."""
         shape = (1, self.channels, self.height, self.width)
-        return torch.rand(shape, generator=torch.Generator().manual_seed(0)).contiguous(memory_format=torch.channels_last)
+        return torch.rand(shape, generator=torch.Generator().manual_seed(0)).contiguous(
+            memory_format=torch.channels_last
+        )
 
     def seen(self, picture: np.ndarray, crop: bool, part: float = 1.0) -> np.ndarray:
         """What the network gets of a picture (uint8 RGB H×W×3, or bands; any size): float32 height×width×channels.
@@ -208,7 +210,9 @@ class Network:
     def see(self, image: np.ndarray, crop: bool, part: float = 1.0) -> Tensor:
         """Turn a picture into the network's input, 1×channels×H×W (see `InputSpec.seen`)."""
         values = self.input.seen(image, crop, part)
-        return torch.from_numpy(values).permute(2, 0, 1)[None].to(self.device, self.dtype)  # channels_last by construction
+        return (
+            torch.from_numpy(values).permute(2, 0, 1)[None].to(self.device, self.dtype)
+        )  # channels_last by construction
 
     @contextmanager
     def capture(self, layers: Collection[str], cut: str | None = None) -> Iterator[Mapping[str, Tensor]]:
@@ -336,7 +340,9 @@ def prepare(
             f"Give one label per line and entry, or none (labels: in its model.yaml)."
         )
     chosen = choose(module, run) if layers is None else {label: run.known(path) for label, path in layers.items()}
-    shown = [found for label, path in chosen.items() for found in find(name, label, path, module, run, classes, spec.aspect)]
+    shown = [
+        found for label, path in chosen.items() for found in find(name, label, path, module, run, classes, spec.aspect)
+    ]
     if not shown:
         raise UserError(f"network {name} has no layer to show: none of its modules returns a map, tokens or a vector. "
                         "Divide its forward into modules (torch.nn.Module), one for each layer")  # fmt: skip
@@ -348,7 +354,9 @@ def prepare(
     calls: Mapping[str, int] = run.calls
     if watched := {path: run.attention[path] for path in paths.values() if path in run.attention}:
         module = WithAttention(module, {call.number: Attention(call.from_first) for call in watched.values()})
-        inner = {path: f"net.{path}" for path in calls} | {path: f"attention.{call.number}" for path, call in watched.items()}
+        inner = {path: f"net.{path}" for path in calls} | {
+            path: f"attention.{call.number}" for path, call in watched.items()
+        }
         paths = {layer: inner[path] for layer, path in paths.items()}
         calls = {inner[path]: count for path, count in calls.items() if path in inner}
     module = module.to(device=device, dtype=dtype)
@@ -357,4 +365,6 @@ def prepare(
         if weight.ndim == 4:
             weight.data = weight.data.contiguous(memory_format=torch.channels_last)
     found, looks = tuple(layer for layer, _, _ in shown), {layer.name: view for layer, view, _ in shown}
-    return Network(name, module, spec, found, paths, looks, calls, tuple(classes), device, dtype, mark, drops, left_out=hidden)
+    return Network(
+        name, module, spec, found, paths, looks, calls, tuple(classes), device, dtype, mark, drops, left_out=hidden
+    )

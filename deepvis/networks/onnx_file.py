@@ -24,7 +24,9 @@ def read_onnx(path: Path) -> Any:
     folder = path.resolve().parent
     for tensor in _tensors(model):
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
-            _check_place(next((entry.value for entry in tensor.external_data if entry.key == "location"), ""), folder, path)
+            _check_place(
+                next((entry.value for entry in tensor.external_data if entry.key == "location"), ""), folder, path
+            )
     onnx.load_external_data_for_model(model, str(folder))
     for node in model.graph.node:
         # The converter writes these names into Python code, inside quotes, and has it run.
@@ -36,7 +38,9 @@ def read_onnx(path: Path) -> Any:
 def _check_place(location: str, folder: Path, path: Path) -> None:
     place = (folder / location).resolve()
     if not place.is_relative_to(folder):
-        raise UserError(f"{path} wants to read {location!r}, which lies outside its folder. Put its data beside it, and export it so")
+        raise UserError(
+            f"{path} wants to read {location!r}, which lies outside its folder. Put its data beside it, and export it so"
+        )
     if not place.is_file():
         raise UserError(f"{path} has its data in {location!r}, and there is no such file beside it. Put it there")
 

@@ -67,7 +67,20 @@ def _entries(output: object) -> dict[str | int, object]:
 
 
 # Functions of torch that take sums over a layer's values with weights, and those that bound each value by itself.
-_WEIGHTED = {"linear", "bilinear", "conv1d", "conv2d", "conv3d", "matmul", "mm", "bmm", "addmm", "baddbmm", "einsum", "conv_transpose2d"}
+_WEIGHTED = {
+    "linear",
+    "bilinear",
+    "conv1d",
+    "conv2d",
+    "conv3d",
+    "matmul",
+    "mm",
+    "bmm",
+    "addmm",
+    "baddbmm",
+    "einsum",
+    "conv_transpose2d",
+}
 _BOUNDING = {"sigmoid", "hardsigmoid", "tanh", "hardtanh", "clamp", "clip", "erf", "exp", "expit"}
 
 
@@ -166,7 +179,9 @@ def _inside(output: object) -> Mapping:
 
 def _replaced(output: object, old: Tensor, new: Tensor, deep: int) -> object:
     entries = _inside(output)
-    changed = {key: new if value is old else _replaced(value, old, new, deep - 1) for key, value in entries.items() if deep}
+    changed = {
+        key: new if value is old else _replaced(value, old, new, deep - 1) for key, value in entries.items() if deep
+    }
     if all(changed[key] is entries[key] for key in changed):
         return output
     if isinstance(output, tuple):

@@ -100,7 +100,9 @@ def _from_ends(axis: _Axis, count: int, length: int) -> _Line | None:
     starts = {unit: start for unit, (start, _) in sorted(axis.items()) if start > 0}
     ends = {unit: end for unit, (_, end) in sorted(axis.items()) if end < reach}
     strides = {
-        Fraction(edges[after] - edges[before], after - before) for edges in (starts, ends) for before, after in pairwise(edges)
+        Fraction(edges[after] - edges[before], after - before)
+        for edges in (starts, ends)
+        for before, after in pairwise(edges)
     }
     stride = strides.pop() if len(strides) == 1 else Fraction(0)
     if stride <= 0 or stride.denominator > 1:

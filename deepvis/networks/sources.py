@@ -165,7 +165,9 @@ def _check_timm_args(name: str, args: Mapping[str, Any]) -> None:
     """Refuse what has timm load a file of weights, or fetch one: `weights` says which, and its reader runs no code in it."""
     for key in args:
         if key.startswith(("pretrained", "checkpoint", "cache")):
-            raise UserError(f"timm:{name}: args: {key}: expected arguments of the network alone; its weights are given by weights:")
+            raise UserError(
+                f"timm:{name}: args: {key}: expected arguments of the network alone; its weights are given by weights:"
+            )
 
 
 def for_channels(values: Sequence[float], channels: int) -> tuple[float, ...]:
@@ -275,7 +277,9 @@ def _onnx_input(graph: Any) -> InputSpec | None:
     if 0 in (channels, height, width):
         return None
     if not (0 < channels <= CHANNELS and 0 < height <= SIDE and 0 < width <= SIDE):
-        raise ValueError(f"its input {inputs[0].name} is {channels}×{height}×{width}; expected at most {CHANNELS} channels of {SIDE}×{SIDE}")
+        raise ValueError(
+            f"its input {inputs[0].name} is {channels}×{height}×{width}; expected at most {CHANNELS} channels of {SIDE}×{SIDE}"
+        )
     spec = InputSpec(height, width)
     return spec if channels == 3 else InputSpec(height, width, (0.0,) * channels, (1.0,) * channels)
 

@@ -194,7 +194,9 @@ def _digest(source: str, folder: Path, files: list[Path]) -> str:
                         raise _too_much(folder)
                     content.update(block)
         except OSError as error:
-            raise UserError(f"{_shown(path)} cannot be read ({error.strerror or error}), so that its folder cannot be trusted") from error
+            raise UserError(
+                f"{_shown(path)} cannot be read ({error.strerror or error}), so that its folder cannot be trusted"
+            ) from error
         whole.update(f"\0{os.path.relpath(path, folder)}\0{content.hexdigest()}".encode("utf-8", "surrogateescape"))
     return whole.hexdigest()
 

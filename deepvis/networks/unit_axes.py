@@ -52,7 +52,9 @@ class View:
     look: Callable[[Tensor], Tensor]
 
 
-def views(shape: tuple[int, ...], aspect: float, grids: Sequence[Grid] = (), places: Places | None = None) -> list[View]:
+def views(
+    shape: tuple[int, ...], aspect: float, grids: Sequence[Grid] = (), places: Places | None = None
+) -> list[View]:
     """The views of an output.
 
     Args:

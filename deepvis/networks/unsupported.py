@@ -27,8 +27,16 @@ def check_module(module: nn.Module) -> None:
 def _why(module: nn.Module) -> str:
     """What is wrong with a module's own weights; usually nothing."""
     tensors = dict(chain(module.named_parameters(recurse=False), module.named_buffers(recurse=False)))
-    integers = [name for name, tensor in tensors.items() if isinstance(tensor, nn.Parameter) and tensor.dtype in (torch.int8, torch.uint8)]
-    if type(module).__module__.startswith(_QUANTIZED) or integers or any(tensor.is_quantized for tensor in tensors.values()):
+    integers = [
+        name
+        for name, tensor in tensors.items()
+        if isinstance(tensor, nn.Parameter) and tensor.dtype in (torch.int8, torch.uint8)
+    ]
+    if (
+        type(module).__module__.startswith(_QUANTIZED)
+        or integers
+        or any(tensor.is_quantized for tensor in tensors.values())
+    ):
         return ("is quantized: its weights are whole numbers, through which no gradient passes. Give the network as it was "
                 "before (quantize_dynamic, convert and their like return a copy), or load its weights without quantizing them")  # fmt: skip
     for name, tensor in tensors.items():

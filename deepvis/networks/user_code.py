@@ -58,7 +58,19 @@ _EXPECTED = ("expected a class or function: a class of torch.nn.Module, or a fun
              "model's folder or in the package that is named. It was not called.")  # fmt: skip
 
 
-_NO_NETWORKS = {"torch", "numpy", "scipy", "cv2", "onnx", "pip", "setuptools", "pkg_resources", "wheel", "deepvis", "huggingface_hub"}
+_NO_NETWORKS = {
+    "torch",
+    "numpy",
+    "scipy",
+    "cv2",
+    "onnx",
+    "pip",
+    "setuptools",
+    "pkg_resources",
+    "wheel",
+    "deepvis",
+    "huggingface_hub",
+}
 
 # What is called in the end by what stands around a function.
 _INSIDE = {functools.partial: "func", MethodType: "__func__", type(functools.cache(len)): "__wrapped__"}
@@ -77,7 +89,9 @@ def _check_maker(name: str, found: object, package: str, folder: Path | None) ->
     if isinstance(function, type) and issubclass(function, nn.Module):
         return
     if folder is None and package in _NO_NETWORKS and f"python:{name}" != OWN:
-        raise UserError(f"python:{name} is of {package}, whose functions define no networks and may run what they are given; {_EXPECTED}")
+        raise UserError(
+            f"python:{name} is of {package}, whose functions define no networks and may run what they are given; {_EXPECTED}"
+        )
     if not isinstance(function, FunctionType):
         what = f"the class {found.__name__}" if isinstance(found, type) else f"a {type(found).__name__}"
         raise UserError(f"python:{name} is {what}; {_EXPECTED}")
@@ -98,7 +112,9 @@ class _FromSource(SourceFileLoader):
 def _finder_in(folder: Path):
     def finder(path: str) -> FileFinder:
         place = Path(path).resolve()
-        if not place.is_relative_to(folder) or {"site-packages", "dist-packages"} & set(place.relative_to(folder).parts):
+        if not place.is_relative_to(folder) or {"site-packages", "dist-packages"} & set(
+            place.relative_to(folder).parts
+        ):
             raise ImportError(path)  # not of the model
         return FileFinder(path, (ExtensionFileLoader, EXTENSION_SUFFIXES), (_FromSource, SOURCE_SUFFIXES))
 

@@ -116,7 +116,9 @@ class Canvas:
     def cover(self, image: np.ndarray) -> None:
         """Fill the whole canvas with a picture (uint8 RGB)."""
         if self.image.size:
-            self.image[:] = cv2.cvtColor(resize_for_screen(np.ascontiguousarray(image), self.width, self.height), cv2.COLOR_RGB2BGR)
+            self.image[:] = cv2.cvtColor(
+                resize_for_screen(np.ascontiguousarray(image), self.width, self.height), cv2.COLOR_RGB2BGR
+            )
 
     def shade(self, box: Box, strength: float = 0.7) -> None:
         """Darken a part so that text on it can be read."""

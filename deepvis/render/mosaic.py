@@ -32,7 +32,9 @@ def look(result: Result, gradient: bool = False) -> Look:
 
 
 @lru_cache(maxsize=2)
-def mosaic(result: Result, gradient: bool, grid: Grid, width: int, height: int, gamma: float, boost: float) -> np.ndarray:
+def mosaic(
+    result: Result, gradient: bool, grid: Grid, width: int, height: int, gamma: float, boost: float
+) -> np.ndarray:
     """The maps as the grid says, uint8 height×width×3 BGR: not to be written to, it is kept for while only
     marks move on it."""
     picture = np.empty((height, width, 3), np.uint8)
@@ -57,7 +59,9 @@ def draw_maps(
     """
     height, width = canvas.shape[:2]
     rows = range(max(0, -grid.top // grid.cell_height), min(grid.rows, -(-(height - grid.top) // grid.cell_height)))
-    columns = range(max(0, -grid.left // grid.cell_width), min(grid.columns, -(-(width - grid.left) // grid.cell_width)))
+    columns = range(
+        max(0, -grid.left // grid.cell_width), min(grid.columns, -(-(width - grid.left) // grid.cell_width))
+    )
     if not rows or not columns:
         return
     signed = gradient or colors.is_signed(maps)

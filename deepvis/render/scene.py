@@ -156,7 +156,11 @@ class Scene:
     @property
     def class_layer(self) -> int | None:
         """The layer whose units are the entries of the output vector: the last one of that size."""
-        fitting = [i for i, a in enumerate(self.layers) if self.scores is not None and not a.is_map and a.units == len(self.scores)]
+        fitting = [
+            i
+            for i, a in enumerate(self.layers)
+            if self.scores is not None and not a.is_map and a.units == len(self.scores)
+        ]
         return fitting[-1] if fitting else None
 
     @property

@@ -11,7 +11,9 @@ import numpy as np
 
 Color = tuple[int, int, int]  # BGR
 
-CACHE = 32 << 20  # bytes of rendered lines that are kept: a snapshot has many, and so large that their number is no measure
+CACHE = (
+    32 << 20
+)  # bytes of rendered lines that are kept: a snapshot has many, and so large that their number is no measure
 _FONT = "sans"
 _COVERAGE = (np.arange(256) / 255).astype(np.float32)  # of the 256 values of a rendered line
 _alone = threading.Lock()  # OpenCV's font faces give wrong letters when two threads use them at once

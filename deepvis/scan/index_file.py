@@ -37,7 +37,9 @@ def save(index: Index, path: Path, state: bool = False) -> None:
         "variance": index.variance,
     }
     for side in ("top", "bottom"):
-        arrays |= {f"{side}_{name}": getattr(getattr(index, side), name) for name in ("image", "row", "column", "value")}
+        arrays |= {
+            f"{side}_{name}": getattr(getattr(index, side), name) for name in ("image", "row", "column", "value")
+        }
     if state:
         sums = index.sums
         arrays |= {"total": sums.total, "squares": sums.squares, "means": sums.means, "recent": sums.recent}
@@ -72,10 +74,15 @@ def load(path: Path) -> Index:
         return index if "total" not in stored else replace(index, sums=_sums(stored, spans, index))
 
 
-def _index(stored: ArrayFile, path: Path, meta: Mapping[str, Any], spans: tuple[Span, ...], files: tuple[str, ...]) -> Index:
+def _index(
+    stored: ArrayFile, path: Path, meta: Mapping[str, Any], spans: tuple[Span, ...], files: tuple[str, ...]
+) -> Index:
     units, k = sum(span.units for span in spans), _k(stored)
     _demand(8 * BINS * units <= stored.room, f"histograms of {units} units")  # they take that much as int64
-    _demand(meta["scanned"] == sorted(meta["scanned"]) and all(0 <= a <= b <= len(files) for a, b in meta["scanned"]), "scanned")
+    _demand(
+        meta["scanned"] == sorted(meta["scanned"]) and all(0 <= a <= b <= len(files) for a, b in meta["scanned"]),
+        "scanned",
+    )
     _demand(all(0 <= int(i) < len(files) for i in meta["broken"]), "broken")
     top, bottom = (_ranked(stored, side, spans, k, len(files)) for side in ("top", "bottom"))
     return Index(
@@ -103,7 +110,10 @@ def _ranked(stored: ArrayFile, side: str, spans: Sequence[Span], k: int, images:
     shape = (sum(span.units for span in spans), k)
     kinds = {"image": "i", "row": "i", "column": "i", "value": "f"}
     ranked = Ranked(*(_array(stored, f"{side}_{name}", kind, shape) for name, kind in kinds.items()))
-    _demand(not ranked.image.size or -1 <= ranked.image.min() <= ranked.image.max() < images, f"{side}_image beyond the {images} images")
+    _demand(
+        not ranked.image.size or -1 <= ranked.image.min() <= ranked.image.max() < images,
+        f"{side}_image beyond the {images} images",
+    )
     for name, sizes in (("row", [span.height for span in spans]), ("column", [span.width for span in spans])):
         most = np.repeat(np.array(sizes, np.int64), [span.units for span in spans])[:, None]
         places = getattr(ranked, name)
@@ -163,7 +173,12 @@ _MOST = 2**31 - 1  # images and units are int32
 def _check_settings(settings: Mapping[str, Any]) -> None:
     _demand(all(_whole(settings.get(side), 1, _SIDE) for side in ("width", "height")), "the input's size")
     shown_bands = settings.get("shown", [0])
-    _demand(isinstance(shown_bands, list) and 1 <= len(shown_bands) <= 3 and all(_whole(band, 0, _SIDE) for band in shown_bands), "shown")
+    _demand(
+        isinstance(shown_bands, list)
+        and 1 <= len(shown_bands) <= 3
+        and all(_whole(band, 0, _SIDE) for band in shown_bands),
+        "shown",
+    )
     _demand("batch" not in settings or _whole(settings["batch"], 1, CHUNK), "batch")
 
 
@@ -171,11 +186,17 @@ def _is_field(row: object) -> bool:
     if not _is_row(row, int, int, bool, list, list):
         return False
     numbers = [*row[:2], *row[3], *row[4]]
-    return len(row[3]) == len(row[4]) == 2 and all(type(n) in (int, float) and abs(n) <= _MOST for n in numbers) and min(row[:2]) >= 0
+    return (
+        len(row[3]) == len(row[4]) == 2
+        and all(type(n) in (int, float) and abs(n) <= _MOST for n in numbers)
+        and min(row[:2]) >= 0
+    )
 
 
 def _is_row(row: object, *kinds: type) -> bool:
-    return isinstance(row, list) and len(row) == len(kinds) and all(type(value) is kind for value, kind in zip(row, kinds))
+    return (
+        isinstance(row, list) and len(row) == len(kinds) and all(type(value) is kind for value, kind in zip(row, kinds))
+    )
 
 
 def _is_name(text: str) -> bool:

@@ -81,7 +81,9 @@ def merge(indices: Sequence[Index]) -> Index:
         if other.sums is None or first.sums is None:
             raise UserError(f"without {STATE} an index does not merge: it holds rounded statistics only")
         if other.root != first.root:
-            raise UserError(f"indices of images in {first.root} and in {other.root} do not merge: give them one --images folder")
+            raise UserError(
+                f"indices of images in {first.root} and in {other.root} do not merge: give them one --images folder"
+            )
     if any(tuple(other.files) != tuple(first.files) for other in indices):
         indices = _on_one_list(indices)
         first = indices[0]
@@ -113,7 +115,9 @@ def best(parts: Sequence[Ranked], k: int) -> Ranked:
     return best_of(parts, [np.zeros_like(part.value) for part in parts], k)[0]
 
 
-def best_of(parts: Sequence[Ranked], means: Sequence[np.ndarray], k: int, least: bool = False) -> tuple[Ranked, np.ndarray]:
+def best_of(
+    parts: Sequence[Ranked], means: Sequence[np.ndarray], k: int, least: bool = False
+) -> tuple[Ranked, np.ndarray]:
     """The k best of several rankings of the same units (`least`: of the weakest), and their means (U×k each)."""
     image, row, column, value = (
         np.concatenate([getattr(part, name) for part in parts], axis=1) for name in ("image", "row", "column", "value")

@@ -114,7 +114,9 @@ class LiveTop:
         if not len(rows):
             return 0
         kept = np.where(close, -np.inf, top.value[rows])
-        order = np.argsort(-np.concatenate([kept, peaks.value[rows, None]], 1), axis=1, kind="stable")[:, : kept.shape[1]]
+        order = np.argsort(-np.concatenate([kept, peaks.value[rows, None]], 1), axis=1, kind="stable")[
+            :, : kept.shape[1]
+        ]
         row, column = np.divmod(peaks.cell[rows], self._width[rows])
         news = {
             "value": (kept, peaks.value[rows]), "image": (np.where(close, -1, top.image[rows]), np.full(len(rows), number)),
@@ -158,7 +160,9 @@ class LiveTop:
         place[numbers] = np.arange(len(numbers))
         units = len(self._top.value)
         top = Ranked(place[self._top.image], *(getattr(self._top, f).copy() for f in ("row", "column", "value")))
-        none = Ranked(np.full_like(top.image, -1), np.zeros_like(top.row), np.zeros_like(top.row), np.full_like(top.value, np.inf))
+        none = Ranked(
+            np.full_like(top.image, -1), np.zeros_like(top.row), np.zeros_like(top.row), np.full_like(top.value, np.inf)
+        )
         return Index(
             model=model, fingerprint=fingerprint, root=str(folder), files=tuple(f"{i:08d}.jpg" for i in numbers),
             scanned=((0, len(numbers)),), broken={}, spans=self.spans, top=top, bottom=none,

@@ -23,9 +23,7 @@ def places(index: Index, layer: str, unit: int, least: bool = False) -> list[tup
     """A unit's (image, row, column, value), best first: k or as many as there are images."""
     ranked, row = (index.bottom if least else index.top), index.row(layer, unit)
     fields = (ranked.image, ranked.row, ranked.column, ranked.value)
-    return [
-        (int(i), int(r), int(c), float(v)) for i, r, c, v in zip(*(array[row] for array in fields)) if i >= 0
-    ]
+    return [(int(i), int(r), int(c), float(v)) for i, r, c, v in zip(*(array[row] for array in fields)) if i >= 0]
 
 
 def patches(

@@ -168,7 +168,9 @@ class Tally:
         self.sides = 2 if weakest else 1
         rows = self.sides * units
         self.order = _packed(*torch.full((2, rows, k), -math.inf, device=device))
-        self.place = _packed_place(*torch.tensor([-1, 0], dtype=torch.int32, device=device)[:, None, None].expand(2, rows, k))
+        self.place = _packed_place(
+            *torch.tensor([-1, 0], dtype=torch.int32, device=device)[:, None, None].expand(2, rows, k)
+        )
         self.bar = Bar.none(units, weakest, device)
         self.responses = torch.zeros((CHUNK, units), device=device)
         self.filled = 0
@@ -211,7 +213,9 @@ class Tally:
         enters = order > self.order[row, -1]  # the bar that they are above may have been a lower one
         row, order, place = row[enters], order[enters], place[enters]
         counts = torch.bincount(row, minlength=len(self.order))
-        turn = torch.arange(len(row), device=self.device) - (counts.cumsum(0) - counts)[row]  # how many before it in its row
+        turn = (
+            torch.arange(len(row), device=self.device) - (counts.cumsum(0) - counts)[row]
+        )  # how many before it in its row
         for now in range(int(counts.max())):
             these = (turn == now).nonzero()[:, 0]
             self._insert(row[these], order[these], place[these])
@@ -369,4 +373,3 @@ def _host(tensor: Tensor) -> np.ndarray:
 
 def _widths(spans: Sequence[Span]) -> np.ndarray:
     return np.concatenate([np.full((s.units, 1), s.width, np.int32) for s in spans])
-

@@ -94,7 +94,9 @@ def look(network: Network, batch: Tensor, spans: Sequence[Span], bar: Bar) -> di
         network.module(batch)
     for name, one in found.items():
         if one.value.shape[1] != len(batch):
-            raise UserError(f"layer {name} has {one.value.shape[1]} rows for a batch of {len(batch)} pictures. {ONE_AT_A_TIME}")
+            raise UserError(
+                f"layer {name} has {one.value.shape[1]} rows for a batch of {len(batch)} pictures. {ONE_AT_A_TIME}"
+            )
     return found
 
 
@@ -154,7 +156,9 @@ def scan(
 
 def _check_memory(spans: Sequence[Span], options: Options) -> None:
     """Raises UserError for layers of so many units that what is kept of them would not fit."""
-    needs = {s.name: s.units * (4 * CHUNK + 8 * BINS + 100 * options.k + 8 * options.correlation * s.units) for s in spans}
+    needs = {
+        s.name: s.units * (4 * CHUNK + 8 * BINS + 100 * options.k + 8 * options.correlation * s.units) for s in spans
+    }
     if sum(needs.values()) > MOST_MEMORY:
         widest = max(needs, key=lambda name: needs[name])
         raise UserError(
@@ -196,7 +200,9 @@ def _base(network: Network, images: Images, out: Path, spans: tuple[Span, ...], 
     if not path.exists():
         if (out / INDEX).exists():
             load(out / INDEX).check(network.fingerprint, network.name)
-            raise UserError(f"{out / INDEX} has no {STATE}, without which it cannot grow. Remove it to scan anew, or give another --out.")
+            raise UserError(
+                f"{out / INDEX} has no {STATE}, without which it cannot grow. Remove it to scan anew, or give another --out."
+            )
         return _empty(network, images, spans, options)
     state = _check(load(path), path, network, spans, options)
     gone = set(state.files) - set(images.names)
@@ -213,7 +219,9 @@ def _check(state: Index, path: Path, network: Network, spans: tuple[Span, ...], 
     """The state, if this scan can go on from it; UserError if not."""
     state = state.check(network.fingerprint, network.name)
     if state.spans != spans:
-        raise UserError(f"{path} is a scan of the layers {', '.join(s.name for s in state.spans)}. Give these, or another --out.")
+        raise UserError(
+            f"{path} is a scan of the layers {', '.join(s.name for s in state.spans)}. Give these, or another --out."
+        )
     mine = _settings(network, options)
     without = {"batch": 0, "shown": (), "channels": 0}  # change nothing that is found, but for rounding
     if {**state.settings, **without} != {**mine, **without} or state.k != options.k:
@@ -299,9 +307,11 @@ def _pass(
         scanned = joined((*ranges, (begin, done)))
         return replace(state, scanned=scanned, broken=dict(broken), **tally.arrays())
 
-    with postponed() as interrupted, Team(network) as team, contextlib.closing(
-        batches(cut(begin, end, size), load_image, decoders)
-    ) as stream:
+    with (
+        postponed() as interrupted,
+        Team(network) as team,
+        contextlib.closing(batches(cut(begin, end, size), load_image, decoders)) as stream,
+    ):
         progress(0, end - begin, len(broken))
         for batch, found in team.each(Looker(tally), stream):
             broken.update(batch.broken)
@@ -396,7 +406,10 @@ def _gathered(out: Path, network: Network, state: Index, options: Options, wante
                 parts.append(part)
                 del waiting[rank]
         if waiting and time.monotonic() - said > 60:
-            print(f"waiting for {len(waiting)} of {options.world} processes: {', '.join(p.name for p in waiting.values())}", flush=True)
+            print(
+                f"waiting for {len(waiting)} of {options.world} processes: {', '.join(p.name for p in waiting.values())}",
+                flush=True,
+            )
             said = time.monotonic()
         time.sleep(0.2 if waiting else 0)
     return merge([part for part in parts if part.scanned])
@@ -422,9 +435,13 @@ def _locked(out: Path, rank: int) -> Iterator[None]:
             if fcntl is not None:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise UserError(f"{out}: another scan is writing there. Wait for it, or give another folder with --out.") from None
+            raise UserError(
+                f"{out}: another scan is writing there. Wait for it, or give another folder with --out."
+            ) from None
         except OSError as error:
-            raise UserError(f"{out}: cannot be locked: {system_reason(error)}. Give another folder with --out.") from error
+            raise UserError(
+                f"{out}: cannot be locked: {system_reason(error)}. Give another folder with --out."
+            ) from error
         remove_unfinished([out])
         yield
 
@@ -433,7 +450,9 @@ def layers_from(network: Network, text: str) -> list[str]:
     """The layers that --layers names: with commas, or all."""
     if text in ("", "all"):
         return [layer.name for layer in network.layers]
-    return list(dict.fromkeys(network.layers[find_layer(name.strip(), network.layers)].name for name in text.split(",")))
+    return list(
+        dict.fromkeys(network.layers[find_layer(name.strip(), network.layers)].name for name in text.split(","))
+    )
 
 
 def convolutions(network: Network) -> Network:

@@ -54,9 +54,7 @@ def export(
     return written
 
 
-def _export_unit(
-    network: Network, index: Index, out: Path, layer: str, unit: int, photos: Photos, side: int
-) -> int:
+def _export_unit(network: Network, index: Index, out: Path, layer: str, unit: int, photos: Photos, side: int) -> int:
     pictures, deconvs = (jpeg_path(out, folder, layer, unit) for folder in (TOP, DECONV))
     if pictures.exists() and deconvs.exists():
         return 0
@@ -68,8 +66,9 @@ def _export_unit(
     back = patch_backward(network, seen, layer, unit, "deconv", boxes, cells)
     size = (side, side) if side else boxes[0][2:] if boxes else whole
     patches = [cut_out(as_colours(photo, index.shown_bands), box, whole) for photo, box in zip(seen, boxes)]
-    return _write(pictures, _grid(patches, size)) + _write(deconvs, _grid([_around_gray(image) for image in back], size))
-
+    return _write(pictures, _grid(patches, size)) + _write(
+        deconvs, _grid([_around_gray(image) for image in back], size)
+    )
 
 
 def _grid(tiles: Sequence[np.ndarray], size: tuple[int, int]) -> np.ndarray:
@@ -102,7 +101,9 @@ def _around_gray(image: np.ndarray) -> np.ndarray:
 def _write(path: Path, image: np.ndarray) -> int:
     done, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])
     if not done:
-        raise UserError(f"{path}: {image.shape[1]}×{image.shape[0]} pixels do not fit into a JPEG; give a smaller --side")
+        raise UserError(
+            f"{path}: {image.shape[1]}×{image.shape[0]} pixels do not fit into a JPEG; give a smaller --side"
+        )
     with writing(path, "The same command goes on once there is room."):
         write_whole(path, data.tobytes())
     return 1

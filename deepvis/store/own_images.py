@@ -44,7 +44,11 @@ class OwnFirst:
     records: Mapping[Key, Mapping[str, Any]] = field(init=False)
 
     def __post_init__(self) -> None:
-        made = {key: record for key, record in self.own.records.items() if key not in self.bundled.records or "failed" not in record}
+        made = {
+            key: record
+            for key, record in self.own.records.items()
+            if key not in self.bundled.records or "failed" not in record
+        }
         object.__setattr__(self, "records", {**self.bundled.records, **made})
 
     @property
@@ -124,9 +128,15 @@ def _steps(record: Mapping[str, Any]) -> int:
 
 def _is_same_growth(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """Whether two records are of the same images, with more steps or fewer."""
-    recipes = [{**record["recipe"], "steps": 0} if isinstance(record.get("recipe"), dict) else None for record in (one, other)]
+    recipes = [
+        {**record["recipe"], "steps": 0} if isinstance(record.get("recipe"), dict) else None for record in (one, other)
+    ]
     seeds = [sorted(record["seeds"]) if isinstance(record.get("seeds"), list) else None for record in (one, other)]
-    return recipes[0] == recipes[1] and seeds[0] == seeds[1] and all(one.get(key) == other.get(key) for key in _OF_ONE_GROWTH)
+    return (
+        recipes[0] == recipes[1]
+        and seeds[0] == seeds[1]
+        and all(one.get(key) == other.get(key) for key in _OF_ONE_GROWTH)
+    )
 
 
 def _set_aside(store: Store, layer: str, unit: int) -> Path:
@@ -134,8 +144,12 @@ def _set_aside(store: Store, layer: str, unit: int) -> Path:
     path = store.path(layer, unit)
     try:
         copy = next(free for i in count(1) if not (free := path.with_name(f"{path.stem}-{i}.webp")).exists())
-        write_whole(copy.with_suffix(".json"), json.dumps({"layer": layer, "unit": unit, **store.records[layer, unit]}).encode())
+        write_whole(
+            copy.with_suffix(".json"), json.dumps({"layer": layer, "unit": unit, **store.records[layer, unit]}).encode()
+        )
         write_whole(copy, path.read_bytes())
     except OSError as error:
-        raise UserError(f"{path}: cannot be set aside: {error.strerror or error}. It is kept as it is, and the new images are not.") from error
+        raise UserError(
+            f"{path}: cannot be set aside: {error.strerror or error}. It is kept as it is, and the new images are not."
+        ) from error
     return copy

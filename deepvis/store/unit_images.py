@@ -62,7 +62,9 @@ class Store:
 
     def has(self, layer: str, unit: int) -> bool:
         record = self.records.get((layer, unit))
-        return record is not None and _is_sound(record) and ("failed" in record or os.path.isfile(self.path(layer, unit)))
+        return (
+            record is not None and _is_sound(record) and ("failed" in record or os.path.isfile(self.path(layer, unit)))
+        )
 
     def read(self, layer: str, unit: int) -> list[np.ndarray]:
         """The unit's images, uint8 H×W×3 RGB, best first; empty if there are none. Raises UserError for a record that cannot be."""
@@ -83,7 +85,9 @@ class Store:
         width = strip.shape[1] // count
         return [np.ascontiguousarray(strip[:, i * width : (i + 1) * width]) for i in range(count)]
 
-    def add(self, layer: str, unit: int, images: np.ndarray, record: Mapping[str, Any], part: str, quality: int = 80) -> None:
+    def add(
+        self, layer: str, unit: int, images: np.ndarray, record: Mapping[str, Any], part: str, quality: int = 80
+    ) -> None:
         """Put a unit's images in (uint8 N×H×W×3 RGB, best first), replacing older ones.
 
         Args:
@@ -162,9 +166,13 @@ def _open(folder: Path) -> Store:
     if os.path.lexists(path):
         text = read_bytes(path, JSON_BYTES, "a manifest").decode("utf-8", "replace")
         try:
-            store.model, store.fingerprint, rows = _manifest_of(parse_json(text, lambda line: f"line {line}", "a manifest"))
+            store.model, store.fingerprint, rows = _manifest_of(
+                parse_json(text, lambda line: f"line {line}", "a manifest")
+            )
         except UserError as error:
-            raise UserError(f"{path}: cannot be read as a manifest: {error} Remove the folder to make the images anew.") from error
+            raise UserError(
+                f"{path}: cannot be read as a manifest: {error} Remove the folder to make the images anew."
+            ) from error
         for row in rows:
             _take(store.records, row)
     for row in parts:
@@ -224,7 +232,9 @@ def store_folder(root: Path, model: str) -> Path:
 def folder_name(name: str) -> str:
     """The name of a layer or a model as a folder of any system: letters, digits, inner points and dashes stay,
     the rest is percent-encoded as in a URL. Different names have different folders."""
-    quoted = re.sub(r"[^\w.-]", lambda sign: "".join(f"%{byte:02X}" for byte in sign[0].encode("utf-8", "surrogatepass")), name)
+    quoted = re.sub(
+        r"[^\w.-]", lambda sign: "".join(f"%{byte:02X}" for byte in sign[0].encode("utf-8", "surrogatepass")), name
+    )
     return re.sub(r"^\.|\.\Z", "%2E", quoted) or "%"
 
 

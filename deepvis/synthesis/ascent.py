@@ -119,7 +119,9 @@ class Ascent:
     def _demand_shape(self, start: Tensor) -> None:
         wanted = (len(self._recipes), len(self._mean), *self._canvas)
         if tuple(start.shape) != wanted:
-            raise UserError(f"start of {'×'.join(map(str, start.shape))}: expected {'×'.join(map(str, wanted))}, images×channels×height×width")
+            raise UserError(
+                f"start of {'×'.join(map(str, start.shape))}: expected {'×'.join(map(str, wanted))}, images×channels×height×width"
+            )
 
     def _noise(self, shape: tuple[int, ...], mean: Tensor, index: int) -> Tensor:
         draw, recipe = self._draws[index], self._recipes[index]

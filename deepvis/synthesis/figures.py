@@ -54,15 +54,21 @@ def sweep(network: Network, layer: Layer, unit: int, base: Recipe, columns: int,
     place = canvas(network, layer, network.receptive_field(layer.name))
     rows, titles = [], []
     try:
-        for name, (strongest, spacing, also) in tqdm(SWEEPS.items(), unit="row", desc=f"sweep {unit_id(layer.name, unit)}"):
+        for name, (strongest, spacing, also) in tqdm(
+            SWEEPS.items(), unit="row", desc=f"sweep {unit_id(layer.name, unit)}"
+        ):
             values = strengths(strongest, spacing, columns)
             recipes = [replace(alone, **also, **{name: value}) for value in values]
             ascent = Ascent(network, objective(layer, [unit] * columns, place), recipes, [seed] * columns, place.size)
             for _ in tqdm(range(base.steps), leave=False, unit="step", desc=name):
                 ascent.step()
             if ascent.dead.all():
-                raise UserError(f"unit {unit_id(layer.name, unit)}: no gradient reaches the image: the unit is dead, or it is not finite")
-            rows.append(cut(ascent.images(raised=False), place))  # what a regularizer does to the contrast is to be seen
+                raise UserError(
+                    f"unit {unit_id(layer.name, unit)}: no gradient reaches the image: the unit is dead, or it is not finite"
+                )
+            rows.append(
+                cut(ascent.images(raised=False), place)
+            )  # what a regularizer does to the contrast is to be seen
             titles.append([f"{name} {value:.3g}" for value in values])
     except KeyboardInterrupt:
         if not rows:
@@ -103,7 +109,9 @@ def montage(store: Store | OwnFirst, layer: Layer, side: int = 0) -> np.ndarray:
     """
     images = {unit: found[0] for unit in range(layer.units) if (found := store.read(layer.name, unit))}
     if not images:
-        raise UserError(f"{store.folder}: no stored images of layer {layer.name}: make them with deepvis synthesize --layer {layer.name}")
+        raise UserError(
+            f"{store.folder}: no stored images of layer {layer.name}: make them with deepvis synthesize --layer {layer.name}"
+        )
     height, width = next(iter(images.values())).shape[:2]
     if side:
         width, height = with_side(width, height, side)

@@ -86,12 +86,17 @@ def synthesize(
     counts = {"made": 0, "found": 0, "failed": 0}
     tasks = [(layer, unit) for layer, units in chosen for unit in units][rank::world]
     how = {layer.name: record(plan, network, layer.name) for layer, _ in chosen}
-    missing = {(layer.name, unit) for layer, unit in tasks if not same(store, layer.name, unit, how[layer.name], plan.per_unit)}
+    missing = {
+        (layer.name, unit) for layer, unit in tasks if not same(store, layer.name, unit, how[layer.name], plan.per_unit)
+    }
     counts["found"] = len(tasks) - len(missing)
     parts = _parts(network, tasks, plan, batch) if missing else []
     wanted = [part for part in parts if any((part.layer.name, unit) in missing for unit in part.units)]
     # As many threads whether parts are missing or not: rounding depends on how many cores each has.
-    with tqdm(total=len(missing), unit="unit", desc="synthesize", position=rank, smoothing=0.1) as bar, Team(network, most=len(parts)) as team:
+    with (
+        tqdm(total=len(missing), unit="unit", desc="synthesize", position=rank, smoothing=0.1) as bar,
+        Team(network, most=len(parts)) as team,
+    ):
 
         def make(replica: Network, part: _Part) -> _Made:
             return _fitting(replica, part, plan, team.stopped)
@@ -124,7 +129,11 @@ def not_bundled(
     left = []
     for layer, units in chosen:
         how = record(plan, network, layer.name)
-        there = {unit for unit in units if (layer.name, unit) not in store.records and same(bundled, layer.name, unit, how, plan.per_unit)}
+        there = {
+            unit
+            for unit in units
+            if (layer.name, unit) not in store.records and same(bundled, layer.name, unit, how, plan.per_unit)
+        }
         left.append((layer, [unit for unit in units if unit not in there]))
     return left
 
@@ -227,7 +236,14 @@ def _run(network: Network, part: _Part, jobs: Sequence[tuple[int, int]], plan: P
 
 
 def _keep(
-    store: Store, key: Key, images: np.ndarray, scores: list[float], failed: str, plan: Plan, how: dict[str, object], part: str
+    store: Store,
+    key: Key,
+    images: np.ndarray,
+    scores: list[float],
+    failed: str,
+    plan: Plan,
+    how: dict[str, object],
+    part: str,
 ) -> None:
     if failed:
         store.add(*key, images[:0], {**how, "scores": [], "failed": failed}, part)

@@ -67,7 +67,9 @@ class Fourier:
     sigmoid keeps every value between black and white.
     """
 
-    def __init__(self, coefficients: Tensor, size: tuple[int, int], power: Tensor, mix: Tensor | None, mean: Tensor) -> None:
+    def __init__(
+        self, coefficients: Tensor, size: tuple[int, int], power: Tensor, mix: Tensor | None, mean: Tensor
+    ) -> None:
         """
         Args:
             coefficients: B×C×H×(W/2+1)×2.
@@ -79,7 +81,9 @@ class Fourier:
         self.values = coefficients.clone().requires_grad_(True)
         self._size, self._mix = size, mix
         scale = _falling(size, power).to(coefficients)[:, None, :, :, None]
-        self._scale = scale.expand(-1, -1, -1, -1, 2).contiguous()  # written out: eight times as fast as broadcast along a row
+        self._scale = scale.expand(
+            -1, -1, -1, -1, 2
+        ).contiguous()  # written out: eight times as fast as broadcast along a row
         share = (mean / 255).clamp(0.02, 0.98)
         self._offset = torch.logit(share)[:, None, None].to(coefficients)
         self._mean = mean[:, None, None].to(coefficients)

@@ -126,10 +126,18 @@ PRESETS: dict[str, Recipe] = {
     # Yosinski et al. 2015, Table 1, rows 1 to 4 (Figure 4: top left, top right, bottom left, bottom right).
     # The paper does not say its step size. Row 4 needs a small one: after a large step the pixels that
     # it lets live are others than before, and no figure grows.
-    "yosinski-1": replace(_PAPER, decay=0.0, blur_width=0.5, blur_every=4, small_norm=50, small_contribution=0, rate=1.0),
-    "yosinski-2": replace(_PAPER, decay=0.3, blur_width=0.0, blur_every=0, small_norm=20, small_contribution=0, rate=4.0),
-    "yosinski-3": replace(_PAPER, decay=0.0001, blur_width=1.0, blur_every=4, small_norm=0, small_contribution=0, rate=4.0),
-    "yosinski-4": replace(_PAPER, decay=0.0, blur_width=0.5, blur_every=4, small_norm=0, small_contribution=90, rate=0.02),
+    "yosinski-1": replace(
+        _PAPER, decay=0.0, blur_width=0.5, blur_every=4, small_norm=50, small_contribution=0, rate=1.0
+    ),
+    "yosinski-2": replace(
+        _PAPER, decay=0.3, blur_width=0.0, blur_every=0, small_norm=20, small_contribution=0, rate=4.0
+    ),
+    "yosinski-3": replace(
+        _PAPER, decay=0.0001, blur_width=1.0, blur_every=4, small_norm=0, small_contribution=0, rate=4.0
+    ),
+    "yosinski-4": replace(
+        _PAPER, decay=0.0, blur_width=0.5, blur_every=4, small_norm=0, small_contribution=90, rate=0.02
+    ),
     "plain": _PAPER,  # gradient ascent without any regularizer
     # Found by the judge of tests/benchmarks/recognised.py, with the contrast of photographs as a second aim.
     "modern": Recipe(rate=0.1, margin=32, jitter=32, rotate=20, scale_low=0.7, scale_high=1.3),
@@ -218,8 +226,18 @@ def checked(values: Mapping[str, object]) -> Recipe:
     for name in PIXELS_ONLY:
         zero = made.parameterization == "pixels" or getattr(made, name) == 0
         _demand(zero, name, getattr(made, name), "0, for it works on pixels; or parameterization pixels")
-    _demand(made.blur_every >= 1 or made.blur_width == 0, "blur_every", made.blur_every, f"1 or more, for blur_width is {made.blur_width:g}")
-    _demand(made.optimizer != "adam" or made.policy == "relative", "policy", made.policy, "relative, for Adam has no other; or optimizer ascent")
+    _demand(
+        made.blur_every >= 1 or made.blur_width == 0,
+        "blur_every",
+        made.blur_every,
+        f"1 or more, for blur_width is {made.blur_width:g}",
+    )
+    _demand(
+        made.optimizer != "adam" or made.policy == "relative",
+        "policy",
+        made.policy,
+        "relative, for Adam has no other; or optimizer ascent",
+    )
     fourier_uniform = made.parameterization == "fourier" and made.start == "uniform"
     _demand(not fourier_uniform, "start", made.start, "noise or mean; or parameterization pixels")
     return made

@@ -14,7 +14,18 @@ from deepvis.synthesis.recipe import Recipe
 
 SIDE = 4
 FINEST = 4  # halvings of the step, beyond which the eye sees no difference
-_OTHER = ("start_noise", "noise", "margin", "jitter", "rotate", "scale_low", "scale_high", "blur_every", "edge", "frequency_penalty")
+_OTHER = (
+    "start_noise",
+    "noise",
+    "margin",
+    "jitter",
+    "rotate",
+    "scale_low",
+    "scale_high",
+    "blur_every",
+    "edge",
+    "frequency_penalty",
+)
 _NONE = {"scale_low": 1, "scale_high": 1}  # of the others 0
 
 
@@ -154,8 +165,18 @@ def full_text(table: Table, tile: int) -> str:
     """All of a tile's settings but those that do nothing."""
     recipe = table.recipes[tile]
     of_pairs = [axis for pair in PAIRS[recipe.parameterization] for axis in pair]
-    axes = dict.fromkeys((table.across, table.down, *(axis for axis in of_pairs if axis.name not in (table.across.name, table.down.name))))
+    axes = dict.fromkeys(
+        (
+            table.across,
+            table.down,
+            *(axis for axis in of_pairs if axis.name not in (table.across.name, table.down.name)),
+        )
+    )
     words = [f"{axis.short} {getattr(recipe, axis.name):g}" for axis in axes]
     known = {axis.name for axis in axes}
-    words += [f"{name} {getattr(recipe, name):g}" for name in _OTHER if name not in known and getattr(recipe, name) != _NONE.get(name, 0)]
+    words += [
+        f"{name} {getattr(recipe, name):g}"
+        for name in _OTHER
+        if name not in known and getattr(recipe, name) != _NONE.get(name, 0)
+    ]
     return ", ".join([*words, f"{recipe.steps} steps"])

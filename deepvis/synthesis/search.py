@@ -92,7 +92,9 @@ def search(
     """
     target = _class_layer(network, judge, layer)
     if classes * network.input.width > WIDEST:
-        raise UserError(f"--classes {classes}: expected 1 to {WIDEST // network.input.width}, whose images are kept side by side in one file")
+        raise UserError(
+            f"--classes {classes}: expected 1 to {WIDEST // network.input.width}, whose images are kept side by side in one file"
+        )
     store = open_store(out / "trials", network.fingerprint, network.name)
     draw = np.random.default_rng(seed)
     units = draw.permutation(target.units)[:classes].tolist()
@@ -145,7 +147,9 @@ def _class_layer(network: Network, judge: Network, name: str) -> Layer:
         fitting = [one for one in network.layers if one.units == known and not one.is_map and one.kind != "Softmax"]
         layer = fitting[-1] if fitting else network.layers[-1]
     if layer.units != known:
-        raise UserError(f"the judge knows {known} classes, layer {layer.name} has {layer.units} units: they must be the same classes")
+        raise UserError(
+            f"the judge knows {known} classes, layer {layer.name} has {layer.units} units: they must be the same classes"
+        )
     return layer
 
 
@@ -168,7 +172,14 @@ def _probability(judge: Network, image: np.ndarray, unit: int) -> float:
 def _write(out: Path, done: Sequence[Trial], layer: Layer, units: Sequence[int], seed: int) -> None:
     ranked = _best(done)
     for i, trial in enumerate(ranked, 1):
-        save(out / f"best-{i}.yaml", trial.recipe, judged=round(trial.score, 4), layer=layer.name, units=list(units), seed=seed)
+        save(
+            out / f"best-{i}.yaml",
+            trial.recipe,
+            judged=round(trial.score, 4),
+            layer=layer.name,
+            units=list(units),
+            seed=seed,
+        )
     for i in range(len(ranked) + 1, BEST + 1):  # an earlier search's
         (out / f"best-{i}.yaml").unlink(missing_ok=True)
     titles = [[f"{t.score:.0%} {layer.label(unit) or unit}" for unit in units] for t in ranked]

@@ -83,7 +83,9 @@ def _takes(network: Network, layer: Layer, small: Canvas) -> bool:
             map_ = network.up_to(layer.name, x)
     except Exception:  # user code may raise anything
         return False
-    return map_.shape[:2] == (1, layer.units) and all(at < size for at, size in zip(small.position or (), map_.shape[2:]))
+    return map_.shape[:2] == (1, layer.units) and all(
+        at < size for at, size in zip(small.position or (), map_.shape[2:])
+    )
 
 
 def cut(images: np.ndarray, place: Canvas) -> np.ndarray:
@@ -112,7 +114,9 @@ def check_objective(layer: Layer, kind: str) -> None:
         raise UserError(f"objective {kind!r}: expected {', '.join(OBJECTIVES)}")
     if kind in _OF_LOGITS and (layer.is_map or layer.kind == "Softmax"):
         what = "maps" if layer.is_map else "probabilities already"
-        raise UserError(f"objective {kind}: layer {layer.name} has {what}; it needs a layer of class scores before the softmax")
+        raise UserError(
+            f"objective {kind}: layer {layer.name} has {what}; it needs a layer of class scores before the softmax"
+        )
 
 
 OBJECTIVES = {

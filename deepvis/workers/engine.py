@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from deepvis.networks.network import Network
 
 
-def _answer(network: Network, request: Request, field: ReceptiveField | None, is_unwanted: Callable[[], bool]) -> Result:
+def _answer(
+    network: Network, request: Request, field: ReceptiveField | None, is_unwanted: Callable[[], bool]
+) -> Result:
     from deepvis.attribution.passes import answer
 
     return answer(network, request, field, is_unwanted)
@@ -218,7 +220,9 @@ class Engine:
             self._publish(one, result)
 
     def _run(self, network: Network, one: _Pass) -> Result:
-        return self._answer(network, one.request, self._fields.get(one.request.layer), lambda: one.is_unwanted or self._stopping)
+        return self._answer(
+            network, one.request, self._fields.get(one.request.layer), lambda: one.is_unwanted or self._stopping
+        )
 
     def _take(self) -> _Pass | None:
         with self._changed:

@@ -112,7 +112,9 @@ class Overview(Background):
             except Exception as error:  # the thread must outlive whatever a photo or an index holds
                 self._cells = index, Cells(wish.pictures_of, note=words(error))
                 self._statistics = index, Statistics(wish.layer, note=words(error))
-            self._done = asked if is_done else None  # what was left for a newer wish is begun again if it is wanted again
+            self._done = (
+                asked if is_done else None
+            )  # what was left for a newer wish is begun again if it is wanted again
 
     def _look_up(self, asked: tuple[Index | None, str, Wish]) -> bool:
         """Publish all that is asked for; False if a newer wish came in between."""
@@ -151,7 +153,9 @@ class Overview(Background):
         missing, shown = "", 0.0
         for image, units in by_photo.items():
             try:
-                photo = as_colours(images.read(image, (2 * whole[0], 2 * whole[1]), whole[0] / whole[1]), index.shown_bands)
+                photo = as_colours(
+                    images.read(image, (2 * whole[0], 2 * whole[1]), whole[0] / whole[1]), index.shown_bands
+                )
             except UserError as error:
                 missing = str(error)
                 continue

@@ -150,7 +150,9 @@ class Collector(Background):
                 is_stale = self._turn_to(of) and is_stale
                 try:
                     is_stale |= self._do(task)
-                except Exception as error:  # the other frames, and what is to be saved, must outlive whatever a frame holds
+                except (
+                    Exception
+                ) as error:  # the other frames, and what is to be saved, must outlive whatever a frame holds
                     failure = error
             try:
                 if failure:
@@ -198,7 +200,9 @@ class Collector(Background):
             return
         try:
             index = self._live.save(save.folder, save.model, save.fingerprint)
-            save.say(f"kept {len(index.files):,} moments in {save.folder}: deepvis merge adds them to the top images", False)
+            save.say(
+                f"kept {len(index.files):,} moments in {save.folder}: deepvis merge adds them to the top images", False
+            )
         except Exception as error:
             save.say(words(error), True)
 
@@ -211,7 +215,9 @@ class Collector(Background):
         of = (wish.layer, wish.field, wish.side)
         old, self._cut = (self._cut if of == self._cut_of else {}), {}
         self._cut_of = of
-        patches = [self._patch(top, wish, wish.unit, place, pictures) for place in np.flatnonzero(top.image[wish.unit] >= 0)]
+        patches = [
+            self._patch(top, wish, wish.unit, place, pictures) for place in np.flatnonzero(top.image[wish.unit] >= 0)
+        ]
         for unit in wish.units:
             mark = (int(top.image[unit, 0]), int(top.row[unit, 0]), int(top.column[unit, 0]))
             if mark[0] >= 0:

@@ -72,7 +72,11 @@ class Grower(Background):
         order = np.argsort([-score for score in grown.scores], kind="stable")
         plan = Plan(replace(grown.recipe, steps=grown.steps), grown.wish.preset, len(order))
         scores = [round(float(grown.scores[i]), 4) for i in order]
-        made = {**record(plan, network, grown.wish.layer), "scores": scores, "seeds": [grown.wish.seeds[i] for i in order]}
+        made = {
+            **record(plan, network, grown.wish.layer),
+            "scores": scores,
+            "seeds": [grown.wish.seeds[i] for i in order],
+        }
         return keep(store, grown.wish.layer, grown.wish.unit, np.stack([grown.images[i] for i in order]), made, "live")
 
     def _work(self) -> None:
@@ -131,10 +135,16 @@ class Grower(Background):
             done = bool(wish.recipes) and ascent.count >= recipes[0].steps
             if done or time.monotonic() - shown > PUBLISH:
                 if ascent.count >= recipes[0].redirect and bool(ascent.dead.all()):
-                    self._publish(Grown(wish, error="no gradient reaches the image: the unit is dead, or it is not finite"), by)
+                    self._publish(
+                        Grown(wish, error="no gradient reaches the image: the unit is dead, or it is not finite"), by
+                    )
                     return
                 images = cut(ascent.images(), place)
                 with MUCH_MEMORY:
-                    scores = ascent.final_scores() if recipes[0].keep == "best" else ascent.scores  # a pass each time is too dear
-                self._publish(Grown(wish, tuple(images), tuple(scores.tolist()), ascent.count, recipe=recipes[0], done=done), by)
+                    scores = (
+                        ascent.final_scores() if recipes[0].keep == "best" else ascent.scores
+                    )  # a pass each time is too dear
+                self._publish(
+                    Grown(wish, tuple(images), tuple(scores.tolist()), ascent.count, recipe=recipes[0], done=done), by
+                )
                 shown = time.monotonic()

@@ -158,7 +158,9 @@ class Tops(Background):
                     if network is not self._network:
                         continue
                     self._pictures, self._done = pictures, wish
-                    self._carried = wish if pictures.backward or pictures.backward_note or not pictures.patches else None
+                    self._carried = (
+                        wish if pictures.backward or pictures.backward_note or not pictures.patches else None
+                    )
                     self._keep(wish, pictures)
                     self._changed.notify_all()
 
@@ -219,7 +221,9 @@ class Tops(Background):
 
     def _keep(self, wish: Wish, pictures: TopPictures) -> None:
         """To be called with `_changed` held, and with pictures from the index that is open."""
-        if not pictures.patches or any(patch.pixels is None for patch in pictures.patches):  # may be there the next time
+        if not pictures.patches or any(
+            patch.pixels is None for patch in pictures.patches
+        ):  # may be there the next time
             return
         self._cache[wish] = pictures
         self._cache.move_to_end(wish)
@@ -236,7 +240,9 @@ class Tops(Background):
                 self._changed.wait_for(lambda: self._stopping or self._wish == self._done != self._carried)
                 wish = self._wish
                 if not self._stopping:
-                    self._changed.wait_for(lambda: self._stopping or self._wish != wish, self._wished + QUIET - time.monotonic())
+                    self._changed.wait_for(
+                        lambda: self._stopping or self._wish != wish, self._wished + QUIET - time.monotonic()
+                    )
                 if self._stopping:
                     return
                 if self._wish != wish:
@@ -253,7 +259,10 @@ class Tops(Background):
                 backward = self._backward(replica, wish, pictures, photos)
                 if wish.or_deconv and not any(image is not None and image.any() for image in backward):
                     wished = replace(wish, method="deconv")
-                    pictures, backward = replace(pictures, method="deconv"), self._backward(replica, wished, pictures, photos)
+                    pictures, backward = (
+                        replace(pictures, method="deconv"),
+                        self._backward(replica, wished, pictures, photos),
+                    )
                 pictures = replace(pictures, backward=backward)
             except BaseException as error:  # out of memory, or whatever a network's code raises, be it `sys.exit`
                 pictures = replace(pictures, backward_note=words(error))
@@ -276,7 +285,9 @@ class Tops(Background):
         for first in range(0, len(seen), AT_A_TIME):
             some = slice(first, first + AT_A_TIME)
             with MUCH_MEMORY:
-                images += patch_backward(network, whole_photos[some], wish.layer, wish.unit, wish.method, boxes[some], cells and cells[some])
+                images += patch_backward(
+                    network, whole_photos[some], wish.layer, wish.unit, wish.method, boxes[some], cells and cells[some]
+                )
         made = iter(images)
         return tuple(None if patch.pixels is None else next(made) for patch in pictures.patches)
 

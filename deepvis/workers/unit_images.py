@@ -116,7 +116,10 @@ class Gallery(Background):
                 is_done = self._fetch(store, wish, again, note)
             except Exception as error:  # a record that says something odd must not end the pictures of the others
                 self._pictures = UnitPictures(wish.layer, wish.unit, note=words(error))
-            self._fetched = wish if is_done else None, again  # what was left for a newer wish is begun again if it is wanted again
+            self._fetched = (
+                wish if is_done else None,
+                again,
+            )  # what was left for a newer wish is begun again if it is wanted again
 
     def _fetch(self, store: Pictures | None, wish: Wish, again: int, note: str) -> bool:
         """Show the selected unit's pictures at once, those of the cells as they come in; False if a newer wish came in between."""

@@ -49,7 +49,9 @@ class Background:
         """Start a thread for each of these, if that has not been done; to be called with `_changed` held."""
         if not self._threads:
             name = f"deepvis-{type(self).__name__.lower()}"
-            self._threads = [threading.Thread(target=work, name=f"{name}{work.__name__}", daemon=True) for work in works]
+            self._threads = [
+                threading.Thread(target=work, name=f"{name}{work.__name__}", daemon=True) for work in works
+            ]
             for thread in self._threads:
                 thread.start()
 

@@ -58,7 +58,9 @@ def shown(opened: list[dict], model: object, **options: object) -> Network:
 
 def test_importing_deepvis_imports_next_to_nothing() -> None:
     code = "import sys, deepvis; print(*({'torch', 'numpy', 'cv2', 'yaml'} & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", code], cwd=Path(deepvis.__file__).parents[1], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=Path(deepvis.__file__).parents[1], capture_output=True, text=True
+    )
     assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr
     assert not hasattr(deepvis, "life")
 
@@ -108,7 +110,9 @@ def test_torch_has_its_threads_back(opened: list[dict], monkeypatch: pytest.Monk
 
 
 def test_a_source_in_place_of_a_module(opened: list[dict]) -> None:
-    network = shown(opened, "torchvision:squeezenet1_1", settings={"weights": "none", "crop": False}, size=(64, 64), mean=(0, 0, 0))
+    network = shown(
+        opened, "torchvision:squeezenet1_1", settings={"weights": "none", "crop": False}, size=(64, 64), mean=(0, 0, 0)
+    )
     assert network.name == "torchvision:squeezenet1_1" and network.input == InputSpec(64, 64, (0, 0, 0))
     assert opened[-1]["start"].crop is False
 
@@ -135,7 +139,9 @@ def test_the_input_that_the_settings_say(given: dict | None, other: str | None, 
 
 
 def test_other_settings_are_not_overridden_by_arguments_that_are_not_given(opened: list[dict]) -> None:
-    deepvis.live(Net(), size=(20, 24), settings={"device": "cpu", "precision": "bfloat16", "window.width": np.int64(777)})
+    deepvis.live(
+        Net(), size=(20, 24), settings={"device": "cpu", "precision": "bfloat16", "window.width": np.int64(777)}
+    )
     assert opened[-1]["network"].dtype == torch.bfloat16 and opened[-1]["settings"].window.width == 777
 
 
@@ -150,10 +156,15 @@ def test_numbers_of_any_library(mean: object, opened: list[dict]) -> None:
     network = shown(opened, Net(), mean=mean, std=mean, size=(np.int64(20), np.uint8(24)), range=np.float32(2), bands=np.array([2, 1, 0]),
                     softmax=np.bool_(False), labels=np.array(list("abcde")), precision=torch.float32, input=np.str_("photos"))  # fmt: skip
     assert network.input == InputSpec(20, 24, THREE, THREE, 2.0, bands=(2, 1, 0)) and network.classes == tuple("abcde")
-    assert all(type(value) is float for value in (*network.input.mean, network.input.range)) and type(network.input.width) is int
+    assert (
+        all(type(value) is float for value in (*network.input.mean, network.input.range))
+        and type(network.input.width) is int
+    )
 
 
-@pytest.mark.parametrize("mean", [np.float32(0.5), np.array(0.5), torch.tensor(0.5), 0.5, np.float64(0.5), [0.5], torch.tensor([[0.5]])])
+@pytest.mark.parametrize(
+    "mean", [np.float32(0.5), np.array(0.5), torch.tensor(0.5), 0.5, np.float64(0.5), [0.5], torch.tensor([[0.5]])]
+)
 def test_one_number_of_any_library(mean: object, opened: list[dict]) -> None:
     assert shown(opened, Net(1), mean=mean, std=1).input.mean == (0.5,)
 

@@ -28,7 +28,11 @@ from deepvis.synthesis.recipe import PRESETS
 from deepvis.synthesis.recipe_grid import Desk
 from deepvis.workers.messages import Cells, TopPictures, UnitPictures
 
-SMALL = (Layer("map", "Conv2d", 6, 4, 4), Layer("few", "Conv2d", 2, 2, 2), Layer("classes", "Linear", 5, labels=tuple("abcde")))
+SMALL = (
+    Layer("map", "Conv2d", 6, 4, 4),
+    Layer("few", "Conv2d", 2, 2, 2),
+    Layer("classes", "Linear", 5, labels=tuple("abcde")),
+)
 FRAME = Frame(np.full((20, 20, 3), 90, np.uint8), "gray.png", 0, False)
 DESK = Desk("modern", PRESETS["modern"])
 HOVERS = [
@@ -89,9 +93,16 @@ def test_whatever_the_mouse_pointed_at_every_scene_can_be_drawn_and_names_nothin
 
 
 @pytest.mark.parametrize("hover", HOVERS, ids=str)
-@pytest.mark.parametrize("state", [State(), State(desk=(DESK,)), State(help=True), State(content="correlation"), State(layer=1, moments=True)])
+@pytest.mark.parametrize(
+    "state",
+    [State(), State(desk=(DESK,)), State(help=True), State(content="correlation"), State(layer=1, moments=True)],
+)
 def test_each_kind_is_drawn_on_all_panes(hover: Hover | TopImage | None, state: State) -> None:
-    for shown in (scene_of(state), Scene(state, SMALL, help=(("view", "h", "help"),)), Scene(state, help=(("view", "h", "help"),))):
+    for shown in (
+        scene_of(state),
+        Scene(state, SMALL, help=(("view", "h", "help"),)),
+        Scene(state, help=(("view", "h", "help"),)),
+    ):
         Renderer(lay_out(DEFAULT_PANES, 500, 300, 1.0)).compose(replace(shown, state=replace(state, hover=hover)))
 
 
@@ -101,7 +112,9 @@ def test_points_of_tiny_windows_have_a_target_or_none() -> None:
         for state in (State(), State(desk=(DESK,)), State(content="correlation"), State(view=View(3.0, 0.4, 0.6))):
             shown = scene_of(state)
             renderer.compose(shown)
-            for x, y in itertools.product(range(-1, width + 1, max(1, width // 9)), range(-1, height + 1, max(1, height // 9))):
+            for x, y in itertools.product(
+                range(-1, width + 1, max(1, width // 9)), range(-1, height + 1, max(1, height // 9))
+            ):
                 renderer.target_at(x, y, shown)
                 renderer.fraction_in_layer(x, y)
             renderer.cells(shown)
@@ -135,7 +148,31 @@ def rest(box: Toolbox, pane: str = "layer") -> tuple[int, int]:
 def test_what_lies_under_the_resting_mouse_is_found_anew_after_every_key_and_wheel(box: Toolbox) -> None:
     place = rest(box)
     assert box.state.hover == Hover(0, 4)
-    events = [Key(name, 0) for name in ("o", "u", "down", "right", "s", "s", "s", "2", "h", "h", "2", "z", "z", "z", "esc", ".", "end", "g", "1", "enter")]
+    events = [
+        Key(name, 0)
+        for name in (
+            "o",
+            "u",
+            "down",
+            "right",
+            "s",
+            "s",
+            "s",
+            "2",
+            "h",
+            "h",
+            "2",
+            "z",
+            "z",
+            "z",
+            "esc",
+            ".",
+            "end",
+            "g",
+            "1",
+            "enter",
+        )
+    ]
     events += [Mouse("wheel", *place, 3), Mouse("wheel", *place, -1), Resize(300, 200), Resize(500, 400)]
     seen = set()
     for event in events:

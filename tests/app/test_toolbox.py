@@ -81,7 +81,9 @@ def test_everything_is_closed_when_the_loop_raises(box: Toolbox, error: BaseExce
     assert len(list((tmp_path / "out").glob("*.png"))) == 1 + len(DEFAULT_PANES)
 
 
-def test_the_end_does_not_wait_for_a_worker_that_cannot_be_interrupted(box: Toolbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_end_does_not_wait_for_a_worker_that_cannot_be_interrupted(
+    box: Toolbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Such as an import of torch, or a camera that opens; the others are told to stop nevertheless."""
     gate, waited = threading.Event(), []
     monkeypatch.setattr(box.engine, "close", lambda timeout=5.0: waited.append(not gate.wait(60)))
@@ -243,7 +245,9 @@ def test_v_collects_from_each_photo_once_and_stops(box: Toolbox, clock: list[flo
         box.feed.frame = replace(PHOTO)
         idle(box, 2)
         assert collector.taken[-1].request.frame is box.feed.frame
-    box.feed.frame = replace(PHOTO, source="", name="camera 0, moment 3")  # a moment that is looked at again, also as it is left
+    box.feed.frame = replace(
+        PHOTO, source="", name="camera 0, moment 3"
+    )  # a moment that is looked at again, also as it is left
     idle(box, 2)
     clock[0] += toolbox_module.RATE_SECONDS
     idle(box)
@@ -257,7 +261,9 @@ def test_v_collects_from_each_photo_once_and_stops(box: Toolbox, clock: list[flo
     assert collector.ended == 1 and box._scene().status.moments is None
 
 
-def test_of_live_frames_a_few_a_second_are_collected_from_and_never_two_in_a_row(box: Toolbox, clock: list[float]) -> None:
+def test_of_live_frames_a_few_a_second_are_collected_from_and_never_two_in_a_row(
+    box: Toolbox, clock: list[float]
+) -> None:
     box._collector = collector = FakeCollector()
     idle(box)
     box.feed.frame = replace(PHOTO, live=True)
@@ -303,7 +309,9 @@ def test_enter_keeps_what_was_collected(box: Toolbox) -> None:
 
 
 @pytest.mark.parametrize("error", [None, UserError("no room"), OSError(28, "No space left")], ids=str)
-def test_enter_keeps_what_grows_in_ones_own_store_and_never_waits_for_the_disk(box: Toolbox, monkeypatch, tmp_path: Path, error) -> None:
+def test_enter_keeps_what_grows_in_ones_own_store_and_never_waits_for_the_disk(
+    box: Toolbox, monkeypatch, tmp_path: Path, error
+) -> None:
     gate, threads, stores = threading.Event(), [], []
     monkeypatch.setattr(paths, "PRECOMPUTED", tmp_path)
 
@@ -342,11 +350,19 @@ def test_what_flows_back_to_moments_is_asked_for_once_they_stay(box: Toolbox) ->
     moments = TopPictures("stem", 3, "", (patch,), seen=(patch.pixels,))
     still = State(unit=3, moments=True)
     assert top_wish_for(still, LAYERS, "deconv", moments) == TopWish("stem", 3, "deconv", moments)
-    for other in (replace(still, collecting=True), replace(still, unit=4), replace(still, moments=False), replace(still, layer=1)):
+    for other in (
+        replace(still, collecting=True),
+        replace(still, unit=4),
+        replace(still, moments=False),
+        replace(still, layer=1),
+    ):
         assert top_wish_for(other, LAYERS, "deconv", moments).moments is None
     assert top_wish_for(still, LAYERS, TopPictures("stem", 3, note="no moment yet")).moments is None
     # What is shown: never a data set's images under the moments' title, nor the other way round.
-    carried, photos = replace(moments, backward=(np.zeros((2, 2, 3), np.float32),)), TopPictures("stem", 3, "/photos", (patch,))
+    carried, photos = (
+        replace(moments, backward=(np.zeros((2, 2, 3), np.float32),)),
+        TopPictures("stem", 3, "/photos", (patch,)),
+    )
     box._collector, box._tops = SimpleNamespace(tops=moments), SimpleNamespace(pictures=photos)
     for state, pictures, shown in ((still, photos, moments), (still, carried, carried), (replace(still, collecting=True), carried, moments),
                                    (State(unit=3), photos, photos), (State(unit=3), carried, None)):  # fmt: skip
@@ -356,8 +372,12 @@ def test_what_flows_back_to_moments_is_asked_for_once_they_stay(box: Toolbox) ->
 
 def test_the_layer_pane_says_what_it_needs_of_the_index(box: Toolbox) -> None:
     assert overview_wish_for(State(), LAYERS, range(0), 0) == OverviewWish("", False, "stem")
-    assert overview_wish_for(State(content="top images"), LAYERS, range(3), 8) == OverviewWish("", False, "stem", (0, 1, 2), 8)
-    assert overview_wish_for(State(content="top images", moments=True), LAYERS, range(3), 8) == OverviewWish("", False, "stem", (), 8)
+    assert overview_wish_for(State(content="top images"), LAYERS, range(3), 8) == OverviewWish(
+        "", False, "stem", (0, 1, 2), 8
+    )
+    assert overview_wish_for(State(content="top images", moments=True), LAYERS, range(3), 8) == OverviewWish(
+        "", False, "stem", (), 8
+    )
     for content in ("histograms", "correlation", "correlation, sorted"):
         wish = overview_wish_for(State(content=content, layer=1), LAYERS, range(0), 0)
         assert (wish.layer, wish.is_sorted) == ("head", content.endswith("sorted"))
@@ -406,7 +426,9 @@ def test_the_mouse(box: Toolbox) -> None:
     box.window.events = [[Mouse("click", *place), Mouse("wheel", *place, 3)]]
     box.turn()
     assert box.state.unit == hover.unit and box.state.in_channels and box.state.view.scale > 1.5
-    box.window.events = [[Mouse("move", 0, 0), Mouse("click", 0, 0), Mouse("wheel", 0, 0, 1), Mouse("wheel", *place, 0)]]
+    box.window.events = [
+        [Mouse("move", 0, 0), Mouse("click", 0, 0), Mouse("wheel", 0, 0, 1), Mouse("wheel", *place, 0)]
+    ]
     box.turn()
     assert box.state.hover is None and box.state.unit == hover.unit
 
@@ -524,7 +546,9 @@ def test_a_snapshot_saves_the_window_and_each_pane(box: Toolbox, tmp_path: Path)
     assert np.array_equal(cv2.imread(str(window)), seen)
     for name, (_, _, width, height) in box.renderer.layout.panes.items():
         picture = cv2.imread(str(window.with_name(f"{window.stem}-{name}.png")))
-        assert max(picture.shape) > 1000 and picture.shape[1] / picture.shape[0] == pytest.approx(width / height, rel=0.1)
+        assert max(picture.shape) > 1000 and picture.shape[1] / picture.shape[0] == pytest.approx(
+            width / height, rel=0.1
+        )
     assert message(box) == (f"saved {window} and a picture of each pane", False)
     press(box, "p")
     saved(box)
@@ -663,20 +687,28 @@ def test_without_a_display_no_window_is_tried(monkeypatch: pytest.MonkeyPatch) -
 
 def test_what_is_to_grow(box: Toolbox) -> None:
     assert growth_for(State(), LAYERS) is None and growth_for(State(growing=True), ()) is None
-    assert growth_for(State(growing=True, unit=2, preset="plain"), LAYERS) == Growth("stem", 2, "plain", tuple(image_seed(0, 2, i) for i in range(4)))
+    assert growth_for(State(growing=True, unit=2, preset="plain"), LAYERS) == Growth(
+        "stem", 2, "plain", tuple(image_seed(0, 2, i) for i in range(4))
+    )
     shown = Desk("modern", PRESETS["modern"], seed=5)
     wish = growth_for(State(layer=1, unit=2, desk=(Desk("plain", PRESETS["plain"]), shown)), LAYERS)
     assert wish == Growth("head", 2, "modern", (image_seed(5, 2, 0),) * 16, table(shown).recipes)
 
 
-def test_a_saved_recipe_is_one_of_the_presets_from_then_on(box: Toolbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_saved_recipe_is_one_of_the_presets_from_then_on(
+    box: Toolbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(paths, "RECIPES", tmp_path / "recipes")
     monkeypatch.setattr(box._grower, "want", lambda network, wish: None)
     press(box, "2", "3", "4", "enter", *["backspace"] * 30, *"mine", "enter")
     shown = box.state.desk[-1]
     assert recipe.named("mine") == shown.recipe and shown.seed == 1
     text, is_error = message(box)
-    assert str(tmp_path / "recipes" / "mine.yaml") in text and "--units stem:0 --preset mine --seed 1" in text and not is_error
+    assert (
+        str(tmp_path / "recipes" / "mine.yaml") in text
+        and "--units stem:0 --preset mine --seed 1" in text
+        and not is_error
+    )
     assert box.state.preset == "mine" and [*box._facts().recipes][-1] == "mine"
     press(box, "x")
     assert growth_for(box.state, LAYERS).preset == "mine"
@@ -701,7 +733,9 @@ def test_a_recipe_that_cannot_be_saved_or_read_says_so(tmp_path: Path, monkeypat
     ("deep.yaml", b"[" * 9999), ("huge.yaml", b"steps: 1000000000000"), ("bytes.yaml", bytes(range(256))), ("odd.yaml.yaml", b"steps: x"),
     ("line\nbreak.yaml", b"steps: x"), ("\udcff.yaml", b"steps: x"), ("folder.yaml", None), (" .yaml", b"[1"), ("modern.yaml", b"[1"),
 ])  # fmt: skip
-def test_one_broken_recipe_hides_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, content: bytes | None) -> None:
+def test_one_broken_recipe_hides_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, content: bytes | None
+) -> None:
     monkeypatch.setattr(paths, "RECIPES", tmp_path)
     recipe.save(tmp_path / "mine.yaml", PRESETS["plain"])
     (tmp_path / name).mkdir() if content is None else (tmp_path / name).write_bytes(content)

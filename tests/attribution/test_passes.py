@@ -33,7 +33,6 @@ class Net(nn.Module):
         self.relu = nn.ReLU(inplace=True)
         self.fc = nn.Linear(5, CLASSES)
 
-
     def forward(self, x: Tensor) -> Tensor:
         y = self.relu(self.conv1(x))
         z = self.conv2(y)
@@ -301,7 +300,9 @@ class Cut(nn.Module):
 
 
 @pytest.mark.parametrize("method", [None, "gradient"])
-@pytest.mark.parametrize("change, said", [("channels", "7 units now and had 8"), ("rows", r"maps of 21×18 now and had 22×18")])
+@pytest.mark.parametrize(
+    "change, said", [("channels", "7 units now and had 8"), ("rows", r"maps of 21×18 now and had 22×18")]
+)
 def test_a_layer_that_changes_its_shape_is_said(change: str, said: str, method: str | None) -> None:
     net = network(lambda: Changing(change))
     net.module.armed = True

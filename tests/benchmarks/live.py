@@ -57,7 +57,9 @@ def weights(model: str) -> str:
 
 
 def photos() -> list[np.ndarray]:
-    return [np.ascontiguousarray(fit(read_image(p), 640, 480, True)) for p in sorted(paths.PHOTOS.glob("*.jpg"))[::50][:8]]
+    return [
+        np.ascontiguousarray(fit(read_image(p), 640, 480, True)) for p in sorted(paths.PHOTOS.glob("*.jpg"))[::50][:8]
+    ]
 
 
 # ---- parts, each run in a process of its own -------------------------------------------------
@@ -100,7 +102,9 @@ class EndlessCamera:
     @property
     def frame(self) -> Frame:
         index = 0 if self._frame is None else self._frame.index + 1
-        self._frame = Frame(self._photos[index % len(self._photos)], "endless camera", index, True, seconds=time.monotonic())
+        self._frame = Frame(
+            self._photos[index % len(self._photos)], "endless camera", index, True, seconds=time.monotonic()
+        )
         return self._frame
 
     def start(self) -> None: ...
@@ -158,7 +162,9 @@ def keys(model: str, backward: bool, seconds: float) -> dict:
     poll, pending = toolbox.window.poll, []
     toolbox.window.poll = lambda ms: poll(ms) + [pending.pop() for _ in pending[:1]]
     result = {}
-    without = ["right", "t", "z", "z", "z", "y"] if backward else ["right", "t", "y"]  # forward alone, z would need a pass
+    without = (
+        ["right", "t", "z", "z", "z", "y"] if backward else ["right", "t", "y"]
+    )  # forward alone, z would need a pass
     for kind, names in (("key", without), ("key+net", ["o", "u"])):
         times, end, i = [], time.perf_counter() + seconds, 0
         toolbox.state = State(layer=toolbox.state.layer, source="camera", in_channels=True,

@@ -77,7 +77,15 @@ class Row:
 
     @property
     def cells(self) -> list[str]:
-        return [self.network, self.pixels, self.layers, *(self.origins or [""] * 3), self.forward, *self.methods.values(), self.note]
+        return [
+            self.network,
+            self.pixels,
+            self.layers,
+            *(self.origins or [""] * 3),
+            self.forward,
+            *self.methods.values(),
+            self.note,
+        ]
 
 
 def check(source: str) -> Row:
@@ -119,7 +127,9 @@ def examine(row: Row, network: Network) -> None:
     row.note = f"{heads} of the layers are attention" if heads else ""
     frame, wrong = Frame(PICTURE, "noise", 0, False), {}
     plain = {layer.name: answer(network, Request(frame, True, layer.name)) for layer in origins}
-    fine = all(result.bad == 0 and result.scores is not None and np.isfinite(result.scores).all() for result in plain.values())
+    fine = all(
+        result.bad == 0 and result.scores is not None and np.isfinite(result.scores).all() for result in plain.values()
+    )
     row.forward = "ok" if fine else "not finite"
     for layer in origins:
         strongest = plain[layer.name].activations.max((1, 2))
@@ -135,7 +145,9 @@ def examine(row: Row, network: Network) -> None:
         # One alone may be the layer's own: no negative gradient, the unit's activation, arrives there.
         for method in ("deconv", "guided") if activated > 1 else ():
             if np.array_equal(images[method], images["gradient"]):
-                wrong.setdefault(method, f"the gradient itself from {layer.name}:{unit}, {activated} activation functions below")
+                wrong.setdefault(
+                    method, f"the gradient itself from {layer.name}:{unit}, {activated} activation functions below"
+                )
         if not activated and layer is not origins[0]:
             row.note = f"{row.note}; no activation function before {layer.name}".removeprefix("; ")
     row.methods = {method: wrong.get(method, "ok") for method in METHODS}

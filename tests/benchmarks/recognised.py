@@ -116,7 +116,10 @@ def statistics(images: np.ndarray) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--classes", default="100", metavar="[FIRST:]LAST")
-    parser.add_argument("--presets", default=",".join(["modern", "yosinski-1", "yosinski-2", "yosinski-3", "yosinski-4", "plain", "lucent"]))
+    parser.add_argument(
+        "--presets",
+        default=",".join(["modern", "yosinski-1", "yosinski-2", "yosinski-3", "yosinski-4", "plain", "lucent"]),
+    )
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE")
     parser.add_argument("--batch", type=int, default=10)
     parser.add_argument("--device", default="auto")

@@ -64,7 +64,9 @@ def main() -> None:
     parser.add_argument("--images", default=paths.PHOTOS, type=Path)
     parser.add_argument("--count", type=int, default=160, help="images in a run")
     parser.add_argument("--layers", choices=("listed", "convolutions"), default="listed")
-    parser.add_argument("--batches", type=int, nargs="+", default=[4, 8, 16, 32], help="that the network alone is tried with")
+    parser.add_argument(
+        "--batches", type=int, nargs="+", default=[4, 8, 16, 32], help="that the network alone is tried with"
+    )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--models", nargs="+", default=["efficientnet-lite0", "torchvision:alexnet"])
     parser.add_argument("--device", default="cpu")
@@ -133,7 +135,12 @@ def forward(batch: int, team: bool) -> Run:
     """The network alone, every image of it: by a thread for each core, or all cores for one batch."""
 
     def run(images: Images, network: Network) -> Speed:
-        x = network.input.noise().to(network.device).repeat(batch, 1, 1, 1).contiguous(memory_format=torch.channels_last)
+        x = (
+            network.input.noise()
+            .to(network.device)
+            .repeat(batch, 1, 1, 1)
+            .contiguous(memory_format=torch.channels_last)
+        )
         times = max(1, len(images.names) // batch)
 
         def once(replica: Network, _number: int) -> None:
@@ -198,7 +205,8 @@ def _convs(network: Network) -> dict[str, nn.Module]:
 def hooks(images: Images, network: Network) -> Speed:
     top, first = TopK(), 0
     handles = [
-        child.register_forward_hook(lambda _m, _i, out, path=path: top.add(path, out, first)) for path, child in _convs(network).items()
+        child.register_forward_hook(lambda _m, _i, out, path=path: top.add(path, out, first))
+        for path, child in _convs(network).items()
     ]
     start = Clock()
     with torch.inference_mode():
@@ -293,7 +301,9 @@ def _select(model: str, args: argparse.Namespace) -> None:
         scan(network, find_images(args.images), Path(out), options=Options(correlation=False))
         with contextlib.closing(Tops(lambda _network: Path(out))) as tops:
             _until(lambda: tops.want(network, Wish(network.layers[0].name, 0)) or tops.idle)
-            print(f"{model}, {args.device}: ms to nine patches, to what flows back, beyond the pass, a pass of nine: median (worst)")
+            print(
+                f"{model}, {args.device}: ms to nine patches, to what flows back, beyond the pass, a pass of nine: median (worst)"
+            )
             for layer in network.layers:
                 patches, whole, passes = [], [], []
                 for unit in random.Random(0).sample(range(layer.units), min(layer.units, args.select)):
@@ -306,7 +316,9 @@ def _select(model: str, args: argparse.Namespace) -> None:
                     whole.append(1000 * (time.perf_counter() - start))
                     passes.append(1000 * _pass_of_nine(network, layer.name, unit))
                 beyond = [all - one for all, one in zip(whole, passes)]
-                words = (f"{statistics.median(times):6.0f} ({max(times):5.0f})" for times in (patches, whole, beyond, passes))
+                words = (
+                    f"{statistics.median(times):6.0f} ({max(times):5.0f})" for times in (patches, whole, beyond, passes)
+                )
                 print(f"{layer.name:8}", *words, flush=True)
 
 
@@ -325,7 +337,18 @@ def _pass_of_nine(network: Network, layer: str, unit: int) -> float:
 
 def _memory(model: str, args: argparse.Namespace) -> None:
     for count in args.memory:
-        command = [sys.executable, __file__, "--images", str(args.images), "--models", model, "--device", args.device, "--one", str(count)]
+        command = [
+            sys.executable,
+            __file__,
+            "--images",
+            str(args.images),
+            "--models",
+            model,
+            "--device",
+            args.device,
+            "--one",
+            str(count),
+        ]
         print(subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip(), flush=True)
 
 
@@ -342,7 +365,9 @@ def _one(model: str, args: argparse.Namespace) -> None:
         scan(network, find_images(Path(folder, "images")), Path(folder, "out"), options=Options(every=60))
         seconds = time.perf_counter() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"{model}: {args.one:6d} images, peak {peak:6.0f} MiB, {args.one / seconds:5.1f} images/s with all that comes once")
+    print(
+        f"{model}: {args.one:6d} images, peak {peak:6.0f} MiB, {args.one / seconds:5.1f} images/s with all that comes once"
+    )
 
 
 if __name__ == "__main__":

@@ -108,7 +108,9 @@ def camera(pictures: Sequence[Path]) -> Iterator[str]:
             try:
                 for number in range(1 << 30):
                     jpeg = jpegs[number // 15 % len(jpegs)]
-                    self.wfile.write(b"--next\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(jpeg) + jpeg + b"\r\n")
+                    self.wfile.write(
+                        b"--next\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(jpeg) + jpeg + b"\r\n"
+                    )
                     time.sleep(1 / 15)
             except OSError:  # the other side has enough
                 pass
@@ -138,7 +140,9 @@ class User:
         self._hand = self._new_hand()
 
     def _new_hand(self) -> subprocess.Popen:
-        return subprocess.Popen(["xdotool", "-"], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, env=self._screen.environment, text=True)
+        return subprocess.Popen(
+            ["xdotool", "-"], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, env=self._screen.environment, text=True
+        )
 
     def close(self) -> None:
         self._hand.kill()
@@ -148,7 +152,9 @@ class User:
         try:
             self._hand.stdin.write(" ".join(map(str, words)) + "\n")
             self._hand.stdin.flush()
-        except BrokenPipeError:  # it ends when a window goes that it was looking at, such as the frame of one that is resized
+        except (
+            BrokenPipeError
+        ):  # it ends when a window goes that it was looking at, such as the frame of one that is resized
             self._hand.kill()
             self._hand.wait(10)
             self._hand = self._new_hand()
@@ -364,7 +370,10 @@ def verdicts(meter: Meter, minutes: float, turn: float = LONGEST) -> Iterator[tu
     if minutes < SETTLED + 2:
         return
     first, last = meter.median(SETTLED), meter.median(minutes - 1)
-    yield last <= first * (1 + MORE), f"memory {first:.0f} MiB in minute {SETTLED:g}, {last:.0f} at the end: {last / first - 1:+.1%}"
+    yield (
+        last <= first * (1 + MORE),
+        f"memory {first:.0f} MiB in minute {SETTLED:g}, {last:.0f} at the end: {last / first - 1:+.1%}",
+    )
     for place, what in ((1, "threads"), (2, "file descriptors")):
         early = max(counts[place] for counts in meter.at_rest if counts[0] <= SETTLED + 1)
         late = meter.at_rest[-1][place]
@@ -381,10 +390,14 @@ def soak(minutes: float, seed: int, rate: float, turn: float) -> bool:
         files = make_input(folder)
         shutil.copytree(ROOT / "precomputed", folder / "precomputed")
         (folder / "deepvis").mkdir()
-        (folder / "deepvis" / "photos").symlink_to(paths.PHOTOS)  # where the bundled index looks for them from its place
+        (folder / "deepvis" / "photos").symlink_to(
+            paths.PHOTOS
+        )  # where the bundled index looks for them from its place
         screen.environment |= {"HOME": name, "XDG_CONFIG_HOME": name, "XDG_DATA_HOME": name, "XDG_CACHE_HOME": name}
         with camera(sorted(files.glob("photo*"))) as address:
-            (folder / "settings.yaml").write_text(f"camera: {address}\nfiles: {files}\ninput: {files}\noutput: {folder / 'output'}\n")
+            (folder / "settings.yaml").write_text(
+                f"camera: {address}\nfiles: {files}\ninput: {files}\noutput: {folder / 'output'}\n"
+            )
             with Program(screen, folder, driver=Path(__file__).with_name("soak_driver.py")) as program:
                 return judged(screen, program, minutes, seed, rate, turn)
 
@@ -467,7 +480,9 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--rate", type=float, default=15, help="events a second")
-    parser.add_argument("--turn", type=float, default=LONGEST, help="seconds that a turn of the loop may take; more on a busy computer")
+    parser.add_argument(
+        "--turn", type=float, default=LONGEST, help="seconds that a turn of the loop may take; more on a busy computer"
+    )
     args = parser.parse_args()
     return 0 if soak(args.minutes, args.seed, args.rate, args.turn) else 1
 

@@ -95,7 +95,12 @@ class Watch:
                                  "starved": round(without_core() - starved, 3), "parts": parts, "events": self._came}  # fmt: skip
             self.tell(toolbox)
 
-        Window.poll, Renderer.compose, toolbox_module.Toolbox.turn, commands.press = counted, watched_compose, told, watched_press
+        Window.poll, Renderer.compose, toolbox_module.Toolbox.turn, commands.press = (
+            counted,
+            watched_compose,
+            told,
+            watched_press,
+        )
         for name in PARTS:
             setattr(toolbox_module.Toolbox, name, self._timed(name, getattr(toolbox_module.Toolbox, name)))
 

@@ -67,8 +67,17 @@ def lucents(name: str, network: Network, layer: str, batch: int) -> Callable[[],
     threads: as lucent's user has it.
     """
     plain = {key: value for key, value in os.environ.items() if not key.startswith(("OMP_", "GOMP_"))}
-    words = [sys.executable, str(Path(__file__).with_name("lucent_shim.py")), name, layer, str(batch), str(network.device)]
-    child = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=plain)
+    words = [
+        sys.executable,
+        str(Path(__file__).with_name("lucent_shim.py")),
+        name,
+        layer,
+        str(batch),
+        str(network.device),
+    ]
+    child = subprocess.Popen(
+        words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=plain
+    )
     atexit.register(child.kill)
 
     def step() -> None:
@@ -90,7 +99,9 @@ def rate(step: Callable[[], None], steps: int, batch: int, device: torch.device)
     return steps * batch / (time.perf_counter() - start)
 
 
-def compare(runs: dict[str, Callable[[], None]], steps: int, batch: int, repeats: int, device: torch.device) -> dict[str, float]:
+def compare(
+    runs: dict[str, Callable[[], None]], steps: int, batch: int, repeats: int, device: torch.device
+) -> dict[str, float]:
     """Medians of interleaved runs."""
     for step in runs.values():
         rate(step, min(18, 4 * steps), batch, device)  # beyond the first steps, in which dead units are looked for
@@ -112,8 +123,15 @@ def main() -> None:
     parser.add_argument("--batches", default="1,9")
     args = parser.parse_args()
     presets, batches = args.presets.split(","), [int(batch) for batch in args.batches.split(",")]
-    print("network             layer    batch   bare/s  " + "  ".join(f"{name:>10}" for name in presets) + ("      lucent" if args.lucent else ""))
-    networks = {name: (loading.load(name, args.device, weights="none" if ":" in name else "auto"), *LAYERS[name]) for name in args.models.split(",")}
+    print(
+        "network             layer    batch   bare/s  "
+        + "  ".join(f"{name:>10}" for name in presets)
+        + ("      lucent" if args.lucent else "")
+    )
+    networks = {
+        name: (loading.load(name, args.device, weights="none" if ":" in name else "auto"), *LAYERS[name])
+        for name in args.models.split(",")
+    }
     for name, (network, middle, last, _) in networks.items():
         for layer in (middle, last):
             for batch in batches:
@@ -131,9 +149,15 @@ def main() -> None:
         for true_size, batch in ((True, 7 * max(batches)), (False, max(batches))):
             place = canvas(network, layer, field, true_size)
             units = [i % layer.units for i in range(batch)]
-            step = Ascent(network, objective(layer, units, place), [PRESETS["modern"]] * batch, range(batch), place.size).step
-            found[true_size] = compare({"": step}, args.steps, batch, args.repeats, network.device)[""] * 60 / PRESETS["modern"].steps
-        print(f"{name:19} {early:12} true size {found[True]:7.1f}, whole input {found[False]:6.1f}: {found[True] / found[False]:.1f} times")
+            step = Ascent(
+                network, objective(layer, units, place), [PRESETS["modern"]] * batch, range(batch), place.size
+            ).step
+            found[true_size] = (
+                compare({"": step}, args.steps, batch, args.repeats, network.device)[""] * 60 / PRESETS["modern"].steps
+            )
+        print(
+            f"{name:19} {early:12} true size {found[True]:7.1f}, whole input {found[False]:6.1f}: {found[True] / found[False]:.1f} times"
+        )
 
 
 if __name__ == "__main__":

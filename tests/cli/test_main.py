@@ -136,7 +136,9 @@ def test_without_an_input_it_shows_a_bundled_photo(loaded: Network, asked: list[
     assert (paths.PHOTOS / asked[0].frame.name).exists()
 
 
-@pytest.mark.parametrize(("suffix", "first"), [(".png", b"\x89PNG"), (".jpg", b"\xff\xd8\xff"), (".webp", b"RIFF"), (".JPG", b"\xff\xd8")])
+@pytest.mark.parametrize(
+    ("suffix", "first"), [(".png", b"\x89PNG"), (".jpg", b"\xff\xd8\xff"), (".webp", b"RIFF"), (".JPG", b"\xff\xd8")]
+)
 def test_the_suffix_decides_the_format(loaded: Network, suffix: str, first: bytes) -> None:
     render("folder/that/is/new" + suffix)
     assert Path("folder/that/is/new" + suffix).read_bytes().startswith(first)
@@ -150,10 +152,14 @@ def test_settings_of_the_file_count_for_render_too(loaded: Network) -> None:
 
 
 @pytest.mark.parametrize(("keys", "attribute"), [("s", "pictures"), ("s s", "cells"), ("s s s", "statistics")])
-def test_render_waits_for_what_is_stored_of_the_units(loaded: Network, monkeypatch: pytest.MonkeyPatch, keys: str, attribute: str) -> None:
+def test_render_waits_for_what_is_stored_of_the_units(
+    loaded: Network, monkeypatch: pytest.MonkeyPatch, keys: str, attribute: str
+) -> None:
     scenes = []
     compose = offscreen.Renderer.compose
-    monkeypatch.setattr(offscreen.Renderer, "compose", lambda renderer, scene: (scenes.append(scene), compose(renderer, scene))[1])
+    monkeypatch.setattr(
+        offscreen.Renderer, "compose", lambda renderer, scene: (scenes.append(scene), compose(renderer, scene))[1]
+    )
     assert main.main(["render", "--input", str(PHOTO), "--keys", keys, "--out", "x.png"]) == 0
     (scene,) = scenes
     assert getattr(scene, attribute) is not None and scene.own_pictures is not None and scene.own_tops is not None
@@ -209,7 +215,9 @@ def test_a_network_that_cannot_be_had(capsys: pytest.CaptureFixture, options, ex
     assert all(words in said for words in expected), said
 
 
-@pytest.mark.parametrize("argv", [["render"], ["render", "--out", "x.png", "--back", "sideways"], ["nonsense"], ["live", "--unit", "a:1"]])
+@pytest.mark.parametrize(
+    "argv", [["render"], ["render", "--out", "x.png", "--back", "sideways"], ["nonsense"], ["live", "--unit", "a:1"]]
+)
 def test_wrong_options_end_with_status_2_and_the_reason_last(capsys: pytest.CaptureFixture, argv: list[str]) -> None:
     with pytest.raises(SystemExit) as end:
         main.main(argv)

@@ -13,10 +13,9 @@ import cv2
 import numpy as np
 import pytest
 
-from deepvis.core import paths
 from deepvis.app.offscreen import write
 from deepvis.cli import main
-from deepvis.cli import synthesize as synthesis_cli
+from deepvis.core import paths
 from deepvis.core.errors import UserError
 from deepvis.core.interrupt import ENDING
 from deepvis.networks.replicas import Team
@@ -63,8 +62,13 @@ def test_synthesize_and_montage(run: Callable[..., int], capsys: pytest.CaptureF
     assert run("synthesize", *everything, *TINY) == 0
     assert "s: 9 units made, 0 already there" in capsys.readouterr().out
     found = json.loads((tmp_path / "s" / "manifest.json").read_text())
-    assert {(row["layer"], row["unit"]) for row in found["units"]} == {*(("fc", u) for u in (1, 3, 4)), *(("conv", u) for u in range(6))}
-    assert all(row["preset"] == "modern" and row["recipe"]["steps"] == 2 and len(row["scores"]) == 2 for row in found["units"])
+    assert {(row["layer"], row["unit"]) for row in found["units"]} == {
+        *(("fc", u) for u in (1, 3, 4)),
+        *(("conv", u) for u in range(6)),
+    }
+    assert all(
+        row["preset"] == "modern" and row["recipe"]["steps"] == 2 and len(row["scores"]) == 2 for row in found["units"]
+    )
     assert run("synthesize", *everything, *TINY) == 0
     assert "0 units made, 9 already there" in capsys.readouterr().out
 
@@ -74,7 +78,9 @@ def test_synthesize_and_montage(run: Callable[..., int], capsys: pytest.CaptureF
     assert cv2.imread("fc.jpg").shape == (2 * 34 - 4, 3 * 34 - 4, 3)
     assert run("montage", "--store", "s", "--units", "2", "--out", "all.png") == 0
     assert cv2.imread("all.png").shape[0] == (18 + 20 + 4 + 8) + (18 + 3 + 4 + 8)
-    assert "no stored images of layer relu" in failure(capsys, run("montage", "--layer", "relu", "--store", "s", "--out", "x.png"))
+    assert "no stored images of layer relu" in failure(
+        capsys, run("montage", "--layer", "relu", "--store", "s", "--out", "x.png")
+    )
 
 
 def test_ones_own_images_lie_apart_and_the_bundled_ones_are_not_made_again(
@@ -95,7 +101,9 @@ def test_ones_own_images_lie_apart_and_the_bundled_ones_are_not_made_again(
     assert run("synthesize", "--units", "fc:0-3", "--set", "steps=3") == 0  # other images: of all four
     assert f"{own}: 4 units made, 0 already there" in capsys.readouterr().out
     assert files(bundled) == before and sorted(files(own)) == [f"000{i}.webp" for i in range(4)]
-    assert run("synthesize", "--units", "fc:0-1", *TINY) == 0  # else the window would go on showing those of three steps
+    assert (
+        run("synthesize", "--units", "fc:0-1", *TINY) == 0
+    )  # else the window would go on showing those of three steps
     assert f"{own}: 2 units made, 0 already there\n" in capsys.readouterr().out
     assert files(own)["0000.webp"] != b"" and files(bundled) == before
 
@@ -113,18 +121,30 @@ def test_the_options_reach_the_plan(run: Callable[..., int], monkeypatch: pytest
     chosen, plan, folder, batch = asked[0]
     assert [name for name, _ in chosen] == ["conv", "relu", "fc"] and chosen[0][1] == [0, 1, 2, 3, 4, 5]
     assert (plan.recipe.steps, plan.recipe.decay, plan.recipe.rate, plan.recipe.small_norm) == (5, 0.1, 3.0, 20)
-    assert (plan.preset, plan.seed, plan.objective, plan.true_size, plan.quality) == ("yosinski-2", 4, "channel", False, 33)
+    assert (plan.preset, plan.seed, plan.objective, plan.true_size, plan.quality) == (
+        "yosinski-2",
+        4,
+        "channel",
+        False,
+        33,
+    )
     assert (plan.per_unit, plan.side, folder, batch) == (1, 0, Path("there"), 6)
 
 
-def test_class_probabilities_are_made_where_the_window_looks_for_them(run: Callable[..., int], capsys: pytest.CaptureFixture) -> None:
+def test_class_probabilities_are_made_where_the_window_looks_for_them(
+    run: Callable[..., int], capsys: pytest.CaptureFixture
+) -> None:
     assert run("synthesize", "--units", "probs:1,fc:1-2", "--out", "s", *TINY) == 0
     said = capsys.readouterr().out
     assert "probs: shown with the images of fc" in said and "2 units made" in said
     assert sorted(path.name for path in Path("s").iterdir() if path.is_dir()) == ["fc"]
     assert run("montage", "--layer", "probs", "--store", "s", "--out", "probs.png") == 0
-    assert "--side is for one layer" in failure(capsys, run("montage", "--layer", "fc,conv", "--side", "9", "--store", "s", "--out", "x.png"))
-    assert "nowhere: no stored images" in failure(capsys, run("montage", "--layer", "fc", "--store", "nowhere", "--out", "x.png"))
+    assert "--side is for one layer" in failure(
+        capsys, run("montage", "--layer", "fc,conv", "--side", "9", "--store", "s", "--out", "x.png")
+    )
+    assert "nowhere: no stored images" in failure(
+        capsys, run("montage", "--layer", "fc", "--store", "nowhere", "--out", "x.png")
+    )
 
 
 def test_a_picture_that_its_format_does_not_take(tmp_path: Path) -> None:
@@ -135,7 +155,9 @@ def test_a_picture_that_its_format_does_not_take(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["x.jpg"]
 
 
-def test_ctrl_c_keeps_what_is_done(run: Callable[..., int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
+def test_ctrl_c_keeps_what_is_done(
+    run: Callable[..., int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, tmp_path: Path
+) -> None:
     real, ran = jobs._run, []
 
     def interrupted(*arguments):
@@ -152,7 +174,11 @@ def test_ctrl_c_keeps_what_is_done(run: Callable[..., int], monkeypatch: pytest.
 
 @pytest.mark.parametrize("number", ENDING, ids=lambda number: number.name)
 def test_signals_keep_what_is_done(
-    number: signal.Signals, run: Callable[..., int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, tmp_path: Path
+    number: signal.Signals,
+    run: Callable[..., int],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+    tmp_path: Path,
 ) -> None:
     """Of a synthesis, of a search and of a sweep; the status is the signal's."""
     real, ran = jobs._run, []
@@ -175,8 +201,15 @@ def test_signals_keep_what_is_done(
     tries, steps = [], []
     with monkeypatch.context() as patch:
         tried = search._try
-        patch.setattr(search, "_try", lambda *given: (tries.append(1), signal.raise_signal(number) if len(tries) == 3 else 0, tried(*given))[2])
-        assert run("search", "--judge", "judge", "--trials", "9", "--classes", "2", *TINY, "--out", "found") == 128 + number
+        patch.setattr(
+            search,
+            "_try",
+            lambda *given: (tries.append(1), signal.raise_signal(number) if len(tries) == 3 else 0, tried(*given))[2],
+        )
+        assert (
+            run("search", "--judge", "judge", "--trials", "9", "--classes", "2", *TINY, "--out", "found")
+            == 128 + number
+        )
     assert len(list((tmp_path / "found").glob("best-*.yaml"))) == 2 and (tmp_path / "found" / "sheet.jpg").exists()
 
     class Stopped(figures.Ascent):
@@ -200,7 +233,9 @@ def test_search(run: Callable[..., int], capsys: pytest.CaptureFixture) -> None:
     assert run("search", "--judge", "judge", "--trials", "3", "--classes", "2", *TINY, "--out", "found") == 0
     assert capsys.readouterr().out.count("%") == 3
     assert cv2.imread("found/sheet.jpg").shape == (3 * (128 + 18 + 4), 2 * (128 + 4), 3)
-    assert run("synthesize", "--units", "fc:0", "--preset", "found/best-1.yaml", "--out", "s") == 0  # what was found can be used
+    assert (
+        run("synthesize", "--units", "fc:0", "--preset", "found/best-1.yaml", "--out", "s") == 0
+    )  # what was found can be used
 
 
 @pytest.mark.parametrize(
@@ -232,7 +267,9 @@ def test_search(run: Callable[..., int], capsys: pytest.CaptureFixture) -> None:
         (("montage", "--layer", "fc", "--store", "nowhere", "--out", "m.png"), "no stored images of layer fc"),
     ],
 )
-def test_what_cannot_be(run: Callable[..., int], capsys: pytest.CaptureFixture, arguments: tuple[str, ...], said: str) -> None:
+def test_what_cannot_be(
+    run: Callable[..., int], capsys: pytest.CaptureFixture, arguments: tuple[str, ...], said: str
+) -> None:
     assert said in failure(capsys, run(*arguments))
 
 
@@ -249,7 +286,9 @@ def test_what_cannot_be(run: Callable[..., int], capsys: pytest.CaptureFixture, 
         ("montage",),
     ],
 )
-def test_what_is_not_even_read(run: Callable[..., int], capsys: pytest.CaptureFixture, arguments: tuple[str, ...]) -> None:
+def test_what_is_not_even_read(
+    run: Callable[..., int], capsys: pytest.CaptureFixture, arguments: tuple[str, ...]
+) -> None:
     with pytest.raises(SystemExit) as caught:
         run(*arguments)
     assert caught.value.code == 2 and "usage: deepvis" in capsys.readouterr().err
@@ -259,7 +298,10 @@ def test_the_store_of_another_network(run: Callable[..., int], capsys: pytest.Ca
     assert run("synthesize", "--units", "fc:0", "--out", "s", *TINY) == 0
     before = (tmp_path / "s" / "manifest.json").read_bytes()
     capsys.readouterr()
-    for command, more in (("synthesize", ("--units", "fc:0", "--out", "s", *TINY)), ("montage", ("--layer", "fc", "--store", "s", "--out", "m.png"))):
+    for command, more in (
+        ("synthesize", ("--units", "fc:0", "--out", "s", *TINY)),
+        ("montage", ("--layer", "fc", "--store", "s", "--out", "m.png")),
+    ):
         said = failure(capsys, main.main([command, "--model", "judge", "--device", "cpu", *more]))
         assert "holds images of another network or scaling of the input (net" in said
     assert (tmp_path / "s" / "manifest.json").read_bytes() == before

@@ -72,7 +72,9 @@ def test_names_that_cannot_be_are_refused_in_a_short_message(name: str, tmp_path
 
 
 @needs_unix
-def test_what_becomes_a_pipe_between_looking_and_opening_does_not_hang(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_becomes_a_pipe_between_looking_and_opening_does_not_hang(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "file").touch()
     regular, real = os.stat(tmp_path / "file"), os.stat
@@ -152,7 +154,9 @@ def test_a_block_that_fails_leaves_the_old_file(error: BaseException, tmp_path: 
 
 
 def run(code: str, *args: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-c", code, *map(str, args)], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    return subprocess.run(
+        [sys.executable, "-c", code, *map(str, args)], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
 
 
 FULL = """
@@ -242,7 +246,9 @@ def test_what_dead_writers_left_is_removed_and_living_ones_go_on(tmp_path: Path)
 
 
 @needs_unix
-def test_a_file_that_was_removed_before_it_was_locked_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_was_removed_before_it_was_locked_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import fcntl
 
     real, removed = fcntl.flock, []

@@ -81,6 +81,15 @@ def test_fit_takes_any_shape(shape: tuple[int, int], crop: bool) -> None:
     assert fitted.shape == (17, 31, 3) and fitted.dtype == np.uint8
 
 
-@pytest.mark.parametrize("size, side, want", [((1, 100), 20, (1, 20)), ((100, 1), 20, (20, 1)), ((30, 60), 20, (10, 20)), ((30, 60), 0, (30, 60)), ((30, 60), 90, (30, 60))])
+@pytest.mark.parametrize(
+    "size, side, want",
+    [
+        ((1, 100), 20, (1, 20)),
+        ((100, 1), 20, (20, 1)),
+        ((30, 60), 20, (10, 20)),
+        ((30, 60), 0, (30, 60)),
+        ((30, 60), 90, (30, 60)),
+    ],
+)
 def test_a_picture_is_reduced_to_a_side(size: tuple[int, int], side: int, want: tuple[int, int]) -> None:
     assert reduced(np.zeros((*size, 3), np.uint8), side).shape == (*want, 3)

@@ -43,14 +43,20 @@ def ended(number: int, after: float, tmp_path: Path, *argv: str) -> tuple[int, s
     return process.returncode, said
 
 
-@pytest.mark.parametrize("after", [0.01, 0.05, *(random.Random(1).uniform(i / 2, i / 2 + 0.5) for i in range(4))], ids="{:.2f}".format)
+@pytest.mark.parametrize(
+    "after", [0.01, 0.05, *(random.Random(1).uniform(i / 2, i / 2 + 0.5) for i in range(4))], ids="{:.2f}".format
+)
 def test_ctrl_c_at_any_moment_of_the_start(after: float, tmp_path: Path) -> None:
     """While the program and torch are imported, and the network is made."""
-    status, said = ended(signal.SIGINT, after, tmp_path, "layers", "--model", "torchvision:alexnet", "--weights", "none")
+    status, said = ended(
+        signal.SIGINT, after, tmp_path, "layers", "--model", "torchvision:alexnet", "--weights", "none"
+    )
     assert status in (130, -signal.SIGINT) and said == ""
 
 
-@pytest.mark.parametrize("number", [number for number in ENDING if number != signal.SIGINT], ids=lambda number: number.name)
+@pytest.mark.parametrize(
+    "number", [number for number in ENDING if number != signal.SIGINT], ids=lambda number: number.name
+)
 def test_the_other_signals_too(number: signal.Signals, tmp_path: Path) -> None:
     status, said = ended(number, 1.0, tmp_path, "doctor")
     assert status in (128 + number, -number) and said == ""
@@ -65,7 +71,9 @@ def test_ctrl_c_while_a_thread_imports_torch(tmp_path: Path) -> None:
         "print('up', flush=True); time.sleep(60)"
     )
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    with subprocess.Popen([sys.executable, "-c", code], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", code], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
         process.stdout.readline()
         process.send_signal(signal.SIGINT)
         said = process.communicate(timeout=60)[1]
@@ -75,7 +83,9 @@ def test_ctrl_c_while_a_thread_imports_torch(tmp_path: Path) -> None:
 def test_what_is_ignored_stays_so(tmp_path: Path) -> None:
     """nohup, and a shell's jobs in the background."""
     code = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); from deepvis.core.interrupt import end_at_once; end_at_once(); signal.raise_signal(signal.SIGINT); print('lives')"
-    done = subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True
+    )
     assert (done.returncode, done.stdout) == (0, "lives\n")
 
 

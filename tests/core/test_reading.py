@@ -62,7 +62,9 @@ def use_model(path: Path) -> None:
     file = read_model_file(path)
     spec = loading._Spec("x", str(path), path.parent, file.values, file.lines)
     taken = loading._input(spec, InputSpec())
-    assert 0 < taken.height * taken.width * taken.channels <= 1 << 28 and all(map(math.isfinite, (*taken.mean, *taken.std, taken.range)))
+    assert 0 < taken.height * taken.width * taken.channels <= 1 << 28 and all(
+        map(math.isfinite, (*taken.mean, *taken.std, taken.range))
+    )
     taken.scaling, taken.note
     loading._labels(spec, (), 5)
     loading._layers(spec, loading.nn.Linear(1, 1))
@@ -125,7 +127,9 @@ def test_text_of_yamls_own_signs(tmp_path: Path, text: str) -> None:
 @given(data=st.data())
 def test_labels_of_any_bytes(tmp_path: Path, data: st.DataObject) -> None:
     path = tmp_path / "names.txt"
-    path.write_bytes(data.draw(st.one_of(mutations.damaged("tench\nélan\n\ngreat white\n".encode() * 3), st.binary(max_size=200))))
+    path.write_bytes(
+        data.draw(st.one_of(mutations.damaged("tench\nélan\n\ngreat white\n".encode() * 3), st.binary(max_size=200)))
+    )
     try:
         assert all(len(label) <= 500 for label in read_labels(path))
     except UserError as error:
@@ -192,7 +196,12 @@ def test_aliases_and_merges_are_read_as_ever(tmp_path: Path) -> None:
     path = tmp_path / "a.yaml"
     path.write_text("base: &b {x: 1, y: [2]}\nother: {<<: *b, x: 3}\nsame: *b\nday: 2024-01-01\n")
     file = read_yaml(path)
-    assert file.values == {"base": {"x": 1, "y": [2]}, "other": {"x": 3, "y": [2]}, "same": {"x": 1, "y": [2]}, "day": "2024-01-01"}
+    assert file.values == {
+        "base": {"x": 1, "y": [2]},
+        "other": {"x": 3, "y": [2]},
+        "same": {"x": 1, "y": [2]},
+        "day": "2024-01-01",
+    }
     assert file.lines == {"base": 1, "base.x": 1, "base.y": 1, "other": 2, "other.<<": 2, "other.x": 2, "same": 3, "same.x": 1,
                           "same.y": 1, "day": 4}  # fmt: skip
 
@@ -217,7 +226,9 @@ def test_a_pipe_a_folder_and_names_that_no_file_has(tmp_path: Path, read: Any) -
         assert "xpected" in message(read, tmp_path / name)
 
 
-@pytest.mark.parametrize("name", ["n" * 300, "x\0y", "\ud800", "\udc80", "n" * 5000 + ":x", "/" * 5000, "~" * 300, ":", "timm:\0"])
+@pytest.mark.parametrize(
+    "name", ["n" * 300, "x\0y", "\ud800", "\udc80", "n" * 5000 + ":x", "/" * 5000, "~" * 300, ":", "timm:\0"]
+)
 def test_models_and_weights_of_odd_names(name: str) -> None:
     message(loading.load, name, "cpu")
     message(loading.load, "timm:test_resnet", "cpu", "float32", name)

@@ -111,7 +111,9 @@ before = resident()
 runtime.give_back()
 print(before, resident())
 """
-    before, after = map(int, subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())
+    before, after = map(
+        int, subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    )
     assert before - after > 60 and after > 90
 
 

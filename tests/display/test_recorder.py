@@ -29,14 +29,12 @@ def plain(colour: tuple[int, int, int], size: tuple[int, int] = SIZE) -> np.ndar
 
 def frames_of(path: Path) -> list[np.ndarray]:
     video = cv2.VideoCapture(str(path))
-    return [frame for _, frame in itertools.takewhile(lambda read: read[0],
-                                                      iter(video.read, None))]
+    return [frame for _, frame in itertools.takewhile(lambda read: read[0], iter(video.read, None))]
 
 
 def colours(path: Path) -> list[str]:
     """The strongest channel at the middle of each frame of a video."""
-    return ["BGR"[int(frame[frame.shape[0] // 2, frame.shape[1] // 2].argmax())]
-            for frame in frames_of(path)]
+    return ["BGR"[int(frame[frame.shape[0] // 2, frame.shape[1] // 2].argmax())] for frame in frames_of(path)]
 
 
 class Clock:
@@ -70,6 +68,7 @@ def clock() -> Clock:
 
 # ---- snapshots ----------------------------------------------------------------------------------
 
+
 def test_snapshot_writes_each_picture_exactly(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
     path = save_snapshot(tmp_path / "a" / "b", "shot", {"window": noise, "input": plain(RED)})
@@ -94,8 +93,7 @@ def test_snapshot_into_a_folder_that_is_a_file(tmp_path: Path) -> None:
         save_snapshot(tmp_path / "taken", "shot", {"window": plain(RED)})
 
 
-def test_interrupted_snapshot_leaves_no_half_picture(tmp_path: Path,
-                                                     monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupted_snapshot_leaves_no_half_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(_handle: int) -> None:
         raise OSError(28, "No space left on device")
 
@@ -106,6 +104,7 @@ def test_interrupted_snapshot_leaves_no_half_picture(tmp_path: Path,
 
 
 # ---- recordings ---------------------------------------------------------------------------------
+
 
 def test_video_plays_at_true_speed(tmp_path: Path, clock: Clock) -> None:
     recorder = Recorder(tmp_path / "new" / "v.mp4", SIZE, clock=clock)
@@ -145,8 +144,7 @@ def test_offer_copies(tmp_path: Path, clock: Clock) -> None:
     assert set(colours(recorder.close().path)) == {"R"}
 
 
-def test_offer_does_not_wait_for_the_encoder(tmp_path: Path, clock: Clock,
-                                             monkeypatch: pytest.MonkeyPatch) -> None:
+def test_offer_does_not_wait_for_the_encoder(tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     writing, go_on = threading.Event(), threading.Event()
 
     def slow(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -203,23 +201,25 @@ def test_odd_size_and_a_resized_window(tmp_path: Path, clock: Clock) -> None:
     assert rows[:16].max() < 60 and rows[-16:].max() < 60  # between black borders
 
 
-@pytest.mark.parametrize("size, box", [
-    ((32, 24), (0, 0, 64, 48)),  # enlarged
-    ((640, 100), (0, 19, 64, 10)),
-    ((10, 480), (31, 0, 1, 48)),
-    ((1, 5000), (31, 0, 1, 48)),  # never thinner than a pixel
-    ((63, 47), (0, 0, 63, 47)),  # not scaled
-])
+@pytest.mark.parametrize(
+    "size, box",
+    [
+        ((32, 24), (0, 0, 64, 48)),  # enlarged
+        ((640, 100), (0, 19, 64, 10)),
+        ((10, 480), (31, 0, 1, 48)),
+        ((1, 5000), (31, 0, 1, 48)),  # never thinner than a pixel
+        ((63, 47), (0, 0, 63, 47)),  # not scaled
+    ],
+)
 def test_letterbox(size: tuple[int, int], box: tuple[int, int, int, int]) -> None:
     fitted = letterbox(plain((255, 255, 255), size), SIZE)
     assert fitted.shape == (48, 64, 3)
     assert cv2.boundingRect(fitted.max(axis=2)) == box
     left, top, width, height = box
-    assert (fitted[top:top + height, left:left + width] == 255).all()
+    assert (fitted[top : top + height, left : left + width] == 255).all()
 
 
-def test_falls_back_to_the_second_codec(tmp_path: Path, clock: Clock,
-                                        monkeypatch: pytest.MonkeyPatch) -> None:
+def test_falls_back_to_the_second_codec(tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recorder_module, "CODECS", ((".mp4", "????"), (".avi", "MJPG")))
     recorder = Recorder(tmp_path / "v.mp4", SIZE, clock=clock)
     recorder.offer(plain(GREEN))
@@ -243,6 +243,7 @@ def test_folder_that_cannot_be_made(tmp_path: Path) -> None:
 
 # ---- trouble on the way -------------------------------------------------------------------------
 
+
 def test_full_disk_at_the_start(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"v\.mp4: less than 64 MB.*free some space"):
         Recorder(tmp_path / "v.mp4", SIZE, free_bytes=lambda folder: PLENTY - 1)
@@ -260,7 +261,8 @@ def test_disk_that_fills_keeps_what_was_recorded(tmp_path: Path, clock: Clock) -
     assert recorder.error == (
         f"recording stopped: less than 64 MB are left in {tmp_path}; the first 2.0 s are in "
         f"{tmp_path / 'v.mp4'}; free some space there, or set `output` in settings.yaml to a folder "
-        "on another disk")
+        "on another disk"
+    )
     recorder.offer(plain(RED))  # harmless
 
 
@@ -323,13 +325,16 @@ print(summary.frames, recorder.error, sep="\\n")
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="limits of file sizes are POSIX's")
-@pytest.mark.parametrize("codec, kept", [(0, "is incomplete and cannot be played"),
-                                         (1, " s are in ")])
+@pytest.mark.parametrize("codec, kept", [(0, "is incomplete and cannot be played"), (1, " s are in ")])
 def test_real_limit_is_noticed(tmp_path: Path, codec: int, kept: str) -> None:
     """The disk takes no more though it said that it would: an .avi survives, an .mp4 does not."""
-    answer = subprocess.run([sys.executable, "-c", REAL_LIMIT, str(tmp_path / "v.mp4"), str(codec)],
-                            cwd=paths.ROOT, capture_output=True, text=True,
-                            timeout=60)
+    answer = subprocess.run(
+        [sys.executable, "-c", REAL_LIMIT, str(tmp_path / "v.mp4"), str(codec)],
+        cwd=paths.ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     frames, error = answer.stdout.splitlines()
     path = tmp_path / ("v.avi" if codec else "v.mp4")
     assert error.startswith("recording stopped: the disk takes no more; ")

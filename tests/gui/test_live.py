@@ -34,7 +34,10 @@ def started(screen: Screen, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     with Program(screen, tmp_path_factory.mktemp("live"), "--input", NO_CAMERA, gated=True) as program:
         program.open()
         program.wait(lambda: program.now["frame"] and "camera" in program.words("status"), "there is a photo")
-        program.wait(lambda: "input" in program.now["crc"] and program.words("input")[:8] == program.now["frame"][:8], "it is drawn")
+        program.wait(
+            lambda: "input" in program.now["crc"] and program.words("input")[:8] == program.now["frame"][:8],
+            "it is drawn",
+        )
         until(lambda: cut(program.grab(), program.now["panes"]["input"]).std() > 20, "the photo is on the screen")
         early = SimpleNamespace(pixels=program.grab(), panes=program.now["panes"], layers=program.now["layers"],
                                 big=program.words("layer"), status=program.words("status"))  # fmt: skip
@@ -92,7 +95,9 @@ def test_browsing_goes_through_the_photos_in_order_and_around_the_end(program):
 
 def test_c_tries_the_camera_again_and_comes_back_with_the_reason(program):
     program.press("c")
-    program.wait(lambda: program.state["source"] == "files" and "does not exist" in program.words("status"), "it is back")
+    program.wait(
+        lambda: program.state["source"] == "files" and "does not exist" in program.words("status"), "it is back"
+    )
     program.picture()
 
 
@@ -445,11 +450,15 @@ def test_5_shows_the_timings_in_the_status_bar(program):
 
 def test_s_shows_the_stored_images_of_all_units(program):
     program.press("s")
-    program.wait(lambda: "28 stored" in program.words("layer"), "the stored images are there", 30)  # of 32; four are dead
+    program.wait(
+        lambda: "28 stored" in program.words("layer"), "the stored images are there", 30
+    )  # of 32; four are dead
     program.settle()
     assert program.picture()["layer"].std() > 20
     program.go("6b:3")
-    program.wait(lambda: "None have been synthesized for layer 6b" in program.words("layer"), "it says that there are none", 30)
+    program.wait(
+        lambda: "None have been synthesized for layer 6b" in program.words("layer"), "it says that there are none", 30
+    )
 
 
 def test_s_goes_through_what_a_scan_found_out_and_back_to_the_activations(program):
@@ -496,7 +505,11 @@ def test_v_collects_the_strongest_moments_of_the_files_that_are_walked_through(p
         program.wait(lambda: f"collecting: {count} moments" in program.words("status"), f"{count} moments", 30)
     assert "strongest moment of each unit" in program.words("layer")
     program.press("v")
-    program.wait(lambda: "collecting" not in program.words("status") and "4 moments" in program.words("status"), "it has stopped", 30)
+    program.wait(
+        lambda: "collecting" not in program.words("status") and "4 moments" in program.words("status"),
+        "it has stopped",
+        30,
+    )
     assert inside(program, program.picture(), 7).std() > 5
     program.press("Escape")
     program.wait(lambda: "moments" not in program.words("status"), "the collection is over", 30)
@@ -505,7 +518,9 @@ def test_v_collects_the_strongest_moments_of_the_files_that_are_walked_through(p
 
 def test_top_images_of_the_selected_unit_and_a_click_that_shows_one_to_the_network(program):
     program.go("4a:15")
-    program.wait(lambda: "top images 4a:15 their guided" in program.words("unit_images"), "the top images are there", 30)
+    program.wait(
+        lambda: "top images 4a:15 their guided" in program.words("unit_images"), "the top images are there", 30
+    )
     left, top, width, height = program.now["panes"]["unit_images"]
     right = program.picture()["unit_images"]
     for block in (1, 2):
@@ -538,7 +553,9 @@ def test_a_click_on_a_class_selects_its_unit(program):
 
 def test_x_grows_images_of_the_selected_unit_until_it_is_pressed_again(program):
     program.press("x")
-    program.wait(lambda: "growing" in program.words("unit_images") and "step" in program.words("unit_images"), "images grow", 30)
+    program.wait(
+        lambda: "growing" in program.words("unit_images") and "step" in program.words("unit_images"), "images grow", 30
+    )
     program.press("x")
     program.wait(lambda: "growing" not in program.words("unit_images"), "the stored images are back", 30)
 
@@ -546,7 +563,9 @@ def test_x_grows_images_of_the_selected_unit_until_it_is_pressed_again(program):
 def test_the_desk_closes_in_on_a_click_goes_back_and_saves(program):
     program.go("2a:3")
     program.press("2")
-    program.wait(lambda: "desk" in program.words("layer") and "step" in program.words("layer"), "sixteen images grow", 30)
+    program.wait(
+        lambda: "desk" in program.words("layer") and "step" in program.words("layer"), "sixteen images grow", 30
+    )
     left, top, width, height = program.now["mosaic"]
     tile_left, tile_top, tile_width, tile_height = tile_boxes(width, height, 1.0)[6]
     place = (left + tile_left + tile_width / 2, top + tile_top + tile_height / 2)

@@ -34,7 +34,13 @@ def test_the_table_of_live(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     spec = importlib.util.spec_from_file_location("live_benchmark", BENCHMARKS / "live.py")
     live = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(live)
-    figures = {"bare": {"rate": 50}, "live": {"rate": 48}, "collect": {"rate": 40}, "keys": {"key": 25, "key+net": 60}, "redraw": {"ms": 6}}
+    figures = {
+        "bare": {"rate": 50},
+        "live": {"rate": 48},
+        "collect": {"rate": 40},
+        "keys": {"key": 25, "key+net": 60},
+        "redraw": {"ms": 6},
+    }
     monkeypatch.setattr(live, "measure", lambda part, *_, **__: figures[part])
     live.row("efficientnet-lite0", False, Namespace(repeats=2, seconds=1))
     assert "96%" in capsys.readouterr().out

@@ -34,7 +34,11 @@ def test_a_script_opens_two_windows_and_goes_on(screen: Screen, tmp_path: Path) 
             screen.do("windowactivate", "--sync", window)
             screen.do("key", "q")
             until(lambda: f"{name} closed" in log.read_text(), f"window {name} is closed", STARTING)
-            until(lambda: window not in screen.do(*search, check=False).split(), f"window {name} is gone from the screen", STARTING)
+            until(
+                lambda: window not in screen.do(*search, check=False).split(),
+                f"window {name} is gone from the screen",
+                STARTING,
+            )
         assert program.wait(GONE) == 0
         assert log.read_text().split() == ["one", "closed", "two", "closed", "2.0"]
     finally:

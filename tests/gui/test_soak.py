@@ -45,4 +45,6 @@ def test_a_short_run_says_nothing_of_growth() -> None:
 
 def test_every_command_but_quit_is_used_and_its_keys_can_be_pressed() -> None:
     assert {*soak.COMMANDS_USED, "quit"} == set(soak.COMMANDS) and set(soak.BEFORE) <= set(soak.COMMANDS_USED)
-    assert all(len(soak.x_name(key)) > 1 or key.isalnum() for name in soak.COMMANDS_USED for key in soak.COMMANDS[name].keys)
+    assert all(
+        len(soak.x_name(key)) > 1 or key.isalnum() for name in soak.COMMANDS_USED for key in soak.COMMANDS[name].keys
+    )

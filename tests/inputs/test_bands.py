@@ -30,7 +30,9 @@ def saved(path: Path, array: np.ndarray) -> Path:
     if path.suffix == ".npy":
         np.save(path, array)
     else:
-        tifffile.imwrite(path, array, photometric="minisblack", planarconfig="separate" if len(array) == 7 else "contig")
+        tifffile.imwrite(
+            path, array, photometric="minisblack", planarconfig="separate" if len(array) == 7 else "contig"
+        )
     return path
 
 
@@ -160,7 +162,9 @@ def test_from_a_file_to_the_activations(tmp_path: Path) -> None:
         frame = feed.wait_frame(None, 10)
     assert np.array_equal(frame.image, colours(SEVEN, (5, 4, 3))) and frame.pixels is frame.bands
     result = answer(network, Request(frame, True, network.layers[0].name, "gradient", (network.layers[-1].name, 1)))
-    seen = torch.from_numpy((fit_bands(SEVEN[:, 10:50], 32, 32) - np.arange(7)) / np.arange(1, 8)).permute(2, 0, 1)[None]
+    seen = torch.from_numpy((fit_bands(SEVEN[:, 10:50], 32, 32) - np.arange(7)) / np.arange(1, 8)).permute(2, 0, 1)[
+        None
+    ]
     want = network.module(seen.float())
     assert np.abs(result.scores - want[0].numpy()).max() < 1e-3 and result.pixels.any()
 

@@ -246,9 +246,7 @@ def test_large_jpeg_is_decoded_small(tmp_path, monkeypatch):
     Image.fromarray(np.repeat(rows[:, None], 2400, 1)).save(tmp_path / "photo.jpg")
     decoded_sizes = []
     reduced_rgb = decode._reduced_rgb
-    monkeypatch.setattr(
-        decode, "_reduced_rgb", lambda im, *how: decoded_sizes.append(im.size) or reduced_rgb(im, *how)
-    )
+    monkeypatch.setattr(decode, "_reduced_rgb", lambda im, *how: decoded_sizes.append(im.size) or reduced_rgb(im, *how))
     image = read_image(tmp_path / "photo.jpg", max_side=500)
     assert decoded_sizes == [(600, 400)]
     assert image.shape == (333, 500, 3)

@@ -30,7 +30,10 @@ def written(path: Path, values: np.ndarray, maxval: int = 65535) -> Path:
         np.save(path, values)
     elif path.suffix in (".pgm", ".ppm"):
         kind = b"P5" if values.ndim == 2 else b"P6"
-        path.write_bytes(b"%s\n# a comment\n%d %d\n%d\n" % (kind, values.shape[1], values.shape[0], maxval) + values.astype(">u2").tobytes())
+        path.write_bytes(
+            b"%s\n# a comment\n%d %d\n%d\n" % (kind, values.shape[1], values.shape[0], maxval)
+            + values.astype(">u2").tobytes()
+        )
     elif path.suffix == ".tif":
         tifffile.imwrite(path, values, photometric="minisblack" if values.ndim == 2 else "rgb")
     else:
@@ -48,7 +51,10 @@ COLOUR = ["a.png", "a.tif", "a.ppm"]
 
 
 @pytest.mark.parametrize(("name", "bands"), [(name, 1) for name in GRAY] + [(name, 3) for name in COLOUR])
-@pytest.mark.parametrize(("most", "white"), [(200, 255), (255, 255), (256, 1023), (1023, 1023), (3060, 4095), (4096, 16383), (16384, 65535), (65535, 65535)])
+@pytest.mark.parametrize(
+    ("most", "white"),
+    [(200, 255), (255, 255), (256, 1023), (1023, 1023), (3060, 4095), (4096, 16383), (16384, 65535), (65535, 65535)],
+)
 def test_white_is_guessed_and_noted(name: str, bands: int, most: int, white: int, tmp_path: Path) -> None:
     values, notes = deep(most, bands), []
     got = read_picture(written(tmp_path / name, values), note=notes.append)
@@ -56,7 +62,12 @@ def test_white_is_guessed_and_noted(name: str, bands: int, most: int, white: int
     if white == 65535:
         assert notes == []
     else:
-        assert len(notes) == 1 and name in notes[0] and f"{most}: white is taken to be {white}" in notes[0] and "white:" in notes[0]
+        assert (
+            len(notes) == 1
+            and name in notes[0]
+            and f"{most}: white is taken to be {white}" in notes[0]
+            and "white:" in notes[0]
+        )
 
 
 @pytest.mark.parametrize(("name", "bands"), [(name, 1) for name in GRAY] + [(name, 3) for name in COLOUR])
@@ -68,7 +79,10 @@ def test_white_that_is_said_counts(name: str, bands: int, tmp_path: Path) -> Non
 
 def test_a_black_picture_stays_black(tmp_path: Path) -> None:
     notes: list[str] = []
-    assert not read_picture(written(tmp_path / "a.png", np.zeros((4, 4), np.uint16)), note=notes.append).any() and notes == []
+    assert (
+        not read_picture(written(tmp_path / "a.png", np.zeros((4, 4), np.uint16)), note=notes.append).any()
+        and notes == []
+    )
     assert [White.guessed(most) for most in (0, 1, *WHITES)] == [65535, 255, *WHITES]
 
 
@@ -131,17 +145,27 @@ def four(path: Path, dtype: type, kind: str, **how: object) -> tuple[Path, np.nd
     values = np.random.default_rng(0).integers(0, 250 if dtype == np.uint8 else 3061, (20, 30, 4)).astype(dtype)
     extra = {"alpha": ["unassalpha"], "unspecified": ["unspecified"], "bands": ["unspecified"] * 3}[kind]
     data = values.transpose(2, 0, 1) if how.get("planarconfig") == "separate" else values
-    tifffile.imwrite(path, data, photometric="minisblack" if kind == "bands" else "rgb", extrasamples=extra, **{"planarconfig": "contig", **how})
+    tifffile.imwrite(
+        path,
+        data,
+        photometric="minisblack" if kind == "bands" else "rgb",
+        extrasamples=extra,
+        **{"planarconfig": "contig", **how},
+    )
     return path, values
 
 
 @pytest.mark.parametrize("kind", ["alpha", "unspecified", "bands"])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
-@pytest.mark.parametrize("how", [{}, {"compression": "zlib"}, {"planarconfig": "separate"}, {"tile": (16, 16)}, {"bigtiff": True}], ids=str)
+@pytest.mark.parametrize(
+    "how", [{}, {"compression": "zlib"}, {"planarconfig": "separate"}, {"tile": (16, 16)}, {"bigtiff": True}], ids=str
+)
 def test_a_tiff_of_as_many_bands_as_the_network_takes(kind: str, dtype: type, how: dict, tmp_path: Path) -> None:
     path, values = four(tmp_path / "naip.tif", dtype, kind, **how)
     got = read_picture(path, reading=Reading(4))
-    assert is_bands(got) and got.dtype == (np.uint8 if dtype == np.uint8 else np.float32) and np.array_equal(got, values)
+    assert (
+        is_bands(got) and got.dtype == (np.uint8 if dtype == np.uint8 else np.float32) and np.array_equal(got, values)
+    )
     spec = InputSpec(20, 30, (0,) * 4, (1,) * 4)
     scale = 1 / 255 if dtype == np.uint8 else 1
     assert np.allclose(spec.seen(got, crop=True), values * scale, rtol=1e-6)
@@ -149,7 +173,9 @@ def test_a_tiff_of_as_many_bands_as_the_network_takes(kind: str, dtype: type, ho
 
 def test_for_a_network_of_colours_it_is_a_picture_if_it_holds_one(tmp_path: Path) -> None:
     path, values = four(tmp_path / "alpha.tif", np.uint8, "alpha")
-    assert np.array_equal(read_picture(path), read_picture(path, reading=Reading(1))) and not is_bands(read_picture(path))
+    assert np.array_equal(read_picture(path), read_picture(path, reading=Reading(1))) and not is_bands(
+        read_picture(path)
+    )
     path, values = four(tmp_path / "rgbx.tif", np.uint8, "unspecified")
     assert np.array_equal(read_picture(path), values[..., :3])
     path, values = four(tmp_path / "deep.tif", np.uint16, "unspecified")
@@ -160,7 +186,9 @@ def test_for_a_network_of_colours_it_is_a_picture_if_it_holds_one(tmp_path: Path
 
 def test_two_bands_and_gray_with_transparency(tmp_path: Path) -> None:
     values = np.random.default_rng(0).integers(0, 250, (20, 30, 2)).astype(np.uint8)
-    tifffile.imwrite(tmp_path / "a.tif", values, photometric="minisblack", extrasamples=["unassalpha"], planarconfig="contig")
+    tifffile.imwrite(
+        tmp_path / "a.tif", values, photometric="minisblack", extrasamples=["unassalpha"], planarconfig="contig"
+    )
     assert np.array_equal(read_picture(tmp_path / "a.tif", reading=Reading(2)), values)
     assert not is_bands(read_picture(tmp_path / "a.tif"))
 
@@ -180,7 +208,9 @@ def test_white_that_is_said_brings_bands_to_the_networks_range(tmp_path: Path) -
     np.save(tmp_path / "a.npy", values)
     assert np.allclose(read_picture(tmp_path / "a.npy", reading=Reading(4, 4000, 2)), values / 2000, rtol=1e-6)
     np.save(tmp_path / "float.npy", values.astype(np.float32))
-    assert np.array_equal(read_picture(tmp_path / "float.npy", reading=Reading(4, 4000, 2)), values)  # has its range already
+    assert np.array_equal(
+        read_picture(tmp_path / "float.npy", reading=Reading(4, 4000, 2)), values
+    )  # has its range already
 
 
 def test_an_array_of_16_bits_for_a_network_of_as_many_bands_keeps_them(tmp_path: Path) -> None:
@@ -259,7 +289,9 @@ def test_a_member_of_an_archive_has_the_white_too(tmp_path: Path) -> None:
 def test_the_model_file_says_it(line: str, white: float, tmp_path: Path) -> None:
     from deepvis.networks.loading import load
 
-    (tmp_path / "model.yaml").write_text(f"source: torchvision:squeezenet1_1\nweights: none\ninput: {{height: 64, width: 64, {line}}}\n")
+    (tmp_path / "model.yaml").write_text(
+        f"source: torchvision:squeezenet1_1\nweights: none\ninput: {{height: 64, width: 64, {line}}}\n"
+    )
     assert load(str(tmp_path), "cpu").input.reading == Reading(3, white, 1)
 
 
@@ -267,6 +299,8 @@ def test_the_model_file_says_it(line: str, white: float, tmp_path: Path) -> None
 def test_a_white_that_cannot_be(value: str, tmp_path: Path) -> None:
     from deepvis.networks.loading import load
 
-    (tmp_path / "model.yaml").write_text(f"source: torchvision:squeezenet1_1\nweights: none\ninput: {{white: {value}}}\n")
+    (tmp_path / "model.yaml").write_text(
+        f"source: torchvision:squeezenet1_1\nweights: none\ninput: {{white: {value}}}\n"
+    )
     with pytest.raises(UserError, match="input.white: .*expected a positive number"):
         load(str(tmp_path), "cpu")

@@ -26,10 +26,25 @@ def is_jpg(name: str) -> bool:
 
 
 def test_natural_order_files_before_sub_folders(tmp_path: Path) -> None:
-    touch(tmp_path, "img10.jpg", "IMG2.jpg", "n10/a.jpg", "n2/b.jpg", "n2/deep/c.jpg", ".hidden/d.jpg", "n2/.e.jpg", "readme")
+    touch(
+        tmp_path,
+        "img10.jpg",
+        "IMG2.jpg",
+        "n10/a.jpg",
+        "n2/b.jpg",
+        "n2/deep/c.jpg",
+        ".hidden/d.jpg",
+        "n2/.e.jpg",
+        "readme",
+    )
     found = listed(tmp_path, is_jpg)
     assert found.files == found.names == ["IMG2.jpg", "img10.jpg", "n2/b.jpg", "n2/deep/c.jpg", "n10/a.jpg"]
-    assert found.skipped == 0 and found.folders == [tmp_path, tmp_path / "n2", tmp_path / "n2" / "deep", tmp_path / "n10"]
+    assert found.skipped == 0 and found.folders == [
+        tmp_path,
+        tmp_path / "n2",
+        tmp_path / "n2" / "deep",
+        tmp_path / "n10",
+    ]
     assert listed(tmp_path, is_jpg, deep=False).files == ["IMG2.jpg", "img10.jpg"]
 
 
@@ -42,7 +57,15 @@ def test_what_is_no_file_is_counted(tmp_path: Path) -> None:
     (tmp_path / "link.jpg").symlink_to("good.jpg")
     found = listed(tmp_path, is_jpg)
     assert found.files == ["good.jpg", "link.jpg", "folder.jpg/inside.jpg"] and found.skipped == 4
-    assert found.names == ["bad.jpg", "dead.jpg", "device.jpg", "good.jpg", "link.jpg", "pipe.jpg", "folder.jpg/inside.jpg"]
+    assert found.names == [
+        "bad.jpg",
+        "dead.jpg",
+        "device.jpg",
+        "good.jpg",
+        "link.jpg",
+        "pipe.jpg",
+        "folder.jpg/inside.jpg",
+    ]
     playlist = Playlist(tmp_path)
     assert [playlist.entry(i).name for i in range(len(playlist))] == ["good.jpg", "link.jpg"] and playlist.missing == 4
     assert find_images(tmp_path).names == tuple(found.names)  # a scan counts the others as broken
@@ -108,7 +131,9 @@ def test_numbers_of_any_length_have_a_place() -> None:
 @pytest.mark.parametrize("kind", ["pipe", "device"])
 def test_a_pipe_as_input_says_what_cameras_are_called(kind: str, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "x") if kind == "pipe" else (tmp_path / "x").symlink_to("/dev/zero")
-    with pytest.raises(UserError, match=rf"x is a {kind}.*expected a folder.*of cameras the number, of streams the address"):
+    with pytest.raises(
+        UserError, match=rf"x is a {kind}.*expected a folder.*of cameras the number, of streams the address"
+    ):
         Playlist(tmp_path / "x")
     with pytest.raises(UserError, match=f"is a {kind}"):
         find_images(tmp_path / "x")

@@ -75,7 +75,18 @@ def bmp(width: int, height: int, compression: int = 0) -> bytes:
 
 def tiff(width: int, height: int, samples: int = 1, bits: int = 8, big: bool = False, **more: int) -> bytes:
     """The first directory alone, of tags with one value each."""
-    tags = {256: width, 257: height, 258: bits, 259: 1, 262: 1, 273: 8, 277: samples, 278: height, 279: width * height, 284: 1}
+    tags = {
+        256: width,
+        257: height,
+        258: bits,
+        259: 1,
+        262: 1,
+        273: 8,
+        277: samples,
+        278: height,
+        279: width * height,
+        284: 1,
+    }
     tags |= {int(tag[1:]): value for tag, value in more.items()}
     start, form, entry, wide = (b"II+\0\x08\0\0\0" + struct.pack("<Q", 16), "<Q", "<HHQQ", 16) if big else (b"II*\0" + struct.pack("<I", 8), "<H", "<HHII", 4)  # fmt: skip
     rows = b"".join(struct.pack(entry, tag, wide, 1, min(value, 2**32 - 1)) for tag, value in sorted(tags.items()))
@@ -150,7 +161,11 @@ def peak(folder: Path, paths: list[Path]) -> tuple[list[str], int]:
     """What became of each of them, and by how many MB the memory grew at most."""
     cv2.imwrite(str(folder / "small.png"), np.zeros((8, 8, 3), np.uint8))
     done = subprocess.run(
-        [sys.executable, "-c", PEAK, str(folder / "small.png"), *map(str, paths)], cwd=ROOT, capture_output=True, text=True, timeout=240
+        [sys.executable, "-c", PEAK, str(folder / "small.png"), *map(str, paths)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=240,
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     *rows, last = done.stdout.splitlines()
@@ -163,7 +178,12 @@ def test_absurd_sizes_cost_nothing_in_any_format(tmp_path: Path) -> None:
     for name, (suffix, make) in MAKERS.items():
         for number, size in enumerate(SIZES):
             with_limits = name in ("jpg", "webp_lossless")  # which hold no more than 65535 and 16383 on a side
-            if with_limits and size[0] * size[1] < 1e9 or name in ("tiff", "big_tiff", "webp", "webp_lossless") and size[0] == 0:
+            if (
+                with_limits
+                and size[0] * size[1] < 1e9
+                or name in ("tiff", "big_tiff", "webp", "webp_lossless")
+                and size[0] == 0
+            ):
                 continue
             paths.append(tmp_path / f"{name}-{number}{suffix}")
             paths[-1].write_bytes(make(*size))
@@ -179,7 +199,9 @@ def test_absurd_sizes_cost_nothing_in_any_format(tmp_path: Path) -> None:
 def bomb_of_a_strip() -> bytes:
     """Six bands of 8 × 8 pixels in a strip that unpacks to 400 MB."""
     file = io.BytesIO()
-    tifffile.imwrite(file, np.zeros((8, 8, 6), np.uint8), photometric="minisblack", compression="zlib", planarconfig="contig")
+    tifffile.imwrite(
+        file, np.zeros((8, 8, 6), np.uint8), photometric="minisblack", compression="zlib", planarconfig="contig"
+    )
     data = bytearray(file.getvalue())
     with tifffile.TiffFile(io.BytesIO(data)) as tiff_file:
         page = tiff_file.pages[0]
@@ -187,7 +209,9 @@ def bomb_of_a_strip() -> bytes:
     bomb = zlib.compress(bytes(400 << 20))
     place = len(data)
     for tag, value in ((count, len(bomb)), (offset, place)):
-        data[tag.valueoffset : tag.valueoffset + {3: 2, 4: 4}[int(tag.dtype)]] = value.to_bytes({3: 2, 4: 4}[int(tag.dtype)], "little")
+        data[tag.valueoffset : tag.valueoffset + {3: 2, 4: 4}[int(tag.dtype)]] = value.to_bytes(
+            {3: 2, 4: 4}[int(tag.dtype)], "little"
+        )
     return bytes(data) + bomb
 
 
@@ -237,7 +261,9 @@ def test_the_longest_side_that_is_read(tmp_path: Path) -> None:
         Image.new("L", size, 200).save(tmp_path / "long.png")
         assert (read_image(tmp_path / "long.png") == 200).all()
     Image.new("L", (MAX_LENGTH + 1, 1)).save(tmp_path / "long.png")
-    with pytest.raises(UserError, match=rf"long.png has {MAX_LENGTH + 1} x 1 pixels; the limit is {MAX_LENGTH} on a side"):
+    with pytest.raises(
+        UserError, match=rf"long.png has {MAX_LENGTH + 1} x 1 pixels; the limit is {MAX_LENGTH} on a side"
+    ):
         read_image(tmp_path / "long.png")
 
 
@@ -265,7 +291,12 @@ def test_true_headers_are_read(kind: str, form: str, how: dict, mode: str) -> No
         pytest.skip("no such picture")
     header = read_header(file)
     assert (header.kind, header.width, header.height, header.bits) == (kind, 37, 21, 8)
-    assert kind != "tiff" or header.samples == len(mode) and header.rgb == (mode != "L") and header.alpha == (mode == "RGBA")
+    assert (
+        kind != "tiff"
+        or header.samples == len(mode)
+        and header.rgb == (mode != "L")
+        and header.alpha == (mode == "RGBA")
+    )
 
 
 def test_damaged_headers_never_raise_anything_else(tmp_path: Path) -> None:
@@ -329,7 +360,11 @@ def test_avif_without_a_pillow_that_reads_it(tmp_path: Path, monkeypatch: pytest
 
 def test_a_member_of_an_archive_meets_the_same_limits(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "a.tar", "w") as archive:
-        for name, data in {"a.png": png(1, 499_999_999), "b.jpg": jpg(60_000, 60_000), "c.npy": npy(60_000, 60_000)}.items():
+        for name, data in {
+            "a.png": png(1, 499_999_999),
+            "b.jpg": jpg(60_000, 60_000),
+            "c.npy": npy(60_000, 60_000),
+        }.items():
             member = tarfile.TarInfo(name)
             member.size = len(data)
             archive.addfile(member, io.BytesIO(data))
@@ -362,7 +397,9 @@ def test_a_video_with_huge_frames_is_refused_before_one_is_read(tmp_path: Path) 
 @pytest.mark.parametrize("name", ["a.jpg", "a.npy", "a.tif", "a.mp4", "a.gif"])
 def test_a_pipe_is_no_picture_or_video(name: str, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / name)
-    for read in (VideoFile,) if name in ("a.mp4", "a.gif") else (read_picture, read_image, Images(tmp_path, (name,)).read):
+    for read in (
+        (VideoFile,) if name in ("a.mp4", "a.gif") else (read_picture, read_image, Images(tmp_path, (name,)).read)
+    ):
         with pytest.raises(UserError, match="is a pipe"):
             read(0 if read not in (VideoFile, read_picture, read_image) else tmp_path / name)
 

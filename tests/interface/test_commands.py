@@ -266,7 +266,15 @@ def test_a_top_images_photo_becomes_the_input_until_it_is_left() -> None:
 
 
 def test_esc_resets_the_view_and_keeps_the_input() -> None:
-    kept = {"source": "camera", "frozen": True, "crop": False, "step": 7, "photo": Photo("/data", "a.jpg"), "snapshots": 2, "recording": True}
+    kept = {
+        "source": "camera",
+        "frozen": True,
+        "crop": False,
+        "step": 7,
+        "photo": Photo("/data", "a.jpg"),
+        "snapshots": 2,
+        "recording": True,
+    }
     state = State(layer=3, unit=9, in_channels=True, zoom="backward", method="guided", filter="norm", origin=(1, 1),
                   gamma=2, boost=1, view=View(3.0), predictions=False, unit_images=False, help=True, debug=True,
                   content="histograms", layer_gradient=True, hover=Hover(1, 2), message="x", **kept)  # fmt: skip

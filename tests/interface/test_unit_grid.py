@@ -46,7 +46,9 @@ def test_pages_cover_all_units_once_in_whole_rows_of_the_same_cells(
     found = pages(count, h, w, *pane, scale=scale)
     assert [unit for grid in found for unit in grid.units] == list(range(count))
     for grid in found:
-        assert {make_grid(count, h, w, *pane, unit=unit, scale=scale) for unit in (grid.units[0], grid.units[-1])} == {grid}
+        assert {make_grid(count, h, w, *pane, unit=unit, scale=scale) for unit in (grid.units[0], grid.units[-1])} == {
+            grid
+        }
         assert replace(grid, first=0, count=found[0].count) == found[0]
         assert grid.first % grid.columns == 0
     # A full page has no room for half as many again of the smallest cells, and is not crowded.

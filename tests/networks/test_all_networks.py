@@ -14,7 +14,9 @@ from deepvis.core.errors import UserError
 from deepvis.networks.loading import from_module
 
 
-@pytest.mark.parametrize("source", ["torchvision:squeezenet1_1", "torchvision:shufflenet_v2_x0_5", "timm:test_vit", "timm:test_convnext"])
+@pytest.mark.parametrize(
+    "source", ["torchvision:squeezenet1_1", "torchvision:shufflenet_v2_x0_5", "timm:test_vit", "timm:test_convnext"]
+)
 def test_networks_of_the_table(source: str) -> None:
     row = check(source)
     assert row.works, row
@@ -78,7 +80,11 @@ class Unet(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.down, self.bottom, self.up = nn.Conv2d(3, 8, 3, 2, 1), nn.Conv2d(8, 8, 3, padding=1), nn.ConvTranspose2d(8, 8, 2, 2)
+        self.down, self.bottom, self.up = (
+            nn.Conv2d(3, 8, 3, 2, 1),
+            nn.Conv2d(8, 8, 3, padding=1),
+            nn.ConvTranspose2d(8, 8, 2, 2),
+        )
         self.last = nn.Conv2d(8, 4, 1)
 
     def forward(self, x: Tensor) -> Tensor:

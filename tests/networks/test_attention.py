@@ -23,7 +23,9 @@ FRAME = Frame(np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.ui
 
 
 def timm_net(**more) -> nn.Module:
-    return timm.create_model("vit_tiny_patch16_224", img_size=64, depth=2, embed_dim=24, num_heads=3, num_classes=5, **more)
+    return timm.create_model(
+        "vit_tiny_patch16_224", img_size=64, depth=2, embed_dim=24, num_heads=3, num_classes=5, **more
+    )
 
 
 def torchvision_net() -> nn.Module:
@@ -146,7 +148,9 @@ def test_weights_are_those_that_the_fused_function_uses(more: dict) -> None:
         more = {"attn_mask": mask.fill_diagonal_(True) if mask.dtype == torch.bool else mask.double()}
     seen = []
     with AttentionCalls(lambda number, weights: seen.append((number, weights()))):
-        out = F.scaled_dot_product_attention(q, k, torch.eye(6, dtype=torch.float64).expand(2, k.shape[1], 6, 6), **more)
+        out = F.scaled_dot_product_attention(
+            q, k, torch.eye(6, dtype=torch.float64).expand(2, k.shape[1], 6, 6), **more
+        )
     ((number, weights),) = seen
     assert number == 0
     torch.testing.assert_close(weights, out)

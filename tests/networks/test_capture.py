@@ -225,7 +225,11 @@ def test_a_pass_that_nobody_wants_any_more_ends_at_the_next_layer(after: int) ->
         return len(looks) > after
 
     ends = pytest.raises(Abandoned) if after < 5 else contextlib.nullcontext()
-    with ends, trace(net, lambda path, *_: ran.append(path)), interruptible(net, {"first", "relu", "second", "last"}, is_unwanted):
+    with (
+        ends,
+        trace(net, lambda path, *_: ran.append(path)),
+        interruptible(net, {"first", "relu", "second", "last"}, is_unwanted),
+    ):
         net(picture(3))
     assert len(ran) == after if after < 5 else len(ran) == 5
     assert hooks(net) == 0

@@ -161,7 +161,11 @@ def test_tensors_beside_the_network_are_left_out_and_named(tmp_path: Path) -> No
     module = net(1)
     state = {**under("net.", net(2)), "criterion.pos_weight": torch.ones(3), "n_averaged": torch.tensor(4)}
     (note,) = load_weights(module, write(tmp_path / "w.ckpt", {"state_dict": state}))
-    assert same(module, net(2)) and "2 tensors" in note and "state_dict.criterion.pos_weight, state_dict.n_averaged" in note
+    assert (
+        same(module, net(2))
+        and "2 tensors" in note
+        and "state_dict.criterion.pos_weight, state_dict.n_averaged" in note
+    )
 
 
 @pytest.mark.parametrize("wrapper", WRAPPERS)
@@ -178,7 +182,9 @@ def test_wrappers_around_inner_modules(wrapper: str, tmp_path: Path) -> None:
 
 def test_a_module_that_is_really_called_module(tmp_path: Path) -> None:
     """Beside one without the name: nothing is dropped then."""
-    one, other = (nn.ModuleDict({"a": nn.ModuleDict({"module": nn.Linear(2, 2), "b": nn.Linear(2, 2)})}) for _ in range(2))
+    one, other = (
+        nn.ModuleDict({"a": nn.ModuleDict({"module": nn.Linear(2, 2), "b": nn.Linear(2, 2)})}) for _ in range(2)
+    )
     one["a"].weight, other["a"].weight = nn.Parameter(torch.ones(2, 2)), nn.Parameter(torch.zeros(2, 2))
     assert load_weights(one, write(tmp_path / "w.pth", under("net.", other))) == () and same(one, other)
 
@@ -204,7 +210,9 @@ def test_a_prefix_is_not_replaced_by_another(tmp_path: Path) -> None:
 ])  # fmt: skip
 def test_of_copies_the_usual_one_is_used_and_said(content: dict, used: str, other: str, tmp_path: Path) -> None:
     nested = {key: net(seed).state_dict() if seed > 1 else seed for key, seed in content.items()}
-    flat = {key: value for name, seed in content.items() if seed > 1 for key, value in under(f"{name}.", net(seed)).items()}
+    flat = {
+        key: value for name, seed in content.items() if seed > 1 for key, value in under(f"{name}.", net(seed)).items()
+    }
     for state in (nested, flat, {"state_dict": flat}):
         module = net(1)
         (note,) = load_weights(module, write(tmp_path / "w.pth", state))
@@ -352,7 +360,9 @@ def _pickled(content: object, protocol: int) -> bytes:
     (lambda path: path.write_bytes(b"no checkpoint"), ""),
 ])  # fmt: skip
 @pytest.mark.filterwarnings("ignore")
-def test_a_refusal_never_says_how_to_run_the_code_all_the_same(make: Callable[[Path], None], named: str, tmp_path: Path) -> None:
+def test_a_refusal_never_says_how_to_run_the_code_all_the_same(
+    make: Callable[[Path], None], named: str, tmp_path: Path
+) -> None:
     """torch's own words end with: Re-running with weights_only=False will likely succeed."""
     make(tmp_path / "w.pth")
     text = message(tmp_path / "w.pth")
@@ -397,7 +407,9 @@ def test_missing_weight_package() -> None:
 
 
 @pytest.mark.parametrize("package", ["evil.weights", "", ".evil", "evil/x", "__main__", "os"])
-def test_the_weights_package_is_found_without_being_imported(package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_weights_package_is_found_without_being_imported(
+    package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "evil").mkdir()
     (tmp_path / "evil" / "__init__.py").write_text("import pathlib; pathlib.Path(__file__).with_name('ran').touch()")
     monkeypatch.syspath_prepend(tmp_path)

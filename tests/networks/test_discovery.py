@@ -85,7 +85,17 @@ def test_the_first_map_is_shown_and_can_be_put_back(shape: Callable) -> None:
 
 
 def test_what_has_no_map_is_not_shown() -> None:
-    for output in (None, 3, "words", [], {}, torch.rand(1, 2, 3, 4, 5), [torch.rand(1, 2, 3, 4, 5)], torch.rand(3), torch.rand(1, 2, 0)):
+    for output in (
+        None,
+        3,
+        "words",
+        [],
+        {},
+        torch.rand(1, 2, 3, 4, 5),
+        [torch.rand(1, 2, 3, 4, 5)],
+        torch.rand(3),
+        torch.rand(1, 2, 0),
+    ):
         assert shown(output) is None
     vector = torch.rand(1, 5)
     assert shown((torch.tensor(1.0), vector)) is vector
@@ -94,7 +104,12 @@ def test_what_has_no_map_is_not_shown() -> None:
 class Block(nn.Module):
     def __init__(self, shape: Callable, i: int, o: int) -> None:
         super().__init__()
-        self.conv, self.norm, self.act, self.shape = nn.Conv2d(i, o, 3, padding=1), nn.BatchNorm2d(o), nn.ReLU(inplace=True), shape
+        self.conv, self.norm, self.act, self.shape = (
+            nn.Conv2d(i, o, 3, padding=1),
+            nn.BatchNorm2d(o),
+            nn.ReLU(inplace=True),
+            shape,
+        )
 
     def forward(self, x: Tensor) -> object:
         x = self.act(self.norm(self.conv(x)))
@@ -125,12 +140,16 @@ def check(network: Network, layer: str) -> None:
     x = network.see(FRAME.pixels, True).requires_grad_(True)
     units = network.up_to(layer, x)
     np.testing.assert_array_equal(units[0].detach().numpy().reshape(plain.activations.shape), plain.activations)
-    found = look(network, x.detach().expand(3, -1, -1, -1), spans_of(network, [layer]), Bar.none(len(plain.activations), True))[layer]
+    found = look(
+        network, x.detach().expand(3, -1, -1, -1), spans_of(network, [layer]), Bar.none(len(plain.activations), True)
+    )[layer]
     strongest = plain.activations.reshape(len(plain.activations), -1).max(1)
     np.testing.assert_allclose(found.value[0, 2].numpy(), strongest, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("shape", [s for name, s in SHAPES.items() if name != "tensor"], ids=[n for n in SHAPES if n != "tensor"])
+@pytest.mark.parametrize(
+    "shape", [s for name, s in SHAPES.items() if name != "tensor"], ids=[n for n in SHAPES if n != "tensor"]
+)
 def test_blocks_that_return_several_maps_show_the_first(shape: Callable) -> None:
     network = ready(Unet(shape))
     assert names(network) == [f"down.{i}" for i in range(24)] + ["last"]
@@ -269,7 +288,9 @@ class Tokens(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = F.conv2d(x, self.patch.weight, self.patch.bias, self.patch.stride) if self.functional else self.patch(x)
         x = x.flatten(2).transpose(1, 2)
-        return self.mixed(self.norm(torch.cat([self.before.expand(len(x), -1, -1), x, self.after.expand(len(x), -1, -1)], 1)))
+        return self.mixed(
+            self.norm(torch.cat([self.before.expand(len(x), -1, -1), x, self.after.expand(len(x), -1, -1)], 1))
+        )
 
 
 @pytest.mark.parametrize("functional", [False, True])

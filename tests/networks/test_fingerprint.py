@@ -26,7 +26,9 @@ from deepvis.store.unit_images import open_store
 def made(seed: int = 0) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 900, 10)).eval()
+        return nn.Sequential(
+            nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 900, 10)
+        ).eval()
 
 
 def test_hexadecimal_digits_that_stay() -> None:
@@ -95,7 +97,11 @@ def test_stores_of_earlier_versions_are_known() -> None:
     assert mark.former == naive(made()) and len(mark.former) == 16
     for one in (mark, pickle.loads(pickle.dumps(mark)), copy.deepcopy(mark)):
         assert same_network(one, mark.former) and same_network(mark.former, one) and same_network(one, str(mark))
-        assert not same_network(one, other.former) and not same_network(one, other) and not same_network(str(one), mark.former)
+        assert (
+            not same_network(one, other.former)
+            and not same_network(one, other)
+            and not same_network(str(one), mark.former)
+        )
 
 
 def test_a_store_of_an_earlier_version_goes_on(tmp_path: Path) -> None:
@@ -113,7 +119,10 @@ def test_a_store_of_an_earlier_version_goes_on(tmp_path: Path) -> None:
 def test_what_comes_with_the_program_has_the_present_mark() -> None:
     """Nobody's weights are needed to see that: a present mark is longer than a former one."""
     bundled = paths.PRECOMPUTED / "efficientnet-lite0"
-    marks = {index_file.load(bundled / "bundled" / "index.npz").fingerprint, json.loads((bundled / "synthesized" / "manifest.json").read_text())["fingerprint"]}
+    marks = {
+        index_file.load(bundled / "bundled" / "index.npz").fingerprint,
+        json.loads((bundled / "synthesized" / "manifest.json").read_text())["fingerprint"],
+    }
     assert len(marks) == 1 and len(marks.pop()) == 32
 
 
@@ -127,7 +136,12 @@ def test_other_weights_shapes_and_names() -> None:
 def test_kinds_of_numbers() -> None:
     """Also what is no float, no more than a number, or nothing at all."""
     module = nn.Module()
-    for name, value in {"a": torch.tensor(3), "b": torch.ones(0), "c": torch.ones(2, dtype=torch.bool), "d": torch.ones(3).bfloat16()}.items():
+    for name, value in {
+        "a": torch.tensor(3),
+        "b": torch.ones(0),
+        "c": torch.ones(2, dtype=torch.bool),
+        "d": torch.ones(3).bfloat16(),
+    }.items():
         module.register_buffer(name, value)
     mark = fingerprint(module)
     module.a += 1
@@ -143,4 +157,6 @@ def test_another_scaling_of_the_input_is_another_network() -> None:
     ]  # fmt: skip
     marks = {prepare("net", made(), spec, None).fingerprint for spec in (usual, *others)}
     assert len(marks) == 8 - 1  # blue first is the same as bands that say so
-    assert prepare("net", made(), InputSpec(32, 32), None).fingerprint == prepare("other", made(), usual, None).fingerprint
+    assert (
+        prepare("net", made(), InputSpec(32, 32), None).fingerprint == prepare("other", made(), usual, None).fingerprint
+    )

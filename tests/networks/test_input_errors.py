@@ -132,7 +132,9 @@ def test_another_shape_where_that_helps(module: nn.Module, said: str) -> None:
 
 
 def test_a_network_of_doubles_is_no_misfit() -> None:
-    assert from_module(Net().double(), "net", "cpu", given={"input": {"height": 24, "width": 24}}).dtype == torch.float32
+    assert (
+        from_module(Net().double(), "net", "cpu", given={"input": {"height": 24, "width": 24}}).dtype == torch.float32
+    )
 
 
 def test_other_shapes_are_not_tried_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -125,7 +125,15 @@ def test_a_pass_does_not_depend_on_the_passes_before(kind: type[Keeping]) -> Non
         result = answer(network, Request(FRAME, True, "second", "gradient", ("second", 1), True))
         assert np.array_equal(result.activations, plain_.activations) and result.pixels.any()
     with torch.no_grad():
-        batches = [look(network, network.input.noise().expand(n, -1, -1, -1), spans_of(network, ["second"]), Bar.none(len(plain_.activations), False)) for n in (3, 2)]
+        batches = [
+            look(
+                network,
+                network.input.noise().expand(n, -1, -1, -1),
+                spans_of(network, ["second"]),
+                Bar.none(len(plain_.activations), False),
+            )
+            for n in (3, 2)
+        ]
     assert torch.allclose(batches[0]["second"].value[:, :2], batches[1]["second"].value, atol=1e-6)
     for size in (12, 8):
         x = torch.rand(2, 3, size, size, requires_grad=True)
@@ -205,7 +213,14 @@ WAYS = {
 @pytest.mark.parametrize("called", [False, True])
 def test_a_parametrized_convolution_is_a_layer_like_any_other(way: Callable, called: bool) -> None:
     def make() -> nn.Module:
-        return nn.Sequential(way(nn.Conv2d(3, 8, 3)), nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), way(nn.Linear(8, 5)))
+        return nn.Sequential(
+            way(nn.Conv2d(3, 8, 3)),
+            nn.BatchNorm2d(8),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            way(nn.Linear(8, 5)),
+        )
 
     module = seeded(make)
     module[1].running_var.uniform_(0.5, 2)
@@ -242,7 +257,9 @@ def compiled_in_place(module: nn.Module) -> nn.Module:
     return module
 
 
-@pytest.mark.parametrize("wrap", [torch.compile, nn.DataParallel, compiled_in_place, lambda m: torch.compile(nn.DataParallel(m))])
+@pytest.mark.parametrize(
+    "wrap", [torch.compile, nn.DataParallel, compiled_in_place, lambda m: torch.compile(nn.DataParallel(m))]
+)
 def test_modules_compiled_or_parallel_inside_are_watched(wrap: Callable[[nn.Module], nn.Module]) -> None:
     network = ready(seeded(lambda: Trunk(wrap)))
     assert [layer.name for layer in network.layers] == ["trunk.0", "trunk.1", "last"]

@@ -98,7 +98,15 @@ def test_a_network_of_seven_bands(tmp_path: Path) -> None:
     assert network.input.channels == 7 and network.input.places == (3, 2, 1)
     assert network.input.note == "channels 0, 4, 5, 6 of the input get their mean"
     x = network.see(np.full((64, 64, 3), 255, np.uint8), True)
-    assert x.shape == (1, 7, 64, 64) and [bool(plane.any()) for plane in x[0]] == [False, True, True, True, False, False, False]
+    assert x.shape == (1, 7, 64, 64) and [bool(plane.any()) for plane in x[0]] == [
+        False,
+        True,
+        True,
+        True,
+        False,
+        False,
+        False,
+    ]
 
 
 def test_the_number_of_channels_alone_is_enough(tmp_path: Path) -> None:
@@ -508,7 +516,9 @@ def test_the_default_network_recognises(default: Network, photo: str, label: str
 def test_what_of_a_checkpoint_was_left_out_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """In the log, and by the network itself for the status bar."""
     module = tiny()
-    state = {f"net.{key}": value for key, value in module.state_dict().items()} | {"criterion.pos_weight": torch.ones(3)}
+    state = {f"net.{key}": value for key, value in module.state_dict().items()} | {
+        "criterion.pos_weight": torch.ones(3)
+    }
     network = load(write(tmp_path, NET + "weights: weights.pth\n", {"state_dict": state}), "cpu")
     (note,) = network.notes
     assert "criterion.pos_weight" in note and note in caplog.text

@@ -314,11 +314,15 @@ def test_pictures_in_networks_of_any_number_of_channels(spec: InputSpec, gets: l
     want = np.zeros((spec.channels, 6, 8))
     for channel, colour in enumerate(gets):
         if colour is not None:
-            plane = np.round(picture @ [0.299, 0.587, 0.114]) if colour == "gray" else picture[..., colour].astype(float)
+            plane = (
+                np.round(picture @ [0.299, 0.587, 0.114]) if colour == "gray" else picture[..., colour].astype(float)
+            )
             want[channel] = (plane * spec.range / 255 - mean[..., channel]) / spec.std[channel]
     net = prepare("net", random_weights(lambda: nn.Sequential(nn.Conv2d(spec.channels, 4, 3))), spec, None)
     got = net.see(picture, True)
-    tolerance = 1e-5 * np.abs(want).max() + (1.01 * spec.range / 255 / min(spec.std) if "gray" in gets else 0)  # gray is rounded
+    tolerance = 1e-5 * np.abs(want).max() + (
+        1.01 * spec.range / 255 / min(spec.std) if "gray" in gets else 0
+    )  # gray is rounded
     np.testing.assert_allclose(got[0].numpy(), want, rtol=1e-5, atol=tolerance)
     assert bool(spec.note) == (None in gets)
     assert net.receptive_field("0").text == "3×3"

@@ -22,7 +22,9 @@ def trunk(entries: int, *more: nn.Module, bias: float | None = None) -> nn.Seque
     """A classifier; with a bias its logits are nearly that."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, entries), *more)
+        net = nn.Sequential(
+            nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, entries), *more
+        )
     if bias is not None:
         nn.init.normal_(net[4].weight, std=1e-4)
         nn.init.constant_(net[4].bias, bias)

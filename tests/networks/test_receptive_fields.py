@@ -61,7 +61,16 @@ def alexnet_features() -> nn.Module:
     return features
 
 
-ALEXNET = {0: (11, 4, 2), 2: (3, 2, 0), 3: (5, 1, 2), 5: (3, 2, 0), 6: (3, 1, 1), 8: (3, 1, 1), 10: (3, 1, 1), 12: (3, 2, 0)}
+ALEXNET = {
+    0: (11, 4, 2),
+    2: (3, 2, 0),
+    3: (5, 1, 2),
+    5: (3, 2, 0),
+    6: (3, 1, 1),
+    8: (3, 1, 1),
+    10: (3, 1, 1),
+    12: (3, 2, 0),
+}
 
 
 def test_alexnet() -> None:
@@ -302,7 +311,9 @@ def test_squeezenet() -> None:
 
 
 def test_measuring_that_nobody_waits_for_any_more_is_given_up() -> None:
-    net = prepare("net", nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3)), InputSpec(24, 24), {"last": "2"})
+    net = prepare(
+        "net", nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3)), InputSpec(24, 24), {"last": "2"}
+    )
     assert net.receptive_field("last").text == "5×5"
     with pytest.raises(Abandoned):
         net.receptive_field("last", lambda: True)

@@ -52,7 +52,9 @@ def test_the_cores_are_shared_out(network: Network, most: int, threads: int) -> 
 
 
 @pytest.mark.parametrize("cores, size", [(9, 3), (10, 5), (12, 6), (15, 5), (16, 8), (64, 8)])
-def test_as_few_cores_as_possible_are_idle(network: Network, cores: int, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_as_few_cores_as_possible_are_idle(
+    network: Network, cores: int, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: cores)
     team = Team(network)
     assert team.size == size and cores - team.size * team._threads <= 1

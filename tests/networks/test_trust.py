@@ -71,7 +71,10 @@ def refused(model: str | Path, consent: Consent = READ) -> str:
 
 def deepvis(folder: Path, *argv: str, module: str = "") -> subprocess.CompletedProcess:
     """The program as a process of its own, in a folder, with nobody to ask: as the script that pip makes, or as a module."""
-    script = write(folder.parent / "bin", {"deepvis": "import sys\nfrom deepvis.cli.start import main\nsys.exit(main())\n"}) / "deepvis"
+    script = (
+        write(folder.parent / "bin", {"deepvis": "import sys\nfrom deepvis.cli.start import main\nsys.exit(main())\n"})
+        / "deepvis"
+    )
     return subprocess.run([sys.executable, *(["-m", module] if module else [script]), *argv], cwd=folder, stdin=subprocess.DEVNULL,
                           env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=300)  # fmt: skip
 
@@ -130,8 +133,20 @@ def test_every_command_passes_the_same_gate(
     assert "--trust" in capsys.readouterr().err and not (folder / "ran").exists()
 
 
-def test_the_judge_is_asked_about_too(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
-    argv = ["search", "--model", "timm:test_resnet", "--weights", "none", "--judge", str(folder), "--out", str(folder / "out")]
+def test_the_judge_is_asked_about_too(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    argv = [
+        "search",
+        "--model",
+        "timm:test_resnet",
+        "--weights",
+        "none",
+        "--judge",
+        str(folder),
+        "--out",
+        str(folder / "out"),
+    ]
     assert main.main(argv) == 2
     assert "--trust" in capsys.readouterr().err and not (folder / "ran").exists()
 
@@ -192,7 +207,9 @@ class Terminal(io.StringIO):
         return True
 
 
-@pytest.mark.parametrize("answer, runs", [("y\n", True), ("yes\n", True), ("n\n", False), ("\n", False), ("", False), ("yup\n", False)])
+@pytest.mark.parametrize(
+    "answer, runs", [("y\n", True), ("yes\n", True), ("n\n", False), ("\n", False), ("", False), ("yup\n", False)]
+)
 def test_the_question_in_the_terminal(
     answer: str, runs: bool, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
@@ -211,7 +228,9 @@ def test_the_question_in_the_terminal(
         assert "--trust" in refused(folder)
 
 
-def test_no_question_in_the_thread_that_loads(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+def test_no_question_in_the_thread_that_loads(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
     monkeypatch.setattr(sys, "stdin", Terminal("y\n"))
     assert "--trust" in refused(folder) and capsys.readouterr().err == ""
 
@@ -234,7 +253,9 @@ def test_the_environment_variable(value: str, runs: bool, folder: Path, monkeypa
 
 
 def test_a_configuration_that_cannot_be_written(folder: Path, capsys: pytest.CaptureFixture) -> None:
-    remembered_in().parent.parent.write_text("a file where the folder should be") if not remembered_in().parent.parent.exists() else None
+    remembered_in().parent.parent.write_text(
+        "a file where the folder should be"
+    ) if not remembered_in().parent.parent.exists() else None
     loading.load(str(folder), "cpu", consent=Consent(trust=True))
     assert "cannot be remembered" in capsys.readouterr().err
     loading.load(str(folder), "cpu", consent=READ)  # for now
@@ -289,7 +310,9 @@ def test_an_installed_package_that_a_yaml_names_needs_trust(folder: Path) -> Non
     assert loading.load(str(folder), "cpu", consent=Consent(trust=True)).layers[-1].units == 3
 
 
-@pytest.mark.parametrize("source", ["torchvision:alexnet", "timm:resnet18", "python:deepvis.networks.caffenet:CaffeNet"])
+@pytest.mark.parametrize(
+    "source", ["torchvision:alexnet", "timm:resnet18", "python:deepvis.networks.caffenet:CaffeNet"]
+)
 def test_sources_without_code_of_a_model_need_no_trust(source: str, folder: Path) -> None:
     write(folder, {"model.yaml": f"source: {source}\n"})
     trust.ask(str(folder), READ)
@@ -332,7 +355,9 @@ called = Called()
     "__main__:main", "antigravity:webbrowser.open", "posix:system", "deepvis.networks.loading:nn.Module.__init__.__globals__.get",
 ])  # fmt: skip
 @pytest.mark.parametrize("typed", [True, False])
-def test_what_makes_no_network_is_refused_before_it_is_called(name: str, typed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_makes_no_network_is_refused_before_it_is_called(
+    name: str, typed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     args = "{command: touch ran, args: touch ran, source: touch, path_name: x, mod_name: x, name: x}"
     place = write(tmp_path / "m", {"others.py": OTHERS, "model.yaml": f"source: python:{name}\nargs: {args}\n"})
     monkeypatch.chdir(place)
@@ -375,17 +400,47 @@ wrapped = decorated(make)
 """
 
 
-@pytest.mark.parametrize("name", ["Net", "Net.small", "Net.plain", "make", "same", "part", "more", "cached", "ready", "wrapped", "Borrowed", "elsewhere"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Net",
+        "Net.small",
+        "Net.plain",
+        "make",
+        "same",
+        "part",
+        "more",
+        "cached",
+        "ready",
+        "wrapped",
+        "Borrowed",
+        "elsewhere",
+    ],
+)
 def test_every_usual_way_to_make_a_network(name: str, tmp_path: Path) -> None:
     from deepvis.networks.user_code import build
 
-    write(tmp_path, {"makers.py": MAKERS, "helpers/__init__.py": "", "helpers/more.py": "from torch import nn\ndef make():\n    return nn.ReLU()\n"})
+    write(
+        tmp_path,
+        {
+            "makers.py": MAKERS,
+            "helpers/__init__.py": "",
+            "helpers/more.py": "from torch import nn\ndef make():\n    return nn.ReLU()\n",
+        },
+    )
     assert isinstance(build(f"makers:{name}", {}, tmp_path), torch.nn.Module)
 
 
 def test_two_folders_with_modules_of_the_same_names(tmp_path: Path) -> None:
     for width in (3, 5):
-        place = write(tmp_path / str(width), {"mynet.py": "from helpers import Net", "helpers.py": NET.replace("int = 4", f"int = {width}"), "model.yaml": YAML})
+        place = write(
+            tmp_path / str(width),
+            {
+                "mynet.py": "from helpers import Net",
+                "helpers.py": NET.replace("int = 4", f"int = {width}"),
+                "model.yaml": YAML,
+            },
+        )
         assert loading.load(str(place), "cpu", consent=Consent(trust=True)).layers[0].units == width
 
 
@@ -417,18 +472,35 @@ def onnx_file(tmp_path: Path) -> Callable[..., Path]:
         if location:
             onnx.external_data_helper.set_external_data(weight, location)
             weight.ClearField("raw_data")
-        of = [helper.make_tensor_value_info(n, TensorProto.FLOAT, shape) for n, shape in (("x", [1, 3, 8, 8]), ("y", [1, 4, 6, 6]))]
-        graph = helper.make_graph([helper.make_node("Conv", ["x", "w"], ["y"], name=name)], "g", of[:1], of[1:], [weight])
+        of = [
+            helper.make_tensor_value_info(n, TensorProto.FLOAT, shape)
+            for n, shape in (("x", [1, 3, 8, 8]), ("y", [1, 4, 6, 6]))
+        ]
+        graph = helper.make_graph(
+            [helper.make_node("Conv", ["x", "w"], ["y"], name=name)], "g", of[:1], of[1:], [weight]
+        )
         path = tmp_path / "onnx" / "net.onnx"
         path.parent.mkdir(exist_ok=True)
-        path.write_bytes(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8).SerializeToString())
+        path.write_bytes(
+            helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8).SerializeToString()
+        )
         return path
 
     return make
 
 
-@pytest.mark.parametrize("name", ['a", open("ran", "w"), "', 'a", exec(bytes([112,97,115,115])) or open(\'ran\',\'w\'), "', "x\n    open('ran', 'w')", "class"])
-def test_names_in_an_onnx_file_are_no_code(name: str, onnx_file: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "name",
+    [
+        'a", open("ran", "w"), "',
+        "a\", exec(bytes([112,97,115,115])) or open('ran','w'), \"",
+        "x\n    open('ran', 'w')",
+        "class",
+    ],
+)
+def test_names_in_an_onnx_file_are_no_code(
+    name: str, onnx_file: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The converter writes them into a forward that it has compiled."""
     monkeypatch.chdir(tmp_path)
     assert len(loading.load(f"onnx:{onnx_file(name)}", "cpu").layers) == 1
@@ -448,7 +520,9 @@ def test_an_onnx_file_reads_its_own_folder_only(onnx_file: Callable[..., Path], 
     assert "no such file beside it" in refused(f"onnx:{onnx_file('conv', 'gone.bin')}")
 
 
-@pytest.mark.parametrize("key", ["checkpoint_path", "pretrained_cfg", "pretrained_cfg_overlay", "pretrained", "cache_dir"])
+@pytest.mark.parametrize(
+    "key", ["checkpoint_path", "pretrained_cfg", "pretrained_cfg_overlay", "pretrained", "cache_dir"]
+)
 def test_args_do_not_reach_the_librarys_own_loading_of_weights(key: str, folder: Path) -> None:
     write(folder, {"model.yaml": f"source: timm:resnet18\nweights: none\nargs: {{{key}: evil.pth}}\n"})
     assert f"args: {key}" in refused(folder)

@@ -73,7 +73,11 @@ def test_grids_that_the_network_has_had_tell_more_than_proportions(shape, grids,
 def network(name: str):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        model = timm.create_model(name[5:]) if name.startswith("timm:") else torchvision.models.get_model(name, weights=None)
+        model = (
+            timm.create_model(name[5:])
+            if name.startswith("timm:")
+            else torchvision.models.get_model(name, weights=None)
+        )
     return prepare(name, model, InputSpec(), None)
 
 

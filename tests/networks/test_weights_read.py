@@ -101,7 +101,15 @@ def test_a_checkpoint_that_holds_itself(tmp_path: Path) -> None:
 
 
 def test_pipes_folders_and_odd_names(tmp_path: Path) -> None:
-    for name in ("pipe.pth", "folder.npz", "n" * 300 + ".pth", "x\0.pth", "\ud800.caffemodel", "none.safetensors", "pipe.safetensors"):
+    for name in (
+        "pipe.pth",
+        "folder.npz",
+        "n" * 300 + ".pth",
+        "x\0.pth",
+        "\ud800.caffemodel",
+        "none.safetensors",
+        "pipe.safetensors",
+    ):
         if name.startswith("pipe"):
             os.mkfifo(tmp_path / name)
         elif name.startswith("folder"):
@@ -121,7 +129,9 @@ def test_bombs(tmp_path: Path) -> None:
             archive.writestr(name, zeros if name.endswith("/data/0") else data)
     with zipfile.ZipFile(tmp_path / "bomb.npz", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         head = io.BytesIO()
-        np.lib.format.write_array_header_1_0(head, {"descr": "<f4", "fortran_order": False, "shape": (len(zeros) // 4,)})
+        np.lib.format.write_array_header_1_0(
+            head, {"descr": "<f4", "fortran_order": False, "shape": (len(zeros) // 4,)}
+        )
         archive.writestr("a.npy", head.getvalue() + zeros)
     (tmp_path / "header.safetensors").write_bytes(struct.pack("<Q", 1 << 60) + b"{}")
     shape = {"a": {"dtype": "F32", "shape": [1 << 40, 1 << 40], "data_offsets": [0, 8]}}
@@ -132,10 +142,17 @@ def test_bombs(tmp_path: Path) -> None:
     blob = field(7, field(1, varint(1 << 40) * 8)) + field(5, bytes(8))
     (tmp_path / "shape.caffemodel").write_bytes(field(100, field(1, b"a") + field(7, blob)))
     (tmp_path / "blobs.caffemodel").write_bytes(field(100, field(1, b"a") + field(7, b"") * 1_000_000))
-    (tmp_path / "dims.caffemodel").write_bytes(field(100, field(1, b"a") + field(7, field(7, field(1, b"\1" * 2_000_000)))))
+    (tmp_path / "dims.caffemodel").write_bytes(
+        field(100, field(1, b"a") + field(7, field(7, field(1, b"\1" * 2_000_000))))
+    )
     (tmp_path / "length.caffemodel").write_bytes(varint(100 << 3 | 2) + varint(1 << 62) + b"a")
     (tmp_path / "pickle.pth").write_bytes(pickle.dumps({"a": [[]] * 10}))
-    said = mutations.in_bounds("import torch, safetensors.torch\nfrom deepvis.networks.checkpoints import read", "read(path)", sorted(tmp_path.iterdir()), 300)
+    said = mutations.in_bounds(
+        "import torch, safetensors.torch\nfrom deepvis.networks.checkpoints import read",
+        "read(path)",
+        sorted(tmp_path.iterdir()),
+        300,
+    )
     assert all("was read" not in text for text in said.values()), said
     assert "unpacks to 384 MiB" in said["bomb.pth"] and "unpacks to 384 MiB" in said["bomb.npz"]
 
@@ -144,7 +161,9 @@ def test_bombs(tmp_path: Path) -> None:
 @given(data=st.data())
 def test_lists_of_files(tmp_path: Path, data: st.DataObject) -> None:
     (tmp_path / "a.jpg").write_bytes(b"x")
-    (tmp_path / "list.txt").write_bytes(data.draw(mutations.damaged(b"a.jpg\n# b\n" + b"n" * 300 + b".jpg\n../c.png\ncaf\xe9.jpg\n")))
+    (tmp_path / "list.txt").write_bytes(
+        data.draw(mutations.damaged(b"a.jpg\n# b\n" + b"n" * 300 + b".jpg\n../c.png\ncaf\xe9.jpg\n"))
+    )
     for lists in (Playlist, find_images):
         try:
             lists(tmp_path / "list.txt")

@@ -23,7 +23,10 @@ from deepvis.scan.results import Patch, Statistics
 from deepvis.workers.messages import Cells, TopPictures
 
 UNITS = 12
-LAYERS = (Layer("map", "Conv2d", UNITS, 5, 5), Layer("classes", "Linear", UNITS, labels=tuple(f"class number {i}" for i in range(UNITS))))
+LAYERS = (
+    Layer("map", "Conv2d", UNITS, 5, 5),
+    Layer("classes", "Linear", UNITS, labels=tuple(f"class number {i}" for i in range(UNITS))),
+)
 FRAME = Frame(np.zeros((20, 20, 3), np.uint8), "black.png", 0, False)
 RNG = np.random.default_rng(0)
 
@@ -46,7 +49,9 @@ PICTURES = {unit: np.full((6, 9, 3), (20 * unit, 250 - 20 * unit, 90), np.uint8)
 def scene(content: str, layer: int = 0, **parts) -> Scene:
     state = State(layer=layer, content=content, **parts.pop("state", {}))
     of = LAYERS[layer]
-    values = np.linspace(-1, 3, of.units, dtype=np.float32)[:, None, None] * np.ones((1, of.height, of.width), np.float32)
+    values = np.linspace(-1, 3, of.units, dtype=np.float32)[:, None, None] * np.ones(
+        (1, of.height, of.width), np.float32
+    )
     result = Result(Request(FRAME, True, of.name), values)
     return Scene(state, LAYERS, (), FRAME, result, pictures_of=of.name, **parts)
 
@@ -139,7 +144,9 @@ def test_the_selected_units_histogram_is_large_in_unit_zoom(monkeypatch: pytest.
 @pytest.mark.parametrize("view", [View(), View(2.5, 0.4, 0.6)])
 @pytest.mark.parametrize("content", ["correlation", "correlation, sorted"])
 @pytest.mark.parametrize("units", [UNITS, 1500])  # cells larger and smaller than a pixel
-def test_each_point_of_the_matrix_is_what_the_mouse_says_and_has_its_colour(content: str, view: View, units: int) -> None:
+def test_each_point_of_the_matrix_is_what_the_mouse_says_and_has_its_colour(
+    content: str, view: View, units: int
+) -> None:
     layers = (Layer("map", "Conv2d", units, 5, 5),)
     known = statistics(units=units)
     shown = Scene(State(content=content, view=view), layers, pictures_of="map", statistics=known)
@@ -190,7 +197,9 @@ def test_unit_zoom_lists_what_the_selected_unit_goes_with(monkeypatch: pytest.Mo
 def test_a_unit_that_never_changes_goes_with_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     still = KNOWN.correlation.copy()
     still[0] = still[:, 0] = 0
-    assert "0 goes with no other" in words(scene("correlation", statistics=replace(KNOWN, correlation=still)), monkeypatch)
+    assert "0 goes with no other" in words(
+        scene("correlation", statistics=replace(KNOWN, correlation=still)), monkeypatch
+    )
 
 
 # ---- moments ------------------------------------------------------------------------------------
@@ -202,7 +211,12 @@ def test_moments_stand_where_top_images_do_and_can_be_clicked(monkeypatch: pytes
     shown = scene("top images", tops=tops, cells=Cells("map", PICTURES), state={"moments": True, "collecting": True})
     shown = replace(shown, status=Status(moments=1312))
     said = words(shown, monkeypatch)
-    for expected in ("strongest moments", "once collecting stops (v)", "strongest moment of each unit", "collecting: 1,312 moments"):
+    for expected in (
+        "strongest moments",
+        "once collecting stops (v)",
+        "strongest moment of each unit",
+        "collecting: 1,312 moments",
+    ):
         assert expected in said
     large = drawn(replace(shown, state=replace(shown.state, zoom="unit")))
     assert (large == (20, 10, 250)).all(2).mean() > 0.3  # the only one, as large as a third of the pane at least
@@ -263,5 +277,7 @@ def test_every_content_can_be_drawn_at_any_size(content: str, size: tuple[int, i
         }, correlation=known.correlation[:units, :units])  # fmt: skip
         known = replace(known, order=np.arange(units))
         pictures = {unit: np.full((4, 4, 3), 200, np.uint8) for unit in range(units)}
-        shown = Scene(State(content=content, zoom=zoom), layers, pictures_of="map", statistics=known, cells=Cells("map", pictures))
+        shown = Scene(
+            State(content=content, zoom=zoom), layers, pictures_of="map", statistics=known, cells=Cells("map", pictures)
+        )
         assert cv2.countNonZero(cv2.cvtColor(drawn(shown, *size), cv2.COLOR_BGR2GRAY))

@@ -7,7 +7,7 @@ import random
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import cache
 
 import cv2
 import numpy as np
@@ -71,7 +71,7 @@ def answer(state: State, layers: tuple[Layer, ...] = LAYERS, frame: Frame = FRAM
     return Result(request, maps, scores, pixels, gradient, ReceptiveField(61, 61, False), {"network": 0.02})
 
 
-@lru_cache(maxsize=None)
+@cache
 def tops(layer: str, unit: int, method: str = "deconv", count: int = 9, size: tuple[int, int] = (12, 9)) -> TopPictures:
     """Patches (each of one colour) and backward images, others for each unit; the last photo is gone."""
     rng = np.random.default_rng([unit, *map(ord, layer + method)])
@@ -83,7 +83,7 @@ def tops(layer: str, unit: int, method: str = "deconv", count: int = 9, size: tu
     return TopPictures(layer, unit, "/data", tuple(patches), method, tuple(back))
 
 
-@lru_cache(maxsize=None)
+@cache
 def pictures(layer: str, unit: int) -> UnitPictures:
     return UnitPictures(layer, unit)
 
@@ -92,8 +92,14 @@ def scene(state: State, result: Result | None | str = "answer", **more) -> Scene
     layers = more.pop("layers", LAYERS)
     result = answer(state, layers) if result == "answer" else result
     name = layers[state.layer].name
-    more = {"pictures": pictures(name, state.unit), "tops": tops(name, state.unit, state.method or "deconv"), "pictures_of": name} | more
-    return Scene(state, layers, **({"classes": CLASSES, "frame": FRAME, "help": HELP, "status": STATUS} | more), result=result)
+    more = {
+        "pictures": pictures(name, state.unit),
+        "tops": tops(name, state.unit, state.method or "deconv"),
+        "pictures_of": name,
+    } | more
+    return Scene(
+        state, layers, **({"classes": CLASSES, "frame": FRAME, "help": HELP, "status": STATUS} | more), result=result
+    )
 
 
 def layout(width: int = 800, height: int = 500, scale: float = 1.0) -> Layout:
@@ -118,7 +124,7 @@ def fresh(of: Scene, where: Layout) -> np.ndarray:
 _put = text.put
 
 
-@lru_cache(maxsize=None)
+@cache
 def _ink(words: str, size: int, weight: int) -> tuple[int, int, int, int] | None:
     """Box of a text's ink relative to where it is put."""
     around = 2 * size
@@ -262,7 +268,9 @@ def test_no_pane_fails_over_nan_and_infinity(layer: int, written: Written) -> No
     """In whatever the network returns."""
     for value in (np.nan, np.inf, -np.inf):
         for zoom in ("layer", "unit"):
-            state = State(layer=layer, unit=2, method="gradient", layer_gradient=zoom == "layer", hover=Hover(layer, 2), zoom=zoom)
+            state = State(
+                layer=layer, unit=2, method="gradient", layer_gradient=zoom == "layer", hover=Hover(layer, 2), zoom=zoom
+            )
             result = answer(state)
             for array in (result.activations, result.scores, result.pixels, result.layer_gradient):
                 if array is not None:
@@ -284,7 +292,9 @@ def test_nan_in_the_backward_values_counts_as_zero() -> None:
     bad.layer_gradient[5] = np.nan
     good.layer_gradient[5] = 0
     image, plain = fresh(scene(state, bad), layout()), fresh(scene(state, good), layout())
-    np.testing.assert_array_equal(pane_of(image, Renderer(layout()), "layer")[40:], pane_of(plain, Renderer(layout()), "layer")[40:])
+    np.testing.assert_array_equal(
+        pane_of(image, Renderer(layout()), "layer")[40:], pane_of(plain, Renderer(layout()), "layer")[40:]
+    )
 
 
 # ---- backward images ----------------------------------------------------------------------------
@@ -341,9 +351,11 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the panes in the order in which they are drawn."""
     names: list[str] = []
     for name, pane in list(PANES.items()):
+
         def draw(canvas, scene, name=name, draw=pane.draw) -> None:
             names.append(name)
             draw(canvas, scene)
+
         monkeypatch.setitem(PANES, name, replace(pane, draw=draw))
     return names
 
@@ -605,14 +617,23 @@ def test_the_mouse_hits_the_tile_of_the_desk_that_is_drawn_there() -> None:
                 gray = set(image[y, x].tolist())
                 if len(gray) == 1 and (found := (gray.pop() - 20) / 12) in range(16):
                     hit.setdefault(int(found), set()).add(renderer.target_at(x, y, of))
-        assert {tile: targets for tile, targets in hit.items() if tile} == {tile: {Hover(3, 61, tile=tile)} for tile in range(1, 16)}
+        assert {tile: targets for tile, targets in hit.items() if tile} == {
+            tile: {Hover(3, 61, tile=tile)} for tile in range(1, 16)
+        }
         assert renderer.target_at(left + width // 2, top + 3, of) is None
-        assert renderer.target_at(left + width // 2, top + height // 2, replace(of, state=replace(of.state, help=True))) is None
+        assert (
+            renderer.target_at(left + width // 2, top + height // 2, replace(of, state=replace(of.state, help=True)))
+            is None
+        )
 
 
 def test_images_of_another_grid_unit_or_seed_are_not_shown_on_the_desk(written: Written) -> None:
     finer = chosen(DESK, 6)
-    others = (replace(ON_DESK, desk=(DESK, finer)), replace(ON_DESK, unit=62), replace(ON_DESK, desk=(replace(DESK, seed=1),)))
+    others = (
+        replace(ON_DESK, desk=(DESK, finer)),
+        replace(ON_DESK, unit=62),
+        replace(ON_DESK, desk=(replace(DESK, seed=1),)),
+    )
     for state in others:
         assert "on their way" in written.say("layer", replace(STATES["desk"], state=state))
     assert "step 37" in written.say("layer", replace(STATES["desk"], grown=grown_on(finer), state=others[0]))
@@ -679,7 +700,10 @@ def test_values_are_written_on_top_images_on_demand(written: Written) -> None:
 
 def test_backward_images_that_show_nothing_say_so(written: Written) -> None:
     flat, bad = (np.full((9, 12, 3), value, np.float32) for value in (0, np.nan))
-    said = written.say("unit_images", scene(State(), tops=replace(tops("stem", 0), backward=(flat, bad, *tops("stem", 0).backward[2:]))))
+    said = written.say(
+        "unit_images",
+        scene(State(), tops=replace(tops("stem", 0), backward=(flat, bad, *tops("stem", 0).backward[2:]))),
+    )
     assert "nothing" in said and "not a number" in said
 
 
@@ -759,7 +783,10 @@ def test_all_rows_of_the_help_are_seen(written: Written, size: tuple[int, int], 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
 def test_an_error_is_seen_at_every_size(written: Written, size: tuple[int, int]) -> None:
-    for of in (STATES["message"], scene(State(), status=replace(STATUS, message="unknown layer 'conv9'", is_error=True))):
+    for of in (
+        STATES["message"],
+        scene(State(), status=replace(STATUS, message="unknown layer 'conv9'", is_error=True)),
+    ):
         words = written.draw(of, layout(*size))
         assert any(w.words.startswith("unknown layer 'conv9'") for w in words if w.pane == "status" and not w.cut)
 
@@ -828,7 +855,12 @@ def test_no_frame_where_it_would_say_nothing() -> None:
 
 
 def test_the_status_says_the_field_and_its_stride(written: Written) -> None:
-    for stride, words in (((8, 8), "61×61, stride 8"), ((4, 8), "61×61, stride 8×4"), ((3.555, 3.555), "stride 3.6"), ((0, 0), "61×61")):
+    for stride, words in (
+        ((8, 8), "61×61, stride 8"),
+        ((4, 8), "61×61, stride 8×4"),
+        ((3.555, 3.555), "stride 3.6"),
+        ((0, 0), "61×61"),
+    ):
         result = replace(answer(State()), receptive_field=ReceptiveField(61, 61, False, stride))
         facts = next(w.words for w in written.draw(scene(State(), result), layout(1500, 930)) if "receptive" in w.words)
         assert facts.endswith(words)
@@ -900,8 +932,12 @@ def test_the_page_of_the_selected_unit_is_shown_and_hit(unit: int, written: Writ
 def test_a_hovered_unit_or_origin_of_another_page_is_not_framed() -> None:
     state = State(unit=0, method="gradient", origin=(0, 21000))
     result = answer(state, (MANY,))
+
     def shown(**more):
-        return pane_of(fresh(scene(replace(state, **more), result, layers=(MANY,)), layout()), Renderer(layout()), "layer")
+        return pane_of(
+            fresh(scene(replace(state, **more), result, layers=(MANY,)), layout()), Renderer(layout()), "layer"
+        )
+
     np.testing.assert_array_equal(shown(), shown(hover=Hover(0, 20000)))
     np.testing.assert_array_equal(shown(), shown(origin=None))
     assert not np.array_equal(shown(), shown(hover=Hover(0, 20)))
@@ -1022,7 +1058,12 @@ def test_without_a_layer_pane_there_is_nothing_to_hit() -> None:
 def test_pane_pictures_are_large_and_show_the_same() -> None:
     renderer = Renderer(layout())
     ramp = np.linspace(0, 255, 100).astype(np.uint8)
-    smooth = Frame(np.dstack([np.tile(ramp, (100, 1)), np.tile(ramp[:, None], (1, 100)), np.full((100, 100), 90, np.uint8)]), "", 0, False)
+    smooth = Frame(
+        np.dstack([np.tile(ramp, (100, 1)), np.tile(ramp[:, None], (1, 100)), np.full((100, 100), 90, np.uint8)]),
+        "",
+        0,
+        False,
+    )
     of = replace(STATES["classes"], frame=smooth, result=answer(STATES["classes"].state, frame=smooth))
     before = renderer.compose(of)[0].copy()
     pictures = renderer.pane_pictures(of, longest=1200)

@@ -53,7 +53,13 @@ def test_files_that_are_none(network, tmp_path: Path) -> None:
     (folder / "dead.npy").symlink_to("nowhere")
     (folder / "bad.tar").write_bytes(b"x" * 700)
     index = scan(network, find_images(folder), tmp_path / "out", options=OPTIONS)
-    assert index.count == 5 and sorted(index.files[i] for i in index.broken) == ["bad.jpg", "bad.tar", "dead.npy", "pipe.png", "zero.jpg"]
+    assert index.count == 5 and sorted(index.files[i] for i in index.broken) == [
+        "bad.jpg",
+        "bad.tar",
+        "dead.npy",
+        "pipe.png",
+        "zero.jpg",
+    ]
     why = {index.files[i]: text for i, text in index.broken.items()}
     assert "is a pipe" in why["pipe.png"] and "is a device" in why["zero.jpg"] and "tar archive" in why["bad.tar"]
     assert load(tmp_path / "out" / INDEX).broken == index.broken
@@ -61,7 +67,12 @@ def test_files_that_are_none(network, tmp_path: Path) -> None:
 
 def test_names_in_a_list_that_no_file_can_have(network, tmp_path: Path) -> None:
     small.write_images(tmp_path / "images", 3)
-    names = [f"images/img{i}.png" for i in range(3)] + ["n" * 300 + ".png", "a\0b.png", "/".join(["d" * 200] * 30) + "/a.png", "images"]
+    names = [f"images/img{i}.png" for i in range(3)] + [
+        "n" * 300 + ".png",
+        "a\0b.png",
+        "/".join(["d" * 200] * 30) + "/a.png",
+        "images",
+    ]
     (tmp_path / "list.txt").write_text("\n".join(names))
     index = scan(network, find_images(tmp_path / "list.txt"), tmp_path / "out", options=OPTIONS)
     assert index.count == 3 and sorted(index.broken) == [3, 4, 5]
@@ -69,7 +80,12 @@ def test_names_in_a_list_that_no_file_can_have(network, tmp_path: Path) -> None:
 
 
 def test_members_with_odd_names_are_read_like_others(network, tmp_path: Path) -> None:
-    members = {name: picture(i) for i, name in enumerate(["n" * 300 + ".png", "a/" * 200 + "b.png", "../../up.png", "a!b.png", "ü\n.png", "zero\0byte.png"])}
+    members = {
+        name: picture(i)
+        for i, name in enumerate(
+            ["n" * 300 + ".png", "a/" * 200 + "b.png", "../../up.png", "a!b.png", "ü\n.png", "zero\0byte.png"]
+        )
+    }
     index = scan(network, find_images(archive(tmp_path / "a.tar", members)), tmp_path / "out", options=OPTIONS)
     assert index.count >= len(members) - 1 and not index.broken
     assert not (tmp_path.parent / "up.png").exists()
@@ -116,7 +132,9 @@ def test_an_archive_that_is_none_is_said_where_it_is_all_there_is(tmp_path: Path
         find_images(tmp_path / "pipe.tar")
 
 
-@pytest.mark.skipif(not os.path.exists("/proc/self/mem"), reason="a file that opens and cannot be read, as on a failing disk")
+@pytest.mark.skipif(
+    not os.path.exists("/proc/self/mem"), reason="a file that opens and cannot be read, as on a failing disk"
+)
 def test_a_file_that_opens_and_cannot_be_read(network, tmp_path: Path) -> None:
     small.write_images(tmp_path / "images", 3)
     (tmp_path / "images" / "mem.jpg").symlink_to("/proc/self/mem")
@@ -167,7 +185,10 @@ class First(torch.nn.Module):
         return self.conv(x[:1])
 
 
-@pytest.mark.parametrize("refuses, said", [(True, "fails with 4 pictures at a time: ValueError: one at a time"), (False, "has 1 rows for a batch of 4")])
+@pytest.mark.parametrize(
+    "refuses, said",
+    [(True, "fails with 4 pictures at a time: ValueError: one at a time"), (False, "has 1 rows for a batch of 4")],
+)
 def test_a_network_that_takes_one_picture_alone(refuses: bool, said: str, tmp_path: Path) -> None:
     net = prepare("first", First(refuses), small.SPEC, {"conv": "conv"})
     small.write_images(tmp_path / "images", 5)
@@ -177,7 +198,9 @@ def test_a_network_that_takes_one_picture_alone(refuses: bool, said: str, tmp_pa
     assert index.count == 5 and len(set(index.top.image[0])) == 5 + 1  # and places that are still free
 
 
-def test_layers_of_too_many_units_are_refused_before_memory_is_taken(network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_layers_of_too_many_units_are_refused_before_memory_is_taken(
+    network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     small.write_images(tmp_path / "images", 2)
     monkeypatch.setattr("deepvis.scan.scan.MOST_MEMORY", 10_000)
     with pytest.raises(UserError, match="GB of memory.*for layer .*--layers"):

@@ -101,7 +101,9 @@ def test_what_it_says_of_itself_is_odd(scanned: Path, tmp_path: Path, data: st.D
 @pytest.mark.parametrize("name", [INDEX, STATE])
 @DRIVEN
 @given(data=st.data())
-def test_arrays_of_other_kinds_shapes_and_numbers(scanned: Path, tmp_path: Path, name: str, data: st.DataObject) -> None:
+def test_arrays_of_other_kinds_shapes_and_numbers(
+    scanned: Path, tmp_path: Path, name: str, data: st.DataObject
+) -> None:
     arrays = arrays_of(scanned / name)
     for key in data.draw(st.lists(st.sampled_from(sorted(arrays)), min_size=1, max_size=2, unique=True)):
         how = data.draw(st.sampled_from(["odd", "gone", "cut", "turned", "other dtype", "large", "small"]))
@@ -115,7 +117,9 @@ def test_arrays_of_other_kinds_shapes_and_numbers(scanned: Path, tmp_path: Path,
         elif how == "other dtype":
             arrays[key] = old.astype(data.draw(st.sampled_from(["f2", "f8", ">f4", "i8", "u1", "?", "c8"])))
         else:
-            arrays[key] = np.full_like(old, (np.iinfo if old.dtype.kind in "iu" else np.finfo)(old.dtype).max if how == "large" else -2 % 128)
+            arrays[key] = np.full_like(
+                old, (np.iinfo if old.dtype.kind in "iu" else np.finfo)(old.dtype).max if how == "large" else -2 % 128
+            )
     read(tmp_path / "index.npz", packed(arrays))
 
 
@@ -173,9 +177,15 @@ def test_bombs(scanned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     units = tmp_path / "units.npz"  # counts of a byte that become numbers of eight
     meta = json.loads(arrays["meta"].tobytes())
     meta["spans"] = [["conv", 0, 1_000_000, 1, 1]]
-    thin = {"meta": np.frombuffer(json.dumps(meta).encode(), np.uint8), "files": arrays["files"], "top_image": np.zeros((1_000_000, 1), np.int32)}
+    thin = {
+        "meta": np.frombuffer(json.dumps(meta).encode(), np.uint8),
+        "files": arrays["files"],
+        "top_image": np.zeros((1_000_000, 1), np.int32),
+    }
     units.write_bytes(packed(thin))
-    said = mutations.in_bounds("from deepvis.scan.index_file import load", "load(path)", [one, many, said_less, wide, long, units], room=300)
+    said = mutations.in_bounds(
+        "from deepvis.scan.index_file import load", "load(path)", [one, many, said_less, wide, long, units], room=300
+    )
     assert all("cannot be read as an index" in text for text in said.values()), said
     assert "it unpacks to 512 MiB, expected at most" in said["one.npz"]
     assert "histograms of 1000000 units" in said["units.npz"]
@@ -202,13 +212,18 @@ def test_an_array_by_itself(tmp_path: Path, data: st.DataObject) -> None:
         assert "cannot be read as numbers" in str(error)
 
 
-@pytest.mark.parametrize("array", [np.arange(24.0).reshape(2, 3, 4), np.arange(6, dtype=">i2").reshape(2, 3).T, np.zeros((0, 3)), np.array(5)])
+@pytest.mark.parametrize(
+    "array",
+    [np.arange(24.0).reshape(2, 3, 4), np.arange(6, dtype=">i2").reshape(2, 3).T, np.zeros((0, 3)), np.array(5)],
+)
 def test_arrays_come_back_as_numpy_reads_them(tmp_path: Path, array: np.ndarray) -> None:
     np.save(tmp_path / "a.npy", array)
     np.savez(tmp_path / "a.npz", array)
     with open_arrays(tmp_path / "a.npz", "numbers", "") as stored:
         for found in (read_array(tmp_path / "a.npy", "numbers", ""), stored["arr_0"]):
-            assert np.array_equal(found, array) and found.dtype == array.dtype.newbyteorder("=") and found.flags.writeable
+            assert (
+                np.array_equal(found, array) and found.dtype == array.dtype.newbyteorder("=") and found.flags.writeable
+            )
 
 
 def test_no_code_is_run(tmp_path: Path) -> None:

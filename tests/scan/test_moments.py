@@ -52,7 +52,9 @@ def test_every_moment_by_itself() -> None:
         np.testing.assert_array_equal(top.row[unit] * layer.width + top.column[unit], values[order, number].argmax(1))
 
 
-def naive(values: np.ndarray, seconds: list[float], sources: list[str], gap: float = 1.0, k: int = 9) -> list[tuple[float, int]]:
+def naive(
+    values: np.ndarray, seconds: list[float], sources: list[str], gap: float = 1.0, k: int = 9
+) -> list[tuple[float, int]]:
     """One unit's ranking, frame by frame: a moment has its strongest frame."""
     kept: list[tuple[float, int]] = []
     for i, value in enumerate(values):
@@ -152,7 +154,9 @@ def test_saved_and_put_together_with_a_data_set(tmp_path: Path) -> None:
     both = together(data, index)
     row = both.row("map", 1)
     assert len(both.files) == len(data.files) + len(index.files) and both.is_complete
-    assert np.array_equal(both.top.value[row], np.sort(np.concatenate([data.top.value[row], index.top.value[row]]))[::-1][:9])
+    assert np.array_equal(
+        both.top.value[row], np.sort(np.concatenate([data.top.value[row], index.top.value[row]]))[::-1][:9]
+    )
     last = both.top.image.max()
     assert both.path(last).is_file()
     with pytest.raises(UserError, match="another network"):

@@ -57,7 +57,10 @@ def ranking(values: np.ndarray, k: int, sign: int, width: int) -> list[list[tupl
 
 
 def test_of_a_unit_that_saturates_the_images_that_it_answers_to_all_over_come_first() -> None:
-    values = {name: torch.zeros((20, *shape)) if name != "vector" else torch.zeros((20, shape[0])) for name, shape in SHAPES.items()}
+    values = {
+        name: torch.zeros((20, *shape)) if name != "vector" else torch.zeros((20, shape[0]))
+        for name, shape in SHAPES.items()
+    }
     values["map"] = values["map"].contiguous(memory_format=torch.channels_last)
     for image in range(20):  # the same maximum in all, in more cells from image to image
         values["map"][image, 0].view(-1)[: image + 1] = 6
@@ -96,9 +99,13 @@ def test_not_a_number_is_never_among_the_strongest() -> None:
     assert not np.isnan(made["top"].value).any() and not np.isnan(made["bottom"].value).any()
 
 
-@pytest.mark.parametrize("units, height, width", [(5, 7, 7), (24, 56, 56), (96, 40, 28), (112, 14, 14), (64, 55, 55), (7, 9, 7), (3, 1, 1)])
+@pytest.mark.parametrize(
+    "units, height, width", [(5, 7, 7), (24, 56, 56), (96, 40, 28), (112, 14, 14), (64, 55, 55), (7, 9, 7), (3, 1, 1)]
+)
 @pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
-def test_extremes_are_those_of_a_search_through_the_map(units: int, height: int, width: int, layout: torch.memory_format) -> None:
+def test_extremes_are_those_of_a_search_through_the_map(
+    units: int, height: int, width: int, layout: torch.memory_format
+) -> None:
     x = torch.randint(-50, 50, (3, units, height, width)).float().contiguous(memory_format=layout)
     found = extremes(x, Bar.none(units, True))
     for side, maps in enumerate((x, -x)):
@@ -106,7 +113,9 @@ def test_extremes_are_those_of_a_search_through_the_map(units: int, height: int,
         assert np.array_equal(found.value[side], flat.max(2)) and np.array_equal(found.cell[side], flat.argmax(2))
         assert np.allclose(found.mean[side], flat.mean(2), atol=1e-4)
     only = extremes(x, Bar.none(units, False))
-    assert len(only.value) == 1 and torch.equal(only.value[0], found.value[0]) and torch.equal(only.cell[0], found.cell[0])
+    assert (
+        len(only.value) == 1 and torch.equal(only.value[0], found.value[0]) and torch.equal(only.cell[0], found.cell[0])
+    )
 
 
 def test_a_batch_may_not_cross_the_end_of_a_chunk() -> None:

@@ -56,7 +56,13 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def equal(a: Index, b: Index, exact: bool = True) -> None:
     """The same index; `exact`: but for the correlations' last bits to the last bit."""
-    assert (tuple(a.files), a.spans, a.count, a.scanned, dict(a.broken)) == (tuple(b.files), b.spans, b.count, b.scanned, dict(b.broken))
+    assert (tuple(a.files), a.spans, a.count, a.scanned, dict(a.broken)) == (
+        tuple(b.files),
+        b.spans,
+        b.count,
+        b.scanned,
+        dict(b.broken),
+    )
     for side in ("top", "bottom"):
         for name in ("image", "row", "column", "value"):
             assert np.array_equal(getattr(getattr(a, side), name), getattr(getattr(b, side), name)), (side, name)
@@ -86,13 +92,19 @@ def test_against_a_pass_in_float64_that_keeps_everything(network, folder: Path, 
             assert np.allclose(ranked.value, want, rtol=1e-5, atol=1e-5), (span.name, side)
             for unit in range(span.units):
                 assert len(set(ranked.image[unit])) == 9
-                for image, row, column, value in zip(ranked.image[unit], ranked.row[unit], ranked.column[unit], ranked.value[unit]):
+                for image, row, column, value in zip(
+                    ranked.image[unit], ranked.row[unit], ranked.column[unit], ranked.value[unit]
+                ):
                     assert values[image, unit, row * span.width + column] == pytest.approx(value, rel=1e-5, abs=1e-5)
         responses = values.max(2)
         assert np.allclose(index.mean[span.rows], responses.mean(0), rtol=1e-5, atol=1e-6)
         assert np.allclose(index.variance[span.rows], responses.var(0), rtol=1e-4, atol=1e-6)
         moving = responses.std(0) > 1e-6
-        assert np.allclose(index.correlation[span.name][np.ix_(moving, moving)], np.corrcoef(responses.T)[np.ix_(moving, moving)], atol=1e-4)
+        assert np.allclose(
+            index.correlation[span.name][np.ix_(moving, moving)],
+            np.corrcoef(responses.T)[np.ix_(moving, moving)],
+            atol=1e-4,
+        )
 
 
 def network_in_float64():
@@ -107,7 +119,12 @@ def test_what_is_written_is_what_is_read(network, folder: Path, tmp_path: Path) 
     assert read.sums is None and read.fingerprint == network.fingerprint
     assert np.array_equal(read.top.value, index.top.value) and np.array_equal(read.histogram, index.histogram)
     for name in index.correlation:
-        assert np.abs(read.correlation[name] - np.where(np.eye(len(index.correlation[name])), 1, index.correlation[name])).max() <= 0.5 / 127 + 1e-6
+        assert (
+            np.abs(
+                read.correlation[name] - np.where(np.eye(len(index.correlation[name])), 1, index.correlation[name])
+            ).max()
+            <= 0.5 / 127 + 1e-6
+        )
     assert (tmp_path / INDEX).stat().st_mode & 0o444 == 0o444
 
 
@@ -182,7 +199,9 @@ def test_killed_and_started_again(model: Path, many: Path, tmp_path: Path) -> No
     subprocess.run(command(*args, "--out", str(tmp_path / "whole")), check=True, env=environment(), capture_output=True)
     out = tmp_path / "killed"
     for kill in range(3):
-        process = subprocess.Popen(command(*args, "--out", str(out)), env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            command(*args, "--out", str(out)), env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
         before = load(out / STATE).scanned if (out / STATE).exists() else ()
         deadline = time.time() + 120
         while process.poll() is None and time.time() < deadline:
@@ -201,8 +220,23 @@ def test_killed_and_started_again(model: Path, many: Path, tmp_path: Path) -> No
 @pytest.mark.parametrize("number", ENDING, ids=lambda number: number.name)
 def test_signals_keep_what_was_scanned(number: signal.Signals, model: Path, many: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    args = ["--model", str(model), "--images", str(many), "--batch", "2", "--workers", "1", "--every", "0.2", "--out", str(out)]
-    process = subprocess.Popen(command(*args), env=environment(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    args = [
+        "--model",
+        str(model),
+        "--images",
+        str(many),
+        "--batch",
+        "2",
+        "--workers",
+        "1",
+        "--every",
+        "0.2",
+        "--out",
+        str(out),
+    ]
+    process = subprocess.Popen(
+        command(*args), env=environment(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
     while process.poll() is None and not (out / STATE).exists():
         time.sleep(0.02)
     before = load(out / STATE).count
@@ -219,7 +253,9 @@ def test_signals_keep_what_was_scanned(number: signal.Signals, model: Path, many
     ("x", "2", "RANK is 'x'"), ("0", "two", "WORLD_SIZE is 'two'"), ("1.5", "2", "RANK is '1.5'"), (None, "2", "RANK is 'not set'"),
     ("9" * 5000, "2", "RANK is '999"), ("²", "3", "RANK is '²'"),
 ])  # fmt: skip
-def test_the_processs_number(rank: str | None, world: str | None, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+def test_the_processs_number(
+    rank: str | None, world: str | None, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
     """The same for scan and for synthesize; a RANK without a WORLD_SIZE is another program's."""
     for name, value in (("RANK", rank), ("WORLD_SIZE", world)):
         monkeypatch.delenv(name, raising=False) if value is None else monkeypatch.setenv(name, value)
@@ -237,11 +273,17 @@ def test_images_that_come_later_are_added(network, tmp_path: Path, monkeypatch: 
     scan(network, find_images(folder), out, options=OPTIONS)
     small.write_images(folder, 30)  # these come before the others by name
     read = []
-    monkeypatch.setattr(module.Images, "read", lambda self, number, *rest, old=module.Images.read: (read.append(number), old(self, number, *rest))[1])
+    monkeypatch.setattr(
+        module.Images,
+        "read",
+        lambda self, number, *rest, old=module.Images.read: (read.append(number), old(self, number, *rest))[1],
+    )
     grown = scan(network, find_images(folder), out, options=OPTIONS)
     assert sorted(read) == list(range(40, 70)) and grown.count == 70 and grown.is_complete
     fresh = scan(network, find_images(folder), tmp_path / "fresh", options=OPTIONS)
-    assert np.allclose(grown.top.value, fresh.top.value, rtol=1e-6, atol=1e-6) and np.array_equal(grown.histogram.sum(1), fresh.histogram.sum(1))
+    assert np.allclose(grown.top.value, fresh.top.value, rtol=1e-6, atol=1e-6) and np.array_equal(
+        grown.histogram.sum(1), fresh.histogram.sum(1)
+    )
     assert np.allclose(grown.mean, fresh.mean, rtol=1e-6)
     read.clear()
     again = scan(network, find_images(folder), out, options=OPTIONS)
@@ -251,7 +293,10 @@ def test_images_that_come_later_are_added(network, tmp_path: Path, monkeypatch: 
 def test_growing_past_the_end_of_a_list_is_as_one_pass(network, many: Path, tmp_path: Path) -> None:
     images = find_images(many)
     scan(network, replace(images, names=images.names[: CHUNK + 160]), tmp_path / "grown", options=OPTIONS)
-    equal(scan(network, images, tmp_path / "grown", options=OPTIONS), scan(network, images, tmp_path / "whole", options=OPTIONS))
+    equal(
+        scan(network, images, tmp_path / "grown", options=OPTIONS),
+        scan(network, images, tmp_path / "whole", options=OPTIONS),
+    )
 
 
 # ---- shared out ---------------------------------------------------------------------------------
@@ -266,7 +311,9 @@ def test_shares_are_whole_chunks() -> None:
 
 
 @pytest.mark.parametrize("parts", [2, 5])
-def test_merging_shares_in_any_order_is_one_pass(network, many: Path, tmp_path: Path, parts: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_merging_shares_in_any_order_is_one_pass(
+    network, many: Path, tmp_path: Path, parts: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     whole = scan(network, find_images(many), tmp_path / "whole", options=OPTIONS)
     images, states = find_images(many), []
     for rank in range(parts):
@@ -387,7 +434,9 @@ def test_out_of_memory_halves_the_batch(network, folder: Path, tmp_path: Path, m
     equal_but_for_rounding(index, whole)
 
 
-def test_batches_are_ranked_in_their_order_whichever_is_done_first(network, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_batches_are_ranked_in_their_order_whichever_is_done_first(
+    network, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "same").mkdir()
     for number in range(20):
         shutil.copy(folder / "img3.png", tmp_path / "same" / f"{number}.png")
@@ -407,7 +456,9 @@ def test_batches_are_ranked_in_their_order_whichever_is_done_first(network, fold
     finally:
         torch.set_num_threads(threads)
     assert len(set(map(id, begun))) == 2  # replicas at work
-    assert (index.top.image[index.span("conv").rows] == np.arange(9)).all()  # of a vector, rounding depends on the place
+    assert (
+        index.top.image[index.span("conv").rows] == np.arange(9)
+    ).all()  # of a vector, rounding depends on the place
 
 
 # ---- bad input ----------------------------------------------------------------------------------
@@ -475,7 +526,9 @@ def test_an_index_of_an_earlier_version_goes_on(network, tmp_path: Path) -> None
     assert load(out / STATE).fingerprint == network.fingerprint.former
     new = scan(network, find_images(photos), tmp_path / "new", options=OPTIONS)
     assert old.check(network.fingerprint).fingerprint == network.fingerprint
-    with pytest.raises(UserError, match="in two of them|do not merge|more than one"):  # for its images, not for its mark
+    with pytest.raises(
+        UserError, match="in two of them|do not merge|more than one"
+    ):  # for its images, not for its mark
         merge([load(out / STATE).check(network.fingerprint), load(tmp_path / "new" / STATE)])
     small.write_images(photos, 30)
     grown = scan(network, find_images(photos), out, options=OPTIONS)
@@ -532,7 +585,9 @@ def test_disk_full_leaves_the_old_index(network, folder: Path, tmp_path: Path, m
     assert sorted(p.name for p in tmp_path.iterdir()) == [".lock-0", INDEX, STATE]
 
 
-def test_command_line(model: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_command_line(
+    model: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PYTHONPATH", str(Path(small.__file__).parent))
     run = ["scan", "--model", str(model), "--images", str(folder), "--out", str(tmp_path / "out")]
     assert main.main([*run, "--layers", "conv,head"]) == 0

@@ -19,7 +19,9 @@ def index(responses: np.ndarray, weakest: np.ndarray | None = None) -> Index:
     units = responses.shape[1]
     histogram = np.stack([np.histogram(column, bin_edges())[0] for column in responses.T])
     order = np.argsort(-responses, axis=0)[:9].T.astype(np.int32)
-    top = Ranked(order, np.zeros((units, 9), np.int16), np.zeros((units, 9), np.int16), np.take_along_axis(responses.T, order, 1))
+    top = Ranked(
+        order, np.zeros((units, 9), np.int16), np.zeros((units, 9), np.int16), np.take_along_axis(responses.T, order, 1)
+    )
     least = np.full((units, 9), np.inf, np.float32)
     where = np.full((units, 9), -1, np.int32)
     if weakest is not None:
@@ -55,7 +57,9 @@ def test_statistics_are_those_of_the_responses(responses: np.ndarray) -> None:
     assert (found.low <= responses.min(0)).all() and (found.high >= responses.max(0)).all()
     bins = found.counts.shape[1]
     for unit in range(6):  # an even bin cannot be off by more than a bin of the index is wide
-        below = np.searchsorted(np.sort(responses[:, unit]), np.linspace(found.low[unit], found.high[unit], bins + 1)[1:])
+        below = np.searchsorted(
+            np.sort(responses[:, unit]), np.linspace(found.low[unit], found.high[unit], bins + 1)[1:]
+        )
         edges = np.linspace(found.low[unit], found.high[unit], bins + 1)[1:]
         far = np.array([np.sum(np.abs(responses[:, unit] - edge) < 0.25 * max(abs(edge), 0.1)) for edge in edges])
         assert (np.abs(np.cumsum(found.counts[unit]) - below) <= far + 1).all()
@@ -65,7 +69,10 @@ def test_a_unit_that_always_answers_the_same_is_one_column(responses: np.ndarray
     responses[:, 0], responses[:, 1] = 6, 0
     found = layer_statistics(index(responses), "map")
     for unit, value in ((0, 6), (1, 0)):
-        assert np.flatnonzero(found.counts[unit]).tolist() == [found.counts.shape[1] // 2] and found.counts[unit].sum() == IMAGES
+        assert (
+            np.flatnonzero(found.counts[unit]).tolist() == [found.counts.shape[1] // 2]
+            and found.counts[unit].sum() == IMAGES
+        )
         assert found.low[unit] < value < found.high[unit]
 
 

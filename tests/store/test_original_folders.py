@@ -76,7 +76,9 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_reading(root: Path) -> None:
-    assert (root / "regularized_opt/conv1/conv1_0003_montage.jpg").is_file() and (root / "max_im/conv1/conv1_0003.jpg").is_file()
+    assert (root / "regularized_opt/conv1/conv1_0003_montage.jpg").is_file() and (
+        root / "max_im/conv1/conv1_0003.jpg"
+    ).is_file()
     (root / SYNTHESIZED / "conv1" / "conv1_x_montage.jpg").write_bytes(b"")
     folders = JpegFolders(root, Store(root / "synthesized", "abc"))
     assert set(folders.records) == {("conv1", 3), ("pool1", 3), ("norm1", 3), ("a/b", 0), ("fc8", 130)}
@@ -110,7 +112,9 @@ def test_thirds() -> None:
     assert sum(part.shape[0] * part.shape[1] for part in parts) == 22 * 28
 
 
-def test_images_of_another_module_under_the_same_name_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_of_another_module_under_the_same_name_are_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(paths, "PRECOMPUTED", tmp_path)
     store = open_store(store_folder(tmp_path, "net"), "abc", "net")
     for layer, facts in (("moved", {"module": "1"}), ("same", {"module": "2"}), ("older", {})):

@@ -50,7 +50,9 @@ def files(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-def test_ones_own_come_first_and_the_bundled_ones_where_there_are_none(tmp_path: Path, bundled: Store, own: Store) -> None:
+def test_ones_own_come_first_and_the_bundled_ones_where_there_are_none(
+    tmp_path: Path, bundled: Store, own: Store
+) -> None:
     put(own, 1, 200)
     put(own, 2, 0, failed="no gradient")  # with another recipe it did not work: no reason to hide what is there
     put(own, 7, 250, module="old")
@@ -100,7 +102,10 @@ def test_the_same_growth_with_more_steps_replaces_and_other_images_are_set_aside
     said = kept(own, 200, 20, rate=0.5)
     assert "0000-1.webp" in said and gray(own.read("conv", 0)) == 200
     aside = own.path("conv", 0).with_name("0000-1.webp")
-    assert aside.is_file() and json.loads(aside.with_suffix(".json").read_text())["recipe"] == {"steps": 20, "rate": 0.1}
+    assert aside.is_file() and json.loads(aside.with_suffix(".json").read_text())["recipe"] == {
+        "steps": 20,
+        "rate": 0.1,
+    }
     assert "0000-2.webp" in kept(own, 250, 30)
     again = open_store(own.folder, MARK)
     assert gray(again.read("conv", 0)) == 250 and set(again.records) == {("conv", 0)}
@@ -110,7 +115,9 @@ def test_what_cannot_be_set_aside_stays(own: Store, monkeypatch: pytest.MonkeyPa
 
     kept(own, 50, 10)
     before = files(own.folder)
-    monkeypatch.setattr(own_images, "write_whole", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    monkeypatch.setattr(
+        own_images, "write_whole", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device"))
+    )
     with pytest.raises(UserError, match="No space left.*kept as it is"):
         kept(own, 200, 20, rate=0.5)
     assert files(own.folder) == before

@@ -34,7 +34,11 @@ def pictures(count: int = 3, height: int = 40, width: int = 32, seed: int = 0) -
     noise = draw.normal(size=(count, height, width, 3))
     smooth = np.stack([cv2.GaussianBlur(one, (0, 0), 5) for one in noise])
     smooth = smooth / np.abs(smooth).max() * 60
-    return (smooth + np.array([[200, 60, 60], [60, 200, 60], [60, 60, 200]] * count)[:count, None, None]).clip(0, 255).astype(np.uint8)
+    return (
+        (smooth + np.array([[200, 60, 60], [60, 200, 60], [60, 60, 200]] * count)[:count, None, None])
+        .clip(0, 255)
+        .astype(np.uint8)
+    )
 
 
 def put(store: Store, layer: str, unit: int, count: int = 1, part: str = "0", **facts) -> None:
@@ -117,7 +121,11 @@ def test_the_manifest_says_what_there_is(tmp_path: Path) -> None:
     store.finish()
     found = json.loads((tmp_path / MANIFEST).read_text())
     assert (found["model"], found["fingerprint"]) == ("net", MARK)
-    assert [(row["layer"], row["unit"], row["preset"]) for row in found["units"]] == [("a", 9, "a9"), ("a", 10, "a10"), ("b", 2, "b2")]
+    assert [(row["layer"], row["unit"], row["preset"]) for row in found["units"]] == [
+        ("a", 9, "a9"),
+        ("a", 10, "a10"),
+        ("b", 2, "b2"),
+    ]
     assert os.access(tmp_path / MANIFEST, os.R_OK) and (tmp_path / MANIFEST).stat().st_mode & 0o777 == 0o644
 
 
@@ -147,7 +155,10 @@ def test_reading_makes_no_folder(tmp_path: Path) -> None:
 # ---- what a killed process leaves ----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("torn", ['{"layer": "a", "un', '{"layer": "a"}', '{"layer": "a", "unit": "x"}', "[1, 2]", "\x00\x00\x00", "\xff", "7", ""])
+@pytest.mark.parametrize(
+    "torn",
+    ['{"layer": "a", "un', '{"layer": "a"}', '{"layer": "a", "unit": "x"}', "[1, 2]", "\x00\x00\x00", "\xff", "7", ""],
+)
 def test_a_line_that_is_not_whole_is_no_record(tmp_path: Path, torn: str) -> None:
     store = opened(tmp_path)
     put(store, "a", 1)
@@ -387,7 +398,12 @@ def test_manifests_that_are_no_files_or_bombs(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe" / MANIFEST)
     (tmp_path / "line").mkdir()
     (tmp_path / "line" / "added-1.jsonl").write_text("[" * 1_000_000 + "\n" + json.dumps(RECORDS[0]))
-    said = mutations.in_bounds("from deepvis.store.unit_images import open_store", "open_store(path, 'f')", sorted(tmp_path.iterdir()), room=300)
+    said = mutations.in_bounds(
+        "from deepvis.store.unit_images import open_store",
+        "open_store(path, 'f')",
+        sorted(tmp_path.iterdir()),
+        room=300,
+    )
     assert said.pop("line") == "was read" and all(MANIFEST in text for text in said.values()), said
 
 

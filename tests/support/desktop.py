@@ -94,7 +94,9 @@ class Program:
         now: what `driver.py` has told last.
     """
 
-    def __init__(self, screen: Screen, folder: Path, *arguments: object, gated: bool = False, driver: Path = DRIVER) -> None:
+    def __init__(
+        self, screen: Screen, folder: Path, *arguments: object, gated: bool = False, driver: Path = DRIVER
+    ) -> None:
         """
         Args:
             folder: the program's working folder.
@@ -209,10 +211,16 @@ class Program:
         """Where the window is on the screen: left, top, width, height."""
         # xdotool's getwindowgeometry counts the window manager's frame twice.
         said = subprocess.run(
-            ["xwininfo", "-id", self.window], env=self.screen.environment, capture_output=True, text=True, timeout=PATIENCE
+            ["xwininfo", "-id", self.window],
+            env=self.screen.environment,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
         ).stdout
         values = dict(line.strip().split(":", 1) for line in said.splitlines() if ":" in line)
-        return tuple(int(values[name]) for name in ("Absolute upper-left X", "Absolute upper-left Y", "Width", "Height"))
+        return tuple(
+            int(values[name]) for name in ("Absolute upper-left X", "Absolute upper-left Y", "Width", "Height")
+        )
 
     def grab(self) -> np.ndarray:
         """The window's pixels on the screen as they are: uint8 RGB."""

@@ -132,7 +132,15 @@ class Teller:
         scene, result = self._scene, self._scene.result
         asked = requests.request_for(toolbox.state, toolbox.feed.frame, scene.layers)
         answered = asked is not None and result is not None and result.request == asked
-        return answered and not self._shown and toolbox.engine.idle and not toolbox.feed.busy and toolbox._gallery.idle and toolbox._tops.idle and toolbox._overview.idle
+        return (
+            answered
+            and not self._shown
+            and toolbox.engine.idle
+            and not toolbox.feed.busy
+            and toolbox._gallery.idle
+            and toolbox._tops.idle
+            and toolbox._overview.idle
+        )
 
 
 def mosaic(renderer) -> list[int]:

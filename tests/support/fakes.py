@@ -69,7 +69,11 @@ class FakeEngine:
 
     def __init__(self, log: list[str]) -> None:
         self.network = SimpleNamespace(
-            layers=LAYERS, classes=(), device="cpu", input=SimpleNamespace(height=224, width=224, places=(0, 1, 2), reading=Reading()), telling_backward="deconv"
+            layers=LAYERS,
+            classes=(),
+            device="cpu",
+            input=SimpleNamespace(height=224, width=224, places=(0, 1, 2), reading=Reading()),
+            telling_backward="deconv",
         )
         self.error = ""
         self.note = ""

@@ -103,7 +103,9 @@ def in_bounds(imports: str, read: str, files: list[Path], room: int = 700) -> di
     if sys.platform != "linux":
         pytest.skip("the bound of a process's memory is Linux's")
     code = _BOUNDED.format(imports=imports, read=read, room=room)
-    done = subprocess.run([sys.executable, "-c", code, *map(str, files)], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, files)], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     lines = [line.partition(" ") for line in done.stdout.splitlines()]
     said = {name: text for name, _, text in lines if name in {file.name for file in files}}

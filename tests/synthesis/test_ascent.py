@@ -20,7 +20,9 @@ from deepvis.synthesis.objectives import unit
 from deepvis.synthesis.recipe import PRESETS, Recipe, recipe
 from deepvis.synthesis.transforms import middle
 
-MODERN = recipe("modern", {"steps": 8, "margin": 28, "jitter": 28, "rate": 0.05, "rotate": 8, "scale_low": 0.9, "scale_high": 1.2})
+MODERN = recipe(
+    "modern", {"steps": 8, "margin": 28, "jitter": 28, "rate": 0.05, "rotate": 8, "scale_low": 0.9, "scale_high": 1.2}
+)
 PIXELS = replace(PRESETS["plain"], keep="last", redirect=0)
 ALIKE = {"start_noise": 10.0}
 
@@ -29,7 +31,9 @@ def values(ascent: Ascent) -> np.ndarray:
     return ascent._parameters.values.detach().numpy()
 
 
-def run(network: Network, objective: objectives.Objective, recipes: list[Recipe], seeds: list[int], steps: int = 8, **more) -> Ascent:
+def run(
+    network: Network, objective: objectives.Objective, recipes: list[Recipe], seeds: list[int], steps: int = 8, **more
+) -> Ascent:
     ascent = Ascent(network, objective, recipes, seeds, **more)
     for _ in range(steps):
         ascent.step()
@@ -39,7 +43,9 @@ def run(network: Network, objective: objectives.Objective, recipes: list[Recipe]
 # ---- equation (2) --------------------------------------------------------------------------------
 
 
-def by_hand(module: nn.Module, spec: InputSpec, chosen: int, x: np.ndarray, one: Recipe, steps: int) -> tuple[np.ndarray, list]:
+def by_hand(
+    module: nn.Module, spec: InputSpec, chosen: int, x: np.ndarray, one: Recipe, steps: int
+) -> tuple[np.ndarray, list]:
     """x ← r_θ(x + η ∂a/∂x) for one image, C×H×W about the mean, in float64; the scores before each step."""
     scale = torch.tensor([spec.range / 255 / s for s in spec.std], dtype=torch.float64)[:, None, None]
     scores, rate = [], one.rate
@@ -65,13 +71,17 @@ TOGETHER = {"decay": 0.01, "blur_width": 0.8, "blur_every": 2, "small_norm": 10,
 
 
 @pytest.mark.parametrize("policy, rate", [("relative", 3.0), ("constant", 1e6)])
-@pytest.mark.parametrize("preset, changes", [*((f"yosinski-{i}", {}) for i in (1, 2, 3, 4)), ("plain", {}), ("plain", TOGETHER)])
+@pytest.mark.parametrize(
+    "preset, changes", [*((f"yosinski-{i}", {}) for i in (1, 2, 3, 4)), ("plain", {}), ("plain", TOGETHER)]
+)
 def test_the_whole_update_as_by_hand(preset: str, changes: dict, policy: str, rate: float) -> None:
     one = recipe(preset, {"policy": policy, "rate": rate, "keep": "last", "redirect": 0, **changes})
     draw, units, network = np.random.default_rng(0), [3, 7], small()
     start = draw.normal(size=(2, 3, 32, 32)) * 10
     mean = torch.tensor(SPEC.mean)[:, None, None] * 255
-    ascent = Ascent(network, unit("fc", units), [one] * 2, [0, 1], start=torch.tensor(start, dtype=torch.float32) + mean)
+    ascent = Ascent(
+        network, unit("fc", units), [one] * 2, [0, 1], start=torch.tensor(start, dtype=torch.float32) + mean
+    )
     scores = []
     for _ in range(5):
         ascent.step()
@@ -128,7 +138,10 @@ def test_the_same_twice_to_the_bit(one: Recipe) -> None:
     [
         (MODERN, {"rotate": 20, "jitter": 1, "rate": 0.1, "noise": 5, "total_variation": 0.01}),
         (replace(MODERN, margin=0, jitter=0, rotate=0, scale_low=1, scale_high=1), {"jitter": 2, "saturation": 0.2}),
-        (recipe("yosinski-3"), {"decay": 0.2, "blur_width": 2, "small_norm": 40, "noise": 4, "start": "uniform", "redirect": 0}),
+        (
+            recipe("yosinski-3"),
+            {"decay": 0.2, "blur_width": 2, "small_norm": 40, "noise": 4, "start": "uniform", "redirect": 0},
+        ),
         (recipe("yosinski-1", {"noise": 3}), {"small_contribution": 60, "blur_every": 1, "start": "mean"}),
         (recipe("plain", {"policy": "progress", "progress": 0.01}), {"progress": 0.1}),
     ],
@@ -181,7 +194,9 @@ def test_faint_images_of_pixels_are_shown_with_raised_contrast_and_those_of_freq
     np.testing.assert_array_equal(fourier.images(), fourier.images(raised=False))
 
 
-@pytest.mark.parametrize("changes", [{"steps": 3}, {"keep": "best"}, {"margin": 1}, {"optimizer": "adam"}, {"policy": "progress"}])
+@pytest.mark.parametrize(
+    "changes", [{"steps": 3}, {"keep": "best"}, {"margin": 1}, {"optimizer": "adam"}, {"policy": "progress"}]
+)
 def test_recipes_that_cannot_share_a_batch(changes: dict) -> None:
     with pytest.raises(UserError, match="agree"):
         Ascent(small(), unit("fc", 0), [PIXELS, replace(PIXELS, **changes)], [0, 1])
@@ -258,7 +273,9 @@ def test_a_network_of_gray_pictures(one: Recipe) -> None:
 def test_networks_of_any_number_of_channels(one: Recipe, channels: int, order: str, bands: tuple, shown: tuple) -> None:
     """Shown are the channels that pictures get into."""
     module = seeded(lambda: Small(channels)).eval().requires_grad_(False)
-    network = replace(small(), module=module, input=InputSpec(32, 32, (0.5,) * channels, (0.25,) * channels, order=order, bands=bands))
+    network = replace(
+        small(), module=module, input=InputSpec(32, 32, (0.5,) * channels, (0.25,) * channels, order=order, bands=bands)
+    )
     ascent = run(network, unit("fc", [1]), [one], [0])
     got = ascent.images(raised=False)
     assert got.shape == (1, 32, 32, 3) and got.dtype == np.uint8 and not ascent.dead.any()
@@ -283,7 +300,11 @@ class Stepped(nn.Module):
             return self.fc(x.mean((2, 3)))
 
 
-@pytest.mark.parametrize("one", [MODERN, recipe("yosinski-3"), recipe("modern", {"total_variation": 1})], ids=["modern", "yosinski-3", "penalty"])
+@pytest.mark.parametrize(
+    "one",
+    [MODERN, recipe("yosinski-3"), recipe("modern", {"total_variation": 1})],
+    ids=["modern", "yosinski-3", "penalty"],
+)
 @pytest.mark.parametrize("name", ["step", "fc"])
 def test_where_no_gradient_flows_units_count_as_dead(name: str, one: Recipe) -> None:
     network = prepare("stepped", seeded(Stepped), SPEC, {"conv": "conv", "step": "step", "fc": "fc"})
@@ -433,8 +454,16 @@ def test_hooks_are_gone_afterwards() -> None:
 
 
 def test_shifts_and_margin_are_in_proportion_to_the_canvas() -> None:
-    network, chosen = small(), recipe("modern", {"margin": 56, "jitter": 56, "rotate": 0, "scale_low": 1, "scale_high": 1})
+    network, chosen = (
+        small(),
+        recipe("modern", {"margin": 56, "jitter": 56, "rotate": 0, "scale_low": 1, "scale_high": 1}),
+    )
     height, width = network.input.height, network.input.width
-    for size, margin in (((height, width), 8), ((height // 2, width // 2), 4), ((2 * height, 2 * width), 16), ((height // 2, width), 4)):
+    for size, margin in (
+        ((height, width), 8),
+        ((height // 2, width // 2), 4),
+        ((2 * height, 2 * width), 16),
+        ((height // 2, width), 4),
+    ):
         ascent = Ascent(network, unit("fc", 0), [chosen], [0], size)
         assert ascent._parameters.image().shape[2:] == (size[0] + 2 * margin, size[1] + 2 * margin)

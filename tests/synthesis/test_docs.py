@@ -24,7 +24,10 @@ def test_the_python_of_the_page_runs(tmp_path: Path, monkeypatch) -> None:
     exec(more, names)
     network, photo = names["network"], np.zeros((60, 80, 3), np.uint8)
     activations = {layer: network.up_to(layer, network.see(photo, crop=True)) for layer in ("4c", "5b", "logits")}
-    assert all(isinstance(names[name], Objective) and names[name](activations).shape == (1,) for name in ("two", "only", "dream"))
+    assert all(
+        isinstance(names[name], Objective) and names[name](activations).shape == (1,)
+        for name in ("two", "only", "dream")
+    )
 
 
 def test_the_page_names_all_presets_and_their_steps() -> None:

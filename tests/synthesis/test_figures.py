@@ -43,7 +43,9 @@ def test_a_sweep_is_four_rows_of_columns(name: str, side: int, spec: InputSpec) 
 def test_a_sweep_has_one_regularizer_at_a_time() -> None:
     network = small()
     plain = sweep(network, layer(network, "fc"), 1, PLAIN, 2, 0)
-    other = sweep(network, layer(network, "fc"), 1, replace(PLAIN, decay=0.1, blur_width=1, blur_every=1, small_norm=30), 2, 0)
+    other = sweep(
+        network, layer(network, "fc"), 1, replace(PLAIN, decay=0.1, blur_width=1, blur_every=1, small_norm=30), 2, 0
+    )
     assert np.array_equal(plain, other)
 
 
@@ -92,7 +94,9 @@ def test_a_montage_has_a_place_for_every_unit(tmp_path: Path, side: int, shape: 
     for unit in range(10):
         y, x = unit // columns * (height + GAP), unit % columns * (width + GAP)
         colour = picture[y : y + height, x : x + width].mean((0, 1))
-        want = (200 - 10 * unit, 30, 10 * unit + 100) if unit in (0, 4, 9) else picture[-1, -1] if unit == 9 else (0, 0, 0)
+        want = (
+            (200 - 10 * unit, 30, 10 * unit + 100) if unit in (0, 4, 9) else picture[-1, -1] if unit == 9 else (0, 0, 0)
+        )
         if unit in (0, 4, 9):
             assert np.abs(colour - want).max() < 12, unit
         else:
@@ -116,7 +120,12 @@ def test_true_sizes(tmp_path: Path) -> None:
     block = 70 + GAP + 2 * GAP
     assert picture.shape == (18 + 40 + GAP + 2 * GAP + 18 + 2 * (5 + GAP) + 2 * GAP, 2 * block, 3)
     for i, unit in enumerate((3, 7)):
-        assert np.abs(picture[18:58, i * block : i * block + 70].mean((0, 1)) - (200 - 10 * unit, 30, 10 * unit + 100)).max() < 12
+        assert (
+            np.abs(
+                picture[18:58, i * block : i * block + 70].mean((0, 1)) - (200 - 10 * unit, 30, 10 * unit + 100)
+            ).max()
+            < 12
+        )
     y = 18 + 40 + 3 * GAP + 18
     for row in (0, 1):
         for column in (0, 1):
@@ -160,7 +169,11 @@ def test_a_search_writes_the_best(tmp_path: Path, spec: InputSpec) -> None:
     network = small(spec)
     lines = search(network, judge(), PLAIN, 12, 3, 5, tmp_path / "out")
     assert len(lines) == 9
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [*(f"best-{i}.yaml" for i in range(1, 10)), "sheet.jpg", "trials"]
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
+        *(f"best-{i}.yaml" for i in range(1, 10)),
+        "sheet.jpg",
+        "trials",
+    ]
     assert cv2.imread(str(tmp_path / "out" / "sheet.jpg")).shape == (9 * (128 + 18 + GAP), 3 * (128 + GAP), 3)
     judged = [yaml_of(tmp_path / "out" / f"best-{i}.yaml")["judged"] for i in range(1, 10)]
     assert judged == sorted(judged, reverse=True) and len(set(judged)) > 1
@@ -277,7 +290,9 @@ def test_ctrl_c_while_it_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(module, "write", interrupted)
     with pytest.raises(KeyboardInterrupt):
         search(small(), judge(), PLAIN, 5, 2, 0, tmp_path)
-    assert len(list(tmp_path.glob("best-*.yaml"))) == 2 and cv2.imread(str(tmp_path / "sheet.jpg")).shape[0] == 2 * (128 + 18 + GAP)
+    assert len(list(tmp_path.glob("best-*.yaml"))) == 2 and cv2.imread(str(tmp_path / "sheet.jpg")).shape[0] == 2 * (
+        128 + 18 + GAP
+    )
 
 
 def test_a_judge_of_other_classes(tmp_path: Path) -> None:

@@ -38,14 +38,20 @@ def opened(folder: Path, network: Network) -> Store:
     return open_store(folder, network.fingerprint, network.name)
 
 
-def go(folder: Path, units: str = UNITS, plan: Plan = PLAN, batch: int | None = 1, network: Network | None = None) -> dict[str, int]:
+def go(
+    folder: Path, units: str = UNITS, plan: Plan = PLAN, batch: int | None = 1, network: Network | None = None
+) -> dict[str, int]:
     network = network or small()
     return synthesize(network, parse_units(units, network.layers), plan, opened(folder, network), batch)
 
 
 def files(folder: Path) -> dict[str, bytes]:
     """All that is in the store, without what a killed process left half written."""
-    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file() and not p.name.startswith(".")}
+    return {
+        str(p.relative_to(folder)): p.read_bytes()
+        for p in folder.rglob("*")
+        if p.is_file() and not p.name.startswith(".")
+    }
 
 
 def in_another_process(folder: Path, code: str = "", batch: int = 1, **env: str) -> subprocess.Popen:
@@ -98,7 +104,9 @@ def test_the_images_are_those_of_an_ascent(whole: Path) -> None:
     network = small()
     for name, unit in (("fc", 5), ("conv2", 3)):
         place = canvas(network, layer(network, name), network.receptive_field(name))
-        ascent = Ascent(network, objective(layer(network, name), [unit], place), [PLAN.recipe], [image_seed(0, unit, 0)], place.size)
+        ascent = Ascent(
+            network, objective(layer(network, name), [unit], place), [PLAN.recipe], [image_seed(0, unit, 0)], place.size
+        )
         for _ in range(3):
             ascent.step()
         store = opened(whole, network)
@@ -137,7 +145,9 @@ def test_two_at_work_leave_the_same_files_however_often_they_are_stopped(
     assert files(tmp_path / "cut") == files(tmp_path / "whole")
 
 
-def test_with_a_layer_done_the_cores_are_shared_out_as_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, two_threads: None) -> None:
+def test_with_a_layer_done_the_cores_are_shared_out_as_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, two_threads: None
+) -> None:
     """Rounding depends on how many cores a batch has."""
     seen, real = [], jobs._run
     monkeypatch.setattr(jobs, "_run", lambda *arguments: (seen.append(torch.get_num_threads()), real(*arguments))[1])
@@ -171,7 +181,9 @@ def test_a_layer_of_one_batch_has_all_cores(tmp_path: Path, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize("batch", [1, 3])
-def test_a_killed_run_goes_on_as_if_nothing_had_been(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, batch: int) -> None:
+def test_a_killed_run_goes_on_as_if_nothing_had_been(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, batch: int
+) -> None:
     """Byte for byte, though rounding depends on who else is in a batch."""
     go(whole := tmp_path_factory.mktemp("whole") / "s", batch=batch)
     process = in_another_process(tmp_path, DIES, batch)
@@ -317,8 +329,12 @@ def full(monkeypatch: pytest.MonkeyPatch, most: int, error: Exception) -> list[i
 
 NO_MEMORY = [
     torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
-    RuntimeError("[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes."),
-    RuntimeError("[enforce fail at CPUAllocator.cpp] . DefaultCPUAllocator: not enough memory: you tried to allocate 1 bytes."),
+    RuntimeError(
+        "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes."
+    ),
+    RuntimeError(
+        "[enforce fail at CPUAllocator.cpp] . DefaultCPUAllocator: not enough memory: you tried to allocate 1 bytes."
+    ),
     RuntimeError("MPS backend out of memory (MPS allocated: 18.00 GB)"),
     RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
     MemoryError("std::bad_alloc"),
@@ -326,7 +342,9 @@ NO_MEMORY = [
 
 
 @pytest.mark.parametrize("error", NO_MEMORY)
-def test_out_of_memory_halves_the_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: Path, error: Exception) -> None:
+def test_out_of_memory_halves_the_batch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: Path, error: Exception
+) -> None:
     sizes = full(monkeypatch, 2, error)
     assert go(tmp_path, "fc:0-6", batch=8) == {"made": 7, "found": 0, "failed": 0}
     assert sizes == [2, 2, 2, 1]
@@ -361,7 +379,9 @@ def test_images_that_come_to_nothing_are_not_kept(tmp_path: Path) -> None:
     json.loads((tmp_path / MANIFEST).read_text(), parse_constant=lambda name: pytest.fail(name))
 
 
-def test_more_images_than_a_file_is_wide_are_refused_before_any_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_images_than_a_file_is_wide_are_refused_before_any_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(jobs, "_run", lambda *_: pytest.fail("made"))
     with pytest.raises(UserError, match="--per-unit 700: images of 24 pixels of a unit of fc .*: 682 do"):
         go(tmp_path, "fc:1-2", replace(PLAN, per_unit=700))

@@ -27,7 +27,9 @@ def coefficients(size: tuple[int, int], count: int = 2, channels: int = 3) -> to
     return torch.randn(count, *coefficients_shape(channels, size), generator=draw, dtype=torch.float64)
 
 
-def slow(values: np.ndarray, size: tuple[int, int], power: float, mix: np.ndarray | None, mean: np.ndarray) -> np.ndarray:
+def slow(
+    values: np.ndarray, size: tuple[int, int], power: float, mix: np.ndarray | None, mean: np.ndarray
+) -> np.ndarray:
     """One image by numpy.fft, C×H×W."""
     height, width = size
     scale = np.empty((height, width // 2 + 1))
@@ -57,7 +59,9 @@ def test_fourier_as_numpy(size: tuple[int, int], mixed: bool) -> None:
 
 
 def test_zero_coefficients_are_the_mean_colour() -> None:
-    image = Fourier(torch.zeros(1, *coefficients_shape(3, (6, 8))), (6, 8), torch.ones(1), color_mix(torch.ones(1)), MEAN).image()
+    image = Fourier(
+        torch.zeros(1, *coefficients_shape(3, (6, 8))), (6, 8), torch.ones(1), color_mix(torch.ones(1)), MEAN
+    ).image()
     np.testing.assert_allclose(image.detach(), 0, atol=1e-4)
 
 
@@ -138,7 +142,10 @@ def test_shown_adds_the_mean() -> None:
 
 def test_contrast_is_lowered_until_a_hundredth_is_out_of_range() -> None:
     mean = torch.tensor([127.5])
-    image = torch.randn(2, 1, 100, 100, generator=torch.Generator().manual_seed(0)) * torch.tensor([400.0, 10.0])[:, None, None, None]
+    image = (
+        torch.randn(2, 1, 100, 100, generator=torch.Generator().manual_seed(0))
+        * torch.tensor([400.0, 10.0])[:, None, None, None]
+    )
     got = shown(image, mean).numpy()
     at_the_ends = ((got[0] == 0) | (got[0] == 255)).mean()
     assert 0.005 < at_the_ends < 0.02
@@ -150,7 +157,10 @@ def test_contrast_is_lowered_until_a_hundredth_is_out_of_range() -> None:
 
 def test_contrast_is_raised_as_far_as_allowed() -> None:
     mean = torch.tensor([127.5])
-    image = torch.randn(3, 1, 100, 100, generator=torch.Generator().manual_seed(0)) * torch.tensor([10.0, 0.1, 0.0])[:, None, None, None]
+    image = (
+        torch.randn(3, 1, 100, 100, generator=torch.Generator().manual_seed(0))
+        * torch.tensor([10.0, 0.1, 0.0])[:, None, None, None]
+    )
     faint, fainter, nothing = shown(image, mean, most=20.0).numpy()
     assert 0.005 < ((faint == 0) | (faint == 255)).mean() < 0.02
     np.testing.assert_allclose(fainter, image[1].numpy() * 20 + 127.5, atol=0.51)

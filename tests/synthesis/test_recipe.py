@@ -62,7 +62,11 @@ def test_numbers_may_be_texts() -> None:
         ("plain", {"small_contribution": -1}, "percentage"),
         ("plain", {"blur_width": -1}, "expected 0 to "),
         ("plain", {"blur_width": 2}, "blur_every: 0: expected 1 or more, for blur_width is 2"),
-        ("modern", {"policy": "progress"}, "policy: 'progress': expected relative, for Adam has no other; or optimizer ascent"),
+        (
+            "modern",
+            {"policy": "progress"},
+            "policy: 'progress': expected relative, for Adam has no other; or optimizer ascent",
+        ),
         ("plain", {"margin": -1}, "expected 0 to "),
         ("plain", {"total_variation": -1}, "expected 0 to "),
         ("plain", {"policy": "fast"}, "constant or relative or progress or progress01"),
@@ -85,7 +89,11 @@ def test_a_file_of_a_recipe(tmp_path: Path) -> None:
     save(path, one, seed=3, layer="fc", units=[1, 2])
     assert named(str(path)) == one
     assert named(str(path), {"steps": "9"}) == replace(one, steps=9)
-    assert {k: v for k, v in yaml.safe_load(path.read_text()).items() if k != "recipe"} == {"seed": 3, "layer": "fc", "units": [1, 2]}
+    assert {k: v for k, v in yaml.safe_load(path.read_text()).items() if k != "recipe"} == {
+        "seed": 3,
+        "layer": "fc",
+        "units": [1, 2],
+    }
     assert checked(asdict(one)) == one and named("yosinski-3", {"steps": 7, "rate": 0.1 + 0.2}) == one
 
 

@@ -31,9 +31,14 @@ def test_all_sixteen_are_recipes_of_one_batch_and_differ_in_two_numbers(preset: 
         for tile, recipe in enumerate(grid.recipes):
             assert checked(asdict(recipe)) == recipe
             row, column = divmod(tile, SIDE)
-            assert (getattr(recipe, grid.across.name), getattr(recipe, grid.down.name)) == (grid.columns[column], grid.rows[row])
+            assert (getattr(recipe, grid.across.name), getattr(recipe, grid.down.name)) == (
+                grid.columns[column],
+                grid.rows[row],
+            )
             others = {grid.across.name, grid.down.name, "blur_every"}
-            assert {k: v for k, v in asdict(recipe).items() if k not in others} == {k: v for k, v in asdict(one.recipe).items() if k not in others}
+            assert {k: v for k, v in asdict(recipe).items() if k not in others} == {
+                k: v for k, v in asdict(one.recipe).items() if k not in others
+            }
         assert list(grid.columns) == sorted(grid.columns) and list(grid.rows) == sorted(grid.rows)
 
 
@@ -76,5 +81,14 @@ def test_a_tile_names_its_two_values_and_in_full_all_of_them() -> None:
     grid = table(Desk("yosinski-1", Recipe(**{**asdict(PRESETS["yosinski-1"]), "rate": 3}), pair=1))
     assert tile_text(grid, grid.chosen) == "decay 0  norm 50%"
     words = full_text(grid, grid.chosen)
-    for expected in ("decay 0", "norm 50", "rate 3", "blur 0.5", "contribution 0", "blur_every 4", "start_noise 10", "500 steps"):
+    for expected in (
+        "decay 0",
+        "norm 50",
+        "rate 3",
+        "blur 0.5",
+        "contribution 0",
+        "blur_every 4",
+        "start_noise 10",
+        "500 steps",
+    ):
         assert expected in words.split(", ")

@@ -115,7 +115,12 @@ def penalty_reference(name: str, x: np.ndarray) -> float:
     if name == "edge":
         inner = np.zeros((height, width), bool)
         inner[height // 10 : height - height // 10, width // 10 : width - width // 10] = True
-        return sum(x[c, i, j] ** 2 for c in range(channels) for i in range(height) for j in range(width) if not inner[i, j]) / x.size
+        return (
+            sum(
+                x[c, i, j] ** 2 for c in range(channels) for i in range(height) for j in range(width) if not inner[i, j]
+            )
+            / x.size
+        )
     total = 0.0
     for c in range(channels):
         for i in range(height):

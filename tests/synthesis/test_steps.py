@@ -42,7 +42,10 @@ def test_progress_stops_at_the_largest_rate() -> None:
 
 def test_progress01_early_and_late() -> None:
     """The smaller of the two: `progress` far from 1, a fraction of what is missing near it."""
-    numbers = {name: torch.tensor([value] * 3) for name, value in (("progress", 0.05), ("late_progress", 0.2), ("max_rate", 1e9))}
+    numbers = {
+        name: torch.tensor([value] * 3)
+        for name, value in (("progress", 0.05), ("late_progress", 0.2), ("max_rate", 1e9))
+    }
     score, grad = torch.tensor([0.0, 0.75, 0.99]), torch.randn(3, 3, 4, 4, generator=torch.Generator().manual_seed(0))
     eta = POLICIES["progress01"](numbers, score, grad, torch.ones(3))
     gain = eta.numpy() * (grad.numpy() ** 2).sum((1, 2, 3))
@@ -60,7 +63,9 @@ def test_constant_is_the_rate_times_the_gradient() -> None:
 
 
 def test_relative_moves_the_first_step_by_its_rate() -> None:
-    ascent = Ascent(flat(), unit("fc", 1), [replace(PIXELS, policy="relative", rate=r, start="mean") for r in (1.0, 5.0)], [0, 1])
+    ascent = Ascent(
+        flat(), unit("fc", 1), [replace(PIXELS, policy="relative", rate=r, start="mean") for r in (1.0, 5.0)], [0, 1]
+    )
     moved = []
     for _ in range(3):
         ascent.step()
@@ -70,7 +75,9 @@ def test_relative_moves_the_first_step_by_its_rate() -> None:
 
 def test_relative_keeps_the_first_factor() -> None:
     """Where the gradient grows, so does the step."""
-    rate = POLICIES["relative"]({"rate": torch.tensor([3.0])}, torch.zeros(1), torch.full((1, 1, 2, 2), 50.0), torch.tensor([2.0]))
+    rate = POLICIES["relative"](
+        {"rate": torch.tensor([3.0])}, torch.zeros(1), torch.full((1, 1, 2, 2), 50.0), torch.tensor([2.0])
+    )
     assert rate.item() == 1.5
 
 

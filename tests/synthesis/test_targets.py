@@ -78,7 +78,9 @@ def test_uneven_layers(name: str) -> None:
 def test_a_network_of_torchvision() -> None:
     from torchvision.models import alexnet
 
-    network = prepare("alexnet", seeded(lambda: alexnet(weights=None).features), InputSpec(160, 160), {"norm": "2", "conv3": "6"})
+    network = prepare(
+        "alexnet", seeded(lambda: alexnet(weights=None).features), InputSpec(160, 160), {"norm": "2", "conv3": "6"}
+    )
     for name in ("norm", "conv3"):
         assert place(network, name).size[0] < 160, name
         pasted(network, name, (1, 1))
@@ -185,7 +187,11 @@ def test_a_draft_is_half_as_large_where_the_network_takes_it() -> None:
 
 # ---- units ---------------------------------------------------------------------------------------
 
-LAYERS = (Layer("stem", "Conv2d", 6, 16, 16), Layer("blocks.1", "Block", 4, 8, 8), Layer("head", "Linear", 10, labels=CLASSES))
+LAYERS = (
+    Layer("stem", "Conv2d", 6, 16, 16),
+    Layer("blocks.1", "Block", 4, 8, 8),
+    Layer("head", "Linear", 10, labels=CLASSES),
+)
 
 
 @pytest.mark.parametrize(
@@ -247,4 +253,7 @@ def test_labels_with_commas(text: str, want: list[int] | str) -> None:
 
 def test_layers_keep_their_own_labels() -> None:
     twice = (replace(LAYERS[0], labels=("edge", "corner", "blob", "", "", "")), LAYERS[2])
-    assert [(one.name, units) for one, units in parse_units("stem:blob,head:class-2", twice)] == [("stem", [2]), ("head", [2])]
+    assert [(one.name, units) for one, units in parse_units("stem:blob,head:class-2", twice)] == [
+        ("stem", [2]),
+        ("head", [2]),
+    ]

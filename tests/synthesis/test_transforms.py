@@ -61,7 +61,9 @@ def test_as_scipy_samples(view: dict) -> None:
     of = matrix(**view)
     got = sample(x, of, size)
     a = of[0].numpy()
-    rows, columns = np.meshgrid(np.arange(size[0]) - (size[0] - 1) / 2, np.arange(size[1]) - (size[1] - 1) / 2, indexing="ij")
+    rows, columns = np.meshgrid(
+        np.arange(size[0]) - (size[0] - 1) / 2, np.arange(size[1]) - (size[1] - 1) / 2, indexing="ij"
+    )
     across = a[0, 0] * columns + a[0, 1] * rows + a[0, 2] + (16 - 1) / 2
     down = a[1, 0] * columns + a[1, 1] * rows + a[1, 2] + (19 - 1) / 2
     for c in range(3):

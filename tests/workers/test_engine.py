@@ -59,7 +59,9 @@ class Gates:
         self.unwanted: dict[int, bool] = {}  # by the frame's index: whether it was when the pass ended
         self._lock = threading.Lock()
 
-    def __call__(self, network: object, asked: Request, field: ReceptiveField | None, is_unwanted: Callable[[], bool]) -> Result:
+    def __call__(
+        self, network: object, asked: Request, field: ReceptiveField | None, is_unwanted: Callable[[], bool]
+    ) -> Result:
         with self._lock:
             self.ran.append(asked.layer)
             self.networks.append(network)

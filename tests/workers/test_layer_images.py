@@ -30,7 +30,12 @@ def index(tmp_path: Path) -> Index:
         image[4:8] = np.repeat(np.arange(4, dtype=np.uint8) * 60 + number, 4)[None, :, None]
         cv2.imwrite(str(tmp_path / f"{number}.png"), image)
     units = np.arange(UNITS)[:, None]
-    top = Ranked((units % 3).astype(np.int32), np.ones((UNITS, 1), np.int16), (units % 4).astype(np.int16), (units < UNITS - 1).astype(np.float32))
+    top = Ranked(
+        (units % 3).astype(np.int32),
+        np.ones((UNITS, 1), np.int16),
+        (units % 4).astype(np.int16),
+        (units < UNITS - 1).astype(np.float32),
+    )
     histogram = np.zeros((UNITS, BINS), np.int64)
     histogram[:, BINS // 2 + 20] = 3
     flat = np.ones(UNITS)
@@ -58,19 +63,27 @@ def test_each_units_patch_is_cut_out_at_its_place_as_large_as_asked(overview: Ov
     overview.want(index, "", Wish("", False, "map", tuple(range(UNITS)), 8))
     until(lambda: overview.idle)
     cells = overview.cells
-    assert cells.layer == "map" and sorted(cells.pictures) == [0, 1, 3, 4] and cells.dead == {5}  # 2: its photo is not there
+    assert (
+        cells.layer == "map" and sorted(cells.pictures) == [0, 1, 3, 4] and cells.dead == {5}
+    )  # 2: its photo is not there
     for unit, patch in cells.pictures.items():
         assert patch.shape == (8, 8, 3)
         np.testing.assert_allclose(patch, unit % 4 * 60 + unit % 3, atol=1)
 
 
-def test_what_was_cut_is_not_cut_again_and_another_size_is(overview: Overview, index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_cut_is_not_cut_again_and_another_size_is(
+    overview: Overview, index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
     reads: list[int] = []
     from deepvis.inputs.datasets import Images
 
     read = Images.read
     monkeypatch.setattr(Images, "read", lambda images, number, *a: (reads.append(number), read(images, number, *a))[1])
-    for wish, photos in ((Wish("", False, "map", (0, 3), 8), [0]), (Wish("", False, "map", (0, 1, 3), 8), [1]), (Wish("", False, "map", (0,), 4), [0])):
+    for wish, photos in (
+        (Wish("", False, "map", (0, 3), 8), [0]),
+        (Wish("", False, "map", (0, 1, 3), 8), [1]),
+        (Wish("", False, "map", (0,), 4), [0]),
+    ):
         overview.want(index, "", wish)
         until(lambda: overview.idle)
         assert reads == photos
@@ -141,7 +154,9 @@ def test_what_was_abandoned_and_is_wanted_again_is_not_taken_for_done(overview: 
 
 
 @pytest.mark.parametrize("back", [False, True])
-def test_an_abandoned_wish_leaves_nothing_in_the_place_of_the_newest(overview: Overview, index: Index, gated, back: bool) -> None:
+def test_an_abandoned_wish_leaves_nothing_in_the_place_of_the_newest(
+    overview: Overview, index: Index, gated, back: bool
+) -> None:
     begun, gate = gated
     whole, few = Wish("", False, "map", (0, 1, 3, 4), 8), Wish("", False, "map", (3,), 8)
     if back:  # the newest is what was there before

@@ -33,7 +33,9 @@ def result(number: int, value: float, cell: int = 0) -> Result:
     image[:] = 20 * number
     image[4 * (cell // 4) :, 4 * (cell % 4) :][:4, :4] = 255
     frame = Frame(image, f"{number}.png", number, False, f"/photos/{number}.png")
-    return Result(Request(frame, True, "map"), peaks=Peaks(np.full(5, value, np.float32), np.array([cell] * 3 + [0, 0], np.int32)))
+    return Result(
+        Request(frame, True, "map"), peaks=Peaks(np.full(5, value, np.float32), np.array([cell] * 3 + [0, 0], np.int32))
+    )
 
 
 @pytest.fixture
@@ -60,7 +62,9 @@ def test_the_selected_units_moments_are_shown_strongest_first_as_they_come(colle
     for number, value in ((1, 2.0), (2, 5.0), (3, 3.0)):
         collector.take(result(number, value, cell=6), LAYERS, SIZE)
     until(lambda: shown(collector) == [("2.png", 5.0), ("3.png", 3.0), ("1.png", 2.0)])
-    assert collector.count == 3 and collector.tops.note == "" and (collector.tops.layer, collector.tops.unit) == ("map", 1)
+    assert (
+        collector.count == 3 and collector.tops.note == "" and (collector.tops.layer, collector.tops.unit) == ("map", 1)
+    )
     patch = collector.tops.patches[0]
     assert (patch.row, patch.column, patch.box) == (1, 2, (8, 4, 4, 4))
     assert patch.pixels.shape == (4, 4, 3) and patch.pixels.min() > 200  # cut out to its field
@@ -168,7 +172,9 @@ def result_of(number: int, color: int) -> Result:
     return Result(Request(frame, True, "map"), peaks=Peaks(np.full(5, 2.0, np.float32), np.zeros(5, np.int32)))
 
 
-def test_what_was_to_be_kept_is_kept_though_the_collection_is_ended_at_once(collector: Collector, tmp_path: Path, monkeypatch) -> None:
+def test_what_was_to_be_kept_is_kept_though_the_collection_is_ended_at_once(
+    collector: Collector, tmp_path: Path, monkeypatch
+) -> None:
     begun, gate = threading.Event(), threading.Event()
     update = module.LiveTop.update
 
@@ -181,7 +187,9 @@ def test_what_was_to_be_kept_is_kept_though_the_collection_is_ended_at_once(coll
     said: list[tuple[str, bool]] = []
     collector.take(result(1, 2.0), LAYERS, SIZE)
     assert begun.wait(LIMIT)
-    collector.take(Result(result(3, 1.0).request, peaks=Peaks(np.ones(2, np.float32), np.zeros(2, np.int32))), LAYERS, SIZE)  # broken
+    collector.take(
+        Result(result(3, 1.0).request, peaks=Peaks(np.ones(2, np.float32), np.zeros(2, np.int32))), LAYERS, SIZE
+    )  # broken
     collector.take(result(2, 3.0), LAYERS, SIZE)
     collector.save(tmp_path / "kept", "m", "f", lambda *words: said.append(words))
     collector.forget()

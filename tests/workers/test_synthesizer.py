@@ -30,7 +30,9 @@ from deepvis.workers.synthesizer import Grower
 def network(side: int = 32) -> Network:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        net = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5))
+        net = nn.Sequential(
+            nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5)
+        )
     net[0].bias.data[3], net[0].weight.data[3] = -1, 0  # unit 3 is dead for good
     return prepare("tiny", net, InputSpec(side, side), {"conv": "1", "logits": "4"})
 
@@ -121,7 +123,9 @@ def test_what_was_kept_is_what_synthesize_would_make(grower: Grower, tmp_path: P
     kept, made = (np.stack(one.read("logits", 2)).astype(float) for one in (store, other))
     apart = np.abs(kept[:, None] - made[None]).mean((2, 3, 4))  # of each kept image from each that was made
     assert len(kept) == len(made) == len(wish.seeds) and sorted(apart.argmin(1)) == list(range(len(made)))
-    assert apart.min(1).max() < 10 < 25 < np.median(apart)  # Adam follows signs that rounding decides; other seeds are far off
+    assert (
+        apart.min(1).max() < 10 < 25 < np.median(apart)
+    )  # Adam follows signs that rounding decides; other seeds are far off
 
 
 def test_another_network_is_taken_up(grower: Grower) -> None:
@@ -150,7 +154,9 @@ def test_the_desks_images_are_each_made_by_its_own_recipe_and_end(grower: Grower
     grower.want(net, wish)
     until(lambda: (g := grower.grown) is not None and g.done)
     found = grower.grown
-    assert found.steps == 12 and len({image.tobytes() for image in found.images}) > 12  # of sixteen; some blur too little to matter here
+    assert (
+        found.steps == 12 and len({image.tobytes() for image in found.images}) > 12
+    )  # of sixteen; some blur too little to matter here
     layer = net.layers[-1]
     for recipe, image in zip(recipes, found.images):
         alone = Ascent(net, objective(layer, [2], canvas(net, layer, net.receptive_field("logits"))), [recipe], [7])

@@ -85,13 +85,17 @@ def fetched(tops: Tops, network, wish: Wish) -> TopPictures:
 
 @pytest.mark.parametrize("method", ["deconv", "gradient"])
 @pytest.mark.parametrize(("layer", "unit"), [("relu", 1), ("odd", 2), ("head", 3)])
-def test_patches_best_first_and_what_flows_back_to_them(opened, network, made: Path, layer: str, unit: int, method: str) -> None:
+def test_patches_best_first_and_what_flows_back_to_them(
+    opened, network, made: Path, layer: str, unit: int, method: str
+) -> None:
     found = fetched(opened(made / "scan"), network, Wish(layer, unit, method))
     index = load(made / "scan" / INDEX)
     want = patches(index, layer, unit, Photos(Images(Path(index.root), tuple(index.files))))
     assert [(p.name, p.value, p.box) for p in found.patches] == [(p.name, p.value, p.box) for p in want]
     assert all(np.array_equal(a.pixels, b.pixels) for a, b in zip(found.patches, want))
-    assert [p.value for p in found.patches] == sorted((p.value for p in want), reverse=True) and found.root == index.root
+    assert [p.value for p in found.patches] == sorted(
+        (p.value for p in want), reverse=True
+    ) and found.root == index.root
     photos = [read_image(Path(index.root, p.name)) for p in want]
     cells = None if layer == "head" else [(p.row, p.column) for p in want]
     back = patch_backward(network, photos, layer, unit, method, [p.box for p in want], cells)
@@ -106,7 +110,9 @@ def test_the_index_is_there_before_anything_is_shown(opened, network, made: Path
     assert tops.index.fields["odd"] == network.receptive_field("odd")
 
 
-def test_patches_are_there_before_the_pass_and_a_newer_wish_abandons_it(opened, network, made: Path, monkeypatch) -> None:
+def test_patches_are_there_before_the_pass_and_a_newer_wish_abandons_it(
+    opened, network, made: Path, monkeypatch
+) -> None:
     begun, gate = threading.Event(), threading.Event()
 
     def held(network, photos, layer, unit, *rest):
@@ -181,7 +187,9 @@ def test_a_softmax_shows_what_excites_its_logits() -> None:
 
 def test_an_index_that_is_made_later_is_taken_up(opened, network, made: Path, tmp_path: Path) -> None:
     tops = opened(tmp_path / "later")
-    assert "deepvis scan --model small --images DIR" in fetched(tops, network, Wish("odd", 0)).note and tops.index is None
+    assert (
+        "deepvis scan --model small --images DIR" in fetched(tops, network, Wish("odd", 0)).note and tops.index is None
+    )
     shutil.copytree(made / "scan", tmp_path / "later")
     assert len(fetched(tops, network, Wish("odd", 1)).patches) == 9 and tops.index is not None
 
@@ -201,7 +209,9 @@ def test_an_index_of_another_network_input_or_layers(opened, network, own: Path)
         return fetched(opened(own), other, Wish("odd", 0)).note
 
     assert "another network" in note(replace(network, fingerprint="other"))
-    assert "24×24 pixels, the network now takes 32×32" in note(replace(network, input=replace(network.input, height=32, width=32)))
+    assert "24×24 pixels, the network now takes 32×32" in note(
+        replace(network, input=replace(network.input, height=32, width=32))
+    )
     wider = tuple(replace(layer, units=9) if layer.name == "odd" else layer for layer in network.layers)
     assert "odd has 5 units of 11×11, the network's now 9 of 11×11" in note(replace(network, layers=wider))
 
@@ -213,7 +223,9 @@ def test_an_index_of_fewer_layers(opened, network, made: Path, tmp_path: Path) -
     assert len(fetched(tops, network, Wish("head", 0)).patches) == 9
 
 
-def test_photos_that_are_gone_are_named_and_found_again_by_another_scan(opened, network, made: Path, own: Path, tmp_path: Path) -> None:
+def test_photos_that_are_gone_are_named_and_found_again_by_another_scan(
+    opened, network, made: Path, own: Path, tmp_path: Path
+) -> None:
     photos = tmp_path / "photos"
     shutil.copytree(made / "images", photos)
     save(replace(load(own / INDEX), root=str(photos)), own / INDEX)
@@ -245,7 +257,9 @@ def test_a_dead_unit_and_one_that_few_images_excite(opened, network, own: Path) 
     assert len(fetched(tops, network, Wish("relu", 1)).backward) == 4
 
 
-def test_the_original_toolboxs_pictures_stand_where_there_is_no_index(network, made: Path, tmp_path: Path, opened) -> None:
+def test_the_original_toolboxs_pictures_stand_where_there_is_no_index(
+    network, made: Path, tmp_path: Path, opened
+) -> None:
     from deepvis.store.export import export
 
     export(network, load(made / "scan" / INDEX), tmp_path, ["odd"], side=64)
@@ -273,7 +287,10 @@ def test_the_bundled_photos_are_scanned_and_found_wherever_the_program_is(tmp_pa
     assert index_folder(paths.PRECOMPUTED, "efficientnet-lite0").parent == folder.parent
     index = load(folder / INDEX)
     assert Path(index.root) == paths.PHOTOS and index.missing() == [] and index.count == len(index.files) > 400
-    assert index.fingerprint == open_store(store_folder(paths.PRECOMPUTED, "efficientnet-lite0"), index.fingerprint).fingerprint
+    assert (
+        index.fingerprint
+        == open_store(store_folder(paths.PRECOMPUTED, "efficientnet-lite0"), index.fingerprint).fingerprint
+    )
     assert (folder / INDEX).stat().st_size < 4 << 20
     moved = tmp_path / "precomputed" / "efficientnet-lite0" / "bundled"
     shutil.copytree(folder, moved)
@@ -282,7 +299,9 @@ def test_the_bundled_photos_are_scanned_and_found_wherever_the_program_is(tmp_pa
     assert load(moved / INDEX).root == "/elsewhere"
 
 
-def test_where_guided_backprop_carries_nothing_back_deconv_does(network, made: Path, opened, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_guided_backprop_carries_nothing_back_deconv_does(
+    network, made: Path, opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def carried(network, photos, layer, unit, method, boxes, places):
         value = {"guided": 0, "deconv": 2}[method]
         return [np.full((4, 4, 3), value, np.float32) for _ in photos]
@@ -315,7 +334,9 @@ def names(pictures: TopPictures) -> list[tuple[str, float]]:
     return [(patch.name, patch.value) for patch in pictures.patches]
 
 
-def test_an_index_that_is_replaced_is_taken_up_while_the_same_unit_stays_selected(opened, network, own: Path, monkeypatch) -> None:
+def test_an_index_that_is_replaced_is_taken_up_while_the_same_unit_stays_selected(
+    opened, network, own: Path, monkeypatch
+) -> None:
     monkeypatch.setattr(module, "LOOK_AGAIN", 0.01)
     tops = opened(own)
     before = fetched(tops, network, Wish("odd", 1))
@@ -329,7 +350,9 @@ def test_an_index_that_is_replaced_is_taken_up_while_the_same_unit_stays_selecte
 
 
 @pytest.mark.parametrize("back", [False, True], ids=["another unit is selected", "and the unit again"])
-def test_a_pass_of_an_index_that_has_been_replaced_is_neither_shown_nor_kept(opened, network, own: Path, monkeypatch, back: bool) -> None:
+def test_a_pass_of_an_index_that_has_been_replaced_is_neither_shown_nor_kept(
+    opened, network, own: Path, monkeypatch, back: bool
+) -> None:
     begun, gate, passes = threading.Event(), threading.Event(), []
 
     def held(network, photos, layer, unit, *rest):

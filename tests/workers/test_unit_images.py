@@ -117,7 +117,9 @@ class Gated:
         return self.store.read(layer, unit)
 
 
-def test_a_fetch_that_was_abandoned_and_is_wanted_again_is_not_taken_for_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fetch_that_was_abandoned_and_is_wanted_again_is_not_taken_for_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "PUBLISH", 0.0)
     gated = Gated(filled(tmp_path))
     one = Gallery(lambda: gated)

@@ -27,11 +27,15 @@ def draw_backward(canvas: Canvas, scene: Scene) -> None:
     canvas.fill()
     state = scene.state
     if state.method is None or not scene.layers:
-        canvas.caption("backward").words("which pixels excite the unit\n\nb: gradient, deconv, guided backprop\nm: how it is shown")
+        canvas.caption("backward").words(
+            "which pixels excite the unit\n\nb: gradient, deconv, guided backprop\nm: how it is shown"
+        )
         return
     frozen = "frozen" if state.origin else ""
     title = f"{state.method} from {scene.origin_unit}"
-    body = canvas.caption(title, f"{frozen + ' · ' if frozen else ''}{state.filter}", colors.FROZEN if frozen else colors.TEXT)
+    body = canvas.caption(
+        title, f"{frozen + ' · ' if frozen else ''}{state.filter}", colors.FROZEN if frozen else colors.TEXT
+    )
     if not scene.shows_backward:
         body.words(why_not(scene))
         return

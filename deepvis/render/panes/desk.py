@@ -33,7 +33,11 @@ def tile_boxes(width: int, height: int, scale: float) -> list[Box]:
 
 def tile_at(x: int, y: int, width: int, height: int, scale: float) -> int | None:
     """The tile under a point of the pane (below its title), None if there is none."""
-    hit = [i for i, (left, top, w, h) in enumerate(tile_boxes(width, height, scale)) if left <= x < left + w and top <= y < top + h]
+    hit = [
+        i
+        for i, (left, top, w, h) in enumerate(tile_boxes(width, height, scale))
+        if left <= x < left + w and top <= y < top + h
+    ]
     return hit[0] if hit else None
 
 
@@ -43,7 +47,11 @@ def draw_desk(canvas: Canvas, scene: Scene) -> None:
     table = recipe_grid.table(shown)
     name = " ".join(filter(None, (scene.unit, scene.layer.label(scene.state.unit))))
     title = f"desk   {shown.preset}, seed {shown.seed}   → {table.across.words}   ↓ {table.down.words}   {name}"
-    steps = f"step {grown.steps} of {table.recipes[0].steps}" if grown and grown.images else "the first images are on their way …"
+    steps = (
+        f"step {grown.steps} of {table.recipes[0].steps}"
+        if grown and grown.images
+        else "the first images are on their way …"
+    )
     body = canvas.caption(title, "" if grown and grown.error else steps)
     if grown and grown.error:
         body.words(grown.error, size=15)
@@ -69,7 +77,10 @@ def draw_desk(canvas: Canvas, scene: Scene) -> None:
 
 def _put(cell: Canvas, image: np.ndarray | None) -> Box:
     """The image (uint8 RGB) in the middle above the words, or a dark square; the box about it."""
-    room_width, room_height = max(1, cell.width - cell.px(6)), max(1, cell.height - _words_height(cell.scale) - cell.px(4))
+    room_width, room_height = (
+        max(1, cell.width - cell.px(6)),
+        max(1, cell.height - _words_height(cell.scale) - cell.px(4)),
+    )
     height, width = image.shape[:2] if image is not None else (1, 1)
     factor = min(room_width / width, room_height / height)
     w, h = max(1, round(width * factor)), max(1, round(height * factor))

@@ -47,7 +47,11 @@ def draw_input(canvas: Canvas, scene: Scene) -> None:
     if frame is None:
         canvas.caption("input").words(scene.waiting or "no picture yet")
         return
-    marks = {"frozen": state.frozen and state.photo is None, "stretched": not _crop(scene), "e: back": state.photo is not None}
+    marks = {
+        "frozen": state.frozen and state.photo is None,
+        "stretched": not _crop(scene),
+        "e: back": state.photo is not None,
+    }
     if frame.bands is not None:
         marks[f"{frame.bands.shape[2]} bands"] = True
     body = canvas.caption(frame.name, " · ".join(mark for mark, on in marks.items() if on))
@@ -126,7 +130,9 @@ def _draw_predictions(canvas: Canvas, scene: Scene, frame: Frame) -> None:
     if scores is None or result.request.frame is not frame:
         if scores is None:
             failed = result and result.error
-            why = "waiting for the network" if not result else "the network failed" if failed else "this network has none"
+            why = (
+                "waiting for the network" if not result else "the network failed" if failed else "this network has none"
+            )
             canvas.words(f"class predictions: {why}")
         return
     size, margin = canvas.px(12), canvas.px(6)
@@ -137,7 +143,9 @@ def _draw_predictions(canvas: Canvas, scene: Scene, frame: Frame) -> None:
         canvas.bar((margin, y, length, line - canvas.px(2)), (104, 78, 40))
         name = (scene.classes[unit] if unit < len(scene.classes) else "") or f"class {unit}"
         color = colors.TEXT if i == 0 else (196, 192, 190)
-        text.put(canvas.image, text.shorten(name, canvas.width - canvas.px(62), size), margin + canvas.px(4), y, size, color)
+        text.put(
+            canvas.image, text.shorten(name, canvas.width - canvas.px(62), size), margin + canvas.px(4), y, size, color
+        )
         shown = number(value) if not 0 < value < 0.01 else "<0.01"
         text.put(canvas.image, shown, canvas.width - margin - canvas.px(4) - text.width(shown, size), y, size, color)
 

@@ -106,7 +106,9 @@ def _draw_activations(canvas: Canvas, scene: Scene) -> None:
         return
     seen = look(scene.result)
     sign = "blue < 0   " if seen.signed else ""
-    body = canvas.caption(f"{layer.name}   {layer.kind}   {_extent(canvas, scene)}", f"{sign}{number(seen.low)} … {number(seen.high)}")
+    body = canvas.caption(
+        f"{layer.name}   {layer.kind}   {_extent(canvas, scene)}", f"{sign}{number(seen.low)} … {number(seen.high)}"
+    )
     _draw_grid(body, scene, gradient=False)
 
 
@@ -138,7 +140,9 @@ def _draw_layer_gradient(canvas: Canvas, scene: Scene) -> None:
         )  # fmt: skip
         return
     seen = look(scene.result, gradient=True)
-    body = canvas.caption(f"{title}   {_page(canvas, scene)}", f"green > 0, red < 0   {number(seen.low)} … {number(seen.high)}")
+    body = canvas.caption(
+        f"{title}   {_page(canvas, scene)}", f"green > 0, red < 0   {number(seen.low)} … {number(seen.high)}"
+    )
     _draw_grid(body, scene, gradient=True)
 
 
@@ -159,7 +163,9 @@ def _draw_marks(canvas: Canvas, scene: Scene, grid: Grid) -> None:
         canvas.frame(_around(grid.box(hover.unit)), (235, 235, 235))
     strong = colors.ACCENT if state.in_channels else (60, 130, 175)
     canvas.frame(_around(grid.box(state.unit)), strong, 2)
-    if state.origin and state.origin[0] == state.layer and state.origin[1] in grid.units:  # inside the selection's frame, so that both are seen
+    if (
+        state.origin and state.origin[0] == state.layer and state.origin[1] in grid.units
+    ):  # inside the selection's frame, so that both are seen
         left, top, width, height = _around(grid.box(state.origin[1]))
         inset = canvas.px(2)
         canvas.frame((left + inset, top + inset, width - 2 * inset, height - 2 * inset), colors.FROZEN, 2)
@@ -233,7 +239,9 @@ def _draw_tops(canvas: Canvas, scene: Scene) -> None:
         width, height = patches[0].box[2:]
         factor = max(canvas.width, canvas.height) / 3 / max(width, height)
         size = max(1, round(width * factor)), max(1, round(height * factor))
-        draw_images(canvas.caption(f"{scene.unit}   {what}s"), [resize_for_screen(patch.pixels, *size) for patch in patches])
+        draw_images(
+            canvas.caption(f"{scene.unit}   {what}s"), [resize_for_screen(patch.pixels, *size) for patch in patches]
+        )
         return
     body = canvas.caption(title, f"{len(cells.dead):,} dead" if cells.dead else "")
     _draw_cells(body, scene, cells)
@@ -263,10 +271,19 @@ def _draw_correlation(canvas: Canvas, scene: Scene) -> None:
     title = f"{scene.layer.name}   correlation{how}"
     if not has_matrix(scene):
         is_known = statistics is not None and (statistics.note or statistics.correlation is None)
-        _say_why(canvas.caption(title), "Which units answer to the same images: correlation, units by units.", statistics if is_known else None)
+        _say_why(
+            canvas.caption(title),
+            "Which units answer to the same images: correlation, units by units.",
+            statistics if is_known else None,
+        )
         return
     if scene.state.zoom == "unit":
-        draw_partners(canvas.caption(f"{scene.unit}   goes most with", f"correlation over {statistics.images:,} images   blue < 0"), scene)
+        draw_partners(
+            canvas.caption(
+                f"{scene.unit}   goes most with", f"correlation over {statistics.images:,} images   blue < 0"
+            ),
+            scene,
+        )
         return
     most = brightest(statistics)
     draw_matrix(canvas.caption(f"{title}   blue −{most:g} … white {most:g}", nearest_words(scene)), scene)
@@ -299,7 +316,14 @@ def _cells(owner: Cells | UnitPictures, grid: Grid, width: int, height: int, sca
     for unit in owner.dead & set(grid.units) if is_tops else ():
         left, top, w, h = grid.box(unit)
         if text.width(word, size) < w and text.line_height(size) < h:
-            text.put(canvas.image, word, left + (w - text.width(word, size)) // 2, top + (h - text.line_height(size)) // 2, size, colors.DIM)
+            text.put(
+                canvas.image,
+                word,
+                left + (w - text.width(word, size)) // 2,
+                top + (h - text.line_height(size)) // 2,
+                size,
+                colors.DIM,
+            )
     return canvas.image
 
 

@@ -28,7 +28,9 @@ DEAD, ALWAYS = colors.BAD, colors.FROZEN
 def histogram_words(statistics: Statistics) -> str:
     """How many units are never active and how many always, with the colours that they have."""
     dead, always = int(statistics.dead.sum()), int(statistics.always.sum())
-    return "   ".join([f"red: {dead:,} dead" if dead else "none dead", *([f"blue: {always:,} always on"] if always else [])])
+    return "   ".join(
+        [f"red: {dead:,} dead" if dead else "none dead", *([f"blue: {always:,} always on"] if always else [])]
+    )
 
 
 def draw_histograms(canvas: Canvas, scene: Scene, grid: Grid) -> None:
@@ -57,7 +59,9 @@ def draw_histogram(canvas: Canvas, scene: Scene) -> None:
     words = [f"mean {number(float(s.mean[unit]))}", f"deviation {number(float(s.deviation[unit]))}",
              f"above 0 in {int(s.active[unit]):,} of {s.images:,} images"]  # fmt: skip
     marks = [(float(s.low[unit]), colors.DIM), (float(s.high[unit]), colors.DIM)]
-    body = canvas.part((margin, margin + line, canvas.width - 2 * margin, max(1, canvas.height - 2 * margin - 3 * line)))
+    body = canvas.part(
+        (margin, margin + line, canvas.width - 2 * margin, max(1, canvas.height - 2 * margin - 3 * line))
+    )
     _draw_bars(body.image, _levels(s.counts[unit : unit + 1], body.width, body.height)[0], _ink(s, unit))
     span = max(s.high[unit] - s.low[unit], 1e-30)
     if s.low[unit] < 0 < s.high[unit]:
@@ -70,7 +74,10 @@ def draw_histogram(canvas: Canvas, scene: Scene) -> None:
         said = number(value) if ink == colors.DIM else f"now {number(value)}"
         if ink == colors.ACCENT or value == 0:
             _clipped(body.image, x, 0, canvas.px(2) if ink == colors.ACCENT else 1, body.height, ink)
-        at = min(max(canvas.px(2), margin + x - text.width(said, size) // 2), canvas.width - text.width(said, size) - canvas.px(2))
+        at = min(
+            max(canvas.px(2), margin + x - text.width(said, size) // 2),
+            canvas.width - text.width(said, size) - canvas.px(2),
+        )
         text.put(canvas.image, said, at, bottom + (line if ink == colors.ACCENT else 0), size, ink)
     words = text.shorten("   ".join(words), canvas.width - 2 * margin, size)
     text.put(canvas.image, words, margin, margin // 2, size, colors.TEXT)
@@ -136,7 +143,11 @@ def _clipped(image: np.ndarray, left: int, top: int, width: int, height: int, co
 def has_matrix(scene: Scene) -> bool:
     """The selected layer's correlations are there, in the order in which they are shown."""
     s = scene.own_statistics
-    return s is not None and s.correlation is not None and (s.order is not None or scene.state.content != "correlation, sorted")
+    return (
+        s is not None
+        and s.correlation is not None
+        and (s.order is not None or scene.state.content != "correlation, sorted")
+    )
 
 
 def matrix_box(width: int, height: int, view: View) -> Box:
@@ -211,14 +222,22 @@ def draw_matrix(canvas: Canvas, scene: Scene) -> None:
     extent = lambda unit: max(1, (place[unit] + 1) * side // len(place) - begin(unit))  # noqa: E731
     strong = colors.ACCENT if state.in_channels else (60, 130, 175)
     wide = extent(state.unit)
-    around = (begin(state.unit) - 1, wide + 2) if wide > 2 else (begin(state.unit), 1)  # beside it, or over what is too thin to be seen
+    around = (
+        (begin(state.unit) - 1, wide + 2) if wide > 2 else (begin(state.unit), 1)
+    )  # beside it, or over what is too thin to be seen
     _outline(canvas, (left - 1, top + around[0], side + 2, around[1]), strong)
     _outline(canvas, (left + around[0], top - 1, around[1], side + 2), strong)
     hover = scene.hover
     if isinstance(hover, Hover) and hover.layer == state.layer and hover.other is not None:
         row, column = hover.unit, hover.other
-        _outline(canvas, (left + begin(column) - 2, top + begin(row) - 2, extent(column) + 4, extent(row) + 4), (20, 20, 20))
-        _outline(canvas, (left + begin(column) - 1, top + begin(row) - 1, extent(column) + 2, extent(row) + 2), (235, 235, 235))
+        _outline(
+            canvas, (left + begin(column) - 2, top + begin(row) - 2, extent(column) + 4, extent(row) + 4), (20, 20, 20)
+        )
+        _outline(
+            canvas,
+            (left + begin(column) - 1, top + begin(row) - 1, extent(column) + 2, extent(row) + 2),
+            (235, 235, 235),
+        )
 
 
 def _outline(canvas: Canvas, box: Box, color: text.Color) -> None:
@@ -234,7 +253,10 @@ def _matrix(statistics: Statistics, is_sorted: bool, view: View, width: int, hei
     left, top, side, _ = matrix_box(width, height, view)
     matrix = statistics.correlation
     n = len(matrix)
-    rows, columns = (range(max(0, -start * n // side), min(n, -(-(room - start) * n // side))) for start, room in ((top, height), (left, width)))
+    rows, columns = (
+        range(max(0, -start * n // side), min(n, -(-(room - start) * n // side)))
+        for start, room in ((top, height), (left, width))
+    )
     order = statistics.order if is_sorted else np.arange(n)
     seen = matrix[np.ix_(order[rows.start : rows.stop], order[columns.start : columns.stop])]
     painted = colors.paint(colors.to_levels(seen / brightest(statistics), True, gamma), True)

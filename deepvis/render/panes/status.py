@@ -27,7 +27,9 @@ def _hover_text(scene: Scene) -> str:
         other = " ".join(filter(None, (unit_id(layer.name, hover.other), layer.label(hover.other))))
         s = scene.own_statistics
         known = s is not None and s.correlation is not None and len(s.correlation) == layer.units
-        return f"{words}   and   {other}" + (f"   r = {s.correlation[hover.unit, hover.other]:.2f}".replace("-", "−") if known else "")
+        return f"{words}   and   {other}" + (
+            f"   r = {s.correlation[hover.unit, hover.other]:.2f}".replace("-", "−") if known else ""
+        )
     if scene.shows_layer and hover.layer == scene.state.layer and hover.unit < len(scene.result.activations):
         values = scene.result.activations[hover.unit]
         words += f"   {'max ' if layer.is_map else ''}{number(float(values.max()))}"
@@ -47,8 +49,32 @@ def _top_image_text(scene: Scene, hover: TopImage) -> str:
 
 def _status_key(scene: Scene) -> tuple:
     s = scene.state
-    selection = (s.layer, s.unit, s.method, s.filter, s.origin, s.gamma, s.boost, s.layer_gradient, s.content, s.zoom, s.collecting)
-    return (selection, bool(s.desk), _field_text(scene), _bad_text(scene), _hover_text(scene), scene.status, scene.busy, s.message, s.message_is_error, id(scene.layers), s.debug)
+    selection = (
+        s.layer,
+        s.unit,
+        s.method,
+        s.filter,
+        s.origin,
+        s.gamma,
+        s.boost,
+        s.layer_gradient,
+        s.content,
+        s.zoom,
+        s.collecting,
+    )
+    return (
+        selection,
+        bool(s.desk),
+        _field_text(scene),
+        _bad_text(scene),
+        _hover_text(scene),
+        scene.status,
+        scene.busy,
+        s.message,
+        s.message_is_error,
+        id(scene.layers),
+        s.debug,
+    )
 
 
 def _field_text(scene: Scene) -> str:
@@ -119,7 +145,9 @@ def draw_status(canvas: Canvas, scene: Scene) -> None:
         text.put(canvas.image, facts, x, y, size, colors.TEXT)
     if not low:
         words, color = (words, color) if words else ("h  help", colors.DIM)
-        text.put(canvas.image, text.shorten(words, canvas.width - 2 * margin, size), margin, 2 * gap + line, size, color)
+        text.put(
+            canvas.image, text.shorten(words, canvas.width - 2 * margin, size), margin, 2 * gap + line, size, color
+        )
 
 
 def _moments_text(scene: Scene) -> str:

@@ -79,9 +79,14 @@ def draw_layers(canvas: Canvas, scene: Scene) -> None:
 def _draw_arrows(canvas: Canvas, above: bool, below: bool) -> None:
     """Small triangles at the right say that there are more rows."""
     size, x = canvas.px(4), canvas.width - canvas.px(8)
-    for there, tip, base in ((above, canvas.px(5), canvas.px(5) + size), (below, canvas.height - canvas.px(5), canvas.height - canvas.px(5) - size)):
+    for there, tip, base in (
+        (above, canvas.px(5), canvas.px(5) + size),
+        (below, canvas.height - canvas.px(5), canvas.height - canvas.px(5) - size),
+    ):
         if there:
-            cv2.fillPoly(canvas.image, [np.array([(x - size, base), (x + size, base), (x, tip)])], colors.DIM, cv2.LINE_AA)
+            cv2.fillPoly(
+                canvas.image, [np.array([(x - size, base), (x + size, base), (x, tip)])], colors.DIM, cv2.LINE_AA
+            )
 
 
 LAYERS = Pane(draw_layers, _layers_key)

@@ -18,7 +18,16 @@ def _unit_ready(scene: Scene) -> bool:
 
 def _unit_key(scene: Scene) -> tuple:
     s = scene.state
-    return (id(scene.result), _unit_ready(scene) and scene.busy, s.layer, s.unit, s.gamma, s.boost, scene.waiting, id(scene.layers))
+    return (
+        id(scene.result),
+        _unit_ready(scene) and scene.busy,
+        s.layer,
+        s.unit,
+        s.gamma,
+        s.boost,
+        scene.waiting,
+        id(scene.layers),
+    )
 
 
 def draw_unit(canvas: Canvas, scene: Scene) -> None:

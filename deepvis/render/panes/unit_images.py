@@ -82,7 +82,8 @@ def _tiles(block: Canvas, tops: TopPictures) -> list[Box]:
     width, height = max(gap + 1, int(wide * factor)), max(gap + 1, int(high * factor))
     left, top = (block.width - GRID * width + gap) // 2, (room - GRID * height + gap) // 2
     return [
-        (left + i % GRID * width, top + i // GRID * height, width - gap, height - gap) for i in range(min(len(tops.patches), GRID**2))
+        (left + i % GRID * width, top + i // GRID * height, width - gap, height - gap)
+        for i in range(min(len(tops.patches), GRID**2))
     ]
 
 
@@ -91,7 +92,9 @@ def _draw_tops(canvas: Canvas, scene: Scene) -> None:
     tops, title = scene.own_tops, "strongest moments" if scene.state.moments else "top images"
     if tops is None or not tops.patches:
         why = "looking …" if tops is None else tops.note
-        canvas.caption(title, scene.unit).words(why if scene.layers else "the images of a data set that excite a unit most")
+        canvas.caption(title, scene.unit).words(
+            why if scene.layers else "the images of a data set that excite a unit most"
+        )
         return
     body = canvas.caption(title, unit_id(tops.layer, tops.unit))
     for i, (patch, box) in enumerate(zip(tops.patches, _tiles(canvas, tops))):

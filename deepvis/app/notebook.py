@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from deepvis.app.sources import sources
 from deepvis.app.toolbox import live as open_window
-from deepvis.cli.main import sources
 from deepvis.core.errors import UserError
 from deepvis.core.plain import numbers, plain, texts
 from deepvis.display import key_codes

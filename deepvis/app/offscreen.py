@@ -8,13 +8,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from deepvis.attribution.passes import answer
 from deepvis.core import paths
 from deepvis.core.errors import UserError
-from deepvis.core.files import write_whole, writing
 from deepvis.core.frames import Frame
 from deepvis.inputs.feed import Feed, Wish
 from deepvis.interface import commands
@@ -115,21 +113,3 @@ def _frame(camera: int | str | None, files: Path, state: State, taken: InputSpec
     if feed.notice is not None:
         print(f"note: {feed.notice.text}", file=sys.stderr)
     return frame
-
-
-def check_suffix(path: Path) -> str:
-    """The picture format of a file name; UserError if it is none that can be written."""
-    suffix = path.suffix.lower()
-    if suffix not in (".png", ".jpg", ".jpeg", ".webp"):
-        raise UserError(f"--out {path}: expected a name that ends in .png, .jpg or .webp")
-    return suffix
-
-
-def write(path: Path, image: np.ndarray) -> None:
-    """Save a picture (uint8 BGR); the format is the suffix's. Raises UserError if it cannot."""
-    done, data = cv2.imencode(check_suffix(path), image)
-    if not done:
-        raise UserError(f"--out {path}: {image.shape[1]}×{image.shape[0]} pixels do not fit into such a file (WebP takes 16383 on a side, "
-                        "JPEG 65535): give a name that ends in .png, or make the picture smaller")  # fmt: skip
-    with writing(f"--out {path}"):
-        write_whole(path, data.tobytes())

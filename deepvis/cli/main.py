@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from deepvis.core import interrupt, paths, runtime
+from deepvis.app.sources import sources
+from deepvis.core import interrupt, runtime
 
 runtime.tune()  # before anything imports torch
 
@@ -11,7 +12,6 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from deepvis import __version__
 from deepvis.cli import scan
@@ -78,26 +78,6 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--input", help="camera, camera index, video, stream address, folder, list file, image, photos")
 
 
-def sources(settings: Settings) -> tuple[int | str | None, Path, str]:
-    """What the feed is to read: (camera, files, which of them first).
-
-    Raises:
-        UserError: the input or the files do not exist, or hold nothing to show.
-    """
-    wanted, camera, files, first = settings.input, settings.camera, settings.files, "camera"
-    if wanted.isdecimal() and not os.path.exists(wanted):
-        camera = int(wanted)
-    elif "://" in wanted:
-        camera = wanted
-    elif wanted != "camera":
-        files, first = wanted, "files"
-    path = paths.PHOTOS if files == "photos" else Path(os.path.expanduser(files))
-    from deepvis.inputs.playlist import Playlist
-
-    Playlist(path)  # raises before a window opens
-    return camera, path, first
-
-
 def _live(args: argparse.Namespace) -> None:
     from deepvis.display.window import DisplayProbe
 
@@ -128,7 +108,8 @@ def _asked(settings: Settings, consent: trust.Consent):
 
 
 def _render(args: argparse.Namespace) -> None:
-    from deepvis.app.offscreen import check_suffix, picture, write
+    from deepvis.app.offscreen import picture
+    from deepvis.core.picture_files import check_suffix, write
 
     check_suffix(args.out)  # before the work, not after it
     settings = settings_of(args)

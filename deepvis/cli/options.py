@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deepvis.core.errors import UserError
+from deepvis.core.processes import environment_number
 from deepvis.display import key_codes
 from deepvis.interface import commands
 from deepvis.interface.settings import Settings
@@ -67,37 +67,7 @@ def _own_device(device: str) -> str:
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if not count:
         return "cpu" if device == "auto" else device  # which says that there is none
-    return f"cuda:{(_number('LOCAL_RANK') or 0) % count}"
-
-
-def share() -> tuple[int, int]:
-    """(number of this process, number of processes), as torchrun sets them.
-
-    Raises:
-        UserError: they are no such numbers.
-    """
-    world = _number("WORLD_SIZE")
-    if world is None:  # a RANK alone is another program's
-        return 0, 1
-    rank = _number("RANK")
-    if world < 1 or (rank is None and world > 1) or not 0 <= (rank or 0) < max(world, 1):
-        raise UserError(
-            f"RANK is {os.environ.get('RANK', 'not set')!r} and WORLD_SIZE {os.environ['WORLD_SIZE']!r}: expected this "
-            f"process's number, from 0, and how many there are. torchrun sets both; for one process unset them"
-        )
-    return rank or 0, world
-
-
-def _number(name: str) -> int | None:
-    """An environment variable; None if it is not set."""
-    text = os.environ.get(name, "").strip()
-    if not text:
-        return None
-    if not (text.isascii() and text.removeprefix("-").isdecimal()) or len(text) > 9:
-        raise UserError(
-            f"the environment variable {name} is {text!r}: expected a number. torchrun sets it; for one process unset it"
-        )
-    return int(text)
+    return f"cuda:{(environment_number('LOCAL_RANK') or 0) % count}"
 
 
 def path_argument(text: str) -> Path:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-from deepvis.cli.options import add_network, count, load_network, path_argument, share
+from deepvis.cli.options import add_network, count, load_network, path_argument
 from deepvis.core import interrupt, paths
 from deepvis.core.errors import UserError
+from deepvis.core.processes import share
 from deepvis.scan.index import INDEX, index_folder, scan_folder
 from deepvis.scan.index_file import load
 

@@ -152,7 +152,7 @@ def _standing(chosen: Sequence[tuple[Layer, list[int]]], layers: Sequence[Layer]
 
 
 def _sweep(args: argparse.Namespace) -> None:
-    from deepvis.app.offscreen import check_suffix, write
+    from deepvis.core.picture_files import check_suffix, write
 
     check_suffix(args.out)
     network = load_network(args)
@@ -193,7 +193,7 @@ def _search(args: argparse.Namespace) -> None:
 
 
 def _montage(args: argparse.Namespace) -> None:
-    from deepvis.app.offscreen import check_suffix, write
+    from deepvis.core.picture_files import check_suffix, write
 
     check_suffix(args.out)
     network = load_network(args)

@@ -219,3 +219,12 @@ def _sync_folder(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def folder_name(name: str) -> str:
+    """The name of a layer or a model as a folder of any system: letters, digits, inner points and dashes stay,
+    the rest is percent-encoded as in a URL. Different names have different folders."""
+    quoted = re.sub(
+        r"[^\w.-]", lambda sign: "".join(f"%{byte:02X}" for byte in sign[0].encode("utf-8", "surrogatepass")), name
+    )
+    return re.sub(r"^\.|\.\Z", "%2E", quoted) or "%"

@@ -20,11 +20,11 @@ from typing import Any
 import numpy as np
 
 from deepvis.core.errors import UserError
+from deepvis.core.files import folder_name
 from deepvis.core.layers import Layer
 from deepvis.core.marks import same_network
 from deepvis.core.receptive_field import ReceptiveField
 from deepvis.inputs.bands import Reading
-from deepvis.store.unit_images import folder_name
 
 INDEX, STATE = "index.npz", "state.npz"
 CHUNK = 512

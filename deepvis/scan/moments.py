@@ -13,14 +13,13 @@ import cv2
 import numpy as np
 
 from deepvis.attribution.requests import Peaks
-from deepvis.core.files import write_whole, writing
+from deepvis.core.files import folder_name, write_whole, writing
 from deepvis.core.frames import Frame
 from deepvis.core.geometry import cut, resize
 from deepvis.core.layers import Layer
 from deepvis.scan.index import BINS, INDEX, Index, Ranked, Span, joined
 from deepvis.scan.index_file import load, save
 from deepvis.scan.merging import best
-from deepvis.store.unit_images import folder_name
 
 TIDY = 64  # frames that are taken in between two looks for those that no ranking needs any more
 

@@ -21,8 +21,9 @@ import cv2
 import numpy as np
 
 from deepvis.core import paths
+from deepvis.core.files import folder_name
 from deepvis.store.own_images import OwnFirst, open_both
-from deepvis.store.unit_images import Key, Store, folder_name, store_folder
+from deepvis.store.unit_images import Key, Store, store_folder
 
 SYNTHESIZED, TOP, DECONV = "regularized_opt", "max_im", "max_deconv"
 _SUFFIX = {SYNTHESIZED: "_montage", TOP: "", DECONV: ""}

@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +23,7 @@ import cv2
 import numpy as np
 
 from deepvis.core.errors import UserError
-from deepvis.core.files import is_regular, remove_unfinished, write_whole, writing
+from deepvis.core.files import folder_name, is_regular, remove_unfinished, write_whole, writing
 from deepvis.core.marks import same_network
 from deepvis.core.reading import JSON_BYTES, is_text, parse_json, read_bytes, shown
 
@@ -227,15 +226,6 @@ def _lines(part: Path) -> Iterator[dict]:
 def store_folder(root: Path, model: str) -> Path:
     """Where a model's synthesized images are."""
     return root / folder_name(model) / "synthesized"
-
-
-def folder_name(name: str) -> str:
-    """The name of a layer or a model as a folder of any system: letters, digits, inner points and dashes stay,
-    the rest is percent-encoded as in a URL. Different names have different folders."""
-    quoted = re.sub(
-        r"[^\w.-]", lambda sign: "".join(f"%{byte:02X}" for byte in sign[0].encode("utf-8", "surrogatepass")), name
-    )
-    return re.sub(r"^\.|\.\Z", "%2E", quoted) or "%"
 
 
 def _strip(images: np.ndarray, quality: int) -> bytes:

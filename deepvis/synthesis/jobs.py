@@ -12,10 +12,10 @@ import torch
 from tqdm import tqdm
 
 from deepvis import __version__
-from deepvis.cli.options import share
 from deepvis.core.errors import UserError
 from deepvis.core.geometry import reduced, with_side
 from deepvis.core.layers import Layer
+from deepvis.core.processes import share
 from deepvis.networks.network import Network
 from deepvis.networks.replicas import Team, failed, is_out_of_memory
 from deepvis.store.unit_images import WIDEST, Key, Store

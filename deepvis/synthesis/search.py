@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from deepvis.app.offscreen import write
 from deepvis.core.errors import UserError
 from deepvis.core.layers import Layer, find_layer
 from deepvis.core.marks import Mark, same_network
+from deepvis.core.picture_files import write
 from deepvis.networks.network import Network
 from deepvis.store.unit_images import WIDEST, Store, open_store
 from deepvis.synthesis.ascent import Ascent

@@ -13,11 +13,11 @@ import cv2
 import numpy as np
 import pytest
 
-from deepvis.app.offscreen import write
 from deepvis.cli import main
 from deepvis.core import paths
 from deepvis.core.errors import UserError
 from deepvis.core.interrupt import ENDING
+from deepvis.core.picture_files import write
 from deepvis.networks.replicas import Team
 from deepvis.synthesis import figures, jobs, search
 

@@ -18,10 +18,10 @@ import small
 import torch
 
 from deepvis.cli import main
-from deepvis.cli.options import share
 from deepvis.core.errors import UserError
 from deepvis.core.interrupt import ENDING
 from deepvis.core.paths import ROOT
+from deepvis.core.processes import share
 from deepvis.inputs.datasets import find_images
 from deepvis.inputs.folders import natural_key
 from deepvis.scan import scan as module

@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 from mutations import DRIVEN
 
 from deepvis.core.errors import UserError
+from deepvis.core.files import folder_name
 from deepvis.store import unit_images as module
-from deepvis.store.unit_images import MANIFEST, WIDEST, Store, folder_name, open_store, store_folder
+from deepvis.store.unit_images import MANIFEST, WIDEST, Store, open_store, store_folder
 
 MARK = "00112233aabbccdd"
 

@@ -1,0 +1,29 @@
+"""Which camera and files the settings name."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from deepvis.core import paths
+from deepvis.interface.settings import Settings
+
+
+def sources(settings: Settings) -> tuple[int | str | None, Path, str]:
+    """What the feed is to read: (camera, files, which of them first).
+
+    Raises:
+        UserError: the input or the files do not exist, or hold nothing to show.
+    """
+    wanted, camera, files, first = settings.input, settings.camera, settings.files, "camera"
+    if wanted.isdecimal() and not os.path.exists(wanted):
+        camera = int(wanted)
+    elif "://" in wanted:
+        camera = wanted
+    elif wanted != "camera":
+        files, first = wanted, "files"
+    path = paths.PHOTOS if files == "photos" else Path(os.path.expanduser(files))
+    from deepvis.inputs.playlist import Playlist
+
+    Playlist(path)  # raises before a window opens
+    return camera, path, first

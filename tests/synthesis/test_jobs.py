@@ -20,6 +20,7 @@ from smallnets import SPEC, Small, layer, seeded, small
 from torch import nn
 
 from deepvis.core.errors import UserError
+from deepvis.core.paths import ROOT
 from deepvis.networks.network import InputSpec, Network, prepare
 from deepvis.networks.replicas import is_out_of_memory
 from deepvis.store.unit_images import MANIFEST, Store, open_store
@@ -29,7 +30,7 @@ from deepvis.synthesis.jobs import Plan, auto_batch, image_seed, share, synthesi
 from deepvis.synthesis.recipe import recipe
 from deepvis.synthesis.targets import canvas, objective, parse_units
 
-HERE = Path(smallnets.__file__).resolve().parent
+HERE, NETWORKS = Path(__file__).resolve().parent, Path(smallnets.__file__).resolve().parent
 PLAN = Plan(recipe("modern", {"steps": 3}), "modern", side=24)
 UNITS = "fc:0-6,conv2:1-4"
 
@@ -57,7 +58,7 @@ def files(folder: Path) -> dict[str, bytes]:
 def in_another_process(folder: Path, code: str = "", batch: int = 1, **env: str) -> subprocess.Popen:
     """The same run as `go`, after some code of its own."""
     script = f"from pathlib import Path\nimport test_jobs\n{code}\ntest_jobs.go(Path({str(folder)!r}), batch={batch})"
-    paths = os.pathsep.join([str(HERE), str(HERE.parent.parent)])
+    paths = os.pathsep.join([str(HERE), str(NETWORKS), str(ROOT)])
     return subprocess.Popen([sys.executable, "-c", script], env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1", **env},
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # fmt: skip
 

@@ -19,7 +19,7 @@ from deepvis.core.errors import UserError
 from deepvis.core.interrupt import ENDING
 from deepvis.core.picture_files import write
 from deepvis.networks.replicas import Team
-from deepvis.synthesis import figures, jobs, search
+from deepvis.synthesis import jobs, search, sweep
 
 NET = """
 import torch
@@ -212,14 +212,14 @@ def test_signals_keep_what_is_done(
         )
     assert len(list((tmp_path / "found").glob("best-*.yaml"))) == 2 and (tmp_path / "found" / "sheet.jpg").exists()
 
-    class Stopped(figures.Ascent):
+    class Stopped(sweep.Ascent):
         def step(self) -> None:
             steps.append(1)
             if len(steps) == 4:
                 signal.raise_signal(number)
             super().step()
 
-    monkeypatch.setattr(figures, "Ascent", Stopped)
+    monkeypatch.setattr(sweep, "Ascent", Stopped)
     assert run("sweep", "--unit", "fc:pig", "--columns", "2", *TINY, "--out", "sweep.png") == 128 + number
     assert cv2.imread("sweep.png").shape == (128 + 18 + 4, 2 * (128 + 4), 3)
 

@@ -20,7 +20,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-class Team:
+class ReplicaPool:
     """Threads that work with a network, each with a replica of its own. A context manager.
 
     On a CPU there is one for each core: several that take a small batch each through the network get more
@@ -47,7 +47,7 @@ class Team:
         for _ in range(self.size):
             self._free.put(network.replica())
 
-    def __enter__(self) -> Team:
+    def __enter__(self) -> ReplicaPool:
         torch.set_num_threads(self._threads)  # of this thread; more would be in the team's way
         self._pool = ThreadPoolExecutor(self.size, "team", torch.set_num_threads, (self._threads,))
         return self

@@ -84,7 +84,7 @@ def _montage(images: Sequence[np.ndarray]) -> np.ndarray:
 
 def _square(image: np.ndarray, side: int) -> np.ndarray:
     """As large as fits, in the middle of gray."""
-    width, height = with_side(*image.shape[1::-1], side)
+    width, height = with_side(image.shape[1], image.shape[0], side)
     square = np.full((side, side, 3), 127, np.uint8)
     top, left = (side - height) // 2, (side - width) // 2
     square[top : top + height, left : left + width] = resize(image, width, height)

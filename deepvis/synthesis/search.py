@@ -98,13 +98,15 @@ def search(
     Returns:
         A line for each of the best: the judge's mean probability of the right class, and what was drawn.
     Raises:
-        UserError: the networks do not know the same number of classes, or `out` cannot be written or is of another network.
+        UserError: the networks do not know the same number of classes, or `out` cannot be written or is of another
+            network.
         KeyboardInterrupt: after Ctrl-C, with the best so far written.
     """
     target = _class_layer(network, judge, layer)
     if classes * network.input.width > WIDEST:
         raise UserError(
-            f"--classes {classes}: expected 1 to {WIDEST // network.input.width}, whose images are kept side by side in one file"
+            f"--classes {classes}: expected 1 to {WIDEST // network.input.width}, whose images are kept side by side "
+            f"in one file"
         )
     store = open_store(out / "trials", network.fingerprint, network.name)
     chance = np.random.default_rng(seed)
@@ -159,7 +161,8 @@ def _class_layer(network: Network, judge: Network, name: str) -> Layer:
         layer = fitting[-1] if fitting else network.layers[-1]
     if layer.units != known:
         raise UserError(
-            f"the judge knows {known} classes, layer {layer.name} has {layer.units} units: they must be the same classes"
+            f"the judge knows {known} classes, layer {layer.name} has {layer.units} units: they must be the same "
+            f"classes"
         )
     return layer
 

@@ -20,7 +20,7 @@ from deepvis.networks.attention import Attention, AttentionCalls
 from deepvis.networks.capture import trace
 from deepvis.networks.input_errors import explained
 from deepvis.networks.outputs import Chosen, shown
-from deepvis.networks.unit_axes import Grid, Places, UnitAxes, channels_first, patches, spread, views
+from deepvis.networks.unit_axes import Grid, Places, UnitAxes, axes_of, channels_first, patches, spread
 
 
 @dataclass(frozen=True)
@@ -351,7 +351,7 @@ def find(
             f"layer {shown!r} of network {net}: module {path!r} {why}. "
             f"Modules that can be shown: {', '.join(list(run.shapes)[:40])}."
         )
-    seen = views(run.shapes[path], aspect, run.grids[path], run.places.get(path))
+    seen = axes_of(run.shapes[path], aspect, run.grids[path], run.places.get(path))
     if path in run.attention:
         seen, kind = seen[:1], Attention.__name__
     else:
@@ -359,5 +359,5 @@ def find(
     return [(Layer(shown + v.name, kind, v.units, v.height, v.width, _labels(v, classes)), v, path) for v in seen]
 
 
-def _labels(view: UnitAxes, classes: Sequence[str]) -> tuple[str, ...]:
-    return tuple(classes) if view.height * view.width == 1 and view.units == len(classes) else ()
+def _labels(axes: UnitAxes, classes: Sequence[str]) -> tuple[str, ...]:
+    return tuple(classes) if axes.height * axes.width == 1 and axes.units == len(classes) else ()

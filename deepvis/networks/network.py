@@ -163,7 +163,7 @@ class Network:
         input: what it takes.
         layers: what is shown, in network order.
         paths: {layer name: qualified name of the submodule}.
-        views: {layer name: how its units lie in the submodule's output}.
+        unit_axes: {layer name: how its units lie in the submodule's output}.
         calls: {path: how often one forward pass calls the submodule}.
         classes: names of the output's entries, or empty.
         fingerprint: tells whether stored images were made for this network.
@@ -177,7 +177,7 @@ class Network:
     input: InputSpec
     layers: tuple[Layer, ...]
     paths: Mapping[str, str]
-    views: Mapping[str, UnitAxes]
+    unit_axes: Mapping[str, UnitAxes]
     calls: Mapping[str, int]
     classes: tuple[str, ...]
     device: torch.device
@@ -255,11 +255,11 @@ class Network:
         Raises:
             UserError: these are more or fewer units than when the network was loaded.
         """
-        view = self.views[layer]
-        units = view.look(output)
-        if units.shape[1] != view.units:
+        axes = self.unit_axes[layer]
+        units = axes.look(output)
+        if units.shape[1] != axes.units:
             raise UserError(
-                f"layer {layer} has {units.shape[1]} units now and had {view.units} when the network was loaded. "
+                f"layer {layer} has {units.shape[1]} units now and had {axes.units} when the network was loaded. "
                 "deepvis needs layers that keep their number of channels: leave this one out (layers: in a model.yaml)"
             )
         return units
@@ -367,7 +367,7 @@ def prepare(
     for weight in module.parameters():  # `to` would do it, but not for a module that has a Conv3d
         if weight.ndim == 4:
             weight.data = weight.data.contiguous(memory_format=torch.channels_last)
-    found, looks = tuple(layer for layer, _, _ in shown), {layer.name: view for layer, view, _ in shown}
+    found, looks = tuple(layer for layer, _, _ in shown), {layer.name: axes for layer, axes, _ in shown}
     return Network(
         name, module, spec, found, paths, looks, calls, tuple(classes), device, dtype, mark, drops, left_out=hidden
     )

@@ -1,6 +1,6 @@
 """How a module's output lies on the screen: which of its numbers belong to which unit.
 
-A view turns an output into units by permuting and slicing alone, so a gradient flows through it.
+Units are taken out of an output by permuting and slicing alone, so a gradient flows through.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Places:
 
 @dataclass(frozen=True)
 class UnitAxes:
-    """One way to look at an output.
+    """Which axes of an output hold units, rows and columns.
 
     Attributes:
         name: what is added to the layer's name, for tokens that stand apart ("/cls"); else empty.
@@ -52,10 +52,10 @@ class UnitAxes:
     look: Callable[[Tensor], Tensor]
 
 
-def views(
+def axes_of(
     shape: tuple[int, ...], aspect: float, grids: Sequence[Grid] = (), places: Places | None = None
 ) -> list[UnitAxes]:
-    """The views of an output.
+    """How the units of an output lie.
 
     Args:
         shape: of the output, without the batch.
@@ -63,7 +63,7 @@ def views(
         grids: rows and columns of the maps before it, the latest first, which tell more.
         places: where its tokens lie, if that is known.
     Returns:
-        A vector of N or N×1, a map C×H×W or H×W×C: one view. Tokens N×D, or D×N on a grid that is known: D maps
+        A vector of N or N×1, a map C×H×W or H×W×C: one. Tokens N×D, or D×N on a grid that is known: D maps
         on the patch grid, and a vector for each class, register or object token. Anything else: none.
     """
     if len(shape) == 1:

@@ -152,7 +152,7 @@ class Index:
         active: int64 U, in how many images the response is above 0.
         mean, variance: float64 U, of the responses (variance: divided by `count`).
         correlation: {layer: float32 C×C}; 0 with a unit whose response never changes.
-        fields: {layer: its receptive field}, of layers whose units are maps.
+        receptive_fields: {layer: its receptive field}, of layers whose units are maps.
         sums: present in a state only.
         settings: how it was made: input size, batch …
     """
@@ -172,7 +172,7 @@ class Index:
     mean: np.ndarray
     variance: np.ndarray
     correlation: Mapping[str, np.ndarray] = field(default_factory=dict)
-    fields: Mapping[str, ReceptiveField] = field(default_factory=dict)
+    receptive_fields: Mapping[str, ReceptiveField] = field(default_factory=dict)
     sums: Sums | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
 

@@ -102,7 +102,7 @@ def _index(
         mean=_array(stored, "mean", "f", (units,)),
         variance=_array(stored, "variance", "f", (units,)),
         settings=meta["settings"],
-        fields={
+        receptive_fields={
             layer: ReceptiveField(h, w, clipped, tuple(stride), tuple(start))
             for layer, (h, w, clipped, stride, start) in meta["fields"].items()
         },
@@ -250,7 +250,7 @@ def _meta(index: Index, path: Path) -> dict[str, Any]:
         "version": VERSION, "model": index.model, "fingerprint": index.fingerprint, "root": _root(index.root, path),
         "scanned": index.scanned, "broken": dict(index.broken), "count": index.count, "settings": dict(index.settings),
         "spans": [(s.name, s.start, s.units, s.height, s.width) for s in index.spans],
-        "fields": {layer: list(asdict(field).values()) for layer, field in index.fields.items()},
+        "fields": {layer: list(asdict(field).values()) for layer, field in index.receptive_fields.items()},
     }  # fmt: skip
 
 

@@ -25,7 +25,7 @@ def add_exactly(sums: np.ndarray, more: np.ndarray) -> np.ndarray:
 
 def with_statistics(index: Index) -> Index:
     """The index with mean, variance and correlation worked out from its sums."""
-    sums = _folded(index.exact_sums, index.spans)
+    sums = _with_recent(index.exact_sums, index.spans)
     n = max(1, index.count)
     mean = sums.total.sum(0) / n
     variance = np.maximum(sums.squares.sum(0) / n - mean**2, 0)
@@ -42,7 +42,7 @@ def with_statistics(index: Index) -> Index:
     return replace(index, mean=mean, variance=variance, correlation=correlation)
 
 
-def _folded(sums: Sums, spans: Sequence[Span]) -> Sums:
+def _with_recent(sums: Sums, spans: Sequence[Span]) -> Sums:
     """The sums with the unfinished chunk in them."""
     recent = sums.recent
     if not len(recent):
@@ -132,7 +132,7 @@ def best_of(
 
 def _added(parts: Sequence[Sums], spans: Sequence[Span]) -> Sums:
     """The unfinished chunk of the last part stays one."""
-    whole = [*(_folded(part, spans) for part in parts[:-1]), parts[-1]]
+    whole = [*(_with_recent(part, spans) for part in parts[:-1]), parts[-1]]
     total, squares = whole[0].total, whole[0].squares
     for part in whole[1:]:
         total, squares = add_exactly(total, part.total), add_exactly(squares, part.squares)

@@ -45,7 +45,7 @@ def patches(
         UserError: the index has no such layer. A photo that cannot be read is in its patch's `error`.
     """
     whole = (int(index.settings["width"]), int(index.settings["height"]))
-    field, shown = index.fields.get(layer), index.shown_bands
+    field, shown = index.receptive_fields.get(layer), index.shown_bands
 
     def patch(place: tuple[int, int, int, float]) -> Patch:
         image, row, column, value = place

@@ -260,8 +260,8 @@ def _empty(network: Network, images: Images, spans: tuple[Span, ...], options: O
     tally = Tally(spans, options.k, torch.device("cpu"), options.weakest, options.correlation)
     nothing = np.zeros(tally.units)
     maps = [span.name for span in spans if span.height * span.width > 1]
-    with ReplicaPool(network) as team:
-        fields = dict(team.each(lambda replica, name: replica.receptive_field(name), maps))
+    with ReplicaPool(network) as pool:
+        fields = dict(pool.each(lambda replica, name: replica.receptive_field(name), maps))
     return Index(
         model=network.name,
         fingerprint=network.fingerprint,
@@ -273,7 +273,7 @@ def _empty(network: Network, images: Images, spans: tuple[Span, ...], options: O
         mean=nothing,
         variance=nothing,
         settings=_settings(network, options),
-        fields=fields,
+        receptive_fields=fields,
         **tally.arrays(),
     )
 
@@ -335,11 +335,11 @@ def _pass(
 
     with (
         postponed() as interrupted,
-        ReplicaPool(network) as team,
+        ReplicaPool(network) as pool,
         contextlib.closing(batches(cut(begin, end, size), load_image, decoders)) as stream,
     ):
         progress(0, end - begin, len(broken))
-        for batch, found in team.each(Looker(tally), stream):
+        for batch, found in pool.each(Looker(tally), stream):
             broken.update(batch.broken)
             for numbers, part in found:
                 tally.commit(part, numbers)

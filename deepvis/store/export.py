@@ -60,7 +60,7 @@ def _export_unit(network: Network, index: Index, out: Path, layer: str, unit: in
         return 0
     found = places(index, layer, unit)[: GRID * GRID]
     whole = (network.input.width, network.input.height)
-    boxes = [field_box(index.fields.get(layer), row, column, whole) for _, row, column, _ in found]
+    boxes = [field_box(index.receptive_fields.get(layer), row, column, whole) for _, row, column, _ in found]
     seen = [photos.read(image) for image, *_ in found]
     cells = [(row, column) for _, row, column, _ in found]
     back = patch_backward(network, seen, layer, unit, "deconv", boxes, cells)

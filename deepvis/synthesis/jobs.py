@@ -104,13 +104,13 @@ def synthesize(
     # As many threads whether parts are missing or not: rounding depends on how many cores each has.
     with (
         tqdm(total=len(missing), unit="unit", desc="synthesize", position=rank, smoothing=0.1) as bar,
-        ReplicaPool(network, most=len(parts)) as team,
+        ReplicaPool(network, most=len(parts)) as pool,
     ):
 
         def make(replica: Network, part: _Part) -> _Made:
-            return _fitting(replica, part, plan, team.stopped)
+            return _fitting(replica, part, plan, pool.stopped)
 
-        for part, made in team.each(make, wanted, in_order=False):
+        for part, made in pool.each(make, wanted, in_order=False):
             bar.set_postfix_str(part.layer.name)
             for unit, images, scores, failed in _by_unit(part, made, plan.per_unit):
                 if (part.layer.name, unit) in missing:

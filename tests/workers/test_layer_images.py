@@ -55,7 +55,7 @@ def index(tmp_path: Path) -> Index:
         np.full(UNITS, 3),
         flat,
         flat,
-        fields={"map": ReceptiveField(4, 4, False, (4, 4), (0, 0))},
+        receptive_fields={"map": ReceptiveField(4, 4, False, (4, 4), (0, 0))},
         settings={"width": 16, "height": 16},
     )
 

@@ -74,9 +74,16 @@ def uses(names: set[str]) -> dict[str, set[str]]:
 
 ROOMS_WITHOUT_TORCH = ("core", "inputs", "interface", "render", "display")
 WITHOUT_TORCH = [name for name in FILES if name.split(".")[1:2] and name.split(".")[1] in ROOMS_WITHOUT_TORCH] + [
-    "deepvis.attribution.requests", "deepvis.scan.index", "deepvis.scan.results", "deepvis.store.unit_images", "deepvis.store.own_images",
-    "deepvis.store.original_folders", "deepvis.synthesis.recipe", "deepvis.synthesis.recipe_grid", "deepvis.workers.messages",
-]  # fmt: skip
+    "deepvis.attribution.requests",
+    "deepvis.scan.index",
+    "deepvis.scan.results",
+    "deepvis.store.unit_images",
+    "deepvis.store.own_images",
+    "deepvis.store.original_folders",
+    "deepvis.synthesis.recipe",
+    "deepvis.synthesis.recipe_grid",
+    "deepvis.workers.messages",
+]
 WITHOUT_TORCH.remove("deepvis.interface.requests")
 
 HEAVY = ("torch", "torchvision", "timm")
@@ -142,16 +149,42 @@ def _modules_below(module: str) -> set[str]:
 @pytest.mark.parametrize(
     "owners, names",
     [
-        (["networks.capture"], {"register_forward_hook", "register_forward_pre_hook", "register_full_backward_hook",
-                     "register_full_backward_pre_hook", "register_backward_hook", "register_hook",
-                     "register_module_forward_hook", "register_post_accumulate_grad_hook"}),
-        (["display.window"], {"imshow", "waitKey", "waitKeyEx", "pollKey", "namedWindow", "setMouseCallback",
-                    "destroyWindow", "destroyAllWindows", "getWindowProperty", "resizeWindow"}),
+        (
+            ["networks.capture"],
+            {
+                "register_forward_hook",
+                "register_forward_pre_hook",
+                "register_full_backward_hook",
+                "register_full_backward_pre_hook",
+                "register_backward_hook",
+                "register_hook",
+                "register_module_forward_hook",
+                "register_post_accumulate_grad_hook",
+            },
+        ),
+        (
+            ["display.window"],
+            {
+                "imshow",
+                "waitKey",
+                "waitKeyEx",
+                "pollKey",
+                "namedWindow",
+                "setMouseCallback",
+                "destroyWindow",
+                "destroyAllWindows",
+                "getWindowProperty",
+                "resizeWindow",
+            },
+        ),
         (["inputs.camera"], {"CAP_V4L2", "CAP_DSHOW", "CAP_AVFOUNDATION"}),  # cameras
-        (["inputs.feed", "inputs.camera", "inputs.decode", "display.recorder"], {"VideoCapture"}),  # and files: to show, and one's own recording
+        (
+            ["inputs.feed", "inputs.camera", "inputs.decode", "display.recorder"],
+            {"VideoCapture"},
+        ),  # and files: to show, and one's own recording
         (["display.recorder"], {"VideoWriter"}),
     ],
-)  # fmt: skip
+)
 def test_each_outside_thing_is_touched_by_its_owner_only(owners: list[str], names: set[str]) -> None:
     found = uses(names)
     assert set(found) <= {f"deepvis.{owner}" for owner in owners}, found

@@ -79,7 +79,7 @@ def _forward_backward(network: Network, x: Tensor, request: Request) -> Result:
 
 def _check_shape(network: Network, name: str, maps: np.ndarray) -> None:
     """What is drawn counts on the layer's own rows and columns."""
-    view = network.views[name]
+    view = network.unit_axes[name]
     if maps.shape[1:] != (view.height, view.width):
         raise UserError(
             f"layer {name} has maps of {maps.shape[1]}×{maps.shape[2]} now and had {view.height}×{view.width} when the network "

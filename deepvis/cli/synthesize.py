@@ -157,20 +157,21 @@ def _sweep(args: argparse.Namespace) -> None:
     check_suffix(args.out)
     network = load_network(args)
     from deepvis.core.layers import parse_unit
-    from deepvis.synthesis.figures import sweep
+    from deepvis.render.figures import labelled
+    from deepvis.synthesis.sweep import sweep
 
     index, unit = parse_unit(args.unit, network.layers)
     with interrupt.raised():
-        write(
-            args.out,
-            sweep(network, network.layers[index], unit, _recipe(args, args.preset_default), args.columns, args.seed),
-        )
+        recipe = _recipe(args, args.preset_default)
+        rows, titles = sweep(network, network.layers[index], unit, recipe, args.columns, args.seed)
+        write(args.out, labelled(rows, titles))
         print(f"saved {args.out}", flush=True)
 
 
 def _search(args: argparse.Namespace) -> None:
     network = load_network(args)
     from deepvis.networks import loading, trust
+    from deepvis.render.figures import labelled
     from deepvis.synthesis.search import search
 
     consent = trust.Consent(typed=True, trust=args.trust)
@@ -185,6 +186,7 @@ def _search(args: argparse.Namespace) -> None:
             args.classes,
             args.seed,
             args.out,
+            labelled,
             args.layer,
         )
     for line in best:
@@ -198,9 +200,9 @@ def _montage(args: argparse.Namespace) -> None:
     check_suffix(args.out)
     network = load_network(args)
     from deepvis.core.layers import find_layer
+    from deepvis.render.figures import montage, true_sizes
     from deepvis.store.own_images import open_both
     from deepvis.store.unit_images import open_store
-    from deepvis.synthesis.figures import montage, true_sizes
     from deepvis.workers.unit_images import stands_for
 
     if args.store:

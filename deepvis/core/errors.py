@@ -19,6 +19,11 @@ def words(error: BaseException) -> str:
     return str(error) if isinstance(error, UserError) else said
 
 
+def one_line(text: object) -> str:
+    """A name from outside on one line of a message, with ? in place of signs that would steer a terminal."""
+    return "".join(sign if sign.isprintable() else "?" for sign in str(text))
+
+
 def printable(text: str) -> str:
     """A text for the terminal: signs that would steer it, in names that others gave, are written out."""
     return "".join(

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from deepvis.core.errors import UserError
+from deepvis.core.errors import UserError, one_line
 
 try:
     import fcntl
@@ -79,7 +79,7 @@ def system_reason(error: Exception) -> str:
 
 def shortened(path: Path | str, most: int = 120) -> str:
     """A path as text that is no longer than this and holds no control characters, as hostile names do."""
-    text = "".join(sign if sign.isprintable() else "?" for sign in str(path))
+    text = one_line(path)
     return text if len(text) <= most else f"{text[: most // 2]}…{text[-most // 2 :]}"
 
 

@@ -14,7 +14,7 @@ import reprlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeGuard
 
 import yaml
 
@@ -294,7 +294,7 @@ def _refuse(path: Path, node: yaml.Node, problem: str) -> NoReturn:
     raise UserError(f"{path}, line {node.start_mark.line + 1}: {problem}.")
 
 
-def is_text(value: object, odd_bytes: str = "strict") -> bool:
+def is_text(value: object, odd_bytes: str = "strict") -> TypeGuard[str]:
     """A text that can be shown, written and used as a name: without NUL and without half a character.
 
     Args:

@@ -12,7 +12,7 @@ import re
 import tarfile
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
@@ -275,7 +275,7 @@ class Batch:
 AHEAD = 2  # batches that are decoded before they are asked for
 
 
-def batches(ranges: Sequence[tuple[int, int]], load: Callable[[int], np.ndarray], workers: int) -> Iterator[Batch]:
+def batches(ranges: Sequence[tuple[int, int]], load: Callable[[int], np.ndarray], workers: int) -> Generator[Batch, None, None]:
     """The batches of these ranges, in order, loaded by threads (`workers`; 0: by the caller).
 
     Threads do: decoding and scaling let go of Python's lock.

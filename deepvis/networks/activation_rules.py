@@ -15,6 +15,7 @@ The forward values stay bit for bit those of the plain network.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +26,7 @@ Rule = Callable[[Tensor, Callable[[Tensor], Tensor]], Tensor]
 
 # Activation functions a rule applies to -> the same function out of place.
 # ReLU-like ones first; for the smooth ones the rules hold in the sense documented at each rule.
-_ACTIVATIONS: dict[Callable, Callable] = {
+_ACTIVATIONS: dict[Callable[..., Tensor], Callable[..., Tensor]] = {
     F.relu: F.relu, torch.relu: torch.relu, Tensor.relu: torch.relu,
     F.relu_: torch.relu, torch.relu_: torch.relu, Tensor.relu_: torch.relu,
     F.relu6: F.relu6, F.hardtanh: F.hardtanh, F.hardtanh_: F.hardtanh,
@@ -36,7 +37,8 @@ _ACTIVATIONS: dict[Callable, Callable] = {
     torch.clip: torch.clamp, torch.clip_: torch.clamp, Tensor.clip: torch.clamp, Tensor.clip_: torch.clamp,
     torch.clamp_min: torch.clamp_min, torch.clamp_min_: torch.clamp_min,
     Tensor.clamp_min: torch.clamp_min, Tensor.clamp_min_: torch.clamp_min,
-    F.threshold: F.threshold, F.threshold_: F.threshold, torch.threshold: F.threshold, torch.threshold_: F.threshold,
+    F.threshold: F.threshold, torch.threshold: F.threshold, torch.threshold_: F.threshold,
+    F.threshold_: F.threshold,  # type: ignore[attr-defined]  # the stubs lack it
     F.elu: F.elu, F.elu_: F.elu,
     F.selu: F.selu, F.selu_: F.selu, torch.selu: F.selu, torch.selu_: F.selu,
     F.celu: F.celu, F.celu_: F.celu, torch.celu: F.celu, torch.celu_: F.celu,
@@ -49,16 +51,16 @@ _INPLACE_POSITION = {F.relu: 1, F.relu6: 1, F.hardtanh: 3, F.leaky_relu: 2, F.el
                      F.threshold: 3, F.silu: 1, F.mish: 1, F.hardswish: 1}  # fmt: skip
 
 
-def _clips_at_zero(min=None, max=None) -> bool:  # the names are torch.clamp's own
+def _clips_at_zero(min: object = None, max: object = None) -> bool:  # the names are torch.clamp's own
     return isinstance(min, (int, float)) and min == 0
 
 
-def _zero_below_zero(threshold=None, value=None, inplace=False) -> bool:
-    return threshold == value == 0
+def _zero_below_zero(threshold: object = None, value: object = None, inplace: bool = False) -> bool:
+    return bool(threshold == value == 0)
 
 
 # Functions that are a ReLU only for some of their arguments, as in `x.clamp(min=0)`.
-_ONLY_IF = {
+_ONLY_IF: dict[Callable[..., Tensor], Callable[..., bool]] = {
     **{f: _clips_at_zero for f, plain in _ACTIVATIONS.items() if plain in (torch.clamp, torch.clamp_min)},
     **{f: _zero_below_zero for f, plain in _ACTIVATIONS.items() if plain is F.threshold},
 }
@@ -71,11 +73,11 @@ class _PositiveGradient(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, y: Tensor) -> Tensor:
+    def forward(ctx: Any, y: Tensor) -> Tensor:
         return y.clone()
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> Tensor:
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
         return grad.clamp(min=0)
 
 
@@ -83,12 +85,12 @@ class _Replaced(torch.autograd.Function):
     """The function `f` with `back` for its backward."""
 
     @staticmethod
-    def forward(ctx, x: Tensor, f: Callable[[Tensor], Tensor], back: Callable[[Tensor], Tensor]) -> Tensor:
+    def forward(ctx: Any, x: Tensor, f: Callable[[Tensor], Tensor], back: Callable[[Tensor], Tensor]) -> Tensor:
         ctx.back = back
         return f(x)
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         return ctx.back(grad), None, None
 
 
@@ -116,7 +118,8 @@ def guided(x: Tensor, f: Callable[[Tensor], Tensor]) -> Tensor:
     Rectified as in deconv, then multiplied by the derivative of the activation function, which
     is the mask of active units for a ReLU and the slope for smooth functions.
     """
-    return _PositiveGradient.apply(f(x))
+    out: Tensor = _PositiveGradient.apply(f(x))
+    return out
 
 
 METHODS: dict[str, Rule] = {"gradient": gradient, "deconv": deconv, "guided": guided}
@@ -124,7 +127,8 @@ METHODS: dict[str, Rule] = {"gradient": gradient, "deconv": deconv, "guided": gu
 
 def replaced(x: Tensor, f: Callable[[Tensor], Tensor], back: Callable[[Tensor], Tensor]) -> Tensor:
     """f(x), through which a gradient goes by `back`."""
-    return _Replaced.apply(x, f, back)
+    out: Tensor = _Replaced.apply(x, f, back)
+    return out
 
 
 class ActivationRule(TorchFunctionMode):
@@ -139,13 +143,24 @@ class ActivationRule(TorchFunctionMode):
     Threads: in force in the thread that entered it, and there only.
     """
 
-    def __init__(self, rule: Rule, replace: dict[Callable, Callable] | None = None, write_back: bool = False) -> None:
+    def __init__(
+        self,
+        rule: Rule,
+        replace: Mapping[Callable[..., Any], Callable[..., Any]] | None = None,
+        write_back: bool = False,
+    ) -> None:
         super().__init__()
         self._rule = rule
         self._replace = replace or {}
         self._write_back = write_back
 
-    def __torch_function__(self, func, types, args=(), kwargs=None):
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: object,
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
         kwargs = kwargs or {}
         if func in self._replace:
             return self._replace[func](*args, **kwargs)
@@ -159,7 +174,9 @@ class ActivationRule(TorchFunctionMode):
         return self._rule(x, lambda value: plain(value, *rest, **kwargs))
 
 
-def _out_of_place(plain: Callable, rest: Sequence, kwargs: dict) -> tuple[Sequence, bool]:
+def _out_of_place(
+    plain: Callable[..., Tensor], rest: Sequence[Any], kwargs: dict[str, Any]
+) -> tuple[Sequence[Any], bool]:
     """Arguments after the input, with any `inplace` taken out, and whether it was true."""
     before = _INPLACE_POSITION.get(plain, len(rest) + 1) - 1
     in_place = bool(kwargs.pop("inplace", False) or any(rest[before:]))
@@ -177,7 +194,7 @@ def drops_results(module: nn.Module, x: Tensor) -> bool:
             return not _same(plain, module(x.clone()))
 
 
-def _same(one: object, other: object) -> bool:
+def _same(one: object, other: Any) -> bool:
     if isinstance(one, Tensor):
         return torch.equal(one.nan_to_num(), other.nan_to_num())
     if isinstance(one, Mapping):

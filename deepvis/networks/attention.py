@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -62,7 +63,13 @@ class AttentionCalls(TorchFunctionMode):
         self._see = see
         self._count = 0
 
-    def __torch_function__(self, func, types, args=(), kwargs=None):
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: object,
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
         kwargs = kwargs or {}
         if func in _WEIGHTS:
             self._see(self._count, partial(_WEIGHTS[func], *args, **kwargs))
@@ -71,7 +78,14 @@ class AttentionCalls(TorchFunctionMode):
 
 
 def _of_fused(
-    query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None, enable_gqa=False
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
 ) -> Tensor:
     """softmax(QKᵀ/√d + mask), Vaswani et al. 2017, equation 1. The names are torch's own."""
     if enable_gqa:
@@ -84,8 +98,12 @@ def _of_fused(
     return scores.softmax(-1)
 
 
-def _of_multi_head(*args, **kwargs) -> Tensor:
-    return F.multi_head_attention_forward(*args, **{**kwargs, "need_weights": True, "average_attn_weights": False})[1]
+def _of_multi_head(*args: Any, **kwargs: Any) -> Tensor:
+    asked = {**kwargs, "need_weights": True, "average_attn_weights": False}
+    return cast(Tensor, F.multi_head_attention_forward(*args, **asked)[1])  # None only where no weights are asked for
 
 
-_WEIGHTS = {F.scaled_dot_product_attention: _of_fused, F.multi_head_attention_forward: _of_multi_head}
+_WEIGHTS: Mapping[Callable[..., Any], Callable[..., Tensor]] = {
+    F.scaled_dot_product_attention: _of_fused,
+    F.multi_head_attention_forward: _of_multi_head,
+}

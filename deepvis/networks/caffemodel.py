@@ -33,12 +33,12 @@ def read_caffemodel(path: Path) -> dict[str, Tensor]:
         if field not in _NAME_AND_BLOBS or isinstance(layer, int):
             continue
         name_field, blob_field = _NAME_AND_BLOBS[field]
-        name, blobs = "", []
+        name, blobs = "", list[memoryview]()
         for key, value in _fields(layer):
             if key == name_field:
-                name = bytes(value).decode()
+                name = bytes(_message(value)).decode()
             elif key == blob_field:
-                blobs.append(value)
+                blobs.append(_message(value))
                 if len(blobs) > _MOST_BLOBS:
                     raise ValueError(f"a layer of more than {_MOST_BLOBS} blobs")
         state |= {f"{name}/{i}": _blob(blob) for i, blob in enumerate(blobs)}
@@ -53,13 +53,13 @@ def _blob(message: memoryview) -> Tensor:
     data = bytearray()  # of one packed run, or of a piece for each number
     for field, value in _fields(message):
         if field in _OLD_SHAPE:
-            old_shape[field] = value
+            old_shape[field] = _number(value)
         elif field == _SHAPE:
-            shape += [dim for key, dims in _fields(value) if key == _DIM for dim in _numbers(dims)]
+            shape += [dim for key, dims in _fields(_message(value)) if key == _DIM for dim in _numbers(dims)]
             if len(shape) > _MOST_DIMENSIONS:
                 raise ValueError(f"a blob of more than {_MOST_DIMENSIONS} dimensions")
         elif field == _DATA:
-            data += value
+            data += _message(value)
     values = np.frombuffer(data, "<f4")
     return torch.tensor(values).reshape(shape or [old_shape[i] for i in sorted(old_shape)])
 
@@ -68,11 +68,23 @@ def _numbers(dims: int | memoryview) -> list[int]:
     """Of a repeated field: one number, or many packed into one."""
     if isinstance(dims, int):
         return [dims]
-    found, at = [], 0
+    found, at = list[int](), 0
     while at < len(dims) and len(found) <= _MOST_DIMENSIONS:
         number, at = _varint(dims, at)
         found.append(number)
     return found
+
+
+def _number(value: int | memoryview) -> int:
+    if not isinstance(value, int):
+        raise ValueError("no file of Caffe's: bytes in place of a number")
+    return value
+
+
+def _message(value: int | memoryview) -> memoryview:
+    if isinstance(value, int):
+        raise ValueError("no file of Caffe's: a number in place of bytes")
+    return value
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:

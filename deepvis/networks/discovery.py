@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain, count
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +20,7 @@ from deepvis.networks.attention import Attention, AttentionCalls
 from deepvis.networks.capture import trace
 from deepvis.networks.input_errors import explained
 from deepvis.networks.outputs import Chosen, shown
-from deepvis.networks.unit_axes import Grid, Places, View, channels_first, patches, spread, views
+from deepvis.networks.unit_axes import Grid, Places, UnitAxes, axes_of, channels_first, patches, spread
 
 
 @dataclass(frozen=True)
@@ -69,15 +70,16 @@ def dry_run(name: str, module: nn.Module, x: Tensor) -> Run:
     Raises:
         UserError: it fails; says where, what was expected there, and what input would do.
     """
-    run, inside, watch, samples = Run(), [], _Grids(), _Samples()
+    run, watch, samples = Run(), _Grids(), _Samples()
+    inside: list[tuple[str, nn.Module, tuple[Any, ...]]] = []
     queries: dict[str, int] = {}
 
-    def enter(path: str, child: nn.Module, inputs: tuple) -> None:
+    def enter(path: str, child: nn.Module, inputs: tuple[Any, ...]) -> None:
         inside.append((path, child, inputs))
         if not torch.is_grad_enabled():
             run.shut.add(path)
 
-    def leave(path: str, _child: nn.Module, _inputs: tuple, output: object) -> None:
+    def leave(path: str, _child: nn.Module, _inputs: tuple[Any, ...], output: object) -> None:
         inside.pop()
         run.calls[path] += 1
         tensor = shown(output)
@@ -117,7 +119,13 @@ class _Grids(TorchFunctionMode):
         super().__init__()
         self.grids: list[Grid] = []
 
-    def __torch_function__(self, func, types, args=(), kwargs=None):
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: object,
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
         out = func(*args, **(kwargs or {}))
         if func in _SPATIAL and isinstance(out, Tensor) and out.ndim == 4 and out.shape[2] * out.shape[3] > 1:
             grid = (out.shape[2], out.shape[3])
@@ -129,7 +137,8 @@ _SPATIAL = {torch.conv2d, torch.max_pool2d, F.max_pool2d, F.avg_pool2d, F.adapti
 
 
 class _Samples:
-    """The first outputs for each number of tokens, before attention has mixed them: what depends on no pixel has no place."""
+    """The first outputs for each number of tokens, before attention has mixed them: what depends on no pixel has no
+    place."""
 
     def __init__(self, counts: Collection[int] | None = None) -> None:
         self._first: dict[int, list[Tensor]] = {}
@@ -280,7 +289,7 @@ class _Blocks:
 def _is_container(module: nn.Module) -> bool:
     """A plain list of modules, or a module that holds one of at least three blocks of a kind."""
     if type(module) in _LISTS:
-        return len(module) > 0
+        return any(True for _ in module.children())
     lists = [child for child in module.children() if type(child) in _LISTS]
     kinds = [
         Counter(type(block) for block in blocks.children() if any(True for _ in block.children())) for blocks in lists
@@ -315,7 +324,8 @@ def left_out(module: nn.Module, run: Run, paths: Collection[str]) -> tuple[str, 
         notes.append(f"Cannot be shown, being no map, tokens or vector of one picture: {_some(never)}.")
     if shut:
         notes.append(
-            f"Computed under no_grad or inference_mode, so that no gradient comes back through it: {_some(sorted(shut))}."
+            f"Computed under no_grad or inference_mode, so that no gradient comes back through it: "
+            f"{_some(sorted(shut))}."
         )
     return tuple(notes)
 
@@ -327,7 +337,7 @@ def _some(names: Iterable[str], most: int = 6) -> str:
 
 def find(
     net: str, shown: str, path: str, module: nn.Module, run: Run, classes: Sequence[str], aspect: float
-) -> list[tuple[Layer, View, str]]:
+) -> list[tuple[Layer, UnitAxes, str]]:
     """The layers that a module's output makes: one, or for tokens one more for each that stands apart.
 
     Raises:
@@ -341,7 +351,7 @@ def find(
             f"layer {shown!r} of network {net}: module {path!r} {why}. "
             f"Modules that can be shown: {', '.join(list(run.shapes)[:40])}."
         )
-    seen = views(run.shapes[path], aspect, run.grids[path], run.places.get(path))
+    seen = axes_of(run.shapes[path], aspect, run.grids[path], run.places.get(path))
     if path in run.attention:
         seen, kind = seen[:1], Attention.__name__
     else:
@@ -349,5 +359,5 @@ def find(
     return [(Layer(shown + v.name, kind, v.units, v.height, v.width, _labels(v, classes)), v, path) for v in seen]
 
 
-def _labels(view: View, classes: Sequence[str]) -> tuple[str, ...]:
-    return tuple(classes) if view.height * view.width == 1 and view.units == len(classes) else ()
+def _labels(axes: UnitAxes, classes: Sequence[str]) -> tuple[str, ...]:
+    return tuple(classes) if axes.height * axes.width == 1 and axes.units == len(classes) else ()

@@ -37,7 +37,7 @@ def _digest(tensor: Tensor) -> bytes:
     if tensor.is_complex():
         tensor = torch.view_as_real(tensor.resolve_conj())
     values = tensor.to(torch.float32 if tensor.is_floating_point() else torch.int64).contiguous().cpu()
-    return hashlib.sha256(values.numpy()).digest()
+    return hashlib.sha256(values.numpy().data).digest()
 
 
 def _former(state: Mapping[str, Tensor], scaling: bytes) -> str:

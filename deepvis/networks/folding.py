@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -48,7 +49,9 @@ def _outputs(module: nn.Module, example: Tensor, paths: Collection[str]) -> dict
 
 
 def _close(want: object, got: object) -> bool:
-    return isinstance(want, Tensor) and torch.allclose(want, got, rtol=1e-3, atol=1e-4 * float(want.abs().max()))
+    if not isinstance(want, Tensor) or not isinstance(got, Tensor):
+        return False
+    return torch.allclose(want, got, rtol=1e-3, atol=1e-4 * float(want.abs().max()))
 
 
 def _pairs(module: nn.Module, example: Tensor) -> list[tuple[str, str]]:
@@ -57,7 +60,7 @@ def _pairs(module: nn.Module, example: Tensor) -> list[tuple[str, str]]:
     alive = []  # outputs are kept so that no two of them can share an id
     pairs = []
 
-    def visit(path: str, child: nn.Module, inputs: tuple, output: object) -> None:
+    def visit(path: str, child: nn.Module, inputs: tuple[Any, ...], output: object) -> None:
         calls[path] += 1
         if isinstance(child, nn.Conv2d) and isinstance(output, Tensor):
             makers[id(output)] = path
@@ -75,12 +78,13 @@ def _after_norm(norm: nn.Module) -> nn.Module | None:
     if type(norm) is nn.BatchNorm2d and norm.track_running_stats:
         return nn.Identity()
     if isinstance(norm, nn.BatchNorm2d) and type(norm).__name__ == "BatchNormAct2d":  # timm: norm, then activation
-        return norm.act
+        return norm.get_submodule("act")
     return None
 
 
 def _fold(root: nn.Module, conv_path: str, norm_path: str) -> None:
-    conv, norm = root.get_submodule(conv_path), root.get_submodule(norm_path)
+    conv: Any = root.get_submodule(conv_path)  # a Conv2d and a BatchNorm2d, as `_pairs` found them
+    norm: Any = root.get_submodule(norm_path)
     conv.weight, conv.bias = fuse_conv_bn_weights(
         conv.weight, conv.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
     )

@@ -6,6 +6,8 @@ import inspect
 import re
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +26,7 @@ _TYPES = re.compile(r"dtype|scalar type|(input|weight|bias) type|\b(double|float
 
 _SET = "Set input height, width and channels (or mean, one value per channel) in its model.yaml."
 
-Inside = Sequence[tuple[str, nn.Module, tuple]]
+Inside = Sequence[tuple[str, nn.Module, tuple[Any, ...]]]
 
 
 def explained(name: str, module: nn.Module, x: Tensor, error: Exception, inside: Inside) -> str:
@@ -59,8 +61,10 @@ def _remedy(net: nn.Module, x: Tensor, reason: str, child: nn.Module, got: Tenso
             if got is not None
             else "values of another type meet"
         )
-        return (f"deepvis runs networks in float32, and {kind}: its forward makes them itself. Make such constants like "
-                "the input there: .to(x.dtype)")  # fmt: skip
+        return (
+            f"deepvis runs networks in float32, and {kind}: its forward makes them itself. Make such constants like "
+            "the input there: .to(x.dtype)"
+        )
     if "same device" in reason:
         return "Its forward names a device. Make constants where the input is: .to(x.device)"
     if isinstance(child, (nn.Conv1d, nn.Conv3d)):
@@ -100,12 +104,13 @@ def _arguments(net: nn.Module, x: Tensor) -> str:
     return ""
 
 
-class _Asked(dict):
+class _Asked(dict[object, Tensor]):
     """Has the picture under every key, and notes the keys."""
 
     def __init__(self, x: Tensor) -> None:
         super().__init__()
-        self.x, self.keys_asked = x, []
+        self.x = x
+        self.keys_asked: list[object] = []
 
     def __missing__(self, key: object) -> Tensor:
         self.keys_asked.append(key)
@@ -117,14 +122,23 @@ def _other_call(net: nn.Module, x: Tensor, end: float) -> str:
     asked = _Asked(x)
     named = [name for name in _PICTURES if name in inspect.signature(net.forward).parameters]
     calls: list[tuple[Callable[[], object], Callable[[], str]]] = [
-        *((lambda name=name: net(**{name: x}), lambda name=name: f"the picture as {name}=: self.net({name}=x)") for name in named),
+        *(
+            (lambda name=name: net(**{name: x}), lambda name=name: f"the picture as {name}=: self.net({name}=x)")
+            for name in named
+        ),
         (lambda: net([x[0]]), lambda: "a list of pictures: self.net([*x])"),
-        (lambda: net(asked), lambda: f"a dictionary with {', '.join(map(repr, dict.fromkeys(asked.keys_asked)))}: "
-                                     f"self.net({{{asked.keys_asked[0]!r}: x}})"),
-    ]  # fmt: skip
+        (
+            lambda: net(asked),
+            lambda: (
+                f"a dictionary with {', '.join(map(repr, dict.fromkeys(asked.keys_asked)))}: "
+                f"self.net({{{asked.keys_asked[0]!r}: x}})"
+            ),
+        ),
+    ]
     for call, told in calls:
         if _runs(call, end) and (call is not calls[-1][0] or asked.keys_asked):
-            return f"It takes {told().replace(': self', '; deepvis gives one tensor: wrap it in a module that returns self')}"
+            wrapped = told().replace(": self", "; deepvis gives one tensor: wrap it in a module that returns self")
+            return f"It takes {wrapped}"
     return ""
 
 
@@ -150,11 +164,15 @@ def _wants(child: nn.Module) -> str:
     return f"{channels} channels" if isinstance(channels, int) else ""
 
 
+def _on_black(net: nn.Module, planes: int, size: int) -> object:
+    return net(torch.zeros(1, planes, size, size))
+
+
 def _fitting(net: nn.Module, channels: int, end: float) -> tuple[int, int] | None:
     """Channels and size of a usual input that the network takes."""
     first = next((child.in_channels for child in net.modules() if isinstance(child, nn.Conv2d)), channels)
     for size in _USUAL_SIZES:
         for planes in dict.fromkeys((channels, first, 3, 1)):
-            if _runs(lambda: net(torch.zeros(1, planes, size, size)), end):
+            if _runs(partial(_on_black, net, planes, size), end):
                 return planes, size
     return None

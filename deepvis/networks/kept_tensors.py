@@ -38,13 +38,20 @@ def copied(value: T, memo: dict[int, Any] | None = None, change: Callable[[Tenso
 
 
 class _Detached(TorchFunctionMode):
-    """`copy.deepcopy` refuses tensors that are part of a graph; of tensors made in inference mode it makes more such."""
+    """`copy.deepcopy` refuses tensors that are part of a graph; of tensors made in inference mode it makes more
+    such."""
 
     def __init__(self, change: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
         self._change = change
 
-    def __torch_function__(self, func, types, args=(), kwargs=None):
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: object,
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
         if func is not Tensor.__deepcopy__:
             return func(*args, **(kwargs or {}))
         tensor, memo = args
@@ -145,7 +152,7 @@ class Kept:
 
 
 class _Nothing:
-    def __deepcopy__(self, _memo: dict) -> _Nothing:
+    def __deepcopy__(self, _memo: dict[int, Any]) -> _Nothing:
         return self
 
 
@@ -201,7 +208,7 @@ def _parts(value: object, deep: int) -> Iterator[object]:
         yield id(value)
 
 
-def _same(now: list | None, before: list | None) -> bool:
+def _same(now: list[object] | None, before: list[object] | None) -> bool:
     if now is None or before is None or len(now) != len(before):
         return False
     return all(

@@ -28,7 +28,7 @@ from deepvis.networks.outputs import Bounded, Chosen, pick, takes_softmax
 from deepvis.networks.sources import AUTO, DEFAULT, NONE, Source, for_channels, imagenet_labels, load_source
 from deepvis.networks.trust import Consent
 from deepvis.networks.unsupported import check_module
-from deepvis.networks.unwrapping import unwrapped
+from deepvis.networks.unwrapping import innermost, unwrapped
 
 _LOG = logging.getLogger("deepvis")
 _WEIGHT_WORDS = {NONE: NONE, AUTO: AUTO, DEFAULT.lower(): DEFAULT}
@@ -140,10 +140,7 @@ def _prepared(spec: _Spec, source: Source, device: torch.device, precision: str)
 
 def _bare(spec: _Spec, module: nn.Module) -> nn.Module:
     """The network without what was wrapped around it, which would hide its modules."""
-    if isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
-        return _bare(spec, module.module)
-    if hasattr(module, "_orig_mod"):  # torch.compile
-        return _bare(spec, module._orig_mod)
+    module = innermost(module)
     try:
         check_module(module)
     except UserError as error:
@@ -247,7 +244,7 @@ def _input(spec: _Spec, base: InputSpec) -> InputSpec:
     for key in values:
         if key not in allowed:
             raise spec.wrong(f"unknown key 'input.{key}'; allowed are {', '.join(allowed)}")
-    given = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if v is not None}
+    given: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if v is not None}
     image = given.pop("mean_image", None)
     if image is not None:
         if "mean" in given:
@@ -257,7 +254,8 @@ def _input(spec: _Spec, base: InputSpec) -> InputSpec:
     channels = given.pop("channels", len(given["mean"]) if _numbers(given.get("mean")) else len(base.mean))
     if not _whole(channels) or not 1 <= channels <= CHANNELS:
         raise spec.wrong(
-            f"input.channels: {shown(channels)}: expected how many channels the network takes, 1 to {CHANNELS}, such as 3"
+            f"input.channels: {shown(channels)}: expected how many channels the network takes, 1 to {CHANNELS}, such "
+            f"as 3"
         )
     if "channels" in values or image is not None:
         base = replace(base, mean=for_channels(base.mean, channels), std=for_channels(base.std, channels))
@@ -270,7 +268,8 @@ def _input(spec: _Spec, base: InputSpec) -> InputSpec:
         )
     if not all(0 < value <= VALUE for value in taken.std):
         raise spec.wrong(
-            f"input.std: {shown(_plain(taken.std))}: expected positive numbers up to {VALUE:,}, because pixels are divided by them"
+            f"input.std: {shown(_plain(taken.std))}: expected positive numbers up to {VALUE:,}, because pixels are "
+            f"divided by them"
         )
     if not all(abs(value) <= VALUE for value in taken.mean):
         raise spec.wrong(f"input.mean: {shown(_plain(taken.mean))}: expected numbers up to {VALUE:,}")
@@ -284,8 +283,10 @@ def _input(spec: _Spec, base: InputSpec) -> InputSpec:
         if not is_number or not 0 < value <= most:
             raise spec.wrong(f"input.{key}: {shown(value)}: expected a positive number, at most {most:,}")
     if taken.height * taken.width * channels > NUMBERS:
-        raise spec.wrong(f"input.height, width and channels: {taken.height}×{taken.width}×{channels}: expected at most {NUMBERS:,} "
-                         "numbers in all. Give a smaller height and width")  # fmt: skip
+        raise spec.wrong(
+            f"input.height, width and channels: {taken.height}×{taken.width}×{channels}: expected at most {NUMBERS:,} "
+            "numbers in all. Give a smaller height and width"
+        )
     if taken.bands and taken.order == "bgr":
         raise spec.wrong("input.bands and input.order: bands already say where red, green and blue go. Remove order:")
     _check_bands(spec, taken)
@@ -297,7 +298,8 @@ def _check_bands(spec: _Spec, taken: InputSpec) -> None:
     fine = isinstance(bands, tuple) and all(_whole(band) and 0 <= band < taken.channels for band in bands)
     if not fine or len(bands) > 3 or len(set(bands)) < len(bands):
         raise spec.wrong(
-            f"input.bands: {shown(_plain(bands))}: expected up to three different channels, for the picture's red, green and "
+            f"input.bands: {shown(_plain(bands))}: expected up to three different channels, for the picture's red, "
+            f"green and "
             f"blue (one: its gray); the network's are 0 to {taken.channels - 1}"
         )
 
@@ -345,7 +347,8 @@ def _plain(values: object) -> object:
 
 
 def _shaped(spec: _Spec, module: nn.Module, taken: InputSpec) -> tuple[nn.Module, int | None, tuple[str, ...]]:
-    """The network with one tensor as its output, softmax added where it is due; that tensor's entries; and what to tell.
+    """The network with one tensor as its output, softmax added where it is due; that tensor's entries; and what to
+    tell.
 
     Raises:
         UserError: softmax is neither true nor false, or there is no such output.
@@ -413,6 +416,7 @@ def _labels(
 ) -> tuple[tuple[str, ...], dict[str, tuple[str, ...]]]:
     """Names of the output's entries (one each, or none at all), and of other layers' units by layer."""
     labels = spec.values.get("labels")
+    classes: tuple[str, ...]
     if isinstance(labels, Mapping):
         classes, others = (), {str(layer): _names(spec, value) for layer, value in labels.items()}
     else:

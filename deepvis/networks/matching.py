@@ -37,7 +37,7 @@ class Match:
     prefix: str
     missing: tuple[str, ...]
     misshapen: tuple[str, ...]
-    rank: tuple
+    rank: tuple[int, list[int], int]
 
     @property
     def fits(self) -> bool:
@@ -93,7 +93,8 @@ def fitted(value: Tensor, own: Tensor) -> Tensor:
 
 
 def rank(prefix: str) -> tuple[int, list[int]]:
-    """For copies of a network in a file, the smaller the likelier: how many of the prefix's parts are no usual names, and the places of the others among the usual ones."""
+    """For copies of a network in a file, the smaller the likelier: how many of the prefix's parts are no usual
+    names, and the places of the others among the usual ones."""
     parts = prefix.split(".")[:-1]
     return sum(part not in NESTED for part in parts), [NESTED.index(part) for part in parts if part in NESTED]
 

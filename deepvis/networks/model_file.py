@@ -1,10 +1,12 @@
-"""model.yaml and files of labels: read, and each entry of its kind. What the entries mean: `deepvis.networks.loading`."""
+"""model.yaml and files of labels: read, and each entry of its kind. What the entries mean:
+`deepvis.networks.loading`."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TypeGuard
 
 from deepvis.core.errors import UserError
 from deepvis.core.reading import YamlFile, is_text, read_text, read_yaml, shown
@@ -61,7 +63,7 @@ def read_labels(path: Path) -> tuple[str, ...]:
     return lines
 
 
-def _is_line(value: object, most: int = _TEXT) -> bool:
+def _is_line(value: object, most: int = _TEXT) -> TypeGuard[str]:
     return is_text(value) and len(value) <= most
 
 

@@ -25,7 +25,7 @@ from deepvis.networks.fingerprint import fingerprint
 from deepvis.networks.folding import fold_batchnorm
 from deepvis.networks.kept_tensors import begin, copied, move_kept
 from deepvis.networks.receptive_fields import measure
-from deepvis.networks.unit_axes import View
+from deepvis.networks.unit_axes import UnitAxes
 from deepvis.networks.unwrapping import unwrapped
 
 # The fused attention of inference differs from the ordinary one in the last bits; what is shown must
@@ -127,7 +127,7 @@ class InputSpec:
             planes, places = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [0, 1, 2]
         else:
             planes = np.ascontiguousarray(picture[..., : len(places)])
-        values = cv2.LUT(planes, np.ascontiguousarray(self._table()[..., places])).reshape(planes.shape)
+        values: np.ndarray = cv2.LUT(planes, np.ascontiguousarray(self._table()[..., places])).reshape(planes.shape)
         if self.mean_image is not None:
             values -= (self.mean_image / np.array(self.std, np.float32))[..., places]
         if places == list(range(self.channels)):
@@ -142,13 +142,15 @@ class InputSpec:
         scale = self.range / 255 if bands.dtype == np.uint8 else 1
         mean = np.array(self.mean, np.float32) if self.mean_image is None else self.mean_image
         values = (bands.astype(np.float32) * np.float32(scale) - mean) / np.array(self.std, np.float32)
-        return np.nan_to_num(values, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+        np.nan_to_num(values, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+        return values
 
     def _table(self) -> np.ndarray:
         """What each of a pixel's 256 values becomes, but for a mean image: float32 1×256×channels. Faster than sums."""
         pixel = np.arange(256)[:, None] * (self.range / 255)
         mean = np.array(self.mean) if self.mean_image is None else 0
-        return ((pixel - mean) / np.array(self.std)).astype(np.float32)[None]
+        table: np.ndarray = ((pixel - mean) / np.array(self.std)).astype(np.float32)
+        return table[None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,7 +163,7 @@ class Network:
         input: what it takes.
         layers: what is shown, in network order.
         paths: {layer name: qualified name of the submodule}.
-        views: {layer name: how its units lie in the submodule's output}.
+        unit_axes: {layer name: how its units lie in the submodule's output}.
         calls: {path: how often one forward pass calls the submodule}.
         classes: names of the output's entries, or empty.
         fingerprint: tells whether stored images were made for this network.
@@ -175,7 +177,7 @@ class Network:
     input: InputSpec
     layers: tuple[Layer, ...]
     paths: Mapping[str, str]
-    views: Mapping[str, View]
+    unit_axes: Mapping[str, UnitAxes]
     calls: Mapping[str, int]
     classes: tuple[str, ...]
     device: torch.device
@@ -225,7 +227,8 @@ class Network:
             yield _ByName(self.paths, captured)
 
     def interruptible(self, is_unwanted: Callable[[], bool]) -> AbstractContextManager[None]:
-        """The context in which a pass ends at the next layer once nobody wants it (see `deepvis.networks.capture.interruptible`)."""
+        """The context in which a pass ends at the next layer once nobody wants it (see
+        `deepvis.networks.capture.interruptible`)."""
         return interruptible(self.module, set(self.paths.values()), is_unwanted)
 
     def under(self, rule: Rule) -> ActivationRule:
@@ -252,11 +255,11 @@ class Network:
         Raises:
             UserError: these are more or fewer units than when the network was loaded.
         """
-        view = self.views[layer]
-        units = view.look(output)
-        if units.shape[1] != view.units:
+        axes = self.unit_axes[layer]
+        units = axes.look(output)
+        if units.shape[1] != axes.units:
             raise UserError(
-                f"layer {layer} has {units.shape[1]} units now and had {view.units} when the network was loaded. "
+                f"layer {layer} has {units.shape[1]} units now and had {axes.units} when the network was loaded. "
                 "deepvis needs layers that keep their number of channels: leave this one out (layers: in a model.yaml)"
             )
         return units
@@ -364,7 +367,7 @@ def prepare(
     for weight in module.parameters():  # `to` would do it, but not for a module that has a Conv3d
         if weight.ndim == 4:
             weight.data = weight.data.contiguous(memory_format=torch.channels_last)
-    found, looks = tuple(layer for layer, _, _ in shown), {layer.name: view for layer, view, _ in shown}
+    found, looks = tuple(layer for layer, _, _ in shown), {layer.name: axes for layer, axes, _ in shown}
     return Network(
         name, module, spec, found, paths, looks, calls, tuple(classes), device, dtype, mark, drops, left_out=hidden
     )

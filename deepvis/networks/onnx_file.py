@@ -39,7 +39,8 @@ def _check_place(location: str, folder: Path, path: Path) -> None:
     place = (folder / location).resolve()
     if not place.is_relative_to(folder):
         raise UserError(
-            f"{path} wants to read {location!r}, which lies outside its folder. Put its data beside it, and export it so"
+            f"{path} wants to read {location!r}, which lies outside its folder. Put its data beside it, and export "
+            f"it so"
         )
     if not place.is_file():
         raise UserError(f"{path} has its data in {location!r}, and there is no such file beside it. Put it there")

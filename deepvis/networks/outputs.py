@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -60,9 +61,8 @@ def _described(output: object) -> str:
 def _entries(output: object) -> dict[str | int, object]:
     if isinstance(output, Mapping):
         return dict(output)
-    named = getattr(output, "_fields", None)  # of a namedtuple
-    if named:
-        return dict(zip(named, output)) | dict(enumerate(output))
+    if isinstance(output, tuple) and (names := getattr(output, "_fields", ())):  # a namedtuple
+        return dict(zip(names, output)) | dict(enumerate(output))
     return dict(enumerate(output)) if isinstance(output, Sequence) else dict(getattr(output, "__dict__", {}))
 
 
@@ -93,7 +93,13 @@ class Bounded(TorchFunctionMode):
 
     is_so = False
 
-    def __torch_function__(self, func: Callable, types: object, args: tuple = (), kwargs: dict | None = None) -> object:
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: object,
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
         name = getattr(func, "__name__", "").strip("_")
         if name in _WEIGHTED:
             self.is_so = False
@@ -129,7 +135,8 @@ class Chosen(nn.Module):
         self.softmax = nn.Softmax(dim=1) if softmax else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.softmax(pick(self.net(x), self.output))
+        scores: Tensor = self.softmax(pick(self.net(x), self.output))
+        return scores
 
 
 # ---- of a module inside the network -------------------------------------------------------------
@@ -168,7 +175,7 @@ def _tensors(output: object, deep: int = _DEEP) -> Iterator[Tensor]:
             yield from _tensors(value, deep - 1)
 
 
-def _inside(output: object) -> Mapping:
+def _inside(output: object) -> Mapping[Any, object]:
     """A container's entries, each of them once."""
     if isinstance(output, (str, bytes, type, nn.Module, Tensor)):
         return {}
@@ -185,9 +192,10 @@ def _replaced(output: object, old: Tensor, new: Tensor, deep: int) -> object:
     if all(changed[key] is entries[key] for key in changed):
         return output
     if isinstance(output, tuple):
+        kind: Callable[..., object] = type(output)
         values = changed.values()
-        return type(output)(*values) if hasattr(output, "_fields") else type(output)(values)
-    made = copy.copy(output)
+        return kind(*values) if hasattr(output, "_fields") else kind(values)
+    made: Any = copy.copy(output)
     for key, value in changed.items():
         if isinstance(output, (Mapping, Sequence)):
             made[key] = value

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -52,14 +52,15 @@ def measure(run: Callable[[Tensor], Tensor], x: Tensor) -> ReceptiveField:
         out = run(x)
     whole, counts = x.shape[2:], out.shape[2:] or (1, 1)
     axes: tuple[_Axis, _Axis] = ({}, {})
+    extents = list(zip(axes, counts, whole))
     for units in (lambda n: (0, n // 2, n - 1)), (lambda n: (1 % n, -2 % n)):  # the second ones if need be
         for unit in dict.fromkeys(zip(*map(units, counts))):
             for axis, place, span in zip(axes, unit, _spans(out, x, unit)):
                 axis[place] = span
-        lines = [_from_ends(*of) for of in zip(axes, counts, whole)]
-        if not any(line is None and _has_ends(*of) for line, *of in zip(lines, axes, counts, whole)):
+        lines = [_from_ends(*extent) for extent in extents]
+        if not any(line is None and _has_ends(*extent) for line, extent in zip(lines, extents)):
             break
-    rows, columns = (line or _from_middle(*of) for line, *of in zip(lines, axes, counts, whole))
+    rows, columns = (line or _from_middle(*extent) for line, extent in zip(lines, extents))
     return ReceptiveField(
         rows.size, columns.size, rows.clipped or columns.clipped,
         stride=(rows.stride, columns.stride), start=(rows.start, columns.start),
@@ -70,7 +71,8 @@ def _spans(out: Tensor, x: Tensor, unit: Sequence[int]) -> tuple[Span, Span]:
     """Rows and columns of `x` that the units at one place of `out` depend on."""
     start = torch.zeros_like(out)
     weights = torch.rand(out.shape[1], generator=torch.Generator().manual_seed(0))  # so that no paths cancel
-    start[(0, slice(None), *unit)[: out.ndim]] = weights.to(out)
+    index: tuple[Any, ...] = (0, slice(None), *unit)[: out.ndim]
+    start[index] = weights.to(out)
     grad = None
     if out.requires_grad:
         with _exact_zeros(x):
@@ -150,26 +152,35 @@ def _spread(x: Tensor, f: Callable[[Tensor], Tensor]) -> Tensor:
     return replaced(x, f, _even)
 
 
-def _gate(f: Callable) -> Callable:
+def _gate(f: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """A gate that is shut passes a gradient nevertheless."""
     return lambda input, *args, **kwargs: _spread(input, lambda x: f(x.clone(), *args, **kwargs))
 
 
-def _pool(input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False):
+def _pool(
+    input: Tensor,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Any:
     if dilation not in (1, (1, 1)) or return_indices:  # no average pooling does these
-        return F.max_pool2d(input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
+        pool: Callable[..., Any] = F.max_pool2d
+        return pool(input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
     return F.avg_pool2d(input, kernel_size, stride, padding, ceil_mode)
 
 
-def _adaptive_pool(input, output_size, return_indices=False):
+def _adaptive_pool(input: Tensor, output_size: Any, return_indices: bool = False) -> Tensor:
     return F.adaptive_avg_pool2d(input, output_size)
 
 
-def _mean(input, dim=None, keepdim=False):
+def _mean(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
     return input.mean(dim, keepdim)
 
 
-_SPREADING = {
+_SPREADING: dict[Callable[..., Any], Callable[..., Any]] = {
     F.max_pool2d: _pool, torch.max_pool2d: _pool, torch.amax: _mean, Tensor.amax: _mean,
     F.adaptive_max_pool2d: _adaptive_pool,
     **{f: _gate(f) for f in (torch.sigmoid, Tensor.sigmoid, F.hardsigmoid, torch.tanh, Tensor.tanh)},

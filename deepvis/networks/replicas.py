@@ -20,7 +20,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-class Team:
+class ReplicaPool:
     """Threads that work with a network, each with a replica of its own. A context manager.
 
     On a CPU there is one for each core: several that take a small batch each through the network get more
@@ -29,7 +29,7 @@ class Team:
 
     Attributes:
         size: how many threads.
-        stopped: set when the team is sent home; long work looks at it now and then.
+        stopped: set when the pool closes; long work looks at it now and then.
     """
 
     def __init__(self, network: Network, most: int = LARGEST) -> None:
@@ -47,9 +47,9 @@ class Team:
         for _ in range(self.size):
             self._free.put(network.replica())
 
-    def __enter__(self) -> Team:
-        torch.set_num_threads(self._threads)  # of this thread; more would be in the team's way
-        self._pool = ThreadPoolExecutor(self.size, "team", torch.set_num_threads, (self._threads,))
+    def __enter__(self) -> ReplicaPool:
+        torch.set_num_threads(self._threads)  # of this thread; more would be in the pool's way
+        self._pool = ThreadPoolExecutor(self.size, "replica", torch.set_num_threads, (self._threads,))
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -60,7 +60,7 @@ class Team:
     def each(
         self, work: Callable[[Network, Item], Result], items: Iterable[Item], in_order: bool = True
     ) -> Iterator[tuple[Item, Result]]:
-        """The items with what `work` makes of them; no more are taken than the team is busy with.
+        """The items with what `work` makes of them; no more are taken than the pool is busy with.
 
         Args:
             in_order: as they come; else what is done first comes first, and none that is done has to wait.

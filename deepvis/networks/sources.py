@@ -162,7 +162,8 @@ def _timm(name: str, weights: str, args: Mapping[str, Any], _folder: Path) -> So
 
 
 def _check_timm_args(name: str, args: Mapping[str, Any]) -> None:
-    """Refuse what has timm load a file of weights, or fetch one: `weights` says which, and its reader runs no code in it."""
+    """Refuse what has timm load a file of weights, or fetch one: `weights` says which, and its reader runs no code
+    in it."""
     for key in args:
         if key.startswith(("pretrained", "checkpoint", "cache")):
             raise UserError(
@@ -206,7 +207,7 @@ def _failed_timm(name: str, config: Any, args: Mapping[str, Any], error: Excepti
     )
 
 
-def _timm_labels(module: nn.Module) -> tuple[str, ...]:
+def _timm_labels(module: Any) -> tuple[str, ...]:
     """Names of the classes that timm's own weights tell apart, as far as they are ImageNet's."""
     from timm.data import ImageNetInfo, infer_imagenet_subset
 
@@ -278,7 +279,8 @@ def _onnx_input(graph: Any) -> InputSpec | None:
         return None
     if not (0 < channels <= CHANNELS and 0 < height <= SIDE and 0 < width <= SIDE):
         raise ValueError(
-            f"its input {inputs[0].name} is {channels}×{height}×{width}; expected at most {CHANNELS} channels of {SIDE}×{SIDE}"
+            f"its input {inputs[0].name} is {channels}×{height}×{width}; expected at most {CHANNELS} channels of "
+            f"{SIDE}×{SIDE}"
         )
     spec = InputSpec(height, width)
     return spec if channels == 3 else InputSpec(height, width, (0.0,) * channels, (1.0,) * channels)

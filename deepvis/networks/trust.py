@@ -13,12 +13,13 @@ import importlib.machinery
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from deepvis.core import paths
-from deepvis.core.errors import UserError
+from deepvis.core.errors import UserError, one_line
 from deepvis.core.reading import read_yaml
 
 PYTHON = "python:"  # sources that run code
@@ -76,28 +77,38 @@ def check(source: object, folder: Path, file: Path | None, consent: Consent, may
     if key in known:
         return
     changed = any(place == str(folder) for _, place in known)
-    what = f"{_shown(file or ('--model' if consent.typed else 'the settings'))} wants to run code{', which has changed' * changed}: source {_shown(source)}{_given(file)}, {_listed(files, folder)}"
+    who = one_line(file or ("--model" if consent.typed else "the settings"))
+    what = (
+        f"{who} wants to run code{', which has changed' * changed}: "
+        f"source {one_line(source)}{_given(file)}, {_listed(files, folder)}"
+    )
     if not consent.trust:
         if not (may_ask and _is_terminal()):
             raise UserError(
                 f"{what}. Such code can do anything that you can do. Look at it, and where you trust it, give the same "
                 f"command with --trust (once; from Python: run deepvis layers MODEL --trust before)"
             )
-        print(f"deepvis: {what}.\nSuch code can do anything that you can do. Run it, now and as long as it stays the same? [y/N] ",
-              end="", file=sys.stderr, flush=True)  # fmt: skip
+        print(
+            f"deepvis: {what}.\nSuch code can do anything that you can do. Run it, now and as long as it stays the "
+            f"same? [y/N] ",
+            end="",
+            file=sys.stderr,
+            flush=True,
+        )
         if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-            raise UserError(f"{_shown(folder)} is not trusted; nothing of it was run")
+            raise UserError(f"{one_line(folder)} is not trusted; nothing of it was run")
     _remember(key)
 
 
 def _given(file: Path | None) -> str:
     """What the code is called with, which may name other files: these are not watched."""
     args = _values(file).get("args")
-    return f" with args {_shown(args)}" if args else ""
+    return f" with args {one_line(args)}" if args else ""
 
 
 def model_file(model: str) -> Path | None:
-    """The model.yaml of a model's name: the file or folder of that name, or the folder in models/; None if it has none."""
+    """The model.yaml of a model's name: the file or folder of that name, or the folder in models/; None if it has
+    none."""
     for path in (Path(model), Path(model, "model.yaml"), paths.ROOT / "models" / model / "model.yaml"):
         try:
             if path.is_file():
@@ -126,7 +137,8 @@ def _must_be_trusted(source: object, folder: Path, file: Path | None, consent: C
 
 
 def _is_installed(module: str, folder: Path) -> bool:
-    """Whether this top-level module is found elsewhere than in the folder. Python's own do not count: they hold no networks."""
+    """Whether this top-level module is found elsewhere than in the folder. Python's own do not count: they hold no
+    networks."""
     if module in sys.stdlib_module_names or not module.isidentifier():
         return False
     places = [place for place in sys.path if Path(place).resolve() != folder]
@@ -145,7 +157,7 @@ def _source(file: Path) -> object:
     return _values(file).get("source")
 
 
-def _values(file: Path | None) -> dict:
+def _values(file: Path | None) -> Mapping[str, Any]:
     """What a model.yaml says; nothing where there is none, or it cannot be read."""
     try:
         values = read_yaml(file).values if file is not None else None
@@ -195,25 +207,24 @@ def _digest(source: str, folder: Path, files: list[Path]) -> str:
                     content.update(block)
         except OSError as error:
             raise UserError(
-                f"{_shown(path)} cannot be read ({error.strerror or error}), so that its folder cannot be trusted"
+                f"{one_line(path)} cannot be read ({error.strerror or error}), so that its folder cannot be trusted"
             ) from error
         whole.update(f"\0{os.path.relpath(path, folder)}\0{content.hexdigest()}".encode("utf-8", "surrogateescape"))
     return whole.hexdigest()
 
 
 def _too_much(folder: Path) -> UserError:
-    return UserError(f"{_shown(folder)} holds more than {MOST_FILES:,} files of code, or {MOST_BYTES >> 20} MB of it, or {MOST_ENTRIES:,} files "
-                     "in all, too much to be trusted as one model. Put the network's code and its model.yaml into a folder of their own")  # fmt: skip
+    return UserError(
+        f"{one_line(folder)} holds more than {MOST_FILES:,} files of code, or {MOST_BYTES >> 20} MB of it, or "
+        f"{MOST_ENTRIES:,} files "
+        "in all, too much to be trusted as one model. Put the network's code and its model.yaml into a folder of "
+        "their own"
+    )
 
 
 def _listed(files: list[Path], folder: Path) -> str:
-    names = [_shown(os.path.relpath(path, folder)) for path in files[:5]]
-    return f"{', '.join(names) or 'no .py file'}{' …' if len(files) > 5 else ''} in {_shown(folder)}"
-
-
-def _shown(text: object) -> str:
-    """Names from outside, without what would steer a terminal."""
-    return "".join(sign if sign.isprintable() else "?" for sign in str(text))
+    names = [one_line(os.path.relpath(path, folder)) for path in files[:5]]
+    return f"{', '.join(names) or 'no .py file'}{' …' if len(files) > 5 else ''} in {one_line(folder)}"
 
 
 def _is_terminal() -> bool:
@@ -259,6 +270,6 @@ def _remember(key: tuple[str, str]) -> None:
         with open(path, "a+b") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - 1))
             file.write(b"\n" * (file.read(1) not in (b"", b"\n")) + line.encode())
-        print(f"deepvis: {_shown(place)} is trusted until its code changes (remembered in {path})", file=sys.stderr)
+        print(f"deepvis: {one_line(place)} is trusted until its code changes (remembered in {path})", file=sys.stderr)
     except (OSError, RuntimeError) as error:
-        print(f"deepvis: {_shown(place)} is trusted for now; it cannot be remembered ({error})", file=sys.stderr)
+        print(f"deepvis: {one_line(place)} is trusted for now; it cannot be remembered ({error})", file=sys.stderr)

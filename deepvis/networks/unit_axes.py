@@ -1,6 +1,6 @@
 """How a module's output lies on the screen: which of its numbers belong to which unit.
 
-A view turns an output into units by permuting and slicing alone, so a gradient flows through it.
+Units are taken out of an output by permuting and slicing alone, so a gradient flows through.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ class Places:
 
 
 @dataclass(frozen=True)
-class View:
-    """One way to look at an output.
+class UnitAxes:
+    """Which axes of an output hold units, rows and columns.
 
     Attributes:
         name: what is added to the layer's name, for tokens that stand apart ("/cls"); else empty.
@@ -52,10 +52,10 @@ class View:
     look: Callable[[Tensor], Tensor]
 
 
-def views(
+def axes_of(
     shape: tuple[int, ...], aspect: float, grids: Sequence[Grid] = (), places: Places | None = None
-) -> list[View]:
-    """The views of an output.
+) -> list[UnitAxes]:
+    """How the units of an output lie.
 
     Args:
         shape: of the output, without the batch.
@@ -63,31 +63,31 @@ def views(
         grids: rows and columns of the maps before it, the latest first, which tell more.
         places: where its tokens lie, if that is known.
     Returns:
-        A vector of N or N×1, a map C×H×W or H×W×C: one view. Tokens N×D, or D×N on a grid that is known: D maps
+        A vector of N or N×1, a map C×H×W or H×W×C: one. Tokens N×D, or D×N on a grid that is known: D maps
         on the patch grid, and a vector for each class, register or object token. Anything else: none.
     """
     if len(shape) == 1:
-        return [View("", shape[0], 1, 1, lambda out: out)]
+        return [UnitAxes("", shape[0], 1, 1, lambda out: out)]
     if len(shape) == 2 and places is None and shape[1] == 1:  # tokens that were averaged, channels first
-        return [View("", shape[0], 1, 1, lambda out: out[:, :, 0])]
+        return [UnitAxes("", shape[0], 1, 1, lambda out: out[:, :, 0])]
     if len(shape) == 2 and places is None and (grid := channels_first(shape, grids)):
-        return [View("", shape[0], *grid, lambda out: out.reshape(-1, shape[0], *grid))]
+        return [UnitAxes("", shape[0], *grid, lambda out: out.reshape(-1, shape[0], *grid))]
     if len(shape) == 3:
         return [_map(shape, aspect, grids)]
     return _tokens(*shape, places or patches(shape[0], aspect, grids)) if len(shape) == 2 else []
 
 
-def _map(shape: tuple[int, ...], aspect: float, grids: Sequence[Grid]) -> View:
+def _map(shape: tuple[int, ...], aspect: float, grids: Sequence[Grid]) -> UnitAxes:
     seen = {*grids, *_halved(grids)}
     first, last = shape[1:] in seen, shape[:2] in seen
     if first == last:
         first, last = _fits(shape[1], shape[2], aspect), _fits(shape[0], shape[1], aspect)
     if last and not first:
-        return View("", shape[2], shape[0], shape[1], lambda out: out.permute(0, 3, 1, 2))
-    return View("", *shape, lambda out: out)
+        return UnitAxes("", shape[2], shape[0], shape[1], lambda out: out.permute(0, 3, 1, 2))
+    return UnitAxes("", shape[0], shape[1], shape[2], lambda out: out)
 
 
-def _tokens(count: int, units: int, places: Places) -> list[View]:
+def _tokens(count: int, units: int, places: Places) -> list[UnitAxes]:
     start, height, width = places.before, places.height, places.width
     end = start + height * width
 
@@ -95,11 +95,11 @@ def _tokens(count: int, units: int, places: Places) -> list[View]:
         return out[:, start:end].transpose(1, 2).reshape(-1, units, height, width)
 
     apart = [_token(number, index, units) for number, index in enumerate(places.others(count)[:MOST_EXTRAS])]
-    return [View("", units, height, width, grid), *apart] if end > start else apart
+    return [UnitAxes("", units, height, width, grid), *apart] if end > start else apart
 
 
-def _token(number: int, index: int, units: int) -> View:
-    return View(f"/reg{number}" if number else "/cls", units, 1, 1, lambda out: out[:, index])
+def _token(number: int, index: int, units: int) -> UnitAxes:
+    return UnitAxes(f"/reg{number}" if number else "/cls", units, 1, 1, lambda out: out[:, index])
 
 
 def patches(count: int, aspect: float, grids: Sequence[Grid] = ()) -> Places:

@@ -9,8 +9,17 @@ from torch import nn
 
 from deepvis.core.errors import UserError
 
-_QUANTIZED = ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized", "torch.ao.nn.sparse.quantized", "torch.nn.quantized",
-              "bitsandbytes.", "auto_gptq.", "awq.", "quanto.", "optimum.quanto")  # fmt: skip
+_QUANTIZED = (
+    "torch.ao.nn.quantized",
+    "torch.ao.nn.intrinsic.quantized",
+    "torch.ao.nn.sparse.quantized",
+    "torch.nn.quantized",
+    "bitsandbytes.",
+    "auto_gptq.",
+    "awq.",
+    "quanto.",
+    "optimum.quanto",
+)
 
 
 def check_module(module: nn.Module) -> None:
@@ -37,17 +46,25 @@ def _why(module: nn.Module) -> str:
         or integers
         or any(tensor.is_quantized for tensor in tensors.values())
     ):
-        return ("is quantized: its weights are whole numbers, through which no gradient passes. Give the network as it was "
-                "before (quantize_dynamic, convert and their like return a copy), or load its weights without quantizing them")  # fmt: skip
+        return (
+            "is quantized: its weights are whole numbers, through which no gradient passes. Give the network as it was "
+            "before (quantize_dynamic, convert and their like return a copy), or load its weights without quantizing "
+            "them"
+        )
     for name, tensor in tensors.items():
         if tensor.is_complex() and isinstance(tensor, nn.Parameter):
-            return f"has complex weights ({name}), whose activations cannot be shown. Leave it out, or show a network of real numbers"
+            return (
+                f"has complex weights ({name}), whose activations cannot be shown. Leave it out, or show a network of "
+                "real numbers"
+            )
         if torch.nn.parameter.is_lazy(tensor):
             return (f"has no shape yet: {name} of a lazy module gets it in the first pass. Run it once before: "
                     "net(torch.zeros(1, 3, 224, 224))")  # fmt: skip
         if tensor.is_meta:
-            return (f"has no values: {name} is on the meta device. Build it without torch.device('meta') and "
-                    "init_empty_weights, or fill it: net.to_empty(device='cpu'), then net.load_state_dict(…)")  # fmt: skip
+            return (
+                f"has no values: {name} is on the meta device. Build it without torch.device('meta') and "
+                "init_empty_weights, or fill it: net.to_empty(device='cpu'), then net.load_state_dict(…)"
+            )
         if tensor.layout is not torch.strided:
             kind = str(tensor.layout).removeprefix("torch.").removeprefix("_")
             return f"holds {name} in the layout {kind}, which cannot be shown. Make it dense: {name}.to_dense()"

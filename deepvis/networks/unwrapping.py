@@ -23,18 +23,20 @@ def unwrapped(module: nn.Module) -> nn.Module:
     Args:
         module: in eval mode, so that a spectral norm has its value of inference. Is changed.
     """
-    module = _unwrapped(module)
+    module = innermost(module)
     for parent in list(module.modules()):
         for name, child in list(parent.named_children()):
-            if _unwrapped(child) is not child:
-                parent._modules[name] = _unwrapped(child)
+            if (inner := innermost(child)) is not child:
+                parent._modules[name] = inner
     for child in module.modules():
         _uncompile(child)
         _settle(child)
     return module
 
 
-def _unwrapped(module: nn.Module) -> nn.Module:
+def innermost(module: nn.Module) -> nn.Module:
+    """The module inside what `torch.compile` and parallel wrappers have put around it; the module itself without
+    such."""
     while True:
         inner = module.module if isinstance(module, _PARALLEL) else vars(module).get("_modules", {}).get("_orig_mod")
         if inner is None:
@@ -58,7 +60,8 @@ def _settle(module: nn.Module) -> None:
     """Weights that are computed become parameters."""
     with torch.no_grad():
         if parametrize.is_parametrized(module):
-            values = {name: getattr(module, name).detach().clone() for name in module.parametrizations}
+            names = [name for name, _ in module.get_submodule("parametrizations").named_children()]
+            values = {name: getattr(module, name).detach().clone() for name in names}
             module.__class__ = type(module).__bases__[0]
             del module.parametrizations
             for name, value in values.items():

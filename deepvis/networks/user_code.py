@@ -7,11 +7,11 @@ import functools
 import importlib
 import sys
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from importlib.machinery import EXTENSION_SUFFIXES, SOURCE_SUFFIXES, ExtensionFileLoader, FileFinder, SourceFileLoader
 from pathlib import Path
-from types import FunctionType, MethodType, ModuleType
+from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 from torch import nn
@@ -54,8 +54,10 @@ def build(name: str, args: Mapping[str, Any], folder: Path) -> nn.Module:
     return made
 
 
-_EXPECTED = ("expected a class or function: a class of torch.nn.Module, or a function that returns one and is defined in the "
-             "model's folder or in the package that is named. It was not called.")  # fmt: skip
+_EXPECTED = (
+    "expected a class or function: a class of torch.nn.Module, or a function that returns one and is defined in the "
+    "model's folder or in the package that is named. It was not called."
+)
 
 
 _NO_NETWORKS = {
@@ -90,7 +92,8 @@ def _check_maker(name: str, found: object, package: str, folder: Path | None) ->
         return
     if folder is None and package in _NO_NETWORKS and f"python:{name}" != OWN:
         raise UserError(
-            f"python:{name} is of {package}, whose functions define no networks and may run what they are given; {_EXPECTED}"
+            f"python:{name} is of {package}, whose functions define no networks and may run what they are given; "
+            f"{_EXPECTED}"
         )
     if not isinstance(function, FunctionType):
         what = f"the class {found.__name__}" if isinstance(found, type) else f"a {type(found).__name__}"
@@ -104,12 +107,12 @@ def _check_maker(name: str, found: object, package: str, folder: Path | None) ->
 class _FromSource(SourceFileLoader):
     """Compiles a module from its source, which is what the user trusts; a cached .pyc may hold anything."""
 
-    def get_code(self, fullname: str):
+    def get_code(self, fullname: str) -> CodeType:
         path = self.get_filename(fullname)
         return self.source_to_code(self.get_data(path), path)
 
 
-def _finder_in(folder: Path):
+def _finder_in(folder: Path) -> Callable[[str], FileFinder]:
     def finder(path: str) -> FileFinder:
         place = Path(path).resolve()
         if not place.is_relative_to(folder) or {"site-packages", "dist-packages"} & set(
@@ -170,8 +173,8 @@ def _module(path: str, folder: Path) -> ModuleType:
         raise UserError(f"python:{path} failed while it was imported:\n{_traceback(error)}") from error
 
 
-def _attribute(module: ModuleType, name: str, path: str) -> object:
-    found: object = module
+def _attribute(module: ModuleType, name: str, path: str) -> Any:
+    found: Any = module
     for part in name.split("."):
         if not hasattr(found, part):
             known = [key for key, value in vars(found).items() if callable(value) and not key.startswith("_")]

@@ -152,7 +152,7 @@ class Index:
         active: int64 U, in how many images the response is above 0.
         mean, variance: float64 U, of the responses (variance: divided by `count`).
         correlation: {layer: float32 C×C}; 0 with a unit whose response never changes.
-        fields: {layer: its receptive field}, of layers whose units are maps.
+        receptive_fields: {layer: its receptive field}, of layers whose units are maps.
         sums: present in a state only.
         settings: how it was made: input size, batch …
     """
@@ -172,17 +172,24 @@ class Index:
     mean: np.ndarray
     variance: np.ndarray
     correlation: Mapping[str, np.ndarray] = field(default_factory=dict)
-    fields: Mapping[str, ReceptiveField] = field(default_factory=dict)
+    receptive_fields: Mapping[str, ReceptiveField] = field(default_factory=dict)
     sums: Sums | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def k(self) -> int:
-        return self.top.image.shape[1]
+        return int(self.top.image.shape[1])
 
     @property
     def is_complete(self) -> bool:
         return joined(self.scanned) == ((0, len(self.files)),)
+
+    @property
+    def exact_sums(self) -> Sums:
+        """The sums of a state. Raises UserError for an index, which has none."""
+        if self.sums is None:
+            raise UserError(f"without {STATE} an index does not grow: it holds rounded statistics only")
+        return self.sums
 
     @property
     def shown_bands(self) -> tuple[int, ...]:
@@ -246,7 +253,8 @@ class Index:
         """
         if not same_network(self.fingerprint, fingerprint):
             raise UserError(
-                f"the index is of another network or scaling of the input ({self.model}, fingerprint {self.fingerprint}; {model or 'this one'} is "
+                f"the index is of another network or scaling of the input ({self.model}, fingerprint "
+                f"{self.fingerprint}; {model or 'this one'} is "
                 f"{fingerprint}). Scan again into another folder (--out), or remove the old index."
             )
         scanned = {span.name: span for span in self.spans}
@@ -254,7 +262,8 @@ class Index:
             span = scanned.get(layer.name)
             if span is not None and (span.units, span.height, span.width) != (layer.units, layer.height, layer.width):
                 raise UserError(
-                    f"the index's layer {layer.name} has {span.units} units of {span.width}×{span.height}, the network's now "
+                    f"the index's layer {layer.name} has {span.units} units of {span.width}×{span.height}, the "
+                    f"network's now "
                     f"{layer.units} of {layer.width}×{layer.height}. Remove the index and scan again."
                 )
         return replace(self, fingerprint=fingerprint)

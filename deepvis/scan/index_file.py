@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -41,7 +41,7 @@ def save(index: Index, path: Path, state: bool = False) -> None:
             f"{side}_{name}": getattr(getattr(index, side), name) for name in ("image", "row", "column", "value")
         }
     if state:
-        sums = index.sums
+        sums = index.exact_sums
         arrays |= {"total": sums.total, "squares": sums.squares, "means": sums.means, "recent": sums.recent}
         arrays |= {f"products_{i}": sums.products[s.name] for i, s in enumerate(index.spans) if s.name in sums.products}
     else:
@@ -55,7 +55,8 @@ def save(index: Index, path: Path, state: bool = False) -> None:
         "again to go on."
     )
     with writing(path, remedy), beside(path) as file:
-        (np.savez if state else np.savez_compressed)(file, **arrays)
+        write: Callable[..., None] = np.savez if state else np.savez_compressed
+        write(file, **arrays)
 
 
 def load(path: Path) -> Index:
@@ -86,17 +87,33 @@ def _index(
     _demand(all(0 <= int(i) < len(files) for i in meta["broken"]), "broken")
     top, bottom = (_ranked(stored, side, spans, k, len(files)) for side in ("top", "bottom"))
     return Index(
-        model=meta["model"], fingerprint=meta["fingerprint"], root=os.path.normpath(path.absolute().parent / meta["root"]),
-        files=files, scanned=tuple((a, b) for a, b in meta["scanned"]),
-        broken={int(i): why for i, why in meta["broken"].items()}, spans=spans, top=top, bottom=bottom,
-        histogram=_array(stored, "histogram", "iu", (units, BINS)).astype(np.int64), count=meta["count"],
-        active=_array(stored, "active", "i", (units,)), mean=_array(stored, "mean", "f", (units,)),
-        variance=_array(stored, "variance", "f", (units,)), settings=meta["settings"],
-        fields={layer: ReceptiveField(h, w, clipped, tuple(stride), tuple(start))
-                for layer, (h, w, clipped, stride, start) in meta["fields"].items()},
-        correlation=_Squares({s.name: (_array(stored, f"correlation_{i}", "i", (s.units * (s.units - 1) // 2,)), s.units)
-                              for i, s in enumerate(spans) if f"correlation_{i}" in stored}),
-    )  # fmt: skip
+        model=meta["model"],
+        fingerprint=meta["fingerprint"],
+        root=os.path.normpath(path.absolute().parent / meta["root"]),
+        files=files,
+        scanned=tuple((a, b) for a, b in meta["scanned"]),
+        broken={int(i): why for i, why in meta["broken"].items()},
+        spans=spans,
+        top=top,
+        bottom=bottom,
+        histogram=_array(stored, "histogram", "iu", (units, BINS)).astype(np.int64),
+        count=meta["count"],
+        active=_array(stored, "active", "i", (units,)),
+        mean=_array(stored, "mean", "f", (units,)),
+        variance=_array(stored, "variance", "f", (units,)),
+        settings=meta["settings"],
+        receptive_fields={
+            layer: ReceptiveField(h, w, clipped, tuple(stride), tuple(start))
+            for layer, (h, w, clipped, stride, start) in meta["fields"].items()
+        },
+        correlation=_Squares(
+            {
+                s.name: (_array(stored, f"correlation_{i}", "i", (s.units * (s.units - 1) // 2,)), s.units)
+                for i, s in enumerate(spans)
+                if f"correlation_{i}" in stored
+            }
+        ),
+    )
 
 
 def _k(stored: ArrayFile) -> int:
@@ -126,10 +143,16 @@ def _sums(stored: ArrayFile, spans: Sequence[Span], index: Index) -> Sums:
     recent = stored.declared["recent"].shape
     _demand(len(recent) == 2 and recent[0] < CHUNK, f"recent of {recent}")
     return Sums(
-        _array(stored, "total", "f", (2, units)), _array(stored, "squares", "f", (2, units)),
-        {s.name: _array(stored, f"products_{i}", "f", (s.units, s.units)) for i, s in enumerate(spans) if f"products_{i}" in stored},
-        _array(stored, "means", "f", (2, units, index.k)), _array(stored, "recent", "f", (recent[0], units)),
-    )  # fmt: skip
+        _array(stored, "total", "f", (2, units)),
+        _array(stored, "squares", "f", (2, units)),
+        {
+            s.name: _array(stored, f"products_{i}", "f", (s.units, s.units))
+            for i, s in enumerate(spans)
+            if f"products_{i}" in stored
+        },
+        _array(stored, "means", "f", (2, units, index.k)),
+        _array(stored, "recent", "f", (recent[0], units)),
+    )
 
 
 def _array(stored: ArrayFile, name: str, kinds: str, shape: tuple[int, ...]) -> np.ndarray:
@@ -144,7 +167,8 @@ def _array(stored: ArrayFile, name: str, kinds: str, shape: tuple[int, ...]) -> 
 
 def _checked_meta(meta: object) -> Mapping[str, Any]:
     """What an index says of itself, if every entry is of its kind; else ValueError."""
-    _demand(isinstance(meta, dict), "meta")
+    if not isinstance(meta, dict):
+        raise ValueError("wrong: meta")
     _demand(meta.get("version") == VERSION, f"version {shown(meta.get('version'))}, expected {VERSION}")
     for name, kind in _META.items():
         _demand(isinstance(meta.get(name), kind), name)
@@ -164,8 +188,17 @@ def _checked_meta(meta: object) -> Mapping[str, Any]:
     return meta
 
 
-_META = {"model": str, "fingerprint": str, "root": str, "scanned": list, "broken": dict, "count": int, "settings": dict, "spans": list,
-         "fields": dict}  # fmt: skip
+_META = {
+    "model": str,
+    "fingerprint": str,
+    "root": str,
+    "scanned": list,
+    "broken": dict,
+    "count": int,
+    "settings": dict,
+    "spans": list,
+    "fields": dict,
+}
 _SIDE = 32767  # rows and columns are int16
 _MOST = 2**31 - 1  # images and units are int32
 
@@ -193,7 +226,7 @@ def _is_field(row: object) -> bool:
     )
 
 
-def _is_row(row: object, *kinds: type) -> bool:
+def _is_row(row: object, *kinds: type) -> TypeGuard[list[Any]]:
     return (
         isinstance(row, list) and len(row) == len(kinds) and all(type(value) is kind for value, kind in zip(row, kinds))
     )
@@ -217,7 +250,7 @@ def _meta(index: Index, path: Path) -> dict[str, Any]:
         "version": VERSION, "model": index.model, "fingerprint": index.fingerprint, "root": _root(index.root, path),
         "scanned": index.scanned, "broken": dict(index.broken), "count": index.count, "settings": dict(index.settings),
         "spans": [(s.name, s.start, s.units, s.height, s.width) for s in index.spans],
-        "fields": {layer: list(asdict(field).values()) for layer, field in index.fields.items()},
+        "fields": {layer: list(asdict(field).values()) for layer, field in index.receptive_fields.items()},
     }  # fmt: skip
 
 

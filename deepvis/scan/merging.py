@@ -25,7 +25,7 @@ def add_exactly(sums: np.ndarray, more: np.ndarray) -> np.ndarray:
 
 def with_statistics(index: Index) -> Index:
     """The index with mean, variance and correlation worked out from its sums."""
-    sums = _folded(index.sums, index.spans)
+    sums = _with_recent(index.exact_sums, index.spans)
     n = max(1, index.count)
     mean = sums.total.sum(0) / n
     variance = np.maximum(sums.squares.sum(0) / n - mean**2, 0)
@@ -42,7 +42,7 @@ def with_statistics(index: Index) -> Index:
     return replace(index, mean=mean, variance=variance, correlation=correlation)
 
 
-def _folded(sums: Sums, spans: Sequence[Span]) -> Sums:
+def _with_recent(sums: Sums, spans: Sequence[Span]) -> Sums:
     """The sums with the unfinished chunk in them."""
     recent = sums.recent
     if not len(recent):
@@ -87,7 +87,7 @@ def merge(indices: Sequence[Index]) -> Index:
     if any(tuple(other.files) != tuple(first.files) for other in indices):
         indices = _on_one_list(indices)
         first = indices[0]
-    means = [index.sums.means for index in indices]
+    means = [index.exact_sums.means for index in indices]
     (top, high), (bottom, low) = (
         best_of([getattr(index, side) for index in indices], [m[i] for m in means], first.k, least=i == 1)
         for i, side in enumerate(("top", "bottom"))
@@ -102,10 +102,10 @@ def merge(indices: Sequence[Index]) -> Index:
             broken=dict(sorted(item for index in indices for item in index.broken.items())),
             top=top,
             bottom=bottom,
-            histogram=sum(index.histogram for index in indices),
+            histogram=_sum([index.histogram for index in indices]),
             count=sum(index.count for index in indices),
-            active=sum(index.active for index in indices),
-            sums=replace(_added([index.sums for index in indices], first.spans), means=np.stack([high, low])),
+            active=_sum([index.active for index in indices]),
+            sums=replace(_added([index.exact_sums for index in indices], first.spans), means=np.stack([high, low])),
         )
     )
 
@@ -132,12 +132,16 @@ def best_of(
 
 def _added(parts: Sequence[Sums], spans: Sequence[Span]) -> Sums:
     """The unfinished chunk of the last part stays one."""
-    whole = [*(_folded(part, spans) for part in parts[:-1]), parts[-1]]
+    whole = [*(_with_recent(part, spans) for part in parts[:-1]), parts[-1]]
     total, squares = whole[0].total, whole[0].squares
     for part in whole[1:]:
         total, squares = add_exactly(total, part.total), add_exactly(squares, part.squares)
-    products = {name: sum(part.products[name] for part in whole) for name in whole[0].products}
+    products = {name: _sum([part.products[name] for part in whole]) for name in whole[0].products}
     return replace(whole[-1], total=total, squares=squares, products=products)
+
+
+def _sum(arrays: Sequence[np.ndarray]) -> np.ndarray:
+    return sum(arrays, np.zeros_like(arrays[0]))
 
 
 def _on_one_list(indices: Sequence[Index]) -> list[Index]:

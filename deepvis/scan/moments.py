@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 import cv2
 import numpy as np
@@ -118,9 +119,11 @@ class LiveTop:
         ]
         row, column = np.divmod(peaks.cell[rows], self._width[rows])
         news = {
-            "value": (kept, peaks.value[rows]), "image": (np.where(close, -1, top.image[rows]), np.full(len(rows), number)),
-            "row": (top.row[rows], row), "column": (top.column[rows], column),
-        }  # fmt: skip
+            "value": (kept, peaks.value[rows]),
+            "image": (np.where(close, -1, top.image[rows]), np.full(len(rows), number)),
+            "row": (top.row[rows], row),
+            "column": (top.column[rows], column),
+        }
         for field, (old, new) in news.items():
             getattr(top, field)[rows] = np.take_along_axis(np.concatenate([old, new[:, None]], 1), order, axis=1)
         return len(rows)
@@ -139,9 +142,10 @@ class LiveTop:
             array[:] = np.take_along_axis(array, order, axis=1)
 
     def pixels(self, number: int) -> np.ndarray:
-        """What the network saw of a kept frame, uint8 RGB, once to twice the size of its input; `number` as in `top`."""
+        """What the network saw of a kept frame, uint8 RGB, once to twice the size of its input; `number` as in
+        `top`."""
         data = np.frombuffer(self._moments[number].jpeg, np.uint8)
-        return cv2.imdecode(data, cv2.IMREAD_COLOR_RGB)
+        return cast(np.ndarray, cv2.imdecode(data, cv2.IMREAD_COLOR_RGB))  # never None: `add` has encoded it
 
     def name(self, number: int) -> str:
         return self._moments[number].name

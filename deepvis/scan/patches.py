@@ -5,7 +5,7 @@ Without torch: the window cuts them in the background when a unit is selected.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
@@ -27,7 +27,13 @@ def places(index: Index, layer: str, unit: int, least: bool = False) -> list[tup
 
 
 def patches(
-    index: Index, layer: str, unit: int, photos: Photos, least: bool = False, side: int = 0, map: Callable = map
+    index: Index,
+    layer: str,
+    unit: int,
+    photos: Photos,
+    least: bool = False,
+    side: int = 0,
+    map: Callable[..., Iterable[Patch]] = map,
 ) -> list[Patch]:
     """Cut out what the unit saw at its best places (`least`: at its worst).
 
@@ -39,7 +45,7 @@ def patches(
         UserError: the index has no such layer. A photo that cannot be read is in its patch's `error`.
     """
     whole = (int(index.settings["width"]), int(index.settings["height"]))
-    field, shown = index.fields.get(layer), index.shown_bands
+    field, shown = index.receptive_fields.get(layer), index.shown_bands
 
     def patch(place: tuple[int, int, int, float]) -> Patch:
         image, row, column, value = place
@@ -81,7 +87,8 @@ def cut_out(photo: np.ndarray, box: Box, whole: tuple[int, int]) -> np.ndarray:
     Returns:
         uint8 RGB, at the photo's resolution; `BACKDROP` gray outside of the middle that was seen.
     """
-    x, y, w, h = crop_box(*photo.shape[:2], whole[0] / whole[1])
+    height, width = photo.shape[:2]
+    x, y, w, h = crop_box(height, width, whole[0] / whole[1])
     seen, scale = photo[y : y + h, x : x + w], (w / whole[0], h / whole[1])
     left, top = round(box[0] * scale[0]), round(box[1] * scale[1])
     right, bottom = round((box[0] + box[2]) * scale[0]), round((box[1] + box[3]) * scale[1])

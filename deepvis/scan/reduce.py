@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import TypedDict
 
 import numpy as np
 import torch
@@ -144,13 +146,24 @@ def _first_cells(cells: np.ndarray, columns: np.ndarray, image: np.ndarray, unit
     start = image * (height * width * units) + unit
     flat = cells.reshape(-1)
     row = (sign * flat[(start + column * units)[:, None] + np.arange(height) * (width * units)]).argmax(1)
-    cell = row * width + column
+    cell: np.ndarray = row * width + column
     # Where several columns have it, the first one may have it in a later row.
     several = ((of_columns == of_columns.max(1, keepdims=True)).sum(1) > 1).nonzero()[0]
     for first in range(0, len(several), _TOGETHER):
         some = several[first : first + _TOGETHER]
         cell[some] = (sign * flat[start[some, None] + np.arange(height * width) * units]).argmax(1)
     return cell
+
+
+class Tallied(TypedDict):
+    """The entries of an Index that a scan fills."""
+
+    top: Ranked
+    bottom: Ranked
+    histogram: np.ndarray
+    count: int
+    active: np.ndarray
+    sums: Sums
 
 
 class Tally:
@@ -175,19 +188,18 @@ class Tally:
         self.responses = torch.zeros((CHUNK, units), device=device)
         self.filled = 0
         self.count = 0
-        exact = {"device": self.exact_device}
-        self.histogram = torch.zeros((units, BINS), dtype=torch.int64, **exact)
-        self.active = torch.zeros(units, dtype=torch.int64, **exact)
-        self.total = torch.zeros((2, units), dtype=torch.float64, **exact)
-        self.squares = torch.zeros((2, units), dtype=torch.float64, **exact)
-        self.products = {
-            s.name: torch.zeros((s.units, s.units), dtype=torch.float64, **exact) for s in spans if correlation
-        }
+        exact = partial(torch.zeros, device=self.exact_device)
+        self.histogram = exact((units, BINS), dtype=torch.int64)
+        self.active = exact(units, dtype=torch.int64)
+        self.total = exact((2, units), dtype=torch.float64)
+        self.squares = exact((2, units), dtype=torch.float64)
+        self.products = {s.name: exact((s.units, s.units), dtype=torch.float64) for s in spans if correlation}
 
     # ---- a batch -----------------------------------------------------------------------------
 
     def commit(self, found: Mapping[str, Extremes], numbers: Sequence[int]) -> None:
-        """Take in what was found in a batch, by layers; its images have these numbers, which increase from batch to batch."""
+        """Take in what was found in a batch, by layers; its images have these numbers, which increase from batch to
+        batch."""
         batch = len(numbers)
         if self.filled + batch > CHUNK:
             raise ValueError(f"batch of {batch} crosses the end of a chunk")
@@ -265,25 +277,24 @@ class Tally:
 
     def load(self, index: Index) -> None:
         """Go on where a state left off."""
-        sides = (index.top, index.bottom)[: self.sides]
+        sides, sums = (index.top, index.bottom)[: self.sides], index.exact_sums
         widths = _widths(self.spans)
         value = np.concatenate([sign * s.value for s, sign in zip(sides, (1, -1))])
-        mean = np.concatenate([sign * m for m, sign in zip(index.sums.means[: self.sides], (1, -1))])
+        mean = np.concatenate([sign * m for m, sign in zip(sums.means[: self.sides], (1, -1))])
         image = np.concatenate([s.image for s in sides])
         cell = np.concatenate([s.row.astype(np.int32) * widths + s.column for s in sides])
         self.order = _packed(self._tensor(value), self._tensor(mean))
         self.place = _packed_place(self._tensor(image), self._tensor(cell))
         self.bar = self._bar()
-        self.filled, self.count = len(index.sums.recent), index.count
-        self.responses[: self.filled] = self._tensor(index.sums.recent)
-        exact = lambda array: torch.from_numpy(array.copy()).to(self.exact_device)  # noqa: E731
-        self.total, self.squares = exact(index.sums.total), exact(index.sums.squares)
-        self.products = {name: exact(array) for name, array in index.sums.products.items()}
-        self.histogram, self.active = exact(index.histogram), exact(index.active)
+        self.filled, self.count = len(sums.recent), index.count
+        self.responses[: self.filled] = self._tensor(sums.recent)
+        self.total, self.squares = self._exact(sums.total), self._exact(sums.squares)
+        self.products = {name: self._exact(array) for name, array in sums.products.items()}
+        self.histogram, self.active = self._exact(index.histogram), self._exact(index.active)
         self._without_recent(-1)
 
-    def arrays(self) -> dict[str, object]:
-        """The fields of an Index that a scan fills, copied to the host."""
+    def arrays(self) -> Tallied:
+        """What was found, copied to the host."""
         widths = _widths(self.spans)
         ranked, means = [], []
         for side in range(2):
@@ -298,13 +309,14 @@ class Tally:
             row, column = np.divmod(cell, widths)
             ranked.append(Ranked(image, row.astype(np.int16), column.astype(np.int16), -value if side else value))
         self._without_recent(+1)
-        counted = {"histogram": _host(self.histogram), "active": _host(self.active)}
+        histogram, active = _host(self.histogram), _host(self.active)
         self._without_recent(-1)
         sums = Sums(
             _host(self.total), _host(self.squares), {name: _host(p) for name, p in self.products.items()},
             np.stack(means), self.responses[: self.filled].cpu().numpy().copy(),
         )  # fmt: skip
-        return {"top": ranked[0], "bottom": ranked[1], "count": self.count, "sums": sums, **counted}
+        top, bottom = ranked
+        return Tallied(top=top, bottom=bottom, histogram=histogram, count=self.count, active=active, sums=sums)
 
     def _without_recent(self, sign: int) -> None:
         """Counts in an index hold the unfinished chunk, counts in here do not yet."""
@@ -318,6 +330,9 @@ class Tally:
     def _tensor(self, array: np.ndarray) -> Tensor:
         return torch.from_numpy(array.copy()).to(self.device)
 
+    def _exact(self, array: np.ndarray) -> Tensor:
+        return torch.from_numpy(array.copy()).to(self.exact_device)
+
 
 def _packed(value: Tensor, mean: Tensor) -> Tensor:
     """float32 twice -> int64 that order by value, among equals by mean: one comparison for both. -0 counts as 0."""
@@ -327,7 +342,8 @@ def _packed(value: Tensor, mean: Tensor) -> Tensor:
 def _unpacked(order: Tensor) -> tuple[Tensor, Tensor]:
     """The other way: value and mean."""
     high, low = order >> 32, (order & _MASK) - _HALF
-    return tuple(_flipped(part.to(torch.int32)).view(torch.float32) for part in (high, low))
+    value, mean = (_flipped(part.to(torch.int32)).view(torch.float32) for part in (high, low))
+    return value, mean
 
 
 def _packed_place(image: Tensor, cell: Tensor) -> Tensor:

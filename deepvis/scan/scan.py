@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,7 +24,7 @@ from deepvis.inputs.datasets import Batch, Images, batches
 from deepvis.networks.capture import trace
 from deepvis.networks.network import ONE_AT_A_TIME, Network, prepare
 from deepvis.networks.outputs import shown
-from deepvis.networks.replicas import Team, failed, is_out_of_memory
+from deepvis.networks.replicas import ReplicaPool, failed, is_out_of_memory
 from deepvis.scan.index import BINS, CHUNK, INDEX, STATE, Index, Span, joined
 from deepvis.scan.index_file import load, save
 from deepvis.scan.merging import merge, with_statistics
@@ -32,7 +33,7 @@ from deepvis.scan.reduce import Bar, Extremes, Tally, extremes
 try:
     import fcntl
 except ImportError:  # Windows: two scans into one folder are not kept apart
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]  # there is none
 
 
 MOST_MEMORY = 8 << 30  # bytes for what is kept of all units
@@ -86,9 +87,14 @@ def look(network: Network, batch: Tensor, spans: Sequence[Span], bar: Bar) -> di
         wanted.setdefault(network.paths[span.name], []).append(span)
     found = {}
 
-    def visit(path: str, _child: nn.Module, _inputs: tuple, output: object) -> None:
+    def visit(path: str, _child: nn.Module, _inputs: tuple[Any, ...], output: object) -> None:
+        tensor = shown(output)
         for span in wanted[path]:
-            found[span.name] = extremes(network.units(span.name, shown(output)), bar[span.rows])
+            if tensor is None:
+                raise UserError(
+                    f"layer {span.name} returned no map, tokens or vector for a batch of {len(batch)} pictures"
+                )
+            found[span.name] = extremes(network.units(span.name, tensor), bar[span.rows])
 
     with torch.no_grad(), trace(network.module, visit, paths=wanted):
         network.module(batch)
@@ -162,8 +168,10 @@ def _check_memory(spans: Sequence[Span], options: Options) -> None:
     if sum(needs.values()) > MOST_MEMORY:
         widest = max(needs, key=lambda name: needs[name])
         raise UserError(
-            f"a scan of these layers takes {sum(needs.values()) / 1e9:,.1f} GB of memory, {needs[widest] / 1e9:,.1f} of them for layer "
-            f"{widest}; expected at most {MOST_MEMORY / 1e9:.1f}. Leave it out (--layers), or scan without the correlation of "
+            f"a scan of these layers takes {sum(needs.values()) / 1e9:,.1f} GB of memory, {needs[widest] / 1e9:,.1f} "
+            f"of them for layer "
+            f"{widest}; expected at most {MOST_MEMORY / 1e9:.1f}. Leave it out (--layers), or scan without the "
+            f"correlation of "
             f"units (--no-correlation)"
         )
 
@@ -183,7 +191,8 @@ class _Once:
 
 
 def _found_again(network: Network, images: Images, out: Path) -> Index | None:
-    """The index without a state that is there, with these images in place of its own, if they are the same; else None."""
+    """The index without a state that is there, with these images in place of its own, if they are the same; else
+    None."""
     if (out / STATE).exists() or not (out / INDEX).exists():
         return None
     index = load(out / INDEX).check(network.fingerprint, network.name)
@@ -201,7 +210,8 @@ def _base(network: Network, images: Images, out: Path, spans: tuple[Span, ...], 
         if (out / INDEX).exists():
             load(out / INDEX).check(network.fingerprint, network.name)
             raise UserError(
-                f"{out / INDEX} has no {STATE}, without which it cannot grow. Remove it to scan anew, or give another --out."
+                f"{out / INDEX} has no {STATE}, without which it cannot grow. Remove it to scan anew, or give "
+                f"another --out."
             )
         return _empty(network, images, spans, options)
     state = _check(load(path), path, network, spans, options)
@@ -209,7 +219,8 @@ def _base(network: Network, images: Images, out: Path, spans: tuple[Span, ...], 
     if gone:
         raise UserError(
             f"{out} is an index of {len(state.files)} images, of which {len(gone)} are not in {images.root}: "
-            f"{', '.join(sorted(gone)[:5])}{' …' if len(gone) > 5 else ''}. Give the folder that they are in (--images), "
+            f"{', '.join(sorted(gone)[:5])}{' …' if len(gone) > 5 else ''}. Give the folder that they are in "
+            f"(--images), "
             f"or another folder for a new index (--out)."
         )
     return state
@@ -225,16 +236,21 @@ def _check(state: Index, path: Path, network: Network, spans: tuple[Span, ...], 
     mine = _settings(network, options)
     without = {"batch": 0, "shown": (), "channels": 0}  # change nothing that is found, but for rounding
     if {**state.settings, **without} != {**mine, **without} or state.k != options.k:
-        raise UserError(f"{path} was made with {dict(state.settings)}, top {state.k}; this scan has {mine}, top {options.k}. Give the same, or another --out.")  # fmt: skip
+        raise UserError(
+            f"{path} was made with {dict(state.settings)}, top {state.k}; this scan has {mine}, top {options.k}. "
+            f"Give the same, or another --out."
+        )
     return state
 
 
 def _settings(network: Network, options: Options) -> dict[str, object]:
     reading = network.input.reading
-    shown = {} if network.input.places == (0, 1, 2) else {"shown": list(network.input.places)}  # of bands
-    shown |= {} if reading.channels == 3 else {"channels": reading.channels}
-    shown |= {"white": [reading.white, reading.range]} if reading.white else {}
-    return shown | {
+    bands: dict[str, object] = {}
+    if network.input.places != (0, 1, 2):
+        bands["shown"] = list(network.input.places)
+    bands |= {} if reading.channels == 3 else {"channels": reading.channels}
+    bands |= {"white": [reading.white, reading.range]} if reading.white else {}
+    return bands | {
         "height": network.input.height, "width": network.input.width, "crop": True, "reduce": options.reduce,
         "weakest": options.weakest, "correlation": options.correlation, "batch": _batch_size(network, options),
     }  # fmt: skip
@@ -244,12 +260,22 @@ def _empty(network: Network, images: Images, spans: tuple[Span, ...], options: O
     tally = Tally(spans, options.k, torch.device("cpu"), options.weakest, options.correlation)
     nothing = np.zeros(tally.units)
     maps = [span.name for span in spans if span.height * span.width > 1]
-    with Team(network) as team:
-        fields = dict(team.each(lambda replica, name: replica.receptive_field(name), maps))
+    with ReplicaPool(network) as pool:
+        fields = dict(pool.each(lambda replica, name: replica.receptive_field(name), maps))
     return Index(
-        model=network.name, fingerprint=network.fingerprint, root=str(images.root), files=(), scanned=(), broken={},
-        spans=spans, mean=nothing, variance=nothing, settings=_settings(network, options), fields=fields, **tally.arrays(),
-    )  # fmt: skip
+        model=network.name,
+        fingerprint=network.fingerprint,
+        root=str(images.root),
+        files=(),
+        scanned=(),
+        broken={},
+        spans=spans,
+        mean=nothing,
+        variance=nothing,
+        settings=_settings(network, options),
+        receptive_fields=fields,
+        **tally.arrays(),
+    )
 
 
 def _own_path(out: Path, options: Options) -> Path:
@@ -309,11 +335,11 @@ def _pass(
 
     with (
         postponed() as interrupted,
-        Team(network) as team,
+        ReplicaPool(network) as pool,
         contextlib.closing(batches(cut(begin, end, size), load_image, decoders)) as stream,
     ):
         progress(0, end - begin, len(broken))
-        for batch, found in team.each(Looker(tally), stream):
+        for batch, found in pool.each(Looker(tally), stream):
             broken.update(batch.broken)
             for numbers, part in found:
                 tally.commit(part, numbers)
@@ -407,7 +433,8 @@ def _gathered(out: Path, network: Network, state: Index, options: Options, wante
                 del waiting[rank]
         if waiting and time.monotonic() - said > 60:
             print(
-                f"waiting for {len(waiting)} of {options.world} processes: {', '.join(p.name for p in waiting.values())}",
+                f"waiting for {len(waiting)} of {options.world} processes: "
+                f"{', '.join(p.name for p in waiting.values())}",
                 flush=True,
             )
             said = time.monotonic()

@@ -12,8 +12,8 @@ BINS = 32
 
 
 def layer_statistics(index: Index, layer: str) -> Statistics:
-    """How the units of a layer answered to the images of a scan, without their order by similarity; if the layer was not
-    scanned, a note that says so."""
+    """How the units of a layer answered to the images of a scan, without their order by similarity; if the layer was
+    not scanned, a note that says so."""
     try:
         rows = index.span(layer).rows
     except UserError as error:
@@ -31,7 +31,8 @@ def layer_statistics(index: Index, layer: str) -> Statistics:
 
 
 def _bins(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """As `rebinned`; of a unit that always answers the same, with room on either side, so that it is seen to be one column."""
+    """As `rebinned`; of a unit that always answers the same, with room on either side, so that it is seen to be one
+    column."""
     if np.count_nonzero(counts) != 1:
         return rebinned(counts, BINS)
     _, edges = rebinned(counts, 1)
@@ -52,7 +53,8 @@ def always_on(index: Index, rows: slice) -> np.ndarray:
 
 
 def by_similarity(correlation: np.ndarray) -> np.ndarray:
-    """An order of the units in which those that correlate are neighbours: the leaves of a tree, joined by average linkage.
+    """An order of the units in which those that correlate are neighbours: the leaves of a tree, joined by average
+    linkage.
 
     Args:
         correlation: U×U.
@@ -65,4 +67,5 @@ def by_similarity(correlation: np.ndarray) -> np.ndarray:
     if units < 3:
         return np.arange(units)
     apart = np.maximum(1 - correlation[np.triu_indices(units, 1)], 0)
-    return leaves_list(linkage(apart, "average"))
+    order: np.ndarray = leaves_list(linkage(apart, "average"))
+    return order

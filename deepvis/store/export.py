@@ -60,7 +60,7 @@ def _export_unit(network: Network, index: Index, out: Path, layer: str, unit: in
         return 0
     found = places(index, layer, unit)[: GRID * GRID]
     whole = (network.input.width, network.input.height)
-    boxes = [field_box(index.fields.get(layer), row, column, whole) for _, row, column, _ in found]
+    boxes = [field_box(index.receptive_fields.get(layer), row, column, whole) for _, row, column, _ in found]
     seen = [photos.read(image) for image, *_ in found]
     cells = [(row, column) for _, row, column, _ in found]
     back = patch_backward(network, seen, layer, unit, "deconv", boxes, cells)
@@ -84,7 +84,7 @@ def _montage(images: Sequence[np.ndarray]) -> np.ndarray:
 
 def _square(image: np.ndarray, side: int) -> np.ndarray:
     """As large as fits, in the middle of gray."""
-    width, height = with_side(*image.shape[1::-1], side)
+    width, height = with_side(image.shape[1], image.shape[0], side)
     square = np.full((side, side, 3), 127, np.uint8)
     top, left = (side - height) // 2, (side - width) // 2
     square[top : top + height, left : left + width] = resize(image, width, height)

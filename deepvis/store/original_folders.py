@@ -43,7 +43,8 @@ def montage(blocks: np.ndarray) -> np.ndarray:
     """2×2 blocks of 3×3 pictures as one: uint8 4×9×side×side×3 -> H×W×3, both 2·(3·side + 10)."""
     framed = np.pad(blocks, ((0, 0), (0, 0), (SMALL, SMALL), (SMALL, SMALL), (0, 0)))
     whole = np.pad(_tiled(framed, 3), ((0, 0), (LARGE, LARGE), (LARGE, LARGE), (0, 0)))
-    return _tiled(whole[None], 2)[0]
+    tiled: np.ndarray = _tiled(whole[None], 2)[0]
+    return tiled
 
 
 def _tiled(pictures: np.ndarray, columns: int) -> np.ndarray:
@@ -81,7 +82,8 @@ def read_jpeg(root: Path, folder: str, layer: str, unit: int) -> np.ndarray | No
     for name in (layer, BELOW.get(layer)):
         path = name and jpeg_path(root, folder, name, unit)
         if path and path.is_file():
-            return cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
+            picture: np.ndarray | None = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
+            return picture
     return None
 
 
@@ -100,8 +102,10 @@ class JpegFolders:
             match = re.fullmatch(rf"{re.escape(path.parent.name)}_(\d+)_montage\.jpg", path.name)
             if match:
                 found[unquote(path.parent.name), int(match[1])] = {}
-        above = {(top, unit): {} for top, layer in BELOW.items() for name, unit in found if name == layer}
-        return {**above, **found, **self._store.records}
+        above: dict[Key, dict[str, Any]] = {
+            (top, unit): {} for top, layer in BELOW.items() for name, unit in found if name == layer
+        }
+        return {**above, **found, **dict(self._store.records)}
 
     def read(self, layer: str, unit: int) -> list[np.ndarray]:
         """The unit's images, uint8 H×W×3 RGB each; empty if there are none."""

@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 
 from deepvis.core.errors import UserError
+from deepvis.core.files import write_whole
 from deepvis.core.layers import unit_id
-from deepvis.store.unit_images import Key, Store, open_store, store_folder, write_whole
+from deepvis.store.unit_images import Key, Store, open_store, store_folder
 
 _OF_ONE_GROWTH = ("module", "input", "preset", "seed", "objective", "true_size", "side")
 
@@ -108,7 +109,8 @@ def keep(store: Store, layer: str, unit: int, images: np.ndarray, record: Mappin
     if have and "failed" not in have and store.has(layer, unit):
         if _steps(have) > _steps(made):
             raise UserError(
-                f"{name}: images of yours with {_steps(have)} steps are kept already ({have.get('preset')}), these have {_steps(made)}. "
+                f"{name}: images of yours with {_steps(have)} steps are kept already ({have.get('preset')}), these "
+                f"have {_steps(made)}. "
                 f"Let them grow as far, or remove {store.path(layer, unit)}"
             )
         if have == made:

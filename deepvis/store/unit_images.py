@@ -30,7 +30,7 @@ from deepvis.core.reading import JSON_BYTES, is_text, parse_json, read_bytes, sh
 try:
     import fcntl
 except ImportError:  # Windows: two runs that end in the same instant are not kept apart
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]  # there is none
 
 MANIFEST = "manifest.json"
 WIDEST = 16383  # pixels
@@ -66,13 +66,16 @@ class Store:
         )
 
     def read(self, layer: str, unit: int) -> list[np.ndarray]:
-        """The unit's images, uint8 H×W×3 RGB, best first; empty if there are none. Raises UserError for a record that cannot be."""
+        """The unit's images, uint8 H×W×3 RGB, best first; empty if there are none. Raises UserError for a record
+        that cannot be."""
         record = self.records.get((layer, unit))
         if not record:
             return []
         if not _is_sound(record):
-            raise UserError(f"{self.folder}: the record of {layer}:{unit} is {shown(record)}; expected scores, or why it failed. "
-                            "Make its images anew: deepvis synthesize")  # fmt: skip
+            raise UserError(
+                f"{self.folder}: the record of {layer}:{unit} is {shown(record)}; expected scores, or why it failed. "
+                "Make its images anew: deepvis synthesize"
+            )
         if "failed" in record or not is_regular(self.path(layer, unit)):
             return []
         strip = cv2.imread(str(self.path(layer, unit)), cv2.IMREAD_COLOR_RGB)
@@ -137,7 +140,8 @@ def open_store(folder: Path, fingerprint: str, model: str = "") -> Store:
     store = _open(folder)
     if store.fingerprint and not same_network(store.fingerprint, fingerprint):
         raise UserError(
-            f"{folder} holds images of another network or scaling of the input ({store.model or 'unknown'}, fingerprint {store.fingerprint}; this one "
+            f"{folder} holds images of another network or scaling of the input ({store.model or 'unknown'}, "
+            f"fingerprint {store.fingerprint}; this one "
             f"is {fingerprint}). Remove the folder, or name another one."
         )
     store.fingerprint, store.model = fingerprint, model or store.model
@@ -179,11 +183,11 @@ def _open(folder: Path) -> Store:
     return store
 
 
-def _take(records: dict[Key, dict], row: dict) -> None:
+def _take(records: dict[Key, dict[str, Any]], row: Mapping[str, Any]) -> None:
     records[row["layer"], row["unit"]] = {k: v for k, v in row.items() if k not in ("layer", "unit")}
 
 
-def _manifest_of(found: object) -> tuple[str, str, list[dict]]:
+def _manifest_of(found: object) -> tuple[str, str, list[dict[str, Any]]]:
     """Model, fingerprint and records, if a manifest holds them; else UserError."""
     if not isinstance(found, dict) or not isinstance(found.get("units"), list):
         raise UserError(f"{shown(found)}: expected model, fingerprint and units.")
@@ -208,7 +212,7 @@ def _is_sound(record: Mapping[str, Any]) -> bool:
     return isinstance(scores, list) and all(type(score) in (int, float) for score in scores) and isinstance(failed, str)
 
 
-def _lines(part: Path) -> Iterator[dict]:
+def _lines(part: Path) -> Iterator[dict[str, Any]]:
     """The records of a part; a line that a killed process left unfinished is none."""
     try:
         lines = read_bytes(part, JSON_BYTES, "records of images").decode("utf-8", "replace").splitlines()
@@ -231,8 +235,10 @@ def store_folder(root: Path, model: str) -> Path:
 def _strip(images: np.ndarray, quality: int) -> bytes:
     strip = np.concatenate(list(images), axis=1)
     if max(strip.shape[:2]) > WIDEST:
-        raise UserError(f"{len(images)} images of {images.shape[2]}×{images.shape[1]} side by side: a WebP file has {WIDEST} "
-                        "pixels at most on a side. Make fewer of each unit (--per-unit), or store them smaller (--side)")  # fmt: skip
+        raise UserError(
+            f"{len(images)} images of {images.shape[2]}×{images.shape[1]} side by side: a WebP file has {WIDEST} "
+            "pixels at most on a side. Make fewer of each unit (--per-unit), or store them smaller (--side)"
+        )
     return cv2.imencode(".webp", strip[..., ::-1], [cv2.IMWRITE_WEBP_QUALITY, quality])[1].tobytes()
 
 

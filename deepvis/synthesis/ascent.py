@@ -120,7 +120,8 @@ class Ascent:
         wanted = (len(self._recipes), len(self._mean), *self._canvas)
         if tuple(start.shape) != wanted:
             raise UserError(
-                f"start of {'×'.join(map(str, start.shape))}: expected {'×'.join(map(str, wanted))}, images×channels×height×width"
+                f"start of {'×'.join(map(str, start.shape))}: expected {'×'.join(map(str, wanted))}, "
+                f"images×channels×height×width"
             )
 
     def _noise(self, shape: tuple[int, ...], mean: Tensor, index: int) -> Tensor:
@@ -184,7 +185,7 @@ class Ascent:
             around = _slope(passing, values, retain_graph=bool(penalties))
             grad = torch.where(_each(none & (self.count < self._numbers["redirect"]), grad), around, grad)
         if penalties:
-            (away,) = torch.autograd.grad(sum(penalties).sum(), values)
+            (away,) = torch.autograd.grad(sum(penalties[1:], penalties[0]).sum(), values)
             grad = grad - away
         fine = (_largest(grad) if keep else largest).isfinite()
         if grad.device.type != "cpu" or not bool(fine.all()):  # elsewhere the question costs more than the answer
@@ -260,7 +261,8 @@ def _passing(x: Tensor, f: Callable[[Tensor], Tensor]) -> Tensor:
 
 
 def _slope(score: Tensor, values: Tensor, retain_graph: bool) -> Tensor:
-    """The gradient of the sum of scores; 0 where none flows, as behind a step function or `no_grad` in the network's code."""
+    """The gradient of the sum of scores; 0 where none flows, as behind a step function or `no_grad` in the network's
+    code."""
     if not score.requires_grad:
         return torch.zeros_like(values)
     return torch.autograd.grad(score.sum(), values, retain_graph=retain_graph, materialize_grads=True)[0]

@@ -17,11 +17,11 @@ from deepvis.core.geometry import reduced, with_side
 from deepvis.core.layers import Layer
 from deepvis.core.processes import share
 from deepvis.networks.network import Network
-from deepvis.networks.replicas import Team, failed, is_out_of_memory
+from deepvis.networks.replicas import ReplicaPool, failed, is_out_of_memory
 from deepvis.store.unit_images import WIDEST, Key, Store
 from deepvis.synthesis.ascent import Ascent
 from deepvis.synthesis.recipe import Recipe, image_seed
-from deepvis.synthesis.targets import Canvas, canvas, check_objective, cut, objective
+from deepvis.synthesis.targets import SynthesisCanvas, canvas, check_objective, cut, objective
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,18 @@ class Plan:
 
 def record(plan: Plan, network: Network, layer: str) -> dict[str, object]:
     """What the store says of a layer's unit made by the plan."""
-    return {"module": network.paths[layer], "input": [network.input.height, network.input.width],
-            "preset": plan.preset, "recipe": asdict(plan.recipe), "seed": plan.seed, "objective": plan.objective,
-            "true_size": plan.true_size, "side": plan.side, "quality": plan.quality, "deepvis": __version__}  # fmt: skip
+    return {
+        "module": network.paths[layer],
+        "input": [network.input.height, network.input.width],
+        "preset": plan.preset,
+        "recipe": asdict(plan.recipe),
+        "seed": plan.seed,
+        "objective": plan.objective,
+        "true_size": plan.true_size,
+        "side": plan.side,
+        "quality": plan.quality,
+        "deepvis": __version__,
+    }
 
 
 def auto_batch(device: torch.device, size: tuple[int, int], whole: tuple[int, int]) -> int:
@@ -95,13 +104,13 @@ def synthesize(
     # As many threads whether parts are missing or not: rounding depends on how many cores each has.
     with (
         tqdm(total=len(missing), unit="unit", desc="synthesize", position=rank, smoothing=0.1) as bar,
-        Team(network, most=len(parts)) as team,
+        ReplicaPool(network, most=len(parts)) as pool,
     ):
 
         def make(replica: Network, part: _Part) -> _Made:
-            return _fitting(replica, part, plan, team.stopped)
+            return _fitting(replica, part, plan, pool.stopped)
 
-        for part, made in team.each(make, wanted, in_order=False):
+        for part, made in pool.each(make, wanted, in_order=False):
             bar.set_postfix_str(part.layer.name)
             for unit, images, scores, failed in _by_unit(part, made, plan.per_unit):
                 if (part.layer.name, unit) in missing:
@@ -122,7 +131,8 @@ def same(store: Store, layer: str, unit: int, wanted: dict[str, object], per_uni
 def not_bundled(
     network: Network, chosen: Sequence[tuple[Layer, Sequence[int]]], plan: Plan, store: Store, bundled: Store
 ) -> list[tuple[Layer, list[int]]]:
-    """The chosen units without those of which the bundled store has the very images that the plan would make, and the user's own none.
+    """The chosen units without those of which the bundled store has the very images that the plan would make, and
+    the user's own none.
 
     A run never puts those into the user's store, so that it has the same batches whenever it goes on.
     """
@@ -151,7 +161,7 @@ class _Part:
 
     layer: Layer
     units: Sequence[int]
-    place: Canvas
+    place: SynthesisCanvas
     size: int
 
 
@@ -173,13 +183,16 @@ def _parts(network: Network, tasks: Sequence[tuple[Layer, int]], plan: Plan, bat
     return parts
 
 
-def _demand_room(layer: Layer, place: Canvas, plan: Plan) -> None:
+def _demand_room(layer: Layer, place: SynthesisCanvas, plan: Plan) -> None:
     _left, _top, width, height = place.field or (0, 0, place.size[1], place.size[0])
     if 0 < plan.side < max(width, height):
         width, _ = with_side(width, height, plan.side)
     if width * plan.per_unit > WIDEST:
-        raise UserError(f"--per-unit {plan.per_unit}: images of {width} pixels of a unit of {layer.name} lie side by side in a file of "
-                        f"{WIDEST} pixels at most: {WIDEST // width} do. Make fewer, or store them smaller (--side)")  # fmt: skip
+        raise UserError(
+            f"--per-unit {plan.per_unit}: images of {width} pixels of a unit of {layer.name} lie side by side in a "
+            f"file of "
+            f"{WIDEST} pixels at most: {WIDEST // width} do. Make fewer, or store them smaller (--side)"
+        )
 
 
 def _by_unit(part: _Part, made: _Made, each: int) -> Iterator[tuple[int, np.ndarray, list[float], str]]:
@@ -192,7 +205,10 @@ def _by_unit(part: _Part, made: _Made, each: int) -> Iterator[tuple[int, np.ndar
         if dead[mine].all():
             failed = "no gradient reaches the image: the unit is dead, or it is not finite"
         elif not np.isfinite(scores[mine]).all():
-            failed = "the unit's value for the image is not finite: the recipe's steps are too large, or the network is broken"
+            failed = (
+                "the unit's value for the image is not finite: the recipe's steps are too large, or the network is "
+                "broken"
+            )
         yield unit, images[mine][order], scores[mine][order].tolist(), failed
 
 
@@ -214,8 +230,10 @@ def _fitting(network: Network, part: _Part, plan: Plan, stopped: threading.Event
                 raise failed(error, size) from error
             if size == 1:
                 canvas_size = f"{part.place.size[1]}×{part.place.size[0]}"
-                raise UserError(f"layer {part.layer.name}: out of memory with one image of {canvas_size} pixels and a margin of "
-                                f"{plan.recipe.margin} at a time: give a smaller --set margin=…, or --device cpu") from error  # fmt: skip
+                raise UserError(
+                    f"layer {part.layer.name}: out of memory with one image of {canvas_size} pixels and a margin of "
+                    f"{plan.recipe.margin} at a time: give a smaller --set margin=…, or --device cpu"
+                ) from error
         size = (size + 1) // 2  # here, for with the exception goes what its traceback holds on the device
         tqdm.write(f"out of memory: going on with {size} images at a time")
         if network.device.type == "cuda":

@@ -109,7 +109,8 @@ def _falling(size: tuple[int, int], power: Tensor) -> Tensor:
     columns = torch.fft.rfftfreq(width)[None]
     frequency = (rows**2 + columns**2).sqrt().clamp(min=1 / max(size))
     scale = frequency[None] ** -power[:, None, None].cpu()
-    return scale * math.sqrt(height * width) / scale.square().mean((1, 2), keepdim=True).sqrt()
+    falling: Tensor = scale * math.sqrt(height * width) / scale.square().mean((1, 2), keepdim=True).sqrt()
+    return falling
 
 
 def color_mix(saturation: Tensor) -> Tensor:
@@ -118,7 +119,8 @@ def color_mix(saturation: Tensor) -> Tensor:
     colors = colors / colors.norm(dim=0).max()
     strength = torch.ones(len(saturation), 3)
     strength[:, 1:] = saturation[:, None].cpu()
-    return colors * strength[:, None]
+    mix: Tensor = colors * strength[:, None]
+    return mix
 
 
 def shown(image: Tensor, mean: Tensor, most: float = 1.0) -> Tensor:

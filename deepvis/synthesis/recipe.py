@@ -10,8 +10,9 @@ import difflib
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -103,7 +104,7 @@ class Recipe:
     keep: str = "last"
 
     @property
-    def structure(self) -> tuple:
+    def structure(self) -> tuple[object, ...]:
         """Recipes that agree in this can share a batch."""
         return tuple(getattr(self, name) for name in _STRUCTURE)
 
@@ -191,8 +192,10 @@ def saved() -> dict[str, Path]:
     except FileNotFoundError:
         return {}
     except OSError as error:
-        raise UserError(f"{paths.RECIPES}: cannot be listed: {error.strerror or error}; expected the folder of saved recipes. "
-                        "Make it readable, or move it away") from error  # fmt: skip
+        raise UserError(
+            f"{paths.RECIPES}: cannot be listed: {error.strerror or error}; expected the folder of saved recipes. "
+            "Make it readable, or move it away"
+        ) from error
     return {name.removesuffix(".yaml"): paths.RECIPES / name for name in names}
 
 
@@ -218,7 +221,8 @@ def checked(values: Mapping[str, object]) -> Recipe:
     Raises:
         UserError: unknown parameter, or a value that cannot be.
     """
-    made = Recipe(**{name: _read(name, value) for name, value in values.items()})
+    read: dict[str, Any] = {name: _read(name, value) for name, value in values.items()}
+    made = Recipe(**read)
     for name, (low, high) in _BOUNDS.items():
         kind = "a percentage, " if name in _PERCENTAGES else ""
         _demand(low <= getattr(made, name) <= high, name, getattr(made, name), f"{kind}{low:g} to {high:g}")
@@ -245,15 +249,28 @@ def checked(values: Mapping[str, object]) -> Recipe:
 
 # Beyond these nobody gets an image: it would take days, or the memory of many machines.
 _BOUNDS: dict[str, tuple[float, float]] = {
-    **dict.fromkeys(_PERCENTAGES, (0, 100)), "steps": (1, 100_000), "redirect": (0, 100_000), "blur_every": (0, 100_000), "decay": (0, 1),
-    "margin": (0, 1024), "jitter": (0, 1e6), "rotate": (0, 360), "scale_low": (0.01, 100), "scale_high": (0.01, 100), "blur_width": (0, 1024),
-    "power": (-16, 16), "saturation": (-1e6, 1e6), "progress": (-1e12, 1e12), "late_progress": (-1e12, 1e12), "max_rate": (-1e308, 1e308),
+    **dict.fromkeys(_PERCENTAGES, (0, 100)),
+    "steps": (1, 100_000),
+    "redirect": (0, 100_000),
+    "blur_every": (0, 100_000),
+    "decay": (0, 1),
+    "margin": (0, 1024),
+    "jitter": (0, 1e6),
+    "rotate": (0, 360),
+    "scale_low": (0.01, 100),
+    "scale_high": (0.01, 100),
+    "blur_width": (0, 1024),
+    "power": (-16, 16),
+    "saturation": (-1e6, 1e6),
+    "progress": (-1e12, 1e12),
+    "late_progress": (-1e12, 1e12),
+    "max_rate": (-1e308, 1e308),
     **dict.fromkeys(("noise", "start_noise", "rate", "total_variation", "frequency_penalty", "edge"), (0, 1e308)),
-}  # fmt: skip
-_TYPES = {field.name: type(field.default) for field in fields(Recipe)}
+}
+_TYPES = {name: type(value) for name, value in asdict(Recipe()).items()}
 
 
-def _read(name: str, value: object) -> object:
+def _read(name: str, value: Any) -> object:
     if name not in _TYPES:
         raise UserError(f"unknown parameter {shown(name)}.{_near(str(name), _TYPES)} Parameters: {', '.join(_TYPES)}.")
     kind = _TYPES[name]

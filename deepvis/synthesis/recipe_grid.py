@@ -7,8 +7,10 @@ same for all sixteen, so that what differs between two images is what the settin
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any
 
 from deepvis.synthesis.recipe import Recipe
 
@@ -139,7 +141,7 @@ def _values(axis: Axis, value: float, halvings: int) -> tuple[tuple[float, ...],
     return (axis.times(value, 1 / factor), value, axis.times(value, factor), axis.times(value, factor**2)), 1
 
 
-def _with(recipe: Recipe, values: dict[str, float]) -> Recipe:
+def _with(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
     made = replace(recipe, **values)
     return replace(made, blur_every=4) if made.blur_width and not made.blur_every else made  # as often as in the paper
 

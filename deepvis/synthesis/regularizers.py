@@ -95,7 +95,8 @@ def _percentile(values: Tensor, percent: float) -> Tensor:
         below, above = values.new_tensor(np.partition(values.numpy(), (low, high))[[low, high]])
     else:
         below, above = (values.kthvalue(place + 1).values for place in (low, high))
-    return below + (above - below) * (place - low)
+    between: Tensor = below + (above - below) * (place - low)
+    return between
 
 
 REGULARIZERS: dict[str, Regularizer] = {

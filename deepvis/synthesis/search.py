@@ -7,7 +7,7 @@ looks at the images instead of the authors.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -22,9 +22,11 @@ from deepvis.core.picture_files import write
 from deepvis.networks.network import Network
 from deepvis.store.unit_images import WIDEST, Store, open_store
 from deepvis.synthesis.ascent import Ascent
-from deepvis.synthesis.figures import labelled
 from deepvis.synthesis.recipe import Recipe, checked, save
 from deepvis.synthesis.targets import canvas, objective
+
+# Rows of images (uint8 N×H×W×3 RGB), a title for each image -> one picture, BGR.
+Drawing = Callable[[Sequence[np.ndarray], Sequence[Sequence[str]]], np.ndarray]
 
 BEST = 9  # recipes that are written and drawn
 TRIAL = "trial"  # what the store has instead of a layer
@@ -75,7 +77,15 @@ def random_recipe(base: Recipe, draw: np.random.Generator) -> Recipe:
 
 
 def search(
-    network: Network, judge: Network, base: Recipe, trials: int, classes: int, seed: int, out: Path, layer: str = ""
+    network: Network,
+    judge: Network,
+    base: Recipe,
+    trials: int,
+    classes: int,
+    seed: int,
+    out: Path,
+    draw: Drawing,
+    layer: str = "",
 ) -> list[str]:
     """Try recipes on some classes, write the best of them and a contact sheet.
 
@@ -83,22 +93,25 @@ def search(
     missing, and one of more trials with those beyond. The best of an earlier search in `out` make room for the new.
 
     Args:
+        draw: of the contact sheet.
         layer: the class layer; empty: the last layer but a softmax with as many units as the judge knows classes.
     Returns:
         A line for each of the best: the judge's mean probability of the right class, and what was drawn.
     Raises:
-        UserError: the networks do not know the same number of classes, or `out` cannot be written or is of another network.
+        UserError: the networks do not know the same number of classes, or `out` cannot be written or is of another
+            network.
         KeyboardInterrupt: after Ctrl-C, with the best so far written.
     """
     target = _class_layer(network, judge, layer)
     if classes * network.input.width > WIDEST:
         raise UserError(
-            f"--classes {classes}: expected 1 to {WIDEST // network.input.width}, whose images are kept side by side in one file"
+            f"--classes {classes}: expected 1 to {WIDEST // network.input.width}, whose images are kept side by side "
+            f"in one file"
         )
     store = open_store(out / "trials", network.fingerprint, network.name)
-    draw = np.random.default_rng(seed)
-    units = draw.permutation(target.units)[:classes].tolist()
-    recipes = [random_recipe(base, draw) for _ in range(trials)]
+    chance = np.random.default_rng(seed)
+    units = chance.permutation(target.units)[:classes].tolist()
+    recipes = [random_recipe(base, chance) for _ in range(trials)]
     how = {"judge": judge.fingerprint, "of": target.name, "units": units, "seed": seed}
     done: list[Trial] = []
     try:
@@ -111,7 +124,7 @@ def search(
             store.add(TRIAL, number, trial.images, {**wanted, "scores": trial.scores}, "search", quality=95)
             done.append(trial)
             if trial in _best(done):
-                _write(out, done, target, units, seed)
+                _write(out, done, target, units, seed, draw)
     except KeyboardInterrupt:
         best = f"; the best of them are in {out}, and the same command goes on from there" if done else ""
         tqdm.write(f"stopped after {len(done)} recipes{best}")
@@ -119,7 +132,7 @@ def search(
     finally:
         store.finish()
         if done:
-            _write(out, done, target, units, seed)
+            _write(out, done, target, units, seed, draw)
     return [f"{t.score:5.1%}  {_words(t.recipe)}" for t in _best(done)]
 
 
@@ -148,7 +161,8 @@ def _class_layer(network: Network, judge: Network, name: str) -> Layer:
         layer = fitting[-1] if fitting else network.layers[-1]
     if layer.units != known:
         raise UserError(
-            f"the judge knows {known} classes, layer {layer.name} has {layer.units} units: they must be the same classes"
+            f"the judge knows {known} classes, layer {layer.name} has {layer.units} units: they must be the same "
+            f"classes"
         )
     return layer
 
@@ -169,7 +183,7 @@ def _probability(judge: Network, image: np.ndarray, unit: int) -> float:
     return float(scores[unit] if probabilities else scores.softmax(0)[unit])
 
 
-def _write(out: Path, done: Sequence[Trial], layer: Layer, units: Sequence[int], seed: int) -> None:
+def _write(out: Path, done: Sequence[Trial], layer: Layer, units: Sequence[int], seed: int, draw: Drawing) -> None:
     ranked = _best(done)
     for i, trial in enumerate(ranked, 1):
         save(
@@ -183,7 +197,7 @@ def _write(out: Path, done: Sequence[Trial], layer: Layer, units: Sequence[int],
     for i in range(len(ranked) + 1, BEST + 1):  # an earlier search's
         (out / f"best-{i}.yaml").unlink(missing_ok=True)
     titles = [[f"{t.score:.0%} {layer.label(unit) or unit}" for unit in units] for t in ranked]
-    write(out / "sheet.jpg", labelled([t.images for t in ranked], titles))
+    write(out / "sheet.jpg", draw([t.images for t in ranked], titles))
 
 
 def _words(one: Recipe) -> str:

@@ -19,7 +19,7 @@ from deepvis.synthesis.objectives import Objective
 
 
 @dataclass(frozen=True)
-class Canvas:
+class SynthesisCanvas:
     """Where a layer's units are optimized.
 
     Attributes:
@@ -33,7 +33,7 @@ class Canvas:
     field: tuple[int, int, int, int] | None = None
 
 
-def canvas(network: Network, layer: Layer, field: ReceptiveField, true_size: bool = True) -> Canvas:
+def canvas(network: Network, layer: Layer, field: ReceptiveField, true_size: bool = True) -> SynthesisCanvas:
     """The canvas for a layer's units: the receptive field, where it is smaller than the input and
     the network can take it (some check the size of their input).
 
@@ -42,29 +42,31 @@ def canvas(network: Network, layer: Layer, field: ReceptiveField, true_size: boo
     layer's stride, so that every layer below lies on it as it lies on the whole input.
     """
     spec = network.input
-    whole = Canvas((spec.height, spec.width), (layer.height // 2, layer.width // 2) if layer.is_map else None)
-    even = all(isinstance(step, int) and step > 0 for step in field.stride)
-    if not (true_size and layer.is_map and even) or field.clipped:
+    whole = SynthesisCanvas((spec.height, spec.width), (layer.height // 2, layer.width // 2) if layer.is_map else None)
+    if not (true_size and layer.is_map) or field.clipped:
         return whole
-    rows, top, height = _fitted(int(field.start[0]), field.stride[0], field.height)
-    columns, left, width = _fitted(int(field.start[1]), field.stride[1], field.width)
+    down, right = field.stride
+    if not (isinstance(down, int) and isinstance(right, int) and down > 0 and right > 0):  # known by its share only
+        return whole
+    rows, top, height = _fitted(int(field.start[0]), down, field.height)
+    columns, left, width = _fitted(int(field.start[1]), right, field.width)
     if height >= spec.height or width >= spec.width:
         return whole
-    small = Canvas((height, width), (rows, columns), (left, top, field.width, field.height))
+    small = SynthesisCanvas((height, width), (rows, columns), (left, top, field.width, field.height))
     return small if _takes(network, layer, small) else whole
 
 
-def draft(network: Network, layer: Layer, place: Canvas) -> Canvas:
+def draft(network: Network, layer: Layer, place: SynthesisCanvas) -> SynthesisCanvas:
     """A canvas of half the size in place of the whole input, which takes a third of the time; the
     same one where it is smaller than the input already, or the network takes no other size."""
     spec = network.input
     if place.field is not None or place.size != (spec.height, spec.width):
         return place
-    size = tuple(32 * max(1, round(side / 64 + 0.25)) for side in place.size)
-    rows, columns = (size[i] / place.size[i] for i in (0, 1))
+    height, width = (32 * max(1, round(side / 64 + 0.25)) for side in place.size)
+    rows, columns = height / place.size[0], width / place.size[1]
     position = place.position and (int(place.position[0] * rows), int(place.position[1] * columns))
-    small = Canvas(size, position)
-    fits = size[0] < spec.height and size[1] < spec.width and _takes(network, layer, small)
+    small = SynthesisCanvas((height, width), position)
+    fits = height < spec.height and width < spec.width and _takes(network, layer, small)
     return small if fits else place
 
 
@@ -75,7 +77,7 @@ def _fitted(start: int, stride: int, extent: int) -> tuple[int, int, int]:
     return place, first, math.ceil((first + extent) / stride) * stride
 
 
-def _takes(network: Network, layer: Layer, small: Canvas) -> bool:
+def _takes(network: Network, layer: Layer, small: SynthesisCanvas) -> bool:
     """The network runs on the canvas up to the layer, and the layer's map there has the unit's place."""
     x = torch.zeros(1, len(network.input.mean), *small.size, device=network.device, dtype=network.dtype)
     try:
@@ -88,7 +90,7 @@ def _takes(network: Network, layer: Layer, small: Canvas) -> bool:
     )
 
 
-def cut(images: np.ndarray, place: Canvas) -> np.ndarray:
+def cut(images: np.ndarray, place: SynthesisCanvas) -> np.ndarray:
     """The part of images (B×H×W×C) that the unit depends on."""
     if place.field is None:
         return images
@@ -96,7 +98,7 @@ def cut(images: np.ndarray, place: Canvas) -> np.ndarray:
     return np.ascontiguousarray(images[:, top : top + height, left : left + width])
 
 
-def objective(layer: Layer, units: Sequence[int], canvas: Canvas, kind: str = "unit") -> Objective:
+def objective(layer: Layer, units: Sequence[int], canvas: SynthesisCanvas, kind: str = "unit") -> Objective:
     """What each image of a batch is to excite: image i unit `units[i]`.
 
     Args:

@@ -49,7 +49,8 @@ def sample(canvas: Tensor, matrix: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def _grid(theta: Tensor, size: tuple[int, int]) -> Tensor:
-    """`F.affine_grid`, without its product of one row and three columns for every pixel, which takes as long as the sampling."""
+    """`F.affine_grid`, without its product of one row and three columns for every pixel, which takes as long as the
+    sampling."""
     down, along = ((2 * torch.arange(n, device=theta.device, dtype=theta.dtype) + 1) / n - 1 for n in size)
     rows = theta[:, :, 1, None] * down + theta[:, :, 2, None]
     columns = theta[:, :, 0, None] * along

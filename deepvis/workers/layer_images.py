@@ -160,7 +160,7 @@ class Overview(Background):
                 missing = str(error)
                 continue
             for unit, row, column in units:
-                box = field_box(index.fields.get(layer), row, column, whole)
+                box = field_box(index.receptive_fields.get(layer), row, column, whole)
                 cells[unit] = self._keep((layer, unit, side), as_cell(cut_out(photo, box, whole), box, side))
             if time.monotonic() - shown > PUBLISH:
                 self._cells, shown = (index, Cells(layer, dict(cells), frozenset(dead))), time.monotonic()

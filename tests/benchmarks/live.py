@@ -188,8 +188,13 @@ def keys(model: str, backward: bool, seconds: float) -> dict:
 def _on_screen(toolbox, state: State) -> bool:
     """The layer pane shows that state, with an answer to it where one is needed."""
     drawn = toolbox.renderer._drawn.get("layer")
-    same = drawn is not None and (drawn.state.layer, drawn.state.unit, drawn.state.zoom, drawn.state.gamma, drawn.state.boost) == (
-        state.layer, state.unit, state.zoom, state.gamma, state.boost)  # fmt: skip
+    same = drawn is not None and (
+        drawn.state.layer,
+        drawn.state.unit,
+        drawn.state.zoom,
+        drawn.state.gamma,
+        drawn.state.boost,
+    ) == (state.layer, state.unit, state.zoom, state.gamma, state.boost)
     if not same:
         return False
     return drawn.shows_backward if state.zoom == "backward" else drawn.shows_layer
@@ -245,11 +250,22 @@ def main() -> None:
     parser.add_argument("--backward", action="store_true")
     args = parser.parse_args()
     if args.part:
-        print(json.dumps({key: value for part in args.part.split(",")
-                          for key, value in PARTS[part](args.models, args.backward, args.seconds).items()}), flush=True)  # fmt: skip
+        print(
+            json.dumps(
+                {
+                    key: value
+                    for part in args.part.split(",")
+                    for key, value in PARTS[part](args.models, args.backward, args.seconds).items()
+                }
+            ),
+            flush=True,
+        )
         os._exit(0)  # a pass may still run, and Python's own end would abort in the midst of torch's threads
-    print(f"{'model':20} {'pass':9} {'bare/s':>7} {'live/s':>7} {'live':>6} {'spin/s':>7} {'spin':>6} {'v/s':>7} {'v':>6} "
-          f"{'key ms':>7} {'key+net':>8} {'2 passes+30':>12} {'redraw ms':>10}")  # fmt: skip
+    print(
+        f"{'model':20} {'pass':9} {'bare/s':>7} {'live/s':>7} {'live':>6} {'spin/s':>7} {'spin':>6} {'v/s':>7} "
+        f"{'v':>6} "
+        f"{'key ms':>7} {'key+net':>8} {'2 passes+30':>12} {'redraw ms':>10}"
+    )
     for model in args.models.split(","):
         for backward in (False, True):
             row(model, backward, args)
@@ -267,9 +283,14 @@ def row(model: str, backward: bool, args: argparse.Namespace) -> None:
         got["key+net"].append(latency["key+net"])
         got["redraw"].append(measure("redraw", model, backward, args.seconds / 2)["ms"])
     m = {name: statistics.median(values) for name, values in got.items()}
-    print(f"{model:20} {'fwd+bwd' if backward else 'forward':9} {m['bare']:7.1f} {m['live']:7.1f} {m['live'] / m['bare']:6.0%} "
-          f"{m['spin']:7.1f} {m['spin'] / m['live']:6.0%} {m['v']:7.1f} {m['v'] / m['live']:6.0%} {m['key']:7.1f} {m['key+net']:8.1f} {2000 / m['bare'] + 30:12.1f} "
-          f"{m['redraw']:10.1f}", flush=True)  # fmt: skip
+    print(
+        f"{model:20} {'fwd+bwd' if backward else 'forward':9} {m['bare']:7.1f} {m['live']:7.1f} "
+        f"{m['live'] / m['bare']:6.0%} "
+        f"{m['spin']:7.1f} {m['spin'] / m['live']:6.0%} {m['v']:7.1f} {m['v'] / m['live']:6.0%} {m['key']:7.1f} "
+        f"{m['key+net']:8.1f} {2000 / m['bare'] + 30:12.1f} "
+        f"{m['redraw']:10.1f}",
+        flush=True,
+    )
 
 
 if __name__ == "__main__":

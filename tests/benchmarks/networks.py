@@ -40,14 +40,17 @@ TIMM = """
     regnetx_002 regnety_002 densenet121 vgg11 inception_v3 inception_v4 inception_resnet_v2 legacy_xception xception41
     dpn48b dla46_c hrnet_w18_small vovnet39a darknet53 repvgg_a0 selecsls42 tresnet_m gernet_s rexnet_100 nfnet_l0
     dm_nfnet_f0 efficientnet_b0 efficientnet_lite0 mixnet_s tinynet_e mobilenetv2_050 mobilenetv3_small_050
-    mobilenetv4_conv_small_050 mobilenetv4_hybrid_medium mnasnet_small ghostnet_050 ghostnetv2_100 lcnet_035 mobileone_s0
+    mobilenetv4_conv_small_050 mobilenetv4_hybrid_medium mnasnet_small ghostnet_050 ghostnetv2_100 lcnet_035
+    mobileone_s0
     repvit_m0_9 fastvit_t8 hgnetv2_b0 starnet_s1 convnext_atto convnextv2_atto inception_next_atto edgenext_xx_small
     focalnet_tiny_srf mambaout_femto poolformer_s12 caformer_s18 rdnet_tiny vit_tiny_patch16_224 vit_tiny_r_s16_p8_224
     deit_tiny_patch16_224 deit_tiny_distilled_patch16_224 deit3_small_patch16_224 beit_base_patch16_224
-    eva02_tiny_patch14_224 vit_relpos_small_patch16_224 cait_xxs24_224 xcit_nano_12_p16_224 coat_lite_tiny crossvit_tiny_240
+    eva02_tiny_patch14_224 vit_relpos_small_patch16_224 cait_xxs24_224 xcit_nano_12_p16_224 coat_lite_tiny
+    crossvit_tiny_240
     convit_tiny pit_ti_224 tnt_s_legacy_patch16_224 twins_svt_small visformer_tiny volo_d1_224 nest_tiny pvt_v2_b0
     swin_tiny_patch4_window7_224 swinv2_tiny_window8_256 swinv2_cr_tiny_ns_224 davit_tiny gcvit_xxtiny hiera_tiny_224
-    maxvit_tiny_rw_224 mobilevit_xxs mobilevitv2_050 tiny_vit_5m_224 efficientformer_l1 efficientformerv2_s0 efficientvit_b0
+    maxvit_tiny_rw_224 mobilevit_xxs mobilevitv2_050 tiny_vit_5m_224 efficientformer_l1 efficientformerv2_s0
+    efficientvit_b0
     efficientvit_m0 levit_128s swiftformer_xs botnet26t_256 halonet26t lambda_resnet26t mixer_s32_224 resmlp_12_224
     gmlp_ti16_224 sequencer2d_s
 """.split()
@@ -188,20 +191,30 @@ def markdown(rows: list[Row]) -> str:
 
     heads = ["network", "input", "layers", "early", "middle", "last", "forward", *METHODS, "note"]
     table = ["| " + " | ".join(line) + " |" for line in (heads, ["---"] * len(heads), *(row.cells for row in rows))]
-    return "\n".join([
-        "# Networks that were tried", "",
-        f"{sum(row.works for row in rows)} of {len(rows)} networks work in all respects; "
-        f"{sum(not row.forward and 'not tried' in row.note for row in rows)} were not tried. Written by "
-        "`python tests/benchmarks/networks.py --write docs/networks.md`:",
-        "all of torchvision's networks for classification and one of each of timm's families, with random weights (those",
-        "that start at 0, such as some classifiers, filled with noise), on",
-        f"{platform.machine()} with torch {torch.__version__.partition('+')[0]}, torchvision "
-        f"{torchvision.__version__.partition('+')[0]} and timm {timm.__version__}.", "",
-        "*Forward* is ok if the activations of the three layers and the scores are finite. A backward method is ok if, from a",
-        "random unit of each of the three layers, its image is finite and not empty, the forward values within it are bit for",
-        "bit those of the plain network, and deconv and guided differ from the gradient where more than one activation function lies below.",
-        "", *table, "",
-    ])  # fmt: skip
+    return "\n".join(
+        [
+            "# Networks that were tried",
+            "",
+            f"{sum(row.works for row in rows)} of {len(rows)} networks work in all respects; "
+            f"{sum(not row.forward and 'not tried' in row.note for row in rows)} were not tried. Written by "
+            "`python tests/benchmarks/networks.py --write docs/networks.md`:",
+            "all of torchvision's networks for classification and one of each of timm's families, with random "
+            "weights (those",
+            "that start at 0, such as some classifiers, filled with noise), on",
+            f"{platform.machine()} with torch {torch.__version__.partition('+')[0]}, torchvision "
+            f"{torchvision.__version__.partition('+')[0]} and timm {timm.__version__}.",
+            "",
+            "*Forward* is ok if the activations of the three layers and the scores are finite. A backward method is "
+            "ok if, from a",
+            "random unit of each of the three layers, its image is finite and not empty, the forward values within "
+            "it are bit for",
+            "bit those of the plain network, and deconv and guided differ from the gradient where more than one "
+            "activation function lies below.",
+            "",
+            *table,
+            "",
+        ]
+    )
 
 
 def main() -> None:

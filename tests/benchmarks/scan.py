@@ -1,6 +1,7 @@
 """How fast is a scan, and does its memory stay flat?
 
-    python tests/benchmarks/scan.py [--images DIR] [--count 160] [--rounds 5] [--models efficientnet-lite0 torchvision:alexnet]
+    python tests/benchmarks/scan.py [--images DIR] [--count 160] [--rounds 5] [--models efficientnet-lite0
+    torchvision:alexnet]
     python tests/benchmarks/scan.py --layers convolutions
     python tests/benchmarks/scan.py --memory 1000 20000
     python tests/benchmarks/scan.py --device cuda
@@ -9,7 +10,8 @@
 The layers that the command scans by default, or all units of every convolution. Interleaved; medians. Compared with
 
 * the ideal 1/(1/decode + 1/forward), since decoding and network share the cores: of the folded network alone, in
-  the layout that does best, a thread with a batch of its own for each core or all cores for one batch, of several sizes;
+  the layout that does best, a thread with a batch of its own for each core or all cores for one batch, of several
+  sizes;
   the same decoding at the same reduced size;
 * with --layers convolutions: captum's LayerActivation, all at once, then the maximum with its position; and a plain
   loop: a hook on each convolution that calls max with positions, then topk over the old and new values. Both on the
@@ -52,7 +54,7 @@ from deepvis.core import paths
 from deepvis.inputs.datasets import Images, Photos, batches, find_images
 from deepvis.networks import loading
 from deepvis.networks.network import Network
-from deepvis.networks.replicas import Team
+from deepvis.networks.replicas import ReplicaPool
 from deepvis.scan.scan import Options, as_input, convolutions, cut, scan
 from deepvis.workers.top_images import Tops, Wish
 
@@ -148,7 +150,7 @@ def forward(batch: int, team: bool) -> Run:
                 replica.module(x)
 
         if team:
-            with Team(network) as threads:
+            with ReplicaPool(network) as threads:
                 start = Clock()
                 for _ in threads.each(once, range(times)):
                     pass
@@ -261,8 +263,12 @@ def _speed(model: str, args: argparse.Namespace) -> None:
     measured = lambda self, layer: fields.get(layer) or fields.setdefault(layer, plain(self, layer))  # noqa: E731
     with patch.object(Network, "receptive_field", measured):
         _take_turns(runs, small, images, args.rounds, rates, busy)
-    _print_table(f"{model}, {len(folded.layers)} layers ({args.layers}), {sum(layer.units for layer in folded.layers):,} units; "
-                 f"{len(images.names)} images, {args.rounds} rounds, {args.device}", rates, busy)  # fmt: skip
+    _print_table(
+        f"{model}, {len(folded.layers)} layers ({args.layers}), {sum(layer.units for layer in folded.layers):,} units; "
+        f"{len(images.names)} images, {args.rounds} rounds, {args.device}",
+        rates,
+        busy,
+    )
 
 
 def _take_turns(
@@ -302,7 +308,8 @@ def _select(model: str, args: argparse.Namespace) -> None:
         with contextlib.closing(Tops(lambda _network: Path(out))) as tops:
             _until(lambda: tops.want(network, Wish(network.layers[0].name, 0)) or tops.idle)
             print(
-                f"{model}, {args.device}: ms to nine patches, to what flows back, beyond the pass, a pass of nine: median (worst)"
+                f"{model}, {args.device}: ms to nine patches, to what flows back, beyond the pass, a pass of nine: "
+                f"median (worst)"
             )
             for layer in network.layers:
                 patches, whole, passes = [], [], []
@@ -366,7 +373,8 @@ def _one(model: str, args: argparse.Namespace) -> None:
         seconds = time.perf_counter() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(
-        f"{model}: {args.one:6d} images, peak {peak:6.0f} MiB, {args.one / seconds:5.1f} images/s with all that comes once"
+        f"{model}: {args.one:6d} images, peak {peak:6.0f} MiB, {args.one / seconds:5.1f} images/s with all that "
+        f"comes once"
     )
 
 

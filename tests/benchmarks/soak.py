@@ -55,15 +55,42 @@ ENDING = 180.0  # the same, to finish the snapshots and the recording that may b
 BETWEEN = 10.0  # seconds of random use between two moments of calm
 ROLL = 10  # every so manieth of them the roll of the commands is called
 SIZES = ((1500, 930), (1000, 700), (1800, 1000), (700, 450), (1280, 1024))
-X_NAMES = {"left": "Left", "right": "Right", "up": "Up", "down": "Down", "[": "bracketleft", "]": "bracketright", "-": "minus",
-           "=": "equal", "home": "Home", "end": "End", ",": "comma", ".": "period", "space": "space", "pgdn": "Next",
-           "pgup": "Prior", "enter": "Return", "esc": "Escape", "backspace": "BackSpace"}  # fmt: skip
+X_NAMES = {
+    "left": "Left",
+    "right": "Right",
+    "up": "Up",
+    "down": "Down",
+    "[": "bracketleft",
+    "]": "bracketright",
+    "-": "minus",
+    "=": "equal",
+    "home": "Home",
+    "end": "End",
+    ",": "comma",
+    ".": "period",
+    "space": "space",
+    "pgdn": "Next",
+    "pgup": "Prior",
+    "enter": "Return",
+    "esc": "Escape",
+    "backspace": "BackSpace",
+}
 # What has to be pressed after `reset` so that a command has something to do.
 BEFORE = {
-    "left": "right", "fast_left": "right", "up": "down", "fast_up": "down", "first": "down right", "previous_layer": "right",
-    "previous_page": "9", "next_page": "9", "keep": "v", "reset": "right",
-    "desk_settings": "2", "desk_seed": "2", "desk_back": "2 3",
-}  # fmt: skip
+    "left": "right",
+    "fast_left": "right",
+    "up": "down",
+    "fast_up": "down",
+    "first": "down right",
+    "previous_layer": "right",
+    "previous_page": "9",
+    "next_page": "9",
+    "keep": "v",
+    "reset": "right",
+    "desk_settings": "2",
+    "desk_seed": "2",
+    "desk_back": "2 3",
+}
 PAGED = ("previous_page", "next_page")  # no layer of the network has a second page
 COMMANDS_USED = [name for name in COMMANDS if name != "quit"]
 
@@ -172,8 +199,16 @@ class User:
         if state["typing"] is not None and rng.random() < 0.3:
             self._key("Return" if rng.random() < 0.5 else "Escape")
             return
-        kinds = {self._command: 55, self._move: 18, self._click: 10, self._wheel: 8, self._resize: 0.7, self._goto: 1, self._name: 1,
-                 self._top_image: 2}  # fmt: skip
+        kinds = {
+            self._command: 55,
+            self._move: 18,
+            self._click: 10,
+            self._wheel: 8,
+            self._resize: 0.7,
+            self._goto: 1,
+            self._name: 1,
+            self._top_image: 2,
+        }
         rng.choices(list(kinds), list(kinds.values()))[0]()
 
     def _key(self, name: str) -> None:
@@ -359,8 +394,10 @@ class Meter:
 
     def line(self, sent: Counter[str]) -> str:
         memory = self.memory[-1][1] if self.memory else 0
-        return (f"{self.minute:6.1f} {memory:7.0f} {self._process.num_threads():8d} {self._process.num_fds():6d} "
-                f"{self.turns():8.3f}  " + " ".join(f"{name}:{count}" for name, count in sorted(sent.items())))  # fmt: skip
+        return (
+            f"{self.minute:6.1f} {memory:7.0f} {self._process.num_threads():8d} {self._process.num_fds():6d} "
+            f"{self.turns():8.3f}  " + " ".join(f"{name}:{count}" for name, count in sorted(sent.items()))
+        )
 
 
 def verdicts(meter: Meter, minutes: float, turn: float = LONGEST) -> Iterator[tuple[bool, str]]:
@@ -438,7 +475,8 @@ def complaints(program: Program) -> str:
 
 
 def ended(program: Program) -> tuple[bool, str]:
-    """Tell it to end; whether it does, and with which status. Of one that does not, stderr then says where each thread is."""
+    """Tell it to end; whether it does, and with which status. Of one that does not, stderr then says where each
+    thread is."""
     if program.process.poll() is None:
         program.process.terminate()
     try:

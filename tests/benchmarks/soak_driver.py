@@ -91,8 +91,13 @@ class Watch:
             seconds = time.perf_counter() - start
             if seconds > self._longest["seconds"]:
                 parts = {name: round(took, 3) for name, took in self._parts.items() if took > 0.01}
-                self._longest = {"seconds": round(seconds, 3), "cpu": round(time.thread_time() - cpu, 3),
-                                 "starved": round(without_core() - starved, 3), "parts": parts, "events": self._came}  # fmt: skip
+                self._longest = {
+                    "seconds": round(seconds, 3),
+                    "cpu": round(time.thread_time() - cpu, 3),
+                    "starved": round(without_core() - starved, 3),
+                    "parts": parts,
+                    "events": self._came,
+                }
             self.tell(toolbox)
 
         Window.poll, Renderer.compose, toolbox_module.Toolbox.turn, commands.press = (
@@ -157,7 +162,9 @@ def stale(toolbox, scene) -> list[str]:
     of = (requests.stands_for(layers, state.layer), state.unit)
     pictures, tops, growth = toolbox._gallery.pictures, toolbox._top_pictures(), requests.growth_for(state, layers)
     is_right = {
-        "the network's answer": asked and result and replace(result.request, peaks=False) == replace(asked, peaks=False),
+        "the network's answer": asked
+        and result
+        and replace(result.request, peaks=False) == replace(asked, peaks=False),
         "the engine": toolbox.engine.idle,
         "the input": not toolbox.feed.busy,
         "the synthesized images": toolbox._gallery.idle and (pictures is None or (pictures.layer, pictures.unit) == of),
@@ -167,8 +174,11 @@ def stale(toolbox, scene) -> list[str]:
         "the statistics": not (state.content == "histograms" or state.has_matrix) or scene.own_statistics is not None,
         "the moments": not state.moments or toolbox._collector._wish == toolbox._collector._done,
         "the growing images": growth is None or (toolbox._grower.grown is not None and scene.own_grown is not None),
-        **{f"pane {name}": toolbox.renderer._keys.get(name) == PANES[name].key(scene) for name in toolbox.renderer.layout.panes},
-    }  # fmt: skip
+        **{
+            f"pane {name}": toolbox.renderer._keys.get(name) == PANES[name].key(scene)
+            for name in toolbox.renderer.layout.panes
+        },
+    }
     return [name for name, holds in is_right.items() if not holds]
 
 

@@ -156,7 +156,8 @@ def main() -> None:
                 compare({"": step}, args.steps, batch, args.repeats, network.device)[""] * 60 / PRESETS["modern"].steps
             )
         print(
-            f"{name:19} {early:12} true size {found[True]:7.1f}, whole input {found[False]:6.1f}: {found[True] / found[False]:.1f} times"
+            f"{name:19} {early:12} true size {found[True]:7.1f}, whole input {found[False]:6.1f}: "
+            f"{found[True] / found[False]:.1f} times"
         )
 
 

@@ -229,9 +229,12 @@ def test_wrong_options_end_with_status_2_and_the_reason_last(capsys: pytest.Capt
 
 
 def test_version_and_help(capsys: pytest.CaptureFixture) -> None:
-    for argv, words in ((["--version"], [f"deepvis {__version__}"]), (["--help"], ["live", "render", "keys"]),
-                        (["render", "--help"], ["--input", "--unit", "--back", "--keys", "--out", "--size"]),
-                        (["live", "--help"], ["--model", "--weights", "--input", "--device", "--settings"])):  # fmt: skip
+    for argv, words in (
+        (["--version"], [f"deepvis {__version__}"]),
+        (["--help"], ["live", "render", "keys"]),
+        (["render", "--help"], ["--input", "--unit", "--back", "--keys", "--out", "--size"]),
+        (["live", "--help"], ["--model", "--weights", "--input", "--device", "--settings"]),
+    ):
         with pytest.raises(SystemExit) as end:
             main.main(argv)
         assert not end.value.code

@@ -18,8 +18,8 @@ from deepvis.core import paths
 from deepvis.core.errors import UserError
 from deepvis.core.interrupt import ENDING
 from deepvis.core.picture_files import write
-from deepvis.networks.replicas import Team
-from deepvis.synthesis import figures, jobs, search
+from deepvis.networks.replicas import ReplicaPool
+from deepvis.synthesis import jobs, search, sweep
 
 NET = """
 import torch
@@ -27,7 +27,8 @@ from torch import nn
 
 def make(seed=0):
     torch.manual_seed(seed)
-    return nn.Sequential(nn.Conv2d(3, 6, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(24, 5))
+    return nn.Sequential(nn.Conv2d(3, 6, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(),
+    nn.Linear(24, 5))
 """
 YAML = """
 source: python:smallish:make
@@ -116,8 +117,32 @@ def test_the_options_reach_the_plan(run: Callable[..., int], monkeypatch: pytest
         return {"made": 0, "found": 0, "failed": 0}
 
     monkeypatch.setattr(jobs, "synthesize", synthesize)
-    assert run("synthesize", "--layer", "all", "--preset", "yosinski-2", "--set", "steps=5", "decay=0.1", "--set", "rate=3", "--seed", "4",
-               "--objective", "channel", "--whole", "--quality", "33", "--batch", "6", "--out", "there") == 0  # fmt: skip
+    assert (
+        run(
+            "synthesize",
+            "--layer",
+            "all",
+            "--preset",
+            "yosinski-2",
+            "--set",
+            "steps=5",
+            "decay=0.1",
+            "--set",
+            "rate=3",
+            "--seed",
+            "4",
+            "--objective",
+            "channel",
+            "--whole",
+            "--quality",
+            "33",
+            "--batch",
+            "6",
+            "--out",
+            "there",
+        )
+        == 0
+    )
     chosen, plan, folder, batch = asked[0]
     assert [name for name, _ in chosen] == ["conv", "relu", "fc"] and chosen[0][1] == [0, 1, 2, 3, 4, 5]
     assert (plan.recipe.steps, plan.recipe.decay, plan.recipe.rate, plan.recipe.small_norm) == (5, 0.1, 3.0, 20)
@@ -193,7 +218,7 @@ def test_signals_keep_what_is_done(
 
     with monkeypatch.context() as patch:
         patch.setattr(jobs, "_run", interrupted)
-        patch.setattr(jobs, "Team", lambda network, most: Team(network, 1))
+        patch.setattr(jobs, "ReplicaPool", lambda network, most: ReplicaPool(network, 1))
         assert run("synthesize", "--units", "fc:0-4", "--batch", "1", "--out", "s", *TINY) == 128 + number
     assert len(json.loads((tmp_path / "s" / "manifest.json").read_text())["units"]) <= 2
     assert "the same command goes on from there" in capsys.readouterr().out
@@ -212,14 +237,14 @@ def test_signals_keep_what_is_done(
         )
     assert len(list((tmp_path / "found").glob("best-*.yaml"))) == 2 and (tmp_path / "found" / "sheet.jpg").exists()
 
-    class Stopped(figures.Ascent):
+    class Stopped(sweep.Ascent):
         def step(self) -> None:
             steps.append(1)
             if len(steps) == 4:
                 signal.raise_signal(number)
             super().step()
 
-    monkeypatch.setattr(figures, "Ascent", Stopped)
+    monkeypatch.setattr(sweep, "Ascent", Stopped)
     assert run("sweep", "--unit", "fc:pig", "--columns", "2", *TINY, "--out", "sweep.png") == 128 + number
     assert cv2.imread("sweep.png").shape == (128 + 18 + 4, 2 * (128 + 4), 3)
 

@@ -231,8 +231,12 @@ with beside(Path(sys.argv[1])) as file:
 def test_what_dead_writers_left_is_removed_and_living_ones_go_on(tmp_path: Path) -> None:
     run(WRITER, tmp_path / "dead", "die")
     living = subprocess.Popen(
-        [sys.executable, "-c", WRITER, str(tmp_path / "living"), "live"], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )  # fmt: skip
+        [sys.executable, "-c", WRITER, str(tmp_path / "living"), "live"],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     try:
         assert living.stdout.readline() == "writing\n"
         (tmp_path / ".mine.tmp").write_text("of somebody else")

@@ -16,7 +16,8 @@ from deepvis.core import interrupt
 from deepvis.core.interrupt import ENDING, Interrupted, postponed, raised
 from deepvis.core.paths import ROOT
 
-SCRIPT = "import sys; from deepvis.cli.start import main; print('up', flush=True); sys.exit(main())"  # what pip makes of [project.scripts]
+# what pip makes of [project.scripts]
+SCRIPT = "import sys; from deepvis.cli.start import main; print('up', flush=True); sys.exit(main())"
 
 
 @pytest.fixture(autouse=True)
@@ -65,7 +66,8 @@ def test_the_other_signals_too(number: signal.Signals, tmp_path: Path) -> None:
 def test_ctrl_c_while_a_thread_imports_torch(tmp_path: Path) -> None:
     """Python's own way out would abort here, for its threads cannot be stopped."""
     code = (
-        "import sys, threading, time; from deepvis.core.interrupt import end_at_once; end_at_once(); from deepvis.cli import main as cli\n"
+        "import sys, threading, time; from deepvis.core.interrupt import end_at_once; end_at_once(); from "
+        "deepvis.cli import main as cli\n"
         "threading.Thread(target=__import__, args=['torch'], daemon=True).start()\n"
         "while 'torch' not in sys.modules: time.sleep(.001)\n"
         "print('up', flush=True); time.sleep(60)"
@@ -82,7 +84,11 @@ def test_ctrl_c_while_a_thread_imports_torch(tmp_path: Path) -> None:
 
 def test_what_is_ignored_stays_so(tmp_path: Path) -> None:
     """nohup, and a shell's jobs in the background."""
-    code = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); from deepvis.core.interrupt import end_at_once; end_at_once(); signal.raise_signal(signal.SIGINT); print('lives')"
+    code = (
+        "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); "
+        "from deepvis.core.interrupt import end_at_once; end_at_once(); "
+        "signal.raise_signal(signal.SIGINT); print('lives')"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True
     )
@@ -91,13 +97,23 @@ def test_what_is_ignored_stays_so(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("argv", [["-m", "deepvis"], ["-m", "deepvis.cli"], [str(ROOT / "run_toolbox.py")]], ids=str)
 def test_every_way_to_start_it_passes_the_status_on(argv: list[str], tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, *argv, *["live"] * (argv[0] == "-m"), "--settings", "none.yaml"], cwd=tmp_path,
-                          env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=60)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, *argv, *["live"] * (argv[0] == "-m"), "--settings", "none.yaml"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     assert done.returncode == 2 and "none.yaml" in done.stderr
 
 
 def test_importing_the_package_leaves_the_signals_alone() -> None:
-    code = "import signal; before = signal.getsignal(2); import deepvis, deepvis.cli.main, deepvis.cli.start, deepvis.app.notebook; assert signal.getsignal(2) is before"
+    code = (
+        "import signal; before = signal.getsignal(2); "
+        "import deepvis, deepvis.cli.main, deepvis.cli.start, deepvis.app.notebook; "
+        "assert signal.getsignal(2) is before"
+    )
     subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True)
 
 

@@ -1,4 +1,5 @@
-"""Settings, model.yaml, recipes and labels that others wrote: plain values, or refused with file and line, within bounds."""
+"""Settings, model.yaml, recipes and labels that others wrote: plain values, or refused with file and line, within
+bounds."""
 
 from __future__ import annotations
 
@@ -28,11 +29,25 @@ from deepvis.networks.network import InputSpec
 from deepvis.synthesis.recipe import PRESETS, checked, named
 
 MODEL = {
-    "source": "python:net:Net", "args": {"num_classes": 5}, "weights": "w.pth", "match": "order", "output": "logits", "softmax": True,
-    "input": {"height": 32, "width": 48, "channels": 3, "mean": [0.5, 0.5, 0.5], "std": [1, 1, 1], "range": 255, "order": "rgb",
-              "bands": [0, 1, 2]},
-    "labels": {"fc": ["a", "b", 3], "conv": "names.txt"}, "layers": {"conv": "net.conv", 1: "net.fc"},
-}  # fmt: skip
+    "source": "python:net:Net",
+    "args": {"num_classes": 5},
+    "weights": "w.pth",
+    "match": "order",
+    "output": "logits",
+    "softmax": True,
+    "input": {
+        "height": 32,
+        "width": 48,
+        "channels": 3,
+        "mean": [0.5, 0.5, 0.5],
+        "std": [1, 1, 1],
+        "range": 255,
+        "order": "rgb",
+        "bands": [0, 1, 2],
+    },
+    "labels": {"fc": ["a", "b", 3], "conv": "names.txt"},
+    "layers": {"conv": "net.conv", 1: "net.fc"},
+}
 SETTINGS = {"input": "camera", "camera": 0, "model": "x", "crop": True, "window": {"width": 900, "scale": 1.5},
             "panes": {"unit": [0, 0.44, 0.2, 0.2], "status": "off"}, "keys": {"pause": ["p"]}}  # fmt: skip
 RECIPE = {"model": "x", "seed": 3, "recipe": asdict(PRESETS["modern"])}
@@ -150,40 +165,51 @@ def test_json_of_any_kind(data: st.DataObject) -> None:
 # ---- mistakes, each with its line ---------------------------------------------------------------
 
 
-@pytest.mark.parametrize("text, line, said", [
-    ("source: a\nsource: b\n", 2, "'source' is given twice, first in line 1"),
-    ("source: a\ninput:\n  height: 5\n  width: 6\n  height: 7\n", 5, "'height' is given twice, first in line 3"),
-    ("source: a\nargs: {? [a] : 1}\n", 2, "a list or a section as a key"),
-    ("source: a\nargs: !!set {a}\n", 2, "a value of the kind 'set'"),
-    ("source: !!python/object/apply:os.system [id]\n", 1, "python/object/apply"),
-    ("source: a\nargs: {b: !!binary aGk=}\n", 2, "a value of the kind 'binary'"),
-    ("source: a\nargs:\n  n: 99999999999999999999\n", 3, "too many digits"),
-    ("source: a\nargs:\n  n: " + "1" * 5000, 3, "too many digits"),
-    ("source: a\nargs:\n  n: 0x" + "f" * 300, 3, "too many digits"),
-    ("source: a\nargs:\n  n: 1" + ":1" * 5000, 3, "too many digits"),
-    ("source: a\nlabels: " + "[" * 50 + "]" * 50, 2, "nested too deeply"),
-    ("source: a\nlabels: &a [*a]", 2, "holds itself"),
-    ("source: a\n<<: &a {<<: *a}", 2, "holds itself"),
-    ('source: a\nlabels: ["x\\0y"]', 2, "characters that no text has"),
-    ('source: a\nlabels: ["\\ud800"]', 2, "characters that no text has"),
-    ('source: a\nlabels: "\\U99999999"', 2, ""),
-    ("source: a\nargs: {n: !!int x}", 2, ""),
-    ("source: [a]", 1, "source: ['a']: expected a source"),
-    ("source: a\n\nlayers: {a: [b]}", 3, "layers: {'a': ['b']}: expected lines"),
-    ("source: a\nlabels: [[a]]", 2, "labels: "),
-    ("source: a\noutput: [1]", 2, "output: [1]: expected the name or the number"),
-    ("source: a\ninput:\n  width: 5\n  height: 1000000", 4, "input.height: 1000000: expected a positive number, at most 8,192"),
-    ("source: a\ninput:\n  channels: 1000000000", 3, "input.channels: 1000000000: expected how many"),
-    ("source: a\ninput:\n  height: 8192\n  width: 8192\n  channels: 4096", 3, "input.height, width and channels: 8192×8192×4096: expected"),
-    ("source: a\ninput:\n  mean: [.nan, 1, 1]", 3, "input.mean: [nan, 1, 1]: expected numbers up to"),
-    ("source: a\ninput:\n  std: [1, 1, .inf]", 3, "input.std: [1, 1, inf]: expected positive numbers"),
-    ("source: a\ninput:\n  range: .inf", 3, "input.range: inf"),
-    ("source: a\ninput:\n  hight: 5", 3, "unknown key 'input.hight'"),
-    ("source: a\nmodle: b", 2, "unknown key 'modle'"),
-    ("source: a\ninput:\n  mean_image: " + "n" * 300, 3, "File name too long"),
-    ("source: a\ninput:\n  mean_image: [a]", 3, "input.mean_image: ['a']: expected the name of a file"),
-    ("source: a\nlabels: " + "n" * 300, 2, "expected 'imagenet'"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "text, line, said",
+    [
+        ("source: a\nsource: b\n", 2, "'source' is given twice, first in line 1"),
+        ("source: a\ninput:\n  height: 5\n  width: 6\n  height: 7\n", 5, "'height' is given twice, first in line 3"),
+        ("source: a\nargs: {? [a] : 1}\n", 2, "a list or a section as a key"),
+        ("source: a\nargs: !!set {a}\n", 2, "a value of the kind 'set'"),
+        ("source: !!python/object/apply:os.system [id]\n", 1, "python/object/apply"),
+        ("source: a\nargs: {b: !!binary aGk=}\n", 2, "a value of the kind 'binary'"),
+        ("source: a\nargs:\n  n: 99999999999999999999\n", 3, "too many digits"),
+        ("source: a\nargs:\n  n: " + "1" * 5000, 3, "too many digits"),
+        ("source: a\nargs:\n  n: 0x" + "f" * 300, 3, "too many digits"),
+        ("source: a\nargs:\n  n: 1" + ":1" * 5000, 3, "too many digits"),
+        ("source: a\nlabels: " + "[" * 50 + "]" * 50, 2, "nested too deeply"),
+        ("source: a\nlabels: &a [*a]", 2, "holds itself"),
+        ("source: a\n<<: &a {<<: *a}", 2, "holds itself"),
+        ('source: a\nlabels: ["x\\0y"]', 2, "characters that no text has"),
+        ('source: a\nlabels: ["\\ud800"]', 2, "characters that no text has"),
+        ('source: a\nlabels: "\\U99999999"', 2, ""),
+        ("source: a\nargs: {n: !!int x}", 2, ""),
+        ("source: [a]", 1, "source: ['a']: expected a source"),
+        ("source: a\n\nlayers: {a: [b]}", 3, "layers: {'a': ['b']}: expected lines"),
+        ("source: a\nlabels: [[a]]", 2, "labels: "),
+        ("source: a\noutput: [1]", 2, "output: [1]: expected the name or the number"),
+        (
+            "source: a\ninput:\n  width: 5\n  height: 1000000",
+            4,
+            "input.height: 1000000: expected a positive number, at most 8,192",
+        ),
+        ("source: a\ninput:\n  channels: 1000000000", 3, "input.channels: 1000000000: expected how many"),
+        (
+            "source: a\ninput:\n  height: 8192\n  width: 8192\n  channels: 4096",
+            3,
+            "input.height, width and channels: 8192×8192×4096: expected",
+        ),
+        ("source: a\ninput:\n  mean: [.nan, 1, 1]", 3, "input.mean: [nan, 1, 1]: expected numbers up to"),
+        ("source: a\ninput:\n  std: [1, 1, .inf]", 3, "input.std: [1, 1, inf]: expected positive numbers"),
+        ("source: a\ninput:\n  range: .inf", 3, "input.range: inf"),
+        ("source: a\ninput:\n  hight: 5", 3, "unknown key 'input.hight'"),
+        ("source: a\nmodle: b", 2, "unknown key 'modle'"),
+        ("source: a\ninput:\n  mean_image: " + "n" * 300, 3, "File name too long"),
+        ("source: a\ninput:\n  mean_image: [a]", 3, "input.mean_image: ['a']: expected the name of a file"),
+        ("source: a\nlabels: " + "n" * 300, 2, "expected 'imagenet'"),
+    ],
+)
 def test_mistakes(tmp_path: Path, text: str, line: int, said: str) -> None:
     path = tmp_path / "model.yaml"
     path.write_text(text, encoding="utf-8")
@@ -202,8 +228,18 @@ def test_aliases_and_merges_are_read_as_ever(tmp_path: Path) -> None:
         "same": {"x": 1, "y": [2]},
         "day": "2024-01-01",
     }
-    assert file.lines == {"base": 1, "base.x": 1, "base.y": 1, "other": 2, "other.<<": 2, "other.x": 2, "same": 3, "same.x": 1,
-                          "same.y": 1, "day": 4}  # fmt: skip
+    assert file.lines == {
+        "base": 1,
+        "base.x": 1,
+        "base.y": 1,
+        "other": 2,
+        "other.<<": 2,
+        "other.x": 2,
+        "same": 3,
+        "same.x": 1,
+        "same.y": 1,
+        "day": 4,
+    }
 
 
 def test_an_override_is_not_blamed_on_a_line(tmp_path: Path) -> None:
@@ -239,8 +275,16 @@ def test_mean_images(tmp_path: Path) -> None:
     path.write_text("source: a\ninput: {height: 4, width: 4, mean_image: m.npy}\n")
     np.save(tmp_path / "m.npy", np.ones((5, 5, 3)))
     use_model(path)
-    odd = [np.ones(3), np.zeros((0, 4, 3)), np.full((4, 4, 3), np.nan), np.full((4, 4, 3), 1e300), np.ones((4, 4, 3), complex),
-           np.ones((4, 4, 3), bool), np.ones((2, 2, 3)), np.array(["a"])]  # fmt: skip
+    odd = [
+        np.ones(3),
+        np.zeros((0, 4, 3)),
+        np.full((4, 4, 3), np.nan),
+        np.full((4, 4, 3), 1e300),
+        np.ones((4, 4, 3), complex),
+        np.ones((4, 4, 3), bool),
+        np.ones((2, 2, 3)),
+        np.array(["a"]),
+    ]
     for array in odd:
         np.save(tmp_path / "m.npy", array)
         assert "input.mean_image: " in message(use_model, path)
@@ -259,10 +303,19 @@ def test_bombs(tmp_path: Path) -> None:
         "merges": "m0: &m0 {x: 1}\n" + "".join(f"m{n}: &m{n} {{<<: [*m{n - 1}, *m{n - 1}]}}\n" for n in range(1, 40)),
         "keys": "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} {{k: *a{n - 1}, l: *a{n - 1}}}\n" for n in range(1, 40)),
         "chain": "a0: &a0 x\n" + "".join(f"a{n}: &a{n} [*a{n - 1}]\n" for n in range(1, 3000)),
-        "deep": "[" * 500_000, "deep_block": "".join(" " * n + "a:\n" for n in range(1000)), "braces": "{a: " * 50_000, "question": "? " * 100_000,
-        "dashes": "- " * 100_000, "values": "[" + "1," * 55_000, "sixty": "n: 1" + ":1" * 120_000, "hex": "n: 0x" + "f" * 200_000,
-        "digits": "n: " + "1" * 200_000, "float": "n: " + "1" * 200_000 + ".5", "underscores": "n: 1" + "_" * 200_000, "long": "x" * 20_000_000,
-    }  # fmt: skip
+        "deep": "[" * 500_000,
+        "deep_block": "".join(" " * n + "a:\n" for n in range(1000)),
+        "braces": "{a: " * 50_000,
+        "question": "? " * 100_000,
+        "dashes": "- " * 100_000,
+        "values": "[" + "1," * 55_000,
+        "sixty": "n: 1" + ":1" * 120_000,
+        "hex": "n: 0x" + "f" * 200_000,
+        "digits": "n: " + "1" * 200_000,
+        "float": "n: " + "1" * 200_000 + ".5",
+        "underscores": "n: 1" + "_" * 200_000,
+        "long": "x" * 20_000_000,
+    }
     for name, text in texts.items():
         (tmp_path / f"{name}.yaml").write_text(text)
     files = sorted(tmp_path.iterdir())
@@ -270,7 +323,11 @@ def test_bombs(tmp_path: Path) -> None:
     assert all("was read" not in text for text in said.values()), said
     assert "aliases counted as what they stand for" in said["aliases.yaml"] and "line 15:" in said["aliases.yaml"]
     assert "more than 1 MiB" in said["long.yaml"]
-    imports = "from deepvis.display import key_codes\nfrom deepvis.interface import commands\nfrom deepvis.interface.settings import load"
+    imports = (
+        "from deepvis.display import key_codes\n"
+        "from deepvis.interface import commands\n"
+        "from deepvis.interface.settings import load"
+    )
     read = "load(path, commands=commands.COMMANDS, key_names=key_codes.NAMES)"
     quick = [file for file in files if file.stem in ("aliases", "merges", "chain", "deep", "sixty", "long")]
     assert all("was read" not in text for text in mutations.in_bounds(imports, read, quick, room=300).values())

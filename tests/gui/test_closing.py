@@ -1,4 +1,5 @@
-"""The window is closed while torch is imported and the network loads: the program is gone at once, and without a word."""
+"""The window is closed while torch is imported and the network loads: the program is gone at once, and without a
+word."""
 
 from __future__ import annotations
 

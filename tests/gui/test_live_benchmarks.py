@@ -25,8 +25,17 @@ def run(screen: Screen, name: str, *args: str) -> str:
 @pytest.mark.parametrize("backward", [False, True])
 def test_live(screen: Screen, backward: bool) -> None:
     """All parts in one process, which a true run gives one each."""
-    said = run(screen, "live.py", "--part", "bare,live,collect,keys,redraw", "--models", "efficientnet-lite0", "--seconds", "0.3",
-               *["--backward"] * backward)  # fmt: skip
+    said = run(
+        screen,
+        "live.py",
+        "--part",
+        "bare,live,collect,keys,redraw",
+        "--models",
+        "efficientnet-lite0",
+        "--seconds",
+        "0.3",
+        *["--backward"] * backward,
+    )
     assert all(value > 0 for value in json.loads(said.splitlines()[-1]).values())
 
 

@@ -30,10 +30,16 @@ def meter(turn: float = 0.1, growth: float = 0.0, threads: int = 20, files: int 
 @pytest.mark.parametrize(
     "seen, broken",
     [
-        ({}, ""), ({"growth": 0.029}, ""), ({"growth": -0.2}, ""), ({"threads": 19}, ""),
-        ({"turn": 0.51}, "longest turn"), ({"growth": 0.031}, "memory"), ({"threads": 21}, "threads"), ({"files": 11}, "file descriptors"),
+        ({}, ""),
+        ({"growth": 0.029}, ""),
+        ({"growth": -0.2}, ""),
+        ({"threads": 19}, ""),
+        ({"turn": 0.51}, "longest turn"),
+        ({"growth": 0.031}, "memory"),
+        ({"threads": 21}, "threads"),
+        ({"files": 11}, "file descriptors"),
     ],
-)  # fmt: skip
+)
 def test_what_is_broken(seen: dict, broken: str) -> None:
     failed = [words for holds, words in soak.verdicts(meter(**seen), minutes=20) if not holds]
     assert [words for words in failed if words.startswith(broken)] == failed and bool(failed) == bool(broken)

@@ -88,7 +88,11 @@ def tiff(width: int, height: int, samples: int = 1, bits: int = 8, big: bool = F
         284: 1,
     }
     tags |= {int(tag[1:]): value for tag, value in more.items()}
-    start, form, entry, wide = (b"II+\0\x08\0\0\0" + struct.pack("<Q", 16), "<Q", "<HHQQ", 16) if big else (b"II*\0" + struct.pack("<I", 8), "<H", "<HHII", 4)  # fmt: skip
+    start, form, entry, wide = (
+        (b"II+\0\x08\0\0\0" + struct.pack("<Q", 16), "<Q", "<HHQQ", 16)
+        if big
+        else (b"II*\0" + struct.pack("<I", 8), "<H", "<HHII", 4)
+    )
     rows = b"".join(struct.pack(entry, tag, wide, 1, min(value, 2**32 - 1)) for tag, value in sorted(tags.items()))
     return start + struct.pack(form, len(tags)) + rows + b"\0" * 16
 
@@ -125,10 +129,20 @@ def gif(width: int, height: int) -> bytes:
 MAKERS: dict[str, tuple[str, Callable[[int, int], bytes]]] = {
     make.__name__: (suffix, make)
     for suffix, make in [
-        (".png", png), (".png", png_with_two_sizes), (".jpg", jpg), (".webp", webp), (".webp", webp_lossless), (".bmp", bmp), (".tif", tiff),
-        (".tif", big_tiff), (".npy", npy), (".ppm", ppm), (".ppm", ppm_of_16_bits), (".pbm", pbm_as_text),
+        (".png", png),
+        (".png", png_with_two_sizes),
+        (".jpg", jpg),
+        (".webp", webp),
+        (".webp", webp_lossless),
+        (".bmp", bmp),
+        (".tif", tiff),
+        (".tif", big_tiff),
+        (".npy", npy),
+        (".ppm", ppm),
+        (".ppm", ppm_of_16_bits),
+        (".pbm", pbm_as_text),
     ]
-}  # fmt: skip
+}
 SIZES = [(1, 499_999_999), (499_999_999, 1), (60_000, 60_000), (2**31 - 1, 2**31 - 1), (400_000, 3), (0, 5)]
 
 # Reads each file and says how much the most of memory has grown, in MB; Linux counts in KB.
@@ -147,7 +161,8 @@ def scanned(path):
 read_picture(Path(sys.argv[1]))
 before = peak()
 for path in map(Path, sys.argv[2:]):
-    for read in (read_picture, scanned, lambda path: read_picture(path, reading=Reading(4))) if path.suffix != ".gif" else (VideoFile,):
+    of_pictures = read_picture, scanned, lambda path: read_picture(path, reading=Reading(4))
+    for read in (VideoFile,) if path.suffix == ".gif" else of_pictures:
         try:
             read(path)
             print(path.name, "read")
@@ -276,9 +291,19 @@ def test_a_progressive_jpeg_counts_its_coefficients() -> None:
         check_size("a.jpg", progressive)
 
 
-FORMATS = [("png", "PNG", {}), ("png", "PNG", {"interlace": 1}), ("jpg", "JPEG", {}), ("jpg", "JPEG", {"progressive": True}), ("webp", "WEBP", {}),
-           ("webp", "WEBP", {"lossless": True}), ("bmp", "BMP", {}), ("tiff", "TIFF", {}), ("tiff", "TIFF", {"compression": "tiff_lzw"}),
-           ("tiff", "TIFF", {"big_tiff": True}), ("pnm", "PPM", {})]  # fmt: skip
+FORMATS = [
+    ("png", "PNG", {}),
+    ("png", "PNG", {"interlace": 1}),
+    ("jpg", "JPEG", {}),
+    ("jpg", "JPEG", {"progressive": True}),
+    ("webp", "WEBP", {}),
+    ("webp", "WEBP", {"lossless": True}),
+    ("bmp", "BMP", {}),
+    ("tiff", "TIFF", {}),
+    ("tiff", "TIFF", {"compression": "tiff_lzw"}),
+    ("tiff", "TIFF", {"big_tiff": True}),
+    ("pnm", "PPM", {}),
+]
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])

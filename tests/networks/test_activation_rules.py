@@ -356,9 +356,19 @@ def test_rules_at_every_activation_function(f: Callable[[Tensor], Tensor]) -> No
         torch.testing.assert_close(grad, wanted[name], rtol=1e-7, atol=1e-8, msg=name)
 
 
-@pytest.mark.parametrize("f", [lambda x: x.clamp(-1, 1), lambda x: x.clamp(max=2), lambda x: x.clamp_min(-1),
-                               lambda x: F.threshold(x, 1, 0), torch.tanh, torch.sigmoid, F.hardsigmoid],
-                         ids=["clamp at -1", "clamp max", "clamp_min", "threshold", "tanh", "sigmoid", "hardsigmoid"])  # fmt: skip
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: x.clamp(-1, 1),
+        lambda x: x.clamp(max=2),
+        lambda x: x.clamp_min(-1),
+        lambda x: F.threshold(x, 1, 0),
+        torch.tanh,
+        torch.sigmoid,
+        F.hardsigmoid,
+    ],
+    ids=["clamp at -1", "clamp max", "clamp_min", "threshold", "tanh", "sigmoid", "hardsigmoid"],
+)
 def test_what_is_no_relu_keeps_its_gradient(f: Callable[[Tensor], Tensor]) -> None:
     for name, rule in METHODS.items():
         x = X.clone().requires_grad_(True)

@@ -1,4 +1,5 @@
-"""Networks of every make, through the same examination as the table in docs/networks.md; here a handful of small ones."""
+"""Networks of every make, through the same examination as the table in docs/networks.md; here a handful of small
+ones."""
 
 from __future__ import annotations
 

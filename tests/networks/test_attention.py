@@ -134,10 +134,17 @@ def test_nothing_flows_back_into_attention_from_behind() -> None:
     assert result.layer_gradient is None and result.pixels.any()
 
 
-@pytest.mark.parametrize("more", [
-    {}, {"is_causal": True}, {"scale": 0.3}, {"attn_mask": torch.rand(6, 6) > 0.3}, {"attn_mask": torch.randn(2, 1, 6, 6)},
-    {"enable_gqa": True},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"is_causal": True},
+        {"scale": 0.3},
+        {"attn_mask": torch.rand(6, 6) > 0.3},
+        {"attn_mask": torch.randn(2, 1, 6, 6)},
+        {"enable_gqa": True},
+    ],
+)
 def test_weights_are_those_that_the_fused_function_uses(more: dict) -> None:
     """With the identity for values, its output is the weights."""
     generator = torch.Generator().manual_seed(4)

@@ -145,10 +145,19 @@ def deep(seed: int, **around: nn.Module) -> nn.Module:
     return outer
 
 
-@pytest.mark.parametrize("suffix, save", [
-    (".ckpt", lambda state, path: torch.save({"state_dict": state, "optimizer_states": [{"state": {0: torch.ones(2)}}]}, path)),
-    (".safetensors", save_file), (".npz", npz),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "suffix, save",
+    [
+        (
+            ".ckpt",
+            lambda state, path: torch.save(
+                {"state_dict": state, "optimizer_states": [{"state": {0: torch.ones(2)}}]}, path
+            ),
+        ),
+        (".safetensors", save_file),
+        (".npz", npz),
+    ],
+)
 @pytest.mark.parametrize("prefix", ["net.", "encoder.", "student.backbone.", "conv1.", "fc.norm."])
 def test_one_prefix_of_any_name(prefix: str, suffix: str, save: Callable, tmp_path: Path) -> None:
     """Also one that is the name of one of the network's own modules."""

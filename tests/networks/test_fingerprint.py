@@ -151,10 +151,14 @@ def test_kinds_of_numbers() -> None:
 def test_another_scaling_of_the_input_is_another_network() -> None:
     usual = InputSpec(32, 32)
     others = [
-        replace(usual, mean=(0.5, 0.5, 0.5)), replace(usual, std=(1.0, 1.0, 1.0)), replace(usual, range=255), replace(usual, order="bgr"),
-        replace(usual, bands=(2, 1, 0)), replace(usual, mean_image=np.zeros((32, 32, 3), np.float32)),
+        replace(usual, mean=(0.5, 0.5, 0.5)),
+        replace(usual, std=(1.0, 1.0, 1.0)),
+        replace(usual, range=255),
+        replace(usual, order="bgr"),
+        replace(usual, bands=(2, 1, 0)),
+        replace(usual, mean_image=np.zeros((32, 32, 3), np.float32)),
         replace(usual, mean_image=np.ones((32, 32, 3), np.float32)),
-    ]  # fmt: skip
+    ]
     marks = {prepare("net", made(), spec, None).fingerprint for spec in (usual, *others)}
     assert len(marks) == 8 - 1  # blue first is the same as bands that say so
     assert (

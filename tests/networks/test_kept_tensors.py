@@ -1,4 +1,5 @@
-"""Networks that keep tensors between calls, and weights that are computed: every pass gives what the plain network gives."""
+"""Networks that keep tensors between calls, and weights that are computed: every pass gives what the plain network
+gives."""
 
 from __future__ import annotations
 

@@ -93,7 +93,10 @@ def test_input_settings_arrive(tmp_path: Path) -> None:
 
 
 def test_a_network_of_seven_bands(tmp_path: Path) -> None:
-    text = "source: timm:test_resnet\nweights: none\nargs: {in_chans: 7}\ninput: {height: 64, width: 64, bands: [3, 2, 1]}\n"
+    text = (
+        "source: timm:test_resnet\nweights: none\nargs: {in_chans: 7}\n"
+        "input: {height: 64, width: 64, bands: [3, 2, 1]}\n"
+    )
     network = load(write(tmp_path, text), "cpu")
     assert network.input.channels == 7 and network.input.places == (3, 2, 1)
     assert network.input.note == "channels 0, 4, 5, 6 of the input get their mean"

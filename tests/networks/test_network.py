@@ -157,8 +157,12 @@ def test_an_input_of_the_wrong_size_is_explained() -> None:
 
 
 def test_a_network_without_maps() -> None:
-    net = prepare("mlp", random_weights(lambda: nn.Sequential(nn.Flatten(), nn.Linear(192, 20), nn.ReLU(), nn.Linear(20, 4))),
-                  InputSpec(8, 8), None)  # fmt: skip
+    net = prepare(
+        "mlp",
+        random_weights(lambda: nn.Sequential(nn.Flatten(), nn.Linear(192, 20), nn.ReLU(), nn.Linear(20, 4))),
+        InputSpec(8, 8),
+        None,
+    )
     assert [layer.shape_text for layer in net.layers] == ["20", "20", "4"]
     frame = Frame(np.random.default_rng(6).integers(0, 256, (8, 8, 3), dtype=np.uint8), "", 0, False)
     assert answer(net, Request(frame, True, "1", "guided", ("3", 2), True)).pixels.any()

@@ -109,13 +109,21 @@ class Boxes(nn.Module):
         return self.wrap(self.conv(x).mean((2, 3)))
 
 
-@pytest.mark.parametrize("wrap, said", [
-    (lambda v: [{"boxes": v, "scores": v[0]}], "a list of 1, its first a dict of boxes, scores"),
-    (lambda v: {"boxes": None, "name": "cat"}, "a dict of boxes, name"),
-    (lambda v: [], "a list of 0"), (lambda v: (), "a tuple of 0"), (lambda v: None, "a NoneType"), (lambda v: "cat", "a str"),
-    (lambda v: 3.0, "a float"), (lambda v: {}, "a dict"), (lambda v: [[v]], "a list of 1, its first a list"),
-    (lambda v: v.detach().numpy(), "a ndarray"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "wrap, said",
+    [
+        (lambda v: [{"boxes": v, "scores": v[0]}], "a list of 1, its first a dict of boxes, scores"),
+        (lambda v: {"boxes": None, "name": "cat"}, "a dict of boxes, name"),
+        (lambda v: [], "a list of 0"),
+        (lambda v: (), "a tuple of 0"),
+        (lambda v: None, "a NoneType"),
+        (lambda v: "cat", "a str"),
+        (lambda v: 3.0, "a float"),
+        (lambda v: {}, "a dict"),
+        (lambda v: [[v]], "a list of 1, its first a list"),
+        (lambda v: v.detach().numpy(), "a ndarray"),
+    ],
+)
 def test_a_network_without_predictions_opens_and_says_why(wrap: Callable, said: str) -> None:
     network = shown(Boxes(wrap))
     assert [layer.name for layer in network.layers] == ["conv"]

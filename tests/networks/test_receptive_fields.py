@@ -230,10 +230,15 @@ def test_max_pooling_spreads_over_its_window(pool: Callable[[Tensor], Tensor]) -
     assert line(net.receptive_field("last")) == closed_form([(3, 1, 1), (3, 2, 1), (2, 2, 0)])
 
 
-@pytest.mark.parametrize("pool", [
-    lambda x: x.amax((2, 3), keepdim=True), lambda x: torch.amax(x, (2, 3), True), lambda x: F.adaptive_max_pool2d(x, 1),
-    nn.AdaptiveMaxPool2d(1),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "pool",
+    [
+        lambda x: x.amax((2, 3), keepdim=True),
+        lambda x: torch.amax(x, (2, 3), True),
+        lambda x: F.adaptive_max_pool2d(x, 1),
+        nn.AdaptiveMaxPool2d(1),
+    ],
+)
 def test_a_maximum_of_everything_depends_on_everything(pool: Callable[[Tensor], Tensor]) -> None:
     assert network(lambda: Pooled(pool)).receptive_field("last").text == "32×32 or more"
 

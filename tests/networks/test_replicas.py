@@ -12,7 +12,7 @@ from torch import nn
 
 from deepvis.networks import replicas as module
 from deepvis.networks.network import InputSpec, Network, prepare
-from deepvis.networks.replicas import Team
+from deepvis.networks.replicas import ReplicaPool
 
 
 @pytest.fixture(scope="module")
@@ -38,17 +38,17 @@ def test_results_come_in_order_and_several_replicas_are_at_work(network: Network
         time.sleep(0.05 if item % 4 == 0 else 0)
         return item * item
 
-    with Team(network) as team:
-        assert team.size == 4
-        assert list(team.each(work, range(10))) == [(i, i * i) for i in range(10)]
+    with ReplicaPool(network) as pool:
+        assert pool.size == 4
+        assert list(pool.each(work, range(10))) == [(i, i * i) for i in range(10)]
     assert len(seen) > 1 and id(network.module) not in seen
 
 
 @pytest.mark.parametrize("most, threads", [(1, 4), (2, 2), (3, 2), (9, 1), (0, 4)])
 def test_the_cores_are_shared_out(network: Network, most: int, threads: int) -> None:
-    with Team(network, most) as team:
-        assert team.size * threads == 4
-        assert {n for _, n in team.each(lambda *_: torch.get_num_threads(), range(8))} == {threads}
+    with ReplicaPool(network, most) as pool:
+        assert pool.size * threads == 4
+        assert {n for _, n in pool.each(lambda *_: torch.get_num_threads(), range(8))} == {threads}
 
 
 @pytest.mark.parametrize("cores, size", [(9, 3), (10, 5), (12, 6), (15, 5), (16, 8), (64, 8)])
@@ -56,14 +56,14 @@ def test_as_few_cores_as_possible_are_idle(
     network: Network, cores: int, size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: cores)
-    team = Team(network)
-    assert team.size == size and cores - team.size * team._threads <= 1
+    pool = ReplicaPool(network)
+    assert pool.size == size and cores - pool.size * pool._threads <= 1
     monkeypatch.undo()
 
 
 def test_a_large_machine_has_no_larger_team(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "LARGEST", 2)
-    assert Team(network).size == 2
+    assert ReplicaPool(network).size == 2
 
 
 def test_what_is_done_first_may_come_first(network: Network) -> None:
@@ -73,9 +73,9 @@ def test_what_is_done_first_may_come_first(network: Network) -> None:
         assert item or slow.wait(20)
         return -item
 
-    with Team(network, 2) as team:
+    with ReplicaPool(network, 2) as pool:
         came = []
-        for item, result in team.each(work, range(6), in_order=False):
+        for item, result in pool.each(work, range(6), in_order=False):
             assert result == -item
             came.append(item)
             if len(came) == 5:
@@ -91,8 +91,8 @@ def test_no_more_items_are_taken_than_the_team_is_busy_with(network: Network) ->
             taken.append(i)
             yield i
 
-    with Team(network, 2) as team:
-        for i, _ in team.each(lambda _network, item: item, items()):
+    with ReplicaPool(network, 2) as pool:
+        for i, _ in pool.each(lambda _network, item: item, items()):
             assert len(taken) <= i + 3
 
 
@@ -100,9 +100,9 @@ def test_an_error_in_the_work_comes_out_and_sends_the_team_home(network: Network
     def work(_replica: Network, item: int) -> None:
         if item == 1:
             raise ZeroDivisionError
-        assert team.stopped.wait(20)
+        assert pool.stopped.wait(20)
 
     start = time.monotonic()
-    with pytest.raises(ZeroDivisionError), Team(network, 2) as team:
-        list(team.each(work, [1, 2, 3, 4]))
-    assert team.stopped.is_set() and time.monotonic() - start < 10
+    with pytest.raises(ZeroDivisionError), ReplicaPool(network, 2) as pool:
+        list(pool.each(work, [1, 2, 3, 4]))
+    assert pool.stopped.is_set() and time.monotonic() - start < 10

@@ -70,13 +70,21 @@ def refused(model: str | Path, consent: Consent = READ) -> str:
 
 
 def deepvis(folder: Path, *argv: str, module: str = "") -> subprocess.CompletedProcess:
-    """The program as a process of its own, in a folder, with nobody to ask: as the script that pip makes, or as a module."""
+    """The program as a process of its own, in a folder, with nobody to ask: as the script that pip makes, or as a
+    module."""
     script = (
         write(folder.parent / "bin", {"deepvis": "import sys\nfrom deepvis.cli.start import main\nsys.exit(main())\n"})
         / "deepvis"
     )
-    return subprocess.run([sys.executable, *(["-m", module] if module else [script]), *argv], cwd=folder, stdin=subprocess.DEVNULL,
-                          env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=300)  # fmt: skip
+    return subprocess.run(
+        [sys.executable, *(["-m", module] if module else [script]), *argv],
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
 
 
 # ---- a download that wants to run something --------------------------------------------------------
@@ -92,11 +100,18 @@ DOWNLOADS = {
         "model.yaml": "source: python:torch.hub:load\nargs: {repo_or_dir: ., model: make, source: local}\n",
         "hubconf.py": f"{NET}\nmake = Net\n",
     },
-    "a folder named like the default model": {"efficientnet-lite0/model.yaml": YAML, "efficientnet-lite0/mynet.py": NET},
+    "a folder named like the default model": {
+        "efficientnet-lite0/model.yaml": YAML,
+        "efficientnet-lite0/mynet.py": NET,
+    },
     "it imitates this program's own network": {
-        "settings.yaml": "model: .\n", "model.yaml": "source: python:deepvis.networks.caffenet:CaffeNet\n", "deepvis/__init__.py": NET, "deepvis/networks/caffenet.py": NET},
+        "settings.yaml": "model: .\n",
+        "model.yaml": "source: python:deepvis.networks.caffenet:CaffeNet\n",
+        "deepvis/__init__.py": NET,
+        "deepvis/networks/caffenet.py": NET,
+    },
     "modules named like those that are imported": {name: NET for name in ("numpy.py", "torch.py", "yaml.py", "cv2.py")},
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("files", DOWNLOADS.values(), ids=DOWNLOADS)
@@ -121,10 +136,22 @@ def test_doctor_says_it_and_goes_on(tmp_path: Path) -> None:
     assert line.startswith("model: PROBLEM: ") and "mynet.py" in line and "--trust" in line
 
 
-@pytest.mark.parametrize("argv", [
-    ["live"], ["render", "--out", "x.png"], ["layers"], ["scan"], ["synthesize", "--layer", "all"], ["export", "--out", "x"], ["merge"],
-    ["sweep", "--unit", "a:1", "--out", "x.png"], ["montage", "--out", "x.png"], ["search", "--judge", "timm:resnet18", "--out", "x"],
-], ids=lambda argv: argv[0])  # fmt: skip
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["live"],
+        ["render", "--out", "x.png"],
+        ["layers"],
+        ["scan"],
+        ["synthesize", "--layer", "all"],
+        ["export", "--out", "x"],
+        ["merge"],
+        ["sweep", "--unit", "a:1", "--out", "x.png"],
+        ["montage", "--out", "x.png"],
+        ["search", "--judge", "timm:resnet18", "--out", "x"],
+    ],
+    ids=lambda argv: argv[0],
+)
 def test_every_command_passes_the_same_gate(
     argv: list[str], folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
@@ -166,10 +193,19 @@ def test_trust_is_remembered_until_the_code_changes(folder: Path, capsys: pytest
     assert len(remembered_in().read_text().splitlines()) == 1
 
 
-@pytest.mark.parametrize("files", [
-    {"mynet.py": NET + "# more"}, {"model.yaml": YAML + "args: {width: 5}\n"}, {"helper.py": ""}, {"deep/er/package.py": ""},
-    {"module.so": ""}, {"no-module/x.py": ""}, {".hidden/x.py": ""},
-], ids=lambda files: next(iter(files)))  # fmt: skip
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"mynet.py": NET + "# more"},
+        {"model.yaml": YAML + "args: {width: 5}\n"},
+        {"helper.py": ""},
+        {"deep/er/package.py": ""},
+        {"module.so": ""},
+        {"no-module/x.py": ""},
+        {".hidden/x.py": ""},
+    ],
+    ids=lambda files: next(iter(files)),
+)
 def test_a_changed_file_asks_again(files: dict[str, str], folder: Path) -> None:
     loading.load(str(folder), "cpu", consent=Consent(trust=True))
     trust._granted.clear()
@@ -347,13 +383,42 @@ called = Called()
 """
 
 
-@pytest.mark.parametrize("name", [
-    "others:system", "others:os.system", "others:run", "others:Popen", "others:eval", "others:exec", "others:part", "others:parts",
-    "others:cached", "others:bound", "others:Plain", "others:called", "others:load_inline", "others:subprocess.run",
-    "os:system", "subprocess:run", "builtins:eval", "builtins:exec", "importlib:import_module", "runpy:run_path", "pickle:loads",
-    "torch:load", "torch.hub:load", "torch.utils.cpp_extension:load", "pip:main", "deepvis.cli.main:main", "numpy:load",
-    "__main__:main", "antigravity:webbrowser.open", "posix:system", "deepvis.networks.loading:nn.Module.__init__.__globals__.get",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "name",
+    [
+        "others:system",
+        "others:os.system",
+        "others:run",
+        "others:Popen",
+        "others:eval",
+        "others:exec",
+        "others:part",
+        "others:parts",
+        "others:cached",
+        "others:bound",
+        "others:Plain",
+        "others:called",
+        "others:load_inline",
+        "others:subprocess.run",
+        "os:system",
+        "subprocess:run",
+        "builtins:eval",
+        "builtins:exec",
+        "importlib:import_module",
+        "runpy:run_path",
+        "pickle:loads",
+        "torch:load",
+        "torch.hub:load",
+        "torch.utils.cpp_extension:load",
+        "pip:main",
+        "deepvis.cli.main:main",
+        "numpy:load",
+        "__main__:main",
+        "antigravity:webbrowser.open",
+        "posix:system",
+        "deepvis.networks.loading:nn.Module.__init__.__globals__.get",
+    ],
+)
 @pytest.mark.parametrize("typed", [True, False])
 def test_what_makes_no_network_is_refused_before_it_is_called(
     name: str, typed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

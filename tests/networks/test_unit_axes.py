@@ -13,13 +13,13 @@ from deepvis.attribution.requests import Request
 from deepvis.core.frames import Frame
 from deepvis.networks.network import InputSpec, prepare
 from deepvis.networks.outputs import Chosen
-from deepvis.networks.unit_axes import views
+from deepvis.networks.unit_axes import axes_of
 
 
 def test_a_vector_and_a_map_are_taken_as_they_are() -> None:
-    (vector,) = views((7,), 1.0)
+    (vector,) = axes_of((7,), 1.0)
     assert (vector.units, vector.height, vector.width) == (7, 1, 1)
-    (map_,) = views((5, 3, 3), 1.0)
+    (map_,) = axes_of((5, 3, 3), 1.0)
     out = torch.rand(1, 5, 3, 3)
     assert (map_.units, map_.height, map_.width) == (5, 3, 3) and map_.look(out) is out
 
@@ -32,10 +32,10 @@ def test_a_vector_and_a_map_are_taken_as_they_are() -> None:
     ((7, 7, 7), 1.0, (7, 7, 7)),  # nothing tells: channels first, as almost all networks have it
 ])  # fmt: skip
 def test_channels_last_maps_are_told_by_the_input_s_proportions(shape, aspect: float, want) -> None:
-    (view,) = views(shape, aspect)
-    assert (view.units, view.height, view.width) == want
+    (axes,) = axes_of(shape, aspect)
+    assert (axes.units, axes.height, axes.width) == want
     out = torch.arange(float(np.prod(shape))).reshape(1, *shape)
-    seen = view.look(out)
+    seen = axes.look(out)
     assert seen.shape == (1, *want)
     if shape != want:
         assert seen[0, 3, 1, 2] == out[0, 1, 2, 3]
@@ -47,15 +47,15 @@ def test_channels_last_maps_are_told_by_the_input_s_proportions(shape, aspect: f
     (50, 1.0, (7, 7), ["/cls"]), (11, 1.0, (3, 3), ["/cls", "/reg1"]),
 ])  # fmt: skip
 def test_tokens_lie_on_the_patch_grid_and_others_stand_apart(tokens: int, aspect: float, grid, extras) -> None:
-    first, *others = views((tokens, 6), aspect)
+    first, *others = axes_of((tokens, 6), aspect)
     assert (first.units, (first.height, first.width)) == (6, grid)
     assert [v.name for v in others] == extras
     out = torch.rand(1, tokens, 6)
     for row, column in ((0, 0), (1, 2), (grid[0] - 1, grid[1] - 1)):
         patch = len(extras) + row * grid[1] + column
         assert torch.equal(first.look(out)[0, :, row, column], out[0, patch])
-    for i, view in enumerate(others):
-        assert torch.equal(view.look(out)[0], out[0, i])
+    for i, axes in enumerate(others):
+        assert torch.equal(axes.look(out)[0], out[0, i])
 
 
 @pytest.mark.parametrize(("shape", "grids", "want"), [
@@ -65,9 +65,9 @@ def test_tokens_lie_on_the_patch_grid_and_others_stand_apart(tokens: int, aspect
     ((2, 8, 30), [(2, 8)], (30, 2, 8)), ((30, 2, 8), [(2, 8)], (30, 2, 8)),
 ])  # fmt: skip
 def test_grids_that_the_network_has_had_tell_more_than_proportions(shape, grids, want) -> None:
-    view = views(shape, 1.0, grids)[0]
-    assert (view.units, view.height, view.width) == want
-    assert view.look(torch.rand(2, *shape)).shape == ((2, *want) if want[1] * want[2] > 1 else (2, want[0]))
+    axes = axes_of(shape, 1.0, grids)[0]
+    assert (axes.units, axes.height, axes.width) == want
+    assert axes.look(torch.rand(2, *shape)).shape == ((2, *want) if want[1] * want[2] > 1 else (2, want[0]))
 
 
 def network(name: str):

@@ -74,10 +74,15 @@ def test_damaged_bytes(tmp_path: Path, name: str, data: st.DataObject) -> None:
 def odd_tensors() -> dict[str, torch.Tensor]:
     plain = torch.randn(4, 3, 3, 3)
     return {
-        "sparse": plain.to_sparse(), "quantized": torch.quantize_per_tensor(plain, 0.1, 0, torch.qint8), "meta": plain.to("meta"),
-        "complex": plain.to(torch.complex64), "csr": torch.eye(4).to_sparse_csr(), "expanded": torch.zeros(1).expand(1 << 40),
-        "nested": torch.nested.nested_tensor([torch.zeros(2), torch.zeros(3)]), "bool": plain > 0,
-    }  # fmt: skip
+        "sparse": plain.to_sparse(),
+        "quantized": torch.quantize_per_tensor(plain, 0.1, 0, torch.qint8),
+        "meta": plain.to("meta"),
+        "complex": plain.to(torch.complex64),
+        "csr": torch.eye(4).to_sparse_csr(),
+        "expanded": torch.zeros(1).expand(1 << 40),
+        "nested": torch.nested.nested_tensor([torch.zeros(2), torch.zeros(3)]),
+        "bool": plain > 0,
+    }
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -199,9 +204,12 @@ def onnx_file() -> bytes:
     helper, tensor = onnx.helper, onnx.TensorProto.FLOAT
     weight = onnx.numpy_helper.from_array(np.ones((4, 3, 3, 3), np.float32), "w")
     graph = helper.make_graph(
-        [helper.make_node("Conv", ["x", "w"], ["y"])], "g", [helper.make_tensor_value_info("x", tensor, [1, 3, 16, 16])],
-        [helper.make_tensor_value_info("y", tensor, [1, 4, 14, 14])], [weight],
-    )  # fmt: skip
+        [helper.make_node("Conv", ["x", "w"], ["y"])],
+        "g",
+        [helper.make_tensor_value_info("x", tensor, [1, 3, 16, 16])],
+        [helper.make_tensor_value_info("y", tensor, [1, 4, 14, 14])],
+        [weight],
+    )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)]).SerializeToString()
 
 

@@ -503,16 +503,31 @@ STATES = {
     "classes": scene(State(layer=3, unit=61, in_channels=True)),
     "class": scene(State(layer=3, unit=61, zoom="unit")),
     "pattern": scene(State(content="synthesized"), pictures=UnitPictures("stem", 0), pictures_of="stem"),
-    "images": scene(State(content="synthesized", unit=1), pictures=UnitPictures("stem", 1, COLORED[:2], dict(enumerate(COLORED)), True), pictures_of="stem"),
-    "growing": scene(State(growing=True), grown=Grown(Growth("stem", 0, "modern", (0, 1)), COLORED[:2], (1.5, 2.5), 37), pictures_of="stem"),
-    "growing fails": scene(State(growing=True), grown=Grown(Growth("stem", 0, "modern", (0,)), error="no gradient"), pictures_of="stem"),
+    "images": scene(
+        State(content="synthesized", unit=1),
+        pictures=UnitPictures("stem", 1, COLORED[:2], dict(enumerate(COLORED)), True),
+        pictures_of="stem",
+    ),
+    "growing": scene(
+        State(growing=True),
+        grown=Grown(Growth("stem", 0, "modern", (0, 1)), COLORED[:2], (1.5, 2.5), 37),
+        pictures_of="stem",
+    ),
+    "growing fails": scene(
+        State(growing=True), grown=Grown(Growth("stem", 0, "modern", (0,)), error="no gradient"), pictures_of="stem"
+    ),
     "desk": scene(replace(ON_DESK, hover=Hover(3, 61, tile=3)), grown=grown_on(DESK), pictures_of="classes"),
     "desk starts": scene(ON_DESK, pictures_of="classes"),
-    "desk fails": scene(ON_DESK, grown=grown_on(DESK, images=(), scores=(), error="no gradient"), pictures_of="classes"),
+    "desk fails": scene(
+        ON_DESK, grown=grown_on(DESK, images=(), scores=(), error="no gradient"), pictures_of="classes"
+    ),
     "naming": scene(replace(ON_DESK, typing="yosinski-4-classes-61", naming=True), pictures_of="classes"),
     "top images": scene(State(unit=2, values=True, method="guided", hover=TopImage(3, Photo("/data", "shot-3.jpg")))),
     "looking": scene(State(), pictures=None, tops=None),
-    "not scanned": scene(State(), tops=TopPictures("stem", 0, note="No images have been scanned for the network yet: deepvis scan --images DIR")),
+    "not scanned": scene(
+        State(),
+        tops=TopPictures("stem", 0, note="No images have been scanned for the network yet: deepvis scan --images DIR"),
+    ),
     "on their way": scene(State(), tops=replace(tops("stem", 0), backward=())),
     "no memory": scene(State(), tops=replace(tops("stem", 0), backward=(), backward_note="out of memory")),
     "help": scene(State(help=True)),
@@ -520,11 +535,21 @@ STATES = {
     "off": scene(State(unit_images=False, predictions=False, frozen=True, crop=False)),
     "photo": scene(State(photo=Photo("/data", "shot-3.jpg"))),
     "hover": scene(State(hover=Hover(3, 7)), status=replace(STATUS, recording=True), busy=True),
-    "message": scene(State(message="unknown layer 'conv9'; this network has conv1 … conv5. " * 3, message_is_error=True)),
+    "message": scene(
+        State(message="unknown layer 'conv9'; this network has conv1 … conv5. " * 3, message_is_error=True)
+    ),
     "timings": scene(State(debug=True), status=replace(STATUS, timings="ms:  " + "draw unit_images 12.3  " * 20)),
-    "failed": scene(State(method="gradient"), Result(request_for(State(), FRAME, LAYERS), error="RuntimeError: "
-                    + "the size of tensor a must match the size of tensor b " * 3 + "/home/user/" + "folder/" * 40)),
-}  # fmt: skip
+    "failed": scene(
+        State(method="gradient"),
+        Result(
+            request_for(State(), FRAME, LAYERS),
+            error="RuntimeError: "
+            + "the size of tensor a must match the size of tensor b " * 3
+            + "/home/user/"
+            + "folder/" * 40,
+        ),
+    ),
+}
 
 
 @pytest.mark.parametrize(("name", "pane", "expected"), [
@@ -1165,9 +1190,17 @@ def test_two_threads_never_use_the_font_at_once(monkeypatch: pytest.MonkeyPatch,
     assert entered.qsize() >= 1
 
 
-@pytest.mark.parametrize(("value", "shown"), [
-    (0.0, "0.00"), (1.234, "1.23"), (-12.5, "−12.50"), (0.00123, "1.2e−03"), (-45678.0, "−4.6e+04"), (999.994, "999.99"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (0.0, "0.00"),
+        (1.234, "1.23"),
+        (-12.5, "−12.50"),
+        (0.00123, "1.2e−03"),
+        (-45678.0, "−4.6e+04"),
+        (999.994, "999.99"),
+    ],
+)
 def test_number(value: float, shown: str) -> None:
     assert number(value) == shown
 

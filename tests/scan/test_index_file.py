@@ -25,10 +25,21 @@ from deepvis.scan.patches import places
 from deepvis.scan.scan import Options, scan
 
 ODD_ARRAYS = [
-    np.zeros(0), np.zeros((0, 9), np.int32), np.zeros(3), np.zeros((3, 0)), np.full((3, 9), 10**6, np.int32), np.array(1.0), np.array(["x"]),
-    np.array([b"x"]), np.zeros(4, "c16"), np.zeros(4, [("a", "i4")]), np.zeros(4, "M8[s]"), np.full(5, np.nan), np.zeros((1,) * 20),
+    np.zeros(0),
+    np.zeros((0, 9), np.int32),
+    np.zeros(3),
+    np.zeros((3, 0)),
+    np.full((3, 9), 10**6, np.int32),
+    np.array(1.0),
+    np.array(["x"]),
+    np.array([b"x"]),
+    np.zeros(4, "c16"),
+    np.zeros(4, [("a", "i4")]),
+    np.zeros(4, "M8[s]"),
+    np.full(5, np.nan),
+    np.zeros((1,) * 20),
     np.frombuffer(b"\xff\x00{[", np.uint8),
-]  # fmt: skip
+]
 
 
 @pytest.fixture(scope="module")
@@ -123,10 +134,15 @@ def test_arrays_of_other_kinds_shapes_and_numbers(
     read(tmp_path / "index.npz", packed(arrays))
 
 
-@pytest.mark.parametrize("name, value, told", [
-    ("top_image", 12, "top_image beyond the 12 images"), ("bottom_image", -2, "bottom_image"), ("top_row", 30, "top_row beyond the map"),
-    ("bottom_column", -1, "bottom_column beyond the map"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "name, value, told",
+    [
+        ("top_image", 12, "top_image beyond the 12 images"),
+        ("bottom_image", -2, "bottom_image"),
+        ("top_row", 30, "top_row beyond the map"),
+        ("bottom_column", -1, "bottom_column beyond the map"),
+    ],
+)
 def test_a_place_that_is_not_there(scanned: Path, tmp_path: Path, name: str, value: int, told: str) -> None:
     arrays = arrays_of(scanned / INDEX)
     arrays[name] = arrays[name].copy()

@@ -247,12 +247,26 @@ def test_signals_keep_what_was_scanned(number: signal.Signals, model: Path, many
     assert before <= state.count < 2 * CHUNK + 70
 
 
-@pytest.mark.parametrize("rank, world, said", [
-    ("1", None, ""), ("x", None, ""), (None, "1", ""), ("", "", ""), (" 0 ", "1", ""),
-    ("1", "1", "RANK is '1' and WORLD_SIZE '1'"), ("-1", "2", "RANK is '-1'"), ("0", "0", "WORLD_SIZE '0'"), ("0", "-3", "WORLD_SIZE '-3'"),
-    ("x", "2", "RANK is 'x'"), ("0", "two", "WORLD_SIZE is 'two'"), ("1.5", "2", "RANK is '1.5'"), (None, "2", "RANK is 'not set'"),
-    ("9" * 5000, "2", "RANK is '999"), ("²", "3", "RANK is '²'"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "rank, world, said",
+    [
+        ("1", None, ""),
+        ("x", None, ""),
+        (None, "1", ""),
+        ("", "", ""),
+        (" 0 ", "1", ""),
+        ("1", "1", "RANK is '1' and WORLD_SIZE '1'"),
+        ("-1", "2", "RANK is '-1'"),
+        ("0", "0", "WORLD_SIZE '0'"),
+        ("0", "-3", "WORLD_SIZE '-3'"),
+        ("x", "2", "RANK is 'x'"),
+        ("0", "two", "WORLD_SIZE is 'two'"),
+        ("1.5", "2", "RANK is '1.5'"),
+        (None, "2", "RANK is 'not set'"),
+        ("9" * 5000, "2", "RANK is '999"),
+        ("²", "3", "RANK is '²'"),
+    ],
+)
 def test_the_processs_number(
     rank: str | None, world: str | None, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
@@ -365,10 +379,15 @@ def test_two_processes(model: Path, many: Path, tmp_path: Path) -> None:
     one = environment(OMP_NUM_THREADS="1")
     subprocess.run(command(*args, "--out", str(tmp_path / "one")), check=True, env=one, capture_output=True)
     both = [
-        subprocess.Popen(command(*args, "--out", str(tmp_path / "two")), env={**one, "RANK": str(rank), "WORLD_SIZE": "2"},
-                         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        subprocess.Popen(
+            command(*args, "--out", str(tmp_path / "two")),
+            env={**one, "RANK": str(rank), "WORLD_SIZE": "2"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
         for rank in (0, 1)
-    ]  # fmt: skip
+    ]
     for process in both:
         _out, said = process.communicate(timeout=120)
         assert process.returncode == 0, said

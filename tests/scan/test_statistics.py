@@ -29,10 +29,22 @@ def index(responses: np.ndarray, weakest: np.ndarray | None = None) -> Index:
     with np.errstate(invalid="ignore"):
         correlation = np.nan_to_num(np.corrcoef(responses[:, 2:].T)).astype(np.float32)
     return Index(
-        "m", "f", "/photos", tuple(f"{i}.jpg" for i in range(len(responses))), ((0, len(responses)),), {},
-        (Span("first", 0, 2, 1, 1), Span("map", 2, units - 2, 4, 4)), top, replace(top, image=where, value=least), histogram,
-        len(responses), (responses > 0).sum(0), responses.mean(0).astype(float), responses.var(0).astype(float), {"map": correlation},
-    )  # fmt: skip
+        "m",
+        "f",
+        "/photos",
+        tuple(f"{i}.jpg" for i in range(len(responses))),
+        ((0, len(responses)),),
+        {},
+        (Span("first", 0, 2, 1, 1), Span("map", 2, units - 2, 4, 4)),
+        top,
+        replace(top, image=where, value=least),
+        histogram,
+        len(responses),
+        (responses > 0).sum(0),
+        responses.mean(0).astype(float),
+        responses.var(0).astype(float),
+        {"map": correlation},
+    )
 
 
 @pytest.fixture

@@ -295,8 +295,38 @@ def test_what_is_added_while_another_gathers_is_kept(tmp_path: Path, monkeypatch
 
 # ---- names ---------------------------------------------------------------------------------------
 
-ODD = ["conv1", "Conv1", "features.0", "a/b", "a%2Fb", "a b", "a:b", "a\\b", "", "%", ".", "..", "...", ".a", "a.", "a", "_", "-",
-       "%2E", "ü", "%C3%BC", "日本", "\u1f60" + "0", "😀", "\x1f" + "600", "a\nb", "a\n", "\ud800", "*?<>|\"'", "blocks.0/cls"]  # fmt: skip
+ODD = [
+    "conv1",
+    "Conv1",
+    "features.0",
+    "a/b",
+    "a%2Fb",
+    "a b",
+    "a:b",
+    "a\\b",
+    "",
+    "%",
+    ".",
+    "..",
+    "...",
+    ".a",
+    "a.",
+    "a",
+    "_",
+    "-",
+    "%2E",
+    "ü",
+    "%C3%BC",
+    "日本",
+    "\u1f60" + "0",
+    "😀",
+    "\x1f" + "600",
+    "a\nb",
+    "a\n",
+    "\ud800",
+    "*?<>|\"'",
+    "blocks.0/cls",
+]
 
 
 def test_folders_of_odd_names_are_all_different() -> None:

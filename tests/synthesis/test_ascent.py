@@ -226,8 +226,11 @@ SAME = {
 }
 
 
-@pytest.mark.parametrize("one", [MODERN, recipe("yosinski-3"), recipe("yosinski-1", {"noise": 4}), recipe("plain", {"policy": "progress"})],
-                         ids=["modern", "yosinski-3", "yosinski-1", "progress"])  # fmt: skip
+@pytest.mark.parametrize(
+    "one",
+    [MODERN, recipe("yosinski-3"), recipe("yosinski-1", {"noise": 4}), recipe("plain", {"policy": "progress"})],
+    ids=["modern", "yosinski-3", "yosinski-1", "progress"],
+)
 @pytest.mark.parametrize("scale", SAME)
 def test_a_preset_means_the_same_whatever_the_networks_input(scale: str, one: Recipe) -> None:
     want, got = (run(network, unit("fc", [2, 5]), [one] * 2, [0, 1]) for network in (small(), rescaled(SAME[scale])))
@@ -268,8 +271,15 @@ def test_a_network_of_gray_pictures(one: Recipe) -> None:
 @pytest.mark.parametrize("one", [MODERN, recipe("yosinski-3")], ids=["modern", "yosinski-3"])
 @pytest.mark.parametrize(
     "channels, order, bands, shown",
-    [(1, "rgb", (), (0, 0, 0)), (2, "rgb", (), (0, 1, None)), (3, "bgr", (), (0, 1, 2)), (4, "rgb", (), (0, 1, 2)), (6, "rgb", (5, 0, 3), (5, 0, 3)), (5, "rgb", (2,), (2, 2, 2))],
-)  # fmt: skip
+    [
+        (1, "rgb", (), (0, 0, 0)),
+        (2, "rgb", (), (0, 1, None)),
+        (3, "bgr", (), (0, 1, 2)),
+        (4, "rgb", (), (0, 1, 2)),
+        (6, "rgb", (5, 0, 3), (5, 0, 3)),
+        (5, "rgb", (2,), (2, 2, 2)),
+    ],
+)
 def test_networks_of_any_number_of_channels(one: Recipe, channels: int, order: str, bands: tuple, shown: tuple) -> None:
     """Shown are the channels that pictures get into."""
     module = seeded(lambda: Small(channels)).eval().requires_grad_(False)
@@ -313,8 +323,14 @@ def test_where_no_gradient_flows_units_count_as_dead(name: str, one: Recipe) -> 
     assert not run(network, unit("conv", 0), [one], [0]).dead.any()
 
 
-@pytest.mark.parametrize("shape, one, said", [((1, 3, 32, 30), PIXELS, "expected 1×3×32×32"), ((2, 3, 32, 32), PIXELS, "expected 1×3×32×32"),
-                                              ((1, 3, 32, 32), MODERN, "recipe of pixels")])  # fmt: skip
+@pytest.mark.parametrize(
+    "shape, one, said",
+    [
+        ((1, 3, 32, 30), PIXELS, "expected 1×3×32×32"),
+        ((2, 3, 32, 32), PIXELS, "expected 1×3×32×32"),
+        ((1, 3, 32, 32), MODERN, "recipe of pixels"),
+    ],
+)
 def test_a_start_that_does_not_fit(shape: tuple[int, ...], one: Recipe, said: str) -> None:
     with pytest.raises(UserError, match=said):
         Ascent(small(), unit("fc", 1), [one], [0], start=torch.zeros(shape))
@@ -387,9 +403,18 @@ def biased(bias: dict[int, float]) -> Network:
     return prepare("biased", module, SPEC, None)
 
 
-@pytest.mark.parametrize("one", [PIXELS, replace(PIXELS, redirect=4), MODERN, replace(MODERN, redirect=0),
-                                 replace(PIXELS, total_variation=0.1), replace(PIXELS, policy="progress")],
-                         ids=["plain", "redirected", "modern", "modern, not redirected", "penalty", "progress"])  # fmt: skip
+@pytest.mark.parametrize(
+    "one",
+    [
+        PIXELS,
+        replace(PIXELS, redirect=4),
+        MODERN,
+        replace(MODERN, redirect=0),
+        replace(PIXELS, total_variation=0.1),
+        replace(PIXELS, policy="progress"),
+    ],
+    ids=["plain", "redirected", "modern", "modern, not redirected", "penalty", "progress"],
+)
 def test_a_dead_unit_is_flagged_and_disturbs_nobody(one: Recipe) -> None:
     network = biased({1: 1.0, 2: -1e6, 4: 1.0})
     ascent = run(network, unit("relu2", [1, 2, 4]), [one] * 3, [0, 1, 2])

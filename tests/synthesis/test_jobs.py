@@ -20,7 +20,6 @@ from smallnets import SPEC, Small, layer, seeded, small
 from torch import nn
 
 from deepvis.core.errors import UserError
-from deepvis.core.paths import ROOT
 from deepvis.networks.network import InputSpec, Network, prepare
 from deepvis.networks.replicas import is_out_of_memory
 from deepvis.store.unit_images import MANIFEST, Store, open_store
@@ -30,7 +29,7 @@ from deepvis.synthesis.jobs import Plan, auto_batch, image_seed, share, synthesi
 from deepvis.synthesis.recipe import recipe
 from deepvis.synthesis.targets import canvas, objective, parse_units
 
-HERE, NETWORKS = Path(__file__).resolve().parent, Path(smallnets.__file__).resolve().parent
+SUPPORT = Path(smallnets.__file__).resolve().parent
 PLAN = Plan(recipe("modern", {"steps": 3}), "modern", side=24)
 UNITS = "fc:0-6,conv2:1-4"
 
@@ -58,9 +57,14 @@ def files(folder: Path) -> dict[str, bytes]:
 def in_another_process(folder: Path, code: str = "", batch: int = 1, **env: str) -> subprocess.Popen:
     """The same run as `go`, after some code of its own."""
     script = f"from pathlib import Path\nimport test_jobs\n{code}\ntest_jobs.go(Path({str(folder)!r}), batch={batch})"
-    paths = os.pathsep.join([str(HERE), str(NETWORKS), str(ROOT)])
-    return subprocess.Popen([sys.executable, "-c", script], env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1", **env},
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # fmt: skip
+    paths = os.pathsep.join(map(str, (SUPPORT, SUPPORT.parent.parent, Path(__file__).resolve().parent)))
+    return subprocess.Popen(
+        [sys.executable, "-c", script],
+        env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1", **env},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 # The fifth unit dies with its image in place and its record half written.
@@ -331,7 +335,8 @@ def full(monkeypatch: pytest.MonkeyPatch, most: int, error: Exception) -> list[i
 NO_MEMORY = [
     torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
     RuntimeError(
-        "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes."
+        "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to "
+        "allocate 1 bytes."
     ),
     RuntimeError(
         "[enforce fail at CPUAllocator.cpp] . DefaultCPUAllocator: not enough memory: you tried to allocate 1 bytes."
@@ -360,9 +365,14 @@ def test_the_message_of_this_machine() -> None:
     assert is_out_of_memory(caught.value)
 
 
-@pytest.mark.parametrize("most, error, raised, said", [(0, NO_MEMORY[0], UserError, "layer fc: out of memory with one image of 32×32"),
-                                                       (0, MemoryError("can't allocate"), UserError, "--device cpu"),
-                                                       (2, RuntimeError("a bug"), UserError, "RuntimeError: a bug")])  # fmt: skip
+@pytest.mark.parametrize(
+    "most, error, raised, said",
+    [
+        (0, NO_MEMORY[0], UserError, "layer fc: out of memory with one image of 32×32"),
+        (0, MemoryError("can't allocate"), UserError, "--device cpu"),
+        (2, RuntimeError("a bug"), UserError, "RuntimeError: a bug"),
+    ],
+)
 def test_what_a_smaller_batch_does_not_help(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int, error: Exception, raised: type[Exception], said: str
 ) -> None:

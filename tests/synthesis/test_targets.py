@@ -15,10 +15,10 @@ from deepvis.core.layers import Layer
 from deepvis.networks.loading import from_module
 from deepvis.networks.network import InputSpec, Network, prepare
 from deepvis.synthesis.objectives import Objective
-from deepvis.synthesis.targets import OBJECTIVES, Canvas, canvas, draft, objective, parse_units
+from deepvis.synthesis.targets import OBJECTIVES, SynthesisCanvas, canvas, draft, objective, parse_units
 
 
-def place(network: Network, name: str, **more) -> Canvas:
+def place(network: Network, name: str, **more) -> SynthesisCanvas:
     return canvas(network, layer(network, name), network.receptive_field(name), **more)
 
 
@@ -89,17 +89,17 @@ def test_a_network_of_torchvision() -> None:
 def test_the_canvas_holds_the_field_and_whole_strides() -> None:
     """By hand: 3×3 at stride 1, 5×5 at stride 2 from −2, 9×9 at stride 2 from −4; conv1's from −1."""
     network = small()
-    assert place(network, "conv1") == Canvas((3, 3), (1, 1), (0, 0, 3, 3))
-    assert place(network, "conv2") == Canvas((6, 6), (1, 1), (0, 0, 5, 5))
-    assert place(network, "conv3") == Canvas((10, 10), (2, 2), (0, 0, 9, 9))
+    assert place(network, "conv1") == SynthesisCanvas((3, 3), (1, 1), (0, 0, 3, 3))
+    assert place(network, "conv2") == SynthesisCanvas((6, 6), (1, 1), (0, 0, 5, 5))
+    assert place(network, "conv3") == SynthesisCanvas((10, 10), (2, 2), (0, 0, 9, 9))
 
 
 def test_where_the_whole_input_is_the_canvas() -> None:
     network = small()
-    assert place(network, "fc") == Canvas((32, 32), None, None)
-    assert place(network, "conv2", true_size=False) == Canvas((32, 32), (8, 8), None)
+    assert place(network, "fc") == SynthesisCanvas((32, 32), None, None)
+    assert place(network, "conv2", true_size=False) == SynthesisCanvas((32, 32), (8, 8), None)
     narrow = small(InputSpec(8, 32))
-    assert place(narrow, "conv3") == Canvas((8, 32), (2, 8), None)  # its field is as high as the input
+    assert place(narrow, "conv3") == SynthesisCanvas((8, 32), (2, 8), None)  # its field is as high as the input
     assert place(narrow, "conv1").size == (3, 3)
 
 
@@ -145,7 +145,7 @@ def test_objectives_of_a_layer() -> None:
     network = small()
     draw = torch.Generator().manual_seed(0)
     maps, scores = torch.randn(2, 8, 6, 6, generator=draw), torch.randn(2, 10, generator=draw)
-    at = Canvas((6, 6), (1, 2), (0, 0, 5, 5))
+    at = SynthesisCanvas((6, 6), (1, 2), (0, 0, 5, 5))
 
     def of(kind: str, name: str, a: Tensor) -> np.ndarray:
         made = objective(layer(network, name), [3, 7], at, kind)
@@ -166,23 +166,25 @@ def test_objectives_of_a_layer() -> None:
 def test_probabilities_are_of_class_scores(kind: str) -> None:
     network = from_module(seeded(lambda: small().module), "small", "cpu", given={"input": {"height": 32, "width": 32}})
     with pytest.raises(UserError, match="conv2 has maps"):
-        objective(layer(network, "conv2"), [0], Canvas((32, 32), (1, 1)), kind)
+        objective(layer(network, "conv2"), [0], SynthesisCanvas((32, 32), (1, 1)), kind)
     with pytest.raises(UserError, match="softmax has probabilities already"):
-        objective(layer(network, "softmax"), [0], Canvas((32, 32)), kind)
+        objective(layer(network, "softmax"), [0], SynthesisCanvas((32, 32)), kind)
     with pytest.raises(UserError, match="expected unit, channel"):
-        objective(layer(network, "fc"), [0], Canvas((32, 32)), "sum")
+        objective(layer(network, "fc"), [0], SynthesisCanvas((32, 32)), "sum")
 
 
 def test_a_draft_is_half_as_large_where_the_network_takes_it() -> None:
     network = small(InputSpec(96, 160))
-    assert draft(network, layer(network, "fc"), Canvas((96, 160))) == Canvas((64, 96))
-    assert draft(network, layer(network, "conv2"), Canvas((96, 160), (24, 40))) == Canvas((64, 96), (16, 24))
+    assert draft(network, layer(network, "fc"), SynthesisCanvas((96, 160))) == SynthesisCanvas((64, 96))
+    assert draft(network, layer(network, "conv2"), SynthesisCanvas((96, 160), (24, 40))) == SynthesisCanvas(
+        (64, 96), (16, 24)
+    )
     true_size = place(network, "conv2")
     assert true_size.field and draft(network, layer(network, "conv2"), true_size) == true_size
     little = small(InputSpec(32, 32))
-    assert draft(little, layer(little, "fc"), Canvas((32, 32))) == Canvas((32, 32))
+    assert draft(little, layer(little, "fc"), SynthesisCanvas((32, 32))) == SynthesisCanvas((32, 32))
     strict = prepare("strict", nn.Sequential(nn.Flatten(), nn.Linear(3 * 96 * 96, 4)), InputSpec(96, 96), {"fc": "1"})
-    assert draft(strict, layer(strict, "fc"), Canvas((96, 96))) == Canvas((96, 96))
+    assert draft(strict, layer(strict, "fc"), SynthesisCanvas((96, 96))) == SynthesisCanvas((96, 96))
 
 
 # ---- units ---------------------------------------------------------------------------------------

@@ -107,7 +107,7 @@ def test_the_index_is_there_before_anything_is_shown(opened, network, made: Path
     assert tops.index is None and tops.idle and tops.pictures is None
     fetched(tops, network, Wish("odd", 0))
     assert tops.index.fingerprint == network.fingerprint and not tops.note
-    assert tops.index.fields["odd"] == network.receptive_field("odd")
+    assert tops.index.receptive_fields["odd"] == network.receptive_field("odd")
 
 
 def test_patches_are_there_before_the_pass_and_a_newer_wish_abandons_it(

@@ -1,80 +1,22 @@
-"""The papers' figures: each regularizer alone, a layer's montage, units at their true sizes."""
+"""The papers' figures as pictures: rows with titles, a layer's montage, units at their true sizes."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import islice
 
 import numpy as np
-from tqdm import tqdm
 
 from deepvis.core.errors import UserError
 from deepvis.core.geometry import resize, with_side
 from deepvis.core.layers import Layer, unit_id
-from deepvis.networks.network import Network
 from deepvis.render import colors, text
 from deepvis.render.draw import fill
 from deepvis.store.own_images import OwnFirst
 from deepvis.store.unit_images import Store
-from deepvis.synthesis.ascent import Ascent
-from deepvis.synthesis.recipe import Recipe
-from deepvis.synthesis.targets import canvas, cut, objective
 
 GAP = 4  # pixels between images
-# What a sweep goes through: a regularizer's parameter, its strongest value, how the values between
-# lie, and what must be set beside it (Yosinski et al. 2015, Figure 3).
-SWEEPS: dict[str, tuple[float, str, dict[str, object]]] = {
-    "decay": (0.5, "geometric", {}),
-    "blur_width": (3.0, "linear", {"blur_every": 4}),
-    "small_norm": (98.0, "linear", {}),
-    "small_contribution": (98.0, "linear", {}),
-}
-
-
-def strengths(strongest: float, spacing: str, count: int) -> list[float]:
-    """0, then `count` − 1 values up to the strongest."""
-    steps = np.arange(1, count) / max(1, count - 1)
-    values = strongest * (steps if spacing == "linear" else 10 ** (3 * (steps - 1)))
-    return [0.0, *values.tolist()]
-
-
-def sweep(network: Network, layer: Layer, unit: int, base: Recipe, columns: int, seed: int) -> np.ndarray:
-    """Figure 3: a row for each regularizer alone, from none (left) to strong (right). After Ctrl-C those that are done.
-
-    Args:
-        base: the recipe to which one regularizer is added at a time; of pixels.
-    Returns:
-        uint8 H×W×3 BGR.
-    """
-    if base.parameterization != "pixels":
-        raise UserError("a sweep is over pixel regularizers: give a preset of pixels, such as plain or yosinski-3")
-    alone = replace(base, **{name: 0 for name in SWEEPS}, blur_every=0)
-    place = canvas(network, layer, network.receptive_field(layer.name))
-    rows, titles = [], []
-    try:
-        for name, (strongest, spacing, also) in tqdm(
-            SWEEPS.items(), unit="row", desc=f"sweep {unit_id(layer.name, unit)}"
-        ):
-            values = strengths(strongest, spacing, columns)
-            recipes = [replace(alone, **also, **{name: value}) for value in values]
-            ascent = Ascent(network, objective(layer, [unit] * columns, place), recipes, [seed] * columns, place.size)
-            for _ in tqdm(range(base.steps), leave=False, unit="step", desc=name):
-                ascent.step()
-            if ascent.dead.all():
-                raise UserError(
-                    f"unit {unit_id(layer.name, unit)}: no gradient reaches the image: the unit is dead, or it is not finite"
-                )
-            rows.append(
-                cut(ascent.images(raised=False), place)
-            )  # what a regularizer does to the contrast is to be seen
-            titles.append([f"{name} {value:.3g}" for value in values])
-    except KeyboardInterrupt:
-        if not rows:
-            raise
-        tqdm.write(f"stopped after {len(rows)} of {len(SWEEPS)} rows, which are drawn")
-    return labelled(rows, titles)
 
 
 def labelled(rows: Sequence[np.ndarray], titles: Sequence[Sequence[str]], least: int = 110) -> np.ndarray:

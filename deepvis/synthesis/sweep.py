@@ -1,0 +1,79 @@
+"""Each regularizer alone, from none to strong (Yosinski et al. 2015, Figure 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from deepvis.core.errors import UserError
+from deepvis.core.layers import Layer, unit_id
+from deepvis.networks.network import Network
+from deepvis.synthesis.ascent import Ascent
+from deepvis.synthesis.recipe import Recipe
+from deepvis.synthesis.targets import canvas, cut, objective
+
+# What a sweep goes through: a regularizer's parameter, its strongest value, how the values between
+# lie, and what must be set beside it.
+SWEEPS: Mapping[str, tuple[float, str, Mapping[str, Any]]] = {
+    "decay": (0.5, "geometric", {}),
+    "blur_width": (3.0, "linear", {"blur_every": 4}),
+    "small_norm": (98.0, "linear", {}),
+    "small_contribution": (98.0, "linear", {}),
+}
+
+
+def strengths(strongest: float, spacing: str, count: int) -> list[float]:
+    """0, then `count` − 1 values up to the strongest."""
+    steps = np.arange(1, count) / max(1, count - 1)
+    values = strongest * (steps if spacing == "linear" else 10 ** (3 * (steps - 1)))
+    return [0.0, *values.tolist()]
+
+
+def sweep(
+    network: Network, layer: Layer, unit: int, base: Recipe, columns: int, seed: int
+) -> tuple[list[np.ndarray], list[list[str]]]:
+    """A row of images for each regularizer alone, from none to strong. After Ctrl-C the rows that are done.
+
+    Args:
+        base: the recipe to which one regularizer is added at a time; of pixels.
+    Returns:
+        For each regularizer: uint8 columns×H×W×3 RGB, and a title for each image.
+    Raises:
+        UserError: the recipe is not of pixels, or no gradient reaches the image.
+        KeyboardInterrupt: after Ctrl-C, if no row is done.
+    """
+    if base.parameterization != "pixels":
+        raise UserError("a sweep is over pixel regularizers: give a preset of pixels, such as plain or yosinski-3")
+    off: dict[str, Any] = dict.fromkeys((*SWEEPS, "blur_every"), 0)
+    rows: list[np.ndarray] = []
+    titles: list[list[str]] = []
+    try:
+        for name, (strongest, spacing, also) in tqdm(
+            SWEEPS.items(), unit="row", desc=f"sweep {unit_id(layer.name, unit)}"
+        ):
+            values = strengths(strongest, spacing, columns)
+            recipes = [replace(base, **{**off, **also, name: value}) for value in values]
+            rows.append(_row(network, layer, unit, recipes, seed, name))
+            titles.append([f"{name} {value:.3g}" for value in values])
+    except KeyboardInterrupt:
+        if not rows:
+            raise
+        tqdm.write(f"stopped after {len(rows)} of {len(SWEEPS)} rows, which are drawn")
+    return rows, titles
+
+
+def _row(network: Network, layer: Layer, unit: int, recipes: list[Recipe], seed: int, name: str) -> np.ndarray:
+    place = canvas(network, layer, network.receptive_field(layer.name))
+    columns = len(recipes)
+    ascent = Ascent(network, objective(layer, [unit] * columns, place), recipes, [seed] * columns, place.size)
+    for _ in tqdm(range(recipes[0].steps), leave=False, unit="step", desc=name):
+        ascent.step()
+    if ascent.dead.all():
+        raise UserError(
+            f"unit {unit_id(layer.name, unit)}: no gradient reaches the image: the unit is dead, or it is not finite"
+        )
+    return cut(ascent.images(raised=False), place)  # what a regularizer does to the contrast is to be seen

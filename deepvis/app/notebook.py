@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from deepvis.app.sources import sources
 from deepvis.app.toolbox import live as open_window
+from deepvis.core import paths
 from deepvis.core.errors import UserError
 from deepvis.core.plain import numbers, plain, texts
 from deepvis.display import key_codes
@@ -97,6 +98,7 @@ def live(
         "precision": None if precision is None else str(precision).removeprefix("torch."),
     })  # fmt: skip
     known = _settings(settings, chosen)
+    paths.use(known.data)
     if isinstance(model, str):
         trust.ask(model, trust.Consent())
     given = _given(labels, mean, std, size, range, order, bands, layers, softmax)

@@ -79,7 +79,7 @@ def _with_unit_images(scene: Scene, renderer: Renderer, network: Network, model:
     """The scene with what the store and the index have of its units: as the window has it when all of it has come in."""
     state, layers = scene.state, network.layers
     gallery = Gallery(lambda: open_pictures(network.name, network.fingerprint, network.paths))
-    tops, overview = Tops(lambda network: index_folder(paths.PRECOMPUTED, network.name), model), Overview()
+    tops, overview = Tops(lambda network: index_folder(paths.precomputed(), network.name), model), Overview()
     cells, side = renderer.cells(scene) if state.content in ("synthesized", "top images") else (range(0), 0)
     try:
         gallery.want(picture_wish_for(state, layers, cells, side))

@@ -100,7 +100,7 @@ class Toolbox:
         self._gallery = Gallery(self._open_store)
         self._grower = Grower()
         self._recipes = self._read_recipes()
-        self._tops = Tops(lambda network: index_folder(paths.PRECOMPUTED, network.name), settings.model)
+        self._tops = Tops(lambda network: index_folder(paths.precomputed(), network.name), settings.model)
         self._overview = Overview()
         self._collector = Collector()
 
@@ -403,7 +403,7 @@ class Toolbox:
             return
 
         def keep() -> str:
-            store = open_store(own_folder(paths.PRECOMPUTED, network.name), network.fingerprint, network.name)
+            store = open_store(own_folder(paths.precomputed().own, network.name), network.fingerprint, network.name)
             done = self._grower.keep(grown, store, network)
             self._gallery.refresh()
             return done
@@ -427,7 +427,7 @@ class Toolbox:
     def _save_recipe(self) -> None:
         """Save the desk's chosen settings under the name that was given."""
         name, chosen = self.state.recipe_name, self.state.desk[-1]
-        path = paths.RECIPES / f"{name}.yaml"
+        path = paths.recipes() / f"{name}.yaml"
         unit = unit_id(stands_for(self._layers(), self.state.layer), self.state.unit)
         try:
             recipe.save(path, chosen.recipe, model=self.settings.model, unit=unit, seed=chosen.seed)
@@ -444,7 +444,7 @@ class Toolbox:
         network = self.engine.network
         if network is None:
             return
-        folder = live_folder(paths.PRECOMPUTED, network.name) / self._stamp()
+        folder = live_folder(paths.precomputed().own, network.name) / self._stamp()
         self._collector.save(folder, network.name, network.fingerprint, lambda *said: self._saving.said.append(said))
 
     def _stamp(self) -> str:

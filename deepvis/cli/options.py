@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from deepvis.core import paths
 from deepvis.core.processes import environment_number
 from deepvis.display import key_codes
 from deepvis.interface import commands
@@ -18,12 +19,24 @@ from deepvis.networks import trust
 if TYPE_CHECKING:
     from deepvis.networks.network import Network
 
-_OVERRIDES = ("model", "weights", "input", "device", "precision")  # of the settings, where a command has the option
+_OVERRIDES = (
+    "model",
+    "weights",
+    "input",
+    "device",
+    "precision",
+    "data",
+)  # of the settings, where a command has the option
 
 
 def add_network(parser: argparse.ArgumentParser) -> None:
     """Add the options that choose a network and where it runs; `load_network` reads them."""
     parser.add_argument("--settings", type=path_argument, help="settings file (settings.yaml)")
+    parser.add_argument(
+        "--data",
+        metavar="DIR",
+        help="folder of your own models, recipes, scans and images (a checkout's own, else your account's data folder)",
+    )
     parser.add_argument("--model", help="folder in models/, a model.yaml, or a source such as torchvision:alexnet")
     parser.add_argument("--weights", help="auto, none (random), a name such as DEFAULT or IMAGENET1K_V1, or a file")
     parser.add_argument("--device", help="auto, cpu, cuda, cuda:1, mps")
@@ -46,9 +59,14 @@ def load_network(args: argparse.Namespace) -> Network:
 
 
 def settings_of(args: argparse.Namespace) -> Settings:
-    """The settings, of which the command's options replace some; says on stderr from which file they are. Raises UserError."""
+    """The settings, some of them replaced by the command's options; says on stderr from which file they are.
+
+    From here on the user's own things are looked for where the settings say. Raises UserError.
+    """
     overrides = {name: getattr(args, name, None) for name in _OVERRIDES}
-    return load_settings(args.settings, overrides, commands=commands.COMMANDS, key_names=key_codes.NAMES, say=_say)
+    found = load_settings(args.settings, overrides, commands=commands.COMMANDS, key_names=key_codes.NAMES, say=_say)
+    paths.use(found.data)
+    return found
 
 
 def _say(line: str) -> None:
@@ -71,7 +89,7 @@ def _own_device(device: str) -> str:
 
 
 def path_argument(text: str) -> Path:
-    """A path, as an argument's type; an empty one, as an unset variable of a shell gives it, would be the current folder."""
+    """A path, as an argument's type. An empty one, from an unset variable of the shell, would be the current folder."""
     if not text.strip():
         raise argparse.ArgumentTypeError("is empty; expected a path (. is the current folder)")
     return Path(text)

@@ -88,7 +88,7 @@ def _scan(args: argparse.Namespace) -> None:
     name = "scan"
     if args.layers == "convolutions":
         network, args.layers, name = convolutions(network), "all", "scan-convolutions"
-    out = args.out or scan_folder(paths.PRECOMPUTED, network.name).with_name(name)
+    out = args.out or scan_folder(paths.precomputed().own, network.name).with_name(name)
     options = Options(
         k=args.top, batch=0 if args.batch == "auto" else int(args.batch), workers=args.workers, every=args.every,
         rank=rank, world=world, reduce=not args.full_size,
@@ -121,7 +121,7 @@ def _export(args: argparse.Namespace) -> None:
     from deepvis.store.export import export
     from deepvis.store.own_images import open_both
 
-    index = load((args.index or index_folder(paths.PRECOMPUTED, network.name)) / INDEX)
+    index = load((args.index or index_folder(paths.precomputed(), network.name)) / INDEX)
     index.check(network.fingerprint, network.name)
     missing = index.missing(args.images, index.shown_images())
     if missing:
@@ -129,7 +129,7 @@ def _export(args: argparse.Namespace) -> None:
             f"{len(missing)} of the index's photos are not in {args.images or index.root}: {', '.join(missing[:5])}"
             f"{' …' if len(missing) > 5 else ''}. Give the folder that they are in: --images DIR"
         )
-    store = open_both(paths.PRECOMPUTED, network.name, network.fingerprint, network.paths)
+    store = open_both(paths.precomputed(), network.name, network.fingerprint, network.paths)
     if store.note:
         print(store.note)
     with interrupt.raised():
@@ -142,12 +142,12 @@ def _merge(args: argparse.Namespace) -> None:
     from deepvis.scan.index_file import save
     from deepvis.scan.moments import live_folder, with_moments
 
-    home = live_folder(paths.PRECOMPUTED, network.name)
+    home = live_folder(paths.precomputed().own, network.name)
     folders = args.live or sorted(path.parent for path in home.glob(f"*/{INDEX}"))
     if not folders:
         raise UserError(f"{home}: no moments have been kept. In the window v collects them, and enter keeps them")
-    folder = args.index or index_folder(paths.PRECOMPUTED, network.name)
-    out = args.out or args.index or scan_folder(paths.PRECOMPUTED, network.name)
+    folder = args.index or index_folder(paths.precomputed(), network.name)
+    out = args.out or args.index or scan_folder(paths.precomputed().own, network.name)
     index = load(folder / INDEX).check(network.fingerprint, network.name)
     with interrupt.raised():
         index, added = with_moments(index, folders)

@@ -114,7 +114,7 @@ def _synthesize(args: argparse.Namespace) -> None:
         raise UserError(f"--quality {args.quality}: expected 1 to 100")
     layers = ",".join(layer.name for layer in network.layers) if args.layer == "all" else args.layer
     chosen = _standing(parse_units(",".join(filter(None, (args.units, layers))), network.layers), network.layers)
-    folder = args.out or own_folder(paths.PRECOMPUTED, network.name)
+    folder = args.out or own_folder(paths.precomputed().own, network.name)
     store = open_store(folder, network.fingerprint, network.name)
     preset = args.preset or "modern"
     plan = Plan(recipe, preset, args.per_unit, args.seed, args.objective, not args.whole, args.side, args.quality)
@@ -122,7 +122,7 @@ def _synthesize(args: argparse.Namespace) -> None:
         chosen
         if args.out
         else not_bundled(
-            network, chosen, plan, store, bundled_store(paths.PRECOMPUTED, network.name, network.fingerprint)
+            network, chosen, plan, store, bundled_store(paths.precomputed().bundled, network.name, network.fingerprint)
         )
     )
     bundled = sum(len(units) for _, units in chosen) - sum(len(units) for _, units in left)
@@ -208,7 +208,7 @@ def _montage(args: argparse.Namespace) -> None:
     if args.store:
         store = open_store(args.store, network.fingerprint)
     else:
-        store = open_both(paths.PRECOMPUTED, network.name, network.fingerprint, network.paths)
+        store = open_both(paths.precomputed(), network.name, network.fingerprint, network.paths)
         print(store.note, end="\n" if store.note else "")
     names = [name.strip() for name in args.layer.split(",") if name.strip()] or [layer.name for layer in network.layers]
     indices = [

@@ -64,6 +64,7 @@ class Settings:
     precision: str = "float32"
     crop: bool = True
     output: str = "deepvis-output"
+    data: str = paths.USUAL
     window: Window = Window()
     panes: Mapping[str, Rectangle] = field(default_factory=lambda: DEFAULT_PANES)
     keys: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
@@ -155,6 +156,7 @@ SCHEMA: Mapping[str, Row] = {
     "precision": _choice("float32", "bfloat16", "float16"),
     "crop": Row((bool,), lambda value: True, "true, false"),
     "output": _text("the name of a folder (in quotes if it is a number)"),
+    "data": _text("auto, or the name of a folder (in quotes if it is a number)"),
     "window.width": _pixels(320, 16384),
     "window.height": _pixels(200, 16384),
     "window.scale": Row(
@@ -203,13 +205,13 @@ def load(
     """Read and check the settings; what is not given takes its default.
 
     Args:
-        path: the file; None: settings.yaml in the current folder, else the one beside the package,
-            else defaults only.
+        path: the file; None: settings.yaml in the current folder, else the one in the usual data folder, else
+            the one that comes with the program, else defaults only.
         overrides: values of the command line by dotted key ("model", "window.width"), which win
             over the file; None means "not given".
         commands: the names of the commands that keys can be bound to.
         key_names: every key there is.
-        say: is told which file is used, unless that is the one beside the package and changes nothing.
+        say: is told which file is used, unless that is the one that comes with the program and changes nothing.
         defaults: values that the file wins over, in place of the usual ones.
 
     Raises:
@@ -242,7 +244,7 @@ def load(
 
 
 def _find() -> Path | None:
-    places = (Path("settings.yaml"), _shipped())
+    places = (Path("settings.yaml"), paths.usual_data() / "settings.yaml", _shipped())
     return next((place for place in places if place.is_file()), None)
 
 

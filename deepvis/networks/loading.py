@@ -179,7 +179,7 @@ def _find(model: str) -> _Spec:
         return _Spec(path.resolve().parent.name, str(path), path.resolve().parent, said.values, said.lines, path)
     if ":" in model:
         return _Spec(model, f"--model {model}", Path.cwd(), {"source": model})
-    known = sorted(p.parent.name for p in (paths.ROOT / "models").glob("*/model.yaml"))
+    known = sorted({path.parent.name for folder in paths.models() for path in folder.glob("*/model.yaml")})
     near = difflib.get_close_matches(model, known, n=1)
     hint = f" Did you mean {near[0]}?" if near else ""
     raise UserError(
@@ -219,12 +219,20 @@ def _source(spec: _Spec) -> Source:
     if not _is_file(word, spec.folder):
         return load_source(str(spec.values["source"]), word, args, spec.folder)
     packed = word.startswith("package:")
-    path = packaged(word.removeprefix("package:")) if packed else spec.folder / os.path.expanduser(word)
+    path = packaged(word.removeprefix("package:")) if packed else _weight_file(spec.folder, os.path.expanduser(word))
     if not os.path.isfile(path) and spec.values.get("weights_from"):
         raise UserError(f"no weight file {path}. {spec.values['weights_from']} Or use random weights: --weights none.")
     source = load_source(str(spec.values["source"]), NONE, args, spec.folder)
     check_module(source.module)
     return replace(source, notes=load_weights(source.module, path, match))
+
+
+def _weight_file(folder: Path, name: str) -> Path:
+    """Where a model's file of weights is, or belongs: of a bundled model, too, in the user's folder of its name."""
+    own, bundled = paths.models()
+    own = own / folder.name if folder.parent == bundled.resolve() else folder
+    beside = folder / name
+    return beside if beside.is_file() else own / name
 
 
 def _is_file(word: str, folder: Path) -> bool:

@@ -109,7 +109,8 @@ def _given(file: Path | None) -> str:
 def model_file(model: str) -> Path | None:
     """The model.yaml of a model's name: the file or folder of that name, or the folder in models/; None if it has
     none."""
-    for path in (Path(model), Path(model, "model.yaml"), paths.ROOT / "models" / model / "model.yaml"):
+    named = [folder / model / "model.yaml" for folder in paths.models()]
+    for path in (Path(model), Path(model, "model.yaml"), *named):
         try:
             if path.is_file():
                 return path

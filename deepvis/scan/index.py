@@ -23,6 +23,7 @@ from deepvis.core.errors import UserError
 from deepvis.core.files import folder_name
 from deepvis.core.layers import Layer
 from deepvis.core.marks import same_network
+from deepvis.core.paths import Places
 from deepvis.core.receptive_field import ReceptiveField
 from deepvis.inputs.bands import Reading
 
@@ -37,10 +38,9 @@ def scan_folder(root: Path, model: str) -> Path:
     return root / folder_name(model) / "scan"
 
 
-def index_folder(root: Path, model: str) -> Path:
+def index_folder(places: Places, model: str) -> Path:
     """Where a model's index is: of the user's own scan, or else the one that comes with the program."""
-    own = scan_folder(root, model)
-    bundled = own.with_name("bundled")
+    own, bundled = scan_folder(places.own, model), scan_folder(places.bundled, model).with_name("bundled")
     return bundled if (bundled / INDEX).is_file() and not (own / INDEX).is_file() else own
 
 

@@ -256,7 +256,7 @@ def _meta(index: Index, path: Path) -> dict[str, Any]:
 
 def _root(root: str, path: Path) -> str:
     """How an index at `path` names the folder of its images: from there, where both come with the program."""
-    home = paths.PRECOMPUTED.parent
+    home = paths.ROOT
     if Path(root).is_relative_to(home) and path.absolute().is_relative_to(home):
         return Path(os.path.relpath(root, path.absolute().parent)).as_posix()
     return root

@@ -122,5 +122,5 @@ def open_pictures(model: str, fingerprint: str, modules: Mapping[str, str]) -> J
     Args, Raises: as `open_both`.
     """
     return JpegFolders(
-        store_folder(paths.PRECOMPUTED, model).parent, open_both(paths.PRECOMPUTED, model, fingerprint, modules)
+        store_folder(paths.precomputed().own, model).parent, open_both(paths.precomputed(), model, fingerprint, modules)
     )

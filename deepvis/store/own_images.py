@@ -1,7 +1,7 @@
 """A network's two stores of synthesized images: the user's own, and the one that comes with the program.
 
-    precomputed/<model>/synthesized-own/   what `deepvis synthesize` and the window's key enter write
-                        synthesized/       the bundled one, which neither of them touches
+    precomputed/<model>/synthesized-own/   in the user's place: what `deepvis synthesize` and the window's key enter write
+                        synthesized/       in the bundled place, which neither of them touches
 
 One's own images are shown first, unit by unit. Without torch: the window reads them.
 """
@@ -20,6 +20,7 @@ import numpy as np
 from deepvis.core.errors import UserError
 from deepvis.core.files import write_whole
 from deepvis.core.layers import unit_id
+from deepvis.core.paths import Places
 from deepvis.store.unit_images import Key, Store, open_store, store_folder
 
 _OF_ONE_GROWTH = ("module", "input", "preset", "seed", "objective", "true_size", "side")
@@ -61,16 +62,16 @@ class OwnFirst:
         return self.own.read(layer, unit) or self.bundled.read(layer, unit)
 
 
-def open_both(root: Path, model: str, fingerprint: str, paths: Mapping[str, str] | None = None) -> OwnFirst:
-    """What is stored of a network's units under `root`.
+def open_both(places: Places, model: str, fingerprint: str, paths: Mapping[str, str] | None = None) -> OwnFirst:
+    """What is stored of a network's units in the user's place and in the bundled one.
 
     Args:
         paths: {layer: module}; images that were made when a layer's name stood for another module are left out.
     Raises:
         UserError: nothing is of this network, or can be read, as `open_store`.
     """
-    own, refusal = _opened(own_folder(root, model), fingerprint, paths)
-    bundled, bundled_refusal = _opened(store_folder(root, model), fingerprint, paths)
+    own, refusal = _opened(own_folder(places.own, model), fingerprint, paths)
+    bundled, bundled_refusal = _opened(store_folder(places.bundled, model), fingerprint, paths)
     first = refusal or bundled_refusal
     if first and not own.records and not bundled.records:
         raise first

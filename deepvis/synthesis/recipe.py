@@ -187,16 +187,17 @@ def saved() -> dict[str, Path]:
     Raises:
         UserError: their folder cannot be listed.
     """
+    folder = paths.recipes()
     try:
-        names = sorted(name for name in os.listdir(paths.RECIPES) if name.endswith(".yaml") and name.isprintable())
+        names = sorted(name for name in os.listdir(folder) if name.endswith(".yaml") and name.isprintable())
     except FileNotFoundError:
         return {}
     except OSError as error:
         raise UserError(
-            f"{paths.RECIPES}: cannot be listed: {error.strerror or error}; expected the folder of saved recipes. "
+            f"{folder}: cannot be listed: {error.strerror or error}; expected the folder of saved recipes. "
             "Make it readable, or move it away"
         ) from error
-    return {name.removesuffix(".yaml"): paths.RECIPES / name for name in names}
+    return {name.removesuffix(".yaml"): folder / name for name in names}
 
 
 def image_seed(seed: int, unit: int, index: int) -> int:

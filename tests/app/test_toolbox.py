@@ -313,7 +313,7 @@ def test_enter_keeps_what_grows_in_ones_own_store_and_never_waits_for_the_disk(
     box: Toolbox, monkeypatch, tmp_path: Path, error
 ) -> None:
     gate, threads, stores = threading.Event(), [], []
-    monkeypatch.setattr(paths, "PRECOMPUTED", tmp_path)
+    monkeypatch.setattr(paths, "data", lambda: tmp_path)
 
     class FakeGrower:
         grown = Grown(Growth("stem", 0, "modern", (1,)), (np.zeros((4, 4, 3), np.uint8),), (1.0,), 3)
@@ -339,7 +339,9 @@ def test_enter_keeps_what_grows_in_ones_own_store_and_never_waits_for_the_disk(
     idle(box)
     words, is_error = message(box)
     assert is_error == bool(error) and ("kept 1" in words if error is None else str(error.args[-1]) in words)
-    assert stores == [tmp_path / "net" / "synthesized-own"] and threads[0] is not threading.main_thread()
+    assert (
+        stores == [tmp_path / "precomputed" / "net" / "synthesized-own"] and threads[0] is not threading.main_thread()
+    )
     press(box, "enter")
     assert "still" not in message(box)[0]
     box._saving.join()
@@ -703,7 +705,7 @@ def test_what_is_to_grow(box: Toolbox) -> None:
 def test_a_saved_recipe_is_one_of_the_presets_from_then_on(
     box: Toolbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(paths, "RECIPES", tmp_path / "recipes")
+    monkeypatch.setattr(paths, "data", lambda: tmp_path)
     monkeypatch.setattr(box._grower, "want", lambda network, wish: None)
     press(box, "2", "3", "4", "enter", *["backspace"] * 30, *"mine", "enter")
     shown = box.state.desk[-1]
@@ -720,7 +722,7 @@ def test_a_saved_recipe_is_one_of_the_presets_from_then_on(
 
 
 def test_a_recipe_that_cannot_be_saved_or_read_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(paths, "RECIPES", tmp_path / "recipes")
+    monkeypatch.setattr(paths, "data", lambda: tmp_path)
     (tmp_path / "recipes").write_text("a file")
     box = toolbox(Settings(output=str(tmp_path / "out")))
     monkeypatch.setattr(box._grower, "want", lambda network, wish: None)
@@ -754,7 +756,7 @@ def test_a_recipe_that_cannot_be_saved_or_read_says_so(tmp_path: Path, monkeypat
 def test_one_broken_recipe_hides_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, content: bytes | None
 ) -> None:
-    monkeypatch.setattr(paths, "RECIPES", tmp_path)
+    monkeypatch.setattr(paths, "recipes", lambda: tmp_path)
     recipe.save(tmp_path / "mine.yaml", PRESETS["plain"])
     (tmp_path / name).mkdir() if content is None else (tmp_path / name).write_bytes(content)
     box = toolbox(Settings())
@@ -764,7 +766,7 @@ def test_one_broken_recipe_hides_no_other(
 
 
 def test_a_folder_of_recipes_that_cannot_be_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(paths, "RECIPES", tmp_path / "recipes")
+    monkeypatch.setattr(paths, "data", lambda: tmp_path)
     (tmp_path / "recipes").write_text("a file")
     box = toolbox(Settings())
     assert "cannot be listed" in message(box)[0] and "modern" in box._facts().recipes

@@ -425,15 +425,10 @@ def soak(minutes: float, seed: int, rate: float, turn: float) -> bool:
     with tempfile.TemporaryDirectory(prefix="soak") as name, Screen() as screen:
         folder = Path(name)
         files = make_input(folder)
-        shutil.copytree(ROOT / "precomputed", folder / "precomputed")
-        (folder / "deepvis").mkdir()
-        (folder / "deepvis" / "photos").symlink_to(
-            paths.PHOTOS
-        )  # where the bundled index looks for them from its place
         screen.environment |= {"HOME": name, "XDG_CONFIG_HOME": name, "XDG_DATA_HOME": name, "XDG_CACHE_HOME": name}
         with camera(sorted(files.glob("photo*"))) as address:
             (folder / "settings.yaml").write_text(
-                f"camera: {address}\nfiles: {files}\ninput: {files}\noutput: {folder / 'output'}\n"
+                f"camera: {address}\nfiles: {files}\ninput: {files}\noutput: {folder / 'output'}\ndata: {folder}\n"
             )
             with Program(screen, folder, driver=Path(__file__).with_name("soak_driver.py")) as program:
                 return judged(screen, program, minutes, seed, rate, turn)

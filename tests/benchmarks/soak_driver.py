@@ -182,16 +182,9 @@ def stale(toolbox, scene) -> list[str]:
     return [name for name, holds in is_right.items() if not holds]
 
 
-def keep_out_of_the_repository(folder: Path) -> None:
-    """Stored images, indices and recipes are read and written in copies of their folders."""
-    paths.RECIPES = folder / "recipes"
-    paths.PRECOMPUTED = folder / "precomputed"
-
-
 def main() -> int:
     out, gate = os.fdopen(int(sys.argv[1]), "w"), Path(sys.argv[2])
     faulthandler.register(signal.SIGUSR1)
-    keep_out_of_the_repository(gate.parent)
     Watch(out, (gate.parent / "turns.jsonl").open("w")).watch()
     return command_line.main(sys.argv[3:])
 

@@ -87,7 +87,7 @@ def test_synthesize_and_montage(run: Callable[..., int], capsys: pytest.CaptureF
 def test_ones_own_images_lie_apart_and_the_bundled_ones_are_not_made_again(
     run: Callable[..., int], capsys: pytest.CaptureFixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(paths, "PRECOMPUTED", tmp_path / "made")
+    monkeypatch.setattr(paths, "precomputed", lambda: paths.Places(tmp_path / "made", tmp_path / "made"))
     bundled, own = (tmp_path / "made" / "net" / name for name in ("synthesized", "synthesized-own"))
     files = lambda folder: {path.name: path.read_bytes() for path in folder.rglob("*.webp")}  # noqa: E731
     assert run("synthesize", "--units", "fc:0-1", "--out", str(bundled), *TINY) == 0  # as the maintainers do

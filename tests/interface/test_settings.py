@@ -66,6 +66,7 @@ device: cuda:1
 precision: bfloat16
 crop: off
 output: /tmp/out
+data: /tmp/mine
 window: {width: 320, height: 200, scale: 2}
 panes: {unit: [0.8, 0.5, 0.2, 0.4], unit_images: [0.8, 0, 0.2, 0.5], backward: off, layers: null}
 keys: {pause: [q, "1"], help: "?", next_layer: []}
@@ -80,6 +81,7 @@ keys: {pause: [q, "1"], help: "?", next_layer: []}
         "bfloat16",
         False,
         "/tmp/out",
+        "/tmp/mine",
         Window(320, 200, 2),
         {
             "input": DEFAULT_PANES["input"],
@@ -116,6 +118,10 @@ def test_which_file_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert load(None).model == Settings().model
     (package.parent / "settings.yaml").write_text("model: beside-the-package")
     assert load(None).model == "beside-the-package"
+    monkeypatch.setattr(paths, "usual_data", lambda: tmp_path / "data")  # of an installed package another folder
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "settings.yaml").write_text("model: among-ones-own-things")
+    assert load(None).model == "among-ones-own-things"
     (current / "settings.yaml").write_text("model: in-the-current-folder")
     assert load(None).model == "in-the-current-folder"
 
@@ -441,7 +447,7 @@ def test_wrong_overrides(file: Path) -> None:
         "--window-width: window.width is '9'; allowed: a whole number of pixels from 320 to 16384. "
         "Correct it, or remove it for the default (1500)",
         "--modle: unknown key modle (value 1) (did you mean model?); allowed: input, camera, files, "
-        "model, weights, device, precision, crop, output, window, panes, keys. Correct or remove it",
+        "model, weights, device, precision, crop, output, data, window, panes, keys. Correct or remove it",
     ]
 
 

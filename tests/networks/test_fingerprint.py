@@ -118,7 +118,7 @@ def test_a_store_of_an_earlier_version_goes_on(tmp_path: Path) -> None:
 
 def test_what_comes_with_the_program_has_the_present_mark() -> None:
     """Nobody's weights are needed to see that: a present mark is longer than a former one."""
-    bundled = paths.PRECOMPUTED / "efficientnet-lite0"
+    bundled = paths.precomputed().bundled / "efficientnet-lite0"
     marks = {
         index_file.load(bundled / "bundled" / "index.npz").fingerprint,
         json.loads((bundled / "synthesized" / "manifest.json").read_text())["fingerprint"],

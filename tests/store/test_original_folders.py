@@ -115,7 +115,7 @@ def test_thirds() -> None:
 def test_images_of_another_module_under_the_same_name_are_left_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(paths, "PRECOMPUTED", tmp_path)
+    monkeypatch.setattr(paths, "precomputed", lambda: paths.Places(tmp_path, tmp_path))
     store = open_store(store_folder(tmp_path, "net"), "abc", "net")
     for layer, facts in (("moved", {"module": "1"}), ("same", {"module": "2"}), ("older", {})):
         store.add(layer, 0, np.zeros((1, 8, 8, 3), np.uint8), {"scores": [1.0], **facts}, "test")

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from deepvis.core.errors import UserError
+from deepvis.core.paths import Places
 from deepvis.store import own_images
 from deepvis.store.own_images import keep, open_both, own_folder
 from deepvis.store.unit_images import MANIFEST, Store, open_store, store_folder
@@ -35,7 +36,7 @@ def gray(images: list[np.ndarray]) -> int | None:
 
 @pytest.fixture
 def bundled(tmp_path: Path) -> Store:
-    store = open_store(store_folder(tmp_path, "net"), MARK, "net")
+    store = open_store(store_folder(tmp_path / "bundled", "net"), MARK, "net")
     for unit in range(3):
         put(store, unit, 50)
     return store
@@ -43,7 +44,11 @@ def bundled(tmp_path: Path) -> Store:
 
 @pytest.fixture
 def own(tmp_path: Path) -> Store:
-    return open_store(own_folder(tmp_path, "net"), MARK, "net")
+    return open_store(own_folder(tmp_path / "own", "net"), MARK, "net")
+
+
+def places(folder: Path) -> Places:
+    return Places(folder / "own", folder / "bundled")
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -56,10 +61,12 @@ def test_ones_own_come_first_and_the_bundled_ones_where_there_are_none(
     put(own, 1, 200)
     put(own, 2, 0, failed="no gradient")  # with another recipe it did not work: no reason to hide what is there
     put(own, 7, 250, module="old")
-    both = open_both(tmp_path, "net", MARK)
+    both = open_both(places(tmp_path), "net", MARK)
     assert [gray(both.read("conv", unit)) for unit in (0, 1, 2, 7, 9)] == [50, 200, 50, 250, None]
     assert set(both.records) == {("conv", unit) for unit in (0, 1, 2, 7)} and "failed" not in both.records["conv", 2]
-    assert ("conv", 7) not in open_both(tmp_path, "net", MARK, {"conv": "new"}).records
+    assert ("conv", 7) not in open_both(
+        Places(tmp_path / "own", tmp_path / "bundled"), "net", MARK, {"conv": "new"}
+    ).records
     own.path("conv", 1).unlink()
     assert gray(both.read("conv", 1)) == 50
 
@@ -67,21 +74,21 @@ def test_ones_own_come_first_and_the_bundled_ones_where_there_are_none(
 def test_one_store_that_cannot_be_read_does_not_hide_the_other(tmp_path: Path, bundled: Store, own: Store) -> None:
     put(own, 1, 200)
     (own.folder / MANIFEST).write_text("{")
-    both = open_both(tmp_path, "net", MARK)
+    both = open_both(places(tmp_path), "net", MARK)
     assert gray(both.read("conv", 1)) == 50 and "manifest" in both.note
     shutil.rmtree(own.folder)
     put(open_store(own.folder, "other", "net"), 1, 200)  # the network was trained further
-    assert gray(open_both(tmp_path, "net", "other").read("conv", 1)) == 200
-    assert gray(open_both(tmp_path, "net", MARK).read("conv", 1)) == 50
+    assert gray(open_both(places(tmp_path), "net", "other").read("conv", 1)) == 200
+    assert gray(open_both(places(tmp_path), "net", MARK).read("conv", 1)) == 50
     with pytest.raises(UserError, match="another network"):
-        open_both(tmp_path, "net", "a third one")
-    assert not open_both(tmp_path, "nobody's", MARK).records
+        open_both(places(tmp_path), "net", "a third one")
+    assert not open_both(places(tmp_path), "nobody's", MARK).records
 
 
 def test_keeping_never_touches_the_bundled_store(tmp_path: Path, bundled: Store, own: Store) -> None:
     before = files(bundled.folder)
     assert "kept 1 images of conv:0" in kept(own, 200, 3)
-    assert files(bundled.folder) == before and gray(open_both(tmp_path, "net", MARK).read("conv", 0)) == 200
+    assert files(bundled.folder) == before and gray(open_both(places(tmp_path), "net", MARK).read("conv", 0)) == 200
 
 
 def test_images_with_fewer_steps_do_not_take_the_place_of_ones_own_with_more(own: Store) -> None:

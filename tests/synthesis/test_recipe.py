@@ -134,9 +134,9 @@ def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
 
 
 def test_saved_recipes_go_by_their_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("deepvis.core.paths.RECIPES", tmp_path / "none yet")
+    monkeypatch.setattr("deepvis.core.paths.recipes", lambda: tmp_path / "none yet")
     assert saved() == {}
-    monkeypatch.setattr("deepvis.core.paths.RECIPES", tmp_path)
+    monkeypatch.setattr("deepvis.core.paths.recipes", lambda: tmp_path)
     one = recipe("yosinski-3", {"rate": 3})
     save(tmp_path / "soft-fur.yaml", one, seed=3)
     save(tmp_path / "plain.yaml", one)  # hides no preset

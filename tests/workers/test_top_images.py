@@ -283,13 +283,13 @@ def test_the_original_toolboxs_pictures_stand_where_there_is_no_index(
 
 
 def test_the_bundled_photos_are_scanned_and_found_wherever_the_program_is(tmp_path: Path) -> None:
-    folder = scan_folder(paths.PRECOMPUTED, "efficientnet-lite0").with_name("bundled")
-    assert index_folder(paths.PRECOMPUTED, "efficientnet-lite0").parent == folder.parent
+    folder = scan_folder(paths.precomputed().bundled, "efficientnet-lite0").with_name("bundled")
+    assert index_folder(paths.precomputed(), "efficientnet-lite0").parent == folder.parent
     index = load(folder / INDEX)
     assert Path(index.root) == paths.PHOTOS and index.missing() == [] and index.count == len(index.files) > 400
     assert (
         index.fingerprint
-        == open_store(store_folder(paths.PRECOMPUTED, "efficientnet-lite0"), index.fingerprint).fingerprint
+        == open_store(store_folder(paths.precomputed().bundled, "efficientnet-lite0"), index.fingerprint).fingerprint
     )
     assert (folder / INDEX).stat().st_size < 4 << 20
     moved = tmp_path / "precomputed" / "efficientnet-lite0" / "bundled"

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from deepvis.attribution.methods import METHODS
 from deepvis.core.errors import UserError
 from deepvis.core.layers import Layer, parse_unit, unit_id
 from deepvis.interface.state import (
@@ -293,6 +294,11 @@ def _quit(state: State, facts: Facts) -> State:
     return replace(state, quit=True)
 
 
+def _backward_help() -> str:
+    labels = [row.label for row in METHODS.values() if row.in_cycle]
+    return f"backward: {', '.join(labels)}, blurred gradient, off"
+
+
 COMMANDS: dict[str, Command] = {
     "left": Command(_along(-1), ("left", "j"), "previous layer, or unit to the left", "move"),
     "right": Command(_along(1), ("right", "l"), "next layer, or unit to the right", "move"),
@@ -314,9 +320,7 @@ COMMANDS: dict[str, Command] = {
     "next_file": Command(_step(1), ("e", "pgdn"), "next file", "input"),
     "previous_file": Command(_step(-1), ("w", "pgup"), "previous file", "input"),
     "crop": Command(_flip("crop"), ("0",), "cut the middle out / stretch the whole picture", "input"),
-    "backward": Command(
-        _cycle_backward, ("b",), "backward: gradient, deconv, guided, blurred gradient, off", "backward"
-    ),
+    "backward": Command(_cycle_backward, ("b",), _backward_help(), "backward"),
     "method": Command(_cycle_method, ("n",), "backward method alone", "backward"),
     "filter": Command(_cycle("filter", FILTERS), ("m",), "show it raw, gray, as norm, as blurred norm", "backward"),
     "freeze_origin": Command(_freeze_origin, ("d",), "freeze the unit that the backward pass starts from", "backward"),

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from deepvis.attribution.methods import METHODS
 from deepvis.core.frames import Photo
 from deepvis.interface.unit_grid import View
 from deepvis.synthesis.recipe_grid import Desk
 
-METHOD_CYCLE = (None, "gradient", "deconv", "guided")  # key n
+METHOD_CYCLE = (None, *METHODS)  # key n
 FILTERS = ("raw", "gray", "norm", "blurred norm")  # key m
 COMMON_BACKWARD = (  # key b: (method, filter)
     (None, "raw"),
-    ("gradient", "raw"),
-    ("deconv", "raw"),
-    ("guided", "raw"),
+    *((method.name, "raw") for method in METHODS.values() if method.in_cycle),
     ("gradient", "blurred norm"),
 )
 GAMMAS = (1.0, 0.7, 0.5, 0.35, 0.25)  # key t: exponent of the normalised activation

@@ -8,6 +8,7 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
+from deepvis.attribution.methods import label
 from deepvis.core.geometry import Box, resize_for_screen
 from deepvis.interface.state import BOOSTS, GAMMAS, Hover, State
 from deepvis.interface.unit_grid import Grid, make_grid
@@ -129,7 +130,7 @@ def _page(canvas: Canvas, scene: Scene) -> str:
 
 def _draw_layer_gradient(canvas: Canvas, scene: Scene) -> None:
     layer = scene.layer
-    title = f"{layer.name}   {scene.state.method} from {scene.origin_unit}"
+    title = f"{layer.name}   {label(scene.state.method)} from {scene.origin_unit}"
     if not scene.shows_layer_gradient:
         canvas.caption(title).words(why_not(scene), size=15)
         return

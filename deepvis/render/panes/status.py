@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from deepvis.attribution.methods import label
 from deepvis.core.layers import unit_id
 from deepvis.interface.state import BOOSTS, GAMMAS, TopImage
 from deepvis.render import colors, text
@@ -96,7 +97,7 @@ def _facts(scene: Scene) -> list[str]:
     s, layer = scene.state, scene.layer
     words = [layer.label(s.unit), layer.shape_text, _field_text(scene)]
     if s.method:
-        words.append(f"{s.method}, {s.filter}" + (f", origin {scene.origin_unit} frozen" if s.origin else ""))
+        words.append(f"{label(s.method)}, {s.filter}" + (f", origin {scene.origin_unit} frozen" if s.origin else ""))
     if s.layer_gradient:
         words.append("backward values")
     if s.gamma:

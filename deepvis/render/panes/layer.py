@@ -16,9 +16,9 @@ from deepvis.render import colors, text
 from deepvis.render.draw import Canvas
 from deepvis.render.mosaic import line_width, look, mosaic
 from deepvis.render.panes.backward import draw_backward
-from deepvis.render.panes.desk import draw_desk
 from deepvis.render.panes.overlays import NAME_PROMPT, UNIT_PROMPT, draw_help, draw_prompt
 from deepvis.render.panes.pane import Pane, extent_text, number, why_not
+from deepvis.render.panes.recipe_grid import draw_recipe_grid
 from deepvis.render.panes.statistics import (
     brightest,
     draw_histogram,
@@ -48,7 +48,7 @@ def _needs(state: State) -> str:
     """What the big pane shows: "help", "desk", "backward", "gradient" or one of CONTENTS."""
     if state.help:
         return "help"
-    if state.desk:
+    if state.recipe_grids:
         return "desk"
     if state.zoom == "backward":
         return "backward"
@@ -82,7 +82,7 @@ def _layer_key(scene: Scene) -> tuple:
         s.zoom, s.gamma, s.boost, s.view, s.method, s.filter, s.origin, hover, s.typing, id(scene.layers),
         id(scene.pictures) if s.content == "synthesized" else 0, id(scene.own_cells) if s.content == "top images" else 0,
         id(scene.own_statistics), s.moments, id(scene.own_tops) if s.content == "top images" and s.zoom == "unit" else 0,
-        s.desk, id(scene.own_desk), s.naming,
+        s.recipe_grids, id(scene.own_recipe_grid), s.naming,
     )  # fmt: skip
 
 
@@ -341,7 +341,7 @@ def _put_inside(canvas: np.ndarray, image: np.ndarray, left: int, top: int, widt
 
 _BIG: dict[str, Callable[[Canvas, Scene], None]] = {
     "help": draw_help,
-    "desk": draw_desk,
+    "desk": draw_recipe_grid,
     "backward": draw_backward,
     "gradient": _draw_layer_gradient,
     "activations": _draw_activations,

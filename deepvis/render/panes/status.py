@@ -7,8 +7,8 @@ from deepvis.core.layers import unit_id
 from deepvis.interface.state import BOOSTS, GAMMAS, TopImage
 from deepvis.render import colors, text
 from deepvis.render.draw import Canvas
-from deepvis.render.panes.desk import tile_words
 from deepvis.render.panes.pane import Pane, extent_text, number
+from deepvis.render.panes.recipe_grid import tile_words
 from deepvis.render.scene import Scene
 
 
@@ -65,7 +65,7 @@ def _status_key(scene: Scene) -> tuple:
     )
     return (
         selection,
-        bool(s.desk),
+        bool(s.recipe_grids),
         _field_text(scene),
         _bad_text(scene),
         _hover_text(scene),

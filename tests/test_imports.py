@@ -43,13 +43,18 @@ def imports(module: str, inside_functions: bool) -> set[str]:
     return found
 
 
+TABLES = {"deepvis.attribution.methods"}  # whose rows are read by all; what a row computes with is a pass's own affair
+
+
 def reaches(module: str, inside_functions: bool) -> dict[str, str]:
     """{module: by way of which} of everything that importing `module` imports."""
     via, todo = {}, [module]
     while todo:
         one = todo.pop()
         parents = [".".join(one.split(".")[:i]) for i in range(1, one.count(".") + 1)]
-        for other in imports(one, inside_functions) | {parent for parent in parents if parent in FILES}:
+        for other in imports(one, inside_functions and one not in TABLES) | {
+            parent for parent in parents if parent in FILES
+        }:
             if other not in via:
                 via[other] = one
                 if other in FILES:
@@ -74,6 +79,7 @@ def uses(names: set[str]) -> dict[str, set[str]]:
 
 ROOMS_WITHOUT_TORCH = ("core", "inputs", "interface", "render", "display")
 WITHOUT_TORCH = [name for name in FILES if name.split(".")[1:2] and name.split(".")[1] in ROOMS_WITHOUT_TORCH] + [
+    "deepvis.attribution.methods",
     "deepvis.attribution.requests",
     "deepvis.scan.index",
     "deepvis.scan.results",

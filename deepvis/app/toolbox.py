@@ -425,8 +425,8 @@ class Toolbox:
         return found
 
     def _save_recipe(self) -> None:
-        """Save the desk's chosen settings under the name that was given."""
-        name, chosen = self.state.recipe_name, self.state.desk[-1]
+        """Save the grid's chosen settings under the name that was given."""
+        name, chosen = self.state.recipe_name, self.state.recipe_grids[-1]
         path = paths.recipes() / f"{name}.yaml"
         unit = unit_id(stands_for(self._layers(), self.state.layer), self.state.unit)
         try:

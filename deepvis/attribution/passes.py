@@ -11,10 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from deepvis.attribution.methods import METHODS, Method, Question, Reached
 from deepvis.attribution.requests import Peaks, Request, Result
 from deepvis.core.errors import UserError
 from deepvis.core.receptive_field import ReceptiveField
-from deepvis.networks.activation_rules import METHODS, gradients, seed
+from deepvis.networks.activation_rules import seed
 from deepvis.networks.network import Network
 
 
@@ -39,9 +40,11 @@ def answer(
     start = time.perf_counter()
     x = network.see(request.frame.pixels, request.crop)
     prepared = time.perf_counter()
-    passes = _forward if request.method is None else _forward_backward
     with network.interruptible(is_unwanted) if is_unwanted else nullcontext():
-        result = passes(network, x, request)
+        if request.method is None or request.origin is None:
+            result = _forward(network, x, request)
+        else:
+            result = _forward_backward(network, x, request, METHODS[request.method], *request.origin)
     _check_shape(network, request.layer, result.activations)
     seconds = {"input": prepared - start, "network": time.perf_counter() - prepared}
     return replace(result, receptive_field=field, seconds=seconds, bad=_bad(result.activations))
@@ -54,26 +57,30 @@ def _forward(network: Network, x: Tensor, request: Request) -> Result:
         return Result(request, maps, _scores(out), peaks=_peaks(network, captured) if request.peaks else None)
 
 
-def _forward_backward(network: Network, x: Tensor, request: Request) -> Result:
-    origin, unit = request.origin
-    x.requires_grad_(True)
-    with (
-        network.under(METHODS[request.method]),
-        network.capture({*_watched(network, request), origin}, cut=origin) as captured,
-    ):
-        out = network.module(x.clone())  # which may work on it in place
-        shown, start = captured[request.layer], captured[origin]
+def _forward_backward(network: Network, x: Tensor, request: Request, method: Method, origin: str, unit: int) -> Result:
+    passed: dict[str, Tensor] = {}  # what the forward pass left, read when the backward pass is under way
+    out: list[object] = []
+
+    def run() -> Reached:
+        """The forward pass; the method calls it in a context of its own."""
+        with network.capture({*_watched(network, request), origin}, cut=origin) as captured:
+            out.append(network.module(x.clone()))  # which may work on it in place
+            passed.update(captured)
+        shown = passed[request.layer]
         # Behind the cut nothing requires a gradient; the list of layers would not tell, since a
         # module used twice stands at its first call and shows its last.
-        reached = request.layer_gradient and shown.requires_grad
-        inputs = [x, shown] if reached else [x]
-        sent = network.units(origin, start)
-        grads = gradients(sent, inputs, seed(sent, unit))
-    pixels = rgb(network, grads[0] if grads[0] is not None else torch.zeros_like(x))
-    layer_gradient = _maps(network.units(request.layer, grads[1])) if reached and grads[1] is not None else None
-    peaks = _peaks(network, captured) if request.peaks else None
+        asked = request.layer_gradient and shown.requires_grad
+        return Reached(network.units(origin, passed[origin]), shown if asked else None)
+
+    answered = method.compute(network, Question(x, origin, unit, run, lambda sent: seed(sent, unit)))
+    values = None if answered.shown is None else _maps(network.units(request.layer, answered.shown))
     return Result(
-        request, _maps(network.units(request.layer, shown)), _scores(out), pixels, layer_gradient, peaks=peaks
+        request,
+        _maps(network.units(request.layer, passed[request.layer])),
+        _scores(out[-1]),
+        rgb(network, answered.pixels),
+        values,
+        peaks=_peaks(network, passed) if request.peaks else None,
     )
 
 

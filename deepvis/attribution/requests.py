@@ -18,7 +18,7 @@ class Request:
         frame: the picture to look at.
         crop: cut the middle out of the frame (true) or stretch it (false) to the network's input.
         layer: name of the layer whose activations are shown.
-        method: backward method (a key of `deepvis.networks.activation_rules.METHODS`), None for none.
+        method: backward method (a key of `deepvis.attribution.methods.METHODS`), None for none.
         origin: (layer, unit) from which the backward pass starts; None without a method.
         layer_gradient: also return the backward values at `layer`.
         peaks: also return where every unit of every layer answers most.

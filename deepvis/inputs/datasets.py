@@ -275,7 +275,9 @@ class Batch:
 AHEAD = 2  # batches that are decoded before they are asked for
 
 
-def batches(ranges: Sequence[tuple[int, int]], load: Callable[[int], np.ndarray], workers: int) -> Generator[Batch, None, None]:
+def batches(
+    ranges: Sequence[tuple[int, int]], load: Callable[[int], np.ndarray], workers: int
+) -> Generator[Batch, None, None]:
     """The batches of these ranges, in order, loaded by threads (`workers`; 0: by the caller).
 
     Threads do: decoding and scaling let go of Python's lock.

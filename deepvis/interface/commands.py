@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from deepvis.attribution.methods import METHODS
 from deepvis.core.errors import UserError
 from deepvis.core.layers import Layer, parse_unit, unit_id
 from deepvis.interface.state import (
@@ -25,10 +26,10 @@ from deepvis.interface.state import (
     State,
     TopImage,
 )
-from deepvis.interface.unit_grid import Grid, View, centred_on, make_grid, zoom_at
+from deepvis.interface.unit_grid import Grid, PaneView, centred_on, make_grid, zoom_at
 from deepvis.synthesis import recipe_grid
 from deepvis.synthesis.recipe import PRESETS, Recipe
-from deepvis.synthesis.recipe_grid import Desk
+from deepvis.synthesis.recipe_grid import RecipeGrid
 
 FAST = 10  # how many cells a fast move covers
 
@@ -77,7 +78,7 @@ def _select(state: State, facts: Facts, layer: int, unit: int) -> State:
         return state
     layer = min(max(layer, 0), len(facts.layers) - 1)
     unit = min(max(unit, 0), facts.layers[layer].units - 1)
-    view = View() if layer != state.layer else state.view
+    view = PaneView() if layer != state.layer else state.view
     state = replace(state, layer=layer, unit=unit, view=view)
     if view.scale > 1 and not state.has_matrix:
         grid = facts.grid(state)
@@ -154,7 +155,7 @@ def _cycle(name: str, values: Sequence) -> Action:
 
 
 def _cycle_zoom(state: State, facts: Facts) -> State:
-    state = replace(state, desk=())
+    state = replace(state, recipe_grids=())
     zoom = _next(ZOOMS, state.zoom)
     if zoom == "backward" and state.method is None:  # nothing to enlarge: show what can be shown
         state = replace(state, method="gradient")
@@ -183,15 +184,20 @@ def _layer_gradient(state: State, facts: Facts) -> State:
     if state.layer_gradient:
         return replace(state, layer_gradient=False)
     return replace(
-        state, layer_gradient=True, method=state.method or "gradient", zoom="layer", content="activations", desk=()
+        state,
+        layer_gradient=True,
+        method=state.method or "gradient",
+        zoom="layer",
+        content="activations",
+        recipe_grids=(),
     )
 
 
 def _cycle_content(state: State, facts: Facts) -> State:
     """The backward image does not stand in its way; a matrix has other places than a grid, so a magnified view ends."""
     content = _next(CONTENTS, state.content)
-    changed = replace(state, content=content, zoom="layer" if state.zoom == "backward" else state.zoom, desk=())
-    return changed if changed.has_matrix == state.has_matrix else replace(changed, view=View())
+    changed = replace(state, content=content, zoom="layer" if state.zoom == "backward" else state.zoom, recipe_grids=())
+    return changed if changed.has_matrix == state.has_matrix else replace(changed, view=PaneView())
 
 
 def _freeze_origin(state: State, facts: Facts) -> State:
@@ -221,59 +227,59 @@ def _step(delta: int) -> Action:
 
 
 def _reset(state: State, facts: Facts) -> State:
-    """Back to how the view began; the input stays. The desk is closed first, by itself."""
-    if state.desk:
-        return replace(state, desk=())
+    """Back to how the view began; the input stays. The grid of recipes is closed first, by itself."""
+    if state.recipe_grids:
+        return replace(state, recipe_grids=())
     kept = ("source", "frozen", "crop", "step", "photo", "preset", "kept", "snapshots", "recording")
     return State(**{name: getattr(state, name) for name in kept})
 
 
 def _grow(state: State, facts: Facts) -> State:
-    return replace(state, growing=not state.growing, desk=())
+    return replace(state, growing=not state.growing, recipe_grids=())
 
 
 def _preset(state: State, facts: Facts) -> State:
-    """The next recipe; on the desk the grid begins anew about it, with the same seed."""
+    """The next recipe; an open grid begins anew about it, with the same seed."""
     name = _next(tuple(facts.recipes), state.preset)
-    grids = (Desk(name, facts.recipes[name], state.desk[-1].seed),) if state.desk else ()
-    return replace(state, preset=name, desk=grids)
+    grids = (RecipeGrid(name, facts.recipes[name], state.recipe_grids[-1].seed),) if state.recipe_grids else ()
+    return replace(state, preset=name, recipe_grids=grids)
 
 
 def _keep(state: State, facts: Facts) -> State:
-    """The images that grow; of the desk its settings, for which a name is asked."""
-    if state.desk:
+    """The images that grow; of a grid its chosen settings, for which a name is asked."""
+    if state.recipe_grids:
         return replace(state, typing=_free_name(state, facts), naming=True, help=False)
     return replace(state, kept=state.kept + 1, recipe_name="") if state.growing or state.moments else state
 
 
 def _free_name(state: State, facts: Facts) -> str:
     unit = re.sub("[^a-z0-9]+", "-", facts.layers[state.layer].name.lower()).strip("-") if facts.layers else ""
-    name = f"{state.desk[-1].preset}-{unit}-{state.unit}"
+    name = f"{state.recipe_grids[-1].preset}-{unit}-{state.unit}"
     numbers = range(2, len(facts.recipes) + 3)
     return next(free for free in (name, *(f"{name}-{i}" for i in numbers)) if free not in facts.recipes)
 
 
 def _desk(state: State, facts: Facts) -> State:
     """Open it about the recipe of the key 1, or close it."""
-    if state.desk or not facts.layers:
-        return replace(state, desk=())
+    if state.recipe_grids or not facts.layers:
+        return replace(state, recipe_grids=())
     name = state.preset if state.preset in facts.recipes else PRESET_CYCLE[0]
-    return replace(state, desk=(Desk(name, facts.recipes[name]),), preset=name, growing=False, help=False)
+    return replace(state, recipe_grids=(RecipeGrid(name, facts.recipes[name]),), preset=name, growing=False, help=False)
 
 
-def _on_desk(change: Callable[[Desk], Desk]) -> Action:
+def _on_grid(change: Callable[[RecipeGrid], RecipeGrid]) -> Action:
     """A next grid, from which one can come back."""
 
     def do(state: State, facts: Facts) -> State:
-        if not state.desk:
+        if not state.recipe_grids:
             return replace(state, message="that is for the desk: 2 opens it")
-        return replace(state, desk=(*state.desk, change(state.desk[-1])))
+        return replace(state, recipe_grids=(*state.recipe_grids, change(state.recipe_grids[-1])))
 
     return do
 
 
 def _desk_back(state: State, facts: Facts) -> State:
-    return replace(state, desk=state.desk[:-1] or state.desk)
+    return replace(state, recipe_grids=state.recipe_grids[:-1] or state.recipe_grids)
 
 
 def _collect(state: State, facts: Facts) -> State:
@@ -291,6 +297,11 @@ def _start_typing(state: State, facts: Facts) -> State:
 
 def _quit(state: State, facts: Facts) -> State:
     return replace(state, quit=True)
+
+
+def _backward_help() -> str:
+    labels = [row.label for row in METHODS.values() if row.in_cycle]
+    return f"backward: {', '.join(labels)}, blurred gradient, off"
 
 
 COMMANDS: dict[str, Command] = {
@@ -314,9 +325,7 @@ COMMANDS: dict[str, Command] = {
     "next_file": Command(_step(1), ("e", "pgdn"), "next file", "input"),
     "previous_file": Command(_step(-1), ("w", "pgup"), "previous file", "input"),
     "crop": Command(_flip("crop"), ("0",), "cut the middle out / stretch the whole picture", "input"),
-    "backward": Command(
-        _cycle_backward, ("b",), "backward: gradient, deconv, guided, blurred gradient, off", "backward"
-    ),
+    "backward": Command(_cycle_backward, ("b",), _backward_help(), "backward"),
     "method": Command(_cycle_method, ("n",), "backward method alone", "backward"),
     "filter": Command(_cycle("filter", FILTERS), ("m",), "show it raw, gray, as norm, as blurred norm", "backward"),
     "freeze_origin": Command(_freeze_origin, ("d",), "freeze the unit that the backward pass starts from", "backward"),
@@ -338,8 +347,8 @@ COMMANDS: dict[str, Command] = {
     "debug": Command(_flip("debug"), ("5",), "timings on / off", "view"),
     "reset": Command(_reset, ("esc",), "reset the view", "view"),
     "desk": Command(_desk, ("2",), "try settings on the selected unit, in a grid / close", "desk"),
-    "desk_settings": Command(_on_desk(recipe_grid.other_pair), ("3",), "two other settings along its sides", "desk"),
-    "desk_seed": Command(_on_desk(lambda one: replace(one, seed=one.seed + 1)), ("4",), "another seed", "desk"),
+    "desk_settings": Command(_on_grid(recipe_grid.other_pair), ("3",), "two other settings along its sides", "desk"),
+    "desk_seed": Command(_on_grid(lambda one: replace(one, seed=one.seed + 1)), ("4",), "another seed", "desk"),
     "desk_back": Command(_desk_back, ("backspace",), "back to the grid before", "desk"),
     "snapshot": Command(_snapshot, ("p",), "save a picture of the window and of each pane", "program"),
     "record": Command(_flip("recording"), ("r",), "record a video of the window / stop", "program"),
@@ -403,7 +412,7 @@ def _type(state: State, key: str, facts: Facts) -> State:
 
 
 def _name_recipe(state: State, name: str, facts: Facts) -> State:
-    """Save the desk's chosen settings under a name; one that cannot be becomes the message, and is typed again."""
+    """Save the grid's chosen settings under a name; one that cannot be becomes the message, and is typed again."""
     if not re.fullmatch("[a-z0-9][a-z0-9_-]*", name):
         return replace(state, message=f"{name!r}: a recipe's name has letters, digits, - and _", message_is_error=True)
     if name in facts.recipes:
@@ -435,14 +444,16 @@ def point(state: State, hover: Hover | TopImage | None) -> State:
 
 
 def click(state: State, target: Hover | TopImage | None, facts: Facts) -> State:
-    """Select the layer, unit, class or settings of the desk that were clicked; a top image's photo becomes the input."""
+    """Select the layer, unit, class or recipe that were clicked; a top image's photo becomes the input."""
     if target is None or not facts.layers:
         return state
     if isinstance(target, TopImage):
         return replace(state, photo=target.photo) if target.photo else state
     if target.tile is not None:
         return (
-            replace(state, desk=(*state.desk, recipe_grid.chosen(state.desk[-1], target.tile))) if state.desk else state
+            replace(state, recipe_grids=(*state.recipe_grids, recipe_grid.chosen(state.recipe_grids[-1], target.tile)))
+            if state.recipe_grids
+            else state
         )
     if target.unit is None:
         return replace(_select(state, facts, target.layer, state.unit), in_channels=False)
@@ -451,4 +462,4 @@ def click(state: State, target: Hover | TopImage | None, facts: Facts) -> State:
 
 def wheel(state: State, steps: int, x: float, y: float) -> State:
     """Magnify the layer pane about a point given as fractions of the pane."""
-    return state if state.desk else replace(state, view=zoom_at(state.view, 1.25**steps, x, y))
+    return state if state.recipe_grids else replace(state, view=zoom_at(state.view, 1.25**steps, x, y))

@@ -85,12 +85,12 @@ def moment_wish_for(
 
 def growth_for(state: State, layers: Sequence[Layer]) -> Growth | None:
     """What the state wants to be synthesized now; None if nothing."""
-    if not layers or not (state.growing or state.desk):
+    if not layers or not (state.growing or state.recipe_grids):
         return None
     layer = stands_for(layers, state.layer)
-    if not state.desk:
+    if not state.recipe_grids:
         return Growth(layer, state.unit, state.preset, tuple(recipe.image_seed(0, state.unit, i) for i in range(SEEDS)))
-    shown = state.desk[-1]
+    shown = state.recipe_grids[-1]
     recipes = recipe_grid.table(shown).recipes
     return Growth(
         layer, state.unit, shown.preset, (recipe.image_seed(shown.seed, state.unit, 0),) * len(recipes), recipes

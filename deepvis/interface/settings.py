@@ -38,7 +38,7 @@ DEFAULT_PANES: Mapping[str, Rectangle] = MappingProxyType(
 
 
 @dataclass(frozen=True)
-class Window:
+class WindowSettings:
     """The window when it opens: size in pixels; `scale` multiplies the size of text and marks."""
 
     width: int = 1500
@@ -65,7 +65,7 @@ class Settings:
     crop: bool = True
     output: str = "deepvis-output"
     data: str = paths.USUAL
-    window: Window = Window()
+    window: WindowSettings = WindowSettings()
     panes: Mapping[str, Rectangle] = field(default_factory=lambda: DEFAULT_PANES)
     keys: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
 
@@ -402,7 +402,7 @@ def _build(values: Mapping[str, Any]) -> Settings:
     panes = {name: place for name, place in (DEFAULT_PANES | section["panes"]).items() if place}
     return Settings(
         **{key: value for key, value in values.items() if "." not in key},
-        window=Window(**section["window"]),
+        window=WindowSettings(**section["window"]),
         panes=MappingProxyType(panes),
         keys=MappingProxyType(section["keys"]),
     )
@@ -412,7 +412,7 @@ def _flat(settings: Settings) -> dict[str, object]:
     """The settings by dotted key, `keys` left out."""
     return {
         **{f.name: getattr(settings, f.name) for f in fields(Settings) if f.name not in SECTIONS},
-        **{f"window.{f.name}": getattr(settings.window, f.name) for f in fields(Window)},
+        **{f"window.{f.name}": getattr(settings.window, f.name) for f in fields(WindowSettings)},
         **{f"panes.{name}": place for name, place in settings.panes.items()},
     }
 

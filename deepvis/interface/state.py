@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from deepvis.attribution.methods import METHODS
 from deepvis.core.frames import Photo
-from deepvis.interface.unit_grid import View
-from deepvis.synthesis.recipe_grid import Desk
+from deepvis.interface.unit_grid import PaneView
+from deepvis.synthesis.recipe_grid import RecipeGrid
 
-METHOD_CYCLE = (None, "gradient", "deconv", "guided")  # key n
+METHOD_CYCLE = (None, *METHODS)  # key n
 FILTERS = ("raw", "gray", "norm", "blurred norm")  # key m
 COMMON_BACKWARD = (  # key b: (method, filter)
     (None, "raw"),
-    ("gradient", "raw"),
-    ("deconv", "raw"),
-    ("guided", "raw"),
+    *((method.name, "raw") for method in METHODS.values() if method.in_cycle),
     ("gradient", "blurred norm"),
 )
 GAMMAS = (1.0, 0.7, 0.5, 0.35, 0.25)  # key t: exponent of the normalised activation
@@ -41,7 +40,7 @@ CONTENTS = (  # key s: what of the layer's units the layer pane shows
 @dataclass(frozen=True)
 class Hover:
     """What the mouse points at: a layer (by position in the network's layers), a unit of it, two of
-    them, or one of the desk's tiles, which show that unit."""
+    them, or one of the tiles of the grid of recipes, which show that unit."""
 
     layer: int
     unit: int | None = None
@@ -76,7 +75,7 @@ class State:
         source: "camera" or "files"; `frozen` holds the camera or pauses a video; `crop` cuts the
             middle out of the picture, else it is stretched; `step` counts files on from the first.
         typing: text of the unit that is being typed, None when not typing; with `naming` it is the
-            name under which the desk's chosen settings are to be saved.
+            name under which the grid's chosen settings are to be saved.
         message: the last command's own words, `message_is_error` if it could not be done.
         hover: what the mouse points at.
         values: each top image's value is written on it.
@@ -85,10 +84,10 @@ class State:
             name `preset`.
         collecting: the strongest moments of what is shown are collected for every unit.
         moments: top images are those that were collected, not a data set's.
-        desk: the grids of settings that the user has come through, the last of which is shown and
-            grows; empty: the desk is closed.
+        recipe_grids: the grids of settings that the user has come through, the last of which is shown and
+            grows; empty: the desk, as the user calls it, is closed.
         kept: counts the wishes to keep what grows, what was collected, or, with `recipe_name` as
-            its name, the desk's chosen settings.
+            its name, the grid's chosen settings.
         snapshots: how many were asked for so far; `recording`, `quit`: asked for.
     """
 
@@ -103,7 +102,7 @@ class State:
     layer_gradient: bool = False
     gamma: int = 0
     boost: int = 0
-    view: View = field(default=View())
+    view: PaneView = field(default=PaneView())
     predictions: bool = True
     unit_images: bool = True
     receptive_field: bool = True
@@ -120,7 +119,7 @@ class State:
     hover: Hover | TopImage | None = None
     growing: bool = False
     preset: str = PRESET_CYCLE[0]
-    desk: tuple[Desk, ...] = ()
+    recipe_grids: tuple[RecipeGrid, ...] = ()
     recipe_name: str = ""
     collecting: bool = False
     moments: bool = False

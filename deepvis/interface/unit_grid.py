@@ -11,7 +11,7 @@ MAP_CELL, VECTOR_CELL = 16, 9  # sides of the smallest cells that can be read, i
 
 
 @dataclass(frozen=True)
-class View:
+class PaneView:
     """What part of the layer pane's mosaic is seen.
 
     Attributes:
@@ -84,7 +84,7 @@ def columns_for(count: int, aspect: float, width: int, height: int) -> int:
 @lru_cache(maxsize=256)
 def make_grid(
     count: int, map_height: int, map_width: int, width: int, height: int,
-    view: View = View(), unit: int = 0, scale: float = 1.0,
+    view: PaneView = PaneView(), unit: int = 0, scale: float = 1.0,
 ) -> Grid:  # fmt: skip
     """Lay the cells of `count` units out in a pane, in the maps' proportions.
 
@@ -126,16 +126,16 @@ def _start(extent: int, room: int, scale: float, middle: float) -> int:
     return min(0, max(room - extent, round((room - extent) / 2 + scale * room * (0.5 - middle))))
 
 
-def centred_on(unit: int, grid: Grid, width: int, height: int, scale: float) -> View:
+def centred_on(unit: int, grid: Grid, width: int, height: int, scale: float) -> PaneView:
     """The view of that scale with a unit in the middle of the pane, as far as the mosaic's ends allow."""
     row, column = divmod(unit - grid.first, grid.columns)
     x = ((column + 0.5) - grid.columns / 2) * grid.cell_width / (scale * width)
     y = ((row + 0.5) - grid.rows / 2) * grid.cell_height / (scale * height)
     half = 0.5 / scale
-    return View(scale, min(max(half, 0.5 + x), 1 - half), min(max(half, 0.5 + y), 1 - half))
+    return PaneView(scale, min(max(half, 0.5 + x), 1 - half), min(max(half, 0.5 + y), 1 - half))
 
 
-def zoom_at(view: View, factor: float, x: float, y: float, limit: float = 40.0) -> View:
+def zoom_at(view: PaneView, factor: float, x: float, y: float, limit: float = 40.0) -> PaneView:
     """Magnify about a point.
 
     Args:
@@ -143,11 +143,11 @@ def zoom_at(view: View, factor: float, x: float, y: float, limit: float = 40.0) 
     """
     scale = min(max(1.0, view.scale * factor), limit)
     if scale == 1.0:
-        return View()
+        return PaneView()
     point_x = view.x + (x - 0.5) / view.scale
     point_y = view.y + (y - 0.5) / view.scale
     half = 0.5 / scale
-    return View(
+    return PaneView(
         scale,
         min(max(half, point_x - (x - 0.5) / scale), 1 - half),
         min(max(half, point_y - (y - 0.5) / scale), 1 - half),

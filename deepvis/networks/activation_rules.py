@@ -122,7 +122,7 @@ def guided(x: Tensor, f: Callable[[Tensor], Tensor]) -> Tensor:
     return out
 
 
-METHODS: dict[str, Rule] = {"gradient": gradient, "deconv": deconv, "guided": guided}
+RULES: dict[str, Rule] = {"gradient": gradient, "deconv": deconv, "guided": guided}
 
 
 def replaced(x: Tensor, f: Callable[[Tensor], Tensor], back: Callable[[Tensor], Tensor]) -> Tensor:
@@ -135,7 +135,7 @@ class ActivationRule(TorchFunctionMode):
     """Within `with ActivationRule(rule):` every activation function has the rule's backward.
 
     Args:
-        rule: one of METHODS' functions, or another: (input, activation function out of place) -> output.
+        rule: one of RULES' functions, or another: (input, activation function out of place) -> output.
         replace: further functions to call in place of others, {function: its stand-in}.
         write_back: for networks that rely on `inplace=True` and drop what such a function returns
             (`drops_results` tells): let it change its input too. Else it returns a new tensor and

@@ -11,9 +11,9 @@ from deepvis.interface.state import Hover, TopImage
 from deepvis.render import colors
 from deepvis.render.draw import Canvas, fill
 from deepvis.render.panes import PANES
-from deepvis.render.panes.desk import tile_at
 from deepvis.render.panes.input import class_at
 from deepvis.render.panes.layer import layer_grid, shows_units
+from deepvis.render.panes.recipe_grid import tile_at
 from deepvis.render.panes.statistics import pair_at
 from deepvis.render.panes.strip import layer_boxes
 from deepvis.render.panes.unit_images import top_image_at
@@ -104,7 +104,7 @@ class Renderer:
         return max(1, body.width), max(1, body.height - body.px_caption)
 
     def target_at(self, x: int, y: int, scene: Scene) -> Hover | TopImage | None:
-        """What layer, unit, class, top image or tile of the desk lies under a point of the picture."""
+        """What layer, unit, class, top image or tile of the grid of recipes lies under a point of the picture."""
         name = self.layout.pane_at(x, y)
         if name is None or not scene.layers:
             return None
@@ -130,7 +130,7 @@ class Renderer:
 
     def _unit_at(self, x: int, y: int, scene: Scene) -> Hover | None:
         state = scene.state
-        if state.desk and not state.help:
+        if state.recipe_grids and not state.help:
             tile = tile_at(x, y, *self.layer_area, self.layout.scale)
             return Hover(state.layer, state.unit, tile=tile) if tile is not None else None
         if state.help or state.zoom != "layer" or y < 0 or not shows_units(scene):

@@ -83,7 +83,7 @@ class Scene:
         if any(unit is not None and not 0 <= unit < units for unit in (hover.unit, hover.other)):
             return None
         if hover.tile is not None:
-            fits = bool(state.desk) and not state.help and 0 <= hover.tile < SIDE**2
+            fits = bool(state.recipe_grids) and not state.help and 0 <= hover.tile < SIDE**2
             return hover if fits and (hover.layer, hover.unit) == (state.layer, state.unit) else None
         if hover.other is not None:
             return hover if state.has_matrix and hover.unit is not None and hover.layer == state.layer else None
@@ -111,12 +111,12 @@ class Scene:
         return g if g is not None and (g.wish.layer, g.wish.unit) == (self.pictures_of, self.state.unit) else None
 
     @property
-    def own_desk(self) -> Grown | None:
-        """The growing images, if they are those of the selected unit and of the grid on the desk."""
+    def own_recipe_grid(self) -> Grown | None:
+        """The growing images, if they are those of the selected unit and of the grid that is shown."""
         g = self.own_grown
-        if g is None or not self.state.desk:
+        if g is None or not self.state.recipe_grids:
             return None
-        shown = self.state.desk[-1]
+        shown = self.state.recipe_grids[-1]
         seed = image_seed(shown.seed, self.state.unit, 0)
         return g if g.wish.recipes == table(shown).recipes and g.wish.seeds[0] == seed else None
 

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from deepvis.attribution.methods import METHODS, Question, Reached
 from deepvis.attribution.passes import rgb
 from deepvis.core.geometry import Box
-from deepvis.networks.activation_rules import METHODS, gradients, seed
+from deepvis.networks.activation_rules import seed
 from deepvis.networks.network import Network
 from deepvis.scan.patches import cut_padded
 
@@ -28,7 +29,7 @@ def patch_backward(
     Args:
         network: used by no other thread meanwhile.
         photos: uint8 RGB or bands, any sizes; the network sees their middles.
-        method: a key of `deepvis.networks.activation_rules.METHODS`.
+        method: a key of `deepvis.attribution.methods.METHODS`.
         boxes: for each photo, in input pixels (`Patch.box`).
         places: for each photo the (row, column) from which alone 1 is sent back, as the original
             toolbox does for its patches; None: what the live window sends (`deepvis.networks.activation_rules.seed`).
@@ -37,15 +38,16 @@ def patch_backward(
     """
     if not photos:
         return []
-    x = torch.cat([network.see(photo, crop=True) for photo in photos]).requires_grad_(True)
-    with network.under(METHODS[method]):
-        sent = network.up_to(layer, x)
+    x = torch.cat([network.see(photo, crop=True) for photo in photos])
+
+    def start(sent: torch.Tensor) -> torch.Tensor:
         if places is None or sent.ndim < 4:
-            start = torch.cat([seed(one[None], unit) for one in sent])
-        else:
-            start = torch.zeros_like(sent)
-            for i, (row, column) in enumerate(places):
-                start[i, unit, row, column] = 1
-        (grad,) = gradients(sent, [x], start)
-    grad = torch.zeros_like(x) if grad is None else grad
-    return [cut_padded(rgb(network, one[None]), box, 0) for one, box in zip(grad, boxes)]
+            return torch.cat([seed(one[None], unit) for one in sent])
+        sparse = torch.zeros_like(sent)
+        for i, (row, column) in enumerate(places):
+            sparse[i, unit, row, column] = 1
+        return sparse
+
+    question = Question(x, layer, unit, lambda: Reached(network.up_to(layer, x)), start)
+    pixels = METHODS[method].compute(network, question).pixels
+    return [cut_padded(rgb(network, one[None]), box, 0) for one, box in zip(pixels, boxes)]

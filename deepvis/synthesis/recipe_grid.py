@@ -1,4 +1,4 @@
-"""The desk: one unit, and 4×4 settings about a chosen one, to find a recipe by eye.
+"""A grid of recipes: one unit, and 4×4 settings about a chosen one, to find a recipe by eye.
 
 Two of a recipe's numbers span the grid, in geometric steps; everything else, the seed too, is the
 same for all sixteen, so that what differs between two images is what the settings do. Without torch.
@@ -83,8 +83,8 @@ PAIRS: dict[str, tuple[tuple[Axis, Axis], ...]] = {  # by parameterization: (acr
 
 
 @dataclass(frozen=True)
-class Desk:
-    """What is on the desk.
+class RecipeGrid:
+    """A grid of settings about a chosen one (the window calls it the desk).
 
     Attributes:
         preset: name of the recipe that it began with.
@@ -121,15 +121,15 @@ class Table:
 
 
 @lru_cache(maxsize=64)
-def table(desk: Desk) -> Table:
+def table(grid: RecipeGrid) -> Table:
     """The sixteen settings: the chosen one, one step less and up to two steps more of each number.
 
     Of a number that is 0 in the chosen settings the grid has 0 and three values from weak to strong.
     """
-    across, down = PAIRS[desk.recipe.parameterization][desk.pair]
-    columns, column = _values(across, getattr(desk.recipe, across.name), desk.halvings)
-    rows, row = _values(down, getattr(desk.recipe, down.name), desk.halvings)
-    recipes = tuple(_with(desk.recipe, {across.name: x, down.name: y}) for y in rows for x in columns)
+    across, down = PAIRS[grid.recipe.parameterization][grid.pair]
+    columns, column = _values(across, getattr(grid.recipe, across.name), grid.halvings)
+    rows, row = _values(down, getattr(grid.recipe, down.name), grid.halvings)
+    recipes = tuple(_with(grid.recipe, {across.name: x, down.name: y}) for y in rows for x in columns)
     return Table(across, down, columns, rows, recipes, row * SIDE + column)
 
 
@@ -146,15 +146,15 @@ def _with(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
     return replace(made, blur_every=4) if made.blur_width and not made.blur_every else made  # as often as in the paper
 
 
-def chosen(desk: Desk, tile: int) -> Desk:
+def chosen(grid: RecipeGrid, tile: int) -> RecipeGrid:
     """The grid about the settings of a tile, with half the step."""
-    return replace(desk, recipe=table(desk).recipes[tile], halvings=min(desk.halvings + 1, FINEST))
+    return replace(grid, recipe=table(grid).recipes[tile], halvings=min(grid.halvings + 1, FINEST))
 
 
-def other_pair(desk: Desk) -> Desk:
+def other_pair(grid: RecipeGrid) -> RecipeGrid:
     """The same settings, with another two of them along the sides, in coarse steps again."""
-    pairs = PAIRS[desk.recipe.parameterization]
-    return replace(desk, pair=(desk.pair + 1) % len(pairs), halvings=0)
+    pairs = PAIRS[grid.recipe.parameterization]
+    return replace(grid, pair=(grid.pair + 1) % len(pairs), halvings=0)
 
 
 def tile_text(table: Table, tile: int) -> str:

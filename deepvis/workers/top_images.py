@@ -45,7 +45,7 @@ class Wish:
 
     Attributes:
         layer, unit: the unit.
-        method: backward method, a key of `deepvis.networks.activation_rules.METHODS`.
+        method: backward method, a key of `deepvis.attribution.methods.METHODS`.
         moments: of the unit, that were collected and are shown instead of the index's.
         or_deconv: where that method carries nothing back, as from behind a ReLU6 that is at its limit, deconv does.
     """

@@ -20,12 +20,12 @@ from deepvis.interface.layout import lay_out
 from deepvis.interface.requests import request_for
 from deepvis.interface.settings import DEFAULT_PANES, Settings
 from deepvis.interface.state import CONTENTS, ZOOMS, Hover, State, TopImage
-from deepvis.interface.unit_grid import View
+from deepvis.interface.unit_grid import PaneView
 from deepvis.render import Renderer, Scene
 from deepvis.render.panes.status import _hover_text
 from deepvis.scan.results import Patch, Statistics
 from deepvis.synthesis.recipe import PRESETS
-from deepvis.synthesis.recipe_grid import Desk
+from deepvis.synthesis.recipe_grid import RecipeGrid
 from deepvis.workers.messages import Cells, TopPictures, UnitPictures
 
 SMALL = (
@@ -34,7 +34,7 @@ SMALL = (
     Layer("classes", "Linear", 5, labels=tuple("abcde")),
 )
 FRAME = Frame(np.full((20, 20, 3), 90, np.uint8), "gray.png", 0, False)
-DESK = Desk("modern", PRESETS["modern"])
+DESK = RecipeGrid("modern", PRESETS["modern"])
 HOVERS = [
     None,
     *(Hover(layer) for layer in (0, 1, 2, 9, -1)),
@@ -96,7 +96,15 @@ def states() -> list[State]:
     facts = Facts(SMALL)
     combined = enumerate(itertools.product(CONTENTS, ZOOMS, ((), (DESK,)), (False, True)))
     bases = [
-        State(layer=i % 3, content=content, zoom=zoom, desk=desk, moments=moments, method="gradient", in_channels=True)
+        State(
+            layer=i % 3,
+            content=content,
+            zoom=zoom,
+            recipe_grids=desk,
+            moments=moments,
+            method="gradient",
+            in_channels=True,
+        )
         for i, (content, zoom, desk, moments) in combined
     ]
     made = [*bases, *(run(base, name, facts) for base in bases for name in COMMANDS)]
@@ -118,7 +126,7 @@ def test_whatever_the_mouse_pointed_at_every_scene_can_be_drawn_and_names_nothin
                 possible = 0 <= hover.layer < len(SMALL) and all(
                     unit is None or 0 <= unit < SMALL[hover.layer].units for unit in (hover.unit, hover.other)
                 )
-                on_tile = hover.tile is not None and not (state.desk and not state.help and hover.tile < 16)
+                on_tile = hover.tile is not None and not (state.recipe_grids and not state.help and hover.tile < 16)
                 off_matrix = hover.other is not None and not state.has_matrix
                 assert bool(words) <= (possible and not on_tile and not off_matrix)
             if (number + i) % 61 == 0:  # drawing all of them would take minutes
@@ -128,7 +136,13 @@ def test_whatever_the_mouse_pointed_at_every_scene_can_be_drawn_and_names_nothin
 @pytest.mark.parametrize("hover", HOVERS, ids=str)
 @pytest.mark.parametrize(
     "state",
-    [State(), State(desk=(DESK,)), State(help=True), State(content="correlation"), State(layer=1, moments=True)],
+    [
+        State(),
+        State(recipe_grids=(DESK,)),
+        State(help=True),
+        State(content="correlation"),
+        State(layer=1, moments=True),
+    ],
 )
 def test_each_kind_is_drawn_on_all_panes(hover: Hover | TopImage | None, state: State) -> None:
     for shown in (
@@ -142,7 +156,12 @@ def test_each_kind_is_drawn_on_all_panes(hover: Hover | TopImage | None, state: 
 def test_points_of_tiny_windows_have_a_target_or_none() -> None:
     for width, height in ((1, 1), (3, 2), (20, 8), (60, 300), (300, 20)):
         renderer = Renderer(lay_out(DEFAULT_PANES, width, height, 1.0))
-        for state in (State(), State(desk=(DESK,)), State(content="correlation"), State(view=View(3.0, 0.4, 0.6))):
+        for state in (
+            State(),
+            State(recipe_grids=(DESK,)),
+            State(content="correlation"),
+            State(view=PaneView(3.0, 0.4, 0.6)),
+        ):
             shown = scene_of(state)
             renderer.compose(shown)
             for x, y in itertools.product(

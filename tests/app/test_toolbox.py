@@ -30,7 +30,7 @@ from deepvis.interface.state import State
 from deepvis.scan.results import Patch
 from deepvis.synthesis import recipe
 from deepvis.synthesis.recipe import PRESETS, image_seed
-from deepvis.synthesis.recipe_grid import Desk, table
+from deepvis.synthesis.recipe_grid import RecipeGrid, table
 from deepvis.workers.layer_images import Wish as OverviewWish
 from deepvis.workers.messages import Grown, Growth, TopPictures
 from deepvis.workers.top_images import Wish as TopWish
@@ -697,8 +697,8 @@ def test_what_is_to_grow(box: Toolbox) -> None:
     assert growth_for(State(growing=True, unit=2, preset="plain"), LAYERS) == Growth(
         "stem", 2, "plain", tuple(image_seed(0, 2, i) for i in range(4))
     )
-    shown = Desk("modern", PRESETS["modern"], seed=5)
-    wish = growth_for(State(layer=1, unit=2, desk=(Desk("plain", PRESETS["plain"]), shown)), LAYERS)
+    shown = RecipeGrid("modern", PRESETS["modern"], seed=5)
+    wish = growth_for(State(layer=1, unit=2, recipe_grids=(RecipeGrid("plain", PRESETS["plain"]), shown)), LAYERS)
     assert wish == Growth("head", 2, "modern", (image_seed(5, 2, 0),) * 16, table(shown).recipes)
 
 
@@ -708,7 +708,7 @@ def test_a_saved_recipe_is_one_of_the_presets_from_then_on(
     monkeypatch.setattr(paths, "data", lambda: tmp_path)
     monkeypatch.setattr(box._grower, "want", lambda network, wish: None)
     press(box, "2", "3", "4", "enter", *["backspace"] * 30, *"mine", "enter")
-    shown = box.state.desk[-1]
+    shown = box.state.recipe_grids[-1]
     assert recipe.named("mine") == shown.recipe and shown.seed == 1
     text, is_error = message(box)
     assert (

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from deepvis.attribution.methods import METHODS
 from deepvis.attribution.passes import answer
 from deepvis.attribution.requests import Request, Result
 from deepvis.core.errors import UserError
 from deepvis.core.frames import Frame
 from deepvis.core.receptive_field import ReceptiveField
-from deepvis.networks.activation_rules import METHODS
 from deepvis.networks.capture import Abandoned
 from deepvis.networks.network import InputSpec, Network, prepare
 from deepvis.networks.outputs import Chosen

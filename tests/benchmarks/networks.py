@@ -27,11 +27,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from deepvis.attribution.methods import METHODS
 from deepvis.attribution.passes import answer
 from deepvis.attribution.requests import Request, Result
 from deepvis.core.errors import UserError
 from deepvis.core.frames import Frame
-from deepvis.networks.activation_rules import METHODS
 from deepvis.networks.loading import load
 from deepvis.networks.network import Network
 

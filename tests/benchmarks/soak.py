@@ -328,7 +328,7 @@ class User:
                 break
             self.press("esc")
         self.press("esc")
-        if self.program.state["desk"]:
+        if self.program.state["recipe_grids"]:
             self.press("esc")
         self.press("esc")
 

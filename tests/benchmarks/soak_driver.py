@@ -132,7 +132,12 @@ class Watch:
             "events": dict(self._events),
             "commands": {name: list(count) for name, count in self._commands.items()},
             "state": {name: getattr(state, name) for name in STEERING}
-            | {"desk": len(state.desk), "photo": state.photo is not None, "layer": state.layer, "unit": state.unit},
+            | {
+                "recipe_grids": len(state.recipe_grids),
+                "photo": state.photo is not None,
+                "layer": state.layer,
+                "unit": state.unit,
+            },
             "size": [layout.width, layout.height],
             "panes": {name: list(box) for name, box in layout.panes.items()},
             "stale": stale(toolbox, self._scene) if now > self._last_event + CALM and toolbox.engine.network else None,

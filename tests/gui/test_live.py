@@ -19,11 +19,11 @@ from deepvis.core import paths
 from deepvis.inputs.playlist import Playlist
 from deepvis.interface.commands import COMMANDS
 from deepvis.interface.state import CONTENTS, GAMMAS
-from deepvis.interface.unit_grid import View, make_grid
+from deepvis.interface.unit_grid import PaneView, make_grid
 from deepvis.render import colors
-from deepvis.render.panes.desk import tile_boxes
+from deepvis.render.panes.recipe_grid import tile_boxes
 from deepvis.synthesis.recipe import PRESETS, named, saved
-from deepvis.synthesis.recipe_grid import Desk, table
+from deepvis.synthesis.recipe_grid import RecipeGrid, table
 
 NO_CAMERA = "63"
 
@@ -201,7 +201,7 @@ def test_g_says_what_is_wrong_with_an_id_and_nothing_moves(program):
 
 
 def grid(program: Program):
-    layer, view = program.now["layers"][program.state["layer"]], View(**program.state["view"])
+    layer, view = program.now["layers"][program.state["layer"]], PaneView(**program.state["view"])
     size = program.now["mosaic"][2:]
     return make_grid(layer["units"], layer["height"], layer["width"], *size, view, program.state["unit"])
 
@@ -569,11 +569,11 @@ def test_the_desk_closes_in_on_a_click_goes_back_and_saves(program):
     left, top, width, height = program.now["mosaic"]
     tile_left, tile_top, tile_width, tile_height = tile_boxes(width, height, 1.0)[6]
     place = (left + tile_left + tile_width / 2, top + tile_top + tile_height / 2)
-    wanted = table(Desk("modern", PRESETS["modern"])).recipes[6]
+    wanted = table(RecipeGrid("modern", PRESETS["modern"])).recipes[6]
     program.point(*place)
     program.wait(lambda: f"rate {wanted.rate:g}, power 1" in program.words("status"), "the tile's settings are named")
     program.click(*place)
-    assert [one["recipe"]["rate"] for one in program.state["desk"]] == [PRESETS["modern"].rate, wanted.rate]
+    assert [one["recipe"]["rate"] for one in program.state["recipe_grids"]] == [PRESETS["modern"].rate, wanted.rate]
     program.wait(lambda: "best" in program.words("layer"), "the next sixteen grow", 30)
     program.press("Return")
     name = program.state["typing"]
@@ -584,10 +584,10 @@ def test_the_desk_closes_in_on_a_click_goes_back_and_saves(program):
     finally:
         saved()[name].unlink()
     program.press("BackSpace")
-    assert len(program.state["desk"]) == 1
+    assert len(program.state["recipe_grids"]) == 1
     program.press("1")  # after the saved ones the first again
     program.press("Escape")
-    assert (program.state["desk"], program.state["preset"], program.unit) == ([], "modern", "2a:3")
+    assert (program.state["recipe_grids"], program.state["preset"], program.unit) == ([], "modern", "2a:3")
 
 
 def test_escape_resets_the_view_and_leaves_the_input(program):

@@ -25,7 +25,7 @@ from deepvis.interface.state import (
     State,
     TopImage,
 )
-from deepvis.interface.unit_grid import View
+from deepvis.interface.unit_grid import PaneView
 from deepvis.synthesis.recipe import PRESETS
 from deepvis.synthesis.recipe_grid import chosen
 
@@ -137,7 +137,7 @@ def test_layer_change_clips_the_unit_and_the_cursor_stays() -> None:
 @pytest.mark.parametrize("layer", range(len(LAYERS)))
 @pytest.mark.parametrize("scale", [1.5, 4.0, 20.0])
 def test_the_magnified_view_follows_the_selection(layer: int, scale: float) -> None:
-    state = State(layer=layer, in_channels=True, view=View(scale, 0.5, 0.5))
+    state = State(layer=layer, in_channels=True, view=PaneView(scale, 0.5, 0.5))
     for unit in {0, LAYERS[layer].units // 3, LAYERS[layer].units - 1}:
         moved = goto(state, str(unit), FACTS)
         assert moved.view.scale == scale
@@ -158,8 +158,8 @@ def test_the_view_stays_where_it_is_while_the_selection_is_seen() -> None:
 
 
 def test_another_layer_is_seen_whole() -> None:
-    state = replace(IN, view=View(4.0, 0.3, 0.3))
-    assert do(state, "next_layer").view == View()
+    state = replace(IN, view=PaneView(4.0, 0.3, 0.3))
+    assert do(state, "next_layer").view == PaneView()
     assert do(replace(state, layer=4), "next_layer").view.scale == 4.0  # there is none
 
 
@@ -289,19 +289,19 @@ def test_esc_resets_the_view_and_keeps_the_input() -> None:
         "recording": True,
     }
     state = State(layer=3, unit=9, in_channels=True, zoom="backward", method="guided", filter="norm", origin=(1, 1),
-                  gamma=2, boost=1, view=View(3.0), predictions=False, unit_images=False, help=True, debug=True,
+                  gamma=2, boost=1, view=PaneView(3.0), predictions=False, unit_images=False, help=True, debug=True,
                   content="histograms", layer_gradient=True, hover=Hover(1, 2), message="x", **kept)  # fmt: skip
     assert keys(state, "esc") == State(**kept)
 
 
 def test_a_matrix_and_a_grid_do_not_share_a_magnified_view() -> None:
-    state = replace(State(view=View(3.0, 0.2, 0.2)), content="top images")
+    state = replace(State(view=PaneView(3.0, 0.2, 0.2)), content="top images")
     assert do(state, "content").view == state.view  # histograms have the same cells
     matrix = do(state, "content", "content")
-    assert matrix.has_matrix and matrix.view == View()
-    magnified = replace(matrix, view=View(3.0, 0.2, 0.2))
+    assert matrix.has_matrix and matrix.view == PaneView()
+    magnified = replace(matrix, view=PaneView(3.0, 0.2, 0.2))
     assert do(magnified, "content").view == magnified.view  # the same matrix, sorted
-    assert do(magnified, "content", "content").view == View()
+    assert do(magnified, "content", "content").view == PaneView()
     assert do(magnified, "last").view == magnified.view  # the grid's cells are elsewhere: it does not follow them
 
 
@@ -438,9 +438,9 @@ TILE = Hover(4, 3, tile=7)
 
 
 def test_the_desk_opens_about_the_recipe_of_key_1_and_closes() -> None:
-    desk = keys(CLASS, "2").desk
-    assert [(one.preset, one.recipe, one.seed) for one in desk] == [("modern", PRESETS["modern"], 0)]
-    assert keys(CLASS, "1", "1", "2").desk[-1].recipe == PRESETS["yosinski-2"]
+    grids = keys(CLASS, "2").recipe_grids
+    assert [(one.preset, one.recipe, one.seed) for one in grids] == [("modern", PRESETS["modern"], 0)]
+    assert keys(CLASS, "1", "1", "2").recipe_grids[-1].recipe == PRESETS["yosinski-2"]
     assert keys(CLASS, "2", "2") == CLASS
     assert keys(CLASS, "t", "2", "esc") == keys(CLASS, "t") and keys(CLASS, "t", "2", "esc", "esc") == State()
     assert keys(State(), "2", facts=NOTHING) == State()
@@ -455,7 +455,7 @@ def test_what_fills_the_big_pane_takes_turns_with_the_desk(key: str) -> None:
 def test_a_click_closes_in_on_a_tile_and_backspace_goes_back() -> None:
     state = keys(CLASS, "2")
     clicked = click(state, TILE, FACTS)
-    assert clicked == replace(state, desk=(*state.desk, chosen(state.desk[0], 7)))
+    assert clicked == replace(state, recipe_grids=(*state.recipe_grids, chosen(state.recipe_grids[0], 7)))
     twice = click(clicked, TILE, FACTS)
     assert keys(twice, "backspace") == clicked and keys(twice, "backspace", "backspace") == state
     assert keys(state, "backspace") == state
@@ -465,11 +465,13 @@ def test_a_click_closes_in_on_a_tile_and_backspace_goes_back() -> None:
 
 def test_the_desk_takes_other_settings_other_seeds_and_other_recipes() -> None:
     state = click(keys(CLASS, "2"), TILE, FACTS)
-    after = keys(state, "3", "4", "4").desk
+    after = keys(state, "3", "4", "4").recipe_grids
     assert [(one.pair, one.seed) for one in after] == [(0, 0), (0, 0), (1, 0), (1, 1), (1, 2)]
     assert {one.recipe for one in after[1:]} == {after[1].recipe}
-    begun = keys(replace(state, desk=after), "1")
-    assert [(one.preset, one.recipe, one.seed) for one in begun.desk] == [("yosinski-1", PRESETS["yosinski-1"], 2)]
+    begun = keys(replace(state, recipe_grids=after), "1")
+    assert [(one.preset, one.recipe, one.seed) for one in begun.recipe_grids] == [
+        ("yosinski-1", PRESETS["yosinski-1"], 2)
+    ]
     for key in ("3", "4"):
         assert keys(CLASS, key) == replace(CLASS, message="that is for the desk: 2 opens it")
 
@@ -496,7 +498,9 @@ def test_a_recipes_name_must_be_one_and_be_free() -> None:
         state = keys(asking, *typed, "enter", facts=facts)
         assert said in state.message and state.message_is_error and state.naming and state.kept == 0
         assert keys(state, *["backspace"] * 30, "a", "enter", facts=facts).recipe_name == "a"
-    assert keys(CLASS, *["1"] * len(PRESET_CYCLE), "2", facts=facts).desk[0].recipe == PRESETS["plain"]  # a saved one
+    assert (
+        keys(CLASS, *["1"] * len(PRESET_CYCLE), "2", facts=facts).recipe_grids[0].recipe == PRESETS["plain"]
+    )  # a saved one
 
 
 def test_what_was_collected_stays_until_the_view_is_reset() -> None:
@@ -514,7 +518,7 @@ def test_what_was_collected_stays_until_the_view_is_reset() -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_survives_a_network_that_is_not_there_yet(name: str) -> None:
-    for state in (State(), State(in_channels=True), State(typing="head:3"), State(zoom="unit", view=View(3.0))):
+    for state in (State(), State(in_channels=True), State(typing="head:3"), State(zoom="unit", view=PaneView(3.0))):
         after = do(state, name, facts=NOTHING)
         assert (after.layer, after.unit) == (0, 0)
         assert click(after, Hover(2, 3), NOTHING) == after
@@ -526,7 +530,7 @@ def check(state: State, facts: Facts) -> None:
     assert state.zoom in ZOOMS and state.method in METHOD_CYCLE and state.filter in FILTERS
     assert state.method or (state.zoom != "backward" and not state.layer_gradient)
     assert 0 <= state.gamma < len(GAMMAS) and 0 <= state.boost < len(BOOSTS)
-    assert not (state.desk and state.growing) and (state.typing is not None or not state.naming)
+    assert not (state.recipe_grids and state.growing) and (state.typing is not None or not state.naming)
     assert 1 <= state.view.scale <= 40 and 0 <= state.view.x <= 1 and 0 <= state.view.y <= 1
     if state.origin:
         assert 0 <= state.origin[1] < facts.layers[state.origin[0]].units

@@ -10,7 +10,7 @@ import pytest
 from deepvis.core import paths
 from deepvis.core.errors import UserError
 from deepvis.interface import settings
-from deepvis.interface.settings import DEFAULT_PANES, SCHEMA, Settings, Window
+from deepvis.interface.settings import DEFAULT_PANES, SCHEMA, Settings, WindowSettings
 
 COMMANDS = ("help", "pause", "next_layer")
 KEYS = ("a", "h", "l", "p", "q", "1", "?", "space", "left", "right")
@@ -82,7 +82,7 @@ keys: {pause: [q, "1"], help: "?", next_layer: []}
         False,
         "/tmp/out",
         "/tmp/mine",
-        Window(320, 200, 2),
+        WindowSettings(320, 200, 2),
         {
             "input": DEFAULT_PANES["input"],
             "unit": (0.8, 0.5, 0.2, 0.4),
@@ -434,7 +434,7 @@ def test_overrides_win(file: Path) -> None:
             "keys.help": ("q",),
         },
     )
-    assert (loaded.model, loaded.camera, loaded.window) == ("b", 1, Window(500, 300))
+    assert (loaded.model, loaded.camera, loaded.window) == ("b", 1, WindowSettings(500, 300))
     assert loaded.panes.keys() == DEFAULT_PANES.keys() - {"status"}
     assert loaded.keys == {"help": ("q",)}
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from deepvis.interface.unit_grid import MAP_CELL, VECTOR_CELL, Grid, View, columns_for, make_grid, zoom_at
+from deepvis.interface.unit_grid import MAP_CELL, VECTOR_CELL, Grid, PaneView, columns_for, make_grid, zoom_at
 
 SHAPES = [  # units, height and width of a map
     (1, 1, 1), (1, 112, 112), (2, 7, 7), (3, 224, 224), (7, 40, 3), (7, 3, 40), (32, 112, 112), (320, 7, 7),
@@ -67,7 +67,7 @@ def test_a_layer_that_can_be_read_as_a_whole_is_one_page() -> None:
 @pytest.mark.parametrize(("count", "h", "w"), SHAPES)
 def test_at_is_the_inverse_of_box(count: int, h: int, w: int) -> None:
     dice = random.Random(count)
-    for view in (View(), View(3.3, 0.1, 0.9), View(17.0, 0.55, 0.4)):
+    for view in (PaneView(), PaneView(3.3, 0.1, 0.9), PaneView(17.0, 0.55, 0.4)):
         grid = make_grid(count, h, w, 900, 800, view, count // 2)
         for unit in {grid.units[0], grid.units[-1], *(dice.choice(grid.units) for _ in range(20))}:
             left, top, width, height = grid.box(unit)
@@ -109,7 +109,7 @@ def test_columns_make_the_cells_largest(aspect: float, pane: tuple[int, int]) ->
 
 @pytest.mark.parametrize(("count", "h", "w"), SHAPES)
 def test_cells_have_the_maps_proportions(count: int, h: int, w: int) -> None:
-    grid = make_grid(count, h, w, 2000, 2000, View(8.0))
+    grid = make_grid(count, h, w, 2000, 2000, PaneView(8.0))
     if min(grid.cell_width, grid.cell_height) > 20:
         assert grid.cell_width / grid.cell_height == pytest.approx(w / h, rel=0.06)
 
@@ -119,7 +119,7 @@ def test_views_never_scroll_past_the_ends() -> None:
     for _ in range(500):
         count, h, w = dice.choice(SHAPES)
         pane = dice.choice(PANES)
-        view = View(1 + 39 * dice.random() ** 3, dice.random(), dice.random())
+        view = PaneView(1 + 39 * dice.random() ** 3, dice.random(), dice.random())
         grid = make_grid(count, h, w, *pane, view)
         for start, extent, room in (
             (grid.left, grid.columns * grid.cell_width, pane[0]), (grid.top, grid.rows * grid.cell_height, pane[1]),
@@ -137,7 +137,7 @@ def test_zooming_keeps_the_point_under_the_mouse(count: int, h: int, w: int, pan
     width, height = pane
     dice = random.Random(7)
     for _ in range(30):
-        view = View()
+        view = PaneView()
         for _ in range(dice.randrange(4, 12)):
             view = zoom_at(view, 1.25, dice.random(), dice.random())
         x, y = dice.random(), dice.random()
@@ -154,11 +154,11 @@ def test_zooming_keeps_the_point_under_the_mouse(count: int, h: int, w: int, pan
 
 
 def test_zoom_limits() -> None:
-    assert zoom_at(View(), 0.5, 0.1, 0.1) == View()
-    assert zoom_at(View(2.0, 0.3, 0.3), 0.4, 0.9, 0.9) == View()
-    view = View()
+    assert zoom_at(PaneView(), 0.5, 0.1, 0.1) == PaneView()
+    assert zoom_at(PaneView(2.0, 0.3, 0.3), 0.4, 0.9, 0.9) == PaneView()
+    view = PaneView()
     for _ in range(40):
         view = zoom_at(view, 1.25, 0.0, 1.0)
     assert view.scale == 40
     assert view.x == pytest.approx(0.0125) and view.y == pytest.approx(1 - 0.0125)
-    assert zoom_at(View(), 100, 0.5, 0.5, limit=7).scale == 7
+    assert zoom_at(PaneView(), 100, 0.5, 0.5, limit=7).scale == 7

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from deepvis.attribution.passes import answer
 from deepvis.attribution.requests import Request
 from deepvis.core.frames import Frame
-from deepvis.networks.activation_rules import METHODS, ActivationRule, drops_results, seed
+from deepvis.networks.activation_rules import RULES, ActivationRule, drops_results, seed
 from deepvis.networks.loading import load
 from deepvis.networks.network import InputSpec, prepare
 
@@ -28,7 +28,7 @@ from deepvis.networks.network import InputSpec, prepare
 def carried_back(module: Callable[[Tensor], Tensor], x: Tensor, method: str, unit: int) -> tuple[Tensor, Tensor]:
     """The backward image of an output's entry, and the output."""
     x = x.detach().clone().requires_grad_(True)
-    with ActivationRule(METHODS[method]):
+    with ActivationRule(RULES[method]):
         out = module(x)
     return torch.autograd.grad(out, x, seed(out, unit))[0], out.detach()
 
@@ -87,7 +87,7 @@ def noise(size: int, generator_seed: int = 3) -> Tensor:
     return torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(generator_seed))
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", RULES)
 @pytest.mark.parametrize("make", [alexnet, resnet18])
 def test_class_logit_equals_captum(make: Callable, method: str) -> None:
     module, x = network(make), noise(96)
@@ -99,7 +99,7 @@ def test_class_logit_equals_captum(make: Callable, method: str) -> None:
 
 @pytest.mark.parametrize("make", [alexnet, resnet18])
 def test_the_three_methods_differ(make: Callable) -> None:
-    images = [carried_back(network(make), noise(96), method, 7)[0] for method in METHODS]
+    images = [carried_back(network(make), noise(96), method, 7)[0] for method in RULES]
     scale = max(float(image.abs().max()) for image in images)
     for i, j in ((0, 1), (0, 2), (1, 2)):
         assert (images[i] - images[j]).abs().max() > 0.01 * scale
@@ -116,7 +116,7 @@ def default_network() -> nn.Module:
 def assert_forward_unchanged(module: nn.Module, x: Tensor) -> None:
     with torch.inference_mode():
         plain = module(x)
-    for method in METHODS:
+    for method in RULES:
         out = carried_back(module, x, method, 0)[1]
         assert torch.equal(out, plain), method
 
@@ -261,7 +261,7 @@ def in_place_relu() -> nn.Module:
 
 
 @pytest.mark.parametrize("relu", [nn.ReLU, in_place_relu, lambda: F.relu, lambda: F.relu_, lambda: Tensor.relu_])
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", RULES)
 def test_equals_the_reference_written_out_by_hand(method: str, relu: Callable, picture: np.ndarray) -> None:
     net = mixed(relu())
     ours, out = carried_back(net, torch.from_numpy(picture)[None], method, 1)
@@ -346,7 +346,7 @@ def test_rules_at_every_activation_function(f: Callable[[Tensor], Tensor]) -> No
     slope, value = slope_of(f), f(X.clone())
     positive = SIGNAL.clamp(min=0)
     wanted = {"gradient": SIGNAL * slope, "deconv": positive, "guided": positive * slope}
-    for name, rule in METHODS.items():
+    for name, rule in RULES.items():
         leaf = X.clone().requires_grad_(True)
         before = leaf * 1
         with ActivationRule(rule):
@@ -370,7 +370,7 @@ def test_rules_at_every_activation_function(f: Callable[[Tensor], Tensor]) -> No
     ids=["clamp at -1", "clamp max", "clamp_min", "threshold", "tanh", "sigmoid", "hardsigmoid"],
 )
 def test_what_is_no_relu_keeps_its_gradient(f: Callable[[Tensor], Tensor]) -> None:
-    for name, rule in METHODS.items():
+    for name, rule in RULES.items():
         x = X.clone().requires_grad_(True)
         with ActivationRule(rule):
             out = f(x)
@@ -378,7 +378,7 @@ def test_what_is_no_relu_keeps_its_gradient(f: Callable[[Tensor], Tensor]) -> No
         torch.testing.assert_close(grad, SIGNAL * slope_of(f), rtol=1e-7, atol=1e-8, msg=name)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", RULES)
 @pytest.mark.parametrize("f", [Tensor.relu_, F.relu_, torch.relu_, lambda x: x.clamp_(min=0), F.hardtanh_],
                          ids=["Tensor.relu_", "F.relu_", "torch.relu_", "clamp_", "hardtanh_"])  # fmt: skip
 def test_in_place_function_whose_return_value_is_dropped(f: Callable, method: str) -> None:
@@ -389,7 +389,7 @@ def test_in_place_function_whose_return_value_is_dropped(f: Callable, method: st
 
     leaf = X.clone().requires_grad_(True)
     plain = module(X)
-    with ActivationRule(METHODS[method]):
+    with ActivationRule(RULES[method]):
         out = module(leaf)
         assert torch.equal(out, plain)
     (grad,) = torch.autograd.grad(out, leaf, SIGNAL[None])
@@ -421,7 +421,7 @@ IN_PLACE = {
 }
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", RULES)
 @pytest.mark.parametrize(("dropped", "kept"), IN_PLACE.values(), ids=IN_PLACE.keys())
 def test_modules_in_place_whose_return_value_is_dropped(dropped: Callable, kept: Callable, method: str) -> None:
     """Against the same network written as it should be."""
@@ -434,13 +434,13 @@ def test_modules_in_place_whose_return_value_is_dropped(dropped: Callable, kept:
     with torch.inference_mode():
         plain = net.module(x)
     leaf = x.clone().requires_grad_(True)
-    with net.under(METHODS[method]), net.capture(["first"]) as captured:
+    with net.under(RULES[method]), net.capture(["first"]) as captured:
         out = net.module(leaf)
     assert torch.equal(out, plain) and torch.equal(captured["first"], first)
     (got,) = torch.autograd.grad(out[0, 1], leaf)
 
     leaf = x.clone().requires_grad_(True)
-    with ActivationRule(METHODS[method]):
+    with ActivationRule(RULES[method]):
         wanted = net.module.second(kept(net.module.first(leaf))).mean((2, 3))
     (want,) = torch.autograd.grad(wanted[0, 1], leaf)
     assert want.abs().max() > 0
@@ -451,7 +451,7 @@ def test_a_network_that_keeps_results_is_not_slowed_down() -> None:
     assert not drops_results(mixed(nn.ReLU(inplace=True)), torch.randn(1, 3, 15, 15, dtype=torch.float64))
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", RULES)
 def test_a_network_that_begins_in_place_leaves_the_picture_alone(method: str) -> None:
     net = prepare("net", nn.Sequential(nn.ReLU(inplace=True), nn.Conv2d(3, 4, 3)), InputSpec(8, 8), None)
     request = Request(Frame(np.full((8, 8, 3), 200, np.uint8), "", 0, False), True, "1")
@@ -466,7 +466,7 @@ def test_the_network_may_go_on_in_place_with_what_an_activation_function_returne
         return F.silu(x * 2).mul_(3)[None]
 
     leaf = X.clone().requires_grad_(True)
-    with ActivationRule(METHODS[method]):
+    with ActivationRule(RULES[method]):
         out = module(leaf)
     assert torch.equal(out, module(X))
     (grad,) = torch.autograd.grad(out, leaf, SIGNAL[None])
@@ -474,11 +474,11 @@ def test_the_network_may_go_on_in_place_with_what_an_activation_function_returne
     torch.testing.assert_close(grad, torch.from_numpy(RULES[method](3 * SIGNAL.numpy(), slope.numpy())) * 2)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", RULES)
 def test_the_memory_format_stays(method: str) -> None:
     """A batch of one hides it: the strides of a view say less, and pooling then takes another path."""
     x = torch.randn(1, 6, 8, 8).contiguous(memory_format=torch.channels_last).requires_grad_(True)
-    with ActivationRule(METHODS[method]):
+    with ActivationRule(RULES[method]):
         out = F.max_pool2d(F.relu(x), 2)
     assert out.is_contiguous(memory_format=torch.channels_last)
     assert F.relu(x).stride() == x.stride()
@@ -488,7 +488,7 @@ def test_the_rule_is_in_force_in_its_own_thread_only() -> None:
     entered, done = threading.Event(), threading.Event()
 
     def elsewhere() -> None:
-        with ActivationRule(METHODS["deconv"]):
+        with ActivationRule(RULES["deconv"]):
             entered.set()
             done.wait(10)
 
@@ -505,7 +505,7 @@ def test_the_rule_is_in_force_in_its_own_thread_only() -> None:
 
 
 def test_the_rule_ends_with_its_block_also_after_an_exception() -> None:
-    with pytest.raises(ZeroDivisionError), ActivationRule(METHODS["deconv"]):
+    with pytest.raises(ZeroDivisionError), ActivationRule(RULES["deconv"]):
         raise ZeroDivisionError
     x = X.clone().requires_grad_(True)
     (grad,) = torch.autograd.grad(F.relu(x), x, SIGNAL)

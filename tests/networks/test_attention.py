@@ -14,7 +14,7 @@ from deepvis.attribution.passes import answer
 from deepvis.attribution.requests import Request
 from deepvis.core.errors import UserError
 from deepvis.core.frames import Frame
-from deepvis.networks.activation_rules import METHODS
+from deepvis.networks.activation_rules import RULES
 from deepvis.networks.attention import AttentionCalls
 from deepvis.networks.loading import from_module
 from deepvis.networks.network import InputSpec, Network, prepare
@@ -108,7 +108,7 @@ def test_the_network_computes_what_it_did(make) -> None:
     assert torch.equal(net.module(x), want)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", RULES)
 @pytest.mark.parametrize("make", [timm_net, torchvision_net])
 def test_backward_from_a_head(make, method: str) -> None:
     net = network(make)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from deepvis.networks.activation_rules import METHODS, ActivationRule
+from deepvis.networks.activation_rules import RULES, ActivationRule
 from deepvis.networks.capture import Abandoned, capture, interruptible, trace
 
 
@@ -62,7 +62,7 @@ def picture(channels: int) -> Tensor:
     return torch.randn(1, channels, 6, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
 
 
-@pytest.mark.parametrize("method", [None, *METHODS])
+@pytest.mark.parametrize("method", [None, *RULES])
 def test_in_place_operations_do_not_overwrite_what_was_captured(method: str | None) -> None:
     net, x = make(Residual), picture(3)
     want = {"first": net.first(x)}
@@ -72,7 +72,7 @@ def test_in_place_operations_do_not_overwrite_what_was_captured(method: str | No
     want["last"] = net.last(want["relu"])
     assert all((value < 0).any() for name, value in want.items() if name != "relu")  # else nothing could change
 
-    rule = ActivationRule(METHODS[method]) if method else contextlib.nullcontext()
+    rule = ActivationRule(RULES[method]) if method else contextlib.nullcontext()
     with rule, capture(net, want) as captured:
         out = net(x.requires_grad_(method is not None))
     assert captured.keys() == want.keys()

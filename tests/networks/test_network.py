@@ -15,7 +15,7 @@ from deepvis.attribution.requests import Request
 from deepvis.core.errors import UserError
 from deepvis.core.frames import Frame
 from deepvis.core.geometry import fit
-from deepvis.networks.activation_rules import METHODS
+from deepvis.networks.activation_rules import RULES
 from deepvis.networks.loading import load
 from deepvis.networks.network import InputSpec, Network, prepare
 from deepvis.networks.outputs import Chosen
@@ -372,7 +372,7 @@ def test_without_max_pooling_deconv_tells_nothing_of_an_image() -> None:
         images = []
         for seed in (0, 1):
             x = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(seed)).requires_grad_(True)
-            with network.under(METHODS["deconv"]):
+            with network.under(RULES["deconv"]):
                 unit = network.up_to(layer, x)[0, 0, 5, 5]
             images.append(torch.autograd.grad(unit, x)[0])
         assert torch.allclose(*images, atol=1e-6) == (usual == "guided")

@@ -15,7 +15,7 @@ from deepvis.interface.commands import Facts, click
 from deepvis.interface.layout import lay_out
 from deepvis.interface.settings import DEFAULT_PANES
 from deepvis.interface.state import CONTENTS, Hover, State, TopImage
-from deepvis.interface.unit_grid import View
+from deepvis.interface.unit_grid import PaneView
 from deepvis.render import Renderer, Scene, Status, colors, text
 from deepvis.render.panes.layer import layer_grid
 from deepvis.render.panes.statistics import brightest, matrix_box
@@ -141,11 +141,11 @@ def test_the_selected_units_histogram_is_large_in_unit_zoom(monkeypatch: pytest.
 # ---- correlation --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("view", [View(), View(2.5, 0.4, 0.6)])
+@pytest.mark.parametrize("view", [PaneView(), PaneView(2.5, 0.4, 0.6)])
 @pytest.mark.parametrize("content", ["correlation", "correlation, sorted"])
 @pytest.mark.parametrize("units", [UNITS, 1500])  # cells larger and smaller than a pixel
 def test_each_point_of_the_matrix_is_what_the_mouse_says_and_has_its_colour(
-    content: str, view: View, units: int
+    content: str, view: PaneView, units: int
 ) -> None:
     layers = (Layer("map", "Conv2d", units, 5, 5),)
     known = statistics(units=units)

@@ -23,7 +23,7 @@ from deepvis.interface.layout import Layout, lay_out
 from deepvis.interface.requests import request_for
 from deepvis.interface.settings import DEFAULT_PANES
 from deepvis.interface.state import Hover, State, TopImage
-from deepvis.interface.unit_grid import View, make_grid
+from deepvis.interface.unit_grid import PaneView, make_grid
 from deepvis.render import Renderer, Scene, Status, colors, text
 from deepvis.render.mosaic import draw_maps
 from deepvis.render.panes import PANES
@@ -31,7 +31,7 @@ from deepvis.render.panes.layer import layer_grid
 from deepvis.render.panes.pane import number
 from deepvis.scan.results import Patch
 from deepvis.synthesis.recipe import PRESETS, image_seed
-from deepvis.synthesis.recipe_grid import Desk, chosen, table
+from deepvis.synthesis.recipe_grid import RecipeGrid, chosen, table
 from deepvis.workers.messages import Grown, Growth, TopPictures, UnitPictures
 
 LAYERS = (
@@ -220,10 +220,10 @@ def slow_mosaic(canvas: np.ndarray, maps: np.ndarray, grid, gamma: float, boost:
 @pytest.mark.parametrize(("gamma", "boost"), [(1.0, 0.0), (0.5, 0.0), (1.0, 1.0), (0.35, 0.5)])
 @pytest.mark.parametrize("kind", ["unsigned", "signed", "gradient"])
 @pytest.mark.parametrize(("shape", "view"), [
-    ((13, 5, 5), View()), ((13, 5, 5), View(3.0, 0.4, 0.7)), ((13, 5, 5), View(9.0, 0.99, 0.9)),
-    ((7, 48, 48), View()), ((7, 48, 48), View(1.5, 0.2, 0.6)), ((40, 1, 1), View()), ((9, 12, 3), View(2.2, 0.0, 1.0)),
+    ((13, 5, 5), PaneView()), ((13, 5, 5), PaneView(3.0, 0.4, 0.7)), ((13, 5, 5), PaneView(9.0, 0.99, 0.9)),
+    ((7, 48, 48), PaneView()), ((7, 48, 48), PaneView(1.5, 0.2, 0.6)), ((40, 1, 1), PaneView()), ((9, 12, 3), PaneView(2.2, 0.0, 1.0)),
 ])  # fmt: skip
-def test_the_mosaic_is_the_slow_one(shape, view: View, kind: str, gamma: float, boost: float) -> None:
+def test_the_mosaic_is_the_slow_one(shape, view: PaneView, kind: str, gamma: float, boost: float) -> None:
     rng = np.random.default_rng(3)
     maps = (rng.normal(size=shape) * rng.uniform(0.1, 4, (shape[0], 1, 1))).astype(np.float32)
     maps = np.abs(maps) if kind == "unsigned" else maps
@@ -478,15 +478,15 @@ def test_predictions_belong_to_the_picture_above_them(written: Written) -> None:
 
 COLORED = tuple(np.full((9, 9, 3), color, np.uint8) for color in ((250, 10, 20), (20, 240, 30), (30, 20, 230)))
 
-DESK = Desk("yosinski-4", PRESETS["yosinski-4"], pair=2)
-ON_DESK = State(layer=3, unit=61, desk=(DESK,))
+DESK = RecipeGrid("yosinski-4", PRESETS["yosinski-4"], pair=2)
+ON_DESK = State(layer=3, unit=61, recipe_grids=(DESK,))
 
 
-def grown_on(desk: Desk, **more) -> Grown:
+def grown_on(grid: RecipeGrid, **more) -> Grown:
     """Sixteen images of the class 61, each of another gray, the seventh with the best score."""
     images = tuple(np.full((40, 40, 3), 20 + 12 * i, np.uint8) for i in range(16))
     scores = tuple(9.0 if i == 6 else i / 10 for i in range(16))
-    wish = Growth("classes", 61, desk.preset, (image_seed(desk.seed, 61, 0),) * 16, table(desk).recipes)
+    wish = Growth("classes", 61, grid.preset, (image_seed(grid.seed, 61, 0),) * 16, table(grid).recipes)
     return Grown(wish, **({"images": images, "scores": scores, "steps": 37} | more))
 
 
@@ -655,9 +655,9 @@ def test_the_mouse_hits_the_tile_of_the_desk_that_is_drawn_there() -> None:
 def test_images_of_another_grid_unit_or_seed_are_not_shown_on_the_desk(written: Written) -> None:
     finer = chosen(DESK, 6)
     others = (
-        replace(ON_DESK, desk=(DESK, finer)),
+        replace(ON_DESK, recipe_grids=(DESK, finer)),
         replace(ON_DESK, unit=62),
-        replace(ON_DESK, desk=(replace(DESK, seed=1),)),
+        replace(ON_DESK, recipe_grids=(replace(DESK, seed=1),)),
     )
     for state in others:
         assert "on their way" in written.say("layer", replace(STATES["desk"], state=state))
@@ -982,7 +982,7 @@ def test_layers_of_all_shapes(layer: Layer) -> None:
         of = scene(state, answer(state, (layer,)), layers=(layer,))
         picture = fresh(of, layout())
         assert len(np.unique(picture.reshape(-1, 3) @ [1, 256, 65536])) > 50
-        fresh(replace(of, state=replace(state, view=View(30.0, 0.9, 0.9), layer_gradient=True)), layout())
+        fresh(replace(of, state=replace(state, view=PaneView(30.0, 0.9, 0.9), layer_gradient=True)), layout())
 
 
 def test_three_hundred_layers_in_the_list(written: Written) -> None:
@@ -1031,9 +1031,9 @@ def test_the_mouse_hits_the_layer_whose_name_is_there(written: Written, size: tu
         assert renderer.target_at(*words[layer.name], STATES["plain"]) == Hover(i)
 
 
-@pytest.mark.parametrize("view", [View(), View(4.0, 0.2, 0.8)])
+@pytest.mark.parametrize("view", [PaneView(), PaneView(4.0, 0.2, 0.8)])
 @pytest.mark.parametrize("unit", [0, 17, 129])
-def test_the_mouse_hits_the_unit_that_is_drawn_there(unit: int, view: View) -> None:
+def test_the_mouse_hits_the_unit_that_is_drawn_there(unit: int, view: PaneView) -> None:
     """Only one unit is bright: wherever it is bright, the mouse must name it."""
     state = State(layer=2, unit=5, view=view)
     result = answer(state)

@@ -12,13 +12,13 @@ import pytest
 import small
 import torch
 
+from deepvis.attribution.methods import METHODS
 from deepvis.attribution.passes import answer
 from deepvis.attribution.requests import Request
 from deepvis.core.frames import Frame
 from deepvis.core.geometry import crop_box, fit
 from deepvis.inputs.datasets import Images, Photos, find_images
 from deepvis.inputs.decode import BACKDROP, read_image
-from deepvis.networks.activation_rules import METHODS
 from deepvis.scan.patch_backward import patch_backward
 from deepvis.scan.patches import cut_out, cut_padded, field_box, patches, places
 from deepvis.scan.scan import Options, scan

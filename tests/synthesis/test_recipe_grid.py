@@ -1,4 +1,4 @@
-"""The desk: sixteen settings about a chosen one."""
+"""The grid of recipes: sixteen settings about a chosen one."""
 
 from __future__ import annotations
 
@@ -8,14 +8,24 @@ from dataclasses import asdict, replace
 import pytest
 
 from deepvis.synthesis.recipe import PRESETS, Recipe, checked
-from deepvis.synthesis.recipe_grid import FINEST, PAIRS, SIDE, Desk, chosen, full_text, other_pair, table, tile_text
+from deepvis.synthesis.recipe_grid import (
+    FINEST,
+    PAIRS,
+    SIDE,
+    RecipeGrid,
+    chosen,
+    full_text,
+    other_pair,
+    table,
+    tile_text,
+)
 
 
 def walks(preset: str):
     """Desks that a user comes to: each pair of settings, and each corner of its grid some clicks long."""
     for pair in range(len(PAIRS[PRESETS[preset].parameterization])):
         for corner in (0, SIDE - 1, SIDE * (SIDE - 1), SIDE * SIDE - 1):
-            one = Desk(preset, PRESETS[preset], pair=pair)
+            one = RecipeGrid(preset, PRESETS[preset], pair=pair)
             for _ in range(FINEST + 2):
                 yield one
                 one = chosen(one, corner)
@@ -43,7 +53,7 @@ def test_all_sixteen_are_recipes_of_one_batch_and_differ_in_two_numbers(preset: 
 
 
 def test_the_steps_are_geometric_and_each_click_takes_their_square_root() -> None:
-    one = Desk("modern", PRESETS["modern"])
+    one = RecipeGrid("modern", PRESETS["modern"])
     rate = one.recipe.rate
     assert table(one).columns == (rate / 2, rate, rate * 2, rate * 4) and table(one).chosen == SIDE + 1
     finer = chosen(one, SIDE + 2)  # the row of the chosen one, the column after it
@@ -53,7 +63,7 @@ def test_the_steps_are_geometric_and_each_click_takes_their_square_root() -> Non
 
 
 def test_percentages_move_by_their_odds_and_stay_below_a_hundred() -> None:
-    one = Desk("yosinski-4", PRESETS["yosinski-4"], pair=2)  # clips 90 % of the contributions: odds of 9
+    one = RecipeGrid("yosinski-4", PRESETS["yosinski-4"], pair=2)  # clips 90 % of the contributions: odds of 9
     assert table(one).rows == pytest.approx([100 * odds / (1 + odds) for odds in (9 / 4, 9, 36, 144)], rel=0.005)
     for _ in range(60):
         one = chosen(one, SIDE * SIDE - 1)
@@ -61,7 +71,7 @@ def test_percentages_move_by_their_odds_and_stay_below_a_hundred() -> None:
 
 
 def test_a_setting_that_is_off_starts_a_row_from_nothing_to_strong() -> None:
-    one = Desk("plain", PRESETS["plain"])
+    one = RecipeGrid("plain", PRESETS["plain"])
     grid = table(one)
     assert grid.rows[0] == 0 and grid.chosen == 1 and grid.rows[1] < grid.rows[2] < grid.rows[3]
     assert grid.recipes[grid.chosen] == PRESETS["plain"]
@@ -69,7 +79,7 @@ def test_a_setting_that_is_off_starts_a_row_from_nothing_to_strong() -> None:
 
 
 def test_other_settings_along_the_sides_keep_what_was_chosen() -> None:
-    one = chosen(Desk("yosinski-3", PRESETS["yosinski-3"], seed=3), 7)
+    one = chosen(RecipeGrid("yosinski-3", PRESETS["yosinski-3"], seed=3), 7)
     seen = [one]
     while (following := other_pair(seen[-1])).pair:
         seen.append(following)
@@ -78,7 +88,7 @@ def test_other_settings_along_the_sides_keep_what_was_chosen() -> None:
 
 
 def test_a_tile_names_its_two_values_and_in_full_all_of_them() -> None:
-    grid = table(Desk("yosinski-1", Recipe(**{**asdict(PRESETS["yosinski-1"]), "rate": 3}), pair=1))
+    grid = table(RecipeGrid("yosinski-1", Recipe(**{**asdict(PRESETS["yosinski-1"]), "rate": 3}), pair=1))
     assert tile_text(grid, grid.chosen) == "decay 0  norm 50%"
     words = full_text(grid, grid.chosen)
     for expected in (

@@ -21,7 +21,7 @@ from deepvis.store.unit_images import open_store
 from deepvis.synthesis.ascent import Ascent
 from deepvis.synthesis.jobs import Plan, synthesize
 from deepvis.synthesis.recipe import PRESETS
-from deepvis.synthesis.recipe_grid import Desk, table
+from deepvis.synthesis.recipe_grid import RecipeGrid, table
 from deepvis.synthesis.targets import canvas, objective
 from deepvis.workers.messages import Growth
 from deepvis.workers.synthesizer import Grower
@@ -148,7 +148,7 @@ def test_the_default_random_numbers_and_threads_are_left_alone(grower: Grower) -
 
 
 def test_the_desks_images_are_each_made_by_its_own_recipe_and_end(grower: Grower) -> None:
-    recipes = table(Desk("yosinski-1", replace(PRESETS["yosinski-1"], steps=12))).recipes
+    recipes = table(RecipeGrid("yosinski-1", replace(PRESETS["yosinski-1"], steps=12))).recipes
     wish = Growth("logits", 2, "yosinski-1", (7,) * len(recipes), recipes)
     net = network()
     grower.want(net, wish)

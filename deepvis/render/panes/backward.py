@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from deepvis.attribution.methods import label
 from deepvis.render import colors
 from deepvis.render.draw import Canvas
 from deepvis.render.panes.pane import Pane, why_not
@@ -32,7 +33,7 @@ def draw_backward(canvas: Canvas, scene: Scene) -> None:
         )
         return
     frozen = "frozen" if state.origin else ""
-    title = f"{state.method} from {scene.origin_unit}"
+    title = f"{label(state.method)} from {scene.origin_unit}"
     body = canvas.caption(
         title, f"{frozen + ' · ' if frozen else ''}{state.filter}", colors.FROZEN if frozen else colors.TEXT
     )

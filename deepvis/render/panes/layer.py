@@ -8,6 +8,7 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
+from deepvis.attribution.methods import label
 from deepvis.core.geometry import Box, resize_for_screen
 from deepvis.interface.state import BOOSTS, GAMMAS, Hover, State
 from deepvis.interface.unit_grid import Grid, make_grid
@@ -15,9 +16,9 @@ from deepvis.render import colors, text
 from deepvis.render.draw import Canvas
 from deepvis.render.mosaic import line_width, look, mosaic
 from deepvis.render.panes.backward import draw_backward
-from deepvis.render.panes.desk import draw_desk
 from deepvis.render.panes.overlays import NAME_PROMPT, UNIT_PROMPT, draw_help, draw_prompt
 from deepvis.render.panes.pane import Pane, extent_text, number, why_not
+from deepvis.render.panes.recipe_grid import draw_recipe_grid
 from deepvis.render.panes.statistics import (
     brightest,
     draw_histogram,
@@ -47,7 +48,7 @@ def _needs(state: State) -> str:
     """What the big pane shows: "help", "desk", "backward", "gradient" or one of CONTENTS."""
     if state.help:
         return "help"
-    if state.desk:
+    if state.recipe_grids:
         return "desk"
     if state.zoom == "backward":
         return "backward"
@@ -81,7 +82,7 @@ def _layer_key(scene: Scene) -> tuple:
         s.zoom, s.gamma, s.boost, s.view, s.method, s.filter, s.origin, hover, s.typing, id(scene.layers),
         id(scene.pictures) if s.content == "synthesized" else 0, id(scene.own_cells) if s.content == "top images" else 0,
         id(scene.own_statistics), s.moments, id(scene.own_tops) if s.content == "top images" and s.zoom == "unit" else 0,
-        s.desk, id(scene.own_desk), s.naming,
+        s.recipe_grids, id(scene.own_recipe_grid), s.naming,
     )  # fmt: skip
 
 
@@ -129,7 +130,7 @@ def _page(canvas: Canvas, scene: Scene) -> str:
 
 def _draw_layer_gradient(canvas: Canvas, scene: Scene) -> None:
     layer = scene.layer
-    title = f"{layer.name}   {scene.state.method} from {scene.origin_unit}"
+    title = f"{layer.name}   {label(scene.state.method)} from {scene.origin_unit}"
     if not scene.shows_layer_gradient:
         canvas.caption(title).words(why_not(scene), size=15)
         return
@@ -340,7 +341,7 @@ def _put_inside(canvas: np.ndarray, image: np.ndarray, left: int, top: int, widt
 
 _BIG: dict[str, Callable[[Canvas, Scene], None]] = {
     "help": draw_help,
-    "desk": draw_desk,
+    "desk": draw_recipe_grid,
     "backward": draw_backward,
     "gradient": _draw_layer_gradient,
     "activations": _draw_activations,

@@ -10,7 +10,7 @@ import numpy as np
 from deepvis.core.geometry import Box, resize
 from deepvis.core.layers import unit_id
 from deepvis.interface.state import GAMMAS, Hover, State
-from deepvis.interface.unit_grid import Grid, View, make_grid
+from deepvis.interface.unit_grid import Grid, PaneView, make_grid
 from deepvis.render import colors, text
 from deepvis.render.draw import Canvas, fill
 from deepvis.render.mosaic import line_width
@@ -150,7 +150,7 @@ def has_matrix(scene: Scene) -> bool:
     )
 
 
-def matrix_box(width: int, height: int, view: View) -> Box:
+def matrix_box(width: int, height: int, view: PaneView) -> Box:
     """Where the square of units by units lies in a pane of that size; parts of it may lie outside."""
     return make_grid(1, 1, 1, width, height, view).box(0)
 
@@ -246,7 +246,9 @@ def _outline(canvas: Canvas, box: Box, color: text.Color) -> None:
 
 
 @lru_cache(maxsize=2)
-def _matrix(statistics: Statistics, is_sorted: bool, view: View, width: int, height: int, gamma: float) -> np.ndarray:
+def _matrix(
+    statistics: Statistics, is_sorted: bool, view: PaneView, width: int, height: int, gamma: float
+) -> np.ndarray:
     """The seen part of the matrix, kept while only marks move: not to be written to."""
     picture = np.empty((height, width, 3), np.uint8)
     fill(picture, colors.GROUND)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from deepvis.attribution.methods import label
 from deepvis.core.layers import unit_id
 from deepvis.interface.state import BOOSTS, GAMMAS, TopImage
 from deepvis.render import colors, text
 from deepvis.render.draw import Canvas
-from deepvis.render.panes.desk import tile_words
 from deepvis.render.panes.pane import Pane, extent_text, number
+from deepvis.render.panes.recipe_grid import tile_words
 from deepvis.render.scene import Scene
 
 
@@ -64,7 +65,7 @@ def _status_key(scene: Scene) -> tuple:
     )
     return (
         selection,
-        bool(s.desk),
+        bool(s.recipe_grids),
         _field_text(scene),
         _bad_text(scene),
         _hover_text(scene),
@@ -96,7 +97,7 @@ def _facts(scene: Scene) -> list[str]:
     s, layer = scene.state, scene.layer
     words = [layer.label(s.unit), layer.shape_text, _field_text(scene)]
     if s.method:
-        words.append(f"{s.method}, {s.filter}" + (f", origin {scene.origin_unit} frozen" if s.origin else ""))
+        words.append(f"{label(s.method)}, {s.filter}" + (f", origin {scene.origin_unit} frozen" if s.origin else ""))
     if s.layer_gradient:
         words.append("backward values")
     if s.gamma:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from deepvis.attribution.methods import label
 from deepvis.core.frames import Photo
 from deepvis.core.geometry import Box
 from deepvis.core.layers import unit_id
@@ -129,7 +130,7 @@ def _draw_backward(canvas: Canvas, scene: Scene) -> None:
     tops, state = scene.own_tops, scene.state
     usual = tops.method if tops and tops.method else "deconv"
     method, filter = (state.method, state.filter) if state.method else (usual, "raw")
-    body = canvas.caption(f"their {method}", "" if filter == "raw" else filter)
+    body = canvas.caption(f"their {label(method)}", "" if filter == "raw" else filter)
     if tops is None or not tops.patches:
         body.words("what in these images excites the unit")
     elif state.moments and not tops.seen:

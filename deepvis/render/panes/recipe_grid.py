@@ -1,4 +1,4 @@
-"""The desk in the big pane: sixteen settings of one unit's image, growing side by side."""
+"""The grid of recipes in the big pane: sixteen settings of one unit's image, growing side by side."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ def tile_at(x: int, y: int, width: int, height: int, scale: float) -> int | None
     return hit[0] if hit else None
 
 
-def draw_desk(canvas: Canvas, scene: Scene) -> None:
-    """The grid of the state's desk, with the images as far as they have grown."""
-    shown, grown = scene.state.desk[-1], scene.own_desk
+def draw_recipe_grid(canvas: Canvas, scene: Scene) -> None:
+    """The state's grid of recipes, with the images as far as they have grown."""
+    shown, grown = scene.state.recipe_grids[-1], scene.own_recipe_grid
     table = recipe_grid.table(shown)
     name = " ".join(filter(None, (scene.unit, scene.layer.label(scene.state.unit))))
     title = f"desk   {shown.preset}, seed {shown.seed}   → {table.across.words}   ↓ {table.down.words}   {name}"
@@ -113,6 +113,6 @@ def _label(cell: Canvas, words: str, chosen: bool) -> None:
 
 def tile_words(scene: Scene, tile: int) -> str:
     """All settings of a tile, with its score."""
-    grown = scene.own_desk
+    grown = scene.own_recipe_grid
     score = f"score {number(grown.scores[tile])}   " if grown and grown.scores else ""
-    return score + recipe_grid.full_text(recipe_grid.table(scene.state.desk[-1]), tile)
+    return score + recipe_grid.full_text(recipe_grid.table(scene.state.recipe_grids[-1]), tile)

@@ -14,7 +14,7 @@ from deepvis.attribution.passes import answer
 from deepvis.core import paths
 from deepvis.core.errors import UserError
 from deepvis.core.frames import Frame
-from deepvis.inputs.feed import Feed, Wish
+from deepvis.inputs.feed import Feed, FeedWish
 from deepvis.interface import commands
 from deepvis.interface.commands import Facts, help_rows
 from deepvis.interface.layout import lay_out
@@ -105,7 +105,7 @@ def _frame(camera: int | str | None, files: Path, state: State, taken: InputSpec
     feed = Feed(camera, files)
     feed.show_bands(taken.places)
     # Before it starts, or it might show the first file.
-    feed.want(Wish(state.source, step=state.step, reading=taken.reading))
+    feed.want(FeedWish(state.source, step=state.step, reading=taken.reading))
     with feed:
         frame = feed.wait_frame(None, PATIENCE)
         if frame is None:

@@ -23,7 +23,7 @@ from deepvis.core.runtime import giving_back
 from deepvis.display.recorder import Recorder, save_snapshot
 from deepvis.display.window import Close, Event, Key, Mouse, Resize, Window
 from deepvis.inputs.bands import Reading
-from deepvis.inputs.feed import Feed, Wish
+from deepvis.inputs.feed import Feed, FeedWish
 from deepvis.interface import commands
 from deepvis.interface.commands import Facts
 from deepvis.interface.layout import Layout, lay_out
@@ -124,7 +124,7 @@ class Toolbox:
         for event in events:
             self._react(event)
         reading = self.engine.network.input.reading if self.engine.network else Reading()
-        self.feed.want(Wish(self.state.source, self.state.frozen, self.state.step, self.state.photo, reading))
+        self.feed.want(FeedWish(self.state.source, self.state.frozen, self.state.step, self.state.photo, reading))
         if self.engine.error and self.engine.network is None:
             raise UserError(self.engine.error)
         if self.engine.network:

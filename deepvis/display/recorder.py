@@ -107,7 +107,7 @@ class Summary:
     frames: int
 
 
-class _Stop(Exception):
+class _CannotRecord(Exception):
     """Ends a recording: why, and the remedy."""
 
     def __init__(self, reason: str, remedy: str = _FREE_SPACE) -> None:
@@ -200,7 +200,7 @@ class Recorder:
                 target.unlink(missing_ok=True)
         except OSError as error:
             raise _cannot_write(path, error) from error
-        except _Stop as stop:
+        except _CannotRecord as stop:
             raise UserError(f"cannot record {path}: {stop.reason}; {stop.remedy}") from stop
         tried = ", ".join(f"{codec} in {suffix}" for suffix, codec in CODECS)
         raise UserError(
@@ -211,7 +211,7 @@ class Recorder:
 
     def _check_space(self, folder: Path) -> None:
         if self._free_bytes(folder) < SPARE_BYTES:
-            raise _Stop(f"less than {SPARE_BYTES >> 20} MB are left in {folder}")
+            raise _CannotRecord(f"less than {SPARE_BYTES >> 20} MB are left in {folder}")
 
     # What follows runs in the thread.
 
@@ -219,12 +219,12 @@ class Recorder:
         try:
             self._follow_clock()
             self._finish(None)
-        except _Stop as stop:
+        except _CannotRecord as stop:
             self._finish(stop)
         except OSError as error:  # the disk was taken away
-            self._finish(_Stop(str(error)))
+            self._finish(_CannotRecord(str(error)))
         except Exception as error:  # a thread must not die unheard
-            self._finish(_Stop(f"{type(error).__name__}: {error}", "please report this"))
+            self._finish(_CannotRecord(f"{type(error).__name__}: {error}", "please report this"))
 
     def _follow_clock(self) -> None:
         self._wake.wait()  # for the first picture, or for the end
@@ -233,7 +233,9 @@ class Recorder:
             self._write_until(self._clock())
             lag = self._clock() - self._begin - self._frames / self._fps
             if lag > MAX_LAG:
-                raise _Stop("this computer encodes too slowly for a window of this size", "make the window smaller")
+                raise _CannotRecord(
+                    "this computer encodes too slowly for a window of this size", "make the window smaller"
+                )
             self._wake.wait(max(0.0, -lag))
         self._write_until(self._end)
 
@@ -250,10 +252,10 @@ class Recorder:
             if self._frames % math.ceil(self._fps) == 0:
                 self._check_space(self._path.parent)
             if self._writer.write(self._picture) is False:  # None from an OpenCV that cannot tell
-                raise _Stop("the disk takes no more")
+                raise _CannotRecord("the disk takes no more")
             self._frames += 1
 
-    def _finish(self, stop: _Stop | None) -> None:
+    def _finish(self, stop: _CannotRecord | None) -> None:
         """Close the file, look whether it can be played, and say so if anything went wrong."""
         self._writer.release()
         kept = f"the first {self._frames / self._fps:.1f} s are in {self._path}"
@@ -262,7 +264,7 @@ class Recorder:
             with contextlib.suppress(OSError):
                 self._path.unlink()
         elif not _is_playable(self._path):
-            stop = stop or _Stop("the end of the file could not be written")
+            stop = stop or _CannotRecord("the end of the file could not be written")
             kept = f"{self._path} is incomplete and cannot be played"
             self._frames = 0
         if stop:

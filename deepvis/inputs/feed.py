@@ -1,6 +1,6 @@
 """The input thread: a camera, a video or a folder of pictures → the newest `Frame`.
 
-Whoever looks says what to see with a `Wish` and takes the newest frame; neither ever waits. The
+Whoever looks says what to see with a `FeedWish` and takes the newest frame; neither ever waits. The
 feed's thread does what takes time, one turn after the other: it reads the newest wish, does what
 is due, and sleeps until a wish, a camera's frame or the next frame of a video wakes it. A camera
 has a further thread to itself, because a driver may block for seconds, or for good.
@@ -44,7 +44,7 @@ Source = Literal["camera", "files", "photo"]
 
 
 @dataclass(frozen=True)
-class Wish:
+class FeedWish:
     """What the user wants to see. The newest wish counts; those that it overtook never happened.
 
     Attributes:
@@ -106,9 +106,9 @@ class Feed:
 
         # `_changed` guards what several threads write or wait for. It is never held during work.
         self._changed = threading.Condition()
-        self._wish = Wish()
+        self._wish = FeedWish()
         self._camera_wishes = 0
-        self._failed_wish: Wish | None = None
+        self._failed_wish: FeedWish | None = None
         self._closed = False
         self._frame: Frame | None = None
         self._notice: Notice | None = None
@@ -160,7 +160,7 @@ class Feed:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def want(self, wish: Wish) -> None:
+    def want(self, wish: FeedWish) -> None:
         """Ask for something else to be seen. Asking for the same again is nothing new."""
         with self._changed:
             if wish == self._wish:
@@ -233,7 +233,7 @@ class Feed:
             self._sleep(wish, due)
         self._leave_camera()
 
-    def _sleep(self, wish: Wish, due: float | None) -> None:
+    def _sleep(self, wish: FeedWish, due: float | None) -> None:
         def is_something_new() -> bool:
             has_camera_news = self._camera is not None and self._camera.has_news
             return self._closed or self._wish is not wish or has_camera_news
@@ -242,7 +242,7 @@ class Feed:
             timeout = None if due is None else max(0.0, due - self._clock())
             self._changed.wait_for(is_something_new, timeout)
 
-    def _turn(self, wish: Wish) -> float | None:
+    def _turn(self, wish: FeedWish) -> float | None:
         """Do what is due; returns when there will be more to do even without news."""
         if wish.reading != self._reading:
             self._read_anew(wish)
@@ -256,7 +256,7 @@ class Feed:
         self._leave_camera()
         return self._files_turn(wish)
 
-    def _read_anew(self, wish: Wish) -> None:
+    def _read_anew(self, wish: FeedWish) -> None:
         """Another network: what is shown was read for an older one. Videos and cameras are the same for all."""
         self._reading, self._has_noted, self._photo, self._stuck_at = wish.reading, False, None, None
         self._ahead = Ahead(self._read)
@@ -308,7 +308,7 @@ class Feed:
         number = 1 if self._notice is None else self._notice.number + 1
         self._notice = Notice(text, number, is_error)
 
-    def _fail(self, wish: Wish, text: str) -> None:
+    def _fail(self, wish: FeedWish, text: str) -> None:
         """There is nothing to show: neither a camera, which would have been lost, nor a file."""
         self._say(text, is_error=True)
         self._stuck_at = wish.step
@@ -327,7 +327,7 @@ class Feed:
 
     # -- camera --------------------------------------------------------------------------
 
-    def _camera_turn(self, wish: Wish) -> float | None:
+    def _camera_turn(self, wish: FeedWish) -> float | None:
         if self._camera is None:
             self._camera = self._start_camera()
         camera = self._camera
@@ -360,7 +360,7 @@ class Feed:
         camera.start()
         return camera
 
-    def _await_camera(self, last_seen: float, wish: Wish) -> float | None:
+    def _await_camera(self, last_seen: float, wish: FeedWish) -> float | None:
         silence = self._clock() - last_seen
         if silence >= PATIENCE_S:
             failure = f"has not answered for {PATIENCE_S:.0f} s; unplug it and plug it in again"
@@ -376,7 +376,7 @@ class Feed:
             self._camera = None
             self._busy_since = None
 
-    def _lose_camera(self, failure: str, wish: Wish) -> float | None:
+    def _lose_camera(self, failure: str, wish: FeedWish) -> float | None:
         """Show the files instead. One notice tells of both, so that neither hides the other."""
         name = camera_name(self._camera_address)
         self._camera_given_up = self._camera_wish
@@ -393,7 +393,7 @@ class Feed:
 
     # -- files ---------------------------------------------------------------------------
 
-    def _files_turn(self, wish: Wish) -> float | None:
+    def _files_turn(self, wish: FeedWish) -> float | None:
         if self._source == "files" and self._stuck_at == wish.step:
             return None  # tried and told already; only another step tries again
         if self._entry is None or wish.step != self._stepped:
@@ -413,7 +413,7 @@ class Feed:
             self._say(f"{playlist.missing} of the paths in {self._files} cannot be found", is_error=False)
         return playlist
 
-    def _find(self, wish: Wish) -> None:
+    def _find(self, wish: FeedWish) -> None:
         """Show the file that is wished for, or the first one beyond it that can be read.
 
         Gives up the search, to be gone on with by the next turn, as soon as there is a new wish.
@@ -466,7 +466,7 @@ class Feed:
         self._broken.add(path)
         self._say(f"skipped ({len(self._broken)} so far): {error}", is_error=False)
 
-    def _play(self, player: Player, wish: Wish) -> float | None:
+    def _play(self, player: Player, wish: FeedWish) -> float | None:
         if wish.frozen:
             player.pause()
             return None

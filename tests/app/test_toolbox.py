@@ -22,7 +22,7 @@ from deepvis.core.errors import UserError
 from deepvis.core.frames import Photo
 from deepvis.core.interrupt import ENDING
 from deepvis.display.window import Close, Event, Key, Mouse, Resize
-from deepvis.inputs.feed import Notice, Wish
+from deepvis.inputs.feed import FeedWish, Notice
 from deepvis.interface.commands import COMMANDS, bindings, help_rows
 from deepvis.interface.requests import growth_for, overview_wish_for, request_for, top_wish_for
 from deepvis.interface.settings import DEFAULT_PANES, Settings
@@ -189,8 +189,8 @@ def test_without_anything_new_nothing_is_shown_again(box: Toolbox) -> None:
 
 def test_the_feed_is_told_what_the_state_wants(box: Toolbox) -> None:
     press(box, "e", "e", "w", "f", "c")
-    assert box.feed.wishes == [Wish("files", False, 1), Wish("files", False, 2), Wish("files", False, 1),
-                               Wish("files", True, 1), Wish("camera", False, 1)]  # fmt: skip
+    assert box.feed.wishes == [FeedWish("files", False, 1), FeedWish("files", False, 2), FeedWish("files", False, 1),
+                               FeedWish("files", True, 1), FeedWish("camera", False, 1)]  # fmt: skip
 
 
 def test_request_for() -> None:

@@ -13,7 +13,7 @@ from deepvis.core.errors import UserError
 from deepvis.inputs.bands import Reading, colours, is_bands, read_picture
 from deepvis.inputs.datasets import Images
 from deepvis.inputs.depth import WHITES, White
-from deepvis.inputs.feed import Feed, Wish
+from deepvis.inputs.feed import Feed, FeedWish
 from deepvis.networks.network import InputSpec
 
 RAMP = np.arange(40 * 30, dtype=np.uint32).reshape(30, 40)
@@ -230,10 +230,10 @@ def test_the_feed_reads_anew_for_a_network_and_notes_once(tmp_path: Path) -> Non
     with Feed(None, tmp_path) as feed:
         first = feed.wait_frame(None, 20)
         assert np.array_equal(first.image, in_eight(deep(4000), 4095))
-        feed.want(Wish(step=1))
+        feed.want(FeedWish(step=1))
         second = feed.wait_frame(first.index, 20)
         assert feed.notice.number == 1 and "0.png has 16 bits" in feed.notice.text and not feed.notice.is_error
-        feed.want(Wish(step=1, reading=Reading(3, white=2000)))
+        feed.want(FeedWish(step=1, reading=Reading(3, white=2000)))
         third = feed.wait_frame(second.index, 20)
         assert third.name == "1.png" and np.array_equal(third.image, in_eight(deep(4000), 2000))
         assert feed.notice.number == 1
@@ -243,7 +243,7 @@ def test_the_feed_shows_a_tiff_as_the_networks_bands(tmp_path: Path) -> None:
     path, values = four(tmp_path / "naip.tif", np.uint16, "alpha")
     with Feed(None, path) as feed:
         first = feed.wait_frame(None, 20)
-        feed.want(Wish(reading=Reading(4)))
+        feed.want(FeedWish(reading=Reading(4)))
         second = feed.wait_frame(first.index, 20)
     assert second.bands.shape == (20, 30, 4) and np.array_equal(second.pixels, values)
 

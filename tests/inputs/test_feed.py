@@ -24,11 +24,11 @@ from deepvis.inputs import camera as camera_module
 from deepvis.inputs import feed as feed_module
 from deepvis.inputs.camera import MISSES, camera_name, open_camera
 from deepvis.inputs.decode import read_image
-from deepvis.inputs.feed import Feed, Notice, Wish
+from deepvis.inputs.feed import Feed, FeedWish, Notice
 from deepvis.inputs.player import Player
 
 PATIENCE = 5.0  # a test that waits for longer has failed
-CAMERA = Wish("camera")
+CAMERA = FeedWish("camera")
 
 
 def until(is_so: Callable[[], object]) -> None:
@@ -108,7 +108,7 @@ def no_pause_after_a_miss(monkeypatch):
 
 
 @contextmanager
-def running(wish: Wish, *args, **options) -> Iterator[Feed]:
+def running(wish: FeedWish, *args, **options) -> Iterator[Feed]:
     """A feed that has had this wish from its start; on leaving, no fake makes it wait."""
     feed = Feed(*args, **options)
     feed.want(wish)
@@ -199,7 +199,7 @@ def test_frozen_holds_the_frame_and_thawing_shows_now(camera):
     with running(CAMERA, 0, None, open_capture=camera) as feed:
         camera.frames.put(1)
         held = feed.wait_frame(None, PATIENCE)
-        feed.want(Wish("camera", frozen=True))
+        feed.want(FeedWish("camera", frozen=True))
         camera.show(2, 3)
         until(lambda: feed._camera._image is None)
         assert feed.frame is held
@@ -209,7 +209,7 @@ def test_frozen_holds_the_frame_and_thawing_shows_now(camera):
 
 
 def test_frozen_camera_shows_its_first_frame(camera):
-    with running(Wish("camera", frozen=True), 0, None, open_capture=camera) as feed:
+    with running(FeedWish("camera", frozen=True), 0, None, open_capture=camera) as feed:
         camera.frames.put(1)
         held = feed.wait_frame(None, PATIENCE)
         camera.show(2, 3)
@@ -218,7 +218,7 @@ def test_frozen_camera_shows_its_first_frame(camera):
 
 
 def test_unplugged_while_frozen_keeps_the_picture(camera, folder):
-    with running(Wish("camera", frozen=True), 0, folder, open_capture=camera) as feed:
+    with running(FeedWish("camera", frozen=True), 0, folder, open_capture=camera) as feed:
         camera.frames.put(1)
         until(lambda: feed.source == "camera")
         held = feed.frame
@@ -241,13 +241,13 @@ def test_a_camera_that_does_not_open(camera, folder):
         assert feed.source == "files" and feed.frame.name == "p0.png"
         assert camera.released.is_set()
 
-        feed.want(Wish("camera", step=1))  # still given up: no further try, the files go on
+        feed.want(FeedWish("camera", step=1))  # still given up: no further try, the files go on
         assert feed.wait_frame(feed.frame.index, PATIENCE).name == "p1.png"
         assert camera.opened == 1 and feed.notice is notice
 
         camera.opens = True
-        feed.want(Wish("files", step=1))
-        feed.want(Wish("camera", step=1))
+        feed.want(FeedWish("files", step=1))
+        feed.want(FeedWish("camera", step=1))
         camera.frames.put(5)
         until(lambda: feed.source == "camera")
         assert feed.frame.image[0, 0, 0] == 5
@@ -257,7 +257,7 @@ def test_a_second_failure_is_told_again(camera, folder):
     camera.opens = False
     with running(CAMERA, 3, folder, open_capture=camera) as feed:
         first = error_of(feed)
-        feed.want(Wish("files"))
+        feed.want(FeedWish("files"))
         feed.want(CAMERA)
         assert error_of(feed, 2) == Notice(first.text, 2, True)
 
@@ -308,8 +308,8 @@ def test_neither_camera_nor_files(camera):
         text = error_of(feed).text
         assert "camera 0" in text and "no files are configured" in text
         assert feed.frame is None and feed.source == "files" and not feed.busy
-        feed.want(Wish("files"))  # as the window does then: no second notice may hide the first
-        feed.want(Wish("files", frozen=True))
+        feed.want(FeedWish("files"))  # as the window does then: no second notice may hide the first
+        feed.want(FeedWish("files", frozen=True))
         time.sleep(0.05)
         assert feed.notice.number == 1
         feed.want(CAMERA)
@@ -317,7 +317,7 @@ def test_neither_camera_nor_files(camera):
 
 
 def test_frames_of_files_name_their_file(folder):
-    with running(Wish(), None, folder) as feed:
+    with running(FeedWish(), None, folder) as feed:
         frame = feed.wait_frame(None, PATIENCE)
         assert Path(frame.source).is_file() and Path(frame.source).name == frame.name and frame.seconds == 0
 
@@ -355,7 +355,7 @@ def test_an_opening_camera_holds_nobody_up(camera, folder):
         assert not feed.busy
         now = 0.3
         assert feed.busy and feed.frame is None
-        feed.want(Wish("files"))
+        feed.want(FeedWish("files"))
         assert feed.wait_frame(None, PATIENCE).name == "p0.png"
         assert not feed.busy
         camera.may_open.set()
@@ -366,7 +366,7 @@ def test_a_camera_is_not_opened_twice_at_a_time(camera, folder):
     camera.may_open.clear()
     with running(CAMERA, 0, folder, open_capture=camera) as feed:
         until(lambda: camera.opened == 1)
-        feed.want(Wish("files"))
+        feed.want(FeedWish("files"))
         assert feed.wait_frame(None, PATIENCE).name == "p0.png"
         feed.want(CAMERA)
         until(lambda: feed.busy)
@@ -383,7 +383,7 @@ def test_a_camera_that_never_answers_is_given_up(camera, folder):
     with running(CAMERA, 0, folder, open_capture=camera, clock=lambda: now) as feed:
         until(lambda: camera.opened)
         now = feed_module.PATIENCE_S + 1
-        feed.want(Wish("camera", step=1))  # anything that wakes the thread
+        feed.want(FeedWish("camera", step=1))  # anything that wakes the thread
         assert "not answered" in error_of(feed).text
         assert feed.frame.name == "p1.png"
 
@@ -393,7 +393,7 @@ def test_a_camera_held_for_long_is_not_given_up(camera):
     with running(CAMERA, 0, None, open_capture=camera, clock=lambda: now) as feed:
         camera.frames.put(1)
         held = feed.wait_frame(None, PATIENCE)
-        feed.want(Wish("camera", frozen=True))
+        feed.want(FeedWish("camera", frozen=True))
         now = feed_module.PATIENCE_S + 1
         camera.show(2)
         until(lambda: feed._camera._image is None)
@@ -417,12 +417,12 @@ def test_close_does_not_wait_for_a_hanging_driver(camera):
 
 
 def test_leaving_the_camera_releases_it_and_shows_the_same_file_again(camera, folder):
-    with running(Wish(), 0, folder, open_capture=camera, read=(reads := Reads())) as feed:
+    with running(FeedWish(), 0, folder, open_capture=camera, read=(reads := Reads())) as feed:
         first = feed.wait_frame(None, PATIENCE)
         feed.want(CAMERA)
         camera.frames.put(1)
         until(lambda: feed.source == "camera")
-        feed.want(Wish("files"))
+        feed.want(FeedWish("files"))
         until(lambda: camera.frames.put(2) or camera.released.is_set())
         until(lambda: feed.source == "files")
         assert feed.frame.name == "p0.png" and feed.frame.index > first.index
@@ -433,12 +433,12 @@ def test_leaving_the_camera_releases_it_and_shows_the_same_file_again(camera, fo
 
 
 def test_stepping(folder):
-    with running(Wish(), None, folder) as feed:
+    with running(FeedWish(), None, folder) as feed:
         frame = feed.wait_frame(None, PATIENCE)
         assert (frame.name, frame.index, frame.live) == ("p0.png", 0, False)
         shown = []
         for step in (1, 2, 1, 0, -1, 4, 5):
-            feed.want(Wish(step=step))
+            feed.want(FeedWish(step=step))
             frame = feed.wait_frame(frame.index, PATIENCE)
             shown.append((frame.name, int(frame.image[0, 0, 0])))
         assert shown == [(f"p{n}.png", n) for n in (1, 2, 1, 0, 4, 4, 0)]
@@ -456,13 +456,13 @@ def archive(path: Path, picture: Path) -> None:
 def test_a_photo_is_shown_in_place_of_the_files_until_it_is_left(folder, tmp_path):
     gray_png(tmp_path / "top.png", 99)
     archive(tmp_path / "shard.tar", tmp_path / "top.png")
-    with running(Wish(step=2), None, folder) as feed:
+    with running(FeedWish(step=2), None, folder) as feed:
         frame = feed.wait_frame(None, PATIENCE)
         for name, shown in (("top.png", "top.png"), ("shard.tar!deep/inside.png", "inside.png")):
-            feed.want(Wish(step=2, photo=Photo(str(tmp_path), name)))
+            feed.want(FeedWish(step=2, photo=Photo(str(tmp_path), name)))
             frame = feed.wait_frame(frame.index, PATIENCE)
             assert (frame.name, int(frame.image[0, 0, 0]), frame.live, feed.source) == (shown, 99, False, "photo")
-        feed.want(Wish(step=2))
+        feed.want(FeedWish(step=2))
         frame = feed.wait_frame(frame.index, PATIENCE)
         assert (frame.name, feed.source, feed.notice) == ("p2.png", "files", None)
 
@@ -471,7 +471,7 @@ def test_a_photo_lets_go_of_the_camera_which_comes_back(camera, folder):
     with running(CAMERA, 0, folder, open_capture=camera) as feed:
         camera.frames.put(1)
         until(lambda: feed.source == "camera")
-        feed.want(Wish("camera", photo=Photo(str(folder), "p3.png")))
+        feed.want(FeedWish("camera", photo=Photo(str(folder), "p3.png")))
         until(lambda: camera.frames.put(2) or camera.released.is_set())
         until(lambda: feed.source == "photo")
         assert feed.frame.name == "p3.png"
@@ -484,10 +484,10 @@ def test_a_moment_is_shown_as_the_network_saw_it(folder):
     with Feed(None, folder) as feed:
         until(lambda: feed.frame is not None)
         seen = np.full((8, 8, 3), 77, np.uint8)
-        feed.want(Wish(photo=Photo("", "camera 0, moment 5", seen)))
+        feed.want(FeedWish(photo=Photo("", "camera 0, moment 5", seen)))
         until(lambda: feed.source == "photo")
         assert feed.frame.image is seen and (feed.frame.name, feed.frame.source) == ("camera 0, moment 5", "")
-        feed.want(Wish())
+        feed.want(FeedWish())
         until(lambda: feed.source == "files")
 
 
@@ -495,7 +495,7 @@ def test_a_photo_that_is_gone_is_told_and_changes_nothing(camera, folder):
     with running(CAMERA, 0, folder, open_capture=camera) as feed:
         camera.frames.put(1)
         until(lambda: feed.source == "camera")
-        feed.want(Wish("camera", photo=Photo(str(folder), "gone.png")))
+        feed.want(FeedWish("camera", photo=Photo(str(folder), "gone.png")))
         notice = error_of(feed)
         assert notice.is_error and "gone.png" in notice.text and "does not exist" in notice.text
         camera.frames.put(7)
@@ -505,7 +505,7 @@ def test_a_photo_that_is_gone_is_told_and_changes_nothing(camera, folder):
 
 def test_a_wish_before_the_start_counts(folder):
     feed = Feed(None, folder)
-    feed.want(Wish(step=3))
+    feed.want(FeedWish(step=3))
     with feed:
         assert feed.wait_frame(None, PATIENCE).name == "p3.png"
 
@@ -513,50 +513,50 @@ def test_a_wish_before_the_start_counts(folder):
 def test_quick_steps_are_coalesced(folder):
     reads = Reads()
     reads.gate.clear()
-    with running(Wish(), None, folder, read=reads) as feed:
+    with running(FeedWish(), None, folder, read=reads) as feed:
         until(lambda: reads.names)
         for step in range(1, 49):
-            feed.want(Wish(step=step))
+            feed.want(FeedWish(step=step))
         reads.gate.set()
         assert feed.wait_frame(0, PATIENCE).name == "p3.png"
         assert reads.names == ["p0.png", "p3.png"]
 
 
 def test_steps_made_while_the_camera_shows_count_later(camera, folder):
-    with running(Wish("camera", step=2), 0, folder, open_capture=camera) as feed:
+    with running(FeedWish("camera", step=2), 0, folder, open_capture=camera) as feed:
         camera.frames.put(1)
         until(lambda: feed.source == "camera")
-        feed.want(Wish("files", step=3))
+        feed.want(FeedWish("files", step=3))
         camera.frames.put(1)
         until(lambda: feed.source == "files")
         assert feed.frame.name == "p3.png"
 
 
 def test_the_next_picture_is_decoded_ahead(folder):
-    with running(Wish(), None, folder, read=(reads := Reads())) as feed:
+    with running(FeedWish(), None, folder, read=(reads := Reads())) as feed:
         until(lambda: reads.ahead == ["p1.png"])
-        feed.want(Wish(step=1))
+        feed.want(FeedWish(step=1))
         frame = feed.wait_frame(0, PATIENCE)
         assert frame.name == "p1.png" and frame.image[0, 0, 0] == 1
         assert reads.names == ["p0.png"]
         until(lambda: reads.ahead == ["p1.png", "p2.png"])
-        feed.want(Wish(step=0))  # back: now the one before is likely
+        feed.want(FeedWish(step=0))  # back: now the one before is likely
         until(lambda: reads.ahead == ["p1.png", "p2.png", "p4.png"])
 
 
 def test_what_was_decoded_ahead_is_not_shown_after_a_change(folder):
-    with running(Wish(), None, folder, read=(reads := Reads())) as feed:
+    with running(FeedWish(), None, folder, read=(reads := Reads())) as feed:
         until(lambda: reads.ahead == ["p1.png"] and feed._look_ahead_at is None)
         gray_png(folder / "p1.png", 99)
         os.utime(folder / "p1.png", (1, 1))
-        feed.want(Wish(step=1))
+        feed.want(FeedWish(step=1))
         assert feed.wait_frame(0, PATIENCE).image[0, 0, 0] == 99
 
 
 def test_a_decoding_that_takes_long_is_busy(folder):
     reads, now = Reads(), 0.0
     reads.gate.clear()
-    with running(Wish(), None, folder, read=reads, clock=lambda: now) as feed:
+    with running(FeedWish(), None, folder, read=reads, clock=lambda: now) as feed:
         until(lambda: reads.names)
         assert not feed.busy
         now = 0.3
@@ -570,14 +570,14 @@ def test_a_decoding_that_takes_long_is_busy(folder):
 def test_broken_files_are_skipped_in_the_direction_of_travel(folder, steps, shown):
     for name in ("p1.png", "p2.png"):
         (folder / name).write_text("not a picture")
-    with running(Wish(), None, folder) as feed:
+    with running(FeedWish(), None, folder) as feed:
         feed.wait_frame(None, PATIENCE)
-        feed.want(Wish(step=steps))
+        feed.want(FeedWish(step=steps))
         assert feed.wait_frame(0, PATIENCE).name == shown
         if steps > 0:
             assert "skipped (2 so far): p2.png is not a picture" in feed.notice.text
             assert not feed.notice.is_error
-            feed.want(Wish(step=steps - 1))  # back over the same two
+            feed.want(FeedWish(step=steps - 1))  # back over the same two
             assert feed.wait_frame(1, PATIENCE).name == "p0.png"
             assert "skipped (2 so far): p1.png" in feed.notice.text
 
@@ -585,13 +585,13 @@ def test_broken_files_are_skipped_in_the_direction_of_travel(folder, steps, show
 def test_nothing_can_be_read(folder):
     for path in folder.iterdir():
         path.write_bytes(b"")
-    with running(Wish(), None, folder, read=(reads := Reads())) as feed:
+    with running(FeedWish(), None, folder, read=(reads := Reads())) as feed:
         until(lambda: feed.notice and feed.notice.is_error)
         assert "nothing in" in feed.notice.text and "p4.png is empty" in feed.notice.text
         assert reads.names == [f"p{n}.png" for n in range(5)]
         assert feed.frame is None and not feed.busy
         gray_png(folder / "p3.png", 33)
-        feed.want(Wish(step=1))
+        feed.want(FeedWish(step=1))
         assert feed.wait_frame(None, PATIENCE).name == "p3.png"
 
 
@@ -601,9 +601,9 @@ def test_a_newer_wish_cuts_the_search_short(folder):
     gray_png(folder / "p4.png", 4)
     reads = Reads()
     reads.gate.clear()
-    with running(Wish(), None, folder, read=reads) as feed:
+    with running(FeedWish(), None, folder, read=reads) as feed:
         until(lambda: reads.names)
-        feed.want(Wish(step=3))
+        feed.want(FeedWish(step=3))
         reads.gate.set()
         assert feed.wait_frame(None, PATIENCE).name == "p4.png"
         assert reads.names == ["p0.png", "p4.png"]
@@ -612,25 +612,25 @@ def test_a_newer_wish_cuts_the_search_short(folder):
 @pytest.mark.parametrize("path", ["missing", "empty"])
 def test_a_folder_without_files_until_it_has_some(tmp_path, path):
     (tmp_path / "empty").mkdir()
-    with running(Wish(), None, tmp_path / path) as feed:
+    with running(FeedWish(), None, tmp_path / path) as feed:
         assert error_of(feed).is_error and path in feed.notice.text
         (tmp_path / path).mkdir(exist_ok=True)
         gray_png(tmp_path / path / "a.png", 1)
-        feed.want(Wish(step=1))
+        feed.want(FeedWish(step=1))
         assert feed.wait_frame(None, PATIENCE).name == "a.png"
 
 
 def test_the_shown_file_is_deleted(folder):
-    with running(Wish(), None, folder) as feed:
+    with running(FeedWish(), None, folder) as feed:
         feed.wait_frame(None, PATIENCE)
         (folder / "p0.png").unlink()
-        feed.want(Wish(step=1))
+        feed.want(FeedWish(step=1))
         assert feed.wait_frame(0, PATIENCE).name == "p1.png"
 
 
 def test_dead_paths_of_a_list_are_told(folder):
     (folder / "list.txt").write_text("p1.png\ngone.png\np2.png")
-    with running(Wish(), None, folder / "list.txt") as feed:
+    with running(FeedWish(), None, folder / "list.txt") as feed:
         assert feed.wait_frame(None, PATIENCE).name == "p1.png"
         assert "1 of the paths" in feed.notice.text and not feed.notice.is_error
 
@@ -641,9 +641,9 @@ def test_the_thread_survives_the_unexpected(folder):
             raise ZeroDivisionError("by chance")
         return read_image(path)
 
-    with running(Wish(), None, folder, read=buggy) as feed:
+    with running(FeedWish(), None, folder, read=buggy) as feed:
         assert error_of(feed) == Notice("ZeroDivisionError: by chance", 1, True)
-        feed.want(Wish(step=3))
+        feed.want(FeedWish(step=3))
         assert feed.wait_frame(None, PATIENCE).name == "p3.png"
 
 
@@ -652,18 +652,18 @@ def test_an_idle_feed_sleeps(folder, monkeypatch, frozen):
     turns = []
     turn = Feed._turn
     monkeypatch.setattr(Feed, "_turn", lambda self, wish: turns.append(wish) or turn(self, wish))
-    with running(Wish(frozen=frozen), None, folder) as feed:
+    with running(FeedWish(frozen=frozen), None, folder) as feed:
         feed.wait_frame(None, PATIENCE)
         time.sleep(0.1)  # enough for decoding ahead
         before = len(turns)
-        feed.want(Wish(frozen=frozen))  # nothing new
+        feed.want(FeedWish(frozen=frozen))  # nothing new
         time.sleep(0.2)
         assert len(turns) == before < 8
 
 
 def test_waiting_ends_when_the_wish_has_failed(tmp_path, camera):
     camera.opens = False
-    for wish in (Wish(), CAMERA):
+    for wish in (FeedWish(), CAMERA):
         with running(wish, 0, tmp_path, open_capture=camera) as feed:
             start = time.monotonic()
             assert feed.wait_frame(None, PATIENCE) is None
@@ -677,7 +677,7 @@ def test_camera_to_a_folder_that_has_become_empty(camera, folder):
         assert feed.wait_frame(None, PATIENCE)
         for path in folder.iterdir():
             path.unlink()
-        feed.want(Wish("files"))
+        feed.want(FeedWish("files"))
         assert error_of(feed).is_error
         until(lambda: feed.source == "files")
         camera.frames.put(1)
@@ -685,7 +685,7 @@ def test_camera_to_a_folder_that_has_become_empty(camera, folder):
         camera.frames.put(1)
         until(lambda: feed.source == "camera")
         gray_png(folder / "new.png", 5)
-        feed.want(Wish("files"))
+        feed.want(FeedWish("files"))
         camera.frames.put(1)
         until(lambda: feed.frame.name == "new.png")
 
@@ -829,7 +829,7 @@ def test_the_name_tells_the_position(clip_path):
 
 def test_a_real_video_plays_pauses_and_loops(tmp_path):
     write_video(tmp_path / "clip.mp4", count=6, rate=50)
-    with running(Wish(), None, tmp_path / "clip.mp4") as feed:
+    with running(FeedWish(), None, tmp_path / "clip.mp4") as feed:
         frame = feed.wait_frame(None, PATIENCE)
         assert frame.name == "clip.mp4 0:00" and frame.live
         start, levels = time.monotonic(), []
@@ -839,11 +839,11 @@ def test_a_real_video_plays_pauses_and_loops(tmp_path):
         assert frame.index == 12 and time.monotonic() - start > 0.15
         assert levels[5] > levels[0] + 15  # brighter to the end …
         assert min(abs(levels[0] - level) for level in levels[6:]) < 1  # … and anew
-        feed.want(Wish(frozen=True))
+        feed.want(FeedWish(frozen=True))
         until(lambda: feed._entry.due is None)
         held = feed.frame
         assert feed.wait_frame(held.index, 0.1) is None
-        feed.want(Wish())
+        feed.want(FeedWish())
         assert feed.wait_frame(held.index, PATIENCE).index == held.index + 1
 
 
@@ -852,7 +852,7 @@ def test_a_video_that_ends_in_garbage(tmp_path):
     write_video(path, count=20, code="MJPG", rate=100)
     data = path.read_bytes()
     path.write_bytes(data[: len(data) // 2] + np.random.default_rng(0).bytes(3000))
-    with running(Wish(), None, path) as feed:
+    with running(FeedWish(), None, path) as feed:
         notice = error_of(feed)
         assert "cut.avi is damaged: only" in notice.text and not notice.is_error
         frame = feed.frame
@@ -865,9 +865,9 @@ def test_an_unreadable_video_is_skipped(folder, capfd):
     write_video(folder / "p1b.mp4", count=10)
     data = (folder / "p1b.mp4").read_bytes()
     (folder / "p1b.mp4").write_bytes(data[: len(data) // 2] + b"garbage" * 100)
-    with running(Wish(), None, folder) as feed:
+    with running(FeedWish(), None, folder) as feed:
         feed.wait_frame(None, PATIENCE)
-        feed.want(Wish(step=2))
+        feed.want(FeedWish(step=2))
         assert feed.wait_frame(0, PATIENCE).name == "p2.png"
         assert "skipped (1 so far): p1b.mp4 cannot be read as a video" in feed.notice.text
     assert capfd.readouterr().err == ""
@@ -875,19 +875,19 @@ def test_an_unreadable_video_is_skipped(folder, capfd):
 
 def test_an_unreadable_video_alone(tmp_path):
     (tmp_path / "bad.mp4").write_bytes(b"garbage" * 100)
-    with running(Wish(), None, tmp_path / "bad.mp4") as feed:
+    with running(FeedWish(), None, tmp_path / "bad.mp4") as feed:
         until(lambda: feed.notice and feed.notice.is_error)
         assert "bad.mp4" in feed.notice.text and feed.frame is None
 
 
 def test_videos_among_pictures(folder):
     write_video(folder / "p0b.avi", count=50, code="MJPG")
-    with running(Wish(), None, folder) as feed:
+    with running(FeedWish(), None, folder) as feed:
         feed.wait_frame(None, PATIENCE)
-        feed.want(Wish(step=1))
+        feed.want(FeedWish(step=1))
         frame = feed.wait_frame(0, PATIENCE)
         assert frame.name == "p0b.avi 0:00" and frame.live
-        feed.want(Wish(step=2))
+        feed.want(FeedWish(step=2))
         until(lambda: feed.frame.name == "p1.png")
         assert not feed.frame.live
 
@@ -896,7 +896,7 @@ def test_a_video_that_vanishes_gives_way_to_the_next_file(folder):
     for path in folder.iterdir():
         path.rename(path.with_name(f"z{path.name}"))
     write_video(folder / "a.mp4", count=3, rate=100)
-    with running(Wish(), None, folder) as feed:
+    with running(FeedWish(), None, folder) as feed:
         feed.wait_frame(None, PATIENCE)
         (folder / "a.mp4").unlink()
         until(lambda: feed.frame.name == "zp0.png")

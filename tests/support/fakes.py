@@ -12,7 +12,7 @@ from deepvis.core.frames import Frame
 from deepvis.core.layers import Layer
 from deepvis.display.window import Close, Event, Key
 from deepvis.inputs.bands import Reading
-from deepvis.inputs.feed import Notice, Wish
+from deepvis.inputs.feed import FeedWish, Notice
 
 LAYERS = (Layer("stem", "Conv2d", 6, 8, 8), Layer("head", "Linear", 10))
 PHOTO = Frame(np.full((30, 40, 3), 90, np.uint8), "bear.jpg", 0, False, "photos/bear.jpg")
@@ -48,13 +48,13 @@ class FakeFeed:
         self.source = "files"
         self.notice: Notice | None = None
         self.busy = False
-        self.wishes: list[Wish] = []
+        self.wishes: list[FeedWish] = []
         self.log = log
 
     def start(self) -> None:
         self.log.append("feed starts")
 
-    def want(self, wish: Wish) -> None:
+    def want(self, wish: FeedWish) -> None:
         self.wishes.append(wish)
 
     def show_bands(self, shown: tuple[int, ...]) -> None:

@@ -31,7 +31,6 @@ from pathlib import Path
 
 from deepvis.app import toolbox as toolbox_module
 from deepvis.cli import main as command_line  # first: it tunes the run-time before anything imports torch
-from deepvis.core import paths
 from deepvis.display.window import Window
 from deepvis.interface import commands, requests
 from deepvis.render import Renderer

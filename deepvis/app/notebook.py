@@ -121,12 +121,13 @@ def live(
 
 
 def _settings(settings: str | Path | Mapping[str, Any] | None, chosen: Mapping[str, Any]) -> Settings:
-    """The settings with the arguments in place of theirs, and the photos where nothing that was given says otherwise."""
+    """The settings with the arguments in place of theirs, and the photos where nothing given says otherwise."""
     usual = {"input": "photos"}
-    file = settings is not None and not isinstance(settings, Mapping)
-    values = chosen if file else {**usual, **plain(settings or {}), **chosen}
-    return load_settings(Path(settings) if file else None, values, commands=commands.COMMANDS, key_names=key_codes.NAMES,
-                         defaults=usual if file else {})  # fmt: skip
+    if settings is None or isinstance(settings, Mapping):
+        values = {**usual, **plain(settings or {}), **chosen}
+        return load_settings(None, values, commands=commands.COMMANDS, key_names=key_codes.NAMES)
+    names = key_codes.NAMES
+    return load_settings(Path(settings), chosen, defaults=usual, commands=commands.COMMANDS, key_names=names)
 
 
 def _check_module(model: object) -> None:

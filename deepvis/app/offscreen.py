@@ -4,30 +4,25 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from deepvis.app.scene import Findings, build_scene
+from deepvis.app.unit_workers import UnitWorkers
 from deepvis.attribution.passes import answer
-from deepvis.core import paths
 from deepvis.core.errors import UserError
 from deepvis.core.frames import Frame
 from deepvis.inputs.feed import Feed, FeedWish
 from deepvis.interface import commands
 from deepvis.interface.commands import Facts, help_rows
 from deepvis.interface.layout import lay_out
-from deepvis.interface.requests import overview_wish_for, picture_wish_for, request_for, top_wish_for
+from deepvis.interface.requests import request_for
 from deepvis.interface.settings import Settings
 from deepvis.interface.state import State
 from deepvis.networks.network import InputSpec, Network
-from deepvis.render import Renderer, Scene, Status
-from deepvis.scan.index import index_folder
-from deepvis.store.original_folders import open_pictures
-from deepvis.workers.layer_images import Overview
-from deepvis.workers.top_images import Tops
-from deepvis.workers.unit_images import Gallery, stands_for
+from deepvis.render import LoadingScene, Renderer, Status
 
 PATIENCE = 60.0  # seconds for an input to give its first picture
 
@@ -54,45 +49,60 @@ def picture(
     """
     scale = 1.0 if settings.window.scale == "auto" else float(settings.window.scale)
     renderer = Renderer(lay_out(settings.panes, settings.window.width, settings.window.height, scale))
-    facts = Facts(network.layers, renderer.layer_area, renderer.layout.scale)
     bound = commands.bindings(settings.keys)
-    state = start
-    if unit is not None:
-        state = commands.goto(state, unit, facts)
-        if state.message_is_error:
-            raise UserError(f"--unit {unit!r}: {state.message}")
+    facts = Facts(network.layers, renderer.layer_area, renderer.layout.scale)
+    state = _pressed(_selected(start, unit, facts), keys, facts, bound)
+    frame = _frame(camera, files, state, network.input)
+    request = request_for(state, frame, network.layers)
+    if request is None:
+        raise UserError(f"network {network.name} has no layer to show")
+
+    def scene(findings: Findings) -> LoadingScene:
+        return build_scene(
+            state,
+            network,
+            frame=frame,
+            result=result,
+            findings=findings,
+            help=help_rows(bound),
+            status=Status(model=settings.model, device=str(network.device)),
+        )
+
+    result = answer(network, request, network.receptive_field(request.layer))
+    cells, side = renderer.cells(scene(Findings()))
+    return renderer.compose(scene(_findings(state, network, settings.model, cells, side)))[0]
+
+
+def _selected(state: State, unit: str | None, facts: Facts) -> State:
+    if unit is None:
+        return state
+    state = commands.goto(state, unit, facts)
+    if state.message_is_error:
+        raise UserError(f"--unit {unit!r}: {state.message}")
+    return state
+
+
+def _pressed(state: State, keys: Sequence[str], facts: Facts, bound: Mapping[str, str]) -> State:
+    """The state after some keys, whose effects stay away: there is nothing to record or to save."""
     for key in keys:
         if key not in bound and state.typing is None:
             raise UserError(f"--keys: no command has the key {key!r}; keys: {' '.join(sorted(bound))}")
-        state = commands.press(state, key, facts, bound)
-    frame = _frame(camera, files, state, network.input)
-    result = answer(
-        network, request_for(state, frame, network.layers), network.receptive_field(network.layers[state.layer].name)
-    )
-    status = Status(model=settings.model, device=str(network.device))
-    scene = Scene(state, network.layers, network.classes, frame, result, help=help_rows(bound), status=status,
-                  input_size=(network.input.height, network.input.width), pictures_of=stands_for(network.layers, state.layer))  # fmt: skip
-    return renderer.compose(_with_unit_images(scene, renderer, network, settings.model))[0]
+        state = commands.press(state, key, facts, bound).state
+    return state
 
 
-def _with_unit_images(scene: Scene, renderer: Renderer, network: Network, model: str) -> Scene:
-    """The scene with what the store and the index have of its units: as the window has it when all of it has come in."""
-    state, layers = scene.state, network.layers
-    gallery = Gallery(lambda: open_pictures(network.name, network.fingerprint, network.paths))
-    tops, overview = Tops(lambda network: index_folder(paths.precomputed(), network.name), model), Overview()
-    cells, side = renderer.cells(scene) if state.content in ("synthesized", "top images") else (range(0), 0)
+def _findings(state: State, network: Network, model: str, cells: range, side: int) -> Findings:
+    """What the store and the index have of the scene's units, when all of it has come in, as in the window."""
+    workers = UnitWorkers(model, lambda: network)
     try:
-        gallery.want(picture_wish_for(state, layers, cells, side))
-        tops.want(network, top_wish_for(state, layers, network.telling_backward))
-        _wait(lambda: gallery.idle and tops.idle)
-        overview.want(tops.index, tops.note, overview_wish_for(state, layers, cells, side))
-        _wait(lambda: overview.idle)
-        return replace(
-            scene, pictures=gallery.pictures, tops=tops.pictures, cells=overview.cells, statistics=overview.statistics
-        )
+        workers.want_stored(state, network, cells, side)
+        _wait(lambda: workers.stored.idle and workers.tops.idle)
+        workers.want_stored(state, network, cells, side)  # now with the index that the top images are from
+        _wait(lambda: workers.overview.idle)
+        return workers.findings()
     finally:
-        for thread in (gallery, tops, overview):
-            thread.close()
+        for close in workers.closing:
+            close()
 
 
 def _wait(is_so: Callable[[], bool]) -> None:

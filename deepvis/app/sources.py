@@ -7,15 +7,18 @@ from pathlib import Path
 
 from deepvis.core import paths
 from deepvis.interface.settings import Settings
+from deepvis.interface.state import Source
 
 
-def sources(settings: Settings) -> tuple[int | str | None, Path, str]:
+def sources(settings: Settings) -> tuple[int | str | None, Path, Source]:
     """What the feed is to read: (camera, files, which of them first).
 
     Raises:
         UserError: the input or the files do not exist, or hold nothing to show.
     """
-    wanted, camera, files, first = settings.input, settings.camera, settings.files, "camera"
+    wanted, files = settings.input, settings.files
+    camera: int | str | None = settings.camera
+    first: Source = "camera"
     if wanted.isdecimal() and not os.path.exists(wanted):
         camera = int(wanted)
     elif "://" in wanted:

@@ -45,16 +45,22 @@ def answer(
             result = _forward(network, x, request)
         else:
             result = _forward_backward(network, x, request, METHODS[request.method], *request.origin)
-    _check_shape(network, request.layer, result.activations)
     seconds = {"input": prepared - start, "network": time.perf_counter() - prepared}
-    return replace(result, receptive_field=field, seconds=seconds, bad=_bad(result.activations))
+    return replace(result, receptive_field=field, seconds=seconds)
 
 
 def _forward(network: Network, x: Tensor, request: Request) -> Result:
     with torch.no_grad(), network.capture(_watched(network, request)) as captured:
         out = network.module(x)
-        maps = _maps(network.units(request.layer, captured[request.layer]))
-        return Result(request, maps, _scores(out), peaks=_peaks(network, captured) if request.peaks else None)
+        return _result(network, request, captured, out)
+
+
+def _result(network: Network, request: Request, captured: Mapping[str, Tensor], out: object) -> Result:
+    """What a forward pass has to say."""
+    maps = _maps(network.units(request.layer, captured[request.layer]))
+    _check_shape(network, request.layer, maps)
+    peaks = _peaks(network, captured) if request.peaks else None
+    return Result(request, maps, _scores(out), peaks=peaks, bad=_bad(maps))
 
 
 def _forward_backward(network: Network, x: Tensor, request: Request, method: Method, origin: str, unit: int) -> Result:
@@ -74,14 +80,8 @@ def _forward_backward(network: Network, x: Tensor, request: Request, method: Met
 
     answered = method.compute(network, Question(x, origin, unit, run, lambda sent: seed(sent, unit)))
     values = None if answered.shown is None else _maps(network.units(request.layer, answered.shown))
-    return Result(
-        request,
-        _maps(network.units(request.layer, passed[request.layer])),
-        _scores(out[-1]),
-        rgb(network, answered.pixels),
-        values,
-        peaks=_peaks(network, passed) if request.peaks else None,
-    )
+    result = _result(network, request, passed, out[-1])
+    return replace(result, pixels=rgb(network, answered.pixels), layer_gradient=values)
 
 
 def _check_shape(network: Network, name: str, maps: np.ndarray) -> None:
@@ -89,8 +89,8 @@ def _check_shape(network: Network, name: str, maps: np.ndarray) -> None:
     view = network.unit_axes[name]
     if maps.shape[1:] != (view.height, view.width):
         raise UserError(
-            f"layer {name} has maps of {maps.shape[1]}×{maps.shape[2]} now and had {view.height}×{view.width} when the network "
-            "was loaded. deepvis needs layers that keep their size: leave this one out (layers: in a model.yaml)"
+            f"layer {name} has maps of {maps.shape[1]}×{maps.shape[2]} now and had {view.height}×{view.width} when the "
+            "network was loaded. deepvis needs layers that keep their size: leave this one out (layers: in a model.yaml)"
         )
 
 

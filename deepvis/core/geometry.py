@@ -8,6 +8,12 @@ import numpy as np
 Box = tuple[int, int, int, int]  # left, top, width, height in pixels
 
 
+def contains(box: Box, x: int, y: int) -> bool:
+    """Whether a pixel lies in a box."""
+    left, top, width, height = box
+    return left <= x < left + width and top <= y < top + height
+
+
 def crop_box(height: int, width: int, aspect: float, part: float = 1.0) -> Box:
     """The largest centred box of the given aspect inside an image, times `part`.
 

@@ -13,6 +13,7 @@ import re
 import sys
 from collections.abc import Callable
 from functools import lru_cache
+from typing import Any
 
 _LIBRARY = re.compile(r"/\S*/libQt5(Core|Gui|Widgets)[^/\s]*\.so[^/\s]*")
 
@@ -49,7 +50,7 @@ def _from_qt(core: ctypes.CDLL, gui: ctypes.CDLL, widgets: ctypes.CDLL) -> Calla
     pointer = ctypes.c_void_p
     ns, same = "14QtOpenCVPython", "NS_"  # the wheels build Qt in a namespace of their own; no other Qt is touched
 
-    def function(library: ctypes.CDLL, symbol: str, result: object, *arguments: object) -> Callable:
+    def function(library: ctypes.CDLL, symbol: str, result: object, *arguments: object) -> Any:
         found = getattr(library, symbol)
         found.restype, found.argtypes = result, arguments
         return found

@@ -46,7 +46,7 @@ def save_snapshot(folder: Path, name: str, images: Mapping[str, np.ndarray]) -> 
     Raises:
         UserError: the folder or a picture cannot be written.
     """
-    encoded = {pane: cv2.imencode(".png", image)[1] for pane, image in images.items()}
+    encoded = {pane: cv2.imencode(".png", image)[1].tobytes() for pane, image in images.items()}
     try:
         paths = _unused(_snapshot_paths(folder, stem, images) for stem in _numbered(name))
         with contextlib.ExitStack() as whole:  # none gets its name before all are written
@@ -194,7 +194,7 @@ class Recorder:
             self._check_space(path.parent)
             for suffix, codec in CODECS:
                 target = _claim(path.parent, stem, suffix)
-                writer = cv2.VideoWriter(str(target), cv2.VideoWriter_fourcc(*codec), self._fps, self._size)
+                writer = cv2.VideoWriter(str(target), cv2.VideoWriter.fourcc(*codec), self._fps, self._size)
                 if writer.isOpened():
                     return target, writer
                 target.unlink(missing_ok=True)
@@ -228,7 +228,7 @@ class Recorder:
 
     def _follow_clock(self) -> None:
         self._wake.wait()  # for the first picture, or for the end
-        while self._end is None:
+        while self._end is None and self._begin is not None:
             self._wake.clear()
             self._write_until(self._clock())
             lag = self._clock() - self._begin - self._frames / self._fps
@@ -237,17 +237,17 @@ class Recorder:
                     "this computer encodes too slowly for a window of this size", "make the window smaller"
                 )
             self._wake.wait(max(0.0, -lag))
-        self._write_until(self._end)
+        self._write_until(self._clock() if self._end is None else self._end)
 
     def _write_until(self, now: float) -> None:
         """Write the newest picture as each frame that is due and not yet written."""
-        newest = self._newest
-        if newest is None:
+        newest, begin = self._newest, self._begin
+        if newest is None or begin is None:
             return  # closed before the first picture
-        if newest is not self._source:
+        if self._picture is None or newest is not self._source:
             self._source, self._picture = newest, letterbox(newest, self._size)
         # Frame k is due at k / fps; the small number is for rounding in the product.
-        due = 1 + math.floor((now - self._begin) * self._fps + 1e-6)
+        due = 1 + math.floor((now - begin) * self._fps + 1e-6)
         while self._frames < due:
             if self._frames % math.ceil(self._fps) == 0:
                 self._check_space(self._path.parent)

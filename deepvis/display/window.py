@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -69,7 +70,7 @@ class DisplayProbe:
     _CODE = "import os, cv2; cv2.namedWindow('deepvis'); os._exit(0)"  # leaves before anything is mapped
 
     def __init__(self) -> None:
-        self._child: subprocess.Popen | None = None
+        self._child: subprocess.Popen[str] | None = None
         self._missing = ""
         if not sys.platform.startswith("linux"):
             return
@@ -240,7 +241,7 @@ class Window:
 
 
 @contextmanager
-def _quiet_stderr():
+def _quiet_stderr() -> Iterator[None]:
     """Keep C++ libraries from writing to stderr meanwhile (Python's own writes too)."""
     sys.stderr.flush()
     saved = os.dup(2)

@@ -1,4 +1,4 @@
-"""Everything the user can do, as pure functions from state to state.
+"""Everything the user can do, as pure functions from a state to a new one and to the effects that are wanted.
 
 COMMANDS is the one table: it binds the keys, it is what the help screen prints, and its names
 are what settings.yaml rebinds and `deepvis render --keys` may use.
@@ -9,20 +9,33 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 from deepvis.attribution.methods import METHODS
 from deepvis.core.errors import UserError
 from deepvis.core.layers import Layer, parse_unit, unit_id
+from deepvis.interface.contents import CONTENTS
+from deepvis.interface.effects import (
+    Effect,
+    ForgetMoments,
+    KeepImages,
+    KeepMoments,
+    Outcome,
+    Quit,
+    SaveRecipe,
+    TakeSnapshot,
+    ToggleRecording,
+)
 from deepvis.interface.state import (
     BOOSTS,
     COMMON_BACKWARD,
-    CONTENTS,
     FILTERS,
     GAMMAS,
     METHOD_CYCLE,
     PRESET_CYCLE,
     ZOOMS,
     Hover,
+    Source,
     State,
     TopImage,
 )
@@ -55,7 +68,7 @@ class Facts:
         return make_grid(layer.units, layer.height, layer.width, *self.area, state.view, state.unit, self.scale)
 
 
-Action = Callable[[State, Facts], State]
+Action = Callable[[State, Facts], "State | Outcome"]  # an outcome where something else than the state is wanted too
 
 
 @dataclass(frozen=True)
@@ -68,7 +81,10 @@ class Command:
     group: str
 
 
-def _next(values: Sequence, value: object) -> object:
+Value = TypeVar("Value")
+
+
+def _next(values: Sequence[Value], value: Value) -> Value:
     return values[(values.index(value) + 1) % len(values)] if value in values else values[0]
 
 
@@ -80,7 +96,7 @@ def _select(state: State, facts: Facts, layer: int, unit: int) -> State:
     unit = min(max(unit, 0), facts.layers[layer].units - 1)
     view = PaneView() if layer != state.layer else state.view
     state = replace(state, layer=layer, unit=unit, view=view)
-    if view.scale > 1 and not state.has_matrix:
+    if view.scale > 1 and not state.shown.is_matrix:
         grid = facts.grid(state)
         left, top, width, height = grid.box(unit)
         outside = left < 0 or top < 0 or left + width > facts.area[0] or top + height > facts.area[1]
@@ -147,11 +163,17 @@ def _last_unit(state: State, facts: Facts) -> State:
 
 
 def _flip(name: str) -> Action:
-    return lambda state, facts: replace(state, **{name: not getattr(state, name)})
+    return lambda state, facts: _with(state, name, not getattr(state, name))
 
 
-def _cycle(name: str, values: Sequence) -> Action:
-    return lambda state, facts: replace(state, **{name: _next(values, getattr(state, name))})
+def _cycle(name: str, values: Sequence[object]) -> Action:
+    return lambda state, facts: _with(state, name, _next(values, getattr(state, name)))
+
+
+def _with(state: State, name: str, value: object) -> State:
+    """Another value of the attribute of that name."""
+    changes: dict[str, Any] = {name: value}
+    return replace(state, **changes)
 
 
 def _cycle_zoom(state: State, facts: Facts) -> State:
@@ -195,9 +217,9 @@ def _layer_gradient(state: State, facts: Facts) -> State:
 
 def _cycle_content(state: State, facts: Facts) -> State:
     """The backward image does not stand in its way; a matrix has other places than a grid, so a magnified view ends."""
-    content = _next(CONTENTS, state.content)
+    content = _next(tuple(CONTENTS), state.content)
     changed = replace(state, content=content, zoom="layer" if state.zoom == "backward" else state.zoom, recipe_grids=())
-    return changed if changed.has_matrix == state.has_matrix else replace(changed, view=PaneView())
+    return changed if changed.shown.is_matrix == state.shown.is_matrix else replace(changed, view=PaneView())
 
 
 def _freeze_origin(state: State, facts: Facts) -> State:
@@ -209,7 +231,7 @@ def _freeze_origin(state: State, facts: Facts) -> State:
 def _switch_source(state: State, facts: Facts) -> State:
     if state.photo is not None:
         return replace(state, photo=None)
-    source = "files" if state.source == "camera" else "camera"
+    source: Source = "files" if state.source == "camera" else "camera"
     return replace(state, source=source, frozen=False)
 
 
@@ -226,12 +248,19 @@ def _step(delta: int) -> Action:
     return do
 
 
-def _reset(state: State, facts: Facts) -> State:
+def _reset(state: State, facts: Facts) -> State | Outcome:
     """Back to how the view began; the input stays. The grid of recipes is closed first, by itself."""
     if state.recipe_grids:
         return replace(state, recipe_grids=())
-    kept = ("source", "frozen", "crop", "step", "photo", "preset", "kept", "snapshots", "recording")
-    return State(**{name: getattr(state, name) for name in kept})
+    begun = State(
+        source=state.source,
+        frozen=state.frozen,
+        crop=state.crop,
+        step=state.step,
+        photo=state.photo,
+        preset=state.preset,
+    )
+    return Outcome(begun, (ForgetMoments(),)) if state.moments else begun
 
 
 def _grow(state: State, facts: Facts) -> State:
@@ -245,11 +274,13 @@ def _preset(state: State, facts: Facts) -> State:
     return replace(state, preset=name, recipe_grids=grids)
 
 
-def _keep(state: State, facts: Facts) -> State:
+def _keep(state: State, facts: Facts) -> State | Outcome:
     """The images that grow; of a grid its chosen settings, for which a name is asked."""
     if state.recipe_grids:
         return replace(state, typing=_free_name(state, facts), naming=True, help=False)
-    return replace(state, kept=state.kept + 1, recipe_name="") if state.growing or state.moments else state
+    if state.growing:
+        return Outcome(state, (KeepImages(),))
+    return Outcome(state, (KeepMoments(),)) if state.moments else state
 
 
 def _free_name(state: State, facts: Facts) -> str:
@@ -287,16 +318,13 @@ def _collect(state: State, facts: Facts) -> State:
     return replace(state, collecting=not state.collecting, moments=True)
 
 
-def _snapshot(state: State, facts: Facts) -> State:
-    return replace(state, snapshots=state.snapshots + 1)
+def _ask_for(effect: Effect) -> Action:
+    """The state stays as it is."""
+    return lambda state, facts: Outcome(state, (effect,))
 
 
 def _start_typing(state: State, facts: Facts) -> State:
     return replace(state, typing="", help=False)
-
-
-def _quit(state: State, facts: Facts) -> State:
-    return replace(state, quit=True)
 
 
 def _backward_help() -> str:
@@ -350,10 +378,10 @@ COMMANDS: dict[str, Command] = {
     "desk_settings": Command(_on_grid(recipe_grid.other_pair), ("3",), "two other settings along its sides", "desk"),
     "desk_seed": Command(_on_grid(lambda one: replace(one, seed=one.seed + 1)), ("4",), "another seed", "desk"),
     "desk_back": Command(_desk_back, ("backspace",), "back to the grid before", "desk"),
-    "snapshot": Command(_snapshot, ("p",), "save a picture of the window and of each pane", "program"),
-    "record": Command(_flip("recording"), ("r",), "record a video of the window / stop", "program"),
+    "snapshot": Command(_ask_for(TakeSnapshot()), ("p",), "save a picture of the window and of each pane", "program"),
+    "record": Command(_ask_for(ToggleRecording()), ("r",), "record a video of the window / stop", "program"),
     "help": Command(_flip("help"), ("h",), "this help", "program"),
-    "quit": Command(_quit, ("q",), "quit", "program"),
+    "quit": Command(_ask_for(Quit()), ("q",), "quit", "program"),
 }
 
 
@@ -386,39 +414,44 @@ def help_rows(bound: dict[str, str]) -> tuple[tuple[str, str, str], ...]:
     return (*rows, *_MOUSE_HELP)
 
 
-def run(state: State, command: str, facts: Facts) -> State:
+def run(state: State, command: str, facts: Facts) -> Outcome:
     """Apply the command of that name; a message of the one before is cleared."""
-    return COMMANDS[command].do(replace(state, message="", message_is_error=False), facts)
+    return _outcome(COMMANDS[command].do(replace(state, message="", message_is_error=False), facts))
 
 
-def press(state: State, key: str, facts: Facts, bound: Mapping[str, str]) -> State:
+def _outcome(done: State | Outcome) -> Outcome:
+    return done if isinstance(done, Outcome) else Outcome(done)
+
+
+def press(state: State, key: str, facts: Facts, bound: Mapping[str, str]) -> Outcome:
     """One key: part of a text that is being typed, or a command, or nothing."""
     if state.typing is not None:
-        return _type(state, key, facts)
-    return run(state, bound[key], facts) if key in bound else state
+        return _outcome(_type(state, state.typing, key, facts))
+    return run(state, bound[key], facts) if key in bound else Outcome(state)
 
 
-def _type(state: State, key: str, facts: Facts) -> State:
+def _type(state: State, typed: str, key: str, facts: Facts) -> State | Outcome:
+    """A key while `typed` stands on the line."""
     if key == "esc":
         return replace(state, typing=None, naming=False)
     if key == "enter" and state.naming:
-        return _name_recipe(state, state.typing, facts)
+        return _name_recipe(state, typed, facts)
     if key == "enter":
-        return goto(replace(state, typing=None), state.typing, facts)
+        return goto(replace(state, typing=None), typed, facts)
     if key == "backspace":
-        return replace(state, typing=state.typing[:-1])
+        return replace(state, typing=typed[:-1])
     text = " " if key == "space" else key
-    return replace(state, typing=state.typing + text) if len(text) == 1 else state
+    return replace(state, typing=typed + text) if len(text) == 1 else state
 
 
-def _name_recipe(state: State, name: str, facts: Facts) -> State:
+def _name_recipe(state: State, name: str, facts: Facts) -> State | Outcome:
     """Save the grid's chosen settings under a name; one that cannot be becomes the message, and is typed again."""
     if not re.fullmatch("[a-z0-9][a-z0-9_-]*", name):
         return replace(state, message=f"{name!r}: a recipe's name has letters, digits, - and _", message_is_error=True)
     if name in facts.recipes:
         return replace(state, message=f"there is a recipe {name} already: give another name", message_is_error=True)
     state = replace(state, message="", message_is_error=False, typing=None, naming=False)
-    return replace(state, kept=state.kept + 1, recipe_name=name)
+    return Outcome(state, (SaveRecipe(name, state.recipe_grids[-1]),))
 
 
 def goto(state: State, text: str, facts: Facts) -> State:
@@ -444,7 +477,7 @@ def point(state: State, hover: Hover | TopImage | None) -> State:
 
 
 def click(state: State, target: Hover | TopImage | None, facts: Facts) -> State:
-    """Select the layer, unit, class or recipe that were clicked; a top image's photo becomes the input."""
+    """Select the layer, unit, class or recipe that was clicked; a top image's photo becomes the input."""
     if target is None or not facts.layers:
         return state
     if isinstance(target, TopImage):

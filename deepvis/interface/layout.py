@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from deepvis.core.geometry import Box
+from deepvis.core.geometry import Box, contains
 
 CAPTION = 20  # height of a pane's title line, in unscaled pixels
 
@@ -31,10 +31,7 @@ class Layout:
         return max(1, round(size * self.scale))
 
     def pane_at(self, x: int, y: int) -> str | None:
-        for name, (left, top, width, height) in self.panes.items():
-            if left <= x < left + width and top <= y < top + height:
-                return name
-        return None
+        return next((name for name, box in self.panes.items() if contains(box, x, y)), None)
 
 
 def lay_out(panes: Mapping[str, tuple[float, float, float, float]], width: int, height: int, scale: float) -> Layout:

@@ -11,6 +11,7 @@ from deepvis.attribution.requests import Request
 from deepvis.core.frames import Frame
 from deepvis.core.layers import Layer
 from deepvis.core.receptive_field import ReceptiveField
+from deepvis.interface.contents import Needs
 from deepvis.interface.state import State
 from deepvis.synthesis import recipe, recipe_grid
 from deepvis.workers.layer_images import Wish as OverviewWish
@@ -41,7 +42,7 @@ def picture_wish_for(state: State, layers: Sequence[Layer], cells: range, side: 
     """
     if not layers:
         return None
-    shown = state.content == "synthesized" and not state.help
+    shown = state.shown.needs is Needs.STORED_IMAGES and not state.help
     return PictureWish(stands_for(layers, state.layer), state.unit, tuple(cells) if shown else (), side if shown else 0)
 
 
@@ -69,17 +70,17 @@ def top_wish_for(
 def overview_wish_for(state: State, layers: Sequence[Layer], cells: range, side: int) -> OverviewWish:
     """What of the index the layer pane shows."""
     of = stands_for(layers, state.layer)
-    if state.content == "top images":
+    if state.shown.needs is Needs.TOP_IMAGES:
         return OverviewWish(pictures_of=of, units=() if state.moments else tuple(cells), side=side)
-    has_statistics = state.content == "histograms" or state.has_matrix
-    return OverviewWish(layers[state.layer].name if has_statistics else "", state.content == "correlation, sorted", of)
+    has_statistics = state.shown.needs is Needs.STATISTICS
+    return OverviewWish(layers[state.layer].name if has_statistics else "", state.shown.is_sorted, of)
 
 
 def moment_wish_for(
     state: State, layers: Sequence[Layer], cells: range, side: int, field: ReceptiveField | None
 ) -> MomentWish:
     """The collected moments that the state shows."""
-    units = tuple(cells) if state.content == "top images" else ()
+    units = tuple(cells) if state.shown.needs is Needs.TOP_IMAGES else ()
     return MomentWish(stands_for(layers, state.layer), state.unit, field, units, side)
 
 

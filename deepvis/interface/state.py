@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from deepvis.attribution.methods import METHODS
 from deepvis.core.frames import Photo
+from deepvis.interface.contents import CONTENTS, Content
 from deepvis.interface.unit_grid import PaneView
 from deepvis.synthesis.recipe_grid import RecipeGrid
 
@@ -26,15 +28,8 @@ PRESET_CYCLE = (
     "yosinski-4",
     "plain",
 )  # key 1, before saved recipes
+Source = Literal["camera", "files"]
 ZOOMS = ("layer", "unit", "backward")  # key z: what the big pane shows
-CONTENTS = (  # key s: what of the layer's units the layer pane shows
-    "activations",
-    "synthesized",
-    "top images",
-    "histograms",
-    "correlation",
-    "correlation, sorted",
-)
 
 
 @dataclass(frozen=True)
@@ -86,9 +81,6 @@ class State:
         moments: top images are those that were collected, not a data set's.
         recipe_grids: the grids of settings that the user has come through, the last of which is shown and
             grows; empty: the desk, as the user calls it, is closed.
-        kept: counts the wishes to keep what grows, what was collected, or, with `recipe_name` as
-            its name, the grid's chosen settings.
-        snapshots: how many were asked for so far; `recording`, `quit`: asked for.
     """
 
     layer: int = 0
@@ -108,7 +100,7 @@ class State:
     receptive_field: bool = True
     help: bool = False
     debug: bool = False
-    source: str = "files"
+    source: Source = "files"
     frozen: bool = False
     crop: bool = True
     step: int = 0
@@ -120,20 +112,15 @@ class State:
     growing: bool = False
     preset: str = PRESET_CYCLE[0]
     recipe_grids: tuple[RecipeGrid, ...] = ()
-    recipe_name: str = ""
     collecting: bool = False
     moments: bool = False
-    kept: int = 0
     values: bool = False
     photo: Photo | None = None
-    snapshots: int = 0
-    recording: bool = False
-    quit: bool = False
 
     @property
-    def has_matrix(self) -> bool:
-        """The layer pane shows units by units."""
-        return self.content.startswith("correlation")
+    def shown(self) -> Content:
+        """The row of the content that the layer pane shows."""
+        return CONTENTS[self.content]
 
     @property
     def backward_origin(self) -> tuple[int, int]:

@@ -7,22 +7,18 @@ import time
 import numpy as np
 
 from deepvis.interface.layout import Layout
-from deepvis.interface.state import Hover, TopImage
 from deepvis.render import colors
 from deepvis.render.draw import Canvas, fill
 from deepvis.render.panes import PANES
-from deepvis.render.panes.input import class_at
-from deepvis.render.panes.layer import layer_grid, shows_units
-from deepvis.render.panes.recipe_grid import tile_at
-from deepvis.render.panes.statistics import pair_at
-from deepvis.render.panes.strip import layer_boxes
-from deepvis.render.panes.unit_images import top_image_at
-from deepvis.render.scene import Scene, Status
+from deepvis.render.panes.cells import layer_grid
+from deepvis.render.panes.pane import Key, Pane, Target
+from deepvis.render.scene import LoadingScene, Scene, Status
 
-__all__ = ["Renderer", "Scene", "Status"]
+__all__ = ["LoadingScene", "Renderer", "Scene", "Status"]
 
 _GAP = 2  # between panes, in unscaled pixels
-ENLARGED = 20.0  # times at most, of a pane's own picture: in a window of a few pixels its words would be thousands of pixels high
+# Times at most, of a pane's own picture: in a window of a few pixels its words would be thousands of pixels high.
+ENLARGED = 20.0
 
 
 class Renderer:
@@ -46,10 +42,10 @@ class Renderer:
         self._layout = layout
         self._image = np.empty((layout.height, layout.width, 3), np.uint8)
         fill(self._image, colors.GROUND)
-        self._keys: dict[str, tuple] = {}
-        self._drawn: dict[str, Scene] = {}  # keys hold ids: what they name must live as long as the key
+        self._keys: dict[str, Key] = {}
+        self._drawn: dict[str, LoadingScene] = {}  # keys hold ids: what they name must live as long as the key
 
-    def compose(self, scene: Scene) -> tuple[np.ndarray, bool]:
+    def compose(self, scene: LoadingScene) -> tuple[np.ndarray, bool]:
         """Draw what has changed.
 
         Returns:
@@ -58,16 +54,20 @@ class Renderer:
         """
         changed = False
         for name in self.layout.panes:
-            pane = PANES[name]
-            key = pane.key(scene)
-            if key == self._keys.get(name) or not (pane.ready(scene) or name not in self._keys):
+            pane, before = PANES[name], self._keys.get(name)
+            key = _key(pane, scene)
+            if key == before or before is not None and not _ready(pane, scene):
                 continue
             start = time.perf_counter()
-            pane.draw(self._canvas(name), scene)
+            _draw(pane, self._canvas(name), scene)
             self._keys[name], self._drawn[name] = key, scene
             self.seconds[name] = time.perf_counter() - start
             changed = True
         return self._image, changed
+
+    def is_drawn(self, name: str, scene: LoadingScene) -> bool:
+        """A pane shows the scene as it is."""
+        return self._keys.get(name) == _key(PANES[name], scene)
 
     def _canvas(self, name: str) -> Canvas:
         left, top, width, height = self.layout.panes[name]
@@ -76,18 +76,23 @@ class Renderer:
         height = height - gap if top + height < self.layout.height else height
         return Canvas(self._image[top : top + max(1, height), left : left + max(1, width)], self.layout.scale)
 
-    def pane_pictures(self, scene: Scene, longest: int = 1800) -> dict[str, np.ndarray]:
+    def pane_pictures(self, scene: LoadingScene, longest: int = 1800) -> dict[str, np.ndarray]:
         """Each pane alone, drawn anew so large that its longer side has `longest` pixels (less of very small panes)."""
         pictures = {}
         for name, (_, _, width, height) in self.layout.panes.items():
             factor = min(max(1.0, longest / max(width, height)), ENLARGED)
             image = np.empty((round(height * factor), round(width * factor), 3), np.uint8)
-            PANES[name].draw(Canvas(image, self.layout.scale * factor), scene)
+            _draw(PANES[name], Canvas(image, self.layout.scale * factor), scene)
             pictures[name] = image
         return pictures
 
-    def cells(self, scene: Scene) -> tuple[range, int]:
-        """The units that the layer pane shows at least in part, as far as rows go, and the longer side of a cell in pixels."""
+    def cells(self, scene: LoadingScene) -> tuple[range, int]:
+        """The units whose pictures the layer pane shows at least in part, and a cell's longer side in pixels.
+
+        Whole rows of them; none where it shows no picture of each unit.
+        """
+        if not isinstance(scene, Scene) or not scene.state.shown.has_pictures:
+            return range(0), 0
         width, height = self.layer_area
         grid = layer_grid(scene, width, height, self.layout.scale)
         first = max(0, -grid.top // grid.cell_height)
@@ -103,43 +108,13 @@ class Renderer:
         body = self._canvas("layer")
         return max(1, body.width), max(1, body.height - body.px_caption)
 
-    def target_at(self, x: int, y: int, scene: Scene) -> Hover | TopImage | None:
+    def target_at(self, x: int, y: int, scene: LoadingScene) -> Target:
         """What layer, unit, class, top image or tile of the grid of recipes lies under a point of the picture."""
         name = self.layout.pane_at(x, y)
-        if name is None or not scene.layers:
+        if name is None or not isinstance(scene, Scene):
             return None
         left, top, *_ = self.layout.panes[name]
-        canvas = self._canvas(name)
-        x, y = x - left, y - top
-        match name:
-            case "layers":
-                return self._layer_at(canvas, x, y, scene)
-            case "layer":
-                return self._unit_at(x, y - canvas.px_caption, scene)
-            case "input":
-                return class_at(canvas, scene, y)
-            case "unit_images":
-                return top_image_at(canvas, scene, x, y)
-        return None
-
-    def _layer_at(self, canvas: Canvas, x: int, y: int, scene: Scene) -> Hover | None:
-        names = tuple(layer.name for layer in scene.layers)
-        boxes = layer_boxes(names, scene.state.layer, canvas.width, canvas.height, canvas.scale)
-        hit = [i for i, b in enumerate(boxes) if b and b[0] <= x < b[0] + b[2] and b[1] <= y < b[1] + b[3]]
-        return Hover(hit[0]) if hit else None
-
-    def _unit_at(self, x: int, y: int, scene: Scene) -> Hover | None:
-        state = scene.state
-        if state.recipe_grids and not state.help:
-            tile = tile_at(x, y, *self.layer_area, self.layout.scale)
-            return Hover(state.layer, state.unit, tile=tile) if tile is not None else None
-        if state.help or state.zoom != "layer" or y < 0 or not shows_units(scene):
-            return None
-        if state.has_matrix:
-            pair = pair_at(x, y, *self.layer_area, scene.own_statistics, state)
-            return Hover(state.layer, *pair) if pair else None
-        unit = layer_grid(scene, *self.layer_area, self.layout.scale).at(x, y)
-        return Hover(state.layer, unit) if unit is not None else None
+        return PANES[name].target(self._canvas(name), scene, x - left, y - top)
 
     def fraction_in_layer(self, x: int, y: int) -> tuple[float, float] | None:
         """A point of the picture as fractions of the layer pane's mosaic area; None outside it."""
@@ -148,3 +123,20 @@ class Renderer:
         left, top, *_ = self.layout.panes["layer"]
         width, height = self.layer_area
         return (x - left) / width, (y - top - self._canvas("layer").px_caption) / height
+
+
+def _draw(pane: Pane, canvas: Canvas, scene: LoadingScene) -> None:
+    if isinstance(scene, Scene):
+        pane.draw(canvas, scene)
+    else:
+        pane.loading(canvas, scene)
+
+
+def _key(pane: Pane, scene: LoadingScene) -> Key:
+    if isinstance(scene, Scene):
+        return ("ready", *pane.key(scene))
+    return ("loading", scene.state, id(scene.frame), scene.busy, scene.waiting, id(scene.help), scene.status)
+
+
+def _ready(pane: Pane, scene: LoadingScene) -> bool:
+    return pane.ready(scene) if isinstance(scene, Scene) else True

@@ -21,7 +21,8 @@ def _ramp(negative: tuple[int, int, int], positive: tuple[int, int, int]) -> np.
     """A table for signed values: −1 at 0, zero (black) at 127.5, +1 at 255."""
     v = np.linspace(-1, 1, 256)[:, None]
     table = np.where(v < 0, -v * np.array(negative), v * np.array(positive))
-    return table.round().astype(np.uint8)[:, None]
+    levels: np.ndarray = table.round().astype(np.uint8)
+    return levels[:, None]
 
 
 _GRAY = np.repeat(np.arange(256, dtype=np.uint8)[:, None, None], 3, axis=2)
@@ -52,7 +53,8 @@ def limits(maps: np.ndarray, boost: float, strongest: float | None = None) -> np
     """
     own = np.maximum(maps.max(axis=(1, 2)), -maps.min(axis=(1, 2)))
     mixed = (1 - boost) * (own.max(initial=0) if strongest is None else strongest) + boost * own
-    return np.maximum(mixed, np.finfo(np.float32).tiny * 1e6).astype(np.float32)
+    positive: np.ndarray = np.maximum(mixed, np.finfo(np.float32).tiny * 1e6)
+    return positive.astype(np.float32)
 
 
 def to_levels(scaled: np.ndarray, signed: bool, gamma: float) -> np.ndarray:
@@ -64,8 +66,10 @@ def to_levels(scaled: np.ndarray, signed: bool, gamma: float) -> np.ndarray:
         size = cv2.pow(np.abs(scaled), gamma)
         scaled = np.copysign(size, scaled)
     if signed:
-        return cv2.convertScaleAbs(np.clip(scaled, -1, 1), alpha=127.5, beta=127.5)
-    return cv2.convertScaleAbs(np.clip(scaled, 0, 1), alpha=255)
+        clipped: np.ndarray = np.clip(scaled, -1, 1)
+        return cv2.convertScaleAbs(clipped, alpha=127.5, beta=127.5)
+    clipped = np.clip(scaled, 0, 1)
+    return cv2.convertScaleAbs(clipped, alpha=255)
 
 
 def paint(levels: np.ndarray, signed: bool, gradient: bool = False) -> np.ndarray:

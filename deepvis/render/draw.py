@@ -9,6 +9,8 @@ from deepvis.core.geometry import Box, resize, resize_for_screen
 from deepvis.interface.layout import CAPTION
 from deepvis.render import colors, text
 
+BARS = (208, 204, 200)  # of diagrams
+
 
 def fill(image: np.ndarray, color: text.Color) -> None:
     """Make a picture, or a part of one, one colour. (NumPy's own assignment takes ten times as long.)"""
@@ -29,11 +31,11 @@ class Canvas:
 
     @property
     def width(self) -> int:
-        return self.image.shape[1]
+        return int(self.image.shape[1])
 
     @property
     def height(self) -> int:
-        return self.image.shape[0]
+        return int(self.image.shape[0])
 
     @property
     def px_caption(self) -> int:

@@ -27,7 +27,10 @@ class Look:
 @lru_cache(maxsize=2)
 def look(result: Result, gradient: bool = False) -> Look:
     """The activations of a result, or its backward values; kept, since going through a large layer takes long."""
-    maps = colors.finite(result.layer_gradient if gradient else result.activations)
+    values = result.layer_gradient if gradient else result.activations
+    if values is None:
+        raise ValueError("a result without such values cannot be looked at")
+    maps = colors.finite(values)
     return Look(maps, float(maps.min()), float(maps.max()), gradient or colors.is_signed(maps))
 
 

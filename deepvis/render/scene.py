@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
+from functools import lru_cache
 
 import numpy as np
 
 from deepvis.attribution.requests import Result
 from deepvis.core.frames import Frame
 from deepvis.core.layers import Layer, unit_id
+from deepvis.core.receptive_field import ReceptiveField
 from deepvis.interface.state import Hover, State, TopImage
 from deepvis.scan.results import Statistics
 from deepvis.synthesis.recipe import image_seed
@@ -18,7 +20,10 @@ from deepvis.workers.messages import Cells, Grown, TopPictures, UnitPictures
 
 @dataclass(frozen=True)
 class Status:
-    """The slow-changing words of the status bar; rates are per second. `moments`: how many were collected, None if that is off."""
+    """The slow-changing words of the status bar; rates are per second.
+
+    `moments`: how many were collected, None if that is off.
+    """
 
     model: str = ""
     device: str = ""
@@ -32,19 +37,44 @@ class Status:
 
 
 @dataclass(frozen=True, eq=False)
-class Scene:
-    """One moment of the window.
+class Matrix:
+    """How a layer's units correlate: float32 U×U by the units' numbers, and the units in the order of the rows."""
+
+    correlation: np.ndarray
+    order: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class LoadingScene:
+    """One moment of the window while the network loads.
 
     Attributes:
         state: what the user wants to see.
-        layers, classes: of the network; empty while it loads.
-        input_size: height and width of the network's input, in pixels.
         frame: the newest picture of the input.
-        result: the newest answer of the network, perhaps to an older question.
         busy: the network has been silent for longer than the eye takes for "at once".
         waiting: words for what is being waited for before there is anything to show.
         help: rows (group, keys, text) of the help screen.
         status: the words of the status bar.
+    """
+
+    state: State
+    _: KW_ONLY
+    frame: Frame | None = None
+    busy: bool = False
+    waiting: str = ""
+    help: tuple[tuple[str, str, str], ...] = ()
+    status: Status = field(default_factory=Status)
+
+
+@dataclass(frozen=True, eq=False)
+class Scene(LoadingScene):
+    """One moment of the window with a network.
+
+    Attributes:
+        layers: of the network, at least one.
+        classes: names of the entries of its output.
+        input_size: height and width of its input, in pixels.
+        result: its newest answer, perhaps to an older question.
         pictures: stored pictures of units, perhaps of another unit than the selected one.
         grown: images that are being synthesized, perhaps of another unit; None if none are.
         pictures_of: the layer whose pictures stand for the selected layer's.
@@ -53,16 +83,11 @@ class Scene:
         statistics: of a layer's units, perhaps of another layer; None before they are there.
     """
 
-    state: State
-    layers: tuple[Layer, ...] = ()
+    _: KW_ONLY
+    layers: tuple[Layer, ...]
     classes: tuple[str, ...] = ()
-    frame: Frame | None = None
-    result: Result | None = None
-    busy: bool = False
-    waiting: str = ""
-    help: tuple[tuple[str, str, str], ...] = ()
-    status: Status = field(default_factory=Status)
     input_size: tuple[int, int] = (224, 224)
+    result: Result | None = None
     pictures: UnitPictures | None = None
     grown: Grown | None = None
     pictures_of: str = ""
@@ -86,7 +111,8 @@ class Scene:
             fits = bool(state.recipe_grids) and not state.help and 0 <= hover.tile < SIDE**2
             return hover if fits and (hover.layer, hover.unit) == (state.layer, state.unit) else None
         if hover.other is not None:
-            return hover if state.has_matrix and hover.unit is not None and hover.layer == state.layer else None
+            is_pair = hover.unit is not None and hover.layer == state.layer
+            return hover if state.shown.is_matrix and is_pair else None
         return hover
 
     @property
@@ -95,8 +121,22 @@ class Scene:
         return self.input_size[1] / self.input_size[0]
 
     @property
-    def layer(self) -> Layer | None:
-        return self.layers[self.state.layer] if self.layers else None
+    def layer(self) -> Layer:
+        """The selected layer."""
+        return self.layers[self.state.layer]
+
+    @property
+    def unit(self) -> str:
+        """Id of the selected unit."""
+        return unit_id(self.layer.name, self.state.unit)
+
+    @property
+    def origin_unit(self) -> str:
+        """Id of the unit that the backward pass starts from."""
+        layer, unit = self.state.backward_origin
+        return unit_id(self.layers[layer].name, unit)
+
+    # -- what workers have found, if it is of what is selected ----------------------------------
 
     @property
     def own_pictures(self) -> UnitPictures | None:
@@ -135,18 +175,20 @@ class Scene:
     def own_statistics(self) -> Statistics | None:
         """The statistics, if they are the selected layer's."""
         s = self.statistics
-        return s if s is not None and self.layer and s.layer == self.layer.name else None
+        return s if s is not None and s.layer == self.layer.name else None
 
     @property
-    def unit(self) -> str:
-        """Id of the selected unit."""
-        return unit_id(self.layer.name, self.state.unit) if self.layer else ""
+    def own_matrix(self) -> Matrix | None:
+        """The selected layer's correlations, if they are there in the order in which they are shown."""
+        statistics = self.own_statistics
+        return None if statistics is None else _matrix(statistics, self.state.shown.is_sorted)
+
+    # -- what the network has answered, if that is the answer to what is selected ---------------
 
     @property
-    def origin_unit(self) -> str:
-        """Id of the unit that the backward pass starts from."""
-        layer, unit = self.state.backward_origin
-        return unit_id(self.layers[layer].name, unit)
+    def failed(self) -> str:
+        """Why the newest pass failed, in words; empty if it did not."""
+        return self.result.error if self.result else ""
 
     @property
     def scores(self) -> np.ndarray | None:
@@ -156,34 +198,54 @@ class Scene:
     @property
     def class_layer(self) -> int | None:
         """The layer whose units are the entries of the output vector: the last one of that size."""
-        fitting = [
-            i
-            for i, a in enumerate(self.layers)
-            if self.scores is not None and not a.is_map and a.units == len(self.scores)
-        ]
+        scores = self.scores
+        if scores is None:
+            return None
+        fitting = [i for i, layer in enumerate(self.layers) if not layer.is_map and layer.units == len(scores)]
         return fitting[-1] if fitting else None
 
     @property
-    def shows_layer(self) -> bool:
-        """The result is of the selected layer."""
+    def own_result(self) -> Result | None:
+        """The result, if it is of the selected layer."""
         r = self.result
-        return bool(r and self.layer and r.activations is not None and r.request.layer == self.layer.name)
+        return r if r and r.activations is not None and r.request.layer == self.layer.name else None
 
     @property
-    def shows_backward(self) -> bool:
-        """The result's backward image is of the origin and the method that the user wants."""
+    def activations(self) -> np.ndarray | None:
+        """Of the selected layer, float32 C×H×W."""
+        return self.own_result.activations if self.own_result else None
+
+    @property
+    def channel(self) -> np.ndarray | None:
+        """Of the selected unit, float32 H×W."""
+        return None if self.activations is None else self.activations[self.state.unit]
+
+    @property
+    def receptive_field(self) -> ReceptiveField | None:
+        """Of the selected layer's units, as soon as it is known."""
+        return self.own_result.receptive_field if self.own_result else None
+
+    @property
+    def backward(self) -> np.ndarray | None:
+        """The backward image, float32 H×W×3 RGB, if it is of the origin and by the method that the user wants."""
         r = self.result
-        if not (r and self.layers and r.pixels is not None):
-            return False
         layer, unit = self.state.backward_origin
-        return r.request.method == self.state.method and r.request.origin == (self.layers[layer].name, unit)
+        if r is None or (r.request.method, r.request.origin) != (self.state.method, (self.layers[layer].name, unit)):
+            return None
+        return r.pixels
 
     @property
-    def shows_layer_gradient(self) -> bool:
-        """The result answers the question for backward values at the selected layer."""
-        return self.shows_layer and self.shows_backward and self.result.request.layer_gradient
+    def answered_gradient(self) -> Result | None:
+        """The result, if it answers the question for backward values at the selected layer."""
+        result = self.own_result if self.backward is not None else None
+        return result if result and result.request.layer_gradient else None
 
-    @property
-    def channel(self) -> np.ndarray:
-        """Activations of the selected unit, float32 H×W; only if `shows_layer`."""
-        return self.result.activations[self.state.unit]
+
+@lru_cache(maxsize=4)
+def _matrix(statistics: Statistics, is_sorted: bool) -> Matrix | None:
+    """One object for each, that what is drawn of it can be kept."""
+    correlation = statistics.correlation
+    if correlation is None or is_sorted and statistics.order is None:
+        return None
+    order = statistics.order if is_sorted and statistics.order is not None else np.arange(len(correlation))
+    return Matrix(correlation, order)

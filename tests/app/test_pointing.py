@@ -16,12 +16,13 @@ from deepvis.core.frames import Frame, Photo
 from deepvis.core.layers import Layer
 from deepvis.display.window import Key, Mouse, Resize
 from deepvis.interface.commands import COMMANDS, Facts, run
+from deepvis.interface.contents import CONTENTS
 from deepvis.interface.layout import lay_out
 from deepvis.interface.requests import request_for
 from deepvis.interface.settings import DEFAULT_PANES, Settings
-from deepvis.interface.state import CONTENTS, ZOOMS, Hover, State, TopImage
+from deepvis.interface.state import ZOOMS, Hover, State, TopImage
 from deepvis.interface.unit_grid import PaneView
-from deepvis.render import Renderer, Scene
+from deepvis.render import LoadingScene, Renderer, Scene
 from deepvis.render.panes.status import _hover_text
 from deepvis.scan.results import Patch, Statistics
 from deepvis.synthesis.recipe import PRESETS
@@ -36,13 +37,11 @@ SMALL = (
 FRAME = Frame(np.full((20, 20, 3), 90, np.uint8), "gray.png", 0, False)
 DESK = RecipeGrid("modern", PRESETS["modern"])
 HOVERS = [
-    None,
-    *(Hover(layer) for layer in (0, 1, 2, 9, -1)),
-    *(Hover(layer, unit) for layer in (0, 1, 2, 9) for unit in (0, 5, 99, -1)),
+    None, *(Hover(layer) for layer in (0, 1, 2, 9, -1)), *(Hover(layer, unit) for layer in (0, 1, 2, 9) for unit in (0, 5, 99, -1)),
     *(Hover(layer, *pair) for layer in (0, 1, 9) for pair in ((0, 1), (5, 0), (0, 99))),
     *(Hover(layer, unit, tile=tile) for layer in (0, 1, 9) for unit in (0, 5) for tile in (0, 15, 16)),
     *(TopImage(number, photo) for number in (0, 8, 9, -1) for photo in (None, Photo("/data", "a.jpg"))),
-]
+]  # fmt: skip
 
 
 def scene_of(state: State, layers: tuple[Layer, ...] = SMALL) -> Scene:
@@ -50,64 +49,26 @@ def scene_of(state: State, layers: tuple[Layer, ...] = SMALL) -> Scene:
     layer = layers[state.layer]
     request = request_for(replace(state, collecting=False), FRAME, layers)
     maps = np.ones((layer.units, layer.height, layer.width), np.float32)
-    result = Result(
-        request,
-        maps,
-        np.full(5, 0.2, np.float32),
-        np.ones((8, 8, 3), np.float32) if request.method else None,
-        maps if request.layer_gradient else None,
-    )
+    result = Result(request, maps, np.full(5, 0.2, np.float32), np.ones((8, 8, 3), np.float32) if request.method else None,
+                    maps if request.layer_gradient else None)  # fmt: skip
     ones = np.ones(layer.units, np.float32)
     never = np.zeros(layer.units, bool)
-    known = Statistics(
-        layer.name,
-        9,
-        np.ones((layer.units, 8), np.float32),
-        0 * ones,
-        ones,
-        ones,
-        ones,
-        ones,
-        never,
-        never,
-        np.eye(layer.units, dtype=np.float32),
-        np.arange(layer.units)[::-1],
-    )
+    known = Statistics(layer.name, 9, np.ones((layer.units, 8), np.float32), 0 * ones, ones, ones, ones, ones, never, never,
+                       np.eye(layer.units, dtype=np.float32), np.arange(layer.units)[::-1])  # fmt: skip
     patch = Patch(0, "a.jpg", 0, 0, 2.0, (0, 0, 4, 4), np.ones((4, 4, 3), np.uint8))
     tops = TopPictures(layer.name, state.unit, "/data", (patch,) * 9, "deconv", (np.ones((4, 4, 3), np.float32),) * 9)
     image = np.ones((4, 4, 3), np.uint8)
-    return Scene(
-        state,
-        layers,
-        tuple("abcde"),
-        FRAME,
-        result,
-        help=(("view", "h", "help"),),
-        pictures_of=layer.name,
-        tops=tops,
-        pictures=UnitPictures(layer.name, state.unit, (image,), {0: image}, True),
-        cells=Cells(layer.name, {0: image}),
-        statistics=known,
-    )
+    return Scene(state, layers=layers, classes=tuple("abcde"), frame=FRAME, result=result, help=(("view", "h", "help"),), pictures_of=layer.name, tops=tops,
+                 pictures=UnitPictures(layer.name, state.unit, (image,), {0: image}, True), cells=Cells(layer.name, {0: image}), statistics=known)  # fmt: skip
 
 
 def states() -> list[State]:
     """Each content, zoom, desk and moments in turn, and what every command makes of it."""
     facts = Facts(SMALL)
     combined = enumerate(itertools.product(CONTENTS, ZOOMS, ((), (DESK,)), (False, True)))
-    bases = [
-        State(
-            layer=i % 3,
-            content=content,
-            zoom=zoom,
-            recipe_grids=desk,
-            moments=moments,
-            method="gradient",
-            in_channels=True,
-        )
-        for i, (content, zoom, desk, moments) in combined
-    ]
-    made = [*bases, *(run(base, name, facts) for base in bases for name in COMMANDS)]
+    bases = [State(layer=i % 3, content=content, zoom=zoom, recipe_grids=desk, moments=moments, method="gradient", in_channels=True)
+             for i, (content, zoom, desk, moments) in combined]  # fmt: skip
+    made = [*bases, *(run(base, name, facts).state for base in bases for name in COMMANDS)]
     return list(dict.fromkeys(made))
 
 
@@ -124,10 +85,9 @@ def test_whatever_the_mouse_pointed_at_every_scene_can_be_drawn_and_names_nothin
                 assert words == "" or 0 <= hover.number < 9
             elif hover is not None:
                 possible = 0 <= hover.layer < len(SMALL) and all(
-                    unit is None or 0 <= unit < SMALL[hover.layer].units for unit in (hover.unit, hover.other)
-                )
+                    unit is None or 0 <= unit < SMALL[hover.layer].units for unit in (hover.unit, hover.other))  # fmt: skip
                 on_tile = hover.tile is not None and not (state.recipe_grids and not state.help and hover.tile < 16)
-                off_matrix = hover.other is not None and not state.has_matrix
+                off_matrix = hover.other is not None and not state.shown.is_matrix
                 assert bool(words) <= (possible and not on_tile and not off_matrix)
             if (number + i) % 61 == 0:  # drawing all of them would take minutes
                 renderer.compose(pointed)
@@ -147,8 +107,8 @@ def test_whatever_the_mouse_pointed_at_every_scene_can_be_drawn_and_names_nothin
 def test_each_kind_is_drawn_on_all_panes(hover: Hover | TopImage | None, state: State) -> None:
     for shown in (
         scene_of(state),
-        Scene(state, SMALL, help=(("view", "h", "help"),)),
-        Scene(state, help=(("view", "h", "help"),)),
+        Scene(state, layers=SMALL, help=(("view", "h", "help"),)),
+        LoadingScene(state, help=(("view", "h", "help"),)),
     ):
         Renderer(lay_out(DEFAULT_PANES, 500, 300, 1.0)).compose(replace(shown, state=replace(state, hover=hover)))
 
@@ -179,6 +139,7 @@ def test_points_of_tiny_windows_have_a_target_or_none() -> None:
 def box(tmp_path: Path) -> Toolbox:
     log: list[str] = []
     made = Toolbox(Settings(output=str(tmp_path)), FakeEngine(log), FakeFeed(log), FakeWindow(log), State())
+    made.workers.grower.want = lambda network, wish: None  # the fake network cannot synthesize
     compose = made.renderer.compose
     made.renderer.compose = lambda scene: (setattr(made, "composed", scene), compose(scene))[1]
     idle(made)
@@ -237,17 +198,17 @@ def test_what_lies_under_the_resting_mouse_is_found_anew_after_every_key_and_whe
 
 def test_the_status_names_no_unit_of_the_layer_before(box: Toolbox) -> None:
     rest(box)
-    assert _hover_text(box._scene()).startswith("stem:4")
+    assert _hover_text(box.scene()).startswith("stem:4")
     press(box, "o")
-    words = _hover_text(box._scene())
+    words = _hover_text(box.scene())
     assert words.startswith("head:") and box.state.layer == 1
 
 
 def test_a_top_image_under_the_mouse_and_the_desk(box: Toolbox) -> None:
     """The mouse rests on a top image while the desk opens, and the other way round."""
     patch = Patch(0, "a.jpg", 0, 0, 2.0, (0, 0, 4, 4), np.ones((4, 4, 3), np.uint8))
-    box._tops.close()
-    box._tops._pictures = TopPictures("stem", 0, "/data", (patch,) * 9, "deconv")
+    box.workers.tops.close()
+    box.workers.tops._pictures = TopPictures("stem", 0, "/data", (patch,) * 9, "deconv")
     left, top, width, height = box.renderer.layout.panes["unit_images"]
     box.window.events = [[Mouse("move", left + width // 2, top + height // 2)]]
     box.turn()

@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 from fakes import LAYERS, PHOTO, FakeEngine, FakeFeed, FakeWindow, idle, press
 
+from deepvis.app import effects, questions
 from deepvis.app import toolbox as toolbox_module
+from deepvis.app.status import RATE_SECONDS
 from deepvis.app.toolbox import Toolbox, live
 from deepvis.attribution.requests import Request, Result
 from deepvis.core import paths
@@ -24,7 +26,7 @@ from deepvis.core.interrupt import ENDING
 from deepvis.display.window import Close, Event, Key, Mouse, Resize
 from deepvis.inputs.feed import FeedWish, Notice
 from deepvis.interface.commands import COMMANDS, bindings, help_rows
-from deepvis.interface.requests import growth_for, overview_wish_for, request_for, top_wish_for
+from deepvis.interface.requests import growth_for, overview_wish_for, picture_wish_for, request_for, top_wish_for
 from deepvis.interface.settings import DEFAULT_PANES, Settings
 from deepvis.interface.state import State
 from deepvis.scan.results import Patch
@@ -34,6 +36,7 @@ from deepvis.synthesis.recipe_grid import RecipeGrid, table
 from deepvis.workers.layer_images import Wish as OverviewWish
 from deepvis.workers.messages import Grown, Growth, TopPictures
 from deepvis.workers.top_images import Wish as TopWish
+from deepvis.workers.unit_images import Wish as PictureWish
 
 
 @pytest.fixture
@@ -50,12 +53,12 @@ def toolbox(settings: Settings, start: State = State()) -> Toolbox:
 
 def saved(box: Toolbox) -> None:
     """Wait for what is being saved, and turn once more."""
-    box._saving.join()
+    box.effects.saving.join()
     idle(box)
 
 
 def message(box: Toolbox) -> tuple[str, bool]:
-    status = box._scene().status
+    status = box.scene().status
     return status.message, status.is_error
 
 
@@ -95,7 +98,7 @@ def test_the_end_does_not_wait_for_a_worker_that_cannot_be_interrupted(
 
 def test_the_end_waits_for_what_is_being_saved(box: Toolbox) -> None:
     gate, done = threading.Event(), []
-    box._saving.start("test", lambda: done.append(gate.wait(60)) or "saved")
+    box.effects.saving.start("test", lambda: done.append(gate.wait(60)) or "saved")
     box.window.events = [[], [Close()]]
     close = box.window.close
     box.window.close = lambda: (close(), done.append("closed"))
@@ -116,7 +119,7 @@ def test_while_the_network_loads_there_is_a_picture_and_keys_work(box: Toolbox) 
     box.engine.network, network = None, box.engine.network
     press(box, "right", "down", "z", "b", "h")
     assert box.state.help and box.window.pictures and not box.engine.asked
-    assert "loading" in box._scene().waiting and "loading" in message(box)[0]
+    assert "loading" in box.scene().waiting and "loading" in message(box)[0]
     box.engine.network = network
     idle(box)
     assert box.engine.asked
@@ -125,7 +128,7 @@ def test_while_the_network_loads_there_is_a_picture_and_keys_work(box: Toolbox) 
 def test_without_a_first_picture_nothing_is_asked(box: Toolbox) -> None:
     box.feed.frame = None
     idle(box)
-    assert not box.engine.asked and box._scene().waiting
+    assert not box.engine.asked and box.scene().waiting
     box.feed.frame = PHOTO
     idle(box)
     assert len(box.engine.asked) == 1
@@ -154,29 +157,29 @@ def test_the_engine_is_asked_only_what_is_new(box: Toolbox) -> None:
 def test_new_live_frames_wait_while_the_engine_has_enough_to_do_and_wishes_do_not(box: Toolbox) -> None:
     box.feed.frame = replace(PHOTO, live=True)
     idle(box, 2)
-    box.engine.slow, box.engine.backlog = True, toolbox_module.ENOUGH + 1
+    box.engine.slow, box.engine.backlog = True, questions.ENOUGH + 1
     box.feed.frame = replace(PHOTO, live=True)
     idle(box, 3)
     assert len(box.engine.asked) == 1
     press(box, "right")
     assert len(box.engine.asked) == 2 and box.engine.asked[1].layer == "head"
     assert box.engine.asked[1].frame is box.feed.frame
-    box.feed.frame, box.engine.backlog = replace(PHOTO, live=True), toolbox_module.ENOUGH
+    box.feed.frame, box.engine.backlog = replace(PHOTO, live=True), questions.ENOUGH
     idle(box)
     assert len(box.engine.asked) == 2  # nothing holds up the answer to the key
     box.engine.result = Result(box.engine.asked[-1], error="or whatever it is")
     idle(box)
     assert box.engine.asked[-1].frame is box.feed.frame
-    box.feed.frame, box.engine.backlog = replace(PHOTO), toolbox_module.ENOUGH + 1
+    box.feed.frame, box.engine.backlog = replace(PHOTO), questions.ENOUGH + 1
     idle(box)
     assert box.engine.asked[-1].frame is box.feed.frame  # another photo is a wish
 
 
 def test_without_anything_new_nothing_is_shown_again(box: Toolbox) -> None:
     idle(box, 3)
-    box._next_rates = float("inf")  # the rates in the status bar may change meanwhile
-    box._message.until = float("inf")
-    while not (box._gallery.idle and box._tops.idle and box._overview.idle):
+    box.bar.next_rates = float("inf")  # the rates in the status bar may change meanwhile
+    box.bar.clear()
+    while not (box.workers.stored.idle and box.workers.tops.idle and box.workers.overview.idle):
         time.sleep(0.01)
         idle(box)
     idle(box)
@@ -236,7 +239,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def test_v_collects_from_each_photo_once_and_stops(box: Toolbox, clock: list[float]) -> None:
-    box._collector = collector = FakeCollector()
+    box.workers.collector = collector = FakeCollector()
     idle(box)
     press(box, "v")
     idle(box, 3)
@@ -249,22 +252,22 @@ def test_v_collects_from_each_photo_once_and_stops(box: Toolbox, clock: list[flo
         PHOTO, source="", name="camera 0, moment 3"
     )  # a moment that is looked at again, also as it is left
     idle(box, 2)
-    clock[0] += toolbox_module.RATE_SECONDS
+    clock[0] += RATE_SECONDS
     idle(box)
-    assert len(collector.taken) == 4 and box._scene().status.moments == 4
+    assert len(collector.taken) == 4 and box.scene().status.moments == 4
     assert (collector.wishes[-1].layer, collector.wishes[-1].unit, collector.wishes[-1].units) == ("stem", 0, ())
     press(box, "v")
     box.feed.frame = replace(PHOTO)
     idle(box, 2)
-    assert len(collector.taken) == 4 and box._scene().status.moments == 4 and not collector.ended
+    assert len(collector.taken) == 4 and box.scene().status.moments == 4 and not collector.ended
     press(box, "esc")
-    assert collector.ended == 1 and box._scene().status.moments is None
+    assert collector.ended == 1 and box.scene().status.moments is None
 
 
 def test_of_live_frames_a_few_a_second_are_collected_from_and_never_two_in_a_row(
     box: Toolbox, clock: list[float]
 ) -> None:
-    box._collector = collector = FakeCollector()
+    box.workers.collector = collector = FakeCollector()
     idle(box)
     box.feed.frame = replace(PHOTO, live=True)
     press(box, "v")
@@ -286,7 +289,7 @@ def test_a_frame_that_is_collected_from_is_no_wish_that_may_not_wait(box: Toolbo
     box.feed.frame = replace(PHOTO, live=True)
     press(box, "v")
     idle(box)
-    box.engine.slow, box.engine.backlog = True, toolbox_module.ENOUGH + 1
+    box.engine.slow, box.engine.backlog = True, questions.ENOUGH + 1
     count = len(box.engine.asked)
     for _ in range(5):
         clock[0] += 1
@@ -296,7 +299,7 @@ def test_a_frame_that_is_collected_from_is_no_wish_that_may_not_wait(box: Toolbo
 
 
 def test_enter_keeps_what_was_collected(box: Toolbox) -> None:
-    box._collector = collector = FakeCollector()
+    box.workers.collector = collector = FakeCollector()
     box.engine.network.name, box.engine.network.fingerprint = "some/net", "f"
     idle(box)
     press(box, "enter")
@@ -328,14 +331,14 @@ def test_enter_keeps_what_grows_in_ones_own_store_and_never_waits_for_the_disk(
                 raise error
             return "kept 1 images"
 
-    box._grower = FakeGrower()
+    box.workers.grower = FakeGrower()
     box.engine.network.name, box.engine.network.fingerprint = "net", "f"
     idle(box)
     press(box, "x", "enter")  # does not wait
     press(box, "enter")
     assert "still being kept" in message(box)[0]
     gate.set()
-    box._saving.join()
+    box.effects.saving.join()
     idle(box)
     words, is_error = message(box)
     assert is_error == bool(error) and ("kept 1" in words if error is None else str(error.args[-1]) in words)
@@ -344,7 +347,7 @@ def test_enter_keeps_what_grows_in_ones_own_store_and_never_waits_for_the_disk(
     )
     press(box, "enter")
     assert "still" not in message(box)[0]
-    box._saving.join()
+    box.effects.saving.join()
 
 
 def test_what_flows_back_to_moments_is_asked_for_once_they_stay(box: Toolbox) -> None:
@@ -365,16 +368,14 @@ def test_what_flows_back_to_moments_is_asked_for_once_they_stay(box: Toolbox) ->
         replace(moments, backward=(np.zeros((2, 2, 3), np.float32),)),
         TopPictures("stem", 3, "/photos", (patch,)),
     )
-    box._collector, box._tops = SimpleNamespace(tops=moments), SimpleNamespace(pictures=photos)
-    for state, pictures, shown in (
-        (still, photos, moments),
-        (still, carried, carried),
-        (replace(still, collecting=True), carried, moments),
-        (State(unit=3), photos, photos),
-        (State(unit=3), carried, None),
-    ):
-        box.state, box._tops.pictures = state, pictures
-        assert box._top_pictures() is shown
+    box.workers.collector, box.workers.tops = (
+        SimpleNamespace(tops=moments, cells=None),
+        SimpleNamespace(pictures=photos),
+    )
+    for state, pictures, shown in ((still, photos, moments), (still, carried, carried), (replace(still, collecting=True), carried, moments),
+                                   (State(unit=3), photos, photos), (State(unit=3), carried, None)):  # fmt: skip
+        box.state, box.workers.tops.pictures = state, pictures
+        assert box.workers.findings_for(state).tops is shown
 
 
 def test_the_layer_pane_says_what_it_needs_of_the_index(box: Toolbox) -> None:
@@ -390,6 +391,13 @@ def test_the_layer_pane_says_what_it_needs_of_the_index(box: Toolbox) -> None:
         assert (wish.layer, wish.is_sorted) == ("head", content.endswith("sorted"))
 
 
+def test_only_cells_that_are_seen_are_wanted_and_none_under_the_help() -> None:
+    state = State(content="synthesized", unit=2)
+    assert picture_wish_for(state, LAYERS, range(3), 8) == PictureWish("stem", 2, (0, 1, 2), 8)
+    for other in (replace(state, help=True), replace(state, content="activations")):
+        assert picture_wish_for(other, LAYERS, range(3), 8) == PictureWish("stem", 2)
+
+
 def test_a_slow_network_is_busy_after_a_while_and_not_at_once(box: Toolbox, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [1000.0]
     monkeypatch.setattr(toolbox_module.time, "monotonic", lambda: now[0])
@@ -397,15 +405,15 @@ def test_a_slow_network_is_busy_after_a_while_and_not_at_once(box: Toolbox, monk
     now[0] += 60  # nothing to do for a minute
     box.engine.slow = True
     press(box, "o")
-    assert not box._scene().busy
-    now[0] += toolbox_module.BUSY_AFTER + 0.01
-    assert box._scene().busy
+    assert not box.scene().busy
+    now[0] += questions.BUSY_AFTER + 0.01
+    assert box.scene().busy
     press(box, "u")  # asking again does not start the waiting anew
-    assert box._scene().busy
+    assert box.scene().busy
     box.engine.idle = True
-    assert not box._scene().busy
+    assert not box.scene().busy
     box.feed.busy = True
-    assert box._scene().busy
+    assert box.scene().busy
 
 
 def test_the_loop_polls_briefly_only_while_something_is_on_its_way(box: Toolbox) -> None:
@@ -515,37 +523,42 @@ def test_an_error_of_the_network_is_in_the_status(box: Toolbox) -> None:
     assert box.engine.result.activations is not None and box.engine.asked[-1].layer == "head"
 
 
-def test_messages_go_after_a_while(box: Toolbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    box.feed.notice = Notice("broken.jpg was skipped", 1, True)
+@pytest.mark.parametrize("is_error, seconds", [(False, 8), (True, 16)])
+def test_messages_go_after_a_while_and_errors_stay_twice_as_long(
+    box: Toolbox, clock: list[float], is_error: bool, seconds: float
+) -> None:
+    box.feed.notice = Notice("broken.jpg was skipped", 1, is_error)
     idle(box)
-    later = toolbox_module.time.monotonic() + 60
-    monkeypatch.setattr(toolbox_module.time, "monotonic", lambda: later)
+    clock[0] += seconds - 0.1
+    idle(box)
+    assert message(box) == ("broken.jpg was skipped", is_error)
+    clock[0] += 0.2
     idle(box)
     assert message(box) == ("", False)
 
 
 def test_timings_are_shown_on_request(box: Toolbox) -> None:
     idle(box)
-    assert box._scene().status.timings == ""
-    box._next_rates = 0.0
+    assert box.scene().status.timings == ""
+    box.bar.next_rates = 0.0
     press(box, "5")
-    assert "draw layer" in box._scene().status.timings
+    assert "draw layer" in box.scene().status.timings
 
 
 # ---- snapshots and recordings --------------------------------------------------------------------
 
 
 def finish_snapshots(box: Toolbox) -> None:
-    box._saving.join()
+    box.effects.saving.join()
     idle(box)
 
 
 def test_a_snapshot_saves_the_window_and_each_pane(box: Toolbox, tmp_path: Path) -> None:
     idle(box)
-    while not (box._gallery.idle and box._tops.idle):
+    while not (box.workers.stored.idle and box.workers.tops.idle):
         idle(box)
     idle(box)
-    box._next_rates = float("inf")  # else the status bar may change meanwhile
+    box.bar.next_rates = float("inf")  # else the status bar may change meanwhile
     seen = box.window.pictures[-1]
     press(box, "p")
     saved(box)
@@ -564,8 +577,8 @@ def test_a_snapshot_saves_the_window_and_each_pane(box: Toolbox, tmp_path: Path)
 
 def test_one_snapshot_is_saved_at_a_time(box: Toolbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the disk or the computer is slow their pictures would pile up in memory."""
-    gate, real = threading.Event(), toolbox_module.save_snapshot
-    monkeypatch.setattr(toolbox_module, "save_snapshot", lambda *arguments: (gate.wait(60), real(*arguments))[1])
+    gate, real = threading.Event(), effects.save_snapshot
+    monkeypatch.setattr(effects, "save_snapshot", lambda *arguments: (gate.wait(60), real(*arguments))[1])
     press(box, "p")
     press(box, "p")
     assert "still being saved" in message(box)[0]
@@ -591,10 +604,10 @@ def is_playable(folder: Path) -> bool:
 def test_recording_on_and_off(box: Toolbox, tmp_path: Path) -> None:
     idle(box)
     press(box, "r")
-    assert box._scene().status.recording and message(box)[0].startswith(f"recording {tmp_path / 'out'}")
+    assert box.scene().status.recording and message(box)[0].startswith(f"recording {tmp_path / 'out'}")
     press(box, "right", "h")
     press(box, "r")
-    assert not box._scene().status.recording
+    assert not box.scene().status.recording
     saved(box)
     assert message(box)[0].startswith(f"saved {tmp_path / 'out'}")
     assert is_playable(tmp_path / "out")
@@ -609,21 +622,21 @@ def test_quitting_finishes_the_recording(box: Toolbox, tmp_path: Path) -> None:
 def test_a_recording_that_cannot_start_says_so(box: Toolbox, tmp_path: Path) -> None:
     (tmp_path / "out").write_text("a file where the folder should be")
     press(box, "r")
-    assert not box.state.recording and not box._scene().status.recording
+    assert not box.scene().status.recording
     assert message(box)[1] and str(tmp_path / "out") in message(box)[0]
     press(box, "r")  # tries again, and is not "off" now
-    assert not box.state.recording and message(box)[1]
+    assert message(box)[1]
 
 
 def test_a_recording_that_fails_midway_ends_with_its_words(box: Toolbox) -> None:
     press(box, "r")
-    real = box._recorder
+    real = box.effects.recording._recorder
     closed = []
     summary = SimpleNamespace(path="x.mp4", seconds=1.0, frames=20)
-    box._recorder = SimpleNamespace(error="recording stopped: the disk takes no more", offer=lambda image: None,
+    box.effects.recording._recorder = SimpleNamespace(error="recording stopped: the disk takes no more", offer=lambda image: None,
                                     close=lambda: closed.append(1) or summary)  # fmt: skip
     idle(box)
-    assert not box.state.recording and box._recorder is None
+    assert box.effects.recording._recorder is None
     saved(box)
     assert closed and message(box) == ("recording stopped: the disk takes no more", True)
     real.close()
@@ -631,14 +644,14 @@ def test_a_recording_that_fails_midway_ends_with_its_words(box: Toolbox) -> None
 
 def test_a_recording_whose_end_fails_does_not_say_saved(box: Toolbox) -> None:
     press(box, "r")
-    real = box._recorder
-    box._recorder = SimpleNamespace(error=None, offer=lambda image: None)
+    real = box.effects.recording._recorder
+    box.effects.recording._recorder = SimpleNamespace(error=None, offer=lambda image: None)
 
     def close() -> SimpleNamespace:
         box_recorder.error = "recording stopped: the end of the file could not be written"
         return SimpleNamespace(path="x.mp4", seconds=0.0, frames=0)
 
-    box_recorder = box._recorder
+    box_recorder = box.effects.recording._recorder
     box_recorder.close = close
     press(box, "r")
     saved(box)
@@ -706,7 +719,7 @@ def test_a_saved_recipe_is_one_of_the_presets_from_then_on(
     box: Toolbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(paths, "data", lambda: tmp_path)
-    monkeypatch.setattr(box._grower, "want", lambda network, wish: None)
+    monkeypatch.setattr(box.workers.grower, "want", lambda network, wish: None)
     press(box, "2", "3", "4", "enter", *["backspace"] * 30, *"mine", "enter")
     shown = box.state.recipe_grids[-1]
     assert recipe.named("mine") == shown.recipe and shown.seed == 1
@@ -725,7 +738,7 @@ def test_a_recipe_that_cannot_be_saved_or_read_says_so(tmp_path: Path, monkeypat
     monkeypatch.setattr(paths, "data", lambda: tmp_path)
     (tmp_path / "recipes").write_text("a file")
     box = toolbox(Settings(output=str(tmp_path / "out")))
-    monkeypatch.setattr(box._grower, "want", lambda network, wish: None)
+    monkeypatch.setattr(box.workers.grower, "want", lambda network, wish: None)
     press(box, "2", "enter", "enter")
     assert "cannot be written" in message(box)[0] and message(box)[1] and box.state.preset == "modern"
     (tmp_path / "recipes").unlink()
@@ -735,24 +748,11 @@ def test_a_recipe_that_cannot_be_saved_or_read_says_so(tmp_path: Path, monkeypat
     assert "Did you mean steps" in message(box)[0] and "bad" not in box._facts().recipes
 
 
-@pytest.mark.parametrize(
-    "name, content",
-    [
-        (
-            "bomb.yaml",
-            b"a0: &a0 [x, x]\n" + b"".join(b"a%d: &a%d [*a%d, *a%d]\n" % (n, n, n - 1, n - 1) for n in range(1, 40)),
-        ),
-        ("deep.yaml", b"[" * 9999),
-        ("huge.yaml", b"steps: 1000000000000"),
-        ("bytes.yaml", bytes(range(256))),
-        ("odd.yaml.yaml", b"steps: x"),
-        ("line\nbreak.yaml", b"steps: x"),
-        ("\udcff.yaml", b"steps: x"),
-        ("folder.yaml", None),
-        (" .yaml", b"[1"),
-        ("modern.yaml", b"[1"),
-    ],
-)
+@pytest.mark.parametrize("name, content", [
+    ("bomb.yaml", b"a0: &a0 [x, x]\n" + b"".join(b"a%d: &a%d [*a%d, *a%d]\n" % (n, n, n - 1, n - 1) for n in range(1, 40))),
+    ("deep.yaml", b"[" * 9999), ("huge.yaml", b"steps: 1000000000000"), ("bytes.yaml", bytes(range(256))), ("odd.yaml.yaml", b"steps: x"),
+    ("line\nbreak.yaml", b"steps: x"), ("\udcff.yaml", b"steps: x"), ("folder.yaml", None), (" .yaml", b"[1"), ("modern.yaml", b"[1"),
+])  # fmt: skip
 def test_one_broken_recipe_hides_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, content: bytes | None
 ) -> None:

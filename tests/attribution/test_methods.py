@@ -49,11 +49,11 @@ assert patch.shape == (4, 4, 3) and (patch == 0.5).all()
 
 state, seen = State(), set()
 for _ in range(8):
-    state = commands.run(state, "backward", Facts(net.layers))
+    state = commands.run(state, "backward", Facts(net.layers)).state
     seen.add(state.method)
 assert "half" in seen and "rare" not in seen
 for _ in range(8):
-    state = commands.run(state, "method", Facts(net.layers))
+    state = commands.run(state, "method", Facts(net.layers)).state
     seen.add(state.method)
 assert "rare" in seen
 assert "one half" in commands.COMMANDS["backward"].help and "rarely" not in commands.COMMANDS["backward"].help
@@ -65,7 +65,7 @@ said = []
 text.shorten, plain = lambda words, *rest: (said.append(words), plain(words, *rest))[1], text.shorten
 for pane in ("backward", "status"):
     PANES[pane].draw(Canvas(np.zeros((200, 900, 3), np.uint8)),
-                     Scene(State(layer=0, unit=1, method="half"), net.layers, result=result, frame=frame))
+                     Scene(State(layer=0, unit=1, method="half"), layers=net.layers, result=result, frame=frame))
 assert any("one half from conv:1" in words for words in said) and any("one half, raw" in words for words in said), said
 """
 

@@ -148,7 +148,7 @@ def live(model: str, backward: bool, seconds: float, collecting: bool = False) -
             raise SystemExit(toolbox.engine.result.error)
         drawn = toolbox.renderer._drawn["layer"].result
         count, seen = count + (drawn is not seen), drawn
-    toolbox._finish()
+    toolbox.finish()
     return {"rate": count / (now - start)}
 
 
@@ -181,7 +181,7 @@ def keys(model: str, backward: bool, seconds: float) -> dict:
                 toolbox.turn()
             times.append(time.perf_counter() - start)
         result[kind] = float(np.percentile(times, 95)) * 1000
-    toolbox._finish()
+    toolbox.finish()
     return result
 
 
@@ -197,7 +197,7 @@ def _on_screen(toolbox, state: State) -> bool:
     ) == (state.layer, state.unit, state.zoom, state.gamma, state.boost)
     if not same:
         return False
-    return drawn.shows_backward if state.zoom == "backward" else drawn.shows_layer
+    return drawn.backward is not None if state.zoom == "backward" else drawn.own_result is not None
 
 
 def redraw(model: str, backward: bool, seconds: float) -> dict:
@@ -205,7 +205,7 @@ def redraw(model: str, backward: bool, seconds: float) -> dict:
     while toolbox.engine.result is None:
         toolbox.turn()
     toolbox.engine.close()
-    scene = toolbox._scene()
+    scene = toolbox.scene()
     times, end = [], time.perf_counter() + seconds
     while time.perf_counter() < end:
         toolbox.renderer.layout = toolbox.renderer.layout  # forget everything that was drawn

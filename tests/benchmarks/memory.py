@@ -53,7 +53,7 @@ def main() -> None:
             toolbox.state = State(layer=rng.randrange(20), source="camera")
         if results % max(1, frames // 10) == 0:
             print(f"{results:6d} {process.memory_info().rss / 2**20:6.0f}", flush=True)
-    toolbox._finish()
+    toolbox.finish()
     print(f"{frames / (time.perf_counter() - start):.1f} frames/s", flush=True)
     os._exit(0)  # as in live.py
 

@@ -33,8 +33,8 @@ from deepvis.app import toolbox as toolbox_module
 from deepvis.cli import main as command_line  # first: it tunes the run-time before anything imports torch
 from deepvis.display.window import Window
 from deepvis.interface import commands, requests
+from deepvis.interface.contents import Needs
 from deepvis.render import Renderer
-from deepvis.render.panes import PANES
 
 CALM = 0.3  # seconds without input after which what is shown is compared with what is asked for
 TELL = 0.25  # seconds between two lines
@@ -76,12 +76,13 @@ class Watch:
             return compose(renderer, scene)
 
         def watched_press(state, key, facts, bound):
-            new = press(state, key, facts, bound)
+            outcome = press(state, key, facts, bound)
             if state.typing is None and key in bound:
                 count = self._commands.setdefault(bound[key], [0, 0])
                 count[0] += 1
-                count[1] += replace(new, hover=None) != replace(state, hover=None)
-            return new
+                changed = replace(outcome.state, hover=None) != replace(state, hover=None)
+                count[1] += changed or bool(outcome.effects)
+            return outcome
 
         def told(toolbox):
             self._parts, self._came = {}, []
@@ -90,13 +91,8 @@ class Watch:
             seconds = time.perf_counter() - start
             if seconds > self._longest["seconds"]:
                 parts = {name: round(took, 3) for name, took in self._parts.items() if took > 0.01}
-                self._longest = {
-                    "seconds": round(seconds, 3),
-                    "cpu": round(time.thread_time() - cpu, 3),
-                    "starved": round(without_core() - starved, 3),
-                    "parts": parts,
-                    "events": self._came,
-                }
+                self._longest = {"seconds": round(seconds, 3), "cpu": round(time.thread_time() - cpu, 3),
+                                 "starved": round(without_core() - starved, 3), "parts": parts, "events": self._came}  # fmt: skip
             self.tell(toolbox)
 
         Window.poll, Renderer.compose, toolbox_module.Toolbox.turn, commands.press = (
@@ -140,7 +136,7 @@ class Watch:
             "size": [layout.width, layout.height],
             "panes": {name: list(box) for name, box in layout.panes.items()},
             "stale": stale(toolbox, self._scene) if now > self._last_event + CALM and toolbox.engine.network else None,
-            "error": (toolbox._result.error or "") if toolbox._result else "",
+            "error": (toolbox.questions.result.error or "") if toolbox.questions.result else "",
         }
         self._out.write(json.dumps({k: v for k, v in facts.items() if self._told.get(k) != v}) + "\n")
         self._out.flush()
@@ -161,28 +157,27 @@ def without_core() -> float:
 
 def stale(toolbox, scene) -> list[str]:
     """Names of what is not what the state asks for, or is drawn otherwise than it is."""
-    state, layers, result = toolbox.state, toolbox._layers(), toolbox._result
+    state, layers, result = toolbox.state, toolbox._layers(), toolbox.questions.result
     asked = requests.request_for(state, toolbox.feed.frame, layers)
     of = (requests.stands_for(layers, state.layer), state.unit)
-    pictures, tops, growth = toolbox._gallery.pictures, toolbox._top_pictures(), requests.growth_for(state, layers)
+    pictures, tops, growth = (
+        toolbox.workers.stored.pictures,
+        toolbox.workers.findings_for(state).tops,
+        requests.growth_for(state, layers),
+    )
     is_right = {
-        "the network's answer": asked
-        and result
-        and replace(result.request, peaks=False) == replace(asked, peaks=False),
+        "the network's answer": asked and result and replace(result.request, peaks=False) == replace(asked, peaks=False),
         "the engine": toolbox.engine.idle,
         "the input": not toolbox.feed.busy,
-        "the synthesized images": toolbox._gallery.idle and (pictures is None or (pictures.layer, pictures.unit) == of),
-        "the top images": toolbox._tops.idle and (tops is None or (tops.layer, tops.unit) == of),
-        "the bundled index": toolbox._tops.index is not None and Path(toolbox._tops.index.root).is_dir(),
-        "the overview": toolbox._overview.idle,
-        "the statistics": not (state.content == "histograms" or state.has_matrix) or scene.own_statistics is not None,
-        "the moments": not state.moments or toolbox._collector._wish == toolbox._collector._done,
-        "the growing images": growth is None or (toolbox._grower.grown is not None and scene.own_grown is not None),
-        **{
-            f"pane {name}": toolbox.renderer._keys.get(name) == PANES[name].key(scene)
-            for name in toolbox.renderer.layout.panes
-        },
-    }
+        "the synthesized images": toolbox.workers.stored.idle and (pictures is None or (pictures.layer, pictures.unit) == of),
+        "the top images": toolbox.workers.tops.idle and (tops is None or (tops.layer, tops.unit) == of),
+        "the bundled index": toolbox.workers.tops.index is not None and Path(toolbox.workers.tops.index.root).is_dir(),
+        "the overview": toolbox.workers.overview.idle,
+        "the statistics": not (state.shown.needs is Needs.STATISTICS) or scene.own_statistics is not None,
+        "the moments": not state.moments or toolbox.workers.collector._wish == toolbox.workers.collector._done,
+        "the growing images": growth is None or (toolbox.workers.grower.grown is not None and scene.own_grown is not None),
+        **{f"pane {name}": toolbox.renderer.is_drawn(name, scene) for name in toolbox.renderer.layout.panes},
+    }  # fmt: skip
     return [name for name, holds in is_right.items() if not holds]
 
 

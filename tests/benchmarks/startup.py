@@ -31,10 +31,10 @@ def turn(self):
     original_turn(self)
     times.setdefault("words", time.time() - start)
     drawn = self.renderer._drawn.get("layer")
-    if drawn is not None and drawn.shows_layer:
+    if getattr(drawn, "own_result", None) is not None:
         times["activations"] = time.time() - start
         print(json.dumps(times), flush=True)  # now: the program may leave without Python's own end
-        self.state = app.replace(self.state, quit=True)
+        self.quit()
 window.Window.__init__, app.Toolbox.turn = init, turn
 sys.exit(cli.main(["live", "--input", "photos"]))
 """

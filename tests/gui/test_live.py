@@ -18,7 +18,8 @@ from desktop import GONE, Program, Screen, changed, cut, until
 from deepvis.core import paths
 from deepvis.inputs.playlist import Playlist
 from deepvis.interface.commands import COMMANDS
-from deepvis.interface.state import CONTENTS, GAMMAS
+from deepvis.interface.contents import CONTENTS
+from deepvis.interface.state import GAMMAS
 from deepvis.interface.unit_grid import PaneView, make_grid
 from deepvis.render import colors
 from deepvis.render.panes.recipe_grid import tile_boxes

@@ -12,10 +12,21 @@ from deepvis.core.layers import Layer
 from deepvis.display.key_codes import NAMES
 from deepvis.interface import commands
 from deepvis.interface.commands import COMMANDS, FAST, Facts, bindings, click, goto, point, press, run, wheel
+from deepvis.interface.contents import CONTENTS
+from deepvis.interface.effects import (
+    Effect,
+    ForgetMoments,
+    KeepImages,
+    KeepMoments,
+    Outcome,
+    Quit,
+    SaveRecipe,
+    TakeSnapshot,
+    ToggleRecording,
+)
 from deepvis.interface.state import (
     BOOSTS,
     COMMON_BACKWARD,
-    CONTENTS,
     FILTERS,
     GAMMAS,
     METHOD_CYCLE,
@@ -46,7 +57,7 @@ def do(state: State, *names: str, facts: Facts = FACTS) -> State:
     """Run commands one after the other; each must leave the state that it was given alone."""
     for name in names:
         before = repr(state)
-        after = run(state, name, facts)
+        after = run(state, name, facts).state
         assert repr(state) == before
         state = after
     return state
@@ -54,8 +65,17 @@ def do(state: State, *names: str, facts: Facts = FACTS) -> State:
 
 def keys(state: State, *names: str, facts: Facts = FACTS) -> State:
     for name in names:
-        state = press(state, name, facts, BOUND)
+        state = press(state, name, facts, BOUND).state
     return state
+
+
+def effects(state: State, *names: str, facts: Facts = FACTS) -> tuple[Effect, ...]:
+    """All that some keys want done."""
+    wanted: tuple[Effect, ...] = ()
+    for name in names:
+        outcome = press(state, name, facts, BOUND)
+        state, wanted = outcome.state, wanted + outcome.effects
+    return wanted
 
 
 def columns(layer: int) -> int:
@@ -173,28 +193,15 @@ def test_wheel_forth_and_back_is_no_change() -> None:
 # ---- cycles and switches --------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("name", "attribute", "values"),
-    [
-        ("gamma", "gamma", range(len(GAMMAS))),
-        ("boost", "boost", range(len(BOOSTS))),
-        ("filter", "filter", FILTERS),
-        ("method", "method", METHOD_CYCLE),
-        ("zoom", "zoom", ZOOMS),
-        ("content", "content", CONTENTS),
-        *(
-            (flag, attribute, (False, True))
-            for flag, attribute in (
-                ("help", "help"),
-                ("debug", "debug"),
-                ("freeze", "frozen"),
-                ("record", "recording"),
-            )
-        ),
-        *((flag, flag, (True, False)) for flag in ("crop", "predictions", "unit_images")),
-        ("values", "values", (False, True)),
-    ],
-)
+@pytest.mark.parametrize(("name", "attribute", "values"), [
+    ("gamma", "gamma", range(len(GAMMAS))), ("boost", "boost", range(len(BOOSTS))),
+    ("filter", "filter", FILTERS), ("method", "method", METHOD_CYCLE), ("zoom", "zoom", ZOOMS), ("content", "content", CONTENTS),
+    *((flag, attribute, (False, True)) for flag, attribute in (
+        ("help", "help"), ("debug", "debug"), ("freeze", "frozen"),
+    )),
+    *((flag, flag, (True, False)) for flag in ("crop", "predictions", "unit_images")),
+    ("values", "values", (False, True)),
+])  # fmt: skip
 def test_a_cycle_visits_its_values_in_order_and_returns(name: str, attribute: str, values) -> None:
     state, seen = State(), []
     for _ in values:
@@ -285,8 +292,7 @@ def test_esc_resets_the_view_and_keeps_the_input() -> None:
         "crop": False,
         "step": 7,
         "photo": Photo("/data", "a.jpg"),
-        "snapshots": 2,
-        "recording": True,
+        "preset": "plain",
     }
     state = State(layer=3, unit=9, in_channels=True, zoom="backward", method="guided", filter="norm", origin=(1, 1),
                   gamma=2, boost=1, view=PaneView(3.0), predictions=False, unit_images=False, help=True, debug=True,
@@ -298,7 +304,7 @@ def test_a_matrix_and_a_grid_do_not_share_a_magnified_view() -> None:
     state = replace(State(view=PaneView(3.0, 0.2, 0.2)), content="top images")
     assert do(state, "content").view == state.view  # histograms have the same cells
     matrix = do(state, "content", "content")
-    assert matrix.has_matrix and matrix.view == PaneView()
+    assert matrix.shown.is_matrix and matrix.view == PaneView()
     magnified = replace(matrix, view=PaneView(3.0, 0.2, 0.2))
     assert do(magnified, "content").view == magnified.view  # the same matrix, sorted
     assert do(magnified, "content", "content").view == PaneView()
@@ -314,10 +320,10 @@ def test_the_pane_of_a_content_is_not_hidden_by_the_backward_image_and_a_goes_to
 
 
 def test_snapshot_record_help_and_quit() -> None:
-    assert do(State(), "snapshot", "snapshot").snapshots == 2
-    assert do(State(), "record").recording and not do(State(), "record", "record").recording
     assert do(State(), "help").help and do(State(), "help", "help") == State()
-    assert do(State(), "quit").quit
+    for name, effect in (("snapshot", TakeSnapshot()), ("record", ToggleRecording()), ("quit", Quit())):
+        assert run(IN, name, FACTS) == Outcome(IN, (effect,))
+    assert effects(State(), "p", "h", "p", "r", "q") == (TakeSnapshot(), TakeSnapshot(), ToggleRecording(), Quit())
 
 
 def test_the_next_command_clears_the_message() -> None:
@@ -358,7 +364,7 @@ def test_keys_are_text_while_typing() -> None:
     assert keys(state, "enter") == State(layer=4, unit=151, in_channels=True)
     assert keys(state, "esc") == IN
     assert keys(IN, "g", *"qq", "space", *"z").typing == "qq z"
-    assert keys(IN, "g", *"qq").quit is False
+    assert effects(IN, "g", *"qq") == ()
     assert keys(IN, "g", "backspace").typing == ""
     assert keys(IN, "g", "enter") == keys(IN, "g", "esc") == IN
 
@@ -427,7 +433,7 @@ def test_images_that_grow_are_kept_only_while_they_grow() -> None:
     assert keys(IN, "enter") == IN
     growing = keys(IN, "x")
     assert growing.growing and keys(growing, "x") == IN
-    assert keys(growing, "enter").kept == 1
+    assert effects(growing, "enter") == (KeepImages(),) and effects(IN, "enter") == ()
     assert keys(IN, *["1"] * len(PRESET_CYCLE)) == IN != keys(IN, "1")
 
 
@@ -483,9 +489,11 @@ def test_the_desk_stays_when_one_walks_to_another_unit() -> None:
 
 def test_enter_asks_for_a_name_and_saves_the_chosen_settings() -> None:
     asking = keys(CLASS, "2", "enter")
-    assert (asking.typing, asking.naming, asking.kept) == ("modern-head-3", True, 0)
-    saved = keys(asking, *["backspace"] * len("head-3"), *"fur", "enter")
-    assert (saved.typing, saved.naming, saved.kept, saved.recipe_name) == (None, False, 1, "modern-fur")
+    assert (asking.typing, asking.naming) == ("modern-head-3", True) and effects(CLASS, "2", "enter") == ()
+    typed = [*["backspace"] * len("head-3"), *"fur", "enter"]
+    saved = keys(asking, *typed)
+    assert (saved.typing, saved.naming) == (None, False)
+    assert effects(asking, *typed) == (SaveRecipe("modern-fur", asking.recipe_grids[-1]),)
     assert keys(asking, "esc") == keys(CLASS, "2") != keys(asking, "g")
     assert keys(asking, "esc", "g", *"wide:3", "enter").layer == 3
 
@@ -496,8 +504,10 @@ def test_a_recipes_name_must_be_one_and_be_free() -> None:
     assert asking.typing == "modern-head-3-2"
     for typed, said in ((["backspace", "backspace"], "already"), (["/"], "letters"), (["backspace"] * 30, "letters")):
         state = keys(asking, *typed, "enter", facts=facts)
-        assert said in state.message and state.message_is_error and state.naming and state.kept == 0
-        assert keys(state, *["backspace"] * 30, "a", "enter", facts=facts).recipe_name == "a"
+        assert said in state.message and state.message_is_error and state.naming
+        assert effects(asking, *typed, "enter", facts=facts) == ()
+        (saved,) = effects(state, *["backspace"] * 30, "a", "enter", facts=facts)
+        assert saved == SaveRecipe("a", state.recipe_grids[-1])
     assert (
         keys(CLASS, *["1"] * len(PRESET_CYCLE), "2", facts=facts).recipe_grids[0].recipe == PRESETS["plain"]
     )  # a saved one
@@ -508,9 +518,10 @@ def test_what_was_collected_stays_until_the_view_is_reset() -> None:
     assert collecting.collecting and collecting.moments
     stopped = keys(collecting, "v")
     assert not stopped.collecting and stopped.moments and keys(stopped, "v") == collecting
-    assert keys(stopped, "enter").kept == keys(collecting, "enter").kept == 1
+    assert effects(stopped, "enter") == effects(collecting, "enter") == (KeepMoments(),)
     over = keys(stopped, "esc")
-    assert not over.moments and not over.collecting and keys(over, "enter").kept == 0
+    assert not over.moments and not over.collecting and effects(over, "enter") == ()
+    assert effects(stopped, "esc") == (ForgetMoments(),) and effects(IN, "esc") == ()
 
 
 # ---- everything at once ---------------------------------------------------------------------
@@ -547,7 +558,7 @@ def test_random_walks_keep_the_invariants() -> None:
         for _ in range(1700):
             kind = dice.random()
             if kind < 0.85:
-                state = press(state, dice.choice(pressable), facts, BOUND)
+                state = press(state, dice.choice(pressable), facts, BOUND).state
             elif kind < 0.9:
                 layer = dice.randrange(len(LAYERS))
                 unit = dice.choice([None, dice.randrange(LAYERS[layer].units)])
@@ -575,27 +586,27 @@ def test_the_page_keys_keep_the_place_and_stop_at_the_ends() -> None:
     size = len(page(state))
     seen = [state]
     for _ in range(4):
-        seen.append(run(seen[-1], "next_page", MANY))
+        seen.append(run(seen[-1], "next_page", MANY).state)
     assert [s.unit for s in seen] == [137, 137 + size, 137 + 2 * size, 137 + 2 * size, 137 + 2 * size]
-    assert run(seen[-1], "previous_page", MANY).unit == 137 + size
-    assert run(State(layer=1, unit=5), "previous_page", MANY).unit == 5
-    on_last = run(State(layer=1, unit=2 * size - 1), "next_page", MANY)
+    assert run(seen[-1], "previous_page", MANY).state.unit == 137 + size
+    assert run(State(layer=1, unit=5), "previous_page", MANY).state.unit == 5
+    on_last = run(State(layer=1, unit=2 * size - 1), "next_page", MANY).state
     assert on_last.unit == 21842  # where the last page has no such place, its last unit
 
 
 def test_the_cursor_walks_over_the_end_of_a_page() -> None:
     state = State(layer=1, in_channels=True)
     last, columns = page(state)[-1], MANY.grid(state).columns
-    assert run(replace(state, unit=last), "right", MANY).unit == last + 1
-    assert run(replace(state, unit=last), "down", MANY).unit == last + columns
-    above = run(replace(state, unit=last + 1), "up", MANY)
+    assert run(replace(state, unit=last), "right", MANY).state.unit == last + 1
+    assert run(replace(state, unit=last), "down", MANY).state.unit == last + columns
+    above = run(replace(state, unit=last + 1), "up", MANY).state
     assert above.unit == last + 1 - columns and above.in_channels
-    assert run(replace(state, unit=3), "up", MANY).in_channels is False
-    assert page(run(state, "last", MANY))[-1] == 21842
-    assert page(run(replace(state, unit=9000), "first", MANY))[0] == 0
+    assert run(replace(state, unit=3), "up", MANY).state.in_channels is False
+    assert page(run(state, "last", MANY).state)[-1] == 21842
+    assert page(run(replace(state, unit=9000), "first", MANY).state)[0] == 0
 
 
 def test_on_a_layer_of_one_page_and_without_layers_the_page_keys_do_nothing() -> None:
     for command in ("next_page", "previous_page"):
-        assert run(State(unit=2), command, MANY) == State(unit=2)
-        assert run(State(), command, Facts()) == State()
+        assert run(State(unit=2), command, MANY).state == State(unit=2)
+        assert run(State(), command, Facts()).state == State()

@@ -12,13 +12,15 @@ from deepvis.attribution.requests import Request, Result
 from deepvis.core.frames import Frame, Photo
 from deepvis.core.layers import Layer
 from deepvis.interface.commands import Facts, click
+from deepvis.interface.contents import CONTENTS
 from deepvis.interface.layout import lay_out
 from deepvis.interface.settings import DEFAULT_PANES
-from deepvis.interface.state import CONTENTS, Hover, State, TopImage
+from deepvis.interface.state import Hover, State, TopImage
 from deepvis.interface.unit_grid import PaneView
 from deepvis.render import Renderer, Scene, Status, colors, text
-from deepvis.render.panes.layer import layer_grid
-from deepvis.render.panes.statistics import brightest, matrix_box
+from deepvis.render.panes.cells import layer_grid
+from deepvis.render.panes.correlation import brightest, matrix_box
+from deepvis.render.scene import Matrix
 from deepvis.scan.results import Patch, Statistics
 from deepvis.workers.messages import Cells, TopPictures
 
@@ -53,7 +55,7 @@ def scene(content: str, layer: int = 0, **parts) -> Scene:
         (1, of.height, of.width), np.float32
     )
     result = Result(Request(FRAME, True, of.name), values)
-    return Scene(state, LAYERS, (), FRAME, result, pictures_of=of.name, **parts)
+    return Scene(state, layers=LAYERS, frame=FRAME, result=result, pictures_of=of.name, **parts)
 
 
 def renderer(width: int = 1280, height: int = 900) -> Renderer:
@@ -149,7 +151,7 @@ def test_each_point_of_the_matrix_is_what_the_mouse_says_and_has_its_colour(
 ) -> None:
     layers = (Layer("map", "Conv2d", units, 5, 5),)
     known = statistics(units=units)
-    shown = Scene(State(content=content, view=view), layers, pictures_of="map", statistics=known)
+    shown = Scene(State(content=content, view=view), layers=layers, pictures_of="map", statistics=known)
     pane, made = drawn(shown), renderer()
     left, top, *_ = made.layout.panes["layer"]
     box_left, box_top, side, _ = matrix_box(*made.layer_area, view)
@@ -165,7 +167,7 @@ def test_each_point_of_the_matrix_is_what_the_mouse_says_and_has_its_colour(
             assert target == Hover(0, row, column)
             middle = all(0.1 * side < at * units % side < 0.9 * side for at in (x - box_left, y - box_top))
             if units == UNITS and middle:  # not in a frame
-                r = np.clip(known.correlation[row, column] / brightest(known), -1, 1)
+                r = np.clip(known.correlation[row, column] / brightest(Matrix(known.correlation, known.order)), -1, 1)
                 blue, _, red = pane[y, x].astype(int)
                 assert abs(blue - 255 * abs(r)) < 3 and abs(red - (255 * r if r > 0 else 40 * -r)) < 3
 
@@ -237,7 +239,7 @@ def test_moments_stand_where_top_images_do_and_can_be_clicked(monkeypatch: pytes
 WHY = "No images have been scanned for net yet: deepvis scan --images DIR"
 
 
-@pytest.mark.parametrize("content", CONTENTS[2:])
+@pytest.mark.parametrize("content", [*CONTENTS][2:])
 @pytest.mark.parametrize(("parts", "expected"), [
     ({}, "looking"),
     ({"cells": Cells("map", note=WHY), "statistics": Statistics("map", note=WHY)}, "deepvis scan --images DIR"),
@@ -266,7 +268,7 @@ def test_an_index_without_correlations_says_so(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize("size", [(320, 240), (640, 420), (1280, 900)])
-@pytest.mark.parametrize("content", CONTENTS[2:])
+@pytest.mark.parametrize("content", [*CONTENTS][2:])
 @pytest.mark.parametrize("zoom", ["layer", "unit"])
 def test_every_content_can_be_drawn_at_any_size(content: str, size: tuple[int, int], zoom: str) -> None:
     for units in (1, 2, 24, 1280):
@@ -287,6 +289,10 @@ def test_every_content_can_be_drawn_at_any_size(content: str, size: tuple[int, i
         known = replace(known, order=np.arange(units))
         pictures = {unit: np.full((4, 4, 3), 200, np.uint8) for unit in range(units)}
         shown = Scene(
-            State(content=content, zoom=zoom), layers, pictures_of="map", statistics=known, cells=Cells("map", pictures)
+            State(content=content, zoom=zoom),
+            layers=layers,
+            pictures_of="map",
+            statistics=known,
+            cells=Cells("map", pictures),
         )
         assert cv2.countNonZero(cv2.cvtColor(drawn(shown, *size), cv2.COLOR_BGR2GRAY))

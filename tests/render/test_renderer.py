@@ -24,10 +24,10 @@ from deepvis.interface.requests import request_for
 from deepvis.interface.settings import DEFAULT_PANES
 from deepvis.interface.state import Hover, State, TopImage
 from deepvis.interface.unit_grid import PaneView, make_grid
-from deepvis.render import Renderer, Scene, Status, colors, text
+from deepvis.render import LoadingScene, Renderer, Scene, Status, colors, text
 from deepvis.render.mosaic import draw_maps
 from deepvis.render.panes import PANES
-from deepvis.render.panes.layer import layer_grid
+from deepvis.render.panes.cells import layer_grid
 from deepvis.render.panes.pane import number
 from deepvis.scan.results import Patch
 from deepvis.synthesis.recipe import PRESETS, image_seed
@@ -97,9 +97,8 @@ def scene(state: State, result: Result | None | str = "answer", **more) -> Scene
         "tops": tops(name, state.unit, state.method or "deconv"),
         "pictures_of": name,
     } | more
-    return Scene(
-        state, layers, **({"classes": CLASSES, "frame": FRAME, "help": HELP, "status": STATUS} | more), result=result
-    )
+    usual = {"classes": CLASSES, "frame": FRAME, "help": HELP, "status": STATUS}
+    return Scene(state, layers=layers, **(usual | more), result=result)
 
 
 def layout(width: int = 800, height: int = 500, scale: float = 1.0) -> Layout:
@@ -403,7 +402,7 @@ def test_random_walk_equals_drawing_all_anew() -> None:
     names = [name for name in COMMANDS if name not in ("quit", "goto")]
     result, status = answer(state), STATUS
     for step in range(250):
-        state = run(state, dice.choice(names), facts)
+        state = run(state, dice.choice(names), facts).state
         if dice.random() < 0.2:
             state = replace(state, hover=dice.choice([None, Hover(0), Hover(state.layer, 0), Hover(1, 5)]))
         if dice.random() < 0.1:
@@ -492,8 +491,8 @@ def grown_on(grid: RecipeGrid, **more) -> Grown:
 
 STATES = {
     "plain": scene(State()),
-    "loading": Scene(State(), waiting="loading efficientnet-lite0 …", help=HELP, status=STATUS),
-    "no picture": Scene(State(), LAYERS, waiting="waiting for the first picture …", help=HELP, status=STATUS),
+    "loading": LoadingScene(State(), waiting="loading efficientnet-lite0 …", help=HELP, status=STATUS),
+    "no picture": Scene(State(), layers=LAYERS, waiting="waiting for the first picture …", help=HELP, status=STATUS),
     "busy": scene(State(layer=1, method="deconv"), answer(State()), busy=True),
     "backward": scene(State(layer=2, unit=3, in_channels=True, method="guided", filter="blurred norm", origin=(1, 2))),
     "big backward": scene(State(method="deconv", zoom="backward")),
@@ -1212,7 +1211,7 @@ def test_every_key_redraws_what_it_changes() -> None:
         renderer = Renderer(layout())
         result = answer(state)
         renderer.compose(scene(state, result))
-        new = press(state, key, Facts(LAYERS, renderer.layer_area), BOUND)
+        new = press(state, key, Facts(LAYERS, renderer.layer_area), BOUND).state
         assert renderer.compose(scene(new, result))[1], key
 
 

@@ -89,7 +89,9 @@ class Teller:
             counted, watched_show, watched_compose, told, watched_put,
         )  # fmt: skip
         for name, pane in PANES.items():
-            PANES[name] = replace(pane, draw=self._listened(name, pane.draw))
+            PANES[name] = replace(
+                pane, draw=self._listened(name, pane.draw), loading=self._listened(name, pane.loading)
+            )
 
     def _listened(self, name, draw):
         def listened(canvas, scene):
@@ -111,7 +113,7 @@ class Teller:
         now = {
             "events": dict(self._events),
             "state": asdict(toolbox.state),
-            "layers": [asdict(layer) for layer in scene.layers],
+            "layers": [asdict(layer) for layer in toolbox._layers()],
             "size": [layout.width, layout.height],
             "panes": {name: list(box) for name, box in layout.panes.items()},
             "mosaic": mosaic(renderer),
@@ -129,17 +131,17 @@ class Teller:
             self._out.flush()
 
     def _settled(self, toolbox) -> bool:
-        scene, result = self._scene, self._scene.result
-        asked = requests.request_for(toolbox.state, toolbox.feed.frame, scene.layers)
+        result = toolbox.questions.result
+        asked = requests.request_for(toolbox.state, toolbox.feed.frame, toolbox._layers())
         answered = asked is not None and result is not None and result.request == asked
         return (
             answered
             and not self._shown
             and toolbox.engine.idle
             and not toolbox.feed.busy
-            and toolbox._gallery.idle
-            and toolbox._tops.idle
-            and toolbox._overview.idle
+            and toolbox.workers.stored.idle
+            and toolbox.workers.tops.idle
+            and toolbox.workers.overview.idle
         )
 
 
@@ -155,9 +157,10 @@ def crc(image, box) -> int:
 
 def answer(scene) -> dict[str, object]:
     """The request that the drawn result answers."""
-    if scene.result is None:
+    result = getattr(scene, "result", None)  # there is none while the network loads
+    if result is None:
         return {}
-    request = scene.result.request
+    request = result.request
     return {"layer": request.layer, "method": request.method, "origin": request.origin, "frame": request.frame.name}
 
 

@@ -2,45 +2,56 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from deepvis.attribution.requests import Result
 from deepvis.core.frames import Frame
 from deepvis.core.geometry import Box, cut
 from deepvis.interface.state import Hover
 from deepvis.render import colors, text
 from deepvis.render.draw import Canvas
-from deepvis.render.panes.pane import Pane, number
-from deepvis.render.scene import Scene
+from deepvis.render.panes.pane import Key, Pane, Target, number
+from deepvis.render.scene import LoadingScene, Scene
 
 TOP = 5
 
 
-def _shown_frame(scene: Scene) -> Frame | None:
+def _result(scene: LoadingScene) -> Result | None:
+    return scene.result if isinstance(scene, Scene) else None
+
+
+def _aspect(scene: LoadingScene) -> float:
+    """Width / height of the network's input; of most networks it is 1."""
+    return scene.aspect if isinstance(scene, Scene) else 1.0
+
+
+def _shown_frame(scene: LoadingScene) -> Frame | None:
     """The picture that the other panes speak of; the newest one while the network is slow."""
-    return scene.result.request.frame if scene.result and not scene.busy else scene.frame
+    result = _result(scene)
+    return result.request.frame if result and not scene.busy else scene.frame
 
 
-def _crop(scene: Scene) -> bool:
+def _crop(scene: LoadingScene) -> bool:
     """How the shown picture was cut; as the user wants it, while the network is slow."""
-    return scene.result.request.crop if scene.result and not scene.busy else scene.state.crop
+    result = _result(scene)
+    return result.request.crop if result and not scene.busy else scene.state.crop
 
 
 def _input_ready(scene: Scene) -> bool:
     """Not between two layers, where the box of the receptive field would flicker."""
-    r = scene.result
-    return scene.shows_layer or scene.busy or not scene.layers or r is None or bool(r.error)
+    return scene.own_result is not None or scene.busy or scene.result is None or bool(scene.failed)
 
 
-def _input_key(scene: Scene) -> tuple:
+def _input_key(scene: Scene) -> Key:
     s = scene.state
     field = (s.layer, s.unit) if s.receptive_field else None
-    return (
-        id(_shown_frame(scene)), id(scene.result), _crop(scene), scene.input_size, s.frozen, s.photo, s.predictions, scene.waiting,
-        bool(scene.layers), field,
-    )  # fmt: skip
+    shown = (id(_shown_frame(scene)), id(scene.result), _crop(scene), scene.input_size)
+    return (*shown, s.frozen, s.photo, s.predictions, scene.waiting, field)
 
 
-def draw_input(canvas: Canvas, scene: Scene) -> None:
+def draw_input(canvas: Canvas, scene: LoadingScene) -> None:
     """The picture as the network gets it, with the most likely classes under it (or over it)."""
     canvas.fill()
     frame, state = _shown_frame(scene), scene.state
@@ -57,8 +68,8 @@ def draw_input(canvas: Canvas, scene: Scene) -> None:
     body = canvas.caption(frame.name, " · ".join(mark for mark, on in marks.items() if on))
     place, bars = _places(body, scene)
     picture = body.part(place)
-    picture.cover(cut(frame.image, scene.aspect, _crop(scene)))
-    if state.receptive_field:
+    picture.cover(cut(frame.image, _aspect(scene), _crop(scene)))
+    if state.receptive_field and isinstance(scene, Scene):
         _draw_field(picture, scene, frame)
     if state.predictions:
         if place[1] + place[3] > bars[1]:
@@ -66,13 +77,13 @@ def draw_input(canvas: Canvas, scene: Scene) -> None:
         _draw_predictions(body.part(bars), scene, frame)
 
 
-def _places(body: Canvas, scene: Scene) -> tuple[Box, Box]:
+def _places(body: Canvas, scene: LoadingScene) -> tuple[Box, Box]:
     """Of the picture, and of the predictions under it; where there is little room they lie on it."""
     bars = TOP * _line(body) + body.px(6) if scene.state.predictions else 0
     beside = body.height - bars >= 0.6 * body.width
     room = body.height - (bars if beside else 0)
-    width = max(1, min(body.width, round(room * scene.aspect)))
-    height = max(1, min(room, round(width / scene.aspect)))
+    width = max(1, min(body.width, round(room * _aspect(scene))))
+    height = max(1, min(room, round(width / _aspect(scene))))
     left, top = (body.width - width) // 2, max(0, room - height) // 2
     return (left, top, width, height), (0, top + height if beside else body.height - bars, body.width, bars)
 
@@ -82,7 +93,7 @@ def _line(canvas: Canvas) -> int:
     return text.line_height(canvas.px(12)) + canvas.px(2)
 
 
-def class_at(canvas: Canvas, scene: Scene, y: int) -> Hover | None:
+def class_at(canvas: Canvas, scene: Scene, x: int, y: int) -> Target:
     """The unit of the class whose prediction stands at that height of the pane."""
     if not scene.state.predictions or scene.scores is None or scene.class_layer is None:
         return None
@@ -98,15 +109,15 @@ def _best(scores: np.ndarray) -> np.ndarray:
 
 def _draw_field(canvas: Canvas, scene: Scene, frame: Frame) -> None:
     """Frame what the unit sees from the place of its map where it is strongest; nothing if that is all."""
-    r = scene.result
-    if not (scene.shows_layer and scene.layer.is_map and r.receptive_field):
+    r, channel, of_unit = scene.own_result, scene.channel, scene.receptive_field
+    if r is None or channel is None or of_unit is None or not scene.layer.is_map:
         return
     if r.request.frame is not frame or r.request.crop != _crop(scene):
         return
-    values = colors.finite(scene.channel)
+    values = colors.finite(channel)
     if values.min() == values.max():  # no place is stronger than another
         return
-    field = r.receptive_field.box(*divmod(int(values.argmax()), scene.layer.width))
+    field = of_unit.box(*divmod(int(values.argmax()), scene.layer.width))
     box = _on_screen(field, scene.input_size, canvas)
     if box == (0, 0, canvas.width, canvas.height):
         return
@@ -125,23 +136,24 @@ def _on_screen(field: Box, input_size: tuple[int, int], canvas: Canvas) -> Box:
     return x0, y0, x1 - x0, y1 - y0
 
 
-def _draw_predictions(canvas: Canvas, scene: Scene, frame: Frame) -> None:
-    result, scores, line = scene.result, scene.scores, _line(canvas)
-    if scores is None or result.request.frame is not frame:
-        if scores is None:
-            failed = result and result.error
-            why = (
-                "waiting for the network" if not result else "the network failed" if failed else "this network has none"
-            )
-            canvas.words(f"class predictions: {why}")
-        return
+def _draw_predictions(canvas: Canvas, scene: LoadingScene, frame: Frame) -> None:
+    if not isinstance(scene, Scene) or scene.result is None:
+        canvas.words("class predictions: waiting for the network")
+    elif scene.scores is None:
+        canvas.words(f"class predictions: {'the network failed' if scene.failed else 'this network has none'}")
+    elif scene.result.request.frame is frame:
+        _draw_bars(canvas, scene.scores, scene.classes)
+
+
+def _draw_bars(canvas: Canvas, scores: np.ndarray, classes: Sequence[str]) -> None:
+    line = _line(canvas)
     size, margin = canvas.px(12), canvas.px(6)
     for i, unit in enumerate(_best(scores)):
         y = canvas.px(3) + i * line
         value = float(scores[unit])
         length = round(min(max(0, value), 1) * (canvas.width - 2 * margin))  # 0 comes first: it wins over NaN
         canvas.bar((margin, y, length, line - canvas.px(2)), (104, 78, 40))
-        name = (scene.classes[unit] if unit < len(scene.classes) else "") or f"class {unit}"
+        name = (classes[unit] if unit < len(classes) else "") or f"class {unit}"
         color = colors.TEXT if i == 0 else (196, 192, 190)
         text.put(
             canvas.image, text.shorten(name, canvas.width - canvas.px(62), size), margin + canvas.px(4), y, size, color
@@ -150,4 +162,4 @@ def _draw_predictions(canvas: Canvas, scene: Scene, frame: Frame) -> None:
         text.put(canvas.image, shown, canvas.width - margin - canvas.px(4) - text.width(shown, size), y, size, color)
 
 
-INPUT = Pane(draw_input, _input_key, _input_ready)
+INPUT = Pane(draw_input, draw_input, _input_key, _input_ready, class_at)

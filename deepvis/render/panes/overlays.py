@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from deepvis.render import colors, text
 from deepvis.render.draw import Canvas
-from deepvis.render.scene import Scene
+from deepvis.render.scene import LoadingScene
+
+Groups = dict[str, list[tuple[str, str]]]  # {group: its rows (keys, words)}
 
 
-def draw_help(canvas: Canvas, scene: Scene) -> None:
+def draw_help(canvas: Canvas, scene: LoadingScene) -> None:
+    """The table of keys."""
     body = canvas.caption("keys and mouse", "h closes")
-    groups: dict[str, list[tuple[str, str]]] = {}
+    groups: Groups = {}
     for group, keys, words in scene.help:
         groups.setdefault(group, []).append((keys, words))
     size, columns = _help_columns(groups, body)
@@ -19,7 +22,7 @@ def draw_help(canvas: Canvas, scene: Scene) -> None:
         _draw_help_column(part, {name: groups[name] for name in names}, size)
 
 
-def _help_columns(groups: dict[str, list], canvas: Canvas) -> tuple[int, list[list[str]]]:
+def _help_columns(groups: Groups, canvas: Canvas) -> tuple[int, list[list[str]]]:
     """The size of the letters and the groups in each column: one column, or two where that makes them larger."""
     lines = {name: len(rows) + 1.5 for name, rows in groups.items()}
     half = len(lines)
@@ -35,7 +38,7 @@ def _help_columns(groups: dict[str, list], canvas: Canvas) -> tuple[int, list[li
     return max(choices, key=lambda choice: choice[0])  # the first of equal ones
 
 
-def _widest(groups: dict[str, list], canvas: Canvas, room: int) -> int:
+def _widest(groups: Groups, canvas: Canvas, room: int) -> int:
     """The size of the letters at which the longest row fits in a column."""
     rows, size = [row for group in groups.values() for row in group], canvas.px(14)
     keys = max((text.width(keys, size, 600) for keys, _ in rows), default=0)
@@ -43,15 +46,15 @@ def _widest(groups: dict[str, list], canvas: Canvas, room: int) -> int:
     return int(size * (room - canvas.px(46)) / max(1, keys + words))
 
 
-def _draw_help_column(body: Canvas, groups: dict[str, list[tuple[str, str]]], size: int) -> None:
+def _draw_help_column(body: Canvas, groups: Groups, size: int) -> None:
     step, y = text.line_height(size), body.px(10)
     keys = [keys for rows in groups.values() for keys, _ in rows]
     key_column = body.px(24) + max((text.width(k, size, 600) for k in keys), default=0) + body.px(14)
     for group, rows in groups.items():
         text.put(body.image, group, body.px(12), y, size, colors.ACCENT, 600)
         y += step
-        for keys, words in rows:
-            text.put(body.image, keys, body.px(24), y, size, colors.TEXT, 600)
+        for names, words in rows:
+            text.put(body.image, names, body.px(24), y, size, colors.TEXT, 600)
             words = text.shorten(words, body.width - key_column - body.px(6), size)
             text.put(body.image, words, key_column, y, size, colors.TEXT)
             y += step

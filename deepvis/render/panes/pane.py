@@ -7,17 +7,32 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from deepvis.core.layers import Layer
+from deepvis.interface.state import Hover, TopImage
 from deepvis.render.draw import Canvas
-from deepvis.render.scene import Scene
+from deepvis.render.scene import LoadingScene, Scene
+
+Target = Hover | TopImage | None  # what lies under a point
+Key = tuple[object, ...]
 
 
 @dataclass(frozen=True)
 class Pane:
-    """One pane: `draw` on a canvas; redrawn when `key` changes, and only while `ready`."""
+    """One pane.
+
+    Attributes:
+        draw: draws it.
+        loading: draws it while the network loads.
+        key: all that the drawing depends on: it is drawn again when that changes, and only while `ready`.
+        ready: there is something new to draw. A pane whose answer has not come keeps its picture and its title, which
+            belong together.
+        target: what lies under a point, given in pixels of the pane.
+    """
 
     draw: Callable[[Canvas, Scene], None]
-    key: Callable[[Scene], tuple]
+    loading: Callable[[Canvas, LoadingScene], None]
+    key: Callable[[Scene], Key]
     ready: Callable[[Scene], bool] = lambda scene: True
+    target: Callable[[Canvas, Scene, int, int], Target] = lambda canvas, scene, x, y: None
 
 
 def number(value: float) -> str:
@@ -35,8 +50,8 @@ def extent_text(layer: Layer) -> str:
 
 def why_not(scene: Scene) -> str:
     """Words for a pane whose answer is not there."""
-    if scene.result is not None and scene.result.error:
-        return f"the network failed: {scene.result.error}"
+    if scene.failed:
+        return f"the network failed: {scene.failed}"
     if scene.frame is None:
         return scene.waiting or "no picture yet"
     return "the network is computing …"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from deepvis.core.geometry import Box, resize_for_screen
+from deepvis.core.geometry import Box, contains, resize_for_screen
 from deepvis.interface.state import Hover
 from deepvis.render import colors, text
 from deepvis.render.draw import Canvas
@@ -14,7 +14,10 @@ from deepvis.render.scene import Scene
 from deepvis.synthesis import recipe_grid
 from deepvis.synthesis.recipe_grid import SIDE
 
-_HINT = "click the best: the grid closes in on it      3  other settings      4  other seed      backspace  back      enter  save      2  close"
+_HINT = (
+    "click the best: the grid closes in on it      3  other settings      4  other seed      "
+    "backspace  back      enter  save      2  close"
+)
 
 
 def _words_height(scale: float) -> int:
@@ -33,12 +36,14 @@ def tile_boxes(width: int, height: int, scale: float) -> list[Box]:
 
 def tile_at(x: int, y: int, width: int, height: int, scale: float) -> int | None:
     """The tile under a point of the pane (below its title), None if there is none."""
-    hit = [
-        i
-        for i, (left, top, w, h) in enumerate(tile_boxes(width, height, scale))
-        if left <= x < left + w and top <= y < top + h
-    ]
+    hit = [i for i, box in enumerate(tile_boxes(width, height, scale)) if contains(box, x, y)]
     return hit[0] if hit else None
+
+
+def recipe_at(body: Canvas, scene: Scene, x: int, y: int) -> Hover | None:
+    """The tile under a point of the pane's body."""
+    tile = tile_at(x, y, body.width, body.height, body.scale)
+    return None if tile is None else Hover(scene.state.layer, scene.state.unit, tile=tile)
 
 
 def draw_recipe_grid(canvas: Canvas, scene: Scene) -> None:
@@ -66,7 +71,7 @@ def draw_recipe_grid(canvas: Canvas, scene: Scene) -> None:
             cell.frame(frame, (235, 235, 235))
         if tile == table.chosen:
             cell.frame(frame, colors.ACCENT, 2)
-        if tile == best:
+        if grown and tile == best:
             _badge(cell.part(frame), f"best {number(grown.scores[tile])}")
         _label(cell, recipe_grid.tile_text(table, tile), tile == table.chosen)
     size = body.px(12)

@@ -7,9 +7,9 @@ from deepvis.core.layers import unit_id
 from deepvis.interface.state import BOOSTS, GAMMAS, TopImage
 from deepvis.render import colors, text
 from deepvis.render.draw import Canvas
-from deepvis.render.panes.pane import Pane, extent_text, number
+from deepvis.render.panes.pane import Key, Pane, extent_text, number
 from deepvis.render.panes.recipe_grid import tile_words
-from deepvis.render.scene import Scene
+from deepvis.render.scene import LoadingScene, Scene
 
 
 def _hover_text(scene: Scene) -> str:
@@ -26,13 +26,15 @@ def _hover_text(scene: Scene) -> str:
     words = " ".join(filter(None, (unit_id(layer.name, hover.unit), layer.label(hover.unit))))
     if hover.other is not None:
         other = " ".join(filter(None, (unit_id(layer.name, hover.other), layer.label(hover.other))))
-        s = scene.own_statistics
-        known = s is not None and s.correlation is not None and len(s.correlation) == layer.units
-        return f"{words}   and   {other}" + (
-            f"   r = {s.correlation[hover.unit, hover.other]:.2f}".replace("-", "−") if known else ""
-        )
-    if scene.shows_layer and hover.layer == scene.state.layer and hover.unit < len(scene.result.activations):
-        values = scene.result.activations[hover.unit]
+        statistics = scene.own_statistics
+        correlation = None if statistics is None else statistics.correlation
+        if correlation is None or len(correlation) != layer.units:
+            return f"{words}   and   {other}"
+        r = f"{correlation[hover.unit, hover.other]:.2f}".replace("-", "−")
+        return f"{words}   and   {other}   r = {r}"
+    activations = scene.activations
+    if activations is not None and hover.layer == scene.state.layer and hover.unit < len(activations):
+        values = activations[hover.unit]
         words += f"   {'max ' if layer.is_map else ''}{number(float(values.max()))}"
         words += f"   mean {number(float(values.mean()))}" if layer.is_map else ""
     return words
@@ -40,6 +42,8 @@ def _hover_text(scene: Scene) -> str:
 
 def _top_image_text(scene: Scene, hover: TopImage) -> str:
     tops = scene.own_tops
+    if tops is None:
+        return ""
     patch = tops.patches[hover.number]
     if not tops.root and not patch.name:
         return "a picture of the original toolbox, which does not say of what photo it is"
@@ -48,38 +52,15 @@ def _top_image_text(scene: Scene, hover: TopImage) -> str:
     return f"{patch.error or patch.name}   {number(patch.value)}{invitation}"
 
 
-def _status_key(scene: Scene) -> tuple:
+def _status_key(scene: Scene) -> Key:
     s = scene.state
-    selection = (
-        s.layer,
-        s.unit,
-        s.method,
-        s.filter,
-        s.origin,
-        s.gamma,
-        s.boost,
-        s.layer_gradient,
-        s.content,
-        s.zoom,
-        s.collecting,
-    )
-    return (
-        selection,
-        bool(s.recipe_grids),
-        _field_text(scene),
-        _bad_text(scene),
-        _hover_text(scene),
-        scene.status,
-        scene.busy,
-        s.message,
-        s.message_is_error,
-        id(scene.layers),
-        s.debug,
-    )
+    selection = (s.layer, s.unit, s.method, s.filter, s.origin, s.gamma, s.boost, s.layer_gradient, s.collecting)
+    words = (_field_text(scene), _bad_text(scene), _hover_text(scene), scene.status, s.message, s.message_is_error)
+    return (selection, words, scene.busy, id(scene.layers), s.debug)
 
 
 def _field_text(scene: Scene) -> str:
-    field = scene.result.receptive_field if scene.shows_layer else None
+    field = scene.receptive_field
     if not field:
         return ""
     down, right = (f"{round(stride, 1):g}" for stride in field.stride)
@@ -89,8 +70,10 @@ def _field_text(scene: Scene) -> str:
 
 def _bad_text(scene: Scene) -> str:
     """What of the layer's values are no numbers."""
-    bad = scene.result.bad if scene.shows_layer else 0
-    return f"{bad} of {scene.result.activations.size} values are NaN or infinite" if bad else ""
+    result, activations = scene.own_result, scene.activations
+    if result is None or activations is None or not result.bad:
+        return ""
+    return f"{result.bad} of {activations.size} values are NaN or infinite"
 
 
 def _facts(scene: Scene) -> list[str]:
@@ -107,7 +90,7 @@ def _facts(scene: Scene) -> list[str]:
     return [w for w in words if w]
 
 
-def draw_status(canvas: Canvas, scene: Scene) -> None:
+def draw_status(canvas: Canvas, scene: LoadingScene) -> None:
     """What is shown, how fast, and the last message; in one line where the pane is very low."""
     canvas.fill(colors.PANEL)
     status, margin = scene.status, canvas.px(8)
@@ -128,20 +111,23 @@ def draw_status(canvas: Canvas, scene: Scene) -> None:
     y = gap
     text.put(canvas.image, right, end, y, size, colors.DIM)
     x = margin
-    for mark, on, ink in (
-        ("● REC", status.recording, colors.BAD), (_moments_text(scene), status.moments is not None, colors.GOOD), ("busy …", scene.busy, colors.ACCENT)
-    ):  # fmt: skip
+    marks = (
+        ("● REC", status.recording, colors.BAD),
+        (_moments_text(scene), status.moments is not None, colors.GOOD),
+        ("busy …", scene.busy, colors.ACCENT),
+    )
+    for mark, on, ink in marks:
         if on:
             x = text.put(canvas.image, mark, x, y, size, ink, 600) + canvas.px(14)
-    if scene.layers:
+    if isinstance(scene, Scene):
         unit = text.shorten(scene.unit, max(0, end - x - margin), size, 600)
         x = text.put(canvas.image, unit, x, y, size, colors.ACCENT, 600) + canvas.px(14)
     if low and words:
         x = text.put(canvas.image, text.shorten(words, max(0, end - x), size), x, y, size, color) + canvas.px(14)
-    if bad := _bad_text(scene):
-        bad = text.shorten(bad, max(0, end - x - margin), size)
-        x = text.put(canvas.image, bad, x, y, size, colors.BAD) + canvas.px(14)
-    if scene.layers:
+    if isinstance(scene, Scene):
+        if bad := _bad_text(scene):
+            bad = text.shorten(bad, max(0, end - x - margin), size)
+            x = text.put(canvas.image, bad, x, y, size, colors.BAD) + canvas.px(14)
         facts = text.shorten("  ·  ".join(_facts(scene)), max(0, end - x - margin), size)
         text.put(canvas.image, facts, x, y, size, colors.TEXT)
     if not low:
@@ -151,7 +137,7 @@ def draw_status(canvas: Canvas, scene: Scene) -> None:
         )
 
 
-def _moments_text(scene: Scene) -> str:
+def _moments_text(scene: LoadingScene) -> str:
     count = scene.status.moments or 0
     words = f"{count:,} moment{'' if count == 1 else 's'}"
     return f"collecting: {words}" if scene.state.collecting else words
@@ -161,16 +147,16 @@ def _rate(name: str, rate: float | None) -> str:
     return "" if rate is None else f"{name} {rate:.0f}/s" if rate else f"{name} idle"
 
 
-def _second_line(scene: Scene) -> tuple[str, text.Color]:
+def _second_line(scene: LoadingScene) -> tuple[str, text.Color]:
     """One thing at a time: an error, a message while it is new, what the mouse points at, or timings."""
     s, status = scene.state, scene.status
     if s.message:
         return s.message, colors.BAD if s.message_is_error else colors.TEXT
     if status.message:
         return status.message, colors.BAD if status.is_error else colors.TEXT
-    if hover := _hover_text(scene):
+    if isinstance(scene, Scene) and (hover := _hover_text(scene)):
         return hover, colors.TEXT
     return (status.timings, colors.DIM) if s.debug else ("", colors.TEXT)
 
 
-STATUS = Pane(draw_status, _status_key)
+STATUS = Pane(draw_status, draw_status, _status_key)

@@ -7,20 +7,24 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from deepvis.core.geometry import Box
+from deepvis.core.geometry import Box, contains
 from deepvis.interface.state import Hover
 from deepvis.render import colors, text
 from deepvis.render.draw import Canvas
-from deepvis.render.panes.pane import Pane
-from deepvis.render.scene import Scene
+from deepvis.render.panes.pane import Key, Pane, Target
+from deepvis.render.scene import LoadingScene, Scene
 
 
 @lru_cache(maxsize=64)
 def layer_boxes(names: tuple[str, ...], current: int, width: int, height: int, scale: float) -> tuple[Box | None, ...]:
     """Where each layer's name stands in the list's pane; None for those scrolled out of sight."""
-    px = lambda v: max(1, round(v * scale))
+
+    def px(size: float) -> int:
+        return max(1, round(size * scale))
+
     size, row_height, gap = px(13), px(25), px(3)
-    x, row, places = px(4), 0, []
+    x, row = px(4), 0
+    places: list[tuple[int, int, int]] = []
     for name in names:
         w = max(text.width(name, size) + px(16), text.width(name, size, 600) + px(10))  # the current one is bold
         w = min(w, width - px(20))
@@ -38,7 +42,7 @@ def layer_boxes(names: tuple[str, ...], current: int, width: int, height: int, s
     )
 
 
-def _layers_key(scene: Scene) -> tuple:
+def _layers_key(scene: Scene) -> Key:
     s = scene.state
     return (id(scene.layers), s.layer, s.in_channels, s.origin, _hovered(scene))
 
@@ -48,16 +52,27 @@ def _hovered(scene: Scene) -> int | None:
     return scene.hover.layer if isinstance(scene.hover, Hover) and scene.hover.unit is None else None
 
 
+def _draw_loading(canvas: Canvas, _scene: LoadingScene) -> None:
+    canvas.fill()
+    low = canvas.height < canvas.px_caption + canvas.px(18)
+    (canvas if low else canvas.caption("layers")).words("layers" if low else "in network order, once it is loaded")
+
+
+def _boxes(canvas: Canvas, scene: Scene) -> tuple[Box | None, ...]:
+    names = tuple(layer.name for layer in scene.layers)
+    return layer_boxes(names, scene.state.layer, canvas.width, canvas.height, canvas.scale)
+
+
+def _layer_at(canvas: Canvas, scene: Scene, x: int, y: int) -> Target:
+    hit = [i for i, b in enumerate(_boxes(canvas, scene)) if b and contains(b, x, y)]
+    return Hover(hit[0]) if hit else None
+
+
 def draw_layers(canvas: Canvas, scene: Scene) -> None:
     """The layers' names in network order; the current one marked, bright while the cursor is here."""
     canvas.fill()
-    if not scene.layers:
-        low = canvas.height < canvas.px_caption + canvas.px(18)
-        (canvas if low else canvas.caption("layers")).words("layers" if low else "in network order, once it is loaded")
-        return
     state, hovered, size = scene.state, _hovered(scene), canvas.px(13)
-    names = tuple(layer.name for layer in scene.layers)
-    boxes = layer_boxes(names, state.layer, canvas.width, canvas.height, canvas.scale)
+    boxes = _boxes(canvas, scene)
     _draw_arrows(canvas, above=boxes[0] is None, below=boxes[-1] is None)
     for i, box in enumerate(boxes):
         if box is None:
@@ -68,7 +83,7 @@ def draw_layers(canvas: Canvas, scene: Scene) -> None:
         canvas.bar(box, fill)
         ink = (20, 20, 20) if current and not state.in_channels else colors.TEXT
         weight = 600 if current else 400
-        name = text.shorten(names[i], width - canvas.px(8), size, weight)
+        name = text.shorten(scene.layers[i].name, width - canvas.px(8), size, weight)
         text.put(canvas.image, name, left + canvas.px(8), top + canvas.px(1), size, ink, weight)
         if state.origin and state.origin[0] == i:
             canvas.frame(box, colors.FROZEN, 2)
@@ -89,4 +104,4 @@ def _draw_arrows(canvas: Canvas, above: bool, below: bool) -> None:
             )
 
 
-LAYERS = Pane(draw_layers, _layers_key)
+LAYERS = Pane(draw_layers, _draw_loading, _layers_key, target=_layer_at)

@@ -8,15 +8,15 @@ from deepvis.interface.state import BOOSTS, GAMMAS
 from deepvis.render import colors, text
 from deepvis.render.draw import Canvas
 from deepvis.render.mosaic import look
-from deepvis.render.panes.pane import Pane, number, why_not
-from deepvis.render.scene import Scene
+from deepvis.render.panes.pane import Key, Pane, number, why_not
+from deepvis.render.scene import LoadingScene, Scene
 
 
 def _unit_ready(scene: Scene) -> bool:
-    return scene.shows_layer or scene.busy or not scene.layers or bool(scene.result and scene.result.error)
+    return scene.own_result is not None or scene.busy or bool(scene.failed)
 
 
-def _unit_key(scene: Scene) -> tuple:
+def _unit_key(scene: Scene) -> Key:
     s = scene.state
     return (
         id(scene.result),
@@ -30,21 +30,25 @@ def _unit_key(scene: Scene) -> tuple:
     )
 
 
-def draw_unit(canvas: Canvas, scene: Scene) -> None:
+def _draw_loading(canvas: Canvas, _scene: LoadingScene) -> None:
     canvas.fill()
-    if not scene.layers:
-        canvas.caption("unit").words("the selected unit enlarged")
-        return
+    canvas.caption("unit").words("the selected unit enlarged")
+
+
+def draw_unit(canvas: Canvas, scene: Scene) -> None:
+    """The selected unit's map, or its value and rank."""
+    canvas.fill()
     layer, unit = scene.layer, scene.state.unit
-    if not scene.shows_layer:
+    result, activations = scene.own_result, scene.activations
+    if result is None or activations is None:
         canvas.caption(scene.unit).words(why_not(scene))
         return
-    values = scene.channel
+    values = activations[unit]
     body = canvas.caption(scene.unit, f"max {number(float(values.max()))}" if layer.is_map else "")
     if not layer.is_map:
-        _draw_number(body, layer.label(unit), scene.result.activations[:, 0, 0], unit)
+        _draw_number(body, layer.label(unit), activations[:, 0, 0], unit)
         return
-    of = look(scene.result)
+    of = look(result)
     (limit,) = colors.limits(of.maps[unit : unit + 1], BOOSTS[scene.state.boost], max(of.high, -of.low))
     levels = colors.to_levels(of.maps[unit] / limit, of.signed, GAMMAS[scene.state.gamma])
     body.picture(colors.paint(levels, of.signed), exact=True)
@@ -55,13 +59,16 @@ def _draw_number(canvas: Canvas, label: str, values: np.ndarray, unit: int) -> N
     stronger = int((values > values[unit]).sum())
     big = max(canvas.px(18), min(canvas.px(72), canvas.height // 5, canvas.width // 8))
     middle, small = max(canvas.px(14), big // 2), max(canvas.px(11), big // 3)
-    lines = [*((line, middle, colors.TEXT) for line in text.wrap(label, canvas.width - canvas.px(16), middle)[:2] if label),
-             (number(float(values[unit])), big, colors.ACCENT),
-             (f"rank {stronger + 1:,} of {len(values):,}", small, colors.DIM)]  # fmt: skip
+    wrapped = text.wrap(label, canvas.width - canvas.px(16), middle)[:2] if label else ()
+    lines = [
+        *((line, middle, colors.TEXT) for line in wrapped),
+        (number(float(values[unit])), big, colors.ACCENT),
+        (f"rank {stronger + 1:,} of {len(values):,}", small, colors.DIM),
+    ]
     y = max(0, canvas.height - sum(text.line_height(size) for _, size, _ in lines)) // 2
     for words, size, color in lines:
         text.put(canvas.image, words, (canvas.width - text.width(words, size)) // 2, y, size, color)
         y += text.line_height(size)
 
 
-UNIT = Pane(draw_unit, _unit_key, _unit_ready)
+UNIT = Pane(draw_unit, _draw_loading, _unit_key, _unit_ready)

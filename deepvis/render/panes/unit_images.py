@@ -11,23 +11,26 @@ from deepvis.attribution.methods import label
 from deepvis.core.frames import Photo
 from deepvis.core.geometry import Box
 from deepvis.core.layers import unit_id
-from deepvis.interface.state import TopImage
+from deepvis.interface.state import State, TopImage
 from deepvis.render import colors, text
 from deepvis.render.draw import Canvas
-from deepvis.render.panes.pane import Pane, number
-from deepvis.render.scene import Scene
+from deepvis.render.panes.pane import Key, Pane, Target, number
+from deepvis.render.scene import LoadingScene, Scene
 from deepvis.workers.messages import TopPictures
 
 GRID = 3  # rows and columns of top images
+USUAL = "deconv"  # the backward method where nothing says another
+_OFF = "unit images are off\n9 shows them"
+_BACKWARD = "what in these images excites the unit"
 
 
 def _unit_images_ready(scene: Scene) -> bool:
     """Not between two units: the pictures of the one before go when those of the new one are there."""
     there = scene.own_pictures is not None and scene.own_tops is not None
-    return there or not scene.layers or not scene.state.unit_images
+    return there or not scene.state.unit_images
 
 
-def _unit_images_key(scene: Scene) -> tuple:
+def _unit_images_key(scene: Scene) -> Key:
     s = scene.state
     hover = scene.hover.number if isinstance(scene.hover, TopImage) else None
     return (
@@ -36,11 +39,32 @@ def _unit_images_key(scene: Scene) -> tuple:
     )  # fmt: skip
 
 
+def _draw_loading(canvas: Canvas, scene: LoadingScene) -> None:
+    """What the blocks are for."""
+    canvas.fill()
+    if not scene.state.unit_images:
+        canvas.words(_OFF)
+        return
+    synthesized, tops, backward = _blocks(canvas)
+    method, filter = (scene.state.method, scene.state.filter) if scene.state.method else (USUAL, "raw")
+    synthesized.caption("synthesized").words("images made by the network for a unit")
+    tops.caption(_tops_title(scene.state)).words("the images of a data set that excite a unit most")
+    _backward_caption(backward, method, filter).words(_BACKWARD)
+
+
+def _tops_title(state: State) -> str:
+    return "strongest moments" if state.moments else "top images"
+
+
+def _backward_caption(canvas: Canvas, method: str, filter: str) -> Canvas:
+    return canvas.caption(f"their {label(method)}", "" if filter == "raw" else filter)
+
+
 def draw_unit_images(canvas: Canvas, scene: Scene) -> None:
     """Three blocks: synthesized images, top images, and the backward images of these."""
     canvas.fill()
     if not scene.state.unit_images:
-        canvas.words("unit images are off\n9 shows them")
+        canvas.words(_OFF)
         return
     synthesized, tops, backward = _blocks(canvas)
     _draw_synthesized(synthesized, scene)
@@ -54,7 +78,7 @@ def _blocks(canvas: Canvas) -> list[Canvas]:
     return [canvas.part((0, i * height, canvas.width, height - canvas.px(2))) for i in range(3)]
 
 
-def top_image_at(canvas: Canvas, scene: Scene, x: int, y: int) -> TopImage | None:
+def top_image_at(canvas: Canvas, scene: Scene, x: int, y: int) -> Target:
     """The top image under a point of the pane, or the one whose backward image is there."""
     tops = scene.own_tops
     if tops is None or not tops.patches or not scene.state.unit_images or canvas.height < 3:
@@ -90,12 +114,10 @@ def _tiles(block: Canvas, tops: TopPictures) -> list[Box]:
 
 def _draw_tops(canvas: Canvas, scene: Scene) -> None:
     """The patches of photos, or of the moments collected, that the unit answered to most, or why there are none."""
-    tops, title = scene.own_tops, "strongest moments" if scene.state.moments else "top images"
+    tops, title = scene.own_tops, _tops_title(scene.state)
     if tops is None or not tops.patches:
         why = "looking …" if tops is None else tops.note
-        canvas.caption(title, scene.unit).words(
-            why if scene.layers else "the images of a data set that excite a unit most"
-        )
+        canvas.caption(title, scene.unit).words(why)
         return
     body = canvas.caption(title, unit_id(tops.layer, tops.unit))
     for i, (patch, box) in enumerate(zip(tops.patches, _tiles(canvas, tops))):
@@ -128,11 +150,11 @@ def _mark(tile: Canvas, scene: Scene, number: int) -> None:
 def _draw_backward(canvas: Canvas, scene: Scene) -> None:
     """What in each patch excites the unit, or why it is not shown."""
     tops, state = scene.own_tops, scene.state
-    usual = tops.method if tops and tops.method else "deconv"
+    usual = tops.method if tops and tops.method else USUAL
     method, filter = (state.method, state.filter) if state.method else (usual, "raw")
-    body = canvas.caption(f"their {label(method)}", "" if filter == "raw" else filter)
+    body = _backward_caption(canvas, method, filter)
     if tops is None or not tops.patches:
-        body.words("what in these images excites the unit")
+        body.words(_BACKWARD)
     elif state.moments and not tops.seen:
         body.words("Moments of more than three bands are kept as they are shown, not as the network saw them.")
     elif state.collecting:
@@ -155,9 +177,6 @@ def _draw_backward(canvas: Canvas, scene: Scene) -> None:
 
 def _draw_synthesized(canvas: Canvas, scene: Scene) -> None:
     """What is growing now, else what is stored; else in words how to get some."""
-    if not scene.layers:
-        canvas.caption("synthesized").words("images made by the network for a unit")
-        return
     grown, pictures = scene.own_grown, scene.own_pictures
     if scene.state.growing:
         if grown is not None and grown.images:
@@ -184,7 +203,7 @@ def draw_images(canvas: Canvas, images: Sequence[np.ndarray]) -> None:
 
     def side(columns: int) -> float:
         rows = math.ceil(len(images) / columns)
-        return min((canvas.width - gap) / columns / width, (canvas.height - gap) / rows / height)
+        return float(min((canvas.width - gap) / columns / width, (canvas.height - gap) / rows / height))
 
     columns = max(range(1, len(images) + 1), key=side)
     rows, factor = math.ceil(len(images) / columns), side(columns)
@@ -194,4 +213,4 @@ def draw_images(canvas: Canvas, images: Sequence[np.ndarray]) -> None:
         canvas.part((left + (i % columns) * (w + gap), max(0, top + (i // columns) * (h + gap)), w, h)).cover(image)
 
 
-UNIT_IMAGES = Pane(draw_unit_images, _unit_images_key, _unit_images_ready)
+UNIT_IMAGES = Pane(draw_unit_images, _draw_loading, _unit_images_key, _unit_images_ready, top_image_at)

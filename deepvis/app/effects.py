@@ -1,0 +1,123 @@
+"""What commands want done besides a new state: snapshots, recordings, keeping and saving."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deepvis.app.recipes import Recipes
+from deepvis.app.recording import Recording
+from deepvis.app.status import StatusBar
+from deepvis.app.unit_workers import UnitWorkers
+from deepvis.core.errors import UserError
+from deepvis.core.layers import unit_id
+from deepvis.display.recorder import save_snapshot
+from deepvis.interface.effects import (
+    Effect,
+    ForgetMoments,
+    KeepImages,
+    KeepMoments,
+    SaveRecipe,
+    TakeSnapshot,
+    ToggleRecording,
+)
+from deepvis.interface.settings import Settings
+from deepvis.interface.state import State
+from deepvis.render import LoadingScene, Renderer
+from deepvis.workers.saving import Saving
+from deepvis.workers.unit_images import stands_for
+from deepvis.workers.worker import MUCH_MEMORY
+
+if TYPE_CHECKING:
+    from deepvis.networks.network import Network
+
+
+class Effects:
+    """Carries effects out. What takes long happens in threads of `saving`.
+
+    Attributes:
+        saving: the jobs that write, with what they have to say.
+        recording: the recording that runs, if one does.
+        recipes: the recipes that the keys go through.
+    """
+
+    def __init__(self, settings: Settings, workers: UnitWorkers, bar: StatusBar, renderer: Renderer) -> None:
+        self._settings, self._workers, self._bar, self._renderer = settings, workers, bar, renderer
+        self.saving = Saving()
+        self.recording = Recording(self.saving, bar.say)
+        self.recipes = Recipes(lambda words: bar.say(words, True))
+
+    def do(self, effect: Effect, state: State, network: Network | None, scene: Callable[[], LoadingScene]) -> State:
+        """Carry one out.
+
+        Args:
+            scene: builds the scene of this moment.
+        Returns:
+            The state afterwards: a recipe that has been saved is the chosen one.
+        """
+        match effect:
+            case TakeSnapshot():
+                self._snapshot(scene())
+            case ToggleRecording():
+                self._toggle_recording(scene)
+            case KeepImages():
+                self._keep_images(network)
+            case KeepMoments() if network is not None:
+                self._workers.keep_moments(network, _stamp(), lambda *said: self.saving.said.append(said))
+            case ForgetMoments():
+                self._workers.collector.forget()
+            case SaveRecipe() if network is not None:
+                return self._save_recipe(effect, state, network)
+        return state
+
+    def _snapshot(self, scene: LoadingScene) -> None:
+        """Encoding so many large pictures takes a second, and they take memory until then: one at a time."""
+        if self.saving.is_busy("snapshot"):
+            self._bar.say("the snapshot before is still being saved")
+            return
+        window, renderer = self._renderer.compose(scene)[0].copy(), self._renderer
+
+        def save() -> str:
+            with MUCH_MEMORY:
+                pictures = {"window": window, **renderer.pane_pictures(scene)}
+                path = save_snapshot(Path(self._settings.output), _stamp(), pictures)
+            return f"saved {path} and a picture of each pane"
+
+        self.saving.start("snapshot", save)
+
+    def _toggle_recording(self, scene: Callable[[], LoadingScene]) -> None:
+        if self.recording.is_on:
+            self.recording.stop()
+        else:
+            path = Path(self._settings.output, f"{_stamp()}.mp4")
+            self.recording.start(path, self._renderer.compose(scene())[0].copy())
+
+    def _keep_images(self, network: Network | None) -> None:
+        """Put the images that are growing into the user's own store."""
+        grown = self._workers.grower.grown
+        if network is None or grown is None or not grown.images:
+            self._bar.say("nothing to keep yet")
+        elif self.saving.is_busy("keep"):
+            self._bar.say("those before are still being kept")
+        else:
+            self.saving.start("keep", lambda: self._workers.keep(grown, network))
+
+    def _save_recipe(self, wanted: SaveRecipe, state: State, network: Network) -> State:
+        """Save the grid's chosen settings under the name that was given."""
+        unit, name, seed = unit_id(stands_for(network.layers, state.layer), state.unit), wanted.name, wanted.grid.seed
+        try:
+            path = self.recipes.save(name, wanted.grid, self._settings.model, unit)
+        except UserError as error:
+            self._bar.say(str(error), True)
+            return state
+        option = f" --seed {seed}" if seed else ""
+        command = f"deepvis synthesize --units {unit} --preset {name}{option}"
+        self._bar.say(f"saved {path}; {command} uses it, so does the key x")
+        return replace(state, preset=name)
+
+
+def _stamp() -> str:
+    return f"deepvis-{datetime.now():%Y%m%d-%H%M%S}"

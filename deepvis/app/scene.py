@@ -1,0 +1,73 @@
+"""The scene from what the workers have: one function for the window, the off-screen renderer and whatever comes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from deepvis.attribution.requests import Result
+from deepvis.core.frames import Frame
+from deepvis.interface.state import State
+from deepvis.render import LoadingScene, Scene, Status
+from deepvis.scan.results import Statistics
+from deepvis.workers.messages import Cells, Grown, TopPictures, UnitPictures
+from deepvis.workers.unit_images import stands_for
+
+if TYPE_CHECKING:
+    from deepvis.networks.network import Network
+
+HelpRows = tuple[tuple[str, str, str], ...]
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What is known of units, each perhaps of another unit or layer than the selected one; None before it is there.
+
+    Attributes:
+        pictures: stored pictures.
+        grown: images that are being synthesized.
+        tops: top images.
+        cells: the top image of each unit of a layer.
+        statistics: of a layer's units.
+    """
+
+    pictures: UnitPictures | None = None
+    grown: Grown | None = None
+    tops: TopPictures | None = None
+    cells: Cells | None = None
+    statistics: Statistics | None = None
+
+
+def build_scene(
+    state: State,
+    network: Network | None,
+    *,
+    frame: Frame | None,
+    result: Result | None,
+    findings: Findings,
+    help: HelpRows,
+    status: Status,
+    busy: bool = False,
+    waiting: str = "",
+) -> LoadingScene:
+    """One moment of the window: a `Scene`, or a mere `LoadingScene` while there is no network."""
+    if network is None:
+        return LoadingScene(state, frame=frame, busy=busy, waiting=waiting, help=help, status=status)
+    return Scene(
+        state,
+        frame=frame,
+        busy=busy,
+        waiting=waiting,
+        help=help,
+        status=status,
+        layers=network.layers,
+        classes=network.classes,
+        input_size=(network.input.height, network.input.width),
+        result=result,
+        pictures=findings.pictures,
+        grown=findings.grown,
+        pictures_of=stands_for(network.layers, state.layer),
+        tops=findings.tops,
+        cells=findings.cells,
+        statistics=findings.statistics,
+    )

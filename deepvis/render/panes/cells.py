@@ -1,0 +1,111 @@
+"""The grid of a layer's units in the big pane: where each cell lies, pictures in the cells, marks about them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from functools import lru_cache
+
+import cv2
+import numpy as np
+
+from deepvis.core.geometry import Box, resize_for_screen
+from deepvis.interface.state import Hover
+from deepvis.interface.unit_grid import Grid, make_grid
+from deepvis.render import colors, text
+from deepvis.render.draw import Canvas
+from deepvis.render.mosaic import line_width
+from deepvis.render.scene import Scene
+from deepvis.workers.messages import Cells, UnitPictures
+
+
+def layer_grid(scene: Scene, width: int, height: int, scale: float) -> Grid:
+    """The grid of the current layer, on the page of the selected unit, in a picture of that size."""
+    layer, state = scene.layer, scene.state
+    return make_grid(layer.units, layer.height, layer.width, width, height, state.view, state.unit, scale)
+
+
+def unit_at(body: Canvas, scene: Scene, x: int, y: int) -> Hover | None:
+    """The unit whose cell lies under a point of the pane's body."""
+    unit = layer_grid(scene, body.width, body.height, body.scale).at(x, y)
+    return Hover(scene.state.layer, unit) if unit is not None else None
+
+
+def page_text(canvas: Canvas, scene: Scene) -> str:
+    """Which units are on the page of a pane (with its title); empty if all are."""
+    grid = layer_grid(scene, canvas.width, canvas.height - canvas.px_caption, canvas.scale)
+    units = scene.layer.units
+    if grid.count == units:
+        return ""
+    return f"units {grid.first:,}–{grid.units[-1]:,} of {units:,}   keys , . turn the page"
+
+
+def draw_marks(canvas: Canvas, scene: Scene, grid: Grid) -> None:
+    """Frames about what is pointed at, what is selected, and where the backward pass starts."""
+    state, hover = scene.state, scene.hover
+    if isinstance(hover, Hover) and hover.layer == state.layer and hover.unit is not None and hover.unit in grid.units:
+        canvas.frame(_around(grid.box(hover.unit)), (235, 235, 235))
+    strong = colors.ACCENT if state.in_channels else (60, 130, 175)
+    canvas.frame(_around(grid.box(state.unit)), strong, 2)
+    if state.origin and state.origin[0] == state.layer and state.origin[1] in grid.units:
+        left, top, width, height = _around(grid.box(state.origin[1]))
+        inset = canvas.px(2)  # inside the selection's frame, so that both are seen
+        canvas.frame((left + inset, top + inset, width - 2 * inset, height - 2 * inset), colors.FROZEN, 2)
+
+
+def _around(box: Box) -> Box:
+    """A cell with the line before it, so that a frame does not hide the map's first row and column."""
+    left, top, width, height = box
+    return left - 1, top - 1, width + 1, height + 1
+
+
+def draw_pictures(canvas: Canvas, scene: Scene, owner: Cells | UnitPictures) -> None:
+    """A picture in each unit's cell, as far as they are there."""
+    grid = layer_grid(scene, canvas.width, canvas.height, canvas.scale)
+    canvas.image[:] = _pictures(owner, grid, canvas.width, canvas.height, canvas.scale)
+    draw_marks(canvas, scene, grid)
+
+
+@lru_cache(maxsize=2)
+def _pictures(owner: Cells | UnitPictures, grid: Grid, width: int, height: int, scale: float) -> np.ndarray:
+    """All cells, kept while only marks move: not to be written to."""
+    canvas = Canvas(np.empty((height, width, 3), np.uint8), scale)
+    canvas.fill()
+    if isinstance(owner, Cells):
+        _put_all(canvas.image, owner.pictures, grid)
+        _say_dead(canvas, owner.dead & set(grid.units), grid)
+    else:
+        _put_all(canvas.image, owner.cells, grid)
+    return canvas.image
+
+
+def _put_all(image: np.ndarray, pictures: Mapping[int, np.ndarray], grid: Grid) -> None:
+    line = line_width(grid)
+    for unit, picture in pictures.items():
+        if unit in grid.units:
+            left, top, w, h = grid.box(unit)
+            _put_inside(image, picture, left, top, max(1, w - line), max(1, h - line))
+
+
+def _say_dead(canvas: Canvas, units: Collection[int], grid: Grid) -> None:
+    size, word = canvas.px(12), "dead"
+    width, height = text.width(word, size), text.line_height(size)
+    for unit in units:
+        left, top, w, h = grid.box(unit)
+        if width < w and height < h:
+            text.put(canvas.image, word, left + (w - width) // 2, top + (h - height) // 2, size, colors.DIM)
+
+
+def _put_inside(canvas: np.ndarray, image: np.ndarray, left: int, top: int, width: int, height: int) -> None:
+    """A picture (RGB) in the middle of a box that may stick out of the canvas, its proportions kept."""
+    factor = min(width / image.shape[1], height / image.shape[0])
+    w, h = max(1, round(image.shape[1] * factor)), max(1, round(image.shape[0] * factor))
+    x, y = left + (width - w) // 2, top + (height - h) // 2
+    x0, y0, x1, y1 = max(0, x), max(0, y), min(canvas.shape[1], x + w), min(canvas.shape[0], y + h)
+    if x0 < x1 and y0 < y1:
+        picture = resize_for_screen(image, w, h)[y0 - y : y1 - y, x0 - x : x1 - x]
+        canvas[y0:y1, x0:x1] = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+
+
+def say_why(canvas: Canvas, what: str, why: str) -> None:
+    """In place of the cells: what would be there, and why it is not."""
+    canvas.words(f"{what}\n\n{why}\n\nPress s for the next view.", size=15)

@@ -1,0 +1,168 @@
+"""Which units answer to the same images, in the big pane: units by units."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import cv2
+import numpy as np
+
+from deepvis.core.geometry import Box, resize
+from deepvis.core.layers import unit_id
+from deepvis.interface.state import GAMMAS, Hover
+from deepvis.interface.unit_grid import PaneView, make_grid
+from deepvis.render import colors, text
+from deepvis.render.draw import BARS, Canvas, fill
+from deepvis.render.panes.big_view import BigView
+from deepvis.render.panes.cells import say_why
+from deepvis.render.panes.pane import number
+from deepvis.render.scene import Matrix, Scene
+
+_WITHOUT = "The index has no correlations: it was made with --no-correlation. Remove it and scan again without."
+
+
+def _draw_correlation(canvas: Canvas, scene: Scene) -> None:
+    """Which units answer to the same images."""
+    statistics, matrix = scene.own_statistics, scene.own_matrix
+    title = f"{scene.layer.name}   correlation{', sorted' if scene.state.shown.is_sorted else ''}"
+    if statistics is None or matrix is None:
+        is_known = statistics is not None and (statistics.note or statistics.correlation is None)
+        why = (statistics.note or _WITHOUT) if statistics is not None and is_known else "looking …"
+        say_why(canvas.caption(title), "Which units answer to the same images: correlation, units by units.", why)
+        return
+    if scene.state.zoom == "unit":
+        right = f"correlation over {statistics.images:,} images   blue < 0"
+        draw_partners(canvas.caption(f"{scene.unit}   goes most with", right), scene, matrix)
+        return
+    most = brightest(matrix)
+    body = canvas.caption(f"{title}   blue −{most:g} … white {most:g}", nearest_words(scene, matrix))
+    draw_matrix(body, scene, matrix)
+
+
+def matrix_box(width: int, height: int, view: PaneView) -> Box:
+    """Where the square of units by units lies in a pane of that size; parts of it may lie outside."""
+    return make_grid(1, 1, 1, width, height, view).box(0)
+
+
+def pair_at(x: int, y: int, width: int, height: int, matrix: Matrix, view: PaneView) -> tuple[int, int] | None:
+    """The units of the row and of the column under a point of the pane."""
+    left, top, side, _ = matrix_box(width, height, view)
+    order = matrix.order
+    column, row = (x - left) * len(order) // side, (y - top) * len(order) // side
+    inside = 0 <= column < len(order) and 0 <= row < len(order)
+    return (int(order[row]), int(order[column])) if inside else None
+
+
+def nearest_words(scene: Scene, matrix: Matrix) -> str:
+    """Which unit the selected one goes together with most."""
+    layer, unit = scene.layer, scene.state.unit
+    others = matrix.correlation[unit].copy()
+    others[unit] = -np.inf
+    if len(others) < 2:
+        return ""
+    best = int(others.argmax())
+    name, other = (layer.label(u) or str(u) for u in (unit, best))
+    if others[best] <= 0:
+        return f"{name} goes with no other"
+    return f"{name} goes most with {other} ({number(float(others[best]))})"
+
+
+def draw_partners(canvas: Canvas, scene: Scene, matrix: Matrix) -> None:
+    """The units that the selected one goes together with most, or least, as bars.
+
+    White the same way, blue the other way.
+    """
+    layer, row = scene.layer, matrix.correlation[scene.state.unit]
+    size, margin = canvas.px(13), canvas.px(14)
+    line = text.line_height(size) + canvas.px(6)
+    order = np.argsort(-np.abs(row), kind="stable")
+    order = order[order != scene.state.unit][: max(1, (canvas.height - 2 * margin) // line)]
+    names = [" ".join(filter(None, (unit_id(layer.name, int(u)), layer.label(int(u))))) for u in order]
+    wide = min(canvas.width // 2, max((text.width(name, size) for name in names), default=0))
+    said = text.width("−0.00", size)
+    room = max(1, canvas.width - wide - said - 4 * margin)
+    longest = max((abs(float(row[u])) for u in order), default=0) or 1.0
+    for i, (unit, name) in enumerate(zip(order, names, strict=True)):
+        r, y = float(row[unit]), margin + i * line
+        text.put(canvas.image, text.shorten(name, wide, size), margin, y, size, colors.TEXT)
+        length = max(1, round(abs(r) / longest * room))
+        canvas.bar((2 * margin + wide, y, length, line - canvas.px(4)), BARS if r >= 0 else (255, 130, 40))
+        text.put(canvas.image, number(r), 3 * margin + wide + length, y, size, colors.DIM)
+
+
+@lru_cache(maxsize=4)
+def brightest(matrix: Matrix) -> float:
+    """The correlation that is shown at full brightness: few pairs of units have more."""
+    few = np.abs(matrix.correlation[np.triu_indices(len(matrix.correlation), 1)])[::7]
+    return max(0.1, round(float(np.quantile(few, 0.998)), 2)) if len(few) else 1.0
+
+
+def draw_matrix(canvas: Canvas, scene: Scene, matrix: Matrix) -> None:
+    """Units by units, with the selected one's row and column and what is pointed at marked."""
+    state = scene.state
+    canvas.image[:] = _seen(matrix, state.view, canvas.width, canvas.height, GAMMAS[state.gamma])
+    left, top, side, _ = matrix_box(canvas.width, canvas.height, state.view)
+    place = np.argsort(matrix.order)  # of a permutation that is its inverse
+
+    def begin(unit: int) -> int:
+        return int(place[unit]) * side // len(place)
+
+    def extent(unit: int) -> int:
+        return max(1, (int(place[unit]) + 1) * side // len(place) - begin(unit))
+
+    strong = colors.ACCENT if state.in_channels else (60, 130, 175)
+    wide = extent(state.unit)
+    around = (
+        (begin(state.unit) - 1, wide + 2) if wide > 2 else (begin(state.unit), 1)
+    )  # beside it, or over what is too thin to be seen
+    _outline(canvas, (left - 1, top + around[0], side + 2, around[1]), strong)
+    _outline(canvas, (left + around[0], top - 1, around[1], side + 2), strong)
+    hover = scene.hover
+    if isinstance(hover, Hover) and hover.unit is not None and hover.other is not None:
+        row, column = hover.unit, hover.other
+        _outline(
+            canvas, (left + begin(column) - 2, top + begin(row) - 2, extent(column) + 4, extent(row) + 4), (20, 20, 20)
+        )
+        _outline(
+            canvas,
+            (left + begin(column) - 1, top + begin(row) - 1, extent(column) + 2, extent(row) + 2),
+            (235, 235, 235),
+        )
+
+
+def _outline(canvas: Canvas, box: Box, color: text.Color) -> None:
+    left, top, width, height = box
+    cv2.rectangle(canvas.image, (left, top), (left + width - 1, top + height - 1), color, 1)
+
+
+@lru_cache(maxsize=2)
+def _seen(matrix: Matrix, view: PaneView, width: int, height: int, gamma: float) -> np.ndarray:
+    """The seen part of the matrix, kept while only marks move: not to be written to."""
+    picture = np.empty((height, width, 3), np.uint8)
+    fill(picture, colors.GROUND)
+    left, top, side, _ = matrix_box(width, height, view)
+    order, n = matrix.order, len(matrix.order)
+    rows, columns = (
+        range(max(0, -start * n // side), min(n, -(-(room - start) * n // side)))
+        for start, room in ((top, height), (left, width))
+    )
+    seen = matrix.correlation[np.ix_(order[rows.start : rows.stop], order[columns.start : columns.stop])]
+    painted = colors.paint(colors.to_levels(seen / brightest(matrix), True, gamma), True)
+    x0, y0 = left + columns.start * side // n, top + rows.start * side // n
+    w, h = left + columns.stop * side // n - x0, top + rows.stop * side // n - y0
+    if w >= len(columns) and h >= len(rows):
+        grown = cv2.resize(painted, (max(1, w), max(1, h)), interpolation=cv2.INTER_NEAREST)
+    else:
+        grown = resize(painted, max(1, w), max(1, h))
+    cut = grown[max(0, -y0) : height - y0, max(0, -x0) : width - x0]
+    picture[max(0, y0) : max(0, y0) + cut.shape[0], max(0, x0) : max(0, x0) + cut.shape[1]] = cut
+    return picture
+
+
+def _pair_at(body: Canvas, scene: Scene, x: int, y: int) -> Hover | None:
+    matrix = scene.own_matrix
+    pair = pair_at(x, y, body.width, body.height, matrix, scene.state.view) if matrix is not None else None
+    return Hover(scene.state.layer, *pair) if pair else None
+
+
+CORRELATION = BigView(_draw_correlation, key=lambda scene: (id(scene.own_statistics),), at=_pair_at)

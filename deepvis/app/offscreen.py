@@ -14,20 +14,22 @@ from deepvis.attribution.passes import answer
 from deepvis.core import paths
 from deepvis.core.errors import UserError
 from deepvis.core.frames import Frame
+from deepvis.core.layers import stands_for
 from deepvis.inputs.feed import Feed, FeedWish
 from deepvis.interface import commands
 from deepvis.interface.commands import Facts, help_rows
 from deepvis.interface.layout import lay_out
-from deepvis.interface.requests import overview_wish_for, picture_wish_for, request_for, top_wish_for
+from deepvis.interface.requests import layer_images_wish, request_for, top_images_wish, unit_images_wish
 from deepvis.interface.settings import Settings
 from deepvis.interface.state import State
 from deepvis.networks.network import InputSpec, Network
 from deepvis.render import Renderer, Scene, Status
 from deepvis.scan.index import index_folder
 from deepvis.store.original_folders import open_pictures
-from deepvis.workers.layer_images import Overview
-from deepvis.workers.top_images import Tops
-from deepvis.workers.unit_images import Gallery, stands_for
+from deepvis.workers.layer_images import LayerImagesWorker
+from deepvis.workers.top_images import TopImagesWorker
+from deepvis.workers.unit_images import UnitImagesWorker
+from deepvis.workers.worker import WishOf
 
 PATIENCE = 60.0  # seconds for an input to give its first picture
 
@@ -78,21 +80,26 @@ def picture(
 def _with_unit_images(scene: Scene, renderer: Renderer, network: Network, model: str) -> Scene:
     """The scene with what the store and the index have of its units: as the window has it when all of it has come in."""
     state, layers = scene.state, network.layers
-    gallery = Gallery(lambda: open_pictures(network.name, network.fingerprint, network.paths))
-    tops, overview = Tops(lambda network: index_folder(paths.PRECOMPUTED, network.name), model), Overview()
+    unit_images = UnitImagesWorker(lambda: open_pictures(network.name, network.fingerprint, network.paths))
+    top_images = TopImagesWorker(lambda network: index_folder(paths.PRECOMPUTED, network.name), model)
+    layer_images = LayerImagesWorker()
     cells, side = renderer.cells(scene) if state.content in ("synthesized", "top images") else (range(0), 0)
     try:
-        gallery.want(picture_wish_for(state, layers, cells, side))
-        tops.want(network, top_wish_for(state, layers, network.telling_backward))
-        _wait(lambda: gallery.idle and tops.idle)
-        overview.want(tops.index, tops.note, overview_wish_for(state, layers, cells, side))
-        _wait(lambda: overview.idle)
+        unit_images.want(unit_images_wish(state, layers, cells, side))
+        top_images.want(WishOf(network, top_images_wish(state, layers, network.telling_backward)))
+        _wait(lambda: unit_images.idle and top_images.idle)
+        layer_images.want(WishOf(top_images.opened, layer_images_wish(state, layers, cells, side)))
+        _wait(lambda: layer_images.idle)
         return replace(
-            scene, pictures=gallery.pictures, tops=tops.pictures, cells=overview.cells, statistics=overview.statistics
+            scene,
+            pictures=unit_images.answer,
+            tops=top_images.answer,
+            cells=layer_images.cells,
+            statistics=layer_images.statistics,
         )
     finally:
-        for thread in (gallery, tops, overview):
-            thread.close()
+        for worker in (unit_images, top_images, layer_images):
+            worker.close()
 
 
 def _wait(is_so: Callable[[], bool]) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 from deepvis.attribution.requests import Request, Result
 from deepvis.core import interrupt, paths
 from deepvis.core.errors import UserError
-from deepvis.core.layers import unit_id
+from deepvis.core.layers import stands_for, unit_id
 from deepvis.core.receptive_field import ReceptiveField
 from deepvis.core.runtime import giving_back
 from deepvis.display.recorder import Recorder, save_snapshot
@@ -28,12 +28,12 @@ from deepvis.interface import commands
 from deepvis.interface.commands import Facts
 from deepvis.interface.layout import Layout, lay_out
 from deepvis.interface.requests import (
-    growth_for,
-    moment_wish_for,
-    overview_wish_for,
-    picture_wish_for,
+    growth_wish,
+    layer_images_wish,
+    moments_wish,
     request_for,
-    top_wish_for,
+    top_images_wish,
+    unit_images_wish,
 )
 from deepvis.interface.settings import Settings
 from deepvis.interface.state import PRESET_CYCLE, State
@@ -45,14 +45,14 @@ from deepvis.store.own_images import own_folder
 from deepvis.store.unit_images import open_store
 from deepvis.synthesis import recipe
 from deepvis.workers.engine import Engine
-from deepvis.workers.layer_images import Overview
+from deepvis.workers.layer_images import LayerImagesWorker
 from deepvis.workers.messages import TopPictures
-from deepvis.workers.moments import Collector
+from deepvis.workers.moments import MomentsWorker
 from deepvis.workers.saving import Saving
-from deepvis.workers.synthesizer import Grower
-from deepvis.workers.top_images import Tops
-from deepvis.workers.unit_images import Gallery, stands_for
-from deepvis.workers.worker import MUCH_MEMORY
+from deepvis.workers.synthesizer import GrowthWorker, keep_grown
+from deepvis.workers.top_images import TopImagesWorker
+from deepvis.workers.unit_images import UnitImagesWorker
+from deepvis.workers.worker import MUCH_MEMORY, WishOf
 
 COLLECT_EVERY = 0.1  # seconds between two live frames that are collected from, which costs a fifth of a pass more
 BUSY_AFTER = 0.3  # seconds of silence after which the window says that it waits
@@ -97,12 +97,14 @@ class Toolbox:
         self._moments = 0
         self._recorder: Recorder | None = None
         self._saving = Saving()
-        self._gallery = Gallery(self._open_store)
-        self._grower = Grower()
+        self._unit_images = UnitImagesWorker(self._open_store)
+        self._growth = GrowthWorker()
         self._recipes = self._read_recipes()
-        self._tops = Tops(lambda network: index_folder(paths.PRECOMPUTED, network.name), settings.model)
-        self._overview = Overview()
-        self._collector = Collector()
+        self._top_images = TopImagesWorker(
+            lambda network: index_folder(paths.PRECOMPUTED, network.name), settings.model
+        )
+        self._layer_images = LayerImagesWorker()
+        self._moments_worker = MomentsWorker()
 
     # -- the loop -----------------------------------------------------------------------------
 
@@ -192,7 +194,7 @@ class Toolbox:
                 return
         if self.engine.idle:
             self._silent_since = time.monotonic()
-        self.engine.ask(request)
+        self.engine.want(request)
         self._asked = request
         if request.peaks:
             self._collected_at = time.monotonic()
@@ -217,14 +219,14 @@ class Toolbox:
         state = self.state
         has_pictures = state.content in ("synthesized", "top images")
         cells, side = self.renderer.cells(self._scene()) if has_pictures else (range(0), 0)
-        self._gallery.want(picture_wish_for(self.state, layers, cells, side))
-        self._grower.want(self.engine.network, growth_for(self.state, layers))
-        self._tops.want(
-            self.engine.network, top_wish_for(state, layers, self.engine.network.telling_backward, self._collector.tops)
-        )
-        self._overview.want(self._tops.index, self._tops.note, overview_wish_for(state, layers, cells, side))
+        self._unit_images.want(unit_images_wish(state, layers, cells, side))
+        growth = growth_wish(state, layers)
+        self._growth.want(WishOf(self.engine.network, growth) if growth else None)
+        top = top_images_wish(state, layers, self.engine.network.telling_backward, self._moments_worker.top)
+        self._top_images.want(WishOf(self.engine.network, top))
+        self._layer_images.want(WishOf(self._top_images.opened, layer_images_wish(state, layers, cells, side)))
         if state.moments:
-            self._collector.want(moment_wish_for(state, layers, cells, side, self._field()))
+            self._moments_worker.want(moments_wish(state, layers, cells, side, self._field()))
 
     def _field(self) -> ReceptiveField | None:
         """The receptive field of the selected layer's units, as soon as it is known; None for vectors."""
@@ -242,7 +244,7 @@ class Toolbox:
             self._result, self._silent_since = result, time.monotonic()
             if result.peaks is not None and self.state.collecting:
                 size = self.engine.network.input
-                self._collector.take(result, self._layers(), (size.width, size.height))
+                self._moments_worker.take(result, self._layers(), (size.width, size.height))
             if result.error:
                 self._say(f"network: {result.error}", is_error=True)
         if self.engine.note != self._note:
@@ -274,7 +276,7 @@ class Toolbox:
             network = self.engine.rate(window)
             self._rates = (network, screen) if self.engine.network else (None, None)
             self._timings = self._timing_words()
-            self._moments = self._collector.count
+            self._moments = self._moments_worker.count
 
     def _show(self, scene: Scene) -> None:
         image, changed = self.renderer.compose(scene)
@@ -287,7 +289,7 @@ class Toolbox:
     def _finish(self) -> None:
         with ExitStack() as last:  # each of these happens even if another fails; in reverse order
             last.callback(self._stop_working)
-            last.callback(self._collector.close, SAVING)
+            last.callback(self._moments_worker.close, SAVING)
             last.callback(self.window.close)
             last.callback(self._saving.join)
             last.callback(self._stop_recording)
@@ -295,7 +297,7 @@ class Toolbox:
     def _stop_working(self) -> None:
         """Tell all that have nothing to save to stop, and wait for them together, but for no more than a moment, since
         a pass or a camera that opens may take seconds; and not at all while the network loads, which always does."""
-        workers = (self.engine, self.feed, self._gallery, self._grower, self._tops, self._overview)
+        workers = (self.engine, self.feed, self._unit_images, self._growth, self._top_images, self._layer_images)
         closing = [threading.Thread(target=worker.close, name="deepvis-close", daemon=True) for worker in workers]
         until = time.monotonic() + (LEAVING if self.engine.network else 0)
         for thread in closing:
@@ -305,7 +307,7 @@ class Toolbox:
 
     def is_over(self) -> bool:
         """After `run`: no thread is in a pass of the network any more."""
-        return all(one.close(0) for one in (self._grower, self._tops))
+        return all(one.close(0) for one in (self._growth, self._top_images))
 
     # -- what the loop is made of ---------------------------------------------------------------
 
@@ -331,19 +333,19 @@ class Toolbox:
             self.state, self._layers(), network.classes if network else (), self.feed.frame,
             self._result, self._busy(), waiting, self._help, self._status(),
             (network.input.height, network.input.width) if network else (224, 224),
-            self._gallery.pictures, self._grower.grown,
+            self._unit_images.answer, self._growth.answer,
             stands_for(network.layers, self.state.layer) if network else "",
             self._top_pictures(),
-            self._collector.cells if self.state.moments else self._overview.cells, self._overview.statistics,
+            self._moments_worker.cells if self.state.moments else self._layer_images.cells, self._layer_images.statistics,
         )  # fmt: skip
 
     def _top_pictures(self) -> TopPictures | None:
         """The selected unit's top images, or moments, with what flows back to them as soon as it is there."""
-        pictures, state = self._tops.pictures, self.state
+        pictures, state = self._top_images.answer, self.state
         is_moments = pictures is not None and bool(pictures.seen)
         if not state.moments:
             return None if is_moments else pictures
-        moments = self._collector.tops
+        moments = self._moments_worker.top
         same = (
             is_moments
             and not state.collecting
@@ -386,7 +388,7 @@ class Toolbox:
             else:
                 (self._keep if new.growing else self._keep_moments)()
         if old.moments and not new.moments:
-            self._collector.forget()
+            self._moments_worker.forget()
         if new.recording and not old.recording:
             self._start_recording()
         elif old.recording and not new.recording:
@@ -394,7 +396,7 @@ class Toolbox:
 
     def _keep(self) -> None:
         """Put the images that are growing into one's own store."""
-        grown, network = self._grower.grown, self.engine.network
+        grown, network = self._growth.answer, self.engine.network
         if grown is None or not grown.images:
             self._say("nothing to keep yet")
             return
@@ -404,8 +406,8 @@ class Toolbox:
 
         def keep() -> str:
             store = open_store(own_folder(paths.PRECOMPUTED, network.name), network.fingerprint, network.name)
-            done = self._grower.keep(grown, store, network)
-            self._gallery.refresh()
+            done = keep_grown(grown, store, network)
+            self._unit_images.renew()
             return done
 
         self._saving.start("keep", keep)
@@ -445,7 +447,9 @@ class Toolbox:
         if network is None:
             return
         folder = live_folder(paths.PRECOMPUTED, network.name) / self._stamp()
-        self._collector.save(folder, network.name, network.fingerprint, lambda *said: self._saving.said.append(said))
+        self._moments_worker.save(
+            folder, network.name, network.fingerprint, lambda *said: self._saving.said.append(said)
+        )
 
     def _stamp(self) -> str:
         return f"deepvis-{datetime.now():%Y%m%d-%H%M%S}"

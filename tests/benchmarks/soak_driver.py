@@ -32,6 +32,7 @@ from pathlib import Path
 from deepvis.app import toolbox as toolbox_module
 from deepvis.cli import main as command_line  # first: it tunes the run-time before anything imports torch
 from deepvis.core import paths
+from deepvis.core.layers import stands_for
 from deepvis.display.window import Window
 from deepvis.interface import commands, requests
 from deepvis.render import Renderer
@@ -154,19 +155,19 @@ def stale(toolbox, scene) -> list[str]:
     """Names of what is not what the state asks for, or is drawn otherwise than it is."""
     state, layers, result = toolbox.state, toolbox._layers(), toolbox._result
     asked = requests.request_for(state, toolbox.feed.frame, layers)
-    of = (requests.stands_for(layers, state.layer), state.unit)
-    pictures, tops, growth = toolbox._gallery.pictures, toolbox._top_pictures(), requests.growth_for(state, layers)
+    of = (stands_for(layers, state.layer), state.unit)
+    pictures, tops, growth = toolbox._unit_images.answer, toolbox._top_pictures(), requests.growth_wish(state, layers)
     is_right = {
         "the network's answer": asked and result and replace(result.request, peaks=False) == replace(asked, peaks=False),
         "the engine": toolbox.engine.idle,
         "the input": not toolbox.feed.busy,
-        "the synthesized images": toolbox._gallery.idle and (pictures is None or (pictures.layer, pictures.unit) == of),
-        "the top images": toolbox._tops.idle and (tops is None or (tops.layer, tops.unit) == of),
-        "the bundled index": toolbox._tops.index is not None and Path(toolbox._tops.index.root).is_dir(),
-        "the overview": toolbox._overview.idle,
+        "the synthesized images": toolbox._unit_images.idle and (pictures is None or (pictures.layer, pictures.unit) == of),
+        "the top images": toolbox._top_images.idle and (tops is None or (tops.layer, tops.unit) == of),
+        "the bundled index": toolbox._top_images.opened.index is not None and Path(toolbox._top_images.opened.index.root).is_dir(),
+        "the overview": toolbox._layer_images.idle,
         "the statistics": not (state.content == "histograms" or state.has_matrix) or scene.own_statistics is not None,
-        "the moments": not state.moments or toolbox._collector._wish == toolbox._collector._done,
-        "the growing images": growth is None or (toolbox._grower.grown is not None and scene.own_grown is not None),
+        "the moments": not state.moments or toolbox._moments_worker.idle,
+        "the growing images": growth is None or (toolbox._growth.answer is not None and scene.own_grown is not None),
         **{f"pane {name}": toolbox.renderer._keys.get(name) == PANES[name].key(scene) for name in toolbox.renderer.layout.panes},
     }  # fmt: skip
     return [name for name, holds in is_right.items() if not holds]

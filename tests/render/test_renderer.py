@@ -32,7 +32,7 @@ from deepvis.render.panes.pane import number
 from deepvis.scan.results import Patch
 from deepvis.synthesis.recipe import PRESETS, image_seed
 from deepvis.synthesis.recipe_grid import Desk, chosen, table
-from deepvis.workers.messages import Grown, Growth, TopPictures, UnitPictures
+from deepvis.workers.messages import Grown, GrowthWish, TopPictures, UnitPictures
 
 LAYERS = (
     Layer("stem", "Conv2d", 32, 28, 28),
@@ -486,7 +486,7 @@ def grown_on(desk: Desk, **more) -> Grown:
     """Sixteen images of the class 61, each of another gray, the seventh with the best score."""
     images = tuple(np.full((40, 40, 3), 20 + 12 * i, np.uint8) for i in range(16))
     scores = tuple(9.0 if i == 6 else i / 10 for i in range(16))
-    wish = Growth("classes", 61, desk.preset, (image_seed(desk.seed, 61, 0),) * 16, table(desk).recipes)
+    wish = GrowthWish("classes", 61, desk.preset, (image_seed(desk.seed, 61, 0),) * 16, table(desk).recipes)
     return Grown(wish, **({"images": images, "scores": scores, "steps": 37} | more))
 
 
@@ -504,8 +504,8 @@ STATES = {
     "class": scene(State(layer=3, unit=61, zoom="unit")),
     "pattern": scene(State(content="synthesized"), pictures=UnitPictures("stem", 0), pictures_of="stem"),
     "images": scene(State(content="synthesized", unit=1), pictures=UnitPictures("stem", 1, COLORED[:2], dict(enumerate(COLORED)), True), pictures_of="stem"),
-    "growing": scene(State(growing=True), grown=Grown(Growth("stem", 0, "modern", (0, 1)), COLORED[:2], (1.5, 2.5), 37), pictures_of="stem"),
-    "growing fails": scene(State(growing=True), grown=Grown(Growth("stem", 0, "modern", (0,)), error="no gradient"), pictures_of="stem"),
+    "growing": scene(State(growing=True), grown=Grown(GrowthWish("stem", 0, "modern", (0, 1)), COLORED[:2], (1.5, 2.5), 37), pictures_of="stem"),
+    "growing fails": scene(State(growing=True), grown=Grown(GrowthWish("stem", 0, "modern", (0,)), error="no gradient"), pictures_of="stem"),
     "desk": scene(replace(ON_DESK, hover=Hover(3, 61, tile=3)), grown=grown_on(DESK), pictures_of="classes"),
     "desk starts": scene(ON_DESK, pictures_of="classes"),
     "desk fails": scene(ON_DESK, grown=grown_on(DESK, images=(), scores=(), error="no gradient"), pictures_of="classes"),

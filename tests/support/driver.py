@@ -137,9 +137,9 @@ class Teller:
             and not self._shown
             and toolbox.engine.idle
             and not toolbox.feed.busy
-            and toolbox._gallery.idle
-            and toolbox._tops.idle
-            and toolbox._overview.idle
+            and toolbox._unit_images.idle
+            and toolbox._top_images.idle
+            and toolbox._layer_images.idle
         )
 
 

@@ -197,11 +197,10 @@ def _montage(args: argparse.Namespace) -> None:
 
     check_suffix(args.out)
     network = load_network(args)
-    from deepvis.core.layers import find_layer
+    from deepvis.core.layers import find_layer, stands_for
     from deepvis.store.own_images import open_both
     from deepvis.store.unit_images import open_store
     from deepvis.synthesis.figures import montage, true_sizes
-    from deepvis.core.layers import stands_for
 
     if args.store:
         store = open_store(args.store, network.fingerprint)

@@ -100,8 +100,10 @@ class MomentsWorker(Worker[MomentsWish, Moments]):
         self._do_next(_Save(folder, model, fingerprint, say))
 
     def forget(self) -> None:
-        """End the collection, of which nothing is shown from now on; the next result begins another. What was asked to be
-        saved before is saved."""
+        """End the collection, of which nothing is shown from now on; the next result begins another.
+
+        What was asked to be saved before is saved.
+        """
         with self._changed:
             self._wish = None
             self._count = 0
@@ -147,6 +149,7 @@ class MomentsWorker(Worker[MomentsWish, Moments]):
             if self._collected != self._generation:
                 return
             self._count = len(self._collection.live) if self._collection else 0
+            self._failure = self._failure if self._wish is not None else None  # there is nobody to tell it
             if self._failure or self._is_stale and time.monotonic() - self._shown >= PUBLISH:
                 self._done = None
 

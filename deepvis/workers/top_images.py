@@ -54,8 +54,8 @@ def open_index(folder: Path, network: Network, model: str = "") -> Index:
     size, spec = (index.settings["width"], index.settings["height"]), network.input
     if size != (spec.width, spec.height):
         raise UserError(
-            f"the index was made with an input of {size[0]}×{size[1]} pixels, the network now takes {spec.width}×{spec.height}. "
-            f"Remove {folder} and scan again."
+            f"the index was made with an input of {size[0]}×{size[1]} pixels, the network now takes "
+            f"{spec.width}×{spec.height}. Remove {folder} and scan again."
         )
     return index
 
@@ -138,7 +138,7 @@ class TopImagesWorker(Worker["WishOf[Network, TopImagesWish]", TopPictures]):
         return LOOK_AGAIN
 
     def look_around(self) -> None:
-        """Open the index if it is not the one that is open; then nothing that was made from the one before is shown or kept."""
+        """Open the index if it is not the one that is open; what was made from the one before is not shown or kept."""
         wish = self._wish
         if wish is None or (stamp := self._stamp(wish.source)) == self._opened.stamp:
             return
@@ -154,8 +154,8 @@ class TopImagesWorker(Worker["WishOf[Network, TopImagesWish]", TopPictures]):
             pictures = self._cache.get(wish)
         if pictures is None:
             pictures = self._cut_out(network, wish, opened)
-        yield pictures
         self._keep(task, pictures)
+        yield pictures
         if pictures.patches and not pictures.backward and not pictures.backward_note:
             self._passes.want(PatchPass(task, self._wished + QUIET, pictures, opened.photos))
 
@@ -193,7 +193,7 @@ class TopImagesWorker(Worker["WishOf[Network, TopImagesWish]", TopPictures]):
         return TopPictures(wish.layer, wish.unit, index.root, tuple(found), wish.method, note=note)
 
     def _from_jpegs(self, network: Network, wish: TopImagesWish) -> TopPictures | None:
-        """The original toolbox's images, of which neither values nor photos are known; None if it has none of the unit."""
+        """The original toolbox's images, of which neither values nor photos are known; None if there are none."""
         root = self._folder(network).parent
         whole = read_jpeg(root, TOP, wish.layer, wish.unit)
         if whole is None:
@@ -227,7 +227,9 @@ class TopImagesWorker(Worker["WishOf[Network, TopImagesWish]", TopPictures]):
         """Patches with what flows back to them, or with a note why nothing does."""
         if pictures.backward:
             self._keep(task, pictures)
-        self._hand_out(task, pictures)
+        with self._changed:
+            if self._is_wanted(task):  # else there may be a whole answer to the newest wish already
+                self._hand_out(task, pictures)
 
 
 def _why_missing(index: Index, found: list[Patch]) -> str:

@@ -31,7 +31,10 @@ class StoredImages(Protocol):
 
 
 class UnitImagesWorker(Worker[UnitImagesWish, UnitPictures]):
-    """Hands out the stored images of the selected unit, and of those in the layer pane. `renew` opens the store anew."""
+    """Hands out the stored images of the selected unit, and of those in the layer pane.
+
+    `renew` opens the store anew.
+    """
 
     def __init__(self, open_store: Callable[[], StoredImages]) -> None:
         """

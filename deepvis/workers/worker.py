@@ -62,9 +62,10 @@ class Task(Generic[Wish]):
 class Worker(Generic[Wish, Answer]):
     """Answers the newest wish in a thread of its own, which begins with the first wish.
 
-    Each answer belongs to a task: a wish and a generation. It is handed out only while that task is the newest, and
-    `renew` begins another generation wherever the source of the answers is replaced (an index, a store, a collection).
-    So an answer to an older wish, or from what has been closed or replaced, is never shown as the newest.
+    Each answer belongs to a task: a wish and a generation. It is handed out only while that wish is the newest, or the
+    newest is served as well by it (`serves`), and only in its generation: `renew` begins another one wherever what
+    answers are made from is replaced (an index, a store, a collection). So an answer to an older wish, or from what
+    has been closed or replaced, is never shown in the place of another.
 
     A subclass says how an answer is made (`work`) and what one is that says why there is none (`failed`). It may do
     what is due each time the thread wakes (`look_around`), and how often that is (`patience`).
@@ -97,11 +98,9 @@ class Worker(Generic[Wish, Answer]):
     def answer(self) -> Answer | None:
         """The newest answer to the newest wish, perhaps not all of it yet; or to one before that it serves as well."""
         with self._changed:
-            if self._given is None or self._wish is None:
+            if self._given is None or not self._serves_now(self._given[0]):
                 return None
-            task, answer = self._given
-            is_right = task.generation == self._generation and self.serves(task.wish, self._wish)
-            return answer if is_right else None
+            return self._given[1]
 
     @property
     def idle(self) -> bool:
@@ -110,7 +109,7 @@ class Worker(Generic[Wish, Answer]):
             return self._wish is None or self._done == Task(self._wish, self._generation)
 
     def renew(self) -> None:
-        """What answers are made from is another now: none of before is handed out, and the newest wish is begun anew."""
+        """What answers are made from is another now: none of before is handed out, the newest wish is begun anew."""
         with self._changed:
             self._generation += 1
             self._given = self._done = None
@@ -130,9 +129,10 @@ class Worker(Generic[Wish, Answer]):
     # ---- for subclasses to say ---------------------------------------------------------------
 
     def work(self, task: Task[Wish]) -> Generator[Answer | None, None, None]:
-        """Make the answer to a wish, in the thread. Each part of it that is yielded is shown at once, the last one is whole.
+        """Make the answer to a wish, in the thread.
 
-        At each yield, also of None, the work ends if there is a newer wish.
+        Each part of it that is yielded is shown at once; the last one is whole. At each yield, also of None, the work
+        ends if there is a newer wish.
         """
         raise NotImplementedError
 
@@ -209,14 +209,16 @@ class Worker(Generic[Wish, Answer]):
             return not self._stopping and self._wish == task.wish and self._generation == task.generation
 
     def _hand_out(self, task: Task[Wish], answer: Answer | None) -> bool:
-        """Show an answer, if that is still wanted; returns whether it is."""
+        """Show an answer, if it serves the newest wish; returns whether that is still the task's own."""
         with self._changed:
-            if not self._is_wanted(task):
-                return False
-            if answer is not None:
+            if answer is not None and self._serves_now(task):
                 self._given = task, answer
                 self._changed.notify_all()
-            return True
+            return self._is_wanted(task)
+
+    def _serves_now(self, task: Task[Wish]) -> bool:
+        """Whether its answer may be shown; to be called with `_changed` held."""
+        return self._wish is not None and task.generation == self._generation and self.serves(task.wish, self._wish)
 
     def _finish(self, task: Task[Wish]) -> None:
         with self._changed:

@@ -409,3 +409,27 @@ def test_words_for_what_failed_are_not_kept(opened, network, own: Path, monkeypa
     monkeypatch.setattr(module, "patches", cut)
     fetched(worker, network, TopImagesWish("odd", 2))
     assert len(fetched(worker, network, TopImagesWish("odd", 1)).patches) == 9
+
+
+def test_a_late_pass_of_another_method_does_not_take_the_place_of_what_is_whole(
+    opened, network, made: Path, monkeypatch
+) -> None:
+    begun, gate = threading.Event(), threading.Event()
+
+    def held(network, photos, layer, unit, method, *rest):
+        if method == "gradient":
+            begun.set()
+            assert gate.wait(20)
+        return patch_backward(network, photos, layer, unit, method, *rest)
+
+    monkeypatch.setattr(patch_backward_module, "patch_backward", held)
+    worker, deconv, gradient = opened(made / "scan"), TopImagesWish("odd", 0), TopImagesWish("odd", 0, "gradient")
+    whole = fetched(worker, network, deconv)
+    worker.want(WishOf(network, gradient))
+    assert begun.wait(20)
+    worker.want(WishOf(network, deconv))
+    until(lambda: worker.answer is whole)  # as it was kept
+    gate.set()
+    until(lambda: worker.idle)
+    assert worker.answer is whole
+    assert fetched(worker, network, gradient).method == "gradient"  # kept, though nobody waited for it

@@ -109,6 +109,7 @@ def settled(worker: Letters) -> str | None:
 
 def test_an_answer_comes_in_parts_and_is_whole_when_the_worker_is_idle(letters) -> None:
     one = letters("c")
+    one.want(None)
     assert one.idle and one.answer is None and not one._threads  # no thread before a wish
     one.want("abc")
     assert one.begun["c"].wait(LIMIT) and one.answer == "ab" and not one.idle
@@ -119,7 +120,7 @@ def test_an_answer_comes_in_parts_and_is_whole_when_the_worker_is_idle(letters) 
 
 
 def test_the_newest_wish_wins_and_those_between_are_never_begun(letters) -> None:
-    one = letters("b")
+    one = letters("b", "c")
     one.want("abc")
     assert one.begun["b"].wait(LIMIT)
     for wish in ("one", "two", "new"):
@@ -128,6 +129,7 @@ def test_the_newest_wish_wins_and_those_between_are_never_begun(letters) -> None
     one.gates["b"].set()
     assert settled(one) == "new"
     assert one.words == ["abc", "new"] and one.closed == ["abc", "new"]
+    assert not one.begun["c"].is_set()  # the older one was left at its next part
 
 
 @pytest.mark.parametrize("was_whole", [False, True])
@@ -168,6 +170,22 @@ def test_nothing_made_from_what_has_been_replaced_is_handed_out(letters) -> None
     one.renew()  # also where it was whole
     assert one.answer is None
     assert settled(one) == "abc" and len(one.words) == 3
+
+
+def test_what_comes_late_from_what_has_been_replaced_is_refused(letters) -> None:
+    one = letters("a")
+    one.want("abc")
+    assert one.begun["a"].wait(LIMIT)
+    old = Task("abc", 0)
+    assert one._hand_out(old, "of the first generation") and one.answer is not None
+    one.renew()
+    assert not one._hand_out(old, "late") and one.answer is None
+    one._finish(old)
+    assert not one.idle
+    one.want("other")
+    one._finish(Task("abc", 1))
+    one.want("abc")
+    assert not one.idle
 
 
 def test_of_another_source_it_is_another_wish() -> None:
@@ -241,16 +259,14 @@ def test_an_error_in_an_older_wish_says_nothing_under_the_newer_one(letters) -> 
     assert settled(one) == "new"
 
 
-def test_closing_waits_no_longer_than_told_and_hands_out_nothing_more(letters) -> None:
-    one = letters("b")
+def test_closing_waits_no_longer_than_told_and_leaves_the_work_at_its_next_part(letters) -> None:
+    one = letters("b", "c")
     one.want("abc")
     assert one.begun["b"].wait(LIMIT)
     assert not one.close(0.01)
-    one.want("other")  # too late
     one.gates["b"].set()
     assert one.close(LIMIT) and one.words == ["abc"] and one.closed == ["abc"]
-    assert one.answer is None
-    one.want("again")
+    one.want("again")  # too late
     assert one.close(0) and one.words == ["abc"]
 
 

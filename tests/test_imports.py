@@ -74,9 +74,16 @@ def uses(names: set[str]) -> dict[str, set[str]]:
 
 ROOMS_WITHOUT_TORCH = ("core", "inputs", "interface", "render", "display")
 WITHOUT_TORCH = [name for name in FILES if name.split(".")[1:2] and name.split(".")[1] in ROOMS_WITHOUT_TORCH] + [
-    "deepvis.attribution.requests", "deepvis.scan.index", "deepvis.scan.results", "deepvis.store.unit_images", "deepvis.store.own_images",
-    "deepvis.store.original_folders", "deepvis.synthesis.recipe", "deepvis.synthesis.recipe_grid", "deepvis.workers.messages",
-]  # fmt: skip
+    "deepvis.attribution.requests",
+    "deepvis.scan.index",
+    "deepvis.scan.results",
+    "deepvis.store.unit_images",
+    "deepvis.store.own_images",
+    "deepvis.store.original_folders",
+    "deepvis.synthesis.recipe",
+    "deepvis.synthesis.recipe_grid",
+    "deepvis.workers.messages",
+]
 
 HEAVY = ("torch", "torchvision", "timm")
 
@@ -165,7 +172,8 @@ def _modules_below(module: str) -> set[str]:
         (["display.window"], {"imshow", "waitKey", "waitKeyEx", "pollKey", "namedWindow", "setMouseCallback",
                     "destroyWindow", "destroyAllWindows", "getWindowProperty", "resizeWindow"}),
         (["inputs.camera"], {"CAP_V4L2", "CAP_DSHOW", "CAP_AVFOUNDATION"}),  # cameras
-        (["inputs.feed", "inputs.camera", "inputs.decode", "display.recorder"], {"VideoCapture"}),  # and files: to show, and one's own recording
+        # Cameras and files: to show, and one's own recording.
+        (["inputs.feed", "inputs.camera", "inputs.decode", "display.recorder"], {"VideoCapture"}),
         (["display.recorder"], {"VideoWriter"}),
     ],
 )  # fmt: skip

@@ -1,7 +1,7 @@
 """What the window asks of the workers, and what comes back.
 
-Both are immutable. What the network itself is asked stands in `deepvis.attribution.requests`. Without torch or threads:
-what wishes and what draws read it.
+Both are immutable. What the network itself is asked stands in `deepvis.attribution.requests`. Without torch and without
+threads, so that what makes the wishes and what draws the answers may import it.
 """
 
 from __future__ import annotations

@@ -234,47 +234,47 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def test_v_collects_from_each_photo_once_and_stops(box: Toolbox, clock: list[float]) -> None:
-    box._moments_worker = collector = FakeMoments()
+    box._moments_worker = moments = FakeMoments()
     idle(box)
     press(box, "v")
     idle(box, 3)
-    assert [r.request.frame for r in collector.taken] == [PHOTO]
+    assert [r.request.frame for r in moments.taken] == [PHOTO]
     for _ in range(3):  # however fast they are walked through
         box.feed.frame = replace(PHOTO)
         idle(box, 2)
-        assert collector.taken[-1].request.frame is box.feed.frame
+        assert moments.taken[-1].request.frame is box.feed.frame
     box.feed.frame = replace(
         PHOTO, source="", name="camera 0, moment 3"
     )  # a moment that is looked at again, also as it is left
     idle(box, 2)
     clock[0] += toolbox_module.RATE_SECONDS
     idle(box)
-    assert len(collector.taken) == 4 and box._scene().status.moments == 4
-    assert (collector.wishes[-1].layer, collector.wishes[-1].unit, collector.wishes[-1].units) == ("stem", 0, ())
+    assert len(moments.taken) == 4 and box._scene().status.moments == 4
+    assert (moments.wishes[-1].layer, moments.wishes[-1].unit, moments.wishes[-1].units) == ("stem", 0, ())
     press(box, "v")
     box.feed.frame = replace(PHOTO)
     idle(box, 2)
-    assert len(collector.taken) == 4 and box._scene().status.moments == 4 and not collector.ended
+    assert len(moments.taken) == 4 and box._scene().status.moments == 4 and not moments.ended
     press(box, "esc")
-    assert collector.ended == 1 and box._scene().status.moments is None
+    assert moments.ended == 1 and box._scene().status.moments is None
 
 
 def test_of_live_frames_a_few_a_second_are_collected_from_and_never_two_in_a_row(
     box: Toolbox, clock: list[float]
 ) -> None:
-    box._moments_worker = collector = FakeMoments()
+    box._moments_worker = moments = FakeMoments()
     idle(box)
     box.feed.frame = replace(PHOTO, live=True)
     press(box, "v")
     for frames_a_second, most in ((100, 10), (30, 10), (5, 2.5)):
-        collector.taken.clear()
+        moments.taken.clear()
         box.engine.asked.clear()
         for _ in range(4 * frames_a_second):
             clock[0] += 1 / frames_a_second
             box.feed.frame = replace(PHOTO, live=True)
             idle(box)
         assert len(box.engine.asked) == 4 * frames_a_second
-        assert 0.7 * most <= len(collector.taken) / 4 <= most
+        assert 0.7 * most <= len(moments.taken) / 4 <= most
         peaks = [request.peaks for request in box.engine.asked]
         assert not any(one and other for one, other in zip(peaks, peaks[1:]))
 
@@ -294,13 +294,13 @@ def test_a_frame_that_is_collected_from_is_no_wish_that_may_not_wait(box: Toolbo
 
 
 def test_enter_keeps_what_was_collected(box: Toolbox) -> None:
-    box._moments_worker = collector = FakeMoments()
+    box._moments_worker = moments = FakeMoments()
     box.engine.network.name, box.engine.network.fingerprint = "some/net", "f"
     idle(box)
     press(box, "enter")
-    assert not collector.saved
+    assert not moments.saved
     press(box, "v", "enter")
-    ((folder, model, fingerprint),) = collector.saved
+    ((folder, model, fingerprint),) = moments.saved
     assert (model, fingerprint) == ("some/net", "f") and folder.parts[-3:-1] == ("some%2Fnet", "live")
     idle(box)
     assert message(box) == ("kept", False)

@@ -321,8 +321,12 @@ with locked(Path(sys.argv[1])):
 def holder(tmp_path: Path) -> Iterator[subprocess.Popen]:
     """Another process that holds the lock of `tmp_path`/lock until its input ends."""
     process = subprocess.Popen(
-        [sys.executable, "-c", HOLDER, str(tmp_path / "lock")], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )  # fmt: skip
+        [sys.executable, "-c", HOLDER, str(tmp_path / "lock")],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     assert process.stdout.readline() == "held\n"
     yield process
     process.kill()

@@ -26,7 +26,7 @@ UNITS = 6
 
 @pytest.fixture
 def index(tmp_path: Path) -> Index:
-    """Unit u has its best place in photo u mod 3 (photo 2 is not there), at row 1 and column u mod 4; the last is dead."""
+    """Unit u has its best place in photo u mod 3, at row 1, column u mod 4; photo 2 is not there, the last unit dead."""
     for number in range(2):
         image = np.zeros((16, 16, 3), np.uint8)
         image[4:8] = np.repeat(np.arange(4, dtype=np.uint8) * 60 + number, 4)[None, :, None]
@@ -42,9 +42,23 @@ def index(tmp_path: Path) -> Index:
     histogram[:, BINS // 2 + 20] = 3
     flat = np.ones(UNITS)
     return Index(
-        "m", "f", str(tmp_path), ("0.png", "1.png", "2.png"), ((0, 3),), {}, (Span("map", 0, UNITS, 4, 4),), top, top, histogram, 3,
-        np.full(UNITS, 3), flat, flat, fields={"map": ReceptiveField(4, 4, False, (4, 4), (0, 0))}, settings={"width": 16, "height": 16},
-    )  # fmt: skip
+        "m",
+        "f",
+        str(tmp_path),
+        ("0.png", "1.png", "2.png"),
+        ((0, 3),),
+        {},
+        (Span("map", 0, UNITS, 4, 4),),
+        top,
+        top,
+        histogram,
+        3,
+        np.full(UNITS, 3),
+        flat,
+        flat,
+        fields={"map": ReceptiveField(4, 4, False, (4, 4), (0, 0))},
+        settings={"width": 16, "height": 16},
+    )
 
 
 @pytest.fixture

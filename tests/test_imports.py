@@ -90,7 +90,6 @@ WITHOUT_TORCH = [name for name in FILES if name.split(".")[1:2] and name.split("
     "deepvis.synthesis.recipe_grid",
     "deepvis.workers.messages",
 ]
-WITHOUT_TORCH.remove("deepvis.interface.requests")
 
 HEAVY = ("torch", "torchvision", "timm")
 
@@ -134,6 +133,24 @@ def test_the_renderer_sees_no_worker_file_or_network(module: str) -> None:
     forbidden = {"queue", "subprocess", "concurrent.futures", "deepvis.workers.engine", "deepvis.networks.network",
                  "deepvis.display.window", "deepvis.inputs.feed", "deepvis.networks.loading"}  # fmt: skip
     assert set(seen) & forbidden == set()
+
+
+def test_what_is_asked_of_the_workers_is_said_without_a_thread() -> None:
+    seen = reaches("deepvis.interface.requests", inside_functions=True)
+    assert {name for name in seen if name.partition(".")[0] in ("threading", "concurrent", "subprocess")} == set()
+    assert [name for name in seen if name.startswith("deepvis.workers.")] == ["deepvis.workers.messages"]
+
+
+DOUBLED: set[str] = {"_Stop", "Window", "View", "Canvas"}  # until each of two classes has a name of its own
+
+
+def test_no_two_classes_share_a_name() -> None:
+    places: dict[str, list[str]] = {}
+    for module, tree in TREES.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef):
+                places.setdefault(node.name, []).append(f"{module}:{node.lineno}")
+    assert {name: where for name, where in places.items() if len(where) > 1 and name not in DOUBLED} == {}
 
 
 def test_no_cycles() -> None:
@@ -184,10 +201,8 @@ def _modules_below(module: str) -> set[str]:
             },
         ),
         (["inputs.camera"], {"CAP_V4L2", "CAP_DSHOW", "CAP_AVFOUNDATION"}),  # cameras
-        (
-            ["inputs.feed", "inputs.camera", "inputs.decode", "display.recorder"],
-            {"VideoCapture"},
-        ),  # and files: to show, and one's own recording
+        # Cameras and files: to show, and one's own recording.
+        (["inputs.feed", "inputs.camera", "inputs.decode", "display.recorder"], {"VideoCapture"}),
         (["display.recorder"], {"VideoWriter"}),
     ],
 )

@@ -13,7 +13,7 @@ from deepvis.app.recording import Recording
 from deepvis.app.status import StatusBar
 from deepvis.app.unit_workers import UnitWorkers
 from deepvis.core.errors import UserError
-from deepvis.core.layers import unit_id
+from deepvis.core.layers import stands_for, unit_id
 from deepvis.display.recorder import save_snapshot
 from deepvis.interface.effects import (
     Effect,
@@ -28,7 +28,6 @@ from deepvis.interface.settings import Settings
 from deepvis.interface.state import State
 from deepvis.render import LoadingScene, Renderer
 from deepvis.workers.saving import Saving
-from deepvis.workers.unit_images import stands_for
 from deepvis.workers.worker import MUCH_MEMORY
 
 if TYPE_CHECKING:
@@ -68,7 +67,7 @@ class Effects:
             case KeepMoments() if network is not None:
                 self._workers.keep_moments(network, _stamp(), lambda *said: self.saving.said.append(said))
             case ForgetMoments():
-                self._workers.collector.forget()
+                self._workers.moments.forget()
             case SaveRecipe() if network is not None:
                 return self._save_recipe(effect, state, network)
         return state
@@ -97,7 +96,7 @@ class Effects:
 
     def _keep_images(self, network: Network | None) -> None:
         """Put the images that are growing into the user's own store."""
-        grown = self._workers.grower.grown
+        grown = self._workers.growth.answer
         if network is None or grown is None or not grown.images:
             self._bar.say("nothing to keep yet")
         elif self.saving.is_busy("keep"):

@@ -96,9 +96,9 @@ def _findings(state: State, network: Network, model: str, cells: range, side: in
     workers = UnitWorkers(model, lambda: network)
     try:
         workers.want_stored(state, network, cells, side)
-        _wait(lambda: workers.stored.idle and workers.tops.idle)
+        _wait(lambda: workers.unit_images.idle and workers.top_images.idle)
         workers.want_stored(state, network, cells, side)  # now with the index that the top images are from
-        _wait(lambda: workers.overview.idle)
+        _wait(lambda: workers.layer_images.idle)
         return workers.findings()
     finally:
         for close in workers.closing:

@@ -39,7 +39,7 @@ class Questions:
             return
         if self._engine.idle:
             self._silent_since = time.monotonic()
-        self._engine.ask(request)
+        self._engine.want(request)
         self._asked = request
         if request.peaks:
             self._collected_at = time.monotonic()

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from deepvis.attribution.requests import Result
 from deepvis.core.frames import Frame
+from deepvis.core.layers import stands_for
 from deepvis.interface.state import State
 from deepvis.render import LoadingScene, Scene, Status
 from deepvis.scan.results import Statistics
 from deepvis.workers.messages import Cells, Grown, TopPictures, UnitPictures
-from deepvis.workers.unit_images import stands_for
 
 if TYPE_CHECKING:
     from deepvis.networks.network import Network

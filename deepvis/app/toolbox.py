@@ -199,7 +199,7 @@ class Toolbox:
             seconds = dict((result.seconds or {}) if result else {})
             seconds |= {f"draw {name}": took for name, took in self.renderer.seconds.items()}
             rate = self.engine.rate() if self.engine.network else None
-            self.bar.set_rates(rate, seconds, self.workers.collector.count)
+            self.bar.set_rates(rate, seconds, self.workers.moments.count)
 
     def _show(self, scene: LoadingScene) -> None:
         image, changed = self.renderer.compose(scene)
@@ -214,7 +214,7 @@ class Toolbox:
         """Close everything; what is being saved is saved."""
         with ExitStack() as last:  # each of these happens even if another fails; in reverse order
             last.callback(self._stop_working)
-            last.callback(self.workers.collector.close, SAVING)
+            last.callback(self.workers.moments.close, SAVING)
             last.callback(self.window.close)
             last.callback(self.effects.saving.join)
             last.callback(self.effects.recording.stop)

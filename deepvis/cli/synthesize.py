@@ -140,7 +140,7 @@ def _synthesize(args: argparse.Namespace) -> None:
 
 def _standing(chosen: Sequence[tuple[Layer, list[int]]], layers: Sequence[Layer]) -> list[tuple[Layer, list[int]]]:
     """Class probabilities have no images of their own, but those of the scores before them: where the window looks for them."""
-    from deepvis.workers.unit_images import stands_for
+    from deepvis.core.layers import stands_for
 
     units: dict[str, dict[int, None]] = {}
     for layer, some in chosen:
@@ -199,11 +199,10 @@ def _montage(args: argparse.Namespace) -> None:
 
     check_suffix(args.out)
     network = load_network(args)
-    from deepvis.core.layers import find_layer
+    from deepvis.core.layers import find_layer, stands_for
     from deepvis.render.figures import montage, true_sizes
     from deepvis.store.own_images import open_both
     from deepvis.store.unit_images import open_store
-    from deepvis.workers.unit_images import stands_for
 
     if args.store:
         store = open_store(args.store, network.fingerprint)

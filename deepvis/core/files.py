@@ -15,6 +15,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from filelock import FileLock
+
 from deepvis.core.errors import UserError, one_line
 
 try:
@@ -142,6 +144,21 @@ def writing(what: Path | str, remedy: str = "") -> Iterator[None]:
         raise UserError(
             f"{what}: cannot be written: {system_reason(error)}{'. ' + remedy if remedy else ''}"
         ) from error
+
+
+@contextlib.contextmanager
+def locked(path: Path, wait: bool = True) -> Iterator[None]:
+    """Hold the lock of this name while the block runs: one process at a time, and one thread of it.
+
+    The file stays; the lock ends with the process that holds it, however that ends.
+
+    Raises:
+        TimeoutError: another one holds it, and `wait` is false.
+        OSError: it cannot be locked.
+    """
+    # Not the library's substitute for disks without locks: a killed process would leave that locked.
+    with FileLock(path, timeout=-1 if wait else 0, fallback_to_soft=False):
+        yield
 
 
 def remove_unfinished(folders: Iterable[Path]) -> int:

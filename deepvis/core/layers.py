@@ -88,3 +88,10 @@ def parse_unit(text: str, layers: Sequence[Layer]) -> tuple[int, int]:
         f"layer {layer.name} has no unit {unit!r}: expected a number from 0 to {layer.units - 1}"
         f"{' or a label' if layer.labels else ''}.{hint}"
     )
+
+
+def stands_for(layers: Sequence[Layer], index: int) -> str:
+    """The layer whose images stand for a layer's: of a softmax, whose units only compare, what comes before it."""
+    layer = layers[index]
+    before = layers[index - 1] if index else layer
+    return before.name if layer.kind == "Softmax" and before.units == layer.units else layer.name

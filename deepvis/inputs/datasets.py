@@ -11,7 +11,7 @@ import os
 import re
 import tarfile
 import threading
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -19,9 +19,11 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 import numpy as np
+from cachetools import LRUCache
 from PIL import ImageOps
 from PIL.JpegImagePlugin import JpegImageFile
 
+from deepvis.core.caches import byte_cache, keep
 from deepvis.core.errors import UserError
 from deepvis.core.files import is_regular, open_regular, shortened, system_reason
 from deepvis.core.geometry import crop_box
@@ -121,23 +123,18 @@ class Photos:
             least: as in `Images.read`.
         """
         self.images, self.least = images, least
-        self._memory = memory
         self._alone = threading.Lock()
-        self._kept: OrderedDict[int, np.ndarray] = OrderedDict()
+        self._kept: LRUCache[int, np.ndarray] = byte_cache(memory, lambda image: image.nbytes)
 
     def read(self, number: int) -> np.ndarray:
         """As `Images.read`."""
         with self._alone:
             if number in self._kept:
-                self._kept.move_to_end(number)
                 return self._kept[number]
         aspect = self.least[0] / self.least[1] if self.least else 1.0
         image = self.images.read(number, self.least, aspect)
         with self._alone:
-            self._kept[number] = image
-            while len(self._kept) > 1 and sum(kept.nbytes for kept in self._kept.values()) > self._memory:
-                self._kept.popitem(last=False)
-        return image
+            return keep(self._kept, number, image)
 
 
 def _reduced(file: BinaryIO, name: str, least: tuple[int, int], aspect: float) -> np.ndarray | None:

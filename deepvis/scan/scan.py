@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from deepvis.core.errors import UserError
-from deepvis.core.files import remove_unfinished, system_reason, writing
+from deepvis.core.files import locked, remove_unfinished, system_reason, writing
 from deepvis.core.interrupt import Interrupted, postponed
 from deepvis.core.layers import find_layer
 from deepvis.inputs.datasets import Batch, Images, batches
@@ -29,12 +29,6 @@ from deepvis.scan.index import BINS, CHUNK, INDEX, STATE, Index, Span, joined
 from deepvis.scan.index_file import load, save
 from deepvis.scan.merging import merge, with_statistics
 from deepvis.scan.reduce import Bar, Extremes, Tally, extremes
-
-try:
-    import fcntl
-except ImportError:  # Windows: two scans into one folder are not kept apart
-    fcntl = None  # type: ignore[assignment]  # there is none
-
 
 MOST_MEMORY = 8 << 30  # bytes for what is kept of all units
 
@@ -454,14 +448,14 @@ def _remove_parts(out: Path) -> None:
 @contextlib.contextmanager
 def _locked(out: Path, rank: int) -> Iterator[None]:
     """Keep a second scan out of the folder; the lock ends with the process that holds it."""
+    path = out / f".lock-{rank}"
     with writing(out, "Give another folder with --out."):
         out.mkdir(parents=True, exist_ok=True)
-        file = open(out / f".lock-{rank}", "a")
-    with file:
+        open(path, "a").close()
+    with contextlib.ExitStack() as held:
         try:
-            if fcntl is not None:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            held.enter_context(locked(path, wait=False))
+        except TimeoutError:
             raise UserError(
                 f"{out}: another scan is writing there. Wait for it, or give another folder with --out."
             ) from None

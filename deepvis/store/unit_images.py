@@ -23,16 +23,12 @@ import cv2
 import numpy as np
 
 from deepvis.core.errors import UserError
-from deepvis.core.files import folder_name, is_regular, remove_unfinished, write_whole, writing
+from deepvis.core.files import folder_name, is_regular, locked, remove_unfinished, write_whole, writing
 from deepvis.core.marks import same_network
 from deepvis.core.reading import JSON_BYTES, is_text, parse_json, read_bytes, shown
 
-try:
-    import fcntl
-except ImportError:  # Windows: two runs that end in the same instant are not kept apart
-    fcntl = None  # type: ignore[assignment]  # there is none
-
 MANIFEST = "manifest.json"
+LOCK = ".lock"  # of a folder, so that one process at a time changes its manifest
 WIDEST = 16383  # pixels
 _NAME = 500  # characters of a layer's name
 Key = tuple[str, int]  # layer name, unit
@@ -105,7 +101,7 @@ class Store:
                 write_whole(self.path(layer, unit), strip)
             # The line break before it ends a line that a killed process left unfinished.
             line = "\n" + json.dumps({"layer": layer, "unit": unit, **record}) + "\n"
-            with _locked(self.folder), open(self.folder / f"added-{part}.jsonl", "a", encoding="utf-8") as file:
+            with locked(self.folder / LOCK), open(self.folder / f"added-{part}.jsonl", "a", encoding="utf-8") as file:
                 file.write(line)
         self.records[layer, unit] = dict(record)
 
@@ -117,7 +113,7 @@ class Store:
         """
         if not any(self.folder.glob("added-*.jsonl")):
             return
-        with writing(self.folder, _KEPT), _locked(self.folder):
+        with writing(self.folder, _KEPT), locked(self.folder / LOCK):
             parts = sorted(self.folder.glob("added-*.jsonl"))
             whole = _open(self.folder)
             whole.fingerprint, whole.model = self.fingerprint, self.model
@@ -157,7 +153,7 @@ def _begin(store: Store) -> None:
     if has_manifest and not os.access(store.folder, os.W_OK):  # one that is complete need not be written
         return
     store.folder.mkdir(parents=True, exist_ok=True)
-    with _locked(store.folder):
+    with locked(store.folder / LOCK):
         remove_unfinished([store.folder, *(path for path in store.folder.iterdir() if path.is_dir())])
         if not (store.folder / MANIFEST).exists():
             write_whole(store.folder / MANIFEST, store._manifest().encode())
@@ -240,14 +236,3 @@ def _strip(images: np.ndarray, quality: int) -> bytes:
             "pixels at most on a side. Make fewer of each unit (--per-unit), or store them smaller (--side)"
         )
     return cv2.imencode(".webp", strip[..., ::-1], [cv2.IMWRITE_WEBP_QUALITY, quality])[1].tobytes()
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """One process at a time; the lock ends with the process that holds it."""
-    if fcntl is None:
-        yield
-        return
-    with open(folder / ".lock", "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

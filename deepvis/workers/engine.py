@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,7 @@ from deepvis.attribution.requests import Request, Result
 from deepvis.core.errors import UserError, words
 from deepvis.core.receptive_field import ReceptiveField
 from deepvis.core.runtime import be_patient, cpu_plan
-from deepvis.workers.worker import MUCH_MEMORY
+from deepvis.workers.worker import MUCH_MEMORY, Task, Worker
 
 if TYPE_CHECKING:
     from deepvis.networks.network import Network
@@ -32,36 +32,33 @@ def _answer(
     return answer(network, request, field, is_unwanted)
 
 
-@dataclass(eq=False)
-class _Pass:
-    """A request that a worker has taken.
+@dataclass(frozen=True)
+class _Pass(Task[Request]):
+    """A request that a thread has taken.
 
     Attributes:
+        number: of the request; the same may be asked again.
         is_repeat: the same has been asked of an earlier frame: nobody waits for this one.
-        result: None until it is done.
-        is_unwanted: the user has asked for something else meanwhile.
     """
 
-    request: Request
+    number: int
     is_repeat: bool
-    result: Result | None = None
-    is_unwanted: bool = False
 
     @property
     def can_go(self) -> bool:
         """Whether it makes way for a new wish. The first answer to a wish does not: who holds a key down wants to
         see something on the way. Nor does a pass whose peaks are to be collected."""
-        return self.is_repeat and not self.request.peaks
+        return self.is_repeat and not self.wish.peaks
 
 
-class Engine:
+class Engine(Worker[Request, Result]):
     """Answers requests in threads of its own.
 
-    A one-slot mailbox: a newer request replaces one that waits. Results appear in the order of
-    their requests: one that is ready early waits for those that were asked before it. A wish of the
+    What it has beyond a `Worker`: several threads, each with its replica of the network; results appear in the order
+    of their requests, so one that is ready early waits for those that were asked before it. A wish of the
     user, which is a request that asks more than the same of a newer live frame, overtakes the
-    mere frames: passes for these are given up. A failure becomes a result with an error text, and
-    the thread lives on.
+    mere frames: passes for these are given up. A result that was asked for before the newest wish is handed out too,
+    as it names its request. A failure becomes a result with an error text, and the thread lives on.
 
     Receptive fields are measured in a thread of their own, as that takes as long as ten passes: the
     first result of a layer comes without its field, and once more with it.
@@ -71,47 +68,48 @@ class Engine:
         """
         Args:
             load: makes the network; called in the engine's thread, because it takes seconds.
-            answer: (network, request, receptive field or None, is_unwanted) -> result, as `deepvis.attribution.passes.answer`;
-                replaceable for tests.
+            answer: (network, request, receptive field or None, is_unwanted) -> result, as
+                `deepvis.attribution.passes.answer`; replaceable for tests.
         """
-        self._load, self._answer = load, answer
-        self._changed = threading.Condition()
-        self._asked: Request | None = None
-        self._is_repeat = False  # whether the waiting request is
-        self._waiting: Request | None = None
+        super().__init__()
+        self._load, self._compute = load, answer
+        self._own = threading.local()  # each thread's replica of the network
+        self._is_repeat = False  # whether the newest request is
+        self._asked = 0  # how many requests
+        self._is_waiting = False  # no thread has taken the newest request yet
         self._taken: deque[_Pass] = deque()  # being worked on, or done before one that was taken earlier
-        self._ready: deque[_Pass] = deque(maxlen=2)
+        self._early: dict[_Pass, Result] = {}  # of those that were done before one that was taken earlier
+        self._ready: deque[tuple[_Pass, Result]] = deque(maxlen=2)
         self._running = 0
-        self._result: Result | None = None
-        self._stopping = False
         self._finished: deque[float] = deque(maxlen=240)
         self._fields: dict[str, ReceptiveField | None] = {}  # None: cannot be measured
         self._unmeasured: str | None = None  # the layer that was asked for last, if its field is not known
-        self._threads: list[threading.Thread] = []
         self.network: Network | None = None
         self.error = ""
         self.note = ""
 
     def start(self) -> None:
         """Load the network and begin to answer, all in the background."""
-        self._spawn(self._begin)
+        self._start(self._begin)
 
-    def ask(self, request: Request) -> None:
+    def want(self, wish: Request | None) -> None:
         """Hand in a request; never blocks. One that still waits is forgotten."""
+        if wish is None:
+            return
         with self._changed:
-            if self._asked is None or not request.only_newer(self._asked):
+            if self._wish is None or not wish.only_newer(self._wish):
                 self._is_repeat = False
-                for one in self._taken:
-                    one.is_unwanted |= one.can_go
-                self._taken = deque(one for one in self._taken if not one.is_unwanted)
-                self._ready = deque((one for one in self._ready if not one.can_go), self._ready.maxlen)
-            self._asked = self._waiting = request
+                self._taken = deque(one for one in self._taken if not one.can_go)
+                self._early = {one: result for one, result in self._early.items() if not one.can_go}
+                self._ready = deque((made for made in self._ready if not made[0].can_go), self._ready.maxlen)
+            self._wish, self._is_waiting = wish, True
+            self._asked += 1
             self._changed.notify_all()
 
     @property
     def result(self) -> Result | None:
-        """The newest result."""
-        return self._result
+        """The newest result; perhaps of an older request."""
+        return self.answer
 
     def collect(self, timeout: float = 0.0) -> Result | None:
         """The oldest result that was not collected yet, None if there is none.
@@ -124,19 +122,19 @@ class Engine:
         with self._changed:
             if timeout and not self._ready and self._running:
                 self._changed.wait(timeout)
-            return self._ready.popleft().result if self._ready else None
+            return self._ready.popleft()[1] if self._ready else None
 
     @property
     def backlog(self) -> int:
         """Requests that wait or are being worked on, and results that were not collected yet."""
         with self._changed:
-            return (self._waiting is not None) + self._running + len(self._ready)
+            return self._is_waiting + self._running + len(self._ready)
 
     @property
     def idle(self) -> bool:
         """True if nothing waits and nothing runs."""
         with self._changed:
-            return self._waiting is None and self._running == 0
+            return not self._is_waiting and self._running == 0
 
     def rate(self, window: float = 2.0) -> float:
         """Results per second over the last `window` seconds."""
@@ -145,42 +143,21 @@ class Engine:
 
     def wait(self, request: Request, timeout: float | None = None) -> Result:
         """The result of `request`, for programs without a window."""
-        self.ask(request)
+        self.want(request)
         with self._changed:
             if not self._changed.wait_for(lambda: self._answers(request), timeout):
                 raise UserError(f"no answer from the network within {timeout:g} s")
-            if self._result is None or self._result.request != request:
+            result = self.result
+            if result is None or result.request != request:
                 raise UserError(self.error or "the engine has stopped")
-            return self._result
-
-    def close(self, timeout: float = 5.0) -> bool:
-        """Stop the workers and wait for them; the pass that runs ends at its next layer.
-
-        Returns:
-            Whether all of them ended within `timeout` seconds.
-        """
-        with self._changed:
-            self._stopping = True
-            self._changed.notify_all()
-            threads = list(self._threads)
-        deadline = time.monotonic() + timeout
-        for thread in threads:
-            thread.join(max(0.0, deadline - time.monotonic()))
-        return not any(thread.is_alive() for thread in threads)
+            return result
 
     def _answers(self, request: Request) -> bool:
         """Whether the newest result is the whole answer, its receptive field included; or there will be none."""
         if self._stopping or self.error:
             return True
-        result = self._result
+        result = self.result
         return result is not None and result.request == request and bool(result.error or request.layer in self._fields)
-
-    def _spawn(self, target: Callable, *args: object) -> None:
-        thread = threading.Thread(target=target, args=args, name=f"deepvis-{target.__name__}", daemon=True)
-        with self._changed:  # `close` sees threads that run and no others
-            if not self._stopping:
-                thread.start()
-                self._threads.append(thread)
 
     def _begin(self) -> None:
         try:
@@ -190,104 +167,89 @@ class Engine:
         except BaseException as error:  # whatever a network's code raises, the window has to say it
             self._fail(words(error))
             return
-        import torch
-
-        torch.set_num_threads(threads)
         self.note = "; ".join(network.notes)
         self.network = network
-        self._spawn(self._measure_fields)
+        self._start(self._measure_fields)
         for replica in replicas[1:]:
-            self._spawn(self._work, replica, threads)
-        self._work(replicas[0], threads)
+            self._start(self._serve, replica, threads)
+        self._serve(replicas[0], threads)
 
     def _fail(self, text: str) -> None:
         with self._changed:
             self.error = text
             self._changed.notify_all()
 
-    def _work(self, network: Network, threads: int) -> None:
+    def _serve(self, network: Network, threads: int) -> None:
         import torch
 
         torch.set_num_threads(threads)  # the OpenMP team is this thread's own
-        while (one := self._take()) is not None:
-            try:
-                result = self._unless_out_of_memory(network, one)
-                if result is None:
-                    network = self._to_cpu(network)
-                    result = self._run(network, one)
-            except BaseException as error:  # the thread must outlive whatever a network's code does, be it `sys.exit`
-                result = Result(one.request, error=words(error))
-            self._publish(one, result)
+        self._own.network = network
+        self._run()
 
-    def _run(self, network: Network, one: _Pass) -> Result:
-        return self._answer(
-            network, one.request, self._fields.get(one.request.layer), lambda: one.is_unwanted or self._stopping
-        )
+    # ---- what a worker does, for several threads -----------------------------------------------
+
+    def _next(self) -> _Pass | None:
+        if self._wish is None or not self._is_waiting:
+            return None
+        return _Pass(self._wish, self._generation, self._asked, self._is_repeat)
 
     def _take(self) -> _Pass | None:
+        """Take the newest request, which is then no other thread's."""
         with self._changed:
-            self._changed.wait_for(lambda: self._stopping or self._waiting is not None)
-            if self._stopping:
-                return None
-            one, self._waiting = _Pass(self._waiting, self._is_repeat), None
-            self._is_repeat = True
-            self._running += 1
-            self._taken.append(one)
+            one = self._next()
+            if one is not None:
+                self._is_waiting, self._is_repeat = False, True
+                self._running += 1
+                self._taken.append(one)
             return one
 
-    def _publish(self, one: _Pass, result: Result) -> None:
+    def _finish(self, task: Task[Request]) -> None:
+        """Its result was the last of it."""
+
+    def work(self, task: Task[Request]) -> Generator[Result, None, None]:
+        result = self._unless_out_of_memory(task)
+        if result is None:
+            self._own.network = self._to_cpu(self._own.network)
+            result = self._run_pass(task)
+        yield result
+
+    def serves(self, answered: Request, wish: Request) -> bool:
+        return True
+
+    def failed(self, wish: Request, why: str) -> Result:
+        return Result(wish, error=why)
+
+    def _is_wanted(self, task: Task[Request]) -> bool:
+        with self._changed:
+            return not self._stopping and task in self._taken
+
+    def _hand_out(self, task: Task[Request], answer: Result | None) -> bool:
+        """Show the result, and those that waited for it, unless it has been given up."""
         with self._changed:
             self._running -= 1
-            one.result = result
-            if not one.is_unwanted:
+            if answer is not None and isinstance(task, _Pass) and task in self._taken:
                 self._finished.append(time.perf_counter())
-            while self._taken and self._taken[0].result is not None:
-                done = self._taken.popleft()
-                self._result = done.result
-                self._ready.append(done)
-                layer = done.request.layer
-                self._unmeasured = None if done.result.error or layer in self._fields else layer
+                self._early[task] = answer
+            while self._taken and (result := self._early.pop(self._taken[0], None)) is not None:
+                self._show(self._taken.popleft(), result)
             self._changed.notify_all()
+            return True
 
-    def _measure_fields(self) -> None:
-        """Measure the field of the layer that is looked at, after its first result: nobody waits for that longer."""
-        import torch
+    def _show(self, one: _Pass, result: Result) -> None:
+        self._given = one, result
+        self._ready.append((one, result))
+        layer = one.wish.layer
+        self._unmeasured = None if result.error or layer in self._fields else layer
 
-        torch.set_num_threads(1)
-        be_patient()
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._stopping or self._unmeasured is not None)
-                if self._stopping:
-                    return
-                layer, network = self._unmeasured, self.network
-            field = None
-            try:
-                with MUCH_MEMORY:
-                    field = network.replica().receptive_field(layer, lambda: self._stopping)
-            except BaseException as error:  # as in `_work`
-                self.note = f"the receptive field of {layer} cannot be measured: {words(error)}"
-            with self._changed:
-                self._fields[layer] = field
-                if self._unmeasured == layer:
-                    self._unmeasured = None
-                if field and self._result and self._result.request.layer == layer and not self._result.error:
-                    self._hand_out_again(replace(self._result, receptive_field=field))
-                self._changed.notify_all()
+    def _run_pass(self, task: Task[Request]) -> Result:
+        network, request = self._own.network, task.wish
+        return self._compute(network, request, self._fields.get(request.layer), lambda: not self._is_wanted(task))
 
-    def _hand_out_again(self, result: Result) -> None:
-        """The newest result, of which more is known now."""
-        if self._ready and self._ready[-1].result is self._result:
-            self._ready[-1].result = result
-        else:  # its peaks have been collected
-            self._ready.append(_Pass(result.request, True, replace(result, peaks=None)))
-        self._result = result
-
-    def _unless_out_of_memory(self, network: Network, one: _Pass) -> Result | None:
+    def _unless_out_of_memory(self, task: Task[Request]) -> Result | None:
         import torch
 
         try:
-            return self._run(network, one)
+            return self._run_pass(task)
         except torch.OutOfMemoryError:
             return None  # and with the exception goes what its traceback holds on the device
 
@@ -300,3 +262,49 @@ class Engine:
         self.network = network.on(torch.device("cpu"))
         torch.cuda.empty_cache()
         return self.network.replica()
+
+    # ---- receptive fields --------------------------------------------------------------------
+
+    def _measure_fields(self) -> None:
+        """Measure the field of the layer that is looked at, after its first result: nobody waits for that longer."""
+        import torch
+
+        torch.set_num_threads(1)
+        be_patient()
+        while (todo := self._next_unmeasured()) is not None:
+            layer, network = todo
+            field = None
+            try:
+                with MUCH_MEMORY:
+                    field = network.replica().receptive_field(layer, lambda: self._stopping)
+            except BaseException as error:  # the thread must outlive whatever a network's code does
+                self.note = f"the receptive field of {layer} cannot be measured: {words(error)}"
+            self._take_in(layer, field)
+
+    def _next_unmeasured(self) -> tuple[str, Network] | None:
+        """Wait for a layer whose field is to be measured; None: it is time to end."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._stopping or self._unmeasured is not None)
+            if self._stopping or self._unmeasured is None or self.network is None:
+                return None
+            return self._unmeasured, self.network
+
+    def _take_in(self, layer: str, field: ReceptiveField | None) -> None:
+        with self._changed:
+            self._fields[layer] = field
+            if self._unmeasured == layer:
+                self._unmeasured = None
+            if field is not None and self._given is not None:
+                task, result = self._given
+                if result.request.layer == layer and not result.error:
+                    self._hand_out_again(task, result, replace(result, receptive_field=field))
+            self._changed.notify_all()
+
+    def _hand_out_again(self, task: Task[Request], known: Result, result: Result) -> None:
+        """The newest result, of which more is known now."""
+        if self._ready and self._ready[-1][1] is known:
+            self._ready[-1] = self._ready[-1][0], result
+        else:  # its peaks have been collected
+            again = _Pass(result.request, self._generation, self._asked, is_repeat=True)
+            self._ready.append((again, replace(result, peaks=None)))
+        self._given = task, result

@@ -3,175 +3,134 @@
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
+from collections.abc import Generator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
+from cachetools import LRUCache
 
-from deepvis.core.errors import UserError, words
+from deepvis.core.caches import byte_cache, keep
+from deepvis.core.errors import UserError
 from deepvis.inputs.bands import as_colours
 from deepvis.inputs.datasets import Images
 from deepvis.scan.index import Index
 from deepvis.scan.patches import as_cell, cut_out, field_box, places
 from deepvis.scan.results import Statistics
 from deepvis.scan.statistics import by_similarity, layer_statistics
-from deepvis.workers.messages import Cells
-from deepvis.workers.worker import Background
+from deepvis.workers.messages import Cells, LayerImages, LayerImagesWish
+from deepvis.workers.worker import Task, WishOf, Worker
 
 CACHE = 32 << 20  # bytes of patches that are kept
 PUBLISH = 0.05  # seconds between two showings while patches are coming in
 STATISTICS = 4  # layers whose statistics are kept
-Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
-class Wish:
-    """What is shown of the index.
+class OpenIndex:
+    """A network's index, or why there is none, in words; neither while it is not open yet."""
 
-    Attributes:
-        layer: whose statistics; empty for none.
-        is_sorted: with the order of the units by similarity.
-        pictures_of: whose units' top images.
-        units: which of them; empty for none.
-        side: longer side of these, in pixels.
-    """
-
-    layer: str = ""
-    is_sorted: bool = False
-    pictures_of: str = ""
-    units: tuple[int, ...] = ()
-    side: int = 0
+    index: Index | None = None
+    note: str = ""
 
 
-class Overview(Background):
-    """Hands out what the newest wish asks for, in a thread of its own: no key waits for a disk."""
+class LayerImagesWorker(Worker[WishOf[OpenIndex, LayerImagesWish], LayerImages]):
+    """Hands out what the layer pane shows of an index."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._wish: tuple[Index | None, str, Wish] | None = None
-        self._done: tuple[Index | None, str, Wish] | None = None  # of which all is there
-        self._cells: tuple[Index | None, Cells] | None = None
-        self._statistics: tuple[Index | None, Statistics] | None = None
-        self._kept: OrderedDict[tuple[str, int, int], np.ndarray] = OrderedDict()
-        self._size = 0
-        self._known: OrderedDict[str, Statistics] = OrderedDict()
-        self._index: Index | None = None
+        self._opened = OpenIndex()  # what all below is of
+        self._shown = LayerImages()  # what is not asked for anew stays
+        self._patches: LRUCache[tuple[str, int, int], np.ndarray] = byte_cache(CACHE, lambda patch: patch.nbytes)
+        self._statistics: LRUCache[str, Statistics] = LRUCache(STATISTICS)
 
     @property
     def cells(self) -> Cells | None:
-        """The newest top images of the index that was named last; perhaps of an older wish."""
-        return self._of_this_index(self._cells)
+        """The top images of the layer that was wished last, as far as they have been cut."""
+        answer = self.answer
+        return answer.cells if answer is not None else None
 
     @property
     def statistics(self) -> Statistics | None:
-        """The newest of the index that was named last; perhaps of an older wish."""
-        return self._of_this_index(self._statistics)
+        """The newest statistics; perhaps of a layer that was wished before."""
+        answer = self.answer
+        return answer.statistics if answer is not None else None
 
-    def _of_this_index(self, made: tuple[Index | None, Answer] | None) -> Answer | None:
-        asked = self._wish
-        return made[1] if made is not None and asked is not None and made[0] is asked[0] else None
+    def serves(self, answered: WishOf[OpenIndex, LayerImagesWish], wish: WishOf[OpenIndex, LayerImagesWish]) -> bool:
+        return answered.source == wish.source and answered.wish.pictures_of == wish.wish.pictures_of
 
-    @property
-    def idle(self) -> bool:
-        """All that the newest wish asks for is there."""
-        return self._wish == self._done
+    def failed(self, wish: WishOf[OpenIndex, LayerImagesWish], why: str) -> LayerImages:
+        return self._show(Cells(wish.wish.pictures_of, note=why), Statistics(wish.wish.layer, note=why))
 
-    def want(self, index: Index | None, note: str, wish: Wish) -> None:
-        """Ask; never blocks.
-
-        Args:
-            note: why there is no index, in words; empty while it is not open yet.
-        """
-        with self._changed:
-            if (index, note, wish) == self._wish:
-                return
-            self._wish = index, note, wish
-            self._changed.notify()
-            self._begin(self._work)
-
-    def _work(self) -> None:
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._stopping or self._wish != self._done)
-                if self._stopping:
-                    return
-                asked, self._done = self._wish, None
-            index, note, wish = asked
-            if index is not self._index:
-                self._index, self._size = index, 0
-                self._kept.clear()
-                self._known.clear()
-            is_done = True
-            try:
-                if index is None and not note:
-                    self._cells = self._statistics = None
-                else:
-                    is_done = self._look_up(asked)
-            except Exception as error:  # the thread must outlive whatever a photo or an index holds
-                self._cells = index, Cells(wish.pictures_of, note=words(error))
-                self._statistics = index, Statistics(wish.layer, note=words(error))
-            self._done = (
-                asked if is_done else None
-            )  # what was left for a newer wish is begun again if it is wanted again
-
-    def _look_up(self, asked: tuple[Index | None, str, Wish]) -> bool:
-        """Publish all that is asked for; False if a newer wish came in between."""
-        index, note, wish = asked
+    def work(self, task: Task[WishOf[OpenIndex, LayerImagesWish]]) -> Generator[LayerImages | None, None, None]:
+        opened, wish = task.wish.source, task.wish.wish
+        self._turn_to(opened, wish)
+        index = opened.index
+        if index is None:
+            if opened.note:
+                yield self.failed(task.wish, opened.note)
+            return
         if wish.layer:
-            self._statistics = index, self._statistics_of(index, wish) if index else Statistics(wish.layer, note=note)
-        return self._cut(asked) if wish.units else True
+            yield self._show(self._shown.cells, self._statistics_of(index, wish))
+        if wish.units:
+            for cells in self._cut(index, wish):
+                yield None if cells is None else self._show(cells, self._shown.statistics)
 
-    def _statistics_of(self, index: Index, wish: Wish) -> Statistics:
-        known = self._known.pop(wish.layer, None) or layer_statistics(index, wish.layer)
+    def _turn_to(self, opened: OpenIndex, wish: LayerImagesWish) -> None:
+        """Forget what is of another index, and show no more what is of another layer."""
+        if opened != self._opened:
+            self._opened, self._shown = opened, LayerImages()
+            self._patches.clear()
+            self._statistics.clear()
+        if self._shown.cells is not None and self._shown.cells.layer != wish.pictures_of:
+            self._show(None, self._shown.statistics)
+
+    def _show(self, cells: Cells | None, statistics: Statistics | None) -> LayerImages:
+        self._shown = LayerImages(cells, statistics)
+        return self._shown
+
+    def _statistics_of(self, index: Index, wish: LayerImagesWish) -> Statistics:
+        known = self._statistics.get(wish.layer) or layer_statistics(index, wish.layer)
         if wish.is_sorted and known.correlation is not None and known.order is None:
             known = replace(known, order=by_similarity(known.correlation))
-        self._known[wish.layer] = known
-        if len(self._known) > STATISTICS:
-            self._known.popitem(last=False)
+        self._statistics[wish.layer] = known
         return known
 
-    def _cut(self, asked: tuple[Index | None, str, Wish]) -> bool:
-        """Each unit's best patch, photo by photo, shown as they come in; False if a newer wish came in between."""
-        index, note, wish = asked
+    def _cut(self, index: Index, wish: LayerImagesWish) -> Generator[Cells | None, None, None]:
+        """Each unit's best patch, photo by photo, shown as they come in."""
         layer, side = wish.pictures_of, wish.side
-        if index is None:
-            self._cells = index, Cells(layer, note=note)
-            return True
-        cells = {unit: self._kept[layer, unit, side] for unit in wish.units if (layer, unit, side) in self._kept}
+        cells = {unit: self._patches[layer, unit, side] for unit in wish.units if (layer, unit, side) in self._patches}
         whole = int(index.settings["width"]), int(index.settings["height"])
         images = Images(Path(index.root), tuple(index.files), reading=index.reading)
-        by_photo: dict[int, list[tuple[int, int, int]]] = {}
-        dead = set()
-        for unit in wish.units:
-            image, row, column, value = next(iter(places(index, layer, unit)), (-1, 0, 0, 0.0))
-            if value == 0:  # an answer of exactly 0 is none
-                dead.add(unit)
-            elif unit not in cells:
-                by_photo.setdefault(image, []).append((unit, row, column))
+        by_photo, dead = _by_photo(index, wish, known=cells)
         missing, shown = "", 0.0
         for image, units in by_photo.items():
             try:
-                photo = as_colours(
-                    images.read(image, (2 * whole[0], 2 * whole[1]), whole[0] / whole[1]), index.shown_bands
-                )
+                pixels = images.read(image, (2 * whole[0], 2 * whole[1]), whole[0] / whole[1])
+                photo = as_colours(pixels, index.shown_bands)
             except UserError as error:
                 missing = str(error)
                 continue
             for unit, row, column in units:
                 box = field_box(index.receptive_fields.get(layer), row, column, whole)
-                cells[unit] = self._keep((layer, unit, side), as_cell(cut_out(photo, box, whole), box, side))
-            if time.monotonic() - shown > PUBLISH:
-                self._cells, shown = (index, Cells(layer, dict(cells), frozenset(dead))), time.monotonic()
-            if self._stopping or self._wish != asked:
-                return False
-        self._cells = index, Cells(layer, cells, frozenset(dead), "" if cells else missing)
-        return True
+                patch = as_cell(cut_out(photo, box, whole), box, side)
+                cells[unit] = keep(self._patches, (layer, unit, side), patch)
+            is_due = time.monotonic() - shown > PUBLISH
+            yield Cells(layer, dict(cells), dead) if is_due else None
+            shown = time.monotonic() if is_due else shown
+        yield Cells(layer, cells, dead, "" if cells else missing)
 
-    def _keep(self, key: tuple[str, int, int], patch: np.ndarray) -> np.ndarray:
-        self._kept[key] = patch
-        self._size += patch.nbytes
-        while self._size > CACHE and len(self._kept) > 1:
-            self._size -= self._kept.popitem(last=False)[1].nbytes
-        return patch
+
+def _by_photo(
+    index: Index, wish: LayerImagesWish, known: dict[int, np.ndarray]
+) -> tuple[dict[int, list[tuple[int, int, int]]], frozenset[int]]:
+    """{photo: [(unit, row, column)]} of the units' best places that are not known yet, and the units that are dead."""
+    by_photo: dict[int, list[tuple[int, int, int]]] = {}
+    dead = set()
+    for unit in wish.units:
+        image, row, column, value = next(iter(places(index, wish.pictures_of, unit)), (-1, 0, 0, 0.0))
+        if value == 0:  # an answer of exactly 0 is none
+            dead.add(unit)
+        elif unit not in known:
+            by_photo.setdefault(image, []).append((unit, row, column))
+    return by_photo, frozenset(dead)

@@ -1,7 +1,7 @@
-"""What the window asks of the engine, and what comes back.
+"""What the window asks of the workers, and what comes back.
 
-Both are immutable. A result carries its request, so whether it still answers what the user
-looks at is a comparison, not a flag.
+Both are immutable. What the network itself is asked stands in `deepvis.attribution.requests`. Without torch and without
+threads, so that what makes the wishes and what draws the answers may import it.
 """
 
 from __future__ import annotations
@@ -11,8 +11,27 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from deepvis.scan.results import Patch
+from deepvis.core.receptive_field import ReceptiveField
+from deepvis.scan.results import Patch, Statistics
 from deepvis.synthesis.recipe import Recipe
+
+# ---- stored images ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class UnitImagesWish:
+    """Which stored images the window shows.
+
+    Attributes:
+        layer, unit: the selected unit.
+        cells: units whose best image is shown in the layer pane; empty if none is.
+        side: longer side of these, in pixels.
+    """
+
+    layer: str
+    unit: int
+    cells: tuple[int, ...] = ()
+    side: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +54,28 @@ class UnitPictures:
     note: str = ""
 
 
+# ---- the index ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class LayerImagesWish:
+    """What the layer pane shows of an index.
+
+    Attributes:
+        layer: whose statistics; empty for none.
+        is_sorted: with the order of the units by similarity.
+        pictures_of: whose units' top images.
+        units: which of them; empty for none.
+        side: longer side of these, in pixels.
+    """
+
+    layer: str = ""
+    is_sorted: bool = False
+    pictures_of: str = ""
+    units: tuple[int, ...] = ()
+    side: int = 0
+
+
 @dataclass(frozen=True, eq=False)
 class Cells:
     """One picture for each of a layer's units.
@@ -50,6 +91,14 @@ class Cells:
     pictures: Mapping[int, np.ndarray] = field(default_factory=dict)
     dead: frozenset[int] = frozenset()
     note: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class LayerImages:
+    """What an index says of a layer; what has not been asked for yet is None."""
+
+    cells: Cells | None = None
+    statistics: Statistics | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,8 +129,58 @@ class TopPictures:
 
 
 @dataclass(frozen=True)
-class Growth:
-    """A wish: synthesize these units' images now, from these seeds.
+class TopImagesWish:
+    """Whose top images are shown.
+
+    Attributes:
+        layer, unit: the unit.
+        method: backward method, a key of `deepvis.networks.activation_rules.METHODS`.
+        moments: of the unit, that were collected and are shown instead of the index's.
+        or_deconv: where that method carries nothing back, as from behind a ReLU6 that is at its limit, deconv does.
+    """
+
+    layer: str
+    unit: int
+    method: str = "deconv"
+    moments: TopPictures | None = None
+    or_deconv: bool = False
+
+
+# ---- moments of the live picture ----------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class MomentsWish:
+    """Whose moments are shown.
+
+    Attributes:
+        layer, unit: the selected unit.
+        field: the layer's receptive field; None: a moment is shown whole.
+        units: of the layer, whose strongest moment is shown in the layer pane; empty if none is.
+        side: longer side of these, in pixels.
+    """
+
+    layer: str
+    unit: int
+    field: ReceptiveField | None = None
+    units: tuple[int, ...] = ()
+    side: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """The selected unit's strongest moments, and the strongest one of each unit of the layer pane."""
+
+    top: TopPictures
+    cells: Cells
+
+
+# ---- images that grow ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class GrowthWish:
+    """Images that are to be synthesized now, from these seeds.
 
     Attributes:
         layer, unit: the unit.
@@ -100,12 +199,12 @@ class Growth:
 
 @dataclass(frozen=True, eq=False)
 class Grown:
-    """What has become of a `Growth` so far: images (uint8 H×W×3 RGB each), steps, scores; or an error in words.
+    """What has become of a `GrowthWish` so far: images (uint8 H×W×3 RGB each), steps, scores; or an error in words.
 
     `recipe`: of the first image. `done`: they grow no more.
     """
 
-    wish: Growth
+    wish: GrowthWish
     images: tuple[np.ndarray, ...] = ()
     scores: tuple[float, ...] = ()
     steps: int = 0

@@ -139,7 +139,7 @@ def test_points_of_tiny_windows_have_a_target_or_none() -> None:
 def box(tmp_path: Path) -> Toolbox:
     log: list[str] = []
     made = Toolbox(Settings(output=str(tmp_path)), FakeEngine(log), FakeFeed(log), FakeWindow(log), State())
-    made.workers.grower.want = lambda network, wish: None  # the fake network cannot synthesize
+    made.workers.growth.want = lambda network, wish: None  # the fake network cannot synthesize
     compose = made.renderer.compose
     made.renderer.compose = lambda scene: (setattr(made, "composed", scene), compose(scene))[1]
     idle(made)
@@ -207,8 +207,8 @@ def test_the_status_names_no_unit_of_the_layer_before(box: Toolbox) -> None:
 def test_a_top_image_under_the_mouse_and_the_desk(box: Toolbox) -> None:
     """The mouse rests on a top image while the desk opens, and the other way round."""
     patch = Patch(0, "a.jpg", 0, 0, 2.0, (0, 0, 4, 4), np.ones((4, 4, 3), np.uint8))
-    box.workers.tops.close()
-    box.workers.tops._pictures = TopPictures("stem", 0, "/data", (patch,) * 9, "deconv")
+    box.workers.top_images.close()
+    box.workers.top_images._pictures = TopPictures("stem", 0, "/data", (patch,) * 9, "deconv")
     left, top, width, height = box.renderer.layout.panes["unit_images"]
     box.window.events = [[Mouse("move", left + width // 2, top + height // 2)]]
     box.turn()

@@ -26,17 +26,14 @@ from deepvis.core.interrupt import ENDING
 from deepvis.display.window import Close, Event, Key, Mouse, Resize
 from deepvis.inputs.feed import FeedWish, Notice
 from deepvis.interface.commands import COMMANDS, bindings, help_rows
-from deepvis.interface.requests import growth_for, overview_wish_for, picture_wish_for, request_for, top_wish_for
+from deepvis.interface.requests import growth_wish, layer_images_wish, request_for, top_images_wish, unit_images_wish
 from deepvis.interface.settings import DEFAULT_PANES, Settings
 from deepvis.interface.state import State
 from deepvis.scan.results import Patch
 from deepvis.synthesis import recipe
 from deepvis.synthesis.recipe import PRESETS, image_seed
 from deepvis.synthesis.recipe_grid import RecipeGrid, table
-from deepvis.workers.layer_images import Wish as OverviewWish
-from deepvis.workers.messages import Grown, Growth, TopPictures
-from deepvis.workers.top_images import Wish as TopWish
-from deepvis.workers.unit_images import Wish as PictureWish
+from deepvis.workers.messages import Grown, GrowthWish, LayerImagesWish, TopImagesWish, TopPictures, UnitImagesWish
 
 
 @pytest.fixture
@@ -179,7 +176,7 @@ def test_without_anything_new_nothing_is_shown_again(box: Toolbox) -> None:
     idle(box, 3)
     box.bar.next_rates = float("inf")  # the rates in the status bar may change meanwhile
     box.bar.clear()
-    while not (box.workers.stored.idle and box.workers.tops.idle and box.workers.overview.idle):
+    while not (box.workers.unit_images.idle and box.workers.top_images.idle and box.workers.layer_images.idle):
         time.sleep(0.01)
         idle(box)
     idle(box)
@@ -239,7 +236,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def test_v_collects_from_each_photo_once_and_stops(box: Toolbox, clock: list[float]) -> None:
-    box.workers.collector = collector = FakeCollector()
+    box.workers.moments = collector = FakeCollector()
     idle(box)
     press(box, "v")
     idle(box, 3)
@@ -267,7 +264,7 @@ def test_v_collects_from_each_photo_once_and_stops(box: Toolbox, clock: list[flo
 def test_of_live_frames_a_few_a_second_are_collected_from_and_never_two_in_a_row(
     box: Toolbox, clock: list[float]
 ) -> None:
-    box.workers.collector = collector = FakeCollector()
+    box.workers.moments = collector = FakeCollector()
     idle(box)
     box.feed.frame = replace(PHOTO, live=True)
     press(box, "v")
@@ -299,7 +296,7 @@ def test_a_frame_that_is_collected_from_is_no_wish_that_may_not_wait(box: Toolbo
 
 
 def test_enter_keeps_what_was_collected(box: Toolbox) -> None:
-    box.workers.collector = collector = FakeCollector()
+    box.workers.moments = collector = FakeCollector()
     box.engine.network.name, box.engine.network.fingerprint = "some/net", "f"
     idle(box)
     press(box, "enter")
@@ -319,7 +316,7 @@ def test_enter_keeps_what_grows_in_ones_own_store_and_never_waits_for_the_disk(
     monkeypatch.setattr(paths, "data", lambda: tmp_path)
 
     class FakeGrower:
-        grown = Grown(Growth("stem", 0, "modern", (1,)), (np.zeros((4, 4, 3), np.uint8),), (1.0,), 3)
+        grown = Grown(GrowthWish("stem", 0, "modern", (1,)), (np.zeros((4, 4, 3), np.uint8),), (1.0,), 3)
 
         def want(self, *_) -> None: ...
 
@@ -331,7 +328,7 @@ def test_enter_keeps_what_grows_in_ones_own_store_and_never_waits_for_the_disk(
                 raise error
             return "kept 1 images"
 
-    box.workers.grower = FakeGrower()
+    box.workers.growth = FakeGrower()
     box.engine.network.name, box.engine.network.fingerprint = "net", "f"
     idle(box)
     press(box, "x", "enter")  # does not wait
@@ -354,48 +351,48 @@ def test_what_flows_back_to_moments_is_asked_for_once_they_stay(box: Toolbox) ->
     patch = Patch(0, "camera 0", 0, 0, 1.0, (0, 0, 2, 2), np.zeros((2, 2, 3), np.uint8))
     moments = TopPictures("stem", 3, "", (patch,), seen=(patch.pixels,))
     still = State(unit=3, moments=True)
-    assert top_wish_for(still, LAYERS, "deconv", moments) == TopWish("stem", 3, "deconv", moments)
+    assert top_images_wish(still, LAYERS, "deconv", moments) == TopImagesWish("stem", 3, "deconv", moments)
     for other in (
         replace(still, collecting=True),
         replace(still, unit=4),
         replace(still, moments=False),
         replace(still, layer=1),
     ):
-        assert top_wish_for(other, LAYERS, "deconv", moments).moments is None
-    assert top_wish_for(still, LAYERS, TopPictures("stem", 3, note="no moment yet")).moments is None
+        assert top_images_wish(other, LAYERS, "deconv", moments).moments is None
+    assert top_images_wish(still, LAYERS, TopPictures("stem", 3, note="no moment yet")).moments is None
     # What is shown: never a data set's images under the moments' title, nor the other way round.
     carried, photos = (
         replace(moments, backward=(np.zeros((2, 2, 3), np.float32),)),
         TopPictures("stem", 3, "/photos", (patch,)),
     )
-    box.workers.collector, box.workers.tops = (
-        SimpleNamespace(tops=moments, cells=None),
-        SimpleNamespace(pictures=photos),
+    box.workers.moments, box.workers.top_images = (
+        SimpleNamespace(top=moments, cells=None),
+        SimpleNamespace(answer=photos),
     )
     for state, pictures, shown in ((still, photos, moments), (still, carried, carried), (replace(still, collecting=True), carried, moments),
                                    (State(unit=3), photos, photos), (State(unit=3), carried, None)):  # fmt: skip
-        box.state, box.workers.tops.pictures = state, pictures
+        box.state, box.workers.top_images.answer = state, pictures
         assert box.workers.findings_for(state).tops is shown
 
 
 def test_the_layer_pane_says_what_it_needs_of_the_index(box: Toolbox) -> None:
-    assert overview_wish_for(State(), LAYERS, range(0), 0) == OverviewWish("", False, "stem")
-    assert overview_wish_for(State(content="top images"), LAYERS, range(3), 8) == OverviewWish(
+    assert layer_images_wish(State(), LAYERS, range(0), 0) == LayerImagesWish("", False, "stem")
+    assert layer_images_wish(State(content="top images"), LAYERS, range(3), 8) == LayerImagesWish(
         "", False, "stem", (0, 1, 2), 8
     )
-    assert overview_wish_for(State(content="top images", moments=True), LAYERS, range(3), 8) == OverviewWish(
+    assert layer_images_wish(State(content="top images", moments=True), LAYERS, range(3), 8) == LayerImagesWish(
         "", False, "stem", (), 8
     )
     for content in ("histograms", "correlation", "correlation, sorted"):
-        wish = overview_wish_for(State(content=content, layer=1), LAYERS, range(0), 0)
+        wish = layer_images_wish(State(content=content, layer=1), LAYERS, range(0), 0)
         assert (wish.layer, wish.is_sorted) == ("head", content.endswith("sorted"))
 
 
 def test_only_cells_that_are_seen_are_wanted_and_none_under_the_help() -> None:
     state = State(content="synthesized", unit=2)
-    assert picture_wish_for(state, LAYERS, range(3), 8) == PictureWish("stem", 2, (0, 1, 2), 8)
+    assert unit_images_wish(state, LAYERS, range(3), 8) == UnitImagesWish("stem", 2, (0, 1, 2), 8)
     for other in (replace(state, help=True), replace(state, content="activations")):
-        assert picture_wish_for(other, LAYERS, range(3), 8) == PictureWish("stem", 2)
+        assert unit_images_wish(other, LAYERS, range(3), 8) == UnitImagesWish("stem", 2)
 
 
 def test_a_slow_network_is_busy_after_a_while_and_not_at_once(box: Toolbox, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -555,7 +552,7 @@ def finish_snapshots(box: Toolbox) -> None:
 
 def test_a_snapshot_saves_the_window_and_each_pane(box: Toolbox, tmp_path: Path) -> None:
     idle(box)
-    while not (box.workers.stored.idle and box.workers.tops.idle):
+    while not (box.workers.unit_images.idle and box.workers.top_images.idle):
         idle(box)
     idle(box)
     box.bar.next_rates = float("inf")  # else the status bar may change meanwhile
@@ -706,20 +703,20 @@ def test_without_a_display_no_window_is_tried(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_what_is_to_grow(box: Toolbox) -> None:
-    assert growth_for(State(), LAYERS) is None and growth_for(State(growing=True), ()) is None
-    assert growth_for(State(growing=True, unit=2, preset="plain"), LAYERS) == Growth(
+    assert growth_wish(State(), LAYERS) is None and growth_wish(State(growing=True), ()) is None
+    assert growth_wish(State(growing=True, unit=2, preset="plain"), LAYERS) == GrowthWish(
         "stem", 2, "plain", tuple(image_seed(0, 2, i) for i in range(4))
     )
     shown = RecipeGrid("modern", PRESETS["modern"], seed=5)
-    wish = growth_for(State(layer=1, unit=2, recipe_grids=(RecipeGrid("plain", PRESETS["plain"]), shown)), LAYERS)
-    assert wish == Growth("head", 2, "modern", (image_seed(5, 2, 0),) * 16, table(shown).recipes)
+    wish = growth_wish(State(layer=1, unit=2, recipe_grids=(RecipeGrid("plain", PRESETS["plain"]), shown)), LAYERS)
+    assert wish == GrowthWish("head", 2, "modern", (image_seed(5, 2, 0),) * 16, table(shown).recipes)
 
 
 def test_a_saved_recipe_is_one_of_the_presets_from_then_on(
     box: Toolbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(paths, "data", lambda: tmp_path)
-    monkeypatch.setattr(box.workers.grower, "want", lambda network, wish: None)
+    monkeypatch.setattr(box.workers.growth, "want", lambda network, wish: None)
     press(box, "2", "3", "4", "enter", *["backspace"] * 30, *"mine", "enter")
     shown = box.state.recipe_grids[-1]
     assert recipe.named("mine") == shown.recipe and shown.seed == 1
@@ -731,14 +728,14 @@ def test_a_saved_recipe_is_one_of_the_presets_from_then_on(
     )
     assert box.state.preset == "mine" and [*box._facts().recipes][-1] == "mine"
     press(box, "x")
-    assert growth_for(box.state, LAYERS).preset == "mine"
+    assert growth_wish(box.state, LAYERS).preset == "mine"
 
 
 def test_a_recipe_that_cannot_be_saved_or_read_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paths, "data", lambda: tmp_path)
     (tmp_path / "recipes").write_text("a file")
     box = toolbox(Settings(output=str(tmp_path / "out")))
-    monkeypatch.setattr(box.workers.grower, "want", lambda network, wish: None)
+    monkeypatch.setattr(box.workers.growth, "want", lambda network, wish: None)
     press(box, "2", "enter", "enter")
     assert "cannot be written" in message(box)[0] and message(box)[1] and box.state.preset == "modern"
     (tmp_path / "recipes").unlink()

@@ -56,7 +56,9 @@ from deepvis.networks import loading
 from deepvis.networks.network import Network
 from deepvis.networks.replicas import ReplicaPool
 from deepvis.scan.scan import Options, as_input, convolutions, cut, scan
-from deepvis.workers.top_images import Tops, Wish
+from deepvis.workers.messages import TopImagesWish
+from deepvis.workers.top_images import TopImagesWorker
+from deepvis.workers.worker import WishOf
 
 BATCH = 8  # of the loops that are compared: on a CPU the best for all of them, as maps stay in the cache
 
@@ -305,8 +307,8 @@ def _select(model: str, args: argparse.Namespace) -> None:
     network = loading.load(model, args.device, weights=_weights(model))
     with tempfile.TemporaryDirectory() as out:
         scan(network, find_images(args.images), Path(out), options=Options(correlation=False))
-        with contextlib.closing(Tops(lambda _network: Path(out))) as tops:
-            _until(lambda: tops.want(network, Wish(network.layers[0].name, 0)) or tops.idle)
+        with contextlib.closing(TopImagesWorker(lambda _network: Path(out))) as worker:
+            _until(lambda: worker.want(WishOf(network, TopImagesWish(network.layers[0].name, 0))) or worker.idle)
             print(
                 f"{model}, {args.device}: ms to nine patches, to what flows back, beyond the pass, a pass of nine: "
                 f"median (worst)"
@@ -314,12 +316,14 @@ def _select(model: str, args: argparse.Namespace) -> None:
             for layer in network.layers:
                 patches, whole, passes = [], [], []
                 for unit in random.Random(0).sample(range(layer.units), min(layer.units, args.select)):
-                    tops._photos = Photos(tops._photos.images, least=tops._photos.least)  # nothing in memory
+                    photos = worker._opened.photos
+                    photos = Photos(photos.images, least=photos.least)  # nothing in memory
+                    worker._opened = replace(worker._opened, photos=photos)
                     start = time.perf_counter()
-                    tops.want(network, Wish(layer.name, unit))
-                    _until(lambda: (tops.pictures.layer, tops.pictures.unit) == (layer.name, unit))
+                    worker.want(WishOf(network, TopImagesWish(layer.name, unit)))
+                    _until(lambda: worker.answer is not None and worker.answer.unit == unit)
                     patches.append(1000 * (time.perf_counter() - start))
-                    _until(lambda: tops.idle)
+                    _until(lambda: worker.idle)
                     whole.append(1000 * (time.perf_counter() - start))
                     passes.append(1000 * _pass_of_nine(network, layer.name, unit))
                 beyond = [all - one for all, one in zip(whole, passes)]

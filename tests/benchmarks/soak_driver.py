@@ -159,23 +159,23 @@ def stale(toolbox, scene) -> list[str]:
     """Names of what is not what the state asks for, or is drawn otherwise than it is."""
     state, layers, result = toolbox.state, toolbox._layers(), toolbox.questions.result
     asked = requests.request_for(state, toolbox.feed.frame, layers)
-    of = (requests.stands_for(layers, state.layer), state.unit)
+    of = (stands_for(layers, state.layer), state.unit)
     pictures, tops, growth = (
-        toolbox.workers.stored.pictures,
+        toolbox.workers.unit_images.answer,
         toolbox.workers.findings_for(state).tops,
-        requests.growth_for(state, layers),
+        requests.growth_wish(state, layers),
     )
     is_right = {
         "the network's answer": asked and result and replace(result.request, peaks=False) == replace(asked, peaks=False),
         "the engine": toolbox.engine.idle,
         "the input": not toolbox.feed.busy,
-        "the synthesized images": toolbox.workers.stored.idle and (pictures is None or (pictures.layer, pictures.unit) == of),
-        "the top images": toolbox.workers.tops.idle and (tops is None or (tops.layer, tops.unit) == of),
-        "the bundled index": toolbox.workers.tops.index is not None and Path(toolbox.workers.tops.index.root).is_dir(),
-        "the overview": toolbox.workers.overview.idle,
+        "the synthesized images": toolbox.workers.unit_images.idle and (pictures is None or (pictures.layer, pictures.unit) == of),
+        "the top images": toolbox.workers.top_images.idle and (tops is None or (tops.layer, tops.unit) == of),
+        "the bundled index": toolbox.workers.top_images.opened.index is not None and Path(toolbox.workers.top_images.opened.index.root).is_dir(),
+        "the overview": toolbox.workers.layer_images.idle,
         "the statistics": not (state.shown.needs is Needs.STATISTICS) or scene.own_statistics is not None,
-        "the moments": not state.moments or toolbox.workers.collector._wish == toolbox.workers.collector._done,
-        "the growing images": growth is None or (toolbox.workers.grower.grown is not None and scene.own_grown is not None),
+        "the moments": not state.moments or toolbox.workers.moments.idle,
+        "the growing images": growth is None or (toolbox.workers.growth.answer is not None and scene.own_grown is not None),
         **{f"pane {name}": toolbox.renderer.is_drawn(name, scene) for name in toolbox.renderer.layout.panes},
     }  # fmt: skip
     return [name for name, holds in is_right.items() if not holds]

@@ -8,12 +8,23 @@ import socket
 import stat
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from deepvis.core.errors import UserError
-from deepvis.core.files import beside, is_regular, open_regular, remove_unfinished, shortened, write_whole, writing
+from deepvis.core.files import (
+    beside,
+    is_regular,
+    locked,
+    open_regular,
+    remove_unfinished,
+    shortened,
+    write_whole,
+    writing,
+)
 from deepvis.core.paths import ROOT
 
 needs_unix = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no FIFOs here")
@@ -295,4 +306,78 @@ def test_only_what_the_lock_itself_meets_is_said_of_the_folder(tmp_path: Path) -
         raise OSError("inside")
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="cannot be written.*another folder with --out"), _locked(tmp_path / "file", 0):
+        pass
+
+
+# ---- locks ----------------------------------------------------------------------------------------
+
+HOLDER = """
+import sys
+from pathlib import Path
+from deepvis.core.files import locked
+with locked(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def holder(tmp_path: Path) -> Iterator[subprocess.Popen]:
+    """Another process that holds the lock of `tmp_path`/lock until its input ends."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(tmp_path / "lock")],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout.readline() == "held\n"
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def test_a_lock_that_is_held_is_refused_and_ends_with_a_killed_process(
+    holder: subprocess.Popen, tmp_path: Path
+) -> None:
+    with pytest.raises(TimeoutError), locked(tmp_path / "lock", wait=False):
+        pass
+    holder.kill()  # SIGKILL: nothing is tidied up
+    holder.wait()
+    with locked(tmp_path / "lock", wait=False):
+        pass
+
+
+def test_who_waits_for_a_lock_has_it_next(holder: subprocess.Popen, tmp_path: Path) -> None:
+    has_it = threading.Event()
+
+    def wait() -> None:
+        with locked(tmp_path / "lock"):
+            has_it.set()
+
+    waiting = threading.Thread(target=wait)
+    waiting.start()
+    assert not has_it.wait(0.2)
+    holder.communicate("", timeout=60)
+    waiting.join(60)
+    assert has_it.is_set()
+
+
+def test_threads_keep_each_other_out_and_an_exception_gives_the_lock_back(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="inside"), locked(tmp_path / "lock"):
+        refused = []
+
+        def try_it() -> None:
+            try:
+                with locked(tmp_path / "lock", wait=False):
+                    pass
+            except TimeoutError as error:
+                refused.append(error)
+
+        thread = threading.Thread(target=try_it)
+        thread.start()
+        thread.join(60)
+        assert refused
+        raise ValueError("inside")
+    with locked(tmp_path / "lock", wait=False):
         pass

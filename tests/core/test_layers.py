@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from deepvis.core.errors import UserError
-from deepvis.core.layers import Layer, find_layer, parse_unit, unit_id
+from deepvis.core.layers import Layer, find_layer, parse_unit, stands_for, unit_id
 from deepvis.core.receptive_field import ReceptiveField
 
 LAYERS = (
@@ -85,3 +85,9 @@ def test_a_long_list_is_shortened() -> None:
 def test_text_of_a_receptive_field() -> None:
     assert ReceptiveField(11, 19, False).text == "19×11"  # width first, as everywhere on the screen
     assert ReceptiveField(224, 200, True).text == "200×224 or more"
+
+
+def test_a_softmax_shows_the_pictures_of_what_comes_before_it() -> None:
+    layers = [Layer("conv", "Conv2d", 8, 4, 4), Layer("logits", "Linear", 10), Layer("probs", "Softmax", 10)]
+    assert [stands_for(layers, i) for i in range(3)] == ["conv", "logits", "logits"]
+    assert stands_for([Layer("probs", "Softmax", 10)], 0) == "probs"

@@ -32,7 +32,7 @@ from deepvis.render.panes.pane import number
 from deepvis.scan.results import Patch
 from deepvis.synthesis.recipe import PRESETS, image_seed
 from deepvis.synthesis.recipe_grid import RecipeGrid, chosen, table
-from deepvis.workers.messages import Grown, Growth, TopPictures, UnitPictures
+from deepvis.workers.messages import Grown, GrowthWish, TopPictures, UnitPictures
 
 LAYERS = (
     Layer("stem", "Conv2d", 32, 28, 28),
@@ -485,7 +485,7 @@ def grown_on(grid: RecipeGrid, **more) -> Grown:
     """Sixteen images of the class 61, each of another gray, the seventh with the best score."""
     images = tuple(np.full((40, 40, 3), 20 + 12 * i, np.uint8) for i in range(16))
     scores = tuple(9.0 if i == 6 else i / 10 for i in range(16))
-    wish = Growth("classes", 61, grid.preset, (image_seed(grid.seed, 61, 0),) * 16, table(grid).recipes)
+    wish = GrowthWish("classes", 61, grid.preset, (image_seed(grid.seed, 61, 0),) * 16, table(grid).recipes)
     return Grown(wish, **({"images": images, "scores": scores, "steps": 37} | more))
 
 
@@ -509,11 +509,11 @@ STATES = {
     ),
     "growing": scene(
         State(growing=True),
-        grown=Grown(Growth("stem", 0, "modern", (0, 1)), COLORED[:2], (1.5, 2.5), 37),
+        grown=Grown(GrowthWish("stem", 0, "modern", (0, 1)), COLORED[:2], (1.5, 2.5), 37),
         pictures_of="stem",
     ),
     "growing fails": scene(
-        State(growing=True), grown=Grown(Growth("stem", 0, "modern", (0,)), error="no gradient"), pictures_of="stem"
+        State(growing=True), grown=Grown(GrowthWish("stem", 0, "modern", (0,)), error="no gradient"), pictures_of="stem"
     ),
     "desk": scene(replace(ON_DESK, hover=Hover(3, 61, tile=3)), grown=grown_on(DESK), pictures_of="classes"),
     "desk starts": scene(ON_DESK, pictures_of="classes"),

@@ -12,8 +12,9 @@ from small import network
 from deepvis.scan.patch_backward import patch_backward
 from deepvis.scan.patches import cut_out
 from deepvis.scan.results import Patch
-from deepvis.workers.messages import TopPictures
-from deepvis.workers.top_images import Tops, Wish
+from deepvis.workers.messages import TopImagesWish, TopPictures
+from deepvis.workers.top_images import TopImagesWorker
+from deepvis.workers.worker import WishOf
 
 LIMIT = 30.0
 
@@ -27,23 +28,23 @@ def test_moments_are_carried_back_without_any_index(tmp_path: Path) -> None:
         for i, (image, box, (row, column)) in enumerate(zip(seen, boxes, cells))
     )
     moments = TopPictures("pool", 2, "", patches, seen=seen)
-    tops = Tops(lambda _network: tmp_path)  # where there is none
+    worker = TopImagesWorker(lambda _network: tmp_path)  # where there is none
     try:
         for method in ("deconv", "gradient"):
-            tops.want(net, Wish("pool", 2, method, moments))
+            worker.want(WishOf(net, TopImagesWish("pool", 2, method, moments)))
             end = time.monotonic() + LIMIT
-            while not (tops.idle and tops.pictures.method == method):
+            while not (worker.idle and worker.answer.method == method):
                 assert time.monotonic() < end
                 time.sleep(0.005)
-            found = tops.pictures
+            found = worker.answer
             assert found.patches == patches and found.seen == seen and not found.backward_note
             for one, other in zip(found.backward, patch_backward(network(), seen, "pool", 2, method, boxes, cells)):
                 np.testing.assert_array_equal(one, other)
-        tops.want(net, Wish("pool", 2, "deconv", replace(moments)))
-        tops.want(net, Wish("pool", 2))
-        while not (tops.idle and not tops.pictures.patches):
+        worker.want(WishOf(net, TopImagesWish("pool", 2, "deconv", replace(moments))))
+        worker.want(WishOf(net, TopImagesWish("pool", 2)))
+        while not (worker.idle and not worker.answer.patches):
             assert time.monotonic() < end + LIMIT
             time.sleep(0.005)
-        assert "None yet. This finds them: deepvis scan" in tops.pictures.note
+        assert "None yet. This finds them: deepvis scan" in worker.answer.note
     finally:
-        assert tops.close(LIMIT)
+        assert worker.close(LIMIT)

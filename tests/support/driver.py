@@ -139,9 +139,9 @@ class Teller:
             and not self._shown
             and toolbox.engine.idle
             and not toolbox.feed.busy
-            and toolbox.workers.stored.idle
-            and toolbox.workers.tops.idle
-            and toolbox.workers.overview.idle
+            and toolbox.workers.unit_images.idle
+            and toolbox.workers.top_images.idle
+            and toolbox.workers.layer_images.idle
         )
 
 

@@ -87,7 +87,7 @@ class FakeEngine:
     def start(self) -> None:
         self.log.append("engine starts")
 
-    def ask(self, request: Request) -> None:
+    def want(self, request: Request) -> None:
         self.asked.append(request)
         self.idle = not self.slow
         if not self.slow:

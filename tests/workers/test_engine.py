@@ -113,10 +113,10 @@ def running(answer: Callable, load: Callable = FakeNetwork) -> Iterator[Engine]:
 def test_the_newest_request_wins(one_worker) -> None:
     gates = Gates("1")
     with running(gates) as engine:
-        engine.ask(request("1"))
+        engine.want(request("1"))
         gates.wait_for("1")
         for layer in ("2", "3", "4"):
-            engine.ask(request(layer))
+            engine.want(request(layer))
         assert not engine.idle
         gates.release("1")
         gates.wait_for("4")
@@ -133,8 +133,8 @@ def test_what_was_asked_while_the_network_loads_is_answered(one_worker) -> None:
 
     with running(gates, load) as engine:
         assert engine.network is None
-        engine.ask(request("old"))
-        engine.ask(request("new"))
+        engine.want(request("old"))
+        engine.want(request("new"))
         assert not engine.idle
         loads.set()
         gates.wait_for("new")
@@ -144,16 +144,16 @@ def test_what_was_asked_while_the_network_loads_is_answered(one_worker) -> None:
 def test_a_result_that_is_ready_early_waits_for_those_asked_before(two_workers) -> None:
     gates = Gates("old", "last", "probe")
     with running(gates) as engine:
-        engine.ask(request("old"))
+        engine.want(request("old"))
         gates.wait_for("old")  # the first worker is busy from here on
-        engine.ask(request("new"))
+        engine.want(request("new"))
         gates.wait_for("new")
-        engine.ask(request("last"))
+        engine.want(request("last"))
         gates.wait_for("last")  # so the second worker has handed in "new"
         assert engine.result is None and engine.collect() is None
         assert engine.backlog == 2  # "old" and "last"
         gates.release("old")
-        engine.ask(request("probe"))
+        engine.want(request("probe"))
         gates.wait_for("probe")  # so the first worker has handed in "old"
         assert engine.result.request.layer == "new"
         assert engine.backlog == 4  # two being worked on, two to collect
@@ -176,7 +176,7 @@ def test_two_workers_have_networks_of_their_own(two_workers) -> None:
     gates = Gates("a", "b")
     with running(gates) as engine:
         for layer in ("a", "b"):
-            engine.ask(request(layer))
+            engine.want(request(layer))
             gates.wait_for(layer)
         first, second = gates.networks
         assert first is not second and engine.network not in (first, second)
@@ -209,9 +209,9 @@ def test_a_wish_overtakes_mere_frames(two_workers) -> None:
         gates.open["shown"].clear()
         for index in (1, 2):
             gates.started.pop("shown")
-            engine.ask(live_request("shown", index))
+            engine.want(live_request("shown", index))
             gates.wait_for("shown")
-        engine.ask(live_request("wish", 3))
+        engine.want(live_request("wish", 3))
         gates.release("shown")
         gates.wait_for("wish")
         gates.release("wish")
@@ -245,9 +245,9 @@ def test_what_does_not_make_way_for_a_wish(what: str, one_worker) -> None:
             gates.open["old"].clear()
             gates.started.pop("old")
         gates.open["old"].clear()
-        engine.ask(running_one)
+        engine.want(running_one)
         gates.wait_for("old")
-        engine.ask(live_request("wish", 2))
+        engine.want(live_request("wish", 2))
         gates.release("old")
         engine.wait(live_request("wish", 2), LIMIT)
         assert [one.request.layer for one in iter(engine.collect, None)][:2] == ["old", "wish"]
@@ -267,7 +267,7 @@ def test_the_first_result_of_a_layer_does_not_wait_for_its_receptive_field(one_w
             return super().receptive_field(layer, is_unwanted)
 
     with running(Gates(), Slow) as engine:
-        engine.ask(Request(FRAME, True, "abc", peaks=True))
+        engine.want(Request(FRAME, True, "abc", peaks=True))
         assert measuring.wait(LIMIT)
         first = engine.collect()
         assert first.receptive_field is None and engine.idle
@@ -360,7 +360,7 @@ def out_of_memory_on_cuda(gates: Gates) -> Callable:
 def test_out_of_memory_goes_on_with_the_cpu() -> None:
     gates = Gates()
     with running(out_of_memory_on_cuda(gates), lambda: FakeNetwork("cuda:0")) as engine:
-        engine.ask(request("a"))
+        engine.want(request("a"))
         gates.wait_for("a")  # tried again by the engine itself
         assert engine.note == "cuda:0 is out of memory: going on with the CPU"
         assert engine.wait(request("b"), LIMIT).error == ""
@@ -387,9 +387,9 @@ def test_a_request_made_during_the_move_to_the_cpu_is_answered() -> None:
             return super().on(device)
 
     with running(out_of_memory_on_cuda(gates), lambda: Slow("cuda:0")) as engine:
-        engine.ask(request("a"))
+        engine.want(request("a"))
         assert moving.wait(LIMIT)
-        engine.ask(request("b"))
+        engine.want(request("b"))
         moved.set()
         gates.wait_for("b")
     assert gates.ran == ["a", "b"] and engine.result.request.layer == "b"
@@ -464,9 +464,9 @@ def test_close_joins_and_may_be_called_again(two_workers) -> None:
     engine = Engine(FakeNetwork, gates)
     engine.start()
     for layer in ("a", "b"):
-        engine.ask(request(layer))
+        engine.want(request(layer))
         gates.wait_for(layer)
-    engine.ask(request("never"))
+    engine.want(request("never"))
     gates.release()
     engine.close(LIMIT)
     assert len(engine._threads) == 3 and not any(thread.is_alive() for thread in engine._threads)
@@ -478,7 +478,7 @@ def test_close_joins_and_may_be_called_again(two_workers) -> None:
 def test_close_does_not_wait_longer_than_told(one_worker) -> None:
     gates = Gates("a")
     with running(gates) as engine:
-        engine.ask(request("a"))
+        engine.want(request("a"))
         gates.wait_for("a")
         engine.close(0.01)
         assert any(thread.is_alive() for thread in engine._threads)
@@ -493,7 +493,7 @@ def test_close_before_start_and_while_loading() -> None:
         return FakeNetwork()
 
     with running(gates, load) as engine:
-        engine.ask(request("a"))
+        engine.want(request("a"))
         engine.close(0.01)
         loads.set()
     assert gates.ran == []

@@ -16,7 +16,9 @@ from deepvis.core.receptive_field import ReceptiveField
 from deepvis.inputs.datasets import Images
 from deepvis.scan.index import BINS, Index, Ranked, Span
 from deepvis.scan.statistics import by_similarity
-from deepvis.workers.layer_images import Overview, Wish
+from deepvis.workers.layer_images import LayerImagesWorker, OpenIndex
+from deepvis.workers.messages import LayerImagesWish
+from deepvis.workers.worker import WishOf
 
 LIMIT = 20.0
 UNITS = 6
@@ -24,8 +26,7 @@ UNITS = 6
 
 @pytest.fixture
 def index(tmp_path: Path) -> Index:
-    """Unit u has its best place in photo u mod 3 (photo 2 is not there), at row 1 and column u mod 4; the last is
-    dead."""
+    """Unit u has its best place in photo u mod 3, at row 1, column u mod 4; photo 2 is not there, the last unit dead."""
     for number in range(2):
         image = np.zeros((16, 16, 3), np.uint8)
         image[4:8] = np.repeat(np.arange(4, dtype=np.uint8) * 60 + number, 4)[None, :, None]
@@ -61,8 +62,8 @@ def index(tmp_path: Path) -> Index:
 
 
 @pytest.fixture
-def overview() -> Iterator[Overview]:
-    made = Overview()
+def worker() -> Iterator[LayerImagesWorker]:
+    made = LayerImagesWorker()
     yield made
     made.close()
 
@@ -74,10 +75,10 @@ def until(holds: Callable[[], object]) -> None:
         time.sleep(0.005)
 
 
-def test_each_units_patch_is_cut_out_at_its_place_as_large_as_asked(overview: Overview, index: Index) -> None:
-    overview.want(index, "", Wish("", False, "map", tuple(range(UNITS)), 8))
-    until(lambda: overview.idle)
-    cells = overview.cells
+def test_each_units_patch_is_cut_out_at_its_place_as_large_as_asked(worker: LayerImagesWorker, index: Index) -> None:
+    worker.want(WishOf(OpenIndex(index), LayerImagesWish("", False, "map", tuple(range(UNITS)), 8)))
+    until(lambda: worker.idle)
+    cells = worker.cells
     assert (
         cells.layer == "map" and sorted(cells.pictures) == [0, 1, 3, 4] and cells.dead == {5}
     )  # 2: its photo is not there
@@ -87,7 +88,7 @@ def test_each_units_patch_is_cut_out_at_its_place_as_large_as_asked(overview: Ov
 
 
 def test_what_was_cut_is_not_cut_again_and_another_size_is(
-    overview: Overview, index: Index, monkeypatch: pytest.MonkeyPatch
+    worker: LayerImagesWorker, index: Index, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reads: list[int] = []
     from deepvis.inputs.datasets import Images
@@ -95,43 +96,45 @@ def test_what_was_cut_is_not_cut_again_and_another_size_is(
     read = Images.read
     monkeypatch.setattr(Images, "read", lambda images, number, *a: (reads.append(number), read(images, number, *a))[1])
     for wish, photos in (
-        (Wish("", False, "map", (0, 3), 8), [0]),
-        (Wish("", False, "map", (0, 1, 3), 8), [1]),
-        (Wish("", False, "map", (0,), 4), [0]),
+        (LayerImagesWish("", False, "map", (0, 3), 8), [0]),
+        (LayerImagesWish("", False, "map", (0, 1, 3), 8), [1]),
+        (LayerImagesWish("", False, "map", (0,), 4), [0]),
     ):
-        overview.want(index, "", wish)
-        until(lambda: overview.idle)
+        worker.want(WishOf(OpenIndex(index), wish))
+        until(lambda: worker.idle)
         assert reads == photos
         reads.clear()
 
 
-def test_without_any_photo_it_says_which_is_missing(overview: Overview, index: Index) -> None:
-    overview.want(replace(index, root="/nowhere"), "", Wish("", False, "map", (0,), 8))
-    until(lambda: overview.idle)
-    assert "0.png" in overview.cells.note
+def test_without_any_photo_it_says_which_is_missing(worker: LayerImagesWorker, index: Index) -> None:
+    worker.want(WishOf(OpenIndex(replace(index, root="/nowhere")), LayerImagesWish("", False, "map", (0,), 8)))
+    until(lambda: worker.idle)
+    assert "0.png" in worker.cells.note
 
 
-def test_without_an_index_it_says_why(overview: Overview, index: Index) -> None:
-    overview.want(None, "none was scanned", Wish("map", False, "map", (0,), 8))
-    until(lambda: overview.idle)
-    assert overview.cells.note == overview.statistics.note == "none was scanned"
-    overview.want(index, "", Wish("map"))
-    until(lambda: overview.idle)
-    assert overview.statistics.images == 3
-    overview.want(index, "", Wish("other", False, "other", (0,)))
-    until(lambda: overview.idle)
-    assert "was not scanned" in overview.statistics.note and "was not scanned" in overview.cells.note
+def test_without_an_index_it_says_why(worker: LayerImagesWorker, index: Index) -> None:
+    worker.want(WishOf(OpenIndex(None, "none was scanned"), LayerImagesWish("map", False, "map", (0,), 8)))
+    until(lambda: worker.idle)
+    assert worker.cells.note == worker.statistics.note == "none was scanned"
+    worker.want(WishOf(OpenIndex(index), LayerImagesWish("map")))
+    until(lambda: worker.idle)
+    assert worker.statistics.images == 3
+    worker.want(WishOf(OpenIndex(index), LayerImagesWish("other", False, "other", (0,))))
+    until(lambda: worker.idle)
+    assert "was not scanned" in worker.statistics.note and "was not scanned" in worker.cells.note
 
 
-def test_the_order_by_similarity_is_worked_out_when_it_is_shown_and_kept(overview: Overview, index: Index) -> None:
+def test_the_order_by_similarity_is_worked_out_when_it_is_shown_and_kept(
+    worker: LayerImagesWorker, index: Index
+) -> None:
     correlation = np.corrcoef(np.random.default_rng(0).normal(size=(UNITS, 9))).astype(np.float32)
     index = replace(index, correlation={"map": correlation})
     for is_sorted in (False, True, False):
-        overview.want(index, "", Wish("map", is_sorted))
-        until(lambda: overview.idle)
-        if overview.statistics.order is None:
+        worker.want(WishOf(OpenIndex(index), LayerImagesWish("map", is_sorted)))
+        until(lambda: worker.idle)
+        if worker.statistics.order is None:
             assert not is_sorted
-    np.testing.assert_array_equal(overview.statistics.order, by_similarity(correlation))  # once known it stays
+    np.testing.assert_array_equal(worker.statistics.order, by_similarity(correlation))  # once known it stays
 
 
 @pytest.fixture
@@ -150,60 +153,42 @@ def gated(monkeypatch: pytest.MonkeyPatch) -> tuple[threading.Event, threading.E
     return begun, gate
 
 
-def test_what_was_abandoned_and_is_wanted_again_is_not_taken_for_done(overview: Overview, index: Index, gated) -> None:
-    begun, gate = gated
-    whole, other = Wish("", False, "map", (0, 1, 3, 4), 8), Wish("", False, "map", (0, 3), 8)
-    cut = overview._cut
-
-    def abandoned(asked):
-        done = cut(asked)
-        overview.want(index, "", whole)  # just after it has been abandoned
-        return done
-
-    overview._cut = abandoned
-    overview.want(index, "", whole)
-    assert begun.wait(LIMIT)
-    overview.want(index, "", other)
-    gate.set()
-    until(lambda: overview.idle and sorted(overview.cells.pictures) == [0, 1, 3, 4])
-
-
 @pytest.mark.parametrize("back", [False, True])
 def test_an_abandoned_wish_leaves_nothing_in_the_place_of_the_newest(
-    overview: Overview, index: Index, gated, back: bool
+    worker: LayerImagesWorker, index: Index, gated, back: bool
 ) -> None:
     begun, gate = gated
-    whole, few = Wish("", False, "map", (0, 1, 3, 4), 8), Wish("", False, "map", (3,), 8)
+    whole, few = LayerImagesWish("", False, "map", (0, 1, 3, 4), 8), LayerImagesWish("", False, "map", (3,), 8)
     if back:  # the newest is what was there before
-        overview.want(index, "", few)
-        until(lambda: overview.idle)
-    overview.want(index, "", whole)
+        worker.want(WishOf(OpenIndex(index), few))
+        until(lambda: worker.idle)
+    worker.want(WishOf(OpenIndex(index), whole))
     assert begun.wait(LIMIT)
-    overview.want(index, "", few)
+    worker.want(WishOf(OpenIndex(index), few))
     gate.set()
-    until(lambda: overview.idle)
-    assert sorted(overview.cells.pictures) == [3]
-    overview.want(index, "", whole)
-    until(lambda: overview.idle)
-    assert sorted(overview.cells.pictures) == [0, 1, 3, 4]
+    until(lambda: worker.idle)
+    assert sorted(worker.cells.pictures) == [3]
+    worker.want(WishOf(OpenIndex(index), whole))
+    until(lambda: worker.idle)
+    assert sorted(worker.cells.pictures) == [0, 1, 3, 4]
 
 
-def test_nothing_of_an_index_that_has_been_replaced_is_shown(overview: Overview, index: Index, gated) -> None:
+def test_nothing_of_an_index_that_has_been_replaced_is_shown(worker: LayerImagesWorker, index: Index, gated) -> None:
     begun, gate = gated
-    wish = Wish("map", False, "map", (0, 1), 8)
+    wish = LayerImagesWish("map", False, "map", (0, 1), 8)
     newer = replace(index, count=77, top=replace(index.top, image=(index.top.image + 1) % 2))
-    overview.want(index, "", wish)
+    worker.want(WishOf(OpenIndex(index), wish))
     assert begun.wait(LIMIT)
-    assert overview.statistics.images == 3 and overview.cells is not None
-    overview.want(newer, "", wish)
-    assert overview.cells is None and overview.statistics is None
+    assert worker.statistics.images == 3 and worker.cells is not None
+    worker.want(WishOf(OpenIndex(newer), wish))
+    assert worker.cells is None and worker.statistics is None
     gate.set()
-    until(lambda: overview.idle)
-    assert overview.statistics.images == 77
-    np.testing.assert_allclose(overview.cells.pictures[0], 1, atol=1)  # photo 1 is its best now
+    until(lambda: worker.idle)
+    assert worker.statistics.images == 77
+    np.testing.assert_allclose(worker.cells.pictures[0], 1, atol=1)  # photo 1 is its best now
 
 
-def test_while_the_index_is_not_open_yet_nothing_is_said(overview: Overview) -> None:
-    overview.want(None, "", Wish("map", False, "map", (0,), 8))
-    until(lambda: overview.idle)
-    assert overview.cells is None and overview.statistics is None
+def test_while_the_index_is_not_open_yet_nothing_is_said(worker: LayerImagesWorker) -> None:
+    worker.want(WishOf(OpenIndex(None, ""), LayerImagesWish("map", False, "map", (0,), 8)))
+    until(lambda: worker.idle)
+    assert worker.cells is None and worker.statistics is None

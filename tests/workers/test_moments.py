@@ -1,4 +1,4 @@
-"""The collector's thread: what it shows of a unit, and when a collection ends."""
+"""The thread that collects moments: what it shows of a unit, and when a collection ends."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from deepvis.core.receptive_field import ReceptiveField
 from deepvis.scan.index import INDEX
 from deepvis.scan.index_file import load
 from deepvis.workers import moments as module
-from deepvis.workers.moments import NONE_YET, Collector, Wish
+from deepvis.workers.messages import MomentsWish
+from deepvis.workers.moments import NONE_YET, MomentsWorker
 
 LIMIT = 20.0
 LAYERS = (Layer("map", "Conv2d", 3, 4, 4), Layer("vector", "Linear", 2))
@@ -39,8 +40,8 @@ def result(number: int, value: float, cell: int = 0) -> Result:
 
 
 @pytest.fixture
-def collector() -> Iterator[Collector]:
-    made = Collector()
+def worker() -> Iterator[MomentsWorker]:
+    made = MomentsWorker()
     yield made
     assert made.close(LIMIT)
 
@@ -52,60 +53,58 @@ def until(holds: Callable[[], object]) -> None:
         time.sleep(0.005)
 
 
-def shown(collector: Collector) -> list[tuple[str, float]]:
-    return [(patch.name, patch.value) for patch in collector.tops.patches] if collector.tops else []
+def shown(worker: MomentsWorker) -> list[tuple[str, float]]:
+    return [(patch.name, patch.value) for patch in worker.top.patches] if worker.top else []
 
 
-def test_the_selected_units_moments_are_shown_strongest_first_as_they_come(collector: Collector) -> None:
-    collector.want(Wish("map", 1, FIELD))
-    until(lambda: collector.tops is not None and collector.tops.note == NONE_YET)
+def test_the_selected_units_moments_are_shown_strongest_first_as_they_come(worker: MomentsWorker) -> None:
+    worker.want(MomentsWish("map", 1, FIELD))
+    until(lambda: worker.top is not None and worker.top.note == NONE_YET)
     for number, value in ((1, 2.0), (2, 5.0), (3, 3.0)):
-        collector.take(result(number, value, cell=6), LAYERS, SIZE)
-    until(lambda: shown(collector) == [("2.png", 5.0), ("3.png", 3.0), ("1.png", 2.0)])
-    assert (
-        collector.count == 3 and collector.tops.note == "" and (collector.tops.layer, collector.tops.unit) == ("map", 1)
-    )
-    patch = collector.tops.patches[0]
+        worker.take(result(number, value, cell=6), LAYERS, SIZE)
+    until(lambda: shown(worker) == [("2.png", 5.0), ("3.png", 3.0), ("1.png", 2.0)])
+    assert worker.count == 3 and worker.top.note == "" and (worker.top.layer, worker.top.unit) == ("map", 1)
+    patch = worker.top.patches[0]
     assert (patch.row, patch.column, patch.box) == (1, 2, (8, 4, 4, 4))
     assert patch.pixels.shape == (4, 4, 3) and patch.pixels.min() > 200  # cut out to its field
-    collector.want(Wish("vector", 0))
-    until(lambda: collector.tops.layer == "vector")
-    assert collector.tops.patches[0].pixels.shape == (16, 16, 3)  # the whole of what the network saw
+    worker.want(MomentsWish("vector", 0))
+    until(lambda: worker.top is not None and worker.top.layer == "vector")
+    assert worker.top.patches[0].pixels.shape == (16, 16, 3)  # the whole of what the network saw
 
 
-def test_each_units_strongest_moment_is_a_cell(collector: Collector) -> None:
-    collector.want(Wish("map", 0, FIELD, (0, 1, 2), 32))
-    collector.take(result(1, 2.0), LAYERS, SIZE)
-    until(lambda: collector.cells is not None and len(collector.cells.pictures) == 3)
-    before = collector.cells.pictures
+def test_each_units_strongest_moment_is_a_cell(worker: MomentsWorker) -> None:
+    worker.want(MomentsWish("map", 0, FIELD, (0, 1, 2), 32))
+    worker.take(result(1, 2.0), LAYERS, SIZE)
+    until(lambda: worker.cells is not None and len(worker.cells.pictures) == 3)
+    before = worker.cells.pictures
     assert all(picture.shape == (32, 32, 3) for picture in before.values())
     stronger = result(5, 3.0)
     stronger.peaks.value[1] = 1.0  # for this unit it is not
-    collector.take(stronger, LAYERS, SIZE)
-    until(lambda: collector.cells.pictures[0] is not before[0])
-    assert collector.cells.pictures[1] is before[1]  # not cut out again
+    worker.take(stronger, LAYERS, SIZE)
+    until(lambda: worker.cells.pictures[0] is not before[0])
+    assert worker.cells.pictures[1] is before[1]  # not cut out again
 
 
-def test_a_collection_that_is_forgotten_leaves_nothing(collector: Collector) -> None:
-    collector.want(Wish("map", 0, FIELD))
-    collector.take(result(1, 2.0), LAYERS, SIZE)
-    until(lambda: shown(collector))
-    collector.forget()
-    until(lambda: collector.count == 0 and collector.tops is None)
-    collector.want(Wish("map", 0, FIELD))
-    collector.take(result(2, 1.0), LAYERS, SIZE)
-    until(lambda: shown(collector) == [("2.png", 1.0)])
+def test_a_collection_that_is_forgotten_leaves_nothing(worker: MomentsWorker) -> None:
+    worker.want(MomentsWish("map", 0, FIELD))
+    worker.take(result(1, 2.0), LAYERS, SIZE)
+    until(lambda: shown(worker))
+    worker.forget()
+    until(lambda: worker.count == 0 and worker.top is None)
+    worker.want(MomentsWish("map", 0, FIELD))
+    worker.take(result(2, 1.0), LAYERS, SIZE)
+    until(lambda: shown(worker) == [("2.png", 1.0)])
 
 
-def test_moments_are_kept_only_when_asked_for(collector: Collector, tmp_path: Path) -> None:
+def test_moments_are_kept_only_when_asked_for(worker: MomentsWorker, tmp_path: Path) -> None:
     said: list[tuple[str, bool]] = []
-    keep = lambda folder: collector.save(folder, "m", "f", lambda *words: said.append(words))  # noqa: E731
+    keep = lambda folder: worker.save(folder, "m", "f", lambda *words: said.append(words))  # noqa: E731
     keep(tmp_path / "none")
     until(lambda: said)
     assert said.pop() == ("no moments to keep yet", False) and not list(tmp_path.iterdir())
-    collector.take(result(1, 2.0), LAYERS, SIZE)
-    collector.take(result(2, 1.0), LAYERS, SIZE)
-    until(lambda: collector.count == 2)
+    worker.take(result(1, 2.0), LAYERS, SIZE)
+    worker.take(result(2, 1.0), LAYERS, SIZE)
+    until(lambda: worker.count == 2)
     keep(tmp_path / "live")
     until(lambda: said)
     words, is_error = said.pop()
@@ -118,52 +117,52 @@ def test_moments_are_kept_only_when_asked_for(collector: Collector, tmp_path: Pa
     assert said.pop()[1]  # an error, in words
 
 
-def test_it_outlives_a_frame_that_cannot_be_taken_in(collector: Collector) -> None:
-    collector.want(Wish("map", 0, FIELD))
+def test_it_outlives_a_frame_that_cannot_be_taken_in(worker: MomentsWorker) -> None:
+    worker.want(MomentsWish("map", 0, FIELD))
     broken = result(1, 2.0)
-    collector.take(Result(broken.request, peaks=Peaks(np.ones(2, np.float32), np.zeros(2, np.int32))), LAYERS, SIZE)
-    until(lambda: collector.tops is not None and collector.tops.note not in ("", NONE_YET))
-    collector.take(result(2, 3.0), LAYERS, SIZE)
-    until(lambda: shown(collector) == [("2.png", 3.0)])
+    worker.take(Result(broken.request, peaks=Peaks(np.ones(2, np.float32), np.zeros(2, np.int32))), LAYERS, SIZE)
+    until(lambda: worker.top is not None and worker.top.note not in ("", NONE_YET))
+    worker.take(result(2, 3.0), LAYERS, SIZE)
+    until(lambda: shown(worker) == [("2.png", 3.0)])
 
 
-def test_moments_of_many_bands_are_not_said_to_be_what_the_network_saw(collector: Collector) -> None:
+def test_moments_of_many_bands_are_not_said_to_be_what_the_network_saw(worker: MomentsWorker) -> None:
     of_bands = result(1, 5)
     bands = replace(of_bands.request.frame, bands=np.zeros((16, 16, 7), np.float32))
-    collector.want(Wish("map", 0))
-    collector.take(replace(of_bands, request=replace(of_bands.request, frame=bands)), LAYERS, (16, 16))
-    until(lambda: shown(collector))
-    assert collector.tops.seen == ()
-    collector.forget()
-    collector.want(Wish("map", 1))
-    collector.take(result(2, 6), LAYERS, (16, 16))
-    until(lambda: collector.tops and collector.tops.patches and collector.tops.seen)
+    worker.want(MomentsWish("map", 0))
+    worker.take(replace(of_bands, request=replace(of_bands.request, frame=bands)), LAYERS, (16, 16))
+    until(lambda: shown(worker))
+    assert worker.top.seen == ()
+    worker.forget()
+    worker.want(MomentsWish("map", 1))
+    worker.take(result(2, 6), LAYERS, (16, 16))
+    until(lambda: worker.top and worker.top.patches and worker.top.seen)
 
 
-def test_nothing_of_a_collection_that_was_ended_is_taken_for_the_next_ones(collector: Collector) -> None:
+def test_nothing_of_a_collection_that_was_ended_is_taken_for_the_next_ones(worker: MomentsWorker) -> None:
     """The first moments of both have the same number and place."""
-    wish = Wish("map", 0, FIELD, (0, 1, 2), 8)
+    wish = MomentsWish("map", 0, FIELD, (0, 1, 2), 8)
     for number in (1, 9):
-        collector.want(wish)
-        collector.take(result(number, 2.0, cell=1), LAYERS, SIZE)
-        until(lambda: collector.cells is not None and len(collector.cells.pictures) == 3)
-        assert shown(collector) == [(f"{number}.png", 2.0)]
-        assert collector.cells.pictures[0].min() > 200
-        collector.take(result(number, 3.0, cell=1), LAYERS, SIZE)
-        until(lambda: shown(collector)[:1] == [(f"{number}.png", 3.0)])
-        collector.forget()
-        assert collector.tops is None and collector.cells is None and collector.count == 0  # at once
+        worker.want(wish)
+        worker.take(result(number, 2.0, cell=1), LAYERS, SIZE)
+        until(lambda: worker.cells is not None and len(worker.cells.pictures) == 3)
+        assert shown(worker) == [(f"{number}.png", 2.0)]
+        assert worker.cells.pictures[0].min() > 200
+        worker.take(result(number, 3.0, cell=1), LAYERS, SIZE)
+        until(lambda: shown(worker)[:1] == [(f"{number}.png", 3.0)])
+        worker.forget()
+        assert worker.top is None and worker.cells is None and worker.count == 0  # at once
 
 
-def test_the_patch_of_a_new_collection_is_its_own(collector: Collector) -> None:
+def test_the_patch_of_a_new_collection_is_its_own(worker: MomentsWorker) -> None:
     plain = lambda number, color: result_of(number, color)  # noqa: E731
-    wish = Wish("map", 0, FIELD, (0,), 8)
+    wish = MomentsWish("map", 0, FIELD, (0,), 8)
     for number, color in ((1, 40), (2, 200)):
-        collector.want(wish)
-        collector.take(plain(number, color), LAYERS, SIZE)
-        until(lambda: collector.cells is not None and collector.cells.pictures)
-        assert abs(int(collector.cells.pictures[0].mean()) - color) < 4
-        collector.forget()
+        worker.want(wish)
+        worker.take(plain(number, color), LAYERS, SIZE)
+        until(lambda: worker.cells is not None and worker.cells.pictures)
+        assert abs(int(worker.cells.pictures[0].mean()) - color) < 4
+        worker.forget()
 
 
 def result_of(number: int, color: int) -> Result:
@@ -173,7 +172,7 @@ def result_of(number: int, color: int) -> Result:
 
 
 def test_what_was_to_be_kept_is_kept_though_the_collection_is_ended_at_once(
-    collector: Collector, tmp_path: Path, monkeypatch
+    worker: MomentsWorker, tmp_path: Path, monkeypatch
 ) -> None:
     begun, gate = threading.Event(), threading.Event()
     update = module.LiveTop.update
@@ -185,15 +184,15 @@ def test_what_was_to_be_kept_is_kept_though_the_collection_is_ended_at_once(
 
     monkeypatch.setattr(module.LiveTop, "update", held)
     said: list[tuple[str, bool]] = []
-    collector.take(result(1, 2.0), LAYERS, SIZE)
+    worker.take(result(1, 2.0), LAYERS, SIZE)
     assert begun.wait(LIMIT)
-    collector.take(
+    worker.take(
         Result(result(3, 1.0).request, peaks=Peaks(np.ones(2, np.float32), np.zeros(2, np.int32))), LAYERS, SIZE
     )  # broken
-    collector.take(result(2, 3.0), LAYERS, SIZE)
-    collector.save(tmp_path / "kept", "m", "f", lambda *words: said.append(words))
-    collector.forget()
-    collector.save(tmp_path / "none", "m", "f", lambda *words: said.append(words))
+    worker.take(result(2, 3.0), LAYERS, SIZE)
+    worker.save(tmp_path / "kept", "m", "f", lambda *words: said.append(words))
+    worker.forget()
+    worker.save(tmp_path / "none", "m", "f", lambda *words: said.append(words))
     gate.set()
     until(lambda: len(said) == 2)
     assert "kept 2 moments" in said[0][0] and said[1] == ("no moments to keep yet", False)

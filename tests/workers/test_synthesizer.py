@@ -1,4 +1,4 @@
-"""The grower: images grow while they are wished, stop when they are not, and can be kept."""
+"""Images grow while they are wished, stop when they are not, and can be kept."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from deepvis.core.layers import Layer
-from deepvis.interface.requests import growth_for
+from deepvis.interface.requests import growth_wish
 from deepvis.interface.state import State
 from deepvis.networks.network import InputSpec, Network, prepare
 from deepvis.store.unit_images import open_store
@@ -23,8 +23,9 @@ from deepvis.synthesis.jobs import Plan, synthesize
 from deepvis.synthesis.recipe import PRESETS
 from deepvis.synthesis.recipe_grid import RecipeGrid, table
 from deepvis.synthesis.targets import canvas, objective
-from deepvis.workers.messages import Growth
-from deepvis.workers.synthesizer import Grower
+from deepvis.workers.messages import GrowthWish
+from deepvis.workers.synthesizer import GrowthWorker, keep_grown
+from deepvis.workers.worker import WishOf
 
 
 def network(side: int = 32) -> Network:
@@ -45,60 +46,60 @@ def until(holds: Callable[[], bool]) -> None:
 
 
 @pytest.fixture
-def grower():
-    one = Grower()
+def worker():
+    one = GrowthWorker()
     yield one
     assert one.close()
 
 
-def grown(grower: Grower, wish: Growth, steps: int = 1):
-    until(lambda: (g := grower.grown) is not None and (g.error or g.steps >= steps))
-    assert grower.grown.wish == wish
-    return grower.grown
+def grown(worker: GrowthWorker, wish: GrowthWish, steps: int = 1):
+    until(lambda: (g := worker.answer) is not None and (g.error or g.steps >= steps))
+    assert worker.answer.wish == wish
+    return worker.answer
 
 
-def test_images_grow_and_excite_the_unit_more_and_more(grower: Grower) -> None:
-    wish = Growth("logits", 2, "modern", (0, 1, 2))
-    grower.want(network(), wish)
-    early = grown(grower, wish)
-    late = grown(grower, wish, early.steps + 20)
+def test_images_grow_and_excite_the_unit_more_and_more(worker: GrowthWorker) -> None:
+    wish = GrowthWish("logits", 2, "modern", (0, 1, 2))
+    worker.want(WishOf(network(), wish))
+    early = grown(worker, wish)
+    late = grown(worker, wish, early.steps + 20)
     assert len(late.images) == 3 and late.images[0].shape == (32, 32, 3) and late.images[0].dtype == np.uint8
     assert min(late.scores) > max(early.scores)
 
 
-def test_another_wish_takes_over_and_none_stops(grower: Grower) -> None:
+def test_another_wish_takes_over_and_none_stops(worker: GrowthWorker) -> None:
     net = network()
-    first, second = Growth("logits", 2, "modern", (0,)), Growth("conv", 0, "yosinski-3", (0,))
-    grower.want(net, first)
-    grown(grower, first)
-    grower.want(net, second)
-    assert grower.grown is None or grower.grown.wish == second
-    assert grown(grower, second).images[0].shape == (3, 3, 3)  # the true size
-    grower.want(net, None)
-    assert grower.grown is None
+    first, second = GrowthWish("logits", 2, "modern", (0,)), GrowthWish("conv", 0, "yosinski-3", (0,))
+    worker.want(WishOf(net, first))
+    grown(worker, first)
+    worker.want(WishOf(net, second))
+    assert worker.answer is None or worker.answer.wish == second
+    assert grown(worker, second).images[0].shape == (3, 3, 3)  # the true size
+    worker.want(None)
+    assert worker.answer is None
 
 
-def test_a_dead_unit_is_said(grower: Grower) -> None:
-    wish = Growth("conv", 3, "plain", (0,))
-    grower.want(network(), wish)
-    assert "dead" in grown(grower, wish, 10**9).error
+def test_a_dead_unit_is_said(worker: GrowthWorker) -> None:
+    wish = GrowthWish("conv", 3, "plain", (0,))
+    worker.want(WishOf(network(), wish))
+    assert "dead" in grown(worker, wish, 10**9).error
 
 
-def test_an_error_is_said_and_the_thread_lives_on(grower: Grower) -> None:
+def test_an_error_is_said_and_the_thread_lives_on(worker: GrowthWorker) -> None:
     net = network()
-    bad, good = Growth("nowhere", 0, "modern", (0,)), Growth("logits", 0, "modern", (0,))
-    grower.want(net, bad)
-    assert "nowhere" in grown(grower, bad).error
-    grower.want(net, good)
-    assert grown(grower, good).images
+    bad, good = GrowthWish("nowhere", 0, "modern", (0,)), GrowthWish("logits", 0, "modern", (0,))
+    worker.want(WishOf(net, bad))
+    assert "nowhere" in grown(worker, bad).error
+    worker.want(WishOf(net, good))
+    assert grown(worker, good).images
 
 
-def test_keeping(grower: Grower, tmp_path: Path) -> None:
-    wish = Growth("logits", 1, "modern", (5, 6))
+def test_keeping(worker: GrowthWorker, tmp_path: Path) -> None:
+    wish = GrowthWish("logits", 1, "modern", (5, 6))
     net = network()
-    grower.want(net, wish)
-    found = grown(grower, wish, 20)
-    grower.keep(found, open_store(tmp_path, "abc", "tiny"), net)
+    worker.want(WishOf(net, wish))
+    found = grown(worker, wish, 20)
+    keep_grown(found, open_store(tmp_path, "abc", "tiny"), net)
     store = open_store(tmp_path, "abc")
     record = store.records["logits", 1]
     best = int(np.argmax(found.scores))
@@ -109,12 +110,12 @@ def test_keeping(grower: Grower, tmp_path: Path) -> None:
     assert np.abs(kept[0].astype(int) - found.images[best]).mean() < 12
 
 
-def test_what_was_kept_is_what_synthesize_would_make(grower: Grower, tmp_path: Path) -> None:
+def test_what_was_kept_is_what_synthesize_would_make(worker: GrowthWorker, tmp_path: Path) -> None:
     net, layers = network(), [Layer("conv", "Conv2d", 4, 32, 32), Layer("logits", "Linear", 5)]
-    wish = growth_for(State(layer=1, unit=2, growing=True, preset="modern"), layers)
-    grower.want(net, wish)
-    found = grown(grower, wish, 20)  # after so many, other seeds have grown far apart
-    grower.keep(found, open_store(tmp_path, net.fingerprint, "tiny"), net)
+    wish = growth_wish(State(layer=1, unit=2, growing=True, preset="modern"), layers)
+    worker.want(WishOf(net, wish))
+    found = grown(worker, wish, 20)  # after so many, other seeds have grown far apart
+    keep_grown(found, open_store(tmp_path, net.fingerprint, "tiny"), net)
     plan = Plan(replace(PRESETS["modern"], steps=found.steps), "modern", len(wish.seeds))
     store = open_store(tmp_path, net.fingerprint, "tiny")
     assert synthesize(net, [(net.layers[1], [2])], plan, store)["found"] == 1
@@ -128,32 +129,32 @@ def test_what_was_kept_is_what_synthesize_would_make(grower: Grower, tmp_path: P
     )  # Adam follows signs that rounding decides; other seeds are far off
 
 
-def test_another_network_is_taken_up(grower: Grower) -> None:
+def test_another_network_is_taken_up(worker: GrowthWorker) -> None:
     """As after a fall back to the CPU."""
-    wish, one, two = Growth("logits", 1, "modern", (5,)), network(), network(24)
-    grower.want(one, wish)
-    assert grown(grower, wish).images[0].shape == (32, 32, 3)
-    grower.want(two, None)
-    grower.want(two, replace(wish, unit=2))
-    assert grown(grower, replace(wish, unit=2)).images[0].shape == (24, 24, 3)
+    wish, one, two = GrowthWish("logits", 1, "modern", (5,)), network(), network(24)
+    worker.want(WishOf(one, wish))
+    assert grown(worker, wish).images[0].shape == (32, 32, 3)
+    worker.want(None)
+    worker.want(WishOf(two, replace(wish, unit=2)))
+    assert grown(worker, replace(wish, unit=2)).images[0].shape == (24, 24, 3)
 
 
-def test_the_default_random_numbers_and_threads_are_left_alone(grower: Grower) -> None:
+def test_the_default_random_numbers_and_threads_are_left_alone(worker: GrowthWorker) -> None:
     before, state = threading.active_count(), torch.get_rng_state()
-    assert grower.grown is None and threading.active_count() == before
-    wish = Growth("logits", 1, "modern", (5,))
-    grower.want(network(), wish)
-    grown(grower, wish)
+    assert worker.answer is None and threading.active_count() == before
+    wish = GrowthWish("logits", 1, "modern", (5,))
+    worker.want(WishOf(network(), wish))
+    grown(worker, wish)
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_the_desks_images_are_each_made_by_its_own_recipe_and_end(grower: Grower) -> None:
+def test_the_desks_images_are_each_made_by_its_own_recipe_and_end(worker: GrowthWorker) -> None:
     recipes = table(RecipeGrid("yosinski-1", replace(PRESETS["yosinski-1"], steps=12))).recipes
-    wish = Growth("logits", 2, "yosinski-1", (7,) * len(recipes), recipes)
+    wish = GrowthWish("logits", 2, "yosinski-1", (7,) * len(recipes), recipes)
     net = network()
-    grower.want(net, wish)
-    until(lambda: (g := grower.grown) is not None and g.done)
-    found = grower.grown
+    worker.want(WishOf(net, wish))
+    until(lambda: (g := worker.answer) is not None and g.done)
+    found = worker.answer
     assert (
         found.steps == 12 and len({image.tobytes() for image in found.images}) > 12
     )  # of sixteen; some blur too little to matter here
@@ -164,37 +165,39 @@ def test_the_desks_images_are_each_made_by_its_own_recipe_and_end(grower: Grower
             alone.step()
         assert np.abs(alone.images()[0].astype(int) - image).max() <= 1
     time.sleep(0.1)
-    assert grower.grown is found  # nothing grows on
-    grower.want(net, again := replace(wish, unit=1))
-    assert grown(grower, again).images
+    assert worker.answer is found  # nothing grows on
+    worker.want(WishOf(net, again := replace(wish, unit=1)))
+    assert grown(worker, again).images
 
 
-def test_on_a_cpu_the_desks_images_are_made_at_half_the_size(grower: Grower) -> None:
+def test_on_a_cpu_the_desks_images_are_made_at_half_the_size(worker: GrowthWorker) -> None:
     net = network(96)
     recipes = (PRESETS["modern"],) * 2
-    grower.want(net, wish := Growth("logits", 2, "modern", (0, 1), recipes))
-    assert grown(grower, wish).images[0].shape == (64, 64, 3)
-    grower.want(net, wish := Growth("logits", 2, "modern", (0, 1)))
-    assert grown(grower, wish).images[0].shape == (96, 96, 3)
+    worker.want(WishOf(net, wish := GrowthWish("logits", 2, "modern", (0, 1), recipes)))
+    assert grown(worker, wish).images[0].shape == (64, 64, 3)
+    worker.want(WishOf(net, wish := GrowthWish("logits", 2, "modern", (0, 1))))
+    assert grown(worker, wish).images[0].shape == (96, 96, 3)
 
 
-def test_the_same_wish_on_another_network_grows_anew(grower: Grower) -> None:
-    wish, one, two = Growth("logits", 1, "modern", (5,)), network(), network(24)
-    grower.want(one, wish)
-    assert grown(grower, wish).images[0].shape == (32, 32, 3)
-    grower.want(two, wish)
-    assert grower.grown is None  # the first network's images are not the second's
-    until(lambda: (g := grower.grown) is not None and bool(g.images))
-    assert grower.grown.images[0].shape == (24, 24, 3)
+def test_the_same_wish_on_another_network_grows_anew(worker: GrowthWorker) -> None:
+    wish, one, two = GrowthWish("logits", 1, "modern", (5,)), network(), network(24)
+    worker.want(WishOf(one, wish))
+    assert grown(worker, wish).images[0].shape == (32, 32, 3)
+    worker.want(WishOf(two, wish))
+    assert worker.answer is None  # the first network's images are not the second's
+    until(lambda: (g := worker.answer) is not None and bool(g.images))
+    assert worker.answer.images[0].shape == (24, 24, 3)
 
 
-def test_what_failed_is_tried_again_when_it_is_wished_again(grower: Grower, monkeypatch: pytest.MonkeyPatch) -> None:
-    net, wish = network(), Growth("logits", 1, "modern", (5,))
+def test_what_failed_is_tried_again_when_it_is_wished_again(
+    worker: GrowthWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net, wish = network(), GrowthWish("logits", 1, "modern", (5,))
     step = Ascent.step
     monkeypatch.setattr(Ascent, "step", lambda ascent: (_ for _ in ()).throw(MemoryError("full")))
-    grower.want(net, wish)
-    assert "full" in grown(grower, wish).error
+    worker.want(WishOf(net, wish))
+    assert "full" in grown(worker, wish).error
     monkeypatch.setattr(Ascent, "step", step)
-    grower.want(net, None)
-    grower.want(net, wish)
-    until(lambda: (g := grower.grown) is not None and bool(g.images))
+    worker.want(None)
+    worker.want(WishOf(net, wish))
+    until(lambda: (g := worker.answer) is not None and bool(g.images))

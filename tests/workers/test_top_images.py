@@ -18,7 +18,7 @@ from deepvis.core import paths
 from deepvis.core.layers import Layer
 from deepvis.inputs.datasets import Images, Photos, find_images
 from deepvis.inputs.decode import read_image
-from deepvis.interface.requests import top_wish_for
+from deepvis.interface.requests import top_images_wish
 from deepvis.interface.state import State
 from deepvis.scan import patch_backward as patch_backward_module
 from deepvis.scan.index import INDEX, STATE, index_folder, scan_folder
@@ -27,9 +27,11 @@ from deepvis.scan.patch_backward import patch_backward
 from deepvis.scan.patches import patches
 from deepvis.scan.scan import Options, scan
 from deepvis.store.unit_images import open_store, store_folder
+from deepvis.workers import patch_passes
 from deepvis.workers import top_images as module
-from deepvis.workers.messages import TopPictures
-from deepvis.workers.top_images import Tops, Wish
+from deepvis.workers.messages import TopImagesWish, TopPictures
+from deepvis.workers.top_images import TopImagesWorker
+from deepvis.workers.worker import WishOf
 
 
 @pytest.fixture(scope="module")
@@ -54,11 +56,11 @@ def own(made: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def opened() -> Iterator[Callable[[Path], Tops]]:
-    all: list[Tops] = []
+def opened() -> Iterator[Callable[[Path], TopImagesWorker]]:
+    all: list[TopImagesWorker] = []
 
-    def open(folder: Path) -> Tops:
-        all.append(Tops(lambda network: folder))
+    def open(folder: Path) -> TopImagesWorker:
+        all.append(TopImagesWorker(lambda network: folder))
         return all[-1]
 
     yield open
@@ -73,11 +75,11 @@ def until(holds: Callable[[], object]) -> None:
         time.sleep(0.002)
 
 
-def fetched(tops: Tops, network, wish: Wish) -> TopPictures:
-    tops.want(network, wish)
-    until(lambda: tops.idle)
-    assert (tops.pictures.layer, tops.pictures.unit) == (wish.layer, wish.unit)
-    return tops.pictures
+def fetched(worker: TopImagesWorker, network, wish: TopImagesWish) -> TopPictures:
+    worker.want(WishOf(network, wish))
+    until(lambda: worker.idle)
+    assert (worker.answer.layer, worker.answer.unit) == (wish.layer, wish.unit)
+    return worker.answer
 
 
 # ---- what is handed out -------------------------------------------------------------------------
@@ -88,7 +90,7 @@ def fetched(tops: Tops, network, wish: Wish) -> TopPictures:
 def test_patches_best_first_and_what_flows_back_to_them(
     opened, network, made: Path, layer: str, unit: int, method: str
 ) -> None:
-    found = fetched(opened(made / "scan"), network, Wish(layer, unit, method))
+    found = fetched(opened(made / "scan"), network, TopImagesWish(layer, unit, method))
     index = load(made / "scan" / INDEX)
     want = patches(index, layer, unit, Photos(Images(Path(index.root), tuple(index.files))))
     assert [(p.name, p.value, p.box) for p in found.patches] == [(p.name, p.value, p.box) for p in want]
@@ -103,11 +105,11 @@ def test_patches_best_first_and_what_flows_back_to_them(
 
 
 def test_the_index_is_there_before_anything_is_shown(opened, network, made: Path) -> None:
-    tops = opened(made / "scan")
-    assert tops.index is None and tops.idle and tops.pictures is None
-    fetched(tops, network, Wish("odd", 0))
-    assert tops.index.fingerprint == network.fingerprint and not tops.note
-    assert tops.index.receptive_fields["odd"] == network.receptive_field("odd")
+    worker = opened(made / "scan")
+    assert worker.opened.index is None and worker.idle and worker.answer is None
+    fetched(worker, network, TopImagesWish("odd", 0))
+    assert worker.opened.index.fingerprint == network.fingerprint and not worker.opened.note
+    assert worker.opened.index.receptive_fields["odd"] == network.receptive_field("odd")
 
 
 def test_patches_are_there_before_the_pass_and_a_newer_wish_abandons_it(
@@ -122,16 +124,18 @@ def test_patches_are_there_before_the_pass_and_a_newer_wish_abandons_it(
         return patch_backward(network, photos, layer, unit, *rest)
 
     monkeypatch.setattr(patch_backward_module, "patch_backward", held)
-    tops = opened(made / "scan")
-    tops.want(network, Wish("odd", 0))
+    worker = opened(made / "scan")
+    worker.want(WishOf(network, TopImagesWish("odd", 0)))
     assert begun.wait(20)
-    assert tops.pictures.unit == 0 and len(tops.pictures.patches) == 9 and not tops.pictures.backward and not tops.idle
-    tops.want(network, Wish("odd", 1))
-    until(lambda: tops.pictures.unit == 1)  # while the pass of the unit before still runs
-    assert len(tops.pictures.patches) == 9 and not tops.pictures.backward
+    assert (
+        worker.answer.unit == 0 and len(worker.answer.patches) == 9 and not worker.answer.backward and not worker.idle
+    )
+    worker.want(WishOf(network, TopImagesWish("odd", 1)))
+    until(lambda: worker.answer is not None and worker.answer.unit == 1)  # while the pass of the unit before still runs
+    assert len(worker.answer.patches) == 9 and not worker.answer.backward
     gate.set()
-    until(lambda: tops.idle)
-    assert tops.pictures.unit == 1 and len(tops.pictures.backward) == 9
+    until(lambda: worker.idle)
+    assert worker.answer.unit == 1 and len(worker.answer.backward) == 9
 
 
 def test_a_unit_that_is_passed_by_costs_no_pass(opened, network, made: Path, monkeypatch) -> None:
@@ -143,24 +147,25 @@ def test_a_unit_that_is_passed_by_costs_no_pass(opened, network, made: Path, mon
 
     monkeypatch.setattr(patch_backward_module, "patch_backward", counted)
     monkeypatch.setattr(module, "QUIET", 0.5)
-    tops = opened(made / "scan")
+    worker = opened(made / "scan")
     for unit in range(4):
-        tops.want(network, Wish("odd", unit))
-        until(lambda: tops.pictures is not None and tops.pictures.unit == unit)
-    until(lambda: tops.idle)
-    parts = math.ceil(9 / module.AT_A_TIME)
+        worker.want(WishOf(network, TopImagesWish("odd", unit)))
+        until(lambda: worker.answer is not None and worker.answer.unit == unit)
+    until(lambda: worker.idle)
+    parts = math.ceil(9 / patch_passes.AT_A_TIME)
     assert units == [3] * parts
-    fetched(tops, network, Wish("odd", 3, "guided"))
-    fetched(tops, network, Wish("odd", 3))  # kept
+    fetched(worker, network, TopImagesWish("odd", 3, "guided"))
+    fetched(worker, network, TopImagesWish("odd", 3))  # kept
     assert units == [3] * 2 * parts
 
 
 def test_memory_is_bounded_and_what_was_dropped_is_made_again(opened, network, made: Path, monkeypatch) -> None:
-    monkeypatch.setattr(module, "CACHE", 1)
-    tops = opened(made / "scan")
+    size = module._size(fetched(opened(made / "scan"), network, TopImagesWish("odd", 0)))
+    monkeypatch.setattr(module, "CACHE", size + size // 2)
+    worker = opened(made / "scan")
     for unit in (0, 1, 0):
-        assert len(fetched(tops, network, Wish("odd", unit)).backward) == 9
-        assert len(tops._cache) == 1
+        assert len(fetched(worker, network, TopImagesWish("odd", unit)).backward) == 9
+        assert [wish.unit for wish in worker._cache] == [unit] and worker._cache.currsize <= module.CACHE
 
 
 def test_a_pass_that_fails_becomes_words_and_the_next_one_works(opened, network, made: Path, monkeypatch) -> None:
@@ -170,43 +175,44 @@ def test_a_pass_that_fails_becomes_words_and_the_next_one_works(opened, network,
         return patch_backward(network, photos, layer, unit, *rest)
 
     monkeypatch.setattr(patch_backward_module, "patch_backward", failing)
-    tops = opened(made / "scan")
-    bad = fetched(tops, network, Wish("odd", 0))
+    worker = opened(made / "scan")
+    bad = fetched(worker, network, TopImagesWish("odd", 0))
     assert "out of memory" in bad.backward_note and len(bad.patches) == 9 and not bad.backward
-    assert len(fetched(tops, network, Wish("odd", 1)).backward) == 9
+    assert len(fetched(worker, network, TopImagesWish("odd", 1)).backward) == 9
 
 
 def test_a_softmax_shows_what_excites_its_logits() -> None:
     layers = (Layer("conv", "Conv2d", 4, 8, 8), Layer("logits", "Linear", 10), Layer("probs", "Softmax", 10))
-    assert top_wish_for(State(layer=2, unit=7), layers) == Wish("logits", 7, "deconv")
-    assert top_wish_for(State(layer=0, unit=1, method="guided"), layers) == Wish("conv", 1, "guided")
+    assert top_images_wish(State(layer=2, unit=7), layers) == TopImagesWish("logits", 7, "deconv")
+    assert top_images_wish(State(layer=0, unit=1, method="guided"), layers) == TopImagesWish("conv", 1, "guided")
 
 
 # ---- why there is nothing -----------------------------------------------------------------------
 
 
 def test_an_index_that_is_made_later_is_taken_up(opened, network, made: Path, tmp_path: Path) -> None:
-    tops = opened(tmp_path / "later")
+    worker = opened(tmp_path / "later")
     assert (
-        "deepvis scan --model small --images DIR" in fetched(tops, network, Wish("odd", 0)).note and tops.index is None
+        "deepvis scan --model small --images DIR" in fetched(worker, network, TopImagesWish("odd", 0)).note
+        and worker.opened.index is None
     )
     shutil.copytree(made / "scan", tmp_path / "later")
-    assert len(fetched(tops, network, Wish("odd", 1)).patches) == 9 and tops.index is not None
+    assert len(fetched(worker, network, TopImagesWish("odd", 1)).patches) == 9 and worker.opened.index is not None
 
 
 @pytest.mark.parametrize("bad", [b"", b"nonsense", "half"])
 def test_an_index_that_cannot_be_read(opened, network, own: Path, bad: bytes | str) -> None:
     whole = (own / INDEX).read_bytes()
     (own / INDEX).write_bytes(whole[: len(whole) // 2] if bad == "half" else bad)
-    tops = opened(own)
-    assert "cannot be read as an index" in fetched(tops, network, Wish("odd", 0)).note
+    worker = opened(own)
+    assert "cannot be read as an index" in fetched(worker, network, TopImagesWish("odd", 0)).note
     (own / INDEX).write_bytes(whole)
-    assert len(fetched(tops, network, Wish("odd", 1)).patches) == 9
+    assert len(fetched(worker, network, TopImagesWish("odd", 1)).patches) == 9
 
 
 def test_an_index_of_another_network_input_or_layers(opened, network, own: Path) -> None:
     def note(other) -> str:
-        return fetched(opened(own), other, Wish("odd", 0)).note
+        return fetched(opened(own), other, TopImagesWish("odd", 0)).note
 
     assert "another network" in note(replace(network, fingerprint="other"))
     assert "24×24 pixels, the network now takes 32×32" in note(
@@ -218,9 +224,9 @@ def test_an_index_of_another_network_input_or_layers(opened, network, own: Path)
 
 def test_an_index_of_fewer_layers(opened, network, made: Path, tmp_path: Path) -> None:
     scan(network, find_images(made / "images"), tmp_path, ["conv", "head"], Options(batch=8))
-    tops = opened(tmp_path)
-    assert "odd was not scanned, only conv, head" in fetched(tops, network, Wish("odd", 0)).note
-    assert len(fetched(tops, network, Wish("head", 0)).patches) == 9
+    worker = opened(tmp_path)
+    assert "odd was not scanned, only conv, head" in fetched(worker, network, TopImagesWish("odd", 0)).note
+    assert len(fetched(worker, network, TopImagesWish("head", 0)).patches) == 9
 
 
 def test_photos_that_are_gone_are_named_and_found_again_by_another_scan(
@@ -230,20 +236,20 @@ def test_photos_that_are_gone_are_named_and_found_again_by_another_scan(
     shutil.copytree(made / "images", photos)
     save(replace(load(own / INDEX), root=str(photos)), own / INDEX)
     (own / STATE).unlink()
-    tops = opened(own)
-    first = fetched(tops, network, Wish("odd", 0)).patches[0].name
+    worker = opened(own)
+    first = fetched(worker, network, TopImagesWish("odd", 0)).patches[0].name
     (photos / first).unlink()
-    tops = opened(own)
-    found = fetched(tops, network, Wish("odd", 0))
+    worker = opened(own)
+    found = fetched(worker, network, TopImagesWish("odd", 0))
     assert found.patches[0].pixels is None and first in found.patches[0].error and found.backward[0] is None
     assert all(patch.pixels is not None for patch in found.patches[1:]) and not found.note
     photos.rename(tmp_path / "elsewhere")
-    note = fetched(tops, network, Wish("odd", 1)).note  # some are still in memory; of a unit none may be
-    note = note or fetched(opened(own), network, Wish("odd", 0)).note
+    note = fetched(worker, network, TopImagesWish("odd", 1)).note  # some are still in memory; of a unit none may be
+    note = note or fetched(opened(own), network, TopImagesWish("odd", 0)).note
     assert str(photos) in note and "deepvis scan --images DIR" in note
     shutil.copy(made / "images" / first, tmp_path / "elsewhere")
     scan(network, find_images(tmp_path / "elsewhere"), own)
-    assert all(patch.pixels is not None for patch in fetched(opened(own), network, Wish("odd", 0)).patches)
+    assert all(patch.pixels is not None for patch in fetched(opened(own), network, TopImagesWish("odd", 0)).patches)
 
 
 def test_a_dead_unit_and_one_that_few_images_excite(opened, network, own: Path) -> None:
@@ -251,10 +257,10 @@ def test_a_dead_unit_and_one_that_few_images_excite(opened, network, own: Path) 
     index.top.value[index.row("relu", 0)] = 0
     index.top.value[index.row("relu", 1), 4:] = 0
     save(index, own / INDEX)
-    tops = opened(own)
-    dead = fetched(tops, network, Wish("relu", 0))
+    worker = opened(own)
+    dead = fetched(worker, network, TopImagesWish("relu", 0))
     assert "dead" in dead.note and "30 images" in dead.note and not dead.patches
-    assert len(fetched(tops, network, Wish("relu", 1)).backward) == 4
+    assert len(fetched(worker, network, TopImagesWish("relu", 1)).backward) == 4
 
 
 def test_the_original_toolboxs_pictures_stand_where_there_is_no_index(
@@ -263,20 +269,20 @@ def test_the_original_toolboxs_pictures_stand_where_there_is_no_index(
     from deepvis.store.export import export
 
     export(network, load(made / "scan" / INDEX), tmp_path, ["odd"], side=64)
-    tops = opened(tmp_path / "scan")
-    shown = fetched(tops, network, Wish("odd", 2, "deconv"))
+    worker = opened(tmp_path / "scan")
+    shown = fetched(worker, network, TopImagesWish("odd", 2, "deconv"))
     assert len(shown.patches) == len(shown.backward) == 9 and not shown.note and shown.method == "deconv"
-    real = fetched(opened(made / "scan"), network, Wish("odd", 2, "deconv"))
+    real = fetched(opened(made / "scan"), network, TopImagesWish("odd", 2, "deconv"))
     for one, other in zip(shown.patches, real.patches):
         inside = one.pixels[2:-2, 2:-2].mean((0, 1))
         assert np.abs(inside - other.pixels.mean((0, 1))).max() < 12 and np.isnan(one.value)
     assert all(image.min() >= -1 and image.max() <= 1 for image in shown.backward)
-    other = fetched(tops, network, Wish("odd", 2, "gradient"))
+    other = fetched(worker, network, TopImagesWish("odd", 2, "gradient"))
     assert other.patches and "deconvs only" in other.backward_note
     (tmp_path / "max_deconv/odd/odd_0003.jpg").unlink()
-    assert "max_deconv" in fetched(tops, network, Wish("odd", 3, "deconv")).backward_note
+    assert "max_deconv" in fetched(worker, network, TopImagesWish("odd", 3, "deconv")).backward_note
     (tmp_path / "max_im/odd/odd_0001.jpg").write_bytes(b"")
-    assert "deepvis scan" in fetched(tops, network, Wish("odd", 1, "deconv")).note
+    assert "deepvis scan" in fetched(worker, network, TopImagesWish("odd", 1, "deconv")).note
 
 
 # ---- what comes with the program ----------------------------------------------------------------
@@ -307,17 +313,17 @@ def test_where_guided_backprop_carries_nothing_back_deconv_does(
         return [np.full((4, 4, 3), value, np.float32) for _ in photos]
 
     monkeypatch.setattr(patch_backward_module, "patch_backward", carried)
-    chosen = fetched(opened(made / "scan"), network, Wish("odd", 2, "guided"))
+    chosen = fetched(opened(made / "scan"), network, TopImagesWish("odd", 2, "guided"))
     assert chosen.method == "guided" and not any(image.any() for image in chosen.backward)
-    usual = fetched(opened(made / "scan"), network, Wish("odd", 2, "guided", or_deconv=True))
+    usual = fetched(opened(made / "scan"), network, TopImagesWish("odd", 2, "guided", or_deconv=True))
     assert usual.method == "deconv" and all((image == 2).all() for image in usual.backward)
 
 
 def test_deconv_steps_in_for_the_usual_method_only() -> None:
     layers = (Layer("stem", "Conv2d", 8, 4, 4),)
-    assert top_wish_for(State(), layers, "guided").or_deconv
-    assert not top_wish_for(State(), layers, "deconv").or_deconv
-    assert not top_wish_for(State(method="guided"), layers, "guided").or_deconv
+    assert top_images_wish(State(), layers, "guided").or_deconv
+    assert not top_images_wish(State(), layers, "deconv").or_deconv
+    assert not top_images_wish(State(method="guided"), layers, "guided").or_deconv
 
 
 # ---- an index that is replaced ------------------------------------------------------------------
@@ -338,15 +344,15 @@ def test_an_index_that_is_replaced_is_taken_up_while_the_same_unit_stays_selecte
     opened, network, own: Path, monkeypatch
 ) -> None:
     monkeypatch.setattr(module, "LOOK_AGAIN", 0.01)
-    tops = opened(own)
-    before = fetched(tops, network, Wish("odd", 1))
-    old = tops.index
+    worker = opened(own)
+    before = fetched(worker, network, TopImagesWish("odd", 1))
+    old = worker.opened.index
     swapped(own)
-    until(lambda: tops.index is not old and tops.idle)
-    assert names(tops.pictures) != names(before) and len(tops.pictures.backward) == len(tops.pictures.patches)
+    until(lambda: worker.opened.index is not old and worker.idle)
+    assert names(worker.answer) != names(before) and len(worker.answer.backward) == len(worker.answer.patches)
     (own / INDEX).unlink()
-    until(lambda: tops.index is None and tops.idle)
-    assert "deepvis scan" in tops.note and tops.pictures.note
+    until(lambda: worker.opened.index is None and worker.idle)
+    assert "deepvis scan" in worker.opened.note and worker.answer.note
 
 
 @pytest.mark.parametrize("back", [False, True], ids=["another unit is selected", "and the unit again"])
@@ -363,19 +369,19 @@ def test_a_pass_of_an_index_that_has_been_replaced_is_neither_shown_nor_kept(
         return patch_backward(network, photos, layer, unit, *rest)
 
     monkeypatch.setattr(patch_backward_module, "patch_backward", held)
-    tops = opened(own)
-    tops.want(network, Wish("odd", 1))
+    worker = opened(own)
+    worker.want(WishOf(network, TopImagesWish("odd", 1)))
     assert begun.wait(20)
-    old = names(tops.pictures)
+    old = names(worker.answer)
     swapped(own)
-    tops.want(network, Wish("odd", 2))
-    until(lambda: tops.pictures is not None and tops.pictures.unit == 2)
+    worker.want(WishOf(network, TopImagesWish("odd", 2)))
+    until(lambda: worker.answer is not None and worker.answer.unit == 2)
     if back:
-        tops.want(network, Wish("odd", 1))
-        until(lambda: tops.pictures.unit == 1)
+        worker.want(WishOf(network, TopImagesWish("odd", 1)))
+        until(lambda: worker.answer is not None and worker.answer.unit == 1)
     gate.set()
-    until(lambda: tops.idle)
-    new = fetched(tops, network, Wish("odd", 1))
+    until(lambda: worker.idle)
+    new = fetched(worker, network, TopImagesWish("odd", 1))
     assert names(new) != old and passes[-1] == 1 and len(passes) >= 2
     index = load(own / INDEX)
     want = patches(index, "odd", 1, Photos(Images(Path(index.root), tuple(index.files))))
@@ -387,19 +393,43 @@ def test_a_pass_of_an_index_that_has_been_replaced_is_neither_shown_nor_kept(
 
 
 def test_another_network_has_all_made_anew(opened, network, made: Path) -> None:
-    tops, other = opened(made / "scan"), small.network()
-    first = fetched(tops, network, Wish("odd", 1))
-    tops.want(other, Wish("odd", 1))
-    assert tops.pictures is None
-    until(lambda: tops.idle)
-    assert tops.pictures is not first and names(tops.pictures) == names(first)
+    worker, other = opened(made / "scan"), small.network()
+    first = fetched(worker, network, TopImagesWish("odd", 1))
+    worker.want(WishOf(other, TopImagesWish("odd", 1)))
+    assert worker.answer is None
+    until(lambda: worker.idle)
+    assert worker.answer is not first and names(worker.answer) == names(first)
 
 
 def test_words_for_what_failed_are_not_kept(opened, network, own: Path, monkeypatch) -> None:
-    tops = opened(own)
+    worker = opened(own)
     cut = module.patches
     monkeypatch.setattr(module, "patches", lambda *a, **k: (_ for _ in ()).throw(MemoryError("full")))
-    assert "full" in fetched(tops, network, Wish("odd", 1)).note
+    assert "full" in fetched(worker, network, TopImagesWish("odd", 1)).note
     monkeypatch.setattr(module, "patches", cut)
-    fetched(tops, network, Wish("odd", 2))
-    assert len(fetched(tops, network, Wish("odd", 1)).patches) == 9
+    fetched(worker, network, TopImagesWish("odd", 2))
+    assert len(fetched(worker, network, TopImagesWish("odd", 1)).patches) == 9
+
+
+def test_a_late_pass_of_another_method_does_not_take_the_place_of_what_is_whole(
+    opened, network, made: Path, monkeypatch
+) -> None:
+    begun, gate = threading.Event(), threading.Event()
+
+    def held(network, photos, layer, unit, method, *rest):
+        if method == "gradient":
+            begun.set()
+            assert gate.wait(20)
+        return patch_backward(network, photos, layer, unit, method, *rest)
+
+    monkeypatch.setattr(patch_backward_module, "patch_backward", held)
+    worker, deconv, gradient = opened(made / "scan"), TopImagesWish("odd", 0), TopImagesWish("odd", 0, "gradient")
+    whole = fetched(worker, network, deconv)
+    worker.want(WishOf(network, gradient))
+    assert begun.wait(20)
+    worker.want(WishOf(network, deconv))
+    until(lambda: worker.answer is whole)  # as it was kept
+    gate.set()
+    until(lambda: worker.idle)
+    assert worker.answer is whole
+    assert fetched(worker, network, gradient).method == "gradient"  # kept, though nobody waited for it

@@ -1,4 +1,4 @@
-"""The gallery: pictures of the newest wish, from the disk, in a thread of its own."""
+"""Stored images of the newest wish, from the disk, in a thread of its own."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from deepvis.core.errors import UserError
-from deepvis.core.layers import Layer
 from deepvis.store.unit_images import MANIFEST, Store, open_store
 from deepvis.workers import unit_images as module
-from deepvis.workers.unit_images import Gallery, Wish, stands_for
+from deepvis.workers.messages import UnitImagesWish
+from deepvis.workers.unit_images import UnitImagesWorker
 
 COLORS = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)]
 
@@ -41,65 +41,66 @@ def color(image: np.ndarray) -> tuple[int, ...]:
     return tuple(np.round(image.mean((0, 1)) / 255).astype(int) * 255)
 
 
-def fetched(gallery: Gallery, wish: Wish):
-    gallery.want(wish)
-    until(lambda: (p := gallery.pictures) is not None and (p.layer, p.unit) == (wish.layer, wish.unit)
+def fetched(worker: UnitImagesWorker, wish: UnitImagesWish):
+    worker.want(wish)
+    until(lambda: (p := worker.answer) is not None and (p.layer, p.unit) == (wish.layer, wish.unit)
           and (not p.known or p.note or set(p.cells) >= {c for c in wish.cells if c < len(COLORS)}))  # fmt: skip
-    return gallery.pictures
+    return worker.answer
 
 
 @pytest.fixture
-def gallery(tmp_path: Path):
+def worker(tmp_path: Path):
     filled(tmp_path)
-    one = Gallery(lambda: open_store(tmp_path, "abc"))
+    one = UnitImagesWorker(lambda: open_store(tmp_path, "abc"))
     yield one
     one.close()
 
 
-def test_the_selected_units_pictures_best_first(gallery: Gallery) -> None:
-    found = fetched(gallery, Wish("conv", 2))
+def test_the_selected_units_pictures_best_first(worker: UnitImagesWorker) -> None:
+    found = fetched(worker, UnitImagesWish("conv", 2))
     assert [color(image) for image in found.synthesized] == [COLORS[2], (0, 0, 0)]
     assert found.known and not found.note
 
 
-def test_an_odd_record_does_not_end_the_others_pictures(gallery: Gallery, tmp_path: Path) -> None:
+def test_an_odd_record_does_not_end_the_others_pictures(worker: UnitImagesWorker, tmp_path: Path) -> None:
     manifest = tmp_path / MANIFEST
     records = json.loads(manifest.read_text())
     records["units"][1]["scores"] = None
     manifest.write_text(json.dumps(records))
-    assert fetched(gallery, Wish("conv", 1)).note
-    assert color(fetched(gallery, Wish("conv", 2)).synthesized[0]) == COLORS[2]
+    assert fetched(worker, UnitImagesWish("conv", 1)).note
+    assert color(fetched(worker, UnitImagesWish("conv", 2)).synthesized[0]) == COLORS[2]
 
 
-def test_cells_get_the_best_picture_of_each_unit_at_their_size(gallery: Gallery) -> None:
-    found = fetched(gallery, Wish("conv", 0, (1, 3, 9), 16))
+def test_cells_get_the_best_picture_of_each_unit_at_their_size(worker: UnitImagesWorker) -> None:
+    found = fetched(worker, UnitImagesWish("conv", 0, (1, 3, 9), 16))
     assert {unit: (color(image), image.shape) for unit, image in found.cells.items()} == {
         1: (COLORS[1], (16, 16, 3)), 3: (COLORS[3], (16, 16, 3)),
     }  # fmt: skip
 
 
-def test_what_is_not_there_is_said(gallery: Gallery) -> None:
-    found = fetched(gallery, Wish("other", 0))
+def test_what_is_not_there_is_said(worker: UnitImagesWorker) -> None:
+    found = fetched(worker, UnitImagesWish("other", 0))
     assert not found.synthesized and not found.known and not found.note
-    assert fetched(gallery, Wish("conv", 7)).note == "dead"
+    assert fetched(worker, UnitImagesWish("conv", 7)).note == "dead"
 
 
 def test_a_store_that_cannot_be_opened_becomes_words(tmp_path: Path) -> None:
     def refuse() -> Store:
         raise UserError("made for another network")
 
-    one = Gallery(refuse)
-    assert fetched(one, Wish("conv", 0)).note == "made for another network"
+    one = UnitImagesWorker(refuse)
+    assert fetched(one, UnitImagesWish("conv", 0)).note == "made for another network"
     one.close()
 
 
 def test_refreshing_reads_anew(tmp_path: Path) -> None:
     store = filled(tmp_path)
-    one = Gallery(lambda: open_store(tmp_path, "abc"))
-    assert color(fetched(one, Wish("conv", 0)).synthesized[0]) == COLORS[0]
+    one = UnitImagesWorker(lambda: open_store(tmp_path, "abc"))
+    assert color(fetched(one, UnitImagesWish("conv", 0)).synthesized[0]) == COLORS[0]
     store.add("conv", 0, np.full((1, 40, 40, 3), 255, np.uint8), {"scores": [3.0]}, "test")
-    one.refresh()
-    until(lambda: color(one.pictures.synthesized[0]) == (255, 255, 255))
+    one.renew()
+    assert one.answer is None  # nothing of the store as it was
+    until(lambda: one.answer is not None and color(one.answer.synthesized[0]) == (255, 255, 255))
     one.close()
 
 
@@ -117,75 +118,46 @@ class Gated:
         return self.store.read(layer, unit)
 
 
-def test_a_fetch_that_was_abandoned_and_is_wanted_again_is_not_taken_for_done(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "PUBLISH", 0.0)
-    gated = Gated(filled(tmp_path))
-    one = Gallery(lambda: gated)
-    whole, other = Wish("conv", 0, (0, 1, 2, 3), 16), Wish("conv", 0, (0, 1), 16)
-    fetch = one._fetch
-
-    def abandoned(store, wish: Wish, *rest):
-        done = fetch(store, wish, *rest)
-        one.want(whole)  # just after it has been abandoned
-        return done
-
-    one._fetch = abandoned
-    one.want(whole)
-    assert gated.begun.wait(10)
-    one.want(other)  # the first is abandoned at its next cell
-    gated.gate.set()
-    until(lambda: one.idle and one.pictures.cells.keys() >= {0, 1, 2, 3})
-    one.close()
-
-
 def test_what_was_abandoned_in_favour_of_what_was_there_before_is_not_left_in_its_place(tmp_path: Path) -> None:
     gated = Gated(filled(tmp_path))
-    one = Gallery(lambda: gated)
-    few, whole = Wish("conv", 0, (3, 1), 16), Wish("conv", 0, (0, 2, 3, 1), 16)
+    one = UnitImagesWorker(lambda: gated)
+    few, whole = UnitImagesWish("conv", 0, (3, 1), 16), UnitImagesWish("conv", 0, (0, 2, 3, 1), 16)
     one.want(few)
     until(lambda: one.idle)
     one.want(whole)
     assert gated.begun.wait(10)
-    assert set(one.pictures.cells) == {0}  # shown as they come in
+    assert set(one.answer.cells) == {0}  # shown as they come in
     one.want(few)
     gated.gate.set()
     until(lambda: one.idle)
-    assert set(one.pictures.cells) == {1, 3}
+    assert set(one.answer.cells) == {1, 3}
     one.close()
 
 
-def test_an_odd_record_of_a_cell_leaves_that_cell_alone_empty(gallery: Gallery, tmp_path: Path) -> None:
+def test_an_odd_record_of_a_cell_leaves_that_cell_alone_empty(worker: UnitImagesWorker, tmp_path: Path) -> None:
     manifest = tmp_path / MANIFEST
     records = json.loads(manifest.read_text())
     records["units"][1]["scores"] = 5
     manifest.write_text(json.dumps(records))
-    gallery.want(Wish("conv", 0, (0, 1, 2), 16))
-    until(lambda: gallery.idle)
-    assert set(gallery.pictures.cells) == {0, 2} and not gallery.pictures.note
+    worker.want(UnitImagesWish("conv", 0, (0, 1, 2), 16))
+    until(lambda: worker.idle)
+    assert set(worker.answer.cells) == {0, 2} and not worker.answer.note
 
 
 def test_memory_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "CACHE", 3 * 40 * 40 * 3)
     filled(tmp_path)
-    one = Gallery(lambda: open_store(tmp_path, "abc"))
+    one = UnitImagesWorker(lambda: open_store(tmp_path, "abc"))
     for unit in (0, 1, 2, 3, 0):
-        assert color(fetched(one, Wish("conv", unit)).synthesized[0]) == COLORS[unit]
-        assert one._size <= 3 * 40 * 40 * 3
+        assert color(fetched(one, UnitImagesWish("conv", unit)).synthesized[0]) == COLORS[unit]
+        assert 0 < one._cache.currsize <= module.CACHE
     one.close()
 
 
 def test_no_thread_before_a_wish_and_none_after(tmp_path: Path) -> None:
     before = threading.active_count()
-    one = Gallery(lambda: filled(tmp_path))
+    one = UnitImagesWorker(lambda: filled(tmp_path))
     assert threading.active_count() == before
-    fetched(one, Wish("conv", 0))
+    fetched(one, UnitImagesWish("conv", 0))
     one.close()
     assert threading.active_count() == before
-
-
-def test_a_softmax_shows_the_pictures_of_what_comes_before_it() -> None:
-    layers = [Layer("conv", "Conv2d", 8, 4, 4), Layer("logits", "Linear", 10), Layer("probs", "Softmax", 10)]
-    assert [stands_for(layers, i) for i in range(3)] == ["conv", "logits", "logits"]
-    assert stands_for([Layer("probs", "Softmax", 10)], 0) == "probs"

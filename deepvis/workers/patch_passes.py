@@ -1,0 +1,119 @@
+"""What in a unit's top images excites it: passes of the network, in a thread of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from deepvis.core.runtime import be_patient, cpu_plan
+from deepvis.inputs.datasets import Photos
+from deepvis.scan.results import Patch
+from deepvis.workers.messages import TopImagesWish, TopPictures
+from deepvis.workers.worker import MUCH_MEMORY, Task, WishOf, Worker
+
+if TYPE_CHECKING:
+    from deepvis.networks.network import Network
+
+AT_A_TIME = 3  # photos that go back through the network together: nine would take the memory of nine passes
+
+
+@dataclass(frozen=True, eq=False)
+class PatchPass:
+    """To carry a unit back to its patches.
+
+    Attributes:
+        task: that the patches answer.
+        quiet_until: when a pass may be spent on it, if it is still wanted then (`time.monotonic`).
+        pictures: the patches.
+        photos: that they were cut from; None for moments, which bring what the network saw.
+    """
+
+    task: Task[WishOf[Network, TopImagesWish]]
+    quiet_until: float
+    pictures: TopPictures
+    photos: Photos | None
+
+
+class PatchPassesWorker(Worker[PatchPass, TopPictures]):
+    """Makes the backward images of the newest patches, and gives them back to who has cut these."""
+
+    def __init__(
+        self,
+        lasts: Callable[[Task[WishOf[Network, TopImagesWish]], float], bool],
+        give_back: Callable[[Task[WishOf[Network, TopImagesWish]], TopPictures], None],
+    ) -> None:
+        """
+        Args:
+            lasts: waits until a time, and says whether the task is still wanted then.
+            give_back: takes the answer to a task; called also if nobody wants it any more.
+        """
+        super().__init__()
+        self._lasts, self._give_back = lasts, give_back
+        self._original: Network | None = None
+        self._replica: Network | None = None  # of the original, the thread's own
+
+    def _run(self) -> None:
+        be_patient()
+        super()._run()
+
+    def failed(self, wish: PatchPass, why: str) -> TopPictures:
+        """Out of memory, or whatever a network's code raises."""
+        return replace(wish.pictures, backward_note=why)
+
+    def work(self, task: Task[PatchPass]) -> Generator[TopPictures, None, None]:
+        one = task.wish
+        if not self._lasts(one.task, one.quiet_until):
+            return
+        network, wish = self._copy_of(one.task.wish.source), one.task.wish.wish
+        pictures = replace(one.pictures, backward=_backward(network, wish, one))
+        if wish.or_deconv and not any(image is not None and image.any() for image in pictures.backward):
+            backward = _backward(network, replace(wish, method="deconv"), one)
+            pictures = replace(pictures, method="deconv", backward=backward)
+        yield pictures
+
+    def _hand_out(self, task: Task[PatchPass], answer: TopPictures | None) -> bool:
+        if answer is not None:
+            self._give_back(task.wish.task, answer)
+        return super()._hand_out(task, answer)
+
+    def _copy_of(self, network: Network) -> Network:
+        """A replica of the network for this thread alone, and its share of the cores."""
+        import torch
+
+        if self._replica is None or network is not self._original:
+            self._original = self._replica = None  # before another one takes memory
+            self._original, self._replica = network, network.replica()
+            workers, threads = cpu_plan()
+            torch.set_num_threads(workers * threads if network.device.type == "cpu" else 1)
+        return self._replica
+
+
+def _backward(network: Network, wish: TopImagesWish, one: PatchPass) -> tuple[np.ndarray | None, ...]:
+    """For each patch what flows back to its pixels; None without a photo."""
+    from deepvis.scan.patch_backward import patch_backward
+
+    seen = [patch for patch in one.pictures.patches if patch.pixels is not None]
+    whole_photos = _photos(one, seen)
+    boxes = [patch.box for patch in seen]
+    whole = (0, 0, network.input.width, network.input.height)
+    # From the place alone whose patch is shown; where that is all of the photo, from all of the map, as live.
+    places = None if all(box == whole for box in boxes) else [(patch.row, patch.column) for patch in seen]
+    images: list[np.ndarray] = []
+    for first in range(0, len(seen), AT_A_TIME):
+        some = slice(first, first + AT_A_TIME)
+        with MUCH_MEMORY:
+            images += patch_backward(
+                network, whole_photos[some], wish.layer, wish.unit, wish.method, boxes[some], places and places[some]
+            )
+    made = iter(images)
+    return tuple(None if patch.pixels is None else next(made) for patch in one.pictures.patches)
+
+
+def _photos(one: PatchPass, patches: list[Patch]) -> list[np.ndarray]:
+    """What the network is to see: the moments, or the photos of the patches."""
+    if one.pictures.seen or one.photos is None:
+        return list(one.pictures.seen)
+    return [one.photos.read(patch.image) for patch in patches]

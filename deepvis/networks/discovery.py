@@ -20,7 +20,7 @@ from deepvis.networks.attention import Attention, AttentionCalls
 from deepvis.networks.capture import trace
 from deepvis.networks.input_errors import explained
 from deepvis.networks.outputs import Chosen, shown
-from deepvis.networks.unit_axes import Grid, Places, UnitAxes, axes_of, channels_first, patches, spread
+from deepvis.networks.unit_axes import Grid, TokenPlaces, UnitAxes, axes_of, channels_first, patches, spread
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Run:
     shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
     calls: Counter[str] = field(default_factory=Counter)
     grids: dict[str, tuple[Grid, ...]] = field(default_factory=dict)
-    places: dict[str, Places] = field(default_factory=dict)
+    places: dict[str, TokenPlaces] = field(default_factory=dict)
     several: dict[str, str] = field(default_factory=dict)
     hidden: dict[str, str] = field(default_factory=dict)
     shut: set[str] = field(default_factory=set)

@@ -17,7 +17,7 @@ Grid = tuple[int, int]  # rows and columns
 
 
 @dataclass(frozen=True)
-class Places:
+class TokenPlaces:
     """Which of an output's tokens lie where on the picture.
 
     Attributes:
@@ -53,7 +53,7 @@ class UnitAxes:
 
 
 def axes_of(
-    shape: tuple[int, ...], aspect: float, grids: Sequence[Grid] = (), places: Places | None = None
+    shape: tuple[int, ...], aspect: float, grids: Sequence[Grid] = (), places: TokenPlaces | None = None
 ) -> list[UnitAxes]:
     """How the units of an output lie.
 
@@ -87,7 +87,7 @@ def _map(shape: tuple[int, ...], aspect: float, grids: Sequence[Grid]) -> UnitAx
     return UnitAxes("", shape[0], shape[1], shape[2], lambda out: out)
 
 
-def _tokens(count: int, units: int, places: Places) -> list[UnitAxes]:
+def _tokens(count: int, units: int, places: TokenPlaces) -> list[UnitAxes]:
     start, height, width = places.before, places.height, places.width
     end = start + height * width
 
@@ -102,21 +102,21 @@ def _token(number: int, index: int, units: int) -> UnitAxes:
     return UnitAxes(f"/reg{number}" if number else "/cls", units, 1, 1, lambda out: out[:, index])
 
 
-def patches(count: int, aspect: float, grids: Sequence[Grid] = ()) -> Places:
+def patches(count: int, aspect: float, grids: Sequence[Grid] = ()) -> TokenPlaces:
     """Where so many tokens lie: on a grid that the network has had, or half or a quarter of one, with few tokens before
     it; in a network that has had none, on one of the input's proportions; else in one row."""
     smaller = _halved(grids)
     for known in grids, smaller:
         if (grid := next((g for g in known if g[0] * g[1] == count), None)) is not None:
-            return Places(0, *grid)
+            return TokenPlaces(0, *grid)
     for known, most in (grids, MOST_EXTRAS), (smaller, 2):
         for height, width in known:
             if 0 < count - height * width <= most:
-                return Places(count - height * width, height, width)
+                return TokenPlaces(count - height * width, height, width)
     for extras in range(min(MOST_EXTRAS, count - 1) if not grids else 0):
         if grid := _proportional(count - extras, aspect):
-            return Places(extras, *grid)
-    return Places(0, 1, count)
+            return TokenPlaces(extras, *grid)
+    return TokenPlaces(0, 1, count)
 
 
 def channels_first(shape: tuple[int, int], grids: Sequence[Grid]) -> Grid | None:
@@ -125,10 +125,10 @@ def channels_first(shape: tuple[int, int], grids: Sequence[Grid]) -> Grid | None
     return None if shape[0] in counts or shape[0] - 1 in counts else counts.get(shape[1])
 
 
-def spread(start: int, count: int, aspect: float, grids: Sequence[Grid]) -> Places:
+def spread(start: int, count: int, aspect: float, grids: Sequence[Grid]) -> TokenPlaces:
     """Where tokens lie of which `count` from `start` on are known to have a place."""
     known = next((g for g in (*grids, *_halved(grids)) if g[0] * g[1] == count), None)
-    return Places(start, *(known or _proportional(count, aspect) or (1, count)))
+    return TokenPlaces(start, *(known or _proportional(count, aspect) or (1, count)))
 
 
 def _proportional(count: int, aspect: float) -> Grid | None:

@@ -139,7 +139,7 @@ def test_points_of_tiny_windows_have_a_target_or_none() -> None:
 def box(tmp_path: Path) -> Toolbox:
     log: list[str] = []
     made = Toolbox(Settings(output=str(tmp_path)), FakeEngine(log), FakeFeed(log), FakeWindow(log), State())
-    made.workers.growth.want = lambda network, wish: None  # the fake network cannot synthesize
+    made.workers.growth.want = lambda wish: None  # the fake network cannot synthesize
     compose = made.renderer.compose
     made.renderer.compose = lambda scene: (setattr(made, "composed", scene), compose(scene))[1]
     idle(made)

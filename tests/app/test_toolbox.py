@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from fakes import LAYERS, PHOTO, FakeEngine, FakeFeed, FakeWindow, idle, press
 
-from deepvis.app import effects, questions
+from deepvis.app import effects, questions, unit_workers
 from deepvis.app import toolbox as toolbox_module
 from deepvis.app.status import RATE_SECONDS
 from deepvis.app.toolbox import Toolbox, live
@@ -203,8 +203,8 @@ def test_request_for() -> None:
 # ---- collecting ------------------------------------------------------------------------------------
 
 
-class FakeCollector:
-    tops = cells = None
+class FakeMoments:
+    top = cells = None
 
     def __init__(self) -> None:
         self.count, self.taken, self.wishes, self.ended, self.saved = 0, [], [], 0, []
@@ -236,7 +236,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def test_v_collects_from_each_photo_once_and_stops(box: Toolbox, clock: list[float]) -> None:
-    box.workers.moments = collector = FakeCollector()
+    box.workers.moments = collector = FakeMoments()
     idle(box)
     press(box, "v")
     idle(box, 3)
@@ -264,7 +264,7 @@ def test_v_collects_from_each_photo_once_and_stops(box: Toolbox, clock: list[flo
 def test_of_live_frames_a_few_a_second_are_collected_from_and_never_two_in_a_row(
     box: Toolbox, clock: list[float]
 ) -> None:
-    box.workers.moments = collector = FakeCollector()
+    box.workers.moments = collector = FakeMoments()
     idle(box)
     box.feed.frame = replace(PHOTO, live=True)
     press(box, "v")
@@ -296,7 +296,7 @@ def test_a_frame_that_is_collected_from_is_no_wish_that_may_not_wait(box: Toolbo
 
 
 def test_enter_keeps_what_was_collected(box: Toolbox) -> None:
-    box.workers.moments = collector = FakeCollector()
+    box.workers.moments = collector = FakeMoments()
     box.engine.network.name, box.engine.network.fingerprint = "some/net", "f"
     idle(box)
     press(box, "enter")
@@ -315,20 +315,21 @@ def test_enter_keeps_what_grows_in_ones_own_store_and_never_waits_for_the_disk(
     gate, threads, stores = threading.Event(), [], []
     monkeypatch.setattr(paths, "data", lambda: tmp_path)
 
-    class FakeGrower:
-        grown = Grown(GrowthWish("stem", 0, "modern", (1,)), (np.zeros((4, 4, 3), np.uint8),), (1.0,), 3)
+    class FakeGrowth:
+        answer = Grown(GrowthWish("stem", 0, "modern", (1,)), (np.zeros((4, 4, 3), np.uint8),), (1.0,), 3)
 
-        def want(self, *_) -> None: ...
+        def want(self, wish) -> None: ...
 
-        def keep(self, grown, store, network) -> str:
-            threads.append(threading.current_thread())
-            stores.append(store.folder)
-            assert gate.wait(20)
-            if error:
-                raise error
-            return "kept 1 images"
+    def keep(grown, store, network) -> str:
+        threads.append(threading.current_thread())
+        stores.append(store.folder)
+        assert gate.wait(20)
+        if error:
+            raise error
+        return "kept 1 images"
 
-    box.workers.growth = FakeGrower()
+    monkeypatch.setattr(unit_workers, "keep_grown", keep)
+    box.workers.growth = FakeGrowth()
     box.engine.network.name, box.engine.network.fingerprint = "net", "f"
     idle(box)
     press(box, "x", "enter")  # does not wait
@@ -716,7 +717,7 @@ def test_a_saved_recipe_is_one_of_the_presets_from_then_on(
     box: Toolbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(paths, "data", lambda: tmp_path)
-    monkeypatch.setattr(box.workers.growth, "want", lambda network, wish: None)
+    monkeypatch.setattr(box.workers.growth, "want", lambda wish: None)
     press(box, "2", "3", "4", "enter", *["backspace"] * 30, *"mine", "enter")
     shown = box.state.recipe_grids[-1]
     assert recipe.named("mine") == shown.recipe and shown.seed == 1
@@ -735,7 +736,7 @@ def test_a_recipe_that_cannot_be_saved_or_read_says_so(tmp_path: Path, monkeypat
     monkeypatch.setattr(paths, "data", lambda: tmp_path)
     (tmp_path / "recipes").write_text("a file")
     box = toolbox(Settings(output=str(tmp_path / "out")))
-    monkeypatch.setattr(box.workers.growth, "want", lambda network, wish: None)
+    monkeypatch.setattr(box.workers.growth, "want", lambda wish: None)
     press(box, "2", "enter", "enter")
     assert "cannot be written" in message(box)[0] and message(box)[1] and box.state.preset == "modern"
     (tmp_path / "recipes").unlink()

@@ -31,6 +31,7 @@ from pathlib import Path
 
 from deepvis.app import toolbox as toolbox_module
 from deepvis.cli import main as command_line  # first: it tunes the run-time before anything imports torch
+from deepvis.core.layers import stands_for
 from deepvis.display.window import Window
 from deepvis.interface import commands, requests
 from deepvis.interface.contents import Needs

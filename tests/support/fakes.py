@@ -71,7 +71,7 @@ class FakeEngine:
         self.network = SimpleNamespace(
             layers=LAYERS,
             classes=(),
-            device="cpu",
+            device=SimpleNamespace(type="cpu"),
             input=SimpleNamespace(height=224, width=224, places=(0, 1, 2), reading=Reading()),
             telling_backward="deconv",
         )

@@ -9,7 +9,7 @@ import sys
 import tarfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
+from waiting import until
 
 from deepvis.core.errors import UserError
 from deepvis.core.frames import Photo
@@ -29,13 +30,6 @@ from deepvis.inputs.player import Player
 
 PATIENCE = 5.0  # a test that waits for longer has failed
 CAMERA = Wish("camera")
-
-
-def until(is_so: Callable[[], object]) -> None:
-    end = time.monotonic() + PATIENCE
-    while not is_so():
-        assert time.monotonic() < end, "this never came true"
-        time.sleep(0.002)
 
 
 def error_of(feed: Feed, number: int = 1) -> Notice:

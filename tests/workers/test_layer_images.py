@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from waiting import until
 
 from deepvis.core.receptive_field import ReceptiveField
 from deepvis.inputs.datasets import Images
@@ -65,13 +65,6 @@ def overview() -> Iterator[Overview]:
     made = Overview()
     yield made
     made.close()
-
-
-def until(holds: Callable[[], object]) -> None:
-    end = time.monotonic() + LIMIT
-    while not holds():
-        assert time.monotonic() < end, "nothing came"
-        time.sleep(0.005)
 
 
 def test_each_units_patch_is_cut_out_at_its_place_as_large_as_asked(overview: Overview, index: Index) -> None:

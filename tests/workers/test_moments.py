@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from waiting import until
 
 from deepvis.attribution.requests import Peaks, Request, Result
 from deepvis.core.frames import Frame
@@ -43,13 +43,6 @@ def collector() -> Iterator[Collector]:
     made = Collector()
     yield made
     assert made.close(LIMIT)
-
-
-def until(holds: Callable[[], object]) -> None:
-    end = time.monotonic() + LIMIT
-    while not holds():
-        assert time.monotonic() < end, "nothing came"
-        time.sleep(0.005)
 
 
 def shown(collector: Collector) -> list[tuple[str, float]]:

@@ -16,6 +16,7 @@ from deepvis.core.receptive_field import ReceptiveField
 from deepvis.inputs.datasets import Images
 from deepvis.scan.index import BINS, Index, Ranked, Span
 from deepvis.scan.statistics import by_similarity
+from deepvis.workers import layer_images
 from deepvis.workers.layer_images import Overview, Wish
 
 LIMIT = 20.0
@@ -96,6 +97,25 @@ def test_what_was_cut_is_not_cut_again_and_another_size_is(
         until(lambda: overview.idle)
         assert reads == photos
         reads.clear()
+
+
+def test_what_was_cut_first_leaves_a_cache_that_holds_more_bytes_than_it_may(
+    index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: list[int] = []
+    read = Images.read
+    monkeypatch.setattr(Images, "read", lambda images, number, *a: (reads.append(number), read(images, number, *a))[1])
+    monkeypatch.setattr(layer_images, "CACHE", 2 * 8 * 8 * 3)  # two patches
+    overview = Overview()
+    try:
+        # Units 0 and 3 have their places in photo 0, unit 1 in photo 1: the third patch drives out the first.
+        for unit, photos in ((0, [0]), (3, [0]), (1, [1]), (3, []), (1, []), (0, [0])):
+            overview.want(index, "", Wish("", False, "map", (unit,), 8))
+            until(lambda: overview.idle)
+            assert overview.cells.pictures.keys() == {unit} and reads == photos, unit
+            reads.clear()
+    finally:
+        overview.close()
 
 
 def test_without_any_photo_it_says_which_is_missing(overview: Overview, index: Index) -> None:

@@ -25,7 +25,7 @@ _ROOM = 16 << 20  # bytes that an archive of torch.save may unpack to beyond twi
 _LISTED = 5  # names that an error shows of each kind
 _DEEPEST = 6  # how far a state dict lies in a file at most
 
-TokenPlaces = Mapping[str, State]
+Places = Mapping[str, State]
 
 
 def load_weights(module: nn.Module, path: Path, match: str = "name") -> tuple[str, ...]:
@@ -194,7 +194,7 @@ def _contents(found: object) -> str:
 # ---- fitting ------------------------------------------------------------------------------------
 
 
-def _by_name(places: TokenPlaces, own: State, path: Path) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+def _by_name(places: Places, own: State, path: Path) -> tuple[dict[str, Tensor], tuple[str, ...]]:
     """The state under the network's own names, and what to tell the user.
 
     Raises:
@@ -249,7 +249,7 @@ def _misfit(path: Path, match: Match, own: State, stored: State, left: Sequence[
     )
 
 
-def _by_order(places: TokenPlaces, own: State, path: Path) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+def _by_order(places: Places, own: State, path: Path) -> tuple[dict[str, Tensor], tuple[str, ...]]:
     """Rename parameters by their position, for checkpoints of the same network under other names.
 
     Position alone would be a guess, so kind (last part of the name) and shape must agree too.

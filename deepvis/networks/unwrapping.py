@@ -38,10 +38,13 @@ def innermost(module: nn.Module) -> nn.Module:
     """The module inside what `torch.compile` and parallel wrappers have put around it; the module itself without
     such."""
     while True:
-        inner = module.module if isinstance(module, _PARALLEL) else vars(module).get("_modules", {}).get("_orig_mod")
-        if inner is None:
+        held = vars(module).get("_modules", {})  # no `getattr`: a network may hand that on to a compiled part of it
+        if isinstance(module, _PARALLEL):
+            module = module.module
+        elif "_orig_mod" in held:  # of torch.compile
+            module = held["_orig_mod"]
+        else:
             return module
-        module = inner
 
 
 def _uncompile(module: nn.Module) -> None:

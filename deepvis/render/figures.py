@@ -52,7 +52,8 @@ def montage(store: Store | OwnFirst, layer: Layer, side: int = 0) -> np.ndarray:
     images = {unit: found[0] for unit in range(layer.units) if (found := store.read(layer.name, unit))}
     if not images:
         raise UserError(
-            f"{store.folder}: no stored images of layer {layer.name}: make them with deepvis synthesize --layer {layer.name}"
+            f"{store.folder}: no stored images of layer {layer.name}: "
+            f"make them with deepvis synthesize --layer {layer.name}"
         )
     height, width = next(iter(images.values())).shape[:2]
     if side:

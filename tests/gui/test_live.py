@@ -13,7 +13,8 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
-from desktop import GONE, Program, Screen, changed, cut, until
+from desktop import GONE, Program, Screen, changed, cut
+from waiting import until
 
 from deepvis.core import paths
 from deepvis.inputs.playlist import Playlist

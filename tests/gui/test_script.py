@@ -6,7 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from desktop import GONE, ROOT, STARTING, Screen, until
+from desktop import GONE, ROOT, STARTING, Screen
+from waiting import until
 
 SCRIPT = """
 import deepvis, signal, torch

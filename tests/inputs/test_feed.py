@@ -9,7 +9,7 @@ import sys
 import tarfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
+from waiting import until
 
 from deepvis.core.errors import UserError
 from deepvis.core.frames import Photo
@@ -29,13 +30,6 @@ from deepvis.inputs.player import Player
 
 PATIENCE = 5.0  # a test that waits for longer has failed
 CAMERA = FeedWish("camera")
-
-
-def until(is_so: Callable[[], object]) -> None:
-    end = time.monotonic() + PATIENCE
-    while not is_so():
-        assert time.monotonic() < end, "this never came true"
-        time.sleep(0.002)
 
 
 def error_of(feed: Feed, number: int = 1) -> Notice:
@@ -818,6 +812,23 @@ def test_a_video_that_vanishes_while_it_plays(clip_path):
     play(player, 1)
     with pytest.raises(UserError, match="does not exist"):
         player.advance(player.due)
+
+
+@pytest.mark.parametrize("direction, shown, after", [(1, "p0.png", "p1.png"), (-1, "p4.png", "p3.png")])
+def test_a_feed_whose_video_vanishes_while_it_plays_goes_on_with_the_next_file(folder, direction, shown, after):
+    """In the direction of travel; and the step that is wished for next leads from there."""
+    (folder / "clip.mp4").touch()  # the first by name
+    with running(Wish(step=-direction), None, folder, open_capture=Clip(2, rate=50)) as feed:
+        assert feed.wait_frame(None, PATIENCE).name in ("p0.png", "p4.png")
+        feed.want(Wish(step=0))
+        until(lambda: feed.frame.name.startswith("clip.mp4"))
+        (folder / "clip.mp4").unlink()
+        until(lambda: feed.frame.name == shown)
+        assert "skipped (1 so far)" in feed.notice.text and "clip.mp4 does not exist" in feed.notice.text
+        assert not feed.notice.is_error
+        feed.want(Wish(step=direction))
+        until(lambda: feed.frame.name != shown)
+        assert feed.frame.name == after
 
 
 def test_the_name_tells_the_position(clip_path):

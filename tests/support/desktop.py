@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import ImageGrab
+from waiting import until
 
 from deepvis.core.paths import ROOT
 
@@ -77,14 +78,6 @@ class Screen:
     def grab(self, left: int, top: int, width: int, height: int) -> np.ndarray:
         """What that part of the screen shows: uint8 RGB."""
         return np.asarray(ImageGrab.grab((left, top, left + width, top + height), xdisplay=self.display).convert("RGB"))
-
-
-def until(is_so: Callable[[], object], what: str, patience: float = PATIENCE) -> object:
-    end = time.monotonic() + patience
-    while not (found := is_so()):
-        assert time.monotonic() < end, f"waited {patience:g} s in vain until {what}"
-        time.sleep(0.02)
-    return found
 
 
 class Program:

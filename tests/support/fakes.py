@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from types import SimpleNamespace
 
 import numpy as np
@@ -68,12 +69,14 @@ class FakeEngine:
     """Answers at once, unless `slow`."""
 
     def __init__(self, log: list[str]) -> None:
+        self._closed = threading.Event()
         self.network = SimpleNamespace(
             layers=LAYERS,
             classes=(),
-            device="cpu",
+            device=SimpleNamespace(type="cpu"),
             input=SimpleNamespace(height=224, width=224, places=(0, 1, 2), reading=Reading()),
             telling_backward="deconv",
+            replica=self._closed.wait,  # nothing is synthesized: no copy comes before the end
         )
         self.error = ""
         self.note = ""
@@ -107,6 +110,7 @@ class FakeEngine:
         return 0.0
 
     def close(self, timeout: float = 5.0) -> bool:
+        self._closed.set()
         if timeout:
             self.log.append("engine")
         return True

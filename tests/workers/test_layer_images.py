@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from waiting import until
 
 from deepvis.core.receptive_field import ReceptiveField
 from deepvis.inputs.datasets import Images
 from deepvis.scan.index import BINS, Index, Ranked, Span
 from deepvis.scan.statistics import by_similarity
+from deepvis.workers import layer_images
 from deepvis.workers.layer_images import LayerImagesWorker, OpenIndex
 from deepvis.workers.messages import LayerImagesWish
 from deepvis.workers.worker import WishOf
@@ -68,13 +69,6 @@ def worker() -> Iterator[LayerImagesWorker]:
     made.close()
 
 
-def until(holds: Callable[[], object]) -> None:
-    end = time.monotonic() + LIMIT
-    while not holds():
-        assert time.monotonic() < end, "nothing came"
-        time.sleep(0.005)
-
-
 def test_each_units_patch_is_cut_out_at_its_place_as_large_as_asked(worker: LayerImagesWorker, index: Index) -> None:
     worker.want(WishOf(OpenIndex(index), LayerImagesWish("", False, "map", tuple(range(UNITS)), 8)))
     until(lambda: worker.idle)
@@ -104,6 +98,25 @@ def test_what_was_cut_is_not_cut_again_and_another_size_is(
         until(lambda: worker.idle)
         assert reads == photos
         reads.clear()
+
+
+def test_what_was_cut_first_leaves_a_cache_that_holds_more_bytes_than_it_may(
+    index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: list[int] = []
+    read = Images.read
+    monkeypatch.setattr(Images, "read", lambda images, number, *a: (reads.append(number), read(images, number, *a))[1])
+    monkeypatch.setattr(layer_images, "CACHE", 2 * 8 * 8 * 3)  # two patches
+    worker = LayerImagesWorker()
+    try:
+        # Units 0 and 3 have their places in photo 0, unit 1 in photo 1: the third patch drives out the first.
+        for unit, photos in ((0, [0]), (3, [0]), (1, [1]), (3, []), (1, []), (0, [0])):
+            worker.want(WishOf(OpenIndex(index), LayerImagesWish("", False, "map", (unit,), 8)))
+            until(lambda: worker.idle)
+            assert worker.cells.pictures.keys() == {unit} and reads == photos, unit
+            reads.clear()
+    finally:
+        worker.close()
 
 
 def test_without_any_photo_it_says_which_is_missing(worker: LayerImagesWorker, index: Index) -> None:

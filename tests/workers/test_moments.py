@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from waiting import until
 
 from deepvis.attribution.requests import Peaks, Request, Result
 from deepvis.core.frames import Frame
@@ -44,13 +44,6 @@ def worker() -> Iterator[MomentsWorker]:
     made = MomentsWorker()
     yield made
     assert made.close(LIMIT)
-
-
-def until(holds: Callable[[], object]) -> None:
-    end = time.monotonic() + LIMIT
-    while not holds():
-        assert time.monotonic() < end, "nothing came"
-        time.sleep(0.005)
 
 
 def shown(worker: MomentsWorker) -> list[tuple[str, float]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from waiting import until
 
 from deepvis.core.layers import Layer
 from deepvis.interface.requests import growth_wish
@@ -36,13 +36,6 @@ def network(side: int = 32) -> Network:
         )
     net[0].bias.data[3], net[0].weight.data[3] = -1, 0  # unit 3 is dead for good
     return prepare("tiny", net, InputSpec(side, side), {"conv": "1", "logits": "4"})
-
-
-def until(holds: Callable[[], bool]) -> None:
-    end = time.monotonic() + 20
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.002)
 
 
 @pytest.fixture

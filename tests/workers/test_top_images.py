@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import shutil
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import small
+from waiting import until
 
 from deepvis.core import paths
 from deepvis.core.layers import Layer
@@ -66,13 +66,6 @@ def opened() -> Iterator[Callable[[Path], TopImagesWorker]]:
     yield open
     for one in all:
         assert one.close()
-
-
-def until(holds: Callable[[], object]) -> None:
-    end = time.monotonic() + 20
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.002)
 
 
 def fetched(worker: TopImagesWorker, network, wish: TopImagesWish) -> TopPictures:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from waiting import until
 
 from deepvis.core.errors import UserError
 from deepvis.store.unit_images import MANIFEST, Store, open_store
@@ -28,13 +27,6 @@ def filled(folder: Path) -> Store:
     store.add("conv", 7, np.zeros((0, 1, 1, 3), np.uint8), {"scores": [], "failed": "dead"}, "test")
     store.finish()
     return store
-
-
-def until(holds: Callable[[], bool]) -> None:
-    end = time.monotonic() + 10
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.002)
 
 
 def color(image: np.ndarray) -> tuple[int, ...]:

@@ -148,13 +148,34 @@ def test_other_settings_are_not_overridden_by_arguments_that_are_not_given(opene
 THREE = (0.25, 0.5, 0.75)
 
 
-@pytest.mark.parametrize("mean", [
-    THREE, list(THREE), np.array(THREE), np.array(THREE, np.float16), torch.tensor(THREE), torch.tensor(THREE).view(1, 3, 1, 1),
-    tuple(np.float32(v) for v in THREE), [torch.tensor(v, requires_grad=True) for v in THREE], torch.nn.Parameter(torch.tensor(THREE)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "mean",
+    [
+        THREE,
+        list(THREE),
+        np.array(THREE),
+        np.array(THREE, np.float16),
+        torch.tensor(THREE),
+        torch.tensor(THREE).view(1, 3, 1, 1),
+        tuple(np.float32(v) for v in THREE),
+        [torch.tensor(v, requires_grad=True) for v in THREE],
+        torch.nn.Parameter(torch.tensor(THREE)),
+    ],
+)
 def test_numbers_of_any_library(mean: object, opened: list[dict]) -> None:
-    network = shown(opened, Net(), mean=mean, std=mean, size=(np.int64(20), np.uint8(24)), range=np.float32(2), bands=np.array([2, 1, 0]),
-                    softmax=np.bool_(False), labels=np.array(list("abcde")), precision=torch.float32, input=np.str_("photos"))  # fmt: skip
+    network = shown(
+        opened,
+        Net(),
+        mean=mean,
+        std=mean,
+        size=(np.int64(20), np.uint8(24)),
+        range=np.float32(2),
+        bands=np.array([2, 1, 0]),
+        softmax=np.bool_(False),
+        labels=np.array(list("abcde")),
+        precision=torch.float32,
+        input=np.str_("photos"),
+    )
     assert network.input == InputSpec(20, 24, THREE, THREE, 2.0, bands=(2, 1, 0)) and network.classes == tuple("abcde")
     assert (
         all(type(value) is float for value in (*network.input.mean, network.input.range))
@@ -169,11 +190,32 @@ def test_one_number_of_any_library(mean: object, opened: list[dict]) -> None:
     assert shown(opened, Net(1), mean=mean, std=1).input.mean == (0.5,)
 
 
-@pytest.mark.parametrize("options", [
-    {"mean": "0.5"}, {"mean": ["a"]}, {"mean": {"r": 1}}, {"mean": []}, {"std": np.array(["x"])}, {"std": float("nan")}, {"mean": True},
-    {"std": object()}, {"mean": 1j}, {"size": (20.5, 24)}, {"size": "2024"}, {"size": torch.ones(2)}, {"bands": ["red"]}, {"bands": 1.5},
-    {"layers": "conv"}, {"layers": 3}, {"labels": 5}, {"range": "255"}, {"range": [1]}, {"softmax": "yes"}, {"order": 3},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"mean": "0.5"},
+        {"mean": ["a"]},
+        {"mean": {"r": 1}},
+        {"mean": []},
+        {"std": np.array(["x"])},
+        {"std": float("nan")},
+        {"mean": True},
+        {"std": object()},
+        {"mean": 1j},
+        {"size": (20.5, 24)},
+        {"size": "2024"},
+        {"size": torch.ones(2)},
+        {"bands": ["red"]},
+        {"bands": 1.5},
+        {"layers": "conv"},
+        {"layers": 3},
+        {"labels": 5},
+        {"range": "255"},
+        {"range": [1]},
+        {"softmax": "yes"},
+        {"order": 3},
+    ],
+)
 def test_an_argument_of_the_wrong_kind_is_named(options: dict, opened: list[dict]) -> None:
     with pytest.raises(UserError, match=next(iter(options))):
         shown(opened, Net(), **options)

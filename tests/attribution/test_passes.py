@@ -256,9 +256,16 @@ def test_a_network_that_ends_in_a_map_has_no_scores() -> None:
 
 
 @pytest.mark.parametrize("method", [None, "guided"])
-@pytest.mark.parametrize(("values", "bad"), [
-    ([1, 2, 3, 4], 0), ([1, np.nan, 3, 4], 1), ([np.inf, 2, -np.inf, np.nan], 3), ([3e38] * 4, 0), ([-3e38, -3e38, 3e38, np.inf], 1),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("values", "bad"),
+    [
+        ([1, 2, 3, 4], 0),
+        ([1, np.nan, 3, 4], 1),
+        ([np.inf, 2, -np.inf, np.nan], 3),
+        ([3e38] * 4, 0),
+        ([-3e38, -3e38, 3e38, np.inf], 1),
+    ],
+)
 def test_values_that_are_no_numbers_are_counted(values: list, bad: int, method: str | None) -> None:
     class Given(nn.Module):
         def __init__(self) -> None:

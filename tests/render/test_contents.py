@@ -274,9 +274,18 @@ def test_every_content_can_be_drawn_at_any_size(content: str, size: tuple[int, i
     for units in (1, 2, 24, 1280):
         layers = (Layer("map", "Conv2d", units, 3, 5),)
         known = statistics(units=max(units, 3))
-        known = known if units > 2 else replace(known, **{
-            name: getattr(known, name)[:units] for name in ("counts", "low", "high", "mean", "deviation", "active", "dead", "always", "order")
-        }, correlation=known.correlation[:units, :units])  # fmt: skip
+        known = (
+            known
+            if units > 2
+            else replace(
+                known,
+                **{
+                    name: getattr(known, name)[:units]
+                    for name in ("counts", "low", "high", "mean", "deviation", "active", "dead", "always", "order")
+                },
+                correlation=known.correlation[:units, :units],
+            )
+        )
         known = replace(known, order=np.arange(units))
         pictures = {unit: np.full((4, 4, 3), 200, np.uint8) for unit in range(units)}
         shown = Scene(

@@ -218,10 +218,18 @@ def slow_mosaic(canvas: np.ndarray, maps: np.ndarray, grid, gamma: float, boost:
 
 @pytest.mark.parametrize(("gamma", "boost"), [(1.0, 0.0), (0.5, 0.0), (1.0, 1.0), (0.35, 0.5)])
 @pytest.mark.parametrize("kind", ["unsigned", "signed", "gradient"])
-@pytest.mark.parametrize(("shape", "view"), [
-    ((13, 5, 5), PaneView()), ((13, 5, 5), PaneView(3.0, 0.4, 0.7)), ((13, 5, 5), PaneView(9.0, 0.99, 0.9)),
-    ((7, 48, 48), PaneView()), ((7, 48, 48), PaneView(1.5, 0.2, 0.6)), ((40, 1, 1), PaneView()), ((9, 12, 3), PaneView(2.2, 0.0, 1.0)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("shape", "view"),
+    [
+        ((13, 5, 5), PaneView()),
+        ((13, 5, 5), PaneView(3.0, 0.4, 0.7)),
+        ((13, 5, 5), PaneView(9.0, 0.99, 0.9)),
+        ((7, 48, 48), PaneView()),
+        ((7, 48, 48), PaneView(1.5, 0.2, 0.6)),
+        ((40, 1, 1), PaneView()),
+        ((9, 12, 3), PaneView(2.2, 0.0, 1.0)),
+    ],
+)
 def test_the_mosaic_is_the_slow_one(shape, view: PaneView, kind: str, gamma: float, boost: float) -> None:
     rng = np.random.default_rng(3)
     maps = (rng.normal(size=shape) * rng.uniform(0.1, 4, (shape[0], 1, 1))).astype(np.float32)
@@ -364,7 +372,7 @@ def test_unchanged_panes_are_not_drawn_again(drawn: list[str]) -> None:
     result = answer(state)
     assert renderer.compose(scene(state, result))[1] is True
     assert sorted(drawn) == sorted(PANES)
-    for state, expected in (
+    for newer, expected in (
         (state, set()),
         (replace(state), set()),
         (replace(state, debug=True), {"status"}),
@@ -375,13 +383,13 @@ def test_unchanged_panes_are_not_drawn_again(drawn: list[str]) -> None:
         (replace(state, unit=1, predictions=False, unit_images=False), {"layer", "layers", "status", "unit_images"}),
     ):
         drawn.clear()
-        changed = renderer.compose(scene(state, result))[1]
+        changed = renderer.compose(scene(newer, result))[1]
         assert changed == bool(drawn)
         if expected and "status" not in expected:
             drawn[:] = [name for name in drawn if name != "status"]  # the step before left it
         assert set(drawn) <= expected and (not expected or drawn)
     drawn.clear()
-    renderer.compose(scene(state, answer(state, seed=1)))
+    renderer.compose(scene(newer, answer(newer, seed=1)))
     assert {"layer", "unit", "input"} <= set(drawn) and not {"layers", "unit_images", "backward"} & set(drawn)
 
 
@@ -502,16 +510,31 @@ STATES = {
     "classes": scene(State(layer=3, unit=61, in_channels=True)),
     "class": scene(State(layer=3, unit=61, zoom="unit")),
     "pattern": scene(State(content="synthesized"), pictures=UnitPictures("stem", 0), pictures_of="stem"),
-    "images": scene(State(content="synthesized", unit=1), pictures=UnitPictures("stem", 1, COLORED[:2], dict(enumerate(COLORED)), True), pictures_of="stem"),
-    "growing": scene(State(growing=True), grown=Grown(Growth("stem", 0, "modern", (0, 1)), COLORED[:2], (1.5, 2.5), 37), pictures_of="stem"),
-    "growing fails": scene(State(growing=True), grown=Grown(Growth("stem", 0, "modern", (0,)), error="no gradient"), pictures_of="stem"),
+    "images": scene(
+        State(content="synthesized", unit=1),
+        pictures=UnitPictures("stem", 1, COLORED[:2], dict(enumerate(COLORED)), True),
+        pictures_of="stem",
+    ),
+    "growing": scene(
+        State(growing=True),
+        grown=Grown(Growth("stem", 0, "modern", (0, 1)), COLORED[:2], (1.5, 2.5), 37),
+        pictures_of="stem",
+    ),
+    "growing fails": scene(
+        State(growing=True), grown=Grown(Growth("stem", 0, "modern", (0,)), error="no gradient"), pictures_of="stem"
+    ),
     "desk": scene(replace(ON_DESK, hover=Hover(3, 61, tile=3)), grown=grown_on(DESK), pictures_of="classes"),
     "desk starts": scene(ON_DESK, pictures_of="classes"),
-    "desk fails": scene(ON_DESK, grown=grown_on(DESK, images=(), scores=(), error="no gradient"), pictures_of="classes"),
+    "desk fails": scene(
+        ON_DESK, grown=grown_on(DESK, images=(), scores=(), error="no gradient"), pictures_of="classes"
+    ),
     "naming": scene(replace(ON_DESK, typing="yosinski-4-classes-61", naming=True), pictures_of="classes"),
     "top images": scene(State(unit=2, values=True, method="guided", hover=TopImage(3, Photo("/data", "shot-3.jpg")))),
     "looking": scene(State(), pictures=None, tops=None),
-    "not scanned": scene(State(), tops=TopPictures("stem", 0, note="No images have been scanned for the network yet: deepvis scan --images DIR")),
+    "not scanned": scene(
+        State(),
+        tops=TopPictures("stem", 0, note="No images have been scanned for the network yet: deepvis scan --images DIR"),
+    ),
     "on their way": scene(State(), tops=replace(tops("stem", 0), backward=())),
     "no memory": scene(State(), tops=replace(tops("stem", 0), backward=(), backward_note="out of memory")),
     "help": scene(State(help=True)),
@@ -519,11 +542,21 @@ STATES = {
     "off": scene(State(unit_images=False, predictions=False, frozen=True, crop=False)),
     "photo": scene(State(photo=Photo("/data", "shot-3.jpg"))),
     "hover": scene(State(hover=Hover(3, 7)), status=replace(STATUS, recording=True), busy=True),
-    "message": scene(State(message="unknown layer 'conv9'; this network has conv1 … conv5. " * 3, message_is_error=True)),
+    "message": scene(
+        State(message="unknown layer 'conv9'; this network has conv1 … conv5. " * 3, message_is_error=True)
+    ),
     "timings": scene(State(debug=True), status=replace(STATUS, timings="ms:  " + "draw unit_images 12.3  " * 20)),
-    "failed": scene(State(method="gradient"), Result(request_for(State(), FRAME, LAYERS), error="RuntimeError: "
-                    + "the size of tensor a must match the size of tensor b " * 3 + "/home/user/" + "folder/" * 40)),
-}  # fmt: skip
+    "failed": scene(
+        State(method="gradient"),
+        Result(
+            request_for(State(), FRAME, LAYERS),
+            error="RuntimeError: "
+            + "the size of tensor a must match the size of tensor b " * 3
+            + "/home/user/"
+            + "folder/" * 40,
+        ),
+    ),
+}
 
 
 @pytest.mark.parametrize(("name", "pane", "expected"), [
@@ -1164,9 +1197,17 @@ def test_two_threads_never_use_the_font_at_once(monkeypatch: pytest.MonkeyPatch,
     assert entered.qsize() >= 1
 
 
-@pytest.mark.parametrize(("value", "shown"), [
-    (0.0, "0.00"), (1.234, "1.23"), (-12.5, "−12.50"), (0.00123, "1.2e−03"), (-45678.0, "−4.6e+04"), (999.994, "999.99"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (0.0, "0.00"),
+        (1.234, "1.23"),
+        (-12.5, "−12.50"),
+        (0.00123, "1.2e−03"),
+        (-45678.0, "−4.6e+04"),
+        (999.994, "999.99"),
+    ],
+)
 def test_number(value: float, shown: str) -> None:
     assert number(value) == shown
 

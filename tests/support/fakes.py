@@ -92,9 +92,12 @@ class FakeEngine:
         self.idle = not self.slow
         if not self.slow:
             layer = next(layer for layer in LAYERS if layer.name == request.layer)
-            self.result = Result(request, np.ones((layer.units, layer.height, layer.width), np.float32),
-                                 pixels=np.ones((8, 8, 3), np.float32) if request.method else None,
-                                 peaks=Peaks(np.ones(16, np.float32), np.zeros(16, np.int32)) if request.peaks else None)  # fmt: skip
+            self.result = Result(
+                request,
+                np.ones((layer.units, layer.height, layer.width), np.float32),
+                pixels=np.ones((8, 8, 3), np.float32) if request.method else None,
+                peaks=Peaks(np.ones(16, np.float32), np.zeros(16, np.int32)) if request.peaks else None,
+            )
 
     def collect(self, timeout: float = 0.0) -> Result | None:
         result, self.result = self.result, None

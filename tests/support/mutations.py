@@ -13,14 +13,59 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 ROOT = Path(__file__).resolve().parents[2]
-DRIVEN = settings(max_examples=60, deadline=5000, derandomize=True,
-                  suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large])  # fmt: skip
+DRIVEN = settings(
+    max_examples=60,
+    deadline=5000,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
+)
 
 ODD = [
-    None, True, False, 0, -1, 1, 3, 10**6, 2**31, 2**63, -(2**63), 10**30, 10**400, 0.5, -0.0, 1e-320, 1e300, float("inf"), float("nan"), "",
-    " ", "none", "1e400", "x\0y", "\ud800", "n" * 300, "../../../etc/passwd", "/dev/zero", "\n", "é" * 200, "%s%n{}", [], {}, [[]],
-    [[[[[[[[]]]]]]]], [None], {"": None}, {"a": {"b": []}}, [1, 2], list(range(50)), [0.5, -1, "x"], ["a", "a"], {1: 2}, 10**18,
-]  # fmt: skip
+    None,
+    True,
+    False,
+    0,
+    -1,
+    1,
+    3,
+    10**6,
+    2**31,
+    2**63,
+    -(2**63),
+    10**30,
+    10**400,
+    0.5,
+    -0.0,
+    1e-320,
+    1e300,
+    float("inf"),
+    float("nan"),
+    "",
+    " ",
+    "none",
+    "1e400",
+    "x\0y",
+    "\ud800",
+    "n" * 300,
+    "../../../etc/passwd",
+    "/dev/zero",
+    "\n",
+    "é" * 200,
+    "%s%n{}",
+    [],
+    {},
+    [[]],
+    [[[[[[[[]]]]]]]],
+    [None],
+    {"": None},
+    {"a": {"b": []}},
+    [1, 2],
+    list(range(50)),
+    [0.5, -1, "x"],
+    ["a", "a"],
+    {1: 2},
+    10**18,
+]
 
 
 def places(value: Any, path: tuple = ()) -> list[tuple]:

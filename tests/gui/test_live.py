@@ -520,7 +520,9 @@ def test_v_collects_the_strongest_moments_of_the_files_that_are_walked_through(p
 def test_top_images_of_the_selected_unit_and_a_click_that_shows_one_to_the_network(program):
     program.go("4a:15")
     program.wait(
-        lambda: "top images 4a:15 their guided" in program.words("unit_images"), "the top images are there", 30
+        lambda: "top images 4a:15 their guided" in (words := program.words("unit_images")) and "computing" not in words,
+        "the top images are there",
+        30,
     )
     left, top, width, height = program.now["panes"]["unit_images"]
     right = program.picture()["unit_images"]

@@ -90,7 +90,8 @@ def _check_shape(network: Network, name: str, maps: np.ndarray) -> None:
     if maps.shape[1:] != (view.height, view.width):
         raise UserError(
             f"layer {name} has maps of {maps.shape[1]}×{maps.shape[2]} now and had {view.height}×{view.width} when the "
-            "network was loaded. deepvis needs layers that keep their size: leave this one out (layers: in a model.yaml)"
+            "network was loaded. deepvis needs layers that keep their size: leave this one out "
+            "(layers: in a model.yaml)"
         )
 
 

@@ -45,8 +45,12 @@ class Hover:
 
 @dataclass(frozen=True)
 class TopImage:
-    """What the mouse points at: a top image of the selected unit, counted from the best, and the photo or the moment that
-    it is cut from (None: not known)."""
+    """What the mouse points at: a top image of the selected unit.
+
+    Attributes:
+        number: counted from the best.
+        photo: the photo or the moment that it is cut from; None if that is not known.
+    """
 
     number: int
     photo: Photo | None

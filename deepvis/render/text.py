@@ -28,7 +28,10 @@ def _font() -> cv2.FontFace:
 
 
 def _drawable(text: str) -> str:
-    """The text as OpenCV's font code takes it: half a character, as names of odd bytes have it, ends the process there."""
+    """The text as OpenCV's font code takes it.
+
+    Half a character, as names of odd bytes have it, would end the process there.
+    """
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 

@@ -37,11 +37,13 @@ SMALL = (
 FRAME = Frame(np.full((20, 20, 3), 90, np.uint8), "gray.png", 0, False)
 DESK = RecipeGrid("modern", PRESETS["modern"])
 HOVERS = [
-    None, *(Hover(layer) for layer in (0, 1, 2, 9, -1)), *(Hover(layer, unit) for layer in (0, 1, 2, 9) for unit in (0, 5, 99, -1)),
+    None,
+    *(Hover(layer) for layer in (0, 1, 2, 9, -1)),
+    *(Hover(layer, unit) for layer in (0, 1, 2, 9) for unit in (0, 5, 99, -1)),
     *(Hover(layer, *pair) for layer in (0, 1, 9) for pair in ((0, 1), (5, 0), (0, 99))),
     *(Hover(layer, unit, tile=tile) for layer in (0, 1, 9) for unit in (0, 5) for tile in (0, 15, 16)),
     *(TopImage(number, photo) for number in (0, 8, 9, -1) for photo in (None, Photo("/data", "a.jpg"))),
-]  # fmt: skip
+]
 
 
 def scene_of(state: State, layers: tuple[Layer, ...] = SMALL) -> Scene:
@@ -49,25 +51,63 @@ def scene_of(state: State, layers: tuple[Layer, ...] = SMALL) -> Scene:
     layer = layers[state.layer]
     request = request_for(replace(state, collecting=False), FRAME, layers)
     maps = np.ones((layer.units, layer.height, layer.width), np.float32)
-    result = Result(request, maps, np.full(5, 0.2, np.float32), np.ones((8, 8, 3), np.float32) if request.method else None,
-                    maps if request.layer_gradient else None)  # fmt: skip
+    result = Result(
+        request,
+        maps,
+        np.full(5, 0.2, np.float32),
+        np.ones((8, 8, 3), np.float32) if request.method else None,
+        maps if request.layer_gradient else None,
+    )
     ones = np.ones(layer.units, np.float32)
     never = np.zeros(layer.units, bool)
-    known = Statistics(layer.name, 9, np.ones((layer.units, 8), np.float32), 0 * ones, ones, ones, ones, ones, never, never,
-                       np.eye(layer.units, dtype=np.float32), np.arange(layer.units)[::-1])  # fmt: skip
+    known = Statistics(
+        layer.name,
+        9,
+        np.ones((layer.units, 8), np.float32),
+        0 * ones,
+        ones,
+        ones,
+        ones,
+        ones,
+        never,
+        never,
+        np.eye(layer.units, dtype=np.float32),
+        np.arange(layer.units)[::-1],
+    )
     patch = Patch(0, "a.jpg", 0, 0, 2.0, (0, 0, 4, 4), np.ones((4, 4, 3), np.uint8))
     tops = TopPictures(layer.name, state.unit, "/data", (patch,) * 9, "deconv", (np.ones((4, 4, 3), np.float32),) * 9)
     image = np.ones((4, 4, 3), np.uint8)
-    return Scene(state, layers=layers, classes=tuple("abcde"), frame=FRAME, result=result, help=(("view", "h", "help"),), pictures_of=layer.name, tops=tops,
-                 pictures=UnitPictures(layer.name, state.unit, (image,), {0: image}, True), cells=Cells(layer.name, {0: image}), statistics=known)  # fmt: skip
+    return Scene(
+        state,
+        layers=layers,
+        classes=tuple("abcde"),
+        frame=FRAME,
+        result=result,
+        help=(("view", "h", "help"),),
+        pictures_of=layer.name,
+        tops=tops,
+        pictures=UnitPictures(layer.name, state.unit, (image,), {0: image}, True),
+        cells=Cells(layer.name, {0: image}),
+        statistics=known,
+    )
 
 
 def states() -> list[State]:
     """Each content, zoom, desk and moments in turn, and what every command makes of it."""
     facts = Facts(SMALL)
     combined = enumerate(itertools.product(CONTENTS, ZOOMS, ((), (DESK,)), (False, True)))
-    bases = [State(layer=i % 3, content=content, zoom=zoom, recipe_grids=desk, moments=moments, method="gradient", in_channels=True)
-             for i, (content, zoom, desk, moments) in combined]  # fmt: skip
+    bases = [
+        State(
+            layer=i % 3,
+            content=content,
+            zoom=zoom,
+            recipe_grids=desk,
+            moments=moments,
+            method="gradient",
+            in_channels=True,
+        )
+        for i, (content, zoom, desk, moments) in combined
+    ]
     made = [*bases, *(run(base, name, facts).state for base in bases for name in COMMANDS)]
     return list(dict.fromkeys(made))
 
@@ -85,7 +125,8 @@ def test_whatever_the_mouse_pointed_at_every_scene_can_be_drawn_and_names_nothin
                 assert words == "" or 0 <= hover.number < 9
             elif hover is not None:
                 possible = 0 <= hover.layer < len(SMALL) and all(
-                    unit is None or 0 <= unit < SMALL[hover.layer].units for unit in (hover.unit, hover.other))  # fmt: skip
+                    unit is None or 0 <= unit < SMALL[hover.layer].units for unit in (hover.unit, hover.other)
+                )
                 on_tile = hover.tile is not None and not (state.recipe_grids and not state.help and hover.tile < 16)
                 off_matrix = hover.other is not None and not state.shown.is_matrix
                 assert bool(words) <= (possible and not on_tile and not off_matrix)

@@ -41,9 +41,9 @@ def box(tmp_path: Path) -> Toolbox:
     return toolbox(Settings(output=str(tmp_path / "out")))
 
 
-def toolbox(settings: Settings, start: State = State()) -> Toolbox:
+def toolbox(settings: Settings) -> Toolbox:
     log: list[str] = []
-    box = Toolbox(settings, FakeEngine(log), FakeFeed(log), FakeWindow(log), start)
+    box = Toolbox(settings, FakeEngine(log), FakeFeed(log), FakeWindow(log), State())
     box.log = log
     return box
 
@@ -370,8 +370,13 @@ def test_what_flows_back_to_moments_is_asked_for_once_they_stay(box: Toolbox) ->
         SimpleNamespace(top=moments, cells=None),
         SimpleNamespace(answer=photos),
     )
-    for state, pictures, shown in ((still, photos, moments), (still, carried, carried), (replace(still, collecting=True), carried, moments),
-                                   (State(unit=3), photos, photos), (State(unit=3), carried, None)):  # fmt: skip
+    for state, pictures, shown in (
+        (still, photos, moments),
+        (still, carried, carried),
+        (replace(still, collecting=True), carried, moments),
+        (State(unit=3), photos, photos),
+        (State(unit=3), carried, None),
+    ):
         box.state, box.workers.top_images.answer = state, pictures
         assert box.workers.findings_for(state).tops is shown
 
@@ -631,8 +636,11 @@ def test_a_recording_that_fails_midway_ends_with_its_words(box: Toolbox) -> None
     real = box.effects.recording._recorder
     closed = []
     summary = SimpleNamespace(path="x.mp4", seconds=1.0, frames=20)
-    box.effects.recording._recorder = SimpleNamespace(error="recording stopped: the disk takes no more", offer=lambda image: None,
-                                    close=lambda: closed.append(1) or summary)  # fmt: skip
+    box.effects.recording._recorder = SimpleNamespace(
+        error="recording stopped: the disk takes no more",
+        offer=lambda image: None,
+        close=lambda: closed.append(1) or summary,
+    )
     idle(box)
     assert box.effects.recording._recorder is None
     saved(box)
@@ -746,11 +754,24 @@ def test_a_recipe_that_cannot_be_saved_or_read_says_so(tmp_path: Path, monkeypat
     assert "Did you mean steps" in message(box)[0] and "bad" not in box._facts().recipes
 
 
-@pytest.mark.parametrize("name, content", [
-    ("bomb.yaml", b"a0: &a0 [x, x]\n" + b"".join(b"a%d: &a%d [*a%d, *a%d]\n" % (n, n, n - 1, n - 1) for n in range(1, 40))),
-    ("deep.yaml", b"[" * 9999), ("huge.yaml", b"steps: 1000000000000"), ("bytes.yaml", bytes(range(256))), ("odd.yaml.yaml", b"steps: x"),
-    ("line\nbreak.yaml", b"steps: x"), ("\udcff.yaml", b"steps: x"), ("folder.yaml", None), (" .yaml", b"[1"), ("modern.yaml", b"[1"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "name, content",
+    [
+        (
+            "bomb.yaml",
+            b"a0: &a0 [x, x]\n" + b"".join(b"a%d: &a%d [*a%d, *a%d]\n" % (n, n, n - 1, n - 1) for n in range(1, 40)),
+        ),
+        ("deep.yaml", b"[" * 9999),
+        ("huge.yaml", b"steps: 1000000000000"),
+        ("bytes.yaml", bytes(range(256))),
+        ("odd.yaml.yaml", b"steps: x"),
+        ("line\nbreak.yaml", b"steps: x"),
+        ("\udcff.yaml", b"steps: x"),
+        ("folder.yaml", None),
+        (" .yaml", b"[1"),
+        ("modern.yaml", b"[1"),
+    ],
+)
 def test_one_broken_recipe_hides_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, content: bytes | None
 ) -> None:

@@ -37,7 +37,6 @@ from deepvis.networks.network import InputSpec, prepare
 from deepvis.render.panes import PANES
 from deepvis.render.draw import Canvas
 from deepvis.scan.patch_backward import patch_backward
-import deepvis.render.draw
 
 net = prepare("net", nn.Sequential(__import__("collections").OrderedDict(conv=nn.Conv2d(3, 2, 3), relu=nn.ReLU())),
               InputSpec(8, 8), None)

@@ -40,9 +40,8 @@ from deepvis.render import Renderer
 CALM = 0.3  # seconds without input after which what is shown is compared with what is asked for
 TELL = 0.25  # seconds between two lines
 SLOW = 0.1  # a turn that takes longer is told at once
-PARTS = ("_react", "_listen", "_ask", "_ask_for_pictures", "_tick", "_show", "_snapshot", "_start_recording",
-         "_stop_recording", "_save_recipe", "_keep", "_keep_moments")  # fmt: skip
-STEERING = ("typing", "naming", "frozen", "recording", "growing", "moments", "collecting", "source", "help", "zoom")
+PARTS = ("_react", "_press", "_listen", "_tick", "_show", "_want")
+STEERING = ("typing", "naming", "frozen", "growing", "moments", "collecting", "source", "help", "zoom")
 
 
 class Watch:
@@ -130,6 +129,7 @@ class Watch:
             "state": {name: getattr(state, name) for name in STEERING}
             | {
                 "recipe_grids": len(state.recipe_grids),
+                "recording": toolbox.effects.recording.is_on,
                 "photo": state.photo is not None,
                 "layer": state.layer,
                 "unit": state.unit,

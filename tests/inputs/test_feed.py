@@ -818,15 +818,15 @@ def test_a_video_that_vanishes_while_it_plays(clip_path):
 def test_a_feed_whose_video_vanishes_while_it_plays_goes_on_with_the_next_file(folder, direction, shown, after):
     """In the direction of travel; and the step that is wished for next leads from there."""
     (folder / "clip.mp4").touch()  # the first by name
-    with running(Wish(step=-direction), None, folder, open_capture=Clip(2, rate=50)) as feed:
+    with running(FeedWish(step=-direction), None, folder, open_capture=Clip(2, rate=50)) as feed:
         assert feed.wait_frame(None, PATIENCE).name in ("p0.png", "p4.png")
-        feed.want(Wish(step=0))
+        feed.want(FeedWish(step=0))
         until(lambda: feed.frame.name.startswith("clip.mp4"))
         (folder / "clip.mp4").unlink()
         until(lambda: feed.frame.name == shown)
         assert "skipped (1 so far)" in feed.notice.text and "clip.mp4 does not exist" in feed.notice.text
         assert not feed.notice.is_error
-        feed.want(Wish(step=direction))
+        feed.want(FeedWish(step=direction))
         until(lambda: feed.frame.name != shown)
         assert feed.frame.name == after
 

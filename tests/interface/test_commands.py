@@ -193,15 +193,27 @@ def test_wheel_forth_and_back_is_no_change() -> None:
 # ---- cycles and switches --------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("name", "attribute", "values"), [
-    ("gamma", "gamma", range(len(GAMMAS))), ("boost", "boost", range(len(BOOSTS))),
-    ("filter", "filter", FILTERS), ("method", "method", METHOD_CYCLE), ("zoom", "zoom", ZOOMS), ("content", "content", CONTENTS),
-    *((flag, attribute, (False, True)) for flag, attribute in (
-        ("help", "help"), ("debug", "debug"), ("freeze", "frozen"),
-    )),
-    *((flag, flag, (True, False)) for flag in ("crop", "predictions", "unit_images")),
-    ("values", "values", (False, True)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "attribute", "values"),
+    [
+        ("gamma", "gamma", range(len(GAMMAS))),
+        ("boost", "boost", range(len(BOOSTS))),
+        ("filter", "filter", FILTERS),
+        ("method", "method", METHOD_CYCLE),
+        ("zoom", "zoom", ZOOMS),
+        ("content", "content", CONTENTS),
+        *(
+            (flag, attribute, (False, True))
+            for flag, attribute in (
+                ("help", "help"),
+                ("debug", "debug"),
+                ("freeze", "frozen"),
+            )
+        ),
+        *((flag, flag, (True, False)) for flag in ("crop", "predictions", "unit_images")),
+        ("values", "values", (False, True)),
+    ],
+)
 def test_a_cycle_visits_its_values_in_order_and_returns(name: str, attribute: str, values) -> None:
     state, seen = State(), []
     for _ in values:

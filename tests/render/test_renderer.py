@@ -218,10 +218,18 @@ def slow_mosaic(canvas: np.ndarray, maps: np.ndarray, grid, gamma: float, boost:
 
 @pytest.mark.parametrize(("gamma", "boost"), [(1.0, 0.0), (0.5, 0.0), (1.0, 1.0), (0.35, 0.5)])
 @pytest.mark.parametrize("kind", ["unsigned", "signed", "gradient"])
-@pytest.mark.parametrize(("shape", "view"), [
-    ((13, 5, 5), PaneView()), ((13, 5, 5), PaneView(3.0, 0.4, 0.7)), ((13, 5, 5), PaneView(9.0, 0.99, 0.9)),
-    ((7, 48, 48), PaneView()), ((7, 48, 48), PaneView(1.5, 0.2, 0.6)), ((40, 1, 1), PaneView()), ((9, 12, 3), PaneView(2.2, 0.0, 1.0)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("shape", "view"),
+    [
+        ((13, 5, 5), PaneView()),
+        ((13, 5, 5), PaneView(3.0, 0.4, 0.7)),
+        ((13, 5, 5), PaneView(9.0, 0.99, 0.9)),
+        ((7, 48, 48), PaneView()),
+        ((7, 48, 48), PaneView(1.5, 0.2, 0.6)),
+        ((40, 1, 1), PaneView()),
+        ((9, 12, 3), PaneView(2.2, 0.0, 1.0)),
+    ],
+)
 def test_the_mosaic_is_the_slow_one(shape, view: PaneView, kind: str, gamma: float, boost: float) -> None:
     rng = np.random.default_rng(3)
     maps = (rng.normal(size=shape) * rng.uniform(0.1, 4, (shape[0], 1, 1))).astype(np.float32)
@@ -364,7 +372,7 @@ def test_unchanged_panes_are_not_drawn_again(drawn: list[str]) -> None:
     result = answer(state)
     assert renderer.compose(scene(state, result))[1] is True
     assert sorted(drawn) == sorted(PANES)
-    for state, expected in (
+    for newer, expected in (
         (state, set()),
         (replace(state), set()),
         (replace(state, debug=True), {"status"}),
@@ -375,13 +383,13 @@ def test_unchanged_panes_are_not_drawn_again(drawn: list[str]) -> None:
         (replace(state, unit=1, predictions=False, unit_images=False), {"layer", "layers", "status", "unit_images"}),
     ):
         drawn.clear()
-        changed = renderer.compose(scene(state, result))[1]
+        changed = renderer.compose(scene(newer, result))[1]
         assert changed == bool(drawn)
         if expected and "status" not in expected:
             drawn[:] = [name for name in drawn if name != "status"]  # the step before left it
         assert set(drawn) <= expected and (not expected or drawn)
     drawn.clear()
-    renderer.compose(scene(state, answer(state, seed=1)))
+    renderer.compose(scene(newer, answer(newer, seed=1)))
     assert {"layer", "unit", "input"} <= set(drawn) and not {"layers", "unit_images", "backward"} & set(drawn)
 
 

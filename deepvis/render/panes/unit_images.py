@@ -189,11 +189,13 @@ def _draw_synthesized(canvas: Canvas, scene: Scene) -> None:
     if pictures is not None and pictures.synthesized:
         draw_images(canvas.caption("synthesized", scene.unit), pictures.synthesized)
         return
-    why = pictures.note if pictures is not None and pictures.note else "none stored"
-    canvas.caption("synthesized", scene.unit).words(
-        f"images made by the network for this unit: {why}\n\nx makes some now; deepvis synthesize --units {scene.unit} stores them"
-        if pictures is not None else "looking …"
-    )  # fmt: skip
+    words = "looking …"
+    if pictures is not None:
+        words = (
+            f"images made by the network for this unit: {pictures.note or 'none stored'}\n\n"
+            f"x makes some now; deepvis synthesize --units {scene.unit} stores them"
+        )
+    canvas.caption("synthesized", scene.unit).words(words)
 
 
 def draw_images(canvas: Canvas, images: Sequence[np.ndarray]) -> None:

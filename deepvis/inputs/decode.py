@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 import os
 import threading
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -85,11 +84,6 @@ _UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     7: lambda image: image[::-1, ::-1].transpose(1, 0, 2),
     8: lambda image: image.transpose(1, 0, 2)[::-1],
 }
-
-# Odd metadata is Pillow's to warn about and nobody's to act on.
-warnings.filterwarnings("ignore", module=r"PIL\.")
-# FFmpeg prints about damaged videos by itself. OpenCV reads this when it opens its first video.
-os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
 
 # ---------------------------------------------------------------------------- pictures

@@ -41,7 +41,7 @@ import cv2
 import psutil
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
-from desktop import ROOT, Program, Screen
+from desktop import Program, Screen
 
 from deepvis.core import paths
 from deepvis.interface.commands import COMMANDS

@@ -203,7 +203,7 @@ def _modules_below(module: str) -> set[str]:
         (["display.window"], {"imshow", "waitKey", "waitKeyEx", "pollKey", "namedWindow", "setMouseCallback",
                     "destroyWindow", "destroyAllWindows", "getWindowProperty", "resizeWindow"}),
         (["inputs.camera"], {"CAP_V4L2", "CAP_DSHOW", "CAP_AVFOUNDATION"}),  # cameras
-        (["inputs.feed", "inputs.camera", "inputs.decode", "display.recorder"], {"VideoCapture"}),  # and files: to show, and one's own recording
+        (["inputs.walk", "inputs.camera", "inputs.decode", "display.recorder"], {"VideoCapture"}),  # and files: to show, and one's own recording
         (["display.recorder"], {"VideoWriter"}),
     ],
 )  # fmt: skip

@@ -103,7 +103,7 @@ DOWNLOADS = {
 def test_no_command_in_a_download_runs_its_code(files: dict[str, str], tmp_path: Path) -> None:
     place = write(tmp_path / "download", files)
     is_shadow = "numpy.py" in files
-    done = deepvis(place, "layers", "--weights", "none", module="deepvis.cli.main" * is_shadow)
+    done = deepvis(place, "layers", "--weights", "none", module="deepvis.cli" * is_shadow)
     assert not list(place.rglob("ran")), done.stderr
     assert "Traceback" not in done.stderr
     if is_shadow:

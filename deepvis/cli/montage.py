@@ -33,16 +33,17 @@ def _montage(args: argparse.Namespace) -> None:
     check_suffix(args.out)
     network = load_network(args)
     from deepvis.core.layers import find_layer
-    from deepvis.store.own_images import open_both
-    from deepvis.store.unit_images import open_store
+    from deepvis.store.own_images import OwnFirst, open_both
+    from deepvis.store.unit_images import Store, open_store
     from deepvis.synthesis.figures import montage, true_sizes
     from deepvis.workers.unit_images import stands_for
 
+    store: Store | OwnFirst
     if args.store:
         store = open_store(args.store, network.fingerprint)
     else:
-        store = open_both(paths.precomputed(), network.name, network.fingerprint, network.paths)
-        print(store.note, end="\n" if store.note else "")
+        store = both = open_both(paths.precomputed(), network.name, network.fingerprint, network.paths)
+        print(both.note, end="\n" if both.note else "")
     names = [name.strip() for name in args.layer.split(",") if name.strip()] or [layer.name for layer in network.layers]
     indices = [
         find_layer(stands_for(network.layers, find_layer(name, network.layers)), network.layers) for name in names

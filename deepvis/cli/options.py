@@ -35,7 +35,7 @@ def add_network(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data",
         metavar="DIR",
-        help="folder of your own models, recipes, scans and images (a checkout's own, else your account's data folder)",
+        help="folder of your own models, recipes, scans and images (the checkout, or else your account's data folder)",
     )
     parser.add_argument("--model", help="folder in models/, a model.yaml, or a source such as torchvision:alexnet")
     parser.add_argument("--weights", help="auto, none (random), a name such as DEFAULT or IMAGENET1K_V1, or a file")

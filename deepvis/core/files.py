@@ -11,16 +11,17 @@ import os
 import re
 import secrets
 import stat
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 from deepvis.core.errors import UserError
 
-try:
-    import fcntl
-except ImportError:  # Windows: a file that is being written cannot be told from one that a dead process left
+if sys.platform == "win32":  # there a file that is being written cannot be told from one that a dead process left
     fcntl = None
+else:
+    import fcntl
 
 _KINDS = {
     stat.S_IFDIR: "a folder",

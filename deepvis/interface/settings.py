@@ -110,7 +110,7 @@ def _is_rectangle(value: object) -> bool:
         return False
     left, top, width, height = value
     inside = left + width <= 1 + _TOLERANCE and top + height <= 1 + _TOLERANCE
-    return left >= 0 and top >= 0 and width > 0 and height > 0 and inside
+    return bool(left >= 0 and top >= 0 and width > 0 and height > 0 and inside)
 
 
 def _text(allowed: str) -> Row:
@@ -307,7 +307,7 @@ def _walk(
 def _source(node: yaml.Node) -> str:
     """A node as the file has it."""
     start, end = node.start_mark, node.end_mark
-    return _shown(start.buffer[start.pointer : end.pointer].strip())
+    return _shown((start.buffer or "")[start.pointer : end.pointer].strip())
 
 
 # ---- checking -----------------------------------------------------------------------------------
@@ -399,7 +399,7 @@ def _build(values: Mapping[str, Any]) -> Settings:
         name: {key[len(name) + 1 :]: value for key, value in values.items() if key.startswith(f"{name}.")}
         for name in SECTIONS
     }
-    panes = {name: place for name, place in (DEFAULT_PANES | section["panes"]).items() if place}
+    panes = {name: place for name, place in {**DEFAULT_PANES, **section["panes"]}.items() if place}
     return Settings(
         **{key: value for key, value in values.items() if "." not in key},
         window=Window(**section["window"]),

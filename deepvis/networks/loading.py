@@ -235,7 +235,7 @@ def _weight_file(folder: Path, name: str) -> Path:
     own, bundled = paths.models()
     own = own / folder.name if folder.parent == bundled.resolve() else folder
     beside = folder / name
-    return beside if beside.is_file() else own / name
+    return beside if os.path.isfile(beside) else own / name
 
 
 def _is_file(word: str, folder: Path) -> bool:

@@ -168,7 +168,7 @@ folder = Path(sys.argv[1])
 noise = np.random.default_rng(0).integers(0, 256, (200, 200, 3), np.uint8)
 
 def render():
-    from deepvis.app.offscreen import write
+    from deepvis.core.picture_files import write
     write(folder / "render.png", noise)
 
 def recipe():

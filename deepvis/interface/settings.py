@@ -7,7 +7,6 @@ file and of the command line, and raises them as one `UserError` with a line for
 from __future__ import annotations
 
 import datetime
-import difflib
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, fields
@@ -20,6 +19,7 @@ import yaml
 
 from deepvis.core import paths
 from deepvis.core.errors import UserError
+from deepvis.core.nearest import nearest
 from deepvis.core.reading import is_text, parse_yaml, shown
 
 Rectangle = tuple[float, float, float, float]  # left, top, width, height, fractions of the window
@@ -377,7 +377,7 @@ def _shared_keys(keys: Mapping[str, tuple[str, ...]], good: Mapping[str, _Entry]
 
 def _did_you_mean(words: Collection[object], names: Collection[str]) -> str:
     wrong = [word for word in words if isinstance(word, str) and word not in names]
-    near = [match for word in wrong for match in difflib.get_close_matches(word.lower(), names, 1)]
+    near = [match for word in wrong for match in nearest(word, names, 1)]
     return f" (did you mean {', '.join(near)}?)" if near else ""
 
 

@@ -5,6 +5,10 @@ from __future__ import annotations
 import os
 import signal
 
+from deepvis.core import runtime
+
+runtime.tune()  # as the toolbox does when it starts, before anything imports torch or opens a video
+
 # The folders that the tests make are their own; tests/test_trust.py tests the gate without this.
 os.environ["DEEPVIS_TRUST"] = "1"
 

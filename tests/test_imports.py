@@ -127,6 +127,61 @@ def test_really_importing_them_imports_no_torch() -> None:
     assert (done.returncode, done.stdout.strip()) == (0, ""), done.stdout + done.stderr
 
 
+PROCESS = """
+import importlib, logging, os, random, signal, sys, threading, warnings
+foreign, own = sys.argv[1].split(), sys.argv[2].split()
+for name in foreign:
+    importlib.import_module(name)
+import cv2, numpy, torch
+
+def state():
+    back, log = torch.backends, logging.getLogger
+    return {
+        "environment": dict(os.environ), "path": list(sys.path), "working folder": os.getcwd(), "hook": sys.excepthook,
+        "warnings": list(warnings.filters), "signals": {n: signal.getsignal(n) for n in signal.valid_signals()},
+        "threads": (threading.active_count(), torch.get_num_threads(), torch.get_num_interop_threads(), cv2.getNumThreads()),
+        "attention": back.mha.get_fastpath_enabled(), "gradients": torch.is_grad_enabled(),
+        "CUDA": (back.cudnn.enabled, back.cudnn.benchmark, back.cudnn.deterministic, back.cudnn.allow_tf32),
+        "numbers": (torch.get_float32_matmul_precision(), torch.get_default_dtype(), back.mkldnn.enabled),
+        "OpenCV": (cv2.useOptimized(), cv2.utils.logging.getLogLevel()), "priority": os.nice(0),
+        "logging": [(log(n).level, log(n).disabled, list(log(n).handlers)) for n in (None, "deepvis")],
+        "chance": (random.getstate(), str(numpy.random.get_state()), torch.get_rng_state().tolist()),
+    }
+
+calls = []
+sys.addaudithook(lambda event, given: calls.append(given) if event == "ctypes.dlsym" else None)
+before = state()
+for name in own:
+    importlib.import_module(name)
+after = state()
+print([what for what in before if before[what] != after[what]] + [name for _, name in calls if "mallo" in str(name)])
+"""
+
+
+def test_importing_them_changes_nothing_of_the_process() -> None:
+    """Somebody's script imports deepvis for one function of it. What the toolbox needs is set when it starts."""
+    tops = {name.partition(".")[0] for module in FILES for name in imports(module, inside_functions=False)}
+    foreign = sorted(tops - sys.stdlib_module_names - {"deepvis"}) + ["PIL.Image", "torch.fx", "torch.func"]
+    assert {"torch", "cv2", "PIL", "yaml"} <= set(foreign)
+    done = subprocess.run([sys.executable, "-c", PROCESS, " ".join(foreign), " ".join(FILES)], cwd=ROOT,
+                          capture_output=True, text=True, timeout=120)  # fmt: skip
+    assert done.stdout.strip() == "[]", done.stdout + done.stderr
+
+
+def test_commands_set_what_they_need_before_torch_is_imported() -> None:
+    code = """
+import sys
+from deepvis.core import runtime
+tuned = []
+runtime.tune = lambda: tuned.append(sys.modules.keys() & {"torch", "cv2"})
+from deepvis.cli.start import main
+main(["layers", "--weights", "none"])
+print(tuned, "torch" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.stdout.splitlines()[-1] == "[set()] True", done.stdout + done.stderr
+
+
 @pytest.mark.parametrize("module", [name for name in FILES if name.startswith("deepvis.render")])
 def test_the_renderer_sees_no_worker_file_or_network(module: str) -> None:
     seen = reaches(module, inside_functions=True)
@@ -202,7 +257,7 @@ def _modules_below(module: str) -> set[str]:
         ),
         (["inputs.camera"], {"CAP_V4L2", "CAP_DSHOW", "CAP_AVFOUNDATION"}),  # cameras
         # Cameras and files: to show, and one's own recording.
-        (["inputs.feed", "inputs.camera", "inputs.decode", "display.recorder"], {"VideoCapture"}),
+        (["inputs.walk", "inputs.camera", "inputs.decode", "display.recorder"], {"VideoCapture"}),
         (["display.recorder"], {"VideoWriter"}),
     ],
 )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from deepvis.app.sources import sources
 from deepvis.app.toolbox import live as open_window
-from deepvis.core import paths
+from deepvis.core import paths, runtime
 from deepvis.core.errors import UserError
 from deepvis.core.plain import numbers, plain, texts
 from deepvis.display import key_codes
@@ -88,6 +88,7 @@ def live(
     """
     if threading.current_thread() is not threading.main_thread():
         raise UserError("deepvis.live: called from another thread; windows work in the main thread only")
+    runtime.tune()
     probe = DisplayProbe()
     if not isinstance(model, str):
         _check_module(model)
@@ -115,7 +116,7 @@ def live(
 
     camera, files, first = sources(known)
     engine = Engine(load)
-    with _threads_of_torch():
+    with _torch_as_before():
         if not open_window(known, engine, Feed(camera, files), State(source=first, crop=known.crop), probe.check):
             atexit.register(engine.close, ENDING)
 
@@ -183,12 +184,15 @@ def _check_labels(labels: object, network: Network) -> None:
 
 
 @contextmanager
-def _threads_of_torch() -> Iterator[None]:
-    """Give the caller's torch its number of threads back, which the engine sets for the whole process."""
+def _torch_as_before() -> Iterator[None]:
+    """Give the caller's torch back what the toolbox sets for the whole process: threads, and attention's fast path."""
     torch = sys.modules.get("torch")
-    threads = torch.get_num_threads() if torch else 0
+    if torch is None:
+        yield
+        return
+    threads, fast = torch.get_num_threads(), torch.backends.mha.get_fastpath_enabled()
     try:
         yield
     finally:
-        if torch:
-            torch.set_num_threads(threads)
+        torch.set_num_threads(threads)
+        torch.backends.mha.set_fastpath_enabled(fast)

@@ -1,32 +1,32 @@
-"""What the commands have in common: the options for the network and where it runs, the processes that share a run."""
+"""What the commands have in common: options, and what is made of them: settings, a network, a recipe."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from deepvis.core import paths
+from deepvis.core.errors import UserError
 from deepvis.core.processes import environment_number
 from deepvis.display import key_codes
 from deepvis.interface import commands
 from deepvis.interface.settings import Settings
 from deepvis.interface.settings import load as load_settings
 from deepvis.networks import trust
+from deepvis.synthesis.recipe import PRESETS
 
 if TYPE_CHECKING:
     from deepvis.networks.network import Network
+    from deepvis.synthesis.recipe import Recipe
 
-_OVERRIDES = (
-    "model",
-    "weights",
-    "input",
-    "device",
-    "precision",
-    "data",
-)  # of the settings, where a command has the option
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+"""What a command is added to."""
+
+_OVERRIDES = ("model", "weights", "input", "device", "precision", "data")  # settings that commands have options for
 
 
 def add_network(parser: argparse.ArgumentParser) -> None:
@@ -35,7 +35,7 @@ def add_network(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data",
         metavar="DIR",
-        help="folder of your own models, recipes, scans and images (a checkout's own, else your account's data folder)",
+        help="folder of your own models, recipes, scans and images (the checkout, or else your account's data folder)",
     )
     parser.add_argument("--model", help="folder in models/, a model.yaml, or a source such as torchvision:alexnet")
     parser.add_argument("--weights", help="auto, none (random), a name such as DEFAULT or IMAGENET1K_V1, or a file")
@@ -46,16 +46,55 @@ def add_network(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_input(parser: argparse.ArgumentParser) -> None:
+    """Add the option that chooses what the network sees."""
+    parser.add_argument("--input", help="camera, camera index, video, stream address, folder, list file, image, photos")
+
+
+def add_recipe(parser: argparse.ArgumentParser) -> None:
+    """Add the options that choose how images are synthesized; `recipe_of` reads them."""
+    parser.add_argument(
+        "--preset", help=f"{', '.join(PRESETS)}, the name of a recipe saved on the desk, or a recipe file"
+    )
+    parser.add_argument(
+        "--set", nargs="*", action="extend", default=[], metavar="NAME=VALUE", help="parameters other than the preset's"
+    )
+    parser.add_argument("--seed", type=_seed, default=0, help="(0)")
+
+
 def load_network(args: argparse.Namespace) -> Network:
-    """The network that the options and the settings name. Raises UserError as `models.load`."""
+    """The network that the options and the settings name, on a device of this process's own. Raises UserError."""
     found, consent = settings_of(args), consent_of(args)
     trust.ask(found.model, consent)
+    if found.device == "auto" or found.device == "cuda" and "LOCAL_RANK" in os.environ:
+        found = replace(found, device=_own_device(found.device))
+    return network_of(found, consent)
+
+
+def asked_network(settings: Settings, consent: trust.Consent) -> Network:
+    """The settings' network, after the user was asked about its code where that must be. Raises UserError."""
+    trust.ask(settings.model, consent)
+    return network_of(settings, consent)
+
+
+def network_of(settings: Settings, consent: trust.Consent) -> Network:
+    """The settings' network; of code that has to be trusted, and is not yet, nothing is run. Raises UserError."""
     from deepvis.networks import loading
 
-    device = found.device
-    if device == "auto" or device == "cuda" and "LOCAL_RANK" in os.environ:
-        device = _own_device(device)
-    return loading.load(found.model, device, found.precision, found.weights, consent=consent)
+    return loading.load(settings.model, settings.device, settings.precision, settings.weights, consent=consent)
+
+
+def recipe_of(args: argparse.Namespace, default: str) -> Recipe:
+    """The recipe that the options name, or the preset `default`, with their changes. Raises UserError."""
+    from deepvis.synthesis.recipe import named
+
+    changes: dict[str, object] = {}
+    for pair in args.set:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise UserError(f"--set {pair!r}: expected NAME=VALUE, such as steps=128")
+        changes[name] = value
+    return named(args.preset or default, changes)
 
 
 def settings_of(args: argparse.Namespace) -> Settings:
@@ -99,4 +138,10 @@ def count(text: str) -> int:
     """A number from 1, as an argument's type."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r}: expected a number from 1")
+    return int(text)
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal() or int(text) > 10**9:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a number from 0 to 1000000000")
     return int(text)

@@ -13,6 +13,7 @@ def main(argv: list[str] | None = None) -> int:
 
     interrupt.end_at_once()
     runtime.own_modules_only()
+    runtime.tune()  # before anything imports torch or OpenCV
     from deepvis.cli import main
 
     return main.main(argv)

@@ -13,7 +13,7 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 import numpy as np
 
@@ -157,10 +157,10 @@ def _declared(begin: bytes, size: int, name: str) -> Declared:
     return declared
 
 
-def _numbers(file: BinaryIO, declared: Declared) -> np.ndarray:
+def _numbers(file: IO[bytes], declared: Declared) -> np.ndarray:
     file.read(declared.start)
     array = np.empty(math.prod(declared.shape), declared.dtype)
-    room = memoryview(array.view(np.uint8))
+    room = array.view(np.uint8).data
     done = 0
     while done < len(room):
         part = file.read(min(1 << 22, len(room) - done))

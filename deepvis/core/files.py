@@ -11,6 +11,7 @@ import os
 import re
 import secrets
 import stat
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -19,10 +20,10 @@ from filelock import FileLock
 
 from deepvis.core.errors import UserError, one_line
 
-try:
-    import fcntl
-except ImportError:  # Windows: a file that is being written cannot be told from one that a dead process left
+if sys.platform == "win32":  # there a file that is being written cannot be told from one that a dead process left
     fcntl = None
+else:
+    import fcntl
 
 _KINDS = {
     stat.S_IFDIR: "a folder",

@@ -67,7 +67,7 @@ def cut(image: np.ndarray, aspect: float, crop: bool, part: float = 1.0) -> np.n
     """The part of a picture that is seen: its middle in that aspect, or (`crop` false) all of it."""
     if not crop:
         return image
-    left, top, width, height = crop_box(*image.shape[:2], aspect, part)
+    left, top, width, height = crop_box(image.shape[0], image.shape[1], aspect, part)
     return image[top : top + height, left : left + width]
 
 

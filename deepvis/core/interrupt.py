@@ -42,8 +42,8 @@ def end_at_once() -> None:
 def raised() -> Iterator[None]:
     """While the block runs, these signals raise `Interrupted`, so that it can save what is done.
 
-    Another Ctrl-C raises it again; other signals that follow do not, for they are no sign of impatience. Where the block
-    ends well after a signal, having saved, `Interrupted` is raised behind it: the exit status is the signal's.
+    Another Ctrl-C raises it again; other signals that follow do not, for they are no sign of impatience. Where the
+    block ends well after a signal, having saved, `Interrupted` is raised behind it: the exit status is the signal's.
     """
     heard = _Heard()
 
@@ -98,7 +98,7 @@ class _Heard:
 
 
 @contextmanager
-def _handled(act: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+def _handled(act: Callable[[int, FrameType | None], object]) -> Iterator[None]:
     before = {}
     try:
         for number in ENDING:

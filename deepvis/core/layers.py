@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from deepvis.core.errors import UserError
+from deepvis.core.nearest import did_you_mean
 
 
 @dataclass(frozen=True)
@@ -54,10 +54,8 @@ def find_layer(name: str, layers: Sequence[Layer]) -> int:
     folded = [n.lower() for n in names]
     if folded.count(name.lower()) == 1:  # the keyboard's capitals do not reach the window
         return folded.index(name.lower())
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.4)
     shown = names if len(names) <= 24 else [*names[:12], "…", *names[-6:]]
-    hint = f" Did you mean {' or '.join(near)}?" if near else ""
-    raise UserError(f"unknown layer {name!r}.{hint} This network has {', '.join(shown)}.")
+    raise UserError(f"unknown layer {name!r}.{did_you_mean(name, names)} This network has {', '.join(shown)}.")
 
 
 def parse_unit(text: str, layers: Sequence[Layer]) -> tuple[int, int]:
@@ -82,11 +80,9 @@ def parse_unit(text: str, layers: Sequence[Layer]) -> tuple[int, int]:
     lowered = [label.lower() for label in layer.labels]
     if unit and unit.lower() in lowered:
         return index, lowered.index(unit.lower())
-    near = difflib.get_close_matches(unit.lower(), lowered, n=3, cutoff=0.5)
-    hint = f" Did you mean {' or '.join(near)}?" if near else ""
     raise UserError(
         f"layer {layer.name} has no unit {unit!r}: expected a number from 0 to {layer.units - 1}"
-        f"{' or a label' if layer.labels else ''}.{hint}"
+        f"{' or a label' if layer.labels else ''}.{did_you_mean(unit, layer.labels)}"
     )
 
 

@@ -17,7 +17,7 @@ class Mark(str):
         mark.former = former
         return mark
 
-    def __getnewargs__(self) -> tuple[str, str]:
+    def __getnewargs__(self) -> tuple[str, str]:  # type: ignore[override]  # what __new__ above takes, as str's does
         return str(self), self.former
 
 

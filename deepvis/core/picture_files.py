@@ -23,7 +23,9 @@ def write(path: Path, image: np.ndarray) -> None:
     """Save a picture (uint8 BGR); the format is the suffix's. Raises UserError if it cannot."""
     done, data = cv2.imencode(check_suffix(path), image)
     if not done:
-        raise UserError(f"--out {path}: {image.shape[1]}×{image.shape[0]} pixels do not fit into such a file (WebP takes 16383 on a side, "
-                        "JPEG 65535): give a name that ends in .png, or make the picture smaller")  # fmt: skip
+        raise UserError(
+            f"--out {path}: {image.shape[1]}×{image.shape[0]} pixels do not fit into such a file (WebP takes 16383 on "
+            "a side, JPEG 65535): give a name that ends in .png, or make the picture smaller"
+        )
     with writing(f"--out {path}"):
         write_whole(path, data.tobytes())

@@ -32,6 +32,7 @@ def environment_number(name: str) -> int | None:
         return None
     if not (text.isascii() and text.removeprefix("-").isdecimal()) or len(text) > 9:
         raise UserError(
-            f"the environment variable {name} is {text!r}: expected a number. torchrun sets it; for one process unset it"
+            f"the environment variable {name} is {text!r}: expected a number. "
+            "torchrun sets it; for one process unset it"
         )
     return int(text)

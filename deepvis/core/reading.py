@@ -14,7 +14,7 @@ import reprlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn, TypeGuard
+from typing import Any, NoReturn, TypeGuard, cast
 
 import yaml
 
@@ -63,13 +63,11 @@ def read_bytes(path: Path, limit: int = TEXT_BYTES, what: str = "a file") -> byt
 
 def size_text(size: float) -> str:
     """Bytes in words: "64 MiB"."""
-    for unit in ("bytes", "KiB", "MiB", "GiB"):
-        if size < 1024:
-            break
+    units = ["bytes", "KiB", "MiB", "GiB", "TiB"]
+    while size >= 1024 and len(units) > 1:
         size /= 1024
-    else:
-        unit = "TiB"
-    return f"{size:.3g} {unit}"
+        units.pop(0)
+    return f"{size:.3g} {units[0]}"
 
 
 def read_text(path: Path, limit: int = TEXT_BYTES, what: str = "a text file", odd_bytes: str = "strict") -> str:
@@ -113,15 +111,15 @@ class BoundedLoader(yaml.SafeLoader):
         self.circle: yaml.Node | None = None
         """A node that holds itself."""
 
-    def compose_node(self, parent: yaml.Node | None, index: object) -> yaml.Node:
-        start = self.peek_event().start_mark
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node:
+        start = self.peek_event().start_mark  # type: ignore[no-untyped-call]  # the stubs leave its types out
         self._depth += 1
         if self._depth > _DEPTH:
             raise yaml.composer.ComposerError(None, None, "nested too deeply", start)
         if len(self._extents) > _NODES:
             raise yaml.composer.ComposerError(None, None, f"more than {_NODES:,} values", start)
         is_alias = self.check_event(yaml.AliasEvent)
-        node = super().compose_node(parent, index)
+        node = cast(yaml.Node, super().compose_node(parent, index))  # never None, whatever the stubs say
         self._depth -= 1
         if is_alias and id(node) not in self._extents:  # what it stands for is not finished yet
             self.circle = node
@@ -230,7 +228,8 @@ def read_yaml(path: Path, what: str = "a YAML file") -> YamlFile:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark or root.start_mark
         raise UserError(
-            f"{path}, line {mark.line + 1}: cannot be read ({error.problem}); expected plain values. Put text in quotes."
+            f"{path}, line {mark.line + 1}: cannot be read ({error.problem}); expected plain values. "
+            "Put text in quotes."
         ) from error
 
 
@@ -278,12 +277,13 @@ def _check_keys(path: Path, node: yaml.MappingNode) -> None:
             _refuse(
                 path,
                 key,
-                f"{shown(key.value)} is given twice, first in line {lines[key.value]}; expected once. Remove one of the two",
+                f"{shown(key.value)} is given twice, first in line {lines[key.value]}; expected once. "
+                "Remove one of the two",
             )
         lines.setdefault(key.value, key.start_mark.line + 1)
 
 
-def _check_scalar(path: Path, node: yaml.ScalarNode) -> None:
+def _check_scalar(path: Path, node: yaml.Node) -> None:
     if node.tag == _TAG + "timestamp":
         node.tag = _TAG + "str"
     if node.tag == _TAG + "str" and not is_text(node.value):

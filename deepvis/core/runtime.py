@@ -1,7 +1,8 @@
-"""How this process uses the machine: memory allocator and threads.
+"""How this process uses the machine, memory allocator and threads, and which foreign messages it keeps quiet.
 
 Each measure and what it is worth is in the benchmark's note (tests/benchmarks/live.py).
-Call `tune()` before torch is imported. This module does not import torch itself.
+The toolbox calls `tune()` when it starts, before torch is imported where it can. To import a module of this package
+changes nothing of the process. This module does not import torch itself.
 """
 
 from __future__ import annotations
@@ -10,23 +11,28 @@ import ctypes
 import os
 import sys
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 
 def tune() -> None:
-    """Settle what must be settled before torch and its thread pools start."""
+    """Set what the toolbox needs of its process; to be called before torch and its thread pools start."""
     # Threads that spin while they wait for one another starve a machine with a busy neighbour; threads that
     # sleep at once take longer to wake than a small layer takes. So libgomp's spin for some microseconds.
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ["OMP_WAIT_POLICY"] = "passive"
         os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
+    # FFmpeg prints about damaged videos by itself. OpenCV reads this when it opens its first video.
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    # Odd metadata is Pillow's to warn about and nobody's to act on.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
     _keep_memory()
 
 
 def own_modules_only() -> None:
-    """Take the current folder, where `python -m` looks for modules first, from the path: a numpy.py in a download would be run."""
+    """Take the current folder from the path, where `python -m` puts it first: a numpy.py in a download would be run."""
     root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     try:
         here = os.getcwd()

@@ -18,14 +18,18 @@ import numpy as np
 from deepvis.core.errors import UserError, words
 from deepvis.core.files import open_regular
 from deepvis.core.geometry import resize
-from deepvis.inputs.decode import MAX_PIXELS, MAX_SIDE, decode_image
+from deepvis.inputs.decode import decode_image
 from deepvis.inputs.depth import White, gray_to_rgb, uint16_to_uint8
-from deepvis.inputs.headers import Header, bands_memory, check_size, read_header, read_whole
+from deepvis.inputs.headers import MAX_PIXELS, MAX_SIDE, Header, bands_memory, check_size, read_header, read_whole
 
 NUMPY = ".npy"
 _TAIL = 2  # percent of a band's values that are shown as black, and as white
 _LONGEST_HEADER = 1 << 16  # bytes that say the shape of a .npy
-_UNPACKERS = {8: zlib.decompressobj, 32946: zlib.decompressobj, 34925: lzma.LZMADecompressor}  # by TIFF's numbers
+_UNPACKERS: dict[int, Callable[[], Any]] = {  # by TIFF's numbers
+    8: zlib.decompressobj,
+    32946: zlib.decompressobj,
+    34925: lzma.LZMADecompressor,
+}
 
 
 @dataclass(frozen=True)
@@ -117,7 +121,8 @@ def _stretched(plane: np.ndarray) -> np.ndarray:
     finite = plane[np.isfinite(plane)]
     low, high = np.percentile(finite, (_TAIL, 100 - _TAIL)) if finite.size else (0.0, 1.0)
     scaled = (np.nan_to_num(plane, nan=low, posinf=high, neginf=low) - low) / max(high - low, 1e-30)
-    return (np.clip(scaled, 0, 1) * 255).round().astype(np.uint8)
+    stretched: np.ndarray = (np.clip(scaled, 0, 1) * 255).round().astype(np.uint8)
+    return stretched
 
 
 def _holds_bands(header: Header, channels: int) -> bool:
@@ -204,7 +209,7 @@ def _tiff(file: BinaryIO, name: str, max_pixels: int, header: Header) -> np.ndar
 
     check_size(name, header, max_pixels)
     with tifffile.TiffFile(file, name=name) as tiff:
-        page = tiff.pages[0]
+        page: Any = tiff.pages[0]  # the first is a whole TiffPage, which its type leaves open
         if page.dtype is None or page.dtype.kind not in "fiub":
             raise ValueError("its pixels are no numbers")
         count = page.samplesperpixel
@@ -212,7 +217,7 @@ def _tiff(file: BinaryIO, name: str, max_pixels: int, header: Header) -> np.ndar
         if page.imagedepth != 1 or count != header.samples:
             raise ValueError("it has more than height, width and bands")
         _check_segments(file, page)
-        array = page.asarray()
+        array: np.ndarray = page.asarray()
         is_separate = page.planarconfig == 2 and count > 1
     array = array.reshape((count, header.height, header.width) if is_separate else (header.height, header.width, count))
     return array.transpose(1, 2, 0) if is_separate else array

@@ -102,7 +102,8 @@ class Images:
             offset, size = self.members[name]
             if size < 0:
                 raise UserError(
-                    f"{path} is damaged from byte {offset:,} on, and what follows there is not read: copy or download it again"
+                    f"{path} is damaged from byte {offset:,} on, and what follows there is not read: "
+                    "copy or download it again"
                 )
             length = file.seek(0, os.SEEK_END)
             if offset + size > length:
@@ -149,7 +150,7 @@ def _reduced(file: BinaryIO, name: str, least: tuple[int, int], aspect: float) -
         _, _, w, h = crop_box(height, width, aspect)
         times = min(w / least[0], h / least[1])
         if times >= 2:
-            image.draft(None, tuple(int(side // times) for side in image.size))
+            image.draft(None, (int(image.width // times), int(image.height // times)))
         if image.mode not in ("RGB", "L"):
             return None
         upright = ImageOps.exif_transpose(image)
@@ -230,7 +231,7 @@ _DAMAGED = "(damaged from here on)"  # stands for the members of an archive that
 
 
 def _members(file: BinaryIO, path: Path, name: str) -> dict[str, tuple[int, int]]:
-    """The images in an archive that is open; of one that is damaged further on, those before, and an entry that says so."""
+    """The images in an open archive; of one that is damaged further on, those before, and an entry that says so."""
     found: dict[str, tuple[int, int]] = {}
     try:
         with tarfile.open(fileobj=file, mode="r:") as archive:
@@ -294,7 +295,7 @@ def batches(
             yield _batch(first, last, [tried(number) for number in range(first, last)])
         return
     pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
-    waiting: deque[tuple[int, int, list[Future]]] = deque()
+    waiting: deque[tuple[int, int, list[Future[np.ndarray | str]]]] = deque()
     rest = iter(ranges)
     try:
         while True:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 import os
 import threading
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -32,7 +31,7 @@ from PIL.Image import Image
 
 from deepvis.core.errors import UserError
 from deepvis.core.files import open_regular
-from deepvis.inputs.depth import WHITES, White, gray_to_rgb, uint16_to_uint8, wide_to_uint8
+from deepvis.inputs.depth import GUESSED, WHITES, White, gray_to_rgb, uint16_to_uint8, wide_to_uint8
 from deepvis.inputs.headers import MAX_PIXELS, MAX_SIDE, Header, check_memory, check_size, read_header, read_whole
 
 IMAGE_SUFFIXES = frozenset(
@@ -86,17 +85,12 @@ _UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     8: lambda image: image.transpose(1, 0, 2)[::-1],
 }
 
-# Odd metadata is Pillow's to warn about and nobody's to act on.
-warnings.filterwarnings("ignore", module=r"PIL\.")
-# FFmpeg prints about damaged videos by itself. OpenCV reads this when it opens its first video.
-os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-
 
 # ---------------------------------------------------------------------------- pictures
 
 
 def read_image(
-    path: Path | str, max_side: int = MAX_SIDE, max_pixels: int = MAX_PIXELS, white: White = White()
+    path: Path | str, max_side: int = MAX_SIDE, max_pixels: int = MAX_PIXELS, white: White = GUESSED
 ) -> np.ndarray:
     """Read a jpg, png, webp, bmp, tiff, ppm or avif file; its content decides which, not its name.
 
@@ -123,7 +117,7 @@ def read_image(
 
 
 def decode_image(
-    file: BinaryIO, name: str, max_side: int = MAX_SIDE, max_pixels: int = MAX_PIXELS, white: White = White()
+    file: BinaryIO, name: str, max_side: int = MAX_SIDE, max_pixels: int = MAX_PIXELS, white: White = GUESSED
 ) -> np.ndarray:
     """As `read_image`, of a file that is open and can be sought; `name` is what to call it in an error."""
     try:
@@ -171,7 +165,8 @@ def known_header(file: BinaryIO, name: str, max_pixels: int) -> Header:
     if header.kind == "heic":
         raise UserError(
             f"{name} is HEIC, which cannot be read; convert it to JPEG or PNG first: "
-            f"with `heif-convert {name} photo.jpg`, with Preview (Mac), with Photos (Windows), or let the phone save 'most compatible' pictures"
+            f"with `heif-convert {name} photo.jpg`, with Preview (Mac), with Photos (Windows), "
+            "or let the phone save 'most compatible' pictures"
         )
     if header.kind != "avif":
         check_size(name, header, max_pixels)
@@ -212,7 +207,8 @@ def _deep_pnm(file: BinaryIO, header: Header) -> np.ndarray:
     """A PGM or PPM of 16 bits, in its own values: Pillow scales them to its white, which may be no true one."""
     if file.read(2) not in (b"P5", b"P6"):
         raise ValueError("numbers as text of more than 8 bits; expected P5 or P6")
-    start = file.seek(0) or file.read(4096)
+    file.seek(0)
+    start = file.read(4096)
     numbers, at = 0, 2
     while numbers < 3:  # width, height and white, between blanks and comments
         end = at
@@ -234,23 +230,25 @@ def _decode_with_pillow(image: Image, name: str, max_side: int, white: White) ->
     scale = max_side / max(image.size)
     if scale < 1 and isinstance(image, JpegImagePlugin.JpegImageFile):
         # JPEG can be decoded at 1/2, 1/4 or 1/8; `draft` takes the least that is large enough.
-        image.draft(None, tuple(math.ceil(side * scale) for side in image.size))
+        width, height = image.size
+        image.draft(None, (math.ceil(width * scale), math.ceil(height * scale)))
     image.load()
     if image.mode in ("I", "F"):
         rgb = shrunk(wide_to_uint8(np.asarray(image)), max_side)
     else:
-        most = white.of(name, image.getextrema()[1]) if image.mode.startswith("I;16") else 255
+        most = white.of(name, float(np.max(image.getextrema()))) if image.mode.startswith("I;16") else 255
         rgb = _reduced_rgb(image, max_side, most)
     # Asked only now, because Pillow turns TIFFs by itself on loading and then forgets the tag.
     upright = _UPRIGHT.get(_orientation(image))
     return upright(rgb) if upright else rgb
 
 
-def _orientation(image: Image) -> int | None:
+def _orientation(image: Image) -> int:
+    """The EXIF tag; 1, upright, where there is none or it cannot be read."""
     try:
         return int(image.getexif().get(274, 1))
     except Exception:  # damaged metadata must not cost the picture
-        return None
+        return 1
 
 
 def _reduced_rgb(image: Image, max_side: int, white: float = 255) -> np.ndarray:
@@ -317,7 +315,11 @@ class VideoFile:
         count: how many frames have been read or skipped since the start.
     """
 
-    def __init__(self, path: Path, open_capture: Callable[..., Any] = cv2.VideoCapture, max_side=MAX_SIDE) -> None:
+    _capture: Any = None
+
+    def __init__(
+        self, path: Path, open_capture: Callable[..., Any] = cv2.VideoCapture, max_side: int = MAX_SIDE
+    ) -> None:
         """Open the file. `open_capture` is called like, and returns the like of, VideoCapture.
 
         Raises:
@@ -326,7 +328,6 @@ class VideoFile:
         self.path = path
         self._open_capture = open_capture
         self._max_side = max_side
-        self._capture: Any = None
         self.rewind()
         self.rate = plausible_rate(self._capture.get(cv2.CAP_PROP_FPS))
         expected = self._capture.get(cv2.CAP_PROP_FRAME_COUNT)

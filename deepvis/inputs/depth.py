@@ -43,6 +43,10 @@ class White:
         return next((white for white in WHITES if 0 < most <= white), WHITES[-1])
 
 
+GUESSED = White()
+"""Nobody has said what is white, and nobody is told what is guessed."""
+
+
 def gray_to_rgb(gray: np.ndarray) -> np.ndarray:
     """H×W -> H×W×3."""
     return np.repeat(gray[..., None], 3, axis=2)
@@ -51,7 +55,8 @@ def gray_to_rgb(gray: np.ndarray) -> np.ndarray:
 def uint16_to_uint8(values: np.ndarray, white: float) -> np.ndarray:
     """0 … `white` → 0 … 255, rounded; what is above is white."""
     table = np.clip(np.round(np.arange(65536) * (255 / white)), 0, 255).astype(np.uint8)
-    return table[values]
+    scaled: np.ndarray = table[values]
+    return scaled
 
 
 def wide_to_uint8(values: np.ndarray, white: float = 65535) -> np.ndarray:

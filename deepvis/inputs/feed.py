@@ -10,37 +10,28 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import cv2
 import numpy as np
 
 from deepvis.core.errors import UserError, words
 from deepvis.core.frames import Frame, Photo
-from deepvis.inputs.bands import Reading, colours, is_bands, read_picture
+from deepvis.inputs.bands import Reading, read_picture
 from deepvis.inputs.camera import Camera, OpenCapture, camera_name, open_camera
 from deepvis.inputs.datasets import Images
-from deepvis.inputs.decode import MAX_PIXELS, VIDEO_SUFFIXES, rgb_from_bgr
-from deepvis.inputs.player import Ahead, Player, Still
-from deepvis.inputs.playlist import Playlist
-
-BUSY_S = 0.2
-"""Work that is done sooner is not reported as `busy`."""
+from deepvis.inputs.decode import rgb_from_bgr
+from deepvis.inputs.headers import MAX_PIXELS
+from deepvis.inputs.output import Notice, Output, Source
+from deepvis.inputs.walk import Walk
 
 STALL_S = 1.0
 """A camera that is silent for longer makes the feed `busy` …"""
 
 PATIENCE_S = 30.0
 """… and after this it is given up."""
-
-AHEAD_AFTER_S = 0.03
-"""Decode ahead only when no wish has come for so long: not while the user leans on a key."""
-
-Source = Literal["camera", "files", "photo"]
 
 
 @dataclass(frozen=True)
@@ -61,15 +52,6 @@ class FeedWish:
     step: int = 0
     photo: Photo | None = None
     reading: Reading = Reading()
-
-
-@dataclass(frozen=True)
-class Notice:
-    """A message for the status bar. `number` counts the notices of a feed from 1."""
-
-    text: str
-    number: int
-    is_error: bool
 
 
 class Feed:
@@ -100,33 +82,21 @@ class Feed:
         self._camera_address = camera
         self._files = files
         self._open_capture = open_capture
-        self._read = read or self._read_file
         self._clock = clock
         self._thread = threading.Thread(target=self._run, name="deepvis feed", daemon=True)
+        self._output = Output(clock)
 
-        # `_changed` guards what several threads write or wait for. It is never held during work.
-        self._changed = threading.Condition()
+        # Guarded by `_changed`, as what is in `_output`.
+        self._changed = self._output.changed
         self._wish = FeedWish()
         self._camera_wishes = 0
         self._failed_wish: FeedWish | None = None
         self._closed = False
-        self._frame: Frame | None = None
-        self._notice: Notice | None = None
-        self._source: Source = "files"
-        self._shown_bands: tuple[int, ...] = (0, 1, 2)
-        self._busy_since: float | None = None
 
         # The rest is the feed thread's own.
-        self._playlist: Playlist | None = None
-        self._stepped = 0
-        self._stuck_at: int | None = None
-        self._entry: Still | Player | None = None
-        self._direction = 1
-        self._ahead = Ahead(self._read)
+        self._walk = Walk(files, read or self._read_file, open_capture, self._output, clock)
         self._reading = Reading()
         self._has_noted = False
-        self._look_ahead_at: float | None = None
-        self._broken: set[Path] = set()
         self._photo: Photo | None = None
         self._has_photo = False
         self._camera: Camera | None = None
@@ -174,33 +144,26 @@ class Feed:
     @property
     def frame(self) -> Frame | None:
         """The newest frame; None as long as there has been none."""
-        return self._frame
+        return self._output.frame
 
     @property
     def source(self) -> Source:
         """What is really shown: "camera" only from its first frame until it is left or lost, "photo" a wish's."""
-        return self._source
+        return self._output.source
 
     @property
     def notice(self) -> Notice | None:
         """The newest message."""
-        return self._notice
+        return self._output.notice
 
     @property
     def busy(self) -> bool:
         """Has the user been waiting for an opening, a decoding or a silent camera?"""
-        since = self._busy_since
-        return since is not None and self._clock() - since > BUSY_S
+        return self._output.busy
 
     def show_bands(self, shown: Sequence[int]) -> None:
         """Which bands are shown as red, green and blue of a picture of more than three."""
-        with self._changed:
-            if tuple(shown) == self._shown_bands:
-                return
-            self._shown_bands, old = tuple(shown), self._frame
-            if old is not None and old.bands is not None:
-                self._frame = self._framed(old.bands, old.name, old.index + 1, old.live, old.source, old.seconds)
-                self._changed.notify_all()
+        self._output.show_bands(shown)
 
     def wait_frame(self, after: int | None, timeout: float) -> Frame | None:
         """Wait for a frame with an index above `after` (None: for any).
@@ -209,15 +172,16 @@ class Feed:
         the newest wish has failed, which `notice` explains.
         """
 
-        def is_newer() -> bool:
-            return self._frame is not None and (after is None or self._frame.index > after)
+        def newer() -> Frame | None:
+            frame = self._output.frame
+            return frame if frame is not None and (after is None or frame.index > after) else None
 
         def is_over() -> bool:
-            return is_newer() or self._closed or self._failed_wish is self._wish
+            return newer() is not None or self._closed or self._failed_wish is self._wish
 
         with self._changed:
             self._changed.wait_for(is_over, timeout)
-            return self._frame if is_newer() else None
+            return newer()
 
     # -- the thread ----------------------------------------------------------------------
 
@@ -256,12 +220,13 @@ class Feed:
         self._leave_camera()
         return self._files_turn(wish)
 
+    def _files_turn(self, wish: FeedWish) -> float | None:
+        return self._walk.turn(wish.step, wish.frozen, lambda: self._closed or self._wish is not wish)
+
     def _read_anew(self, wish: FeedWish) -> None:
-        """Another network: what is shown was read for an older one. Videos and cameras are the same for all."""
-        self._reading, self._has_noted, self._photo, self._stuck_at = wish.reading, False, None, None
-        self._ahead = Ahead(self._read)
-        if isinstance(self._entry, Still):
-            self._entry = None
+        """Another network: pictures that are shown were read for an older one."""
+        self._reading, self._has_noted, self._photo = wish.reading, False, None
+        self._walk.read_anew()
 
     def _read_file(self, path: Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
         return read_picture(path, max_pixels, self._reading, self._note)
@@ -270,60 +235,32 @@ class Feed:
         """Once for all files: a folder's pictures are mostly of one kind."""
         if not self._has_noted:
             self._has_noted = True
-            self._say(text, is_error=False)
+            self._output.say(text, is_error=False)
 
     def _show_photo(self, photo: Photo) -> bool:
         """Show an image of a data set or a moment; if it cannot be read, say so and return False."""
         image, path = photo.pixels, ""
         if image is None:
-            path = Path(photo.root, photo.name)
+            path = str(Path(photo.root, photo.name))
             try:
-                with self._working():
+                with self._output.working():
                     image = Images(Path(photo.root), (photo.name,), reading=self._reading, note=self._note).read(0)
             except UserError as error:
-                self._say(str(error), is_error=True)
+                self._output.say(str(error), is_error=True)
                 return False
         self._leave_camera()
-        if isinstance(self._entry, Player):
-            self._entry.pause()
-        self._publish(image, Path(photo.name.rpartition("!")[2]).name, "photo", live=False, path=path)
+        self._walk.pause()
+        self._output.publish(image, Path(photo.name.rpartition("!")[2]).name, "photo", live=False, path=path)
         return True
-
-    def _publish(
-        self, image: np.ndarray, name: str, source: Source, live: bool, path: Path | str = "", seconds: float = 0.0
-    ) -> None:
-        with self._changed:
-            index = 0 if self._frame is None else self._frame.index + 1
-            self._frame = self._framed(image, name, index, live, str(path), seconds)
-            self._source = source
-            self._busy_since = None
-            self._changed.notify_all()
-
-    def _framed(self, image: np.ndarray, *of: object) -> Frame:
-        if is_bands(image):
-            return Frame(colours(image, self._shown_bands), *of, bands=image)
-        return Frame(image, *of)
-
-    def _say(self, text: str, is_error: bool) -> None:
-        number = 1 if self._notice is None else self._notice.number + 1
-        self._notice = Notice(text, number, is_error)
 
     def _fail(self, wish: FeedWish, text: str) -> None:
         """There is nothing to show: neither a camera, which would have been lost, nor a file."""
-        self._say(text, is_error=True)
-        self._stuck_at = wish.step
+        self._output.say(text, is_error=True)
+        self._walk.give_up(wish.step)
         with self._changed:
-            self._source = "files"
+            self._output.source = "files"
             self._failed_wish = wish
             self._changed.notify_all()
-
-    @contextmanager
-    def _working(self) -> Iterator[None]:
-        self._busy_since = self._clock()
-        try:
-            yield
-        finally:
-            self._busy_since = None
 
     # -- camera --------------------------------------------------------------------------
 
@@ -343,13 +280,12 @@ class Feed:
         except Exception as error:  # else every further picture would bring the same notice
             return self._lose_camera(f"gives pictures of no known kind ({words(error)})", wish)
         camera.is_shown = True
-        self._publish(rgb, camera_name(self._camera_address), "camera", live=True, seconds=last_seen)
+        self._output.publish(rgb, camera_name(self._camera_address), "camera", live=True, seconds=last_seen)
         return last_seen + STALL_S
 
     def _start_camera(self) -> Camera:
-        if isinstance(self._entry, Player):
-            self._entry.pause()
-        self._busy_since = self._clock()
+        self._walk.pause()
+        self._output.busy_since = self._clock()
         camera = Camera(
             self._camera_address,
             self._open_capture or open_camera,
@@ -367,126 +303,26 @@ class Feed:
             return self._lose_camera(failure, wish)
         if silence < STALL_S:
             return last_seen + STALL_S
-        self._busy_since = last_seen
+        self._output.busy_since = last_seen
         return last_seen + PATIENCE_S
 
     def _leave_camera(self) -> None:
         if self._camera is not None:
             self._camera.stop()  # its thread releases the device when the driver lets go of it
             self._camera = None
-            self._busy_since = None
+            self._output.busy_since = None
 
     def _lose_camera(self, failure: str, wish: FeedWish) -> float | None:
         """Show the files instead. One notice tells of both, so that neither hides the other."""
         name = camera_name(self._camera_address)
         self._camera_given_up = self._camera_wish
         self._leave_camera()
-        self._stuck_at = None
+        self._walk.try_again()
         try:
             due = self._files_turn(wish)
         except Exception as error:
             reason = f"there are no files to show instead: {words(error)}"
             self._fail(wish, f"{name} {failure}; {reason}. Press c to try again")
             return None
-        self._say(f"{name} {failure}; showing {self._files} instead. Press c to try again", True)
-        return due
-
-    # -- files ---------------------------------------------------------------------------
-
-    def _files_turn(self, wish: FeedWish) -> float | None:
-        if self._source == "files" and self._stuck_at == wish.step:
-            return None  # tried and told already; only another step tries again
-        if self._entry is None or wish.step != self._stepped:
-            self._find(wish)
-        elif self._source != "files":
-            self._show(self._entry)
-        if isinstance(self._entry, Player):
-            return self._play(self._entry, wish)
-        return self._look_ahead()
-
-    def _open_playlist(self) -> Playlist:
-        if self._files is None:
-            raise UserError("no files are configured; choose a folder, a picture or a video")
-        with self._working():
-            playlist = Playlist(self._files)
-        if playlist.missing:
-            self._say(f"{playlist.missing} of the paths in {self._files} cannot be found", is_error=False)
-        return playlist
-
-    def _find(self, wish: FeedWish) -> None:
-        """Show the file that is wished for, or the first one beyond it that can be read.
-
-        Gives up the search, to be gone on with by the next turn, as soon as there is a new wish.
-
-        Raises:
-            UserError: there is no file, or none that can be read.
-        """
-        if self._playlist is None:
-            self._playlist = self._open_playlist()
-        path = self._step(self._playlist, wish.step)
-        failure: UserError | None = None
-        for _ in range(len(self._playlist)):
-            if failure and (self._closed or self._wish is not wish):
-                return
-            try:
-                with self._working():
-                    self._entry = self._open(path)
-            except UserError as error:
-                failure = error
-                self._skip(path, error)
-                path = self._playlist.step(self._direction)
-            else:
-                self._show(self._entry)
-                self._look_ahead_at = self._clock() + AHEAD_AFTER_S
-                return
-        raise UserError(f"nothing in {self._files} can be read; the last file: {failure}")
-
-    def _step(self, playlist: Playlist, step: int) -> Path:
-        """Leave the current file; returns where the difference to the last wish's step leads."""
-        steps, self._stepped = step - self._stepped, step
-        if steps:
-            self._direction = 1 if steps > 0 else -1
-        path = playlist.step(steps)
-        self._stuck_at = self._look_ahead_at = None
-        if isinstance(self._entry, Player):
-            self._entry.close()
-        self._entry = None
-        return path
-
-    def _open(self, path: Path) -> Still | Player:
-        if path.suffix.lower() in VIDEO_SUFFIXES:
-            return Player(path, self._open_capture or cv2.VideoCapture)
-        image = self._ahead.take(path)
-        return Still(self._read(path) if image is None else image, path)
-
-    def _show(self, entry: Still | Player) -> None:
-        self._publish(entry.image, entry.name, "files", entry.is_live, entry.path, entry.seconds)
-
-    def _skip(self, path: Path, error: UserError) -> None:
-        self._broken.add(path)
-        self._say(f"skipped ({len(self._broken)} so far): {error}", is_error=False)
-
-    def _play(self, player: Player, wish: FeedWish) -> float | None:
-        if wish.frozen:
-            player.pause()
-            return None
-        try:
-            is_new = player.advance(self._clock())
-        except UserError as error:
-            self._skip(player.path, error)
-            self._stepped -= self._direction  # so that what is wished for lies one further on
-            self._find(wish)
-            return self._clock()
-        if player.damage:
-            self._say(player.damage, is_error=False)
-            player.damage = None
-        if is_new:
-            self._show(player)
-        return player.due
-
-    def _look_ahead(self) -> float | None:
-        due = self._look_ahead_at
-        if due is not None and self._clock() >= due:
-            self._ahead.load(self._playlist.peek(self._direction))
-            due = self._look_ahead_at = None
+        self._output.say(f"{name} {failure}; showing {self._files} instead. Press c to try again", True)
         return due

@@ -261,7 +261,8 @@ def _first_directory(file: BinaryIO) -> dict[str, list[int]]:
 
 
 def _unpacked(file: BinaryIO, form: str) -> int:
-    return struct.unpack(form, file.read(struct.calcsize(form)))[0]
+    number: int = struct.unpack(form, file.read(struct.calcsize(form)))[0]
+    return number
 
 
 # By what the file starts with, as a regular expression of bytes.

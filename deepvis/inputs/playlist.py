@@ -33,7 +33,7 @@ class Playlist:
     """
 
     missing: int
-    """How many of a list's paths did not exist when it was read; of a folder, how many links lead nowhere and the like."""
+    """How many of a list's paths did not exist when it was read; of a folder, how many links led nowhere."""
 
     def __init__(self, path: Path | str) -> None:
         """List the files.

@@ -7,7 +7,6 @@ file and of the command line, and raises them as one `UserError` with a line for
 from __future__ import annotations
 
 import datetime
-import difflib
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, fields
@@ -20,6 +19,7 @@ import yaml
 
 from deepvis.core import paths
 from deepvis.core.errors import UserError
+from deepvis.core.nearest import nearest
 from deepvis.core.reading import is_text, parse_yaml, shown
 
 Rectangle = tuple[float, float, float, float]  # left, top, width, height, fractions of the window
@@ -110,7 +110,7 @@ def _is_rectangle(value: object) -> bool:
         return False
     left, top, width, height = (float(side) for side in value)
     inside = left + width <= 1 + _TOLERANCE and top + height <= 1 + _TOLERANCE
-    return left >= 0 and top >= 0 and width > 0 and height > 0 and inside
+    return bool(left >= 0 and top >= 0 and width > 0 and height > 0 and inside)
 
 
 def _text(allowed: str) -> Row:
@@ -307,8 +307,7 @@ def _walk(
 def _source(node: yaml.Node) -> str:
     """A node as the file has it."""
     start, end = node.start_mark, node.end_mark
-    text = str(start.buffer)  # the whole file, since it is parsed from a text
-    return _shown(text[start.pointer : end.pointer].strip())
+    return _shown((start.buffer or "")[start.pointer : end.pointer].strip())
 
 
 # ---- checking -----------------------------------------------------------------------------------
@@ -378,7 +377,7 @@ def _shared_keys(keys: Mapping[str, tuple[str, ...]], good: Mapping[str, _Entry]
 
 def _did_you_mean(words: Collection[object], names: Collection[str]) -> str:
     wrong = [word for word in words if isinstance(word, str) and word not in names]
-    near = [match for word in wrong for match in difflib.get_close_matches(word.lower(), names, 1)]
+    near = [match for word in wrong for match in nearest(word, names, 1)]
     return f" (did you mean {', '.join(near)}?)" if near else ""
 
 

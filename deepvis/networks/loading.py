@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
 import os
 from collections.abc import Mapping, Sequence
@@ -18,6 +17,7 @@ from deepvis.core import paths
 from deepvis.core.arrays import read_array
 from deepvis.core.errors import UserError, printable, words
 from deepvis.core.layers import find_layer
+from deepvis.core.nearest import did_you_mean
 from deepvis.core.reading import is_text, place_of, shown
 from deepvis.networks import trust
 from deepvis.networks.checkpoints import MATCHES, load_weights, packaged
@@ -180,10 +180,8 @@ def _find(model: str) -> _Spec:
     if ":" in model:
         return _Spec(model, f"--model {model}", Path.cwd(), {"source": model})
     known = sorted({path.parent.name for folder in paths.models() for path in folder.glob("*/model.yaml")})
-    near = difflib.get_close_matches(model, known, n=1)
-    hint = f" Did you mean {near[0]}?" if near else ""
     raise UserError(
-        f"unknown model {model!r}.{hint} Give a folder of models/ ({', '.join(known)}), the path of a "
+        f"unknown model {model!r}.{did_you_mean(model, known, 1)} Give a folder of models/ ({', '.join(known)}), the path of a "
         f"model.yaml, or a source such as torchvision:alexnet."
     )
 
@@ -232,7 +230,7 @@ def _weight_file(folder: Path, name: str) -> Path:
     own, bundled = paths.models()
     own = own / folder.name if folder.parent == bundled.resolve() else folder
     beside = folder / name
-    return beside if beside.is_file() else own / name
+    return beside if os.path.isfile(beside) else own / name
 
 
 def _is_file(word: str, folder: Path) -> bool:

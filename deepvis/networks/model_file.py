@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeGuard
 
 from deepvis.core.errors import UserError
+from deepvis.core.nearest import nearest
 from deepvis.core.reading import YamlFile, is_text, read_text, read_yaml, shown
 
 SIDE = 8192  # pixels of an input's height and width
@@ -33,7 +33,7 @@ def read_model_file(path: Path) -> YamlFile:
         raise UserError(f"{path}: expected keys and values with at least 'source:', such as timm:resnet18")
     for key, value in values.items():
         if key not in _KINDS:
-            near = difflib.get_close_matches(str(key), KEYS, n=1)
+            near = nearest(str(key), KEYS, 1)
             hint = f" (did you mean {near[0]}?)" if near else ""
             raise file.wrong(f"unknown key {shown(key)}{hint}; allowed are {', '.join(KEYS)}")
         is_kind, expected = _KINDS[key]

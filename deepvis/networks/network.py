@@ -28,11 +28,6 @@ from deepvis.networks.receptive_fields import measure
 from deepvis.networks.unit_axes import UnitAxes
 from deepvis.networks.unwrapping import unwrapped
 
-# The fused attention of inference differs from the ordinary one in the last bits; what is shown must
-# not depend on whether a backward view is on.
-torch.backends.mha.set_fastpath_enabled(False)
-
-
 ONE_AT_A_TIME = "Where it takes one picture alone, give --batch 1"
 
 
@@ -331,6 +326,9 @@ def prepare(
     Raises:
         UserError: the dry run fails, or a path or a layer's output is not what can be shown.
     """
+    # The fused attention of inference differs from the ordinary one in the last bits; what is shown must
+    # not depend on whether a backward view is on. PyTorch has this switch for a whole process only.
+    torch.backends.mha.set_fastpath_enabled(False)
     device = device or torch.device("cpu")
     module = unwrapped(module.float().eval()).requires_grad_(False)
     noise = spec.noise()

@@ -6,7 +6,6 @@ its library provides; files of weights are put in afterwards (see `deepvis.netwo
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from torch import nn
 
 from deepvis.core.errors import UserError, reason
 from deepvis.core.files import open_regular
+from deepvis.core.nearest import nearest
 from deepvis.networks.model_file import CHANNELS, SIDE
 from deepvis.networks.network import InputSpec
 from deepvis.networks.onnx_file import read_onnx
@@ -66,7 +66,7 @@ def load_source(text: str, weights: str, args: Mapping[str, Any], folder: Path) 
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:
-    return ", ".join(difflib.get_close_matches(name, list(known), n=3)) or "none"
+    return ", ".join(nearest(name, known)) or "none"
 
 
 def _reason(error: Exception) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import importlib
 import sys
@@ -17,6 +16,7 @@ from typing import Any
 from torch import nn
 
 from deepvis.core.errors import UserError, harmless
+from deepvis.core.nearest import did_you_mean, nearest
 from deepvis.networks.trust import OWN, own_file
 
 _FRAMES = 3  # of the user's traceback
@@ -163,8 +163,7 @@ def _module(path: str, folder: Path) -> ModuleType:
         return importlib.import_module(path)
     except ModuleNotFoundError as error:
         if error.name and (path == error.name or path.startswith(f"{error.name}.")):
-            near = difflib.get_close_matches(path, sorted(p.stem for p in folder.glob("*.py")), n=3)
-            hint = f" Did you mean {' or '.join(near)}?" if near else ""
+            hint = did_you_mean(path, sorted(p.stem for p in folder.glob("*.py")))
             raise UserError(
                 f"python:{path}: there is no module {error.name!r}, neither installed nor in {folder.resolve()}.{hint}"
             ) from error
@@ -178,7 +177,7 @@ def _attribute(module: ModuleType, name: str, path: str) -> Any:
     for part in name.split("."):
         if not hasattr(found, part):
             known = [key for key, value in vars(found).items() if callable(value) and not key.startswith("_")]
-            near = difflib.get_close_matches(part, known, n=3) or sorted(known)[:8]
+            near = nearest(part, known) or sorted(known)[:8]
             hint = f"Nearest: {', '.join(near)}." if near else "It defines nothing callable."
             raise UserError(f"python:{path} has no {name!r}. {hint}")
         found = getattr(found, part)

@@ -6,7 +6,6 @@ whatever the network's own scale (see `deepvis.synthesis.ascent`).
 
 from __future__ import annotations
 
-import difflib
 import math
 import os
 from collections.abc import Mapping
@@ -19,6 +18,7 @@ import yaml
 from deepvis.core import paths
 from deepvis.core.errors import UserError
 from deepvis.core.files import write_whole, writing
+from deepvis.core.nearest import did_you_mean
 from deepvis.core.reading import place_of, read_yaml, shown
 
 CHOICES: dict[str, tuple[str, ...]] = {
@@ -155,7 +155,7 @@ def recipe(preset: str, changes: Mapping[str, object] | None = None) -> Recipe:
     """
     if preset not in PRESETS:
         names = (*PRESETS, *saved())
-        raise UserError(f"unknown preset {preset!r}.{_near(preset, dict.fromkeys(names))} Presets: {', '.join(names)}.")
+        raise UserError(f"unknown preset {preset!r}.{did_you_mean(preset, names, 1)} Presets: {', '.join(names)}.")
     return checked({**asdict(PRESETS[preset]), **{k: _read(k, v) for k, v in (changes or {}).items()}})
 
 
@@ -273,7 +273,9 @@ _TYPES = {name: type(value) for name, value in asdict(Recipe()).items()}
 
 def _read(name: str, value: Any) -> object:
     if name not in _TYPES:
-        raise UserError(f"unknown parameter {shown(name)}.{_near(str(name), _TYPES)} Parameters: {', '.join(_TYPES)}.")
+        raise UserError(
+            f"unknown parameter {shown(name)}.{did_you_mean(str(name), _TYPES, 1)} Parameters: {', '.join(_TYPES)}."
+        )
     kind = _TYPES[name]
     if name in CHOICES:
         _demand(isinstance(value, str) and value in CHOICES[name], name, value, " or ".join(CHOICES[name]))
@@ -290,8 +292,3 @@ def _read(name: str, value: Any) -> object:
 def _demand(holds: bool, name: str, value: object, expected: str) -> None:
     if not holds:
         raise UserError(f"{name}: {shown(value)}: expected {expected}")
-
-
-def _near(word: str, names: Mapping[str, object]) -> str:
-    near = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
-    return f" Did you mean {near[0]}?" if near else ""

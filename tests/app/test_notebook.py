@@ -102,11 +102,12 @@ def test_the_module_stays_as_it_is(opened: list[dict]) -> None:
     assert not any(child._forward_hooks for child in net.modules())
 
 
-def test_torch_has_its_threads_back(opened: list[dict], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_torch_has_its_threads_and_its_fast_attention_back(opened: list[dict], monkeypatch: pytest.MonkeyPatch) -> None:
     before = torch.get_num_threads()
+    torch.backends.mha.set_fastpath_enabled(True)
     monkeypatch.setattr("deepvis.workers.engine.cpu_plan", lambda: (1, before + 1))
     shown(opened, Net())
-    assert torch.get_num_threads() == before
+    assert torch.get_num_threads() == before and torch.backends.mha.get_fastpath_enabled()
 
 
 def test_a_source_in_place_of_a_module(opened: list[dict]) -> None:

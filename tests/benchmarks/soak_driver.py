@@ -29,8 +29,12 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+from deepvis.core import runtime
+
+runtime.tune()  # before anything imports torch
+
 from deepvis.app import toolbox as toolbox_module
-from deepvis.cli import main as command_line  # first: it tunes the run-time before anything imports torch
+from deepvis.cli import main as command_line
 from deepvis.core.layers import stands_for
 from deepvis.display.window import Window
 from deepvis.interface import commands, requests

@@ -19,6 +19,7 @@ import time
 PROGRAM = """
 import json, sys, time
 start = float(sys.argv.pop(1))
+from deepvis.core import runtime; runtime.tune()
 from deepvis.app import toolbox as app
 from deepvis.cli import main as cli
 from deepvis.display import window

@@ -15,8 +15,9 @@ import torch
 
 from deepvis import __version__
 from deepvis.app import offscreen
+from deepvis.app.sources import sources
 from deepvis.attribution.requests import Request
-from deepvis.cli import main
+from deepvis.cli import live, main
 from deepvis.core import paths
 from deepvis.core.errors import UserError
 from deepvis.core.paths import ROOT
@@ -38,8 +39,9 @@ def network() -> Network:
 @pytest.fixture
 def loaded(monkeypatch: pytest.MonkeyPatch) -> Network:
     """The default network, loaded once for all tests."""
-    monkeypatch.setattr(main, "_network", lambda *_: network())
-    return network()
+    found = network()
+    monkeypatch.setattr(loading, "load", lambda *_, **__: found)
+    return found
 
 
 @pytest.fixture(autouse=True)
@@ -245,7 +247,7 @@ def test_version_and_help(capsys: pytest.CaptureFixture) -> None:
 @pytest.mark.parametrize("argv", [[], ["--model", "m"], ["live", "--model", "m"]])
 def test_live_is_the_default(monkeypatch: pytest.MonkeyPatch, argv: list[str]) -> None:
     seen = []
-    monkeypatch.setattr(main, "_live", seen.append)
+    monkeypatch.setattr(live, "_live", seen.append)
     assert main.main(argv) == 0
     assert seen[0].model == ("m" if argv else None)
 
@@ -254,13 +256,13 @@ def test_ctrl_c_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(_args) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(main, "_live", interrupted)
+    monkeypatch.setattr(live, "_live", interrupted)
     assert main.main(["live"]) == 130
 
 
 def test_sources(tmp_path: Path) -> None:
     def of(**settings: object):
-        return main.sources(Settings(**settings))
+        return sources(Settings(**settings))
 
     assert of() == (0, paths.PHOTOS, "camera")
     assert of(camera=2) == (2, paths.PHOTOS, "camera")

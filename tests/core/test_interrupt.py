@@ -108,15 +108,6 @@ def test_every_way_to_start_it_passes_the_status_on(argv: list[str], tmp_path: P
     assert done.returncode == 2 and "none.yaml" in done.stderr
 
 
-def test_importing_the_package_leaves_the_signals_alone() -> None:
-    code = (
-        "import signal; before = signal.getsignal(2); "
-        "import deepvis, deepvis.cli.main, deepvis.cli.start, deepvis.app.notebook; "
-        "assert signal.getsignal(2) is before"
-    )
-    subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True)
-
-
 # ---- a command with something to save ----------------------------------------------------------------
 
 

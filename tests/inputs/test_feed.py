@@ -540,7 +540,7 @@ def test_the_next_picture_is_decoded_ahead(folder):
 
 def test_what_was_decoded_ahead_is_not_shown_after_a_change(folder):
     with running(FeedWish(), None, folder, read=(reads := Reads())) as feed:
-        until(lambda: reads.ahead == ["p1.png"] and feed._look_ahead_at is None)
+        until(lambda: reads.ahead == ["p1.png"] and feed._walk._look_ahead_at is None)
         gray_png(folder / "p1.png", 99)
         os.utime(folder / "p1.png", (1, 1))
         feed.want(FeedWish(step=1))
@@ -851,7 +851,7 @@ def test_a_real_video_plays_pauses_and_loops(tmp_path):
         assert levels[5] > levels[0] + 15  # brighter to the end …
         assert min(abs(levels[0] - level) for level in levels[6:]) < 1  # … and anew
         feed.want(FeedWish(frozen=True))
-        until(lambda: feed._entry.due is None)
+        until(lambda: feed._walk._entry.due is None)
         held = feed.frame
         assert feed.wait_frame(held.index, 0.1) is None
         feed.want(FeedWish())

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from deepvis.attribution.passes import answer
 from deepvis.attribution.requests import Request
-from deepvis.cli.reports import layers_table
+from deepvis.cli.layers import layers_table
 from deepvis.core.frames import Frame
 from deepvis.networks.capture import capture
 from deepvis.networks.discovery import MANY

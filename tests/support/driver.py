@@ -32,8 +32,12 @@ import zlib
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from deepvis.core import runtime
+
+runtime.tune()  # before anything imports torch
+
 from deepvis.app import toolbox
-from deepvis.cli import main as command_line  # first: it tunes the run-time before anything imports torch
+from deepvis.cli import main as command_line
 from deepvis.display.window import Window
 from deepvis.interface import requests
 from deepvis.interface.layout import CAPTION

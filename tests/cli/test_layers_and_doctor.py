@@ -5,7 +5,9 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from deepvis.cli.reports import doctor, layers_table
+from deepvis.cli.doctor import report
+from deepvis.cli.layers import layers_table
+from deepvis.core import paths
 from deepvis.core.errors import UserError
 from deepvis.networks.network import InputSpec, Network, prepare
 
@@ -25,11 +27,12 @@ def test_the_layers_table() -> None:
 
 def test_the_doctor_tells_what_is_wrong_and_goes_on(monkeypatch) -> None:
     monkeypatch.delenv("DISPLAY", raising=False)
-    told = dict(line.split(": ", 1) for line in list(doctor(small))[1:])
+    told = dict(line.split(": ", 1) for line in list(report(small))[1:])
     assert "torch" in told["packages"] and "no display" in told["display"]
+    assert str(paths.data()) in told["program"]
     assert told["model"].startswith("small on cpu, 4 layers, output (1, 5) finite")
 
     def broken() -> Network:
         raise UserError("no such model")
 
-    assert list(doctor(broken))[-1] == "model: PROBLEM: no such model"
+    assert list(report(broken))[-1] == "model: PROBLEM: no such model"

@@ -1,64 +1,47 @@
-"""What `deepvis layers` and `deepvis doctor` print."""
+"""`deepvis doctor`: what a bug report needs."""
 
 from __future__ import annotations
 
+import argparse
 import importlib.metadata
 import os
 import platform
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-
-import cv2
-from tqdm import tqdm
+from typing import TYPE_CHECKING
 
 from deepvis import __version__
-from deepvis.core import runtime
-from deepvis.core.errors import UserError, printable, words
-from deepvis.networks.network import Network
+from deepvis.cli.options import Commands, add_input, add_network, asked_network, consent_of, settings_of
+from deepvis.core import paths, runtime
+from deepvis.core.errors import UserError, words
+
+if TYPE_CHECKING:
+    from deepvis.networks.network import Network
 
 
-def layers_table(network: Network) -> str:
-    """A line for each layer: name, kind, shape, units, receptive field, own parameters; and what is not shown."""
-    rows = [("layer", "kind", "shape", "units", "receptive field", "parameters")]
-    for layer in tqdm(
-        network.layers, desc="receptive fields", unit="layer", leave=False, disable=None
-    ):  # shown in a terminal alone
-        module = network.module.get_submodule(network.paths[layer.name])
-        shape = f"{layer.height}×{layer.width}" if layer.is_map else "vector"
-        try:
-            field = network.receptive_field(layer.name).text
-        except (RuntimeError, UserError) as error:  # a layer that no gradient passes, or that changes its shape
-            field = f"not measured ({str(error).splitlines()[0]})"
-        parameters = sum(p.numel() for p in module.parameters())
-        rows.append((layer.name, layer.kind, shape, f"{layer.units:,}", field, f"{parameters:,}"))
-    return "\n".join(
-        [
-            _aligned([tuple(map(printable, row)) for row in rows]),
-            *("\n" + printable(note) for note in (*network.left_out, *network.notes)),
-        ]
-    )
+def add(commands: Commands) -> None:
+    """Add the command to the command line."""
+    parser = commands.add_parser("doctor", help="print what a bug report needs")
+    parser.set_defaults(run=_doctor)
+    add_network(parser)
+    add_input(parser)
 
 
-def _aligned(rows: list[tuple[str, ...]]) -> str:
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    right = {3, 5}  # numbers
-    lines = [
-        "  ".join(
-            cell.rjust(w) if i in right else cell.ljust(w) for i, (cell, w) in enumerate(zip(row, widths))
-        ).rstrip()
-        for row in rows
-    ]
-    return "\n".join(lines)
+def _doctor(args: argparse.Namespace) -> None:
+    settings = settings_of(args)
+    for line in report(lambda: asked_network(settings, consent_of(args))):
+        print(line, flush=True)
 
 
-def doctor(load: Callable[[], Network]) -> Iterator[str]:
+def report(load: Callable[[], Network]) -> Iterator[str]:
     """What a bug report needs, line by line as it is found out. Nothing that fails stops the rest.
 
     Args:
         load: makes the network of the settings.
     """
     yield f"deepvis {__version__}, Python {platform.python_version()}, {platform.platform()}"
+    yield f"program: {paths.ROOT}; your own models, recipes, scans and images: {paths.data()}"
     yield "packages: " + ", ".join(_versions())
     for name, check in _CHECKS.items():
         yield f"{name}: {_told(check)}"
@@ -97,6 +80,8 @@ def _gpu() -> str:
 
 
 def _display() -> str:
+    import cv2
+
     from deepvis.display.window import DisplayProbe
 
     DisplayProbe().check()

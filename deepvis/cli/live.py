@@ -1,0 +1,37 @@
+"""`deepvis live`: the toolbox in a window."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from deepvis.app.sources import sources
+from deepvis.cli.options import Commands, add_input, add_network, consent_of, network_of, settings_of
+from deepvis.interface.state import State
+from deepvis.networks import trust
+
+
+def add(commands: Commands) -> None:
+    """Add the command to the command line."""
+    parser = commands.add_parser("live", help="open the toolbox in a window (the default)")
+    parser.set_defaults(run=_live)
+    add_network(parser)
+    add_input(parser)
+
+
+def _live(args: argparse.Namespace) -> None:
+    from deepvis.display.window import DisplayProbe
+
+    probe = DisplayProbe()
+    from deepvis.app.toolbox import live
+    from deepvis.inputs.feed import Feed
+    from deepvis.workers.engine import Engine
+
+    settings, consent = settings_of(args), consent_of(args)
+    camera, files, first = sources(settings)
+    trust.ask(settings.model, consent)  # here and not where the network is loaded, which is in a thread
+    start = State(source=first, crop=settings.crop)
+    if not live(settings, Engine(lambda: network_of(settings, consent)), Feed(camera, files), start, probe.check):
+        sys.stdout.flush()
+        os._exit(0)

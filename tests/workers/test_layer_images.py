@@ -27,7 +27,7 @@ UNITS = 6
 
 @pytest.fixture
 def index(tmp_path: Path) -> Index:
-    """Unit u has its best place in photo u mod 3, at row 1, column u mod 4; photo 2 is not there, the last unit dead."""
+    """Unit u has its best place in photo u mod 3, at row 1, column u mod 4; photo 2 is missing, the last unit dead."""
     for number in range(2):
         image = np.zeros((16, 16, 3), np.uint8)
         image[4:8] = np.repeat(np.arange(4, dtype=np.uint8) * 60 + number, 4)[None, :, None]

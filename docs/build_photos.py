@@ -50,11 +50,15 @@ PHOTO_QUALITY = 85
 
 # The ground's gray level for an object by its lightness (see lightness_of): the first
 # line whose bound is not below it.  Light objects get a darker ground.
-GROUNDS: tuple[tuple[float, float], ...] = (
-    (150.0, 224.0), (180.0, 231.0), (200.0, 150.0), (255.0, 160.0))
+GROUNDS: tuple[tuple[float, float], ...] = ((150.0, 224.0), (180.0, 231.0), (200.0, 150.0), (255.0, 160.0))
 # Tints of the ground (added to red, green, blue), one picked by the file's name.
 TINTS: tuple[tuple[float, float, float], ...] = (
-    (0.0, 0.0, 0.0), (1.5, 0.0, -2.0), (-1.5, 0.0, 2.0), (4.0, 4.0, 4.0), (-5.0, -5.0, -5.0))
+    (0.0, 0.0, 0.0),
+    (1.5, 0.0, -2.0),
+    (-1.5, 0.0, 2.0),
+    (4.0, 4.0, 4.0),
+    (-5.0, -5.0, -5.0),
+)
 LIGHT_PART = 65.0  # the percentile of an object's gray levels that tells how light it is
 SPECK = 0.002  # of the object's area: smaller detached bits are stray and left out
 SMALLEST = 105  # the longer side that a cut-out must have, pixels
@@ -132,8 +136,7 @@ class Picture:
 
 def read_table(path: Path) -> list[Picture]:
     with path.open(encoding="utf-8", newline="") as lines:
-        rows = [Picture(**row) for row in csv.DictReader(lines, delimiter="\t",
-                                                         quoting=csv.QUOTE_NONE)]
+        rows = [Picture(**row) for row in csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)]
     names = Counter(row.file for row in rows)
     for row in rows:
         if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*\.jpg", row.file) or names[row.file] > 1:
@@ -157,17 +160,17 @@ def read_bundle(path: Path) -> dict[str, bytes]:
         offset = tree + node * node_size
         name_at, flags = struct.unpack_from(">IH", data, offset)
         if node:  # the root has no name
-            length, = struct.unpack_from(">H", data, names + name_at)
+            (length,) = struct.unpack_from(">H", data, names + name_at)
             start = names + name_at + 6  # after the length and a hash
-            path_so_far += "/" + data[start:start + 2 * length].decode("utf-16-be")
+            path_so_far += "/" + data[start : start + 2 * length].decode("utf-16-be")
         if flags & directory:
             count, first = struct.unpack_from(">II", data, offset + 6)
             for child in range(first, first + count):
                 yield from walk(child, path_so_far)
         elif not flags & compressed_zstd:
-            at, = struct.unpack_from(">I", data, offset + 10)
-            size, = struct.unpack_from(">I", data, bodies + at)
-            body = data[bodies + at + 4:bodies + at + 4 + size]
+            (at,) = struct.unpack_from(">I", data, offset + 10)
+            (size,) = struct.unpack_from(">I", data, bodies + at)
+            body = data[bodies + at + 4 : bodies + at + 4 + size]
             yield path_so_far, zlib.decompress(body[4:]) if flags & compressed_zlib else body
 
     return dict(walk(0, ""))
@@ -215,15 +218,20 @@ def compose_cutout(image: Image.Image, name: str) -> Image.Image:
 
     scale = min(MAX_ENLARGEMENT, SIDE * (1 - 2 * MARGIN) / max(alpha.shape))
     height, width = (max(1, round(side * scale)) for side in alpha.shape)
-    layers = np.dstack([
-        np.asarray(Image.fromarray(np.ascontiguousarray(layers[..., i])).resize(
-            (width, height), Image.Resampling.LANCZOS)) for i in range(4)])
+    layers = np.dstack(
+        [
+            np.asarray(
+                Image.fromarray(np.ascontiguousarray(layers[..., i])).resize((width, height), Image.Resampling.LANCZOS)
+            )
+            for i in range(4)
+        ]
+    )
     layers[..., 3] = layers[..., 3].clip(0, 1)
 
     canvas = np.empty((SIDE, SIDE, 3), dtype=np.float32)
     canvas[:] = ground_of(layers, name)
     top, left = (SIDE - height) // 2, (SIDE - width) // 2
-    under = canvas[top:top + height, left:left + width]
+    under = canvas[top : top + height, left : left + width]
     under *= 1 - layers[..., 3:]
     under += layers[..., :3]
     return Image.fromarray(canvas.round().clip(0, 255).astype(np.uint8))
@@ -257,8 +265,11 @@ def licence_text(name: str, folders: dict[str, Path], common: Path) -> str:
     if place == COMMON:
         return (common / name).read_text(encoding="utf-8")
     file = folders[place] / "usr/share/doc" / place / "copyright"
-    match = re.search(rf"^License: {re.escape(name)}\n((?:[ \t].*\n?)+)",
-                      re.sub(r"(?m)^[ \t]*$\n", "\n", file.read_text(encoding="utf-8")), re.M)
+    match = re.search(
+        rf"^License: {re.escape(name)}\n((?:[ \t].*\n?)+)",
+        re.sub(r"(?m)^[ \t]*$\n", "\n", file.read_text(encoding="utf-8")),
+        re.M,
+    )
     if not match:
         raise ValueError(f"{file}: no text of {name}")
     lines = (line.removeprefix(" ").rstrip() for line in match[1].splitlines())
@@ -277,30 +288,38 @@ def write_credits(pictures: Sequence[Picture], folders: dict[str, Path], file: P
     lines = [INTRODUCTION.format(side=SIDE, enlargement=MAX_ENLARGEMENT, shorter=SHORTER_SIDE)]
     lines += ["## Packages\n", "| package | version | pictures |", "|---|---|---|"]
     counts = Counter(picture.package for picture in pictures)
-    lines += [f"| {name} | {package_version(folders[name])} | {count} |"
-              for name, count in sorted(counts.items())]
+    lines += [f"| {name} | {package_version(folders[name])} | {count} |" for name, count in sorted(counts.items())]
     lines += ["\n## Licences\n", "| licence | text | found in |", "|---|---|---|"]
     for name in licence_files(pictures):
         if name in LICENCE_ADDRESSES:
             lines.append(f"| {name} | <{LICENCE_ADDRESSES[name]}> | |")
         else:
             place = LICENCE_TEXTS[name]
-            found = (f"Debian's common licences, {name}" if place == COMMON
-                     else f"{place}, copyright file")
+            found = f"Debian's common licences, {name}" if place == COMMON else f"{place}, copyright file"
             lines.append(f"| {name} | [licences/{name}.txt](licences/{name}.txt) | {found} |")
-    lines += ["", NOTES, "## Pictures\n",
-              "| file | kind | package | path in the package | author | licence | origin |",
-              "|---|---|---|---|---|---|---|"]
+    lines += [
+        "",
+        NOTES,
+        "## Pictures\n",
+        "| file | kind | package | path in the package | author | licence | origin |",
+        "|---|---|---|---|---|---|---|",
+    ]
     for picture in pictures:
         origin = f"<https://{picture.origin}>" if "/" in picture.origin else picture.origin
-        cells = (picture.file, picture.kind, picture.package, f"`{picture.source}`",
-                 picture.author, picture.licence, origin)
+        cells = (
+            picture.file,
+            picture.kind,
+            picture.package,
+            f"`{picture.source}`",
+            picture.author,
+            picture.licence,
+            origin,
+        )
         lines.append("| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |")
     file.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def build(pictures: Sequence[Picture], folders: dict[str, Path], common: Path,
-          out: Path) -> int:
+def build(pictures: Sequence[Picture], folders: dict[str, Path], common: Path, out: Path) -> int:
     """Write the whole folder; returns its size in bytes."""
     texts = out / "licences"
     texts.mkdir(parents=True, exist_ok=True)
@@ -315,19 +334,16 @@ def build(pictures: Sequence[Picture], folders: dict[str, Path], common: Path,
         result.save(out / picture.file, quality=quality, optimize=True, progressive=True)
     for name in licence_files(pictures):
         if name not in LICENCE_ADDRESSES:
-            (texts / f"{name}.txt").write_text(licence_text(name, folders, common),
-                                               encoding="utf-8")
+            (texts / f"{name}.txt").write_text(licence_text(name, folders, common), encoding="utf-8")
     write_credits(pictures, folders, out / "CREDITS.md")
     return sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("packages", nargs="+", type=Path, metavar="PACKAGE_FOLDER")
     parser.add_argument("--out", type=Path, required=True, help="the folder to write")
-    parser.add_argument("--common-licences", type=Path, required=True,
-                        help="Debian's folder of common licences")
+    parser.add_argument("--common-licences", type=Path, required=True, help="Debian's folder of common licences")
     parser.add_argument("--table", type=Path, default=TABLE, help="default: %(default)s")
     options = parser.parse_args(arguments)
 

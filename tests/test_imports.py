@@ -139,7 +139,8 @@ def state():
     return {
         "environment": dict(os.environ), "path": list(sys.path), "working folder": os.getcwd(), "hook": sys.excepthook,
         "warnings": list(warnings.filters), "signals": {n: signal.getsignal(n) for n in signal.valid_signals()},
-        "threads": (threading.active_count(), torch.get_num_threads(), torch.get_num_interop_threads(), cv2.getNumThreads()),
+        "threads": (threading.active_count(), torch.get_num_threads(), torch.get_num_interop_threads()),
+        "threads of OpenCV": cv2.getNumThreads(),
         "attention": back.mha.get_fastpath_enabled(), "gradients": torch.is_grad_enabled(),
         "CUDA": (back.cudnn.enabled, back.cudnn.benchmark, back.cudnn.deterministic, back.cudnn.allow_tf32),
         "numbers": (torch.get_float32_matmul_precision(), torch.get_default_dtype(), back.mkldnn.enabled),

@@ -1,1 +1,1 @@
-"""The loop, with a window and without."""
+"""The live toolbox in a window, and its picture without a window."""

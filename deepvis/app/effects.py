@@ -1,4 +1,4 @@
-"""What commands want done besides a new state: snapshots, recordings, keeping and saving."""
+"""Carrying out the effects of commands: snapshots, recordings, keeping images and moments, saving recipes."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ if TYPE_CHECKING:
 
 
 class Effects:
-    """Carries effects out. What takes long happens in threads of `saving`.
+    """Carries out effects. Whatever takes long is done in threads of `saving`.
 
     Attributes:
-        saving: the jobs that write, with what they have to say.
-        recording: the recording that runs, if one does.
-        recipes: the recipes that the keys go through.
+        saving: the jobs that write files, and their messages.
+        recording: the recording of the window.
+        recipes: the recipes that key 1 goes through.
     """
 
     def __init__(self, settings: Settings, workers: UnitWorkers, bar: StatusBar, renderer: Renderer) -> None:
@@ -50,12 +50,12 @@ class Effects:
         self.recipes = Recipes(lambda words: bar.say(words, True))
 
     def do(self, effect: Effect, state: State, network: Network | None, scene: Callable[[], LoadingScene]) -> State:
-        """Carry one out.
+        """Carry out an effect.
 
         Args:
-            scene: builds the scene of this moment.
+            scene: builds the current scene.
         Returns:
-            The state afterwards: a recipe that has been saved is the chosen one.
+            The state afterwards; a recipe that was saved is selected.
         """
         match effect:
             case TakeSnapshot():
@@ -73,7 +73,7 @@ class Effects:
         return state
 
     def _snapshot(self, scene: LoadingScene) -> None:
-        """Encoding so many large pictures takes a second, and they take memory until then: one at a time."""
+        """Save a snapshot in the background; one at a time, because its pictures take much memory for a second."""
         if self.saving.is_busy("snapshot"):
             self._bar.say("the snapshot before is still being saved")
             return
@@ -95,17 +95,17 @@ class Effects:
             self.recording.start(path, self._renderer.compose(scene())[0].copy())
 
     def _keep_images(self, network: Network | None) -> None:
-        """Put the images that are growing into the user's own store."""
+        """Put the growing images into the user's own store."""
         grown = self._workers.growth.answer
         if network is None or grown is None or not grown.images:
             self._bar.say("nothing to keep yet")
         elif self.saving.is_busy("keep"):
-            self._bar.say("those before are still being kept")
+            self._bar.say("the images before are still being saved")
         else:
             self.saving.start("keep", lambda: self._workers.keep(grown, network))
 
     def _save_recipe(self, wanted: SaveRecipe, state: State, network: Network) -> State:
-        """Save the grid's chosen settings under the name that was given."""
+        """Save the recipe grid's chosen settings under the name that the user typed."""
         unit, name, seed = unit_id(stands_for(network.layers, state.layer), state.unit), wanted.name, wanted.grid.seed
         try:
             path = self.recipes.save(name, wanted.grid, self._settings.model, unit)
@@ -114,7 +114,7 @@ class Effects:
             return state
         option = f" --seed {seed}" if seed else ""
         command = f"deepvis synthesize --units {unit} --preset {name}{option}"
-        self._bar.say(f"saved {path}; {command} uses it, so does the key x")
+        self._bar.say(f"saved {path}; key x uses it, and so does {command}")
         return replace(state, preset=name)
 
 

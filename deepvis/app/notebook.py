@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from deepvis.networks.network import Network
 
 Labels = Sequence[str] | str | Path
-ENDING = 60.0  # seconds that Python's exit waits for a pass that outlives the window
+ENDING = 60.0  # seconds that Python's exit waits for a pass that still runs after the window is closed
 
 
 def live(
@@ -52,36 +52,36 @@ def live(
     precision: str | None = None,
     settings: str | Path | Mapping[str, Any] | None = None,
 ) -> None:
-    """Open the window on a network and return when it is closed. To be called from the main thread.
+    """Open the window on a network and return when it is closed. Call it from the main thread.
 
-    The module is not changed: a copy of it is shown, as it is at the call. The picture that it gets
-    is (pixel × range / 255 − mean) / std.
+    The module is not changed: the window shows a copy of it, made at the call. The network's input is
+    (pixel × range / 255 − mean) / std.
 
     Args:
         model: a module that takes 1×3×height×width (or 1×1×…, see `mean`), or what `--model` takes,
             such as "torchvision:alexnet".
-        labels: one for each entry of the output, or "imagenet", or a text file with one on each
-            line; for other layers too: {layer: such labels}.
-        mean, std: one number for each channel, in the network's own order; one number alone is a
-            network of gray pictures. Default: ImageNet's.
+        labels: a label for each entry of the output, "imagenet", or a text file with a label on each
+            line; for several layers {layer: such labels}.
+        mean, std: a number for each channel, in the network's order; a single number means that the
+            network takes gray pictures. Default: ImageNet's.
         size: height and width of the network's input. Default: (224, 224).
-        range: of a white pixel before `mean` is subtracted, 1 (the default) or 255.
-        order: of the channels, "rgb" (the default) or "bgr".
-        bands: which channels get a picture's red, green and blue, and are shown of a picture of
-            more bands. Default: the first three.
-        layers: what to show, {name: path of the submodule} or a list of paths. Default: all that
-            can be shown, in a large network its blocks.
-        softmax: whether class probabilities are to follow the output. Default: where it is a
-            vector of scores that are no probabilities yet.
-        name: what to call the network.
+        range: value of a white pixel before `mean` is subtracted, 1 (the default) or 255.
+        order: order of the channels, "rgb" (the default) or "bgr".
+        bands: the channels that get a picture's red, green and blue; they are also the bands shown of
+            pictures with more bands. Default: the first three.
+        layers: the layers to show, {name: path of the submodule} or a list of paths. Default: all
+            modules that can be shown; in a large network its blocks.
+        softmax: add a layer of class probabilities after the output. Default: if the output is a
+            vector of scores that are not probabilities.
+        name: the network's name on the screen.
         input: photos (the bundled ones), camera, a camera's index, or the name of a video, stream,
-            folder, list file or image. Default: what `settings` says, if that is given, or else photos.
+            folder, list file or image. Default: what `settings` says if it is given, else photos.
         device: auto, cpu, cuda, cuda:1 or mps.
         precision: float32, bfloat16 or float16.
         settings: a settings.yaml, or values as in one: {"crop": False, "window.width": 1900}.
             Default: the settings.yaml in the current folder, if there is one. The other arguments win.
-    Numbers and sequences may be Python's, numpy's or torch's.
-    With a source as `model`, the defaults are what that source says.
+    Numbers and sequences may be Python's, NumPy's or torch's.
+    If `model` is a source, the defaults are those of that source.
 
     Raises:
         UserError: no display, or anything else that the caller can put right.
@@ -122,7 +122,7 @@ def live(
 
 
 def _settings(settings: str | Path | Mapping[str, Any] | None, chosen: Mapping[str, Any]) -> Settings:
-    """The settings with the arguments in place of theirs, and the photos where nothing given says otherwise."""
+    """The settings with the arguments in place of their values; the input is the photos if nothing else is given."""
     usual = {"input": "photos"}
     if settings is None or isinstance(settings, Mapping):
         values = {**usual, **plain(settings or {}), **chosen}
@@ -149,7 +149,7 @@ def _check_module(model: object) -> None:
 def _given(
     labels: Any, mean: Any, std: Any, size: Any, range: Any, order: Any, bands: Any, layers: Any, softmax: Any
 ) -> dict[str, Any]:
-    """The arguments as a model.yaml has them, without those that are not given."""
+    """The arguments in the form of a model.yaml, without those that are not given."""
     sides = plain(size)
     if size is not None and not (
         isinstance(sides, list) and len(sides) == 2 and all(type(side) is int for side in sides)
@@ -176,7 +176,7 @@ def _names(labels: Labels | None) -> str | list[str] | None:
 
 
 def _check_labels(labels: object, network: Network) -> None:
-    """A list with too few labels is a mistake here, where no file of another origin is read."""
+    """Raise UserError if a list of labels does not have the length of the output."""
     if isinstance(labels, list) and labels and len(labels) != len(network.classes):
         raise UserError(
             f"deepvis.live: {len(labels)} labels for an output of {len(network.classes)} entries; give one for each"

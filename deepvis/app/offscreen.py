@@ -1,4 +1,4 @@
-"""The window's picture without a window: for servers, tests and the README."""
+"""Drawing the window's picture without a window: for servers, tests and the README."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ def picture(
     unit: str | None = None,
     keys: Sequence[str] = (),
 ) -> np.ndarray:
-    """Press keys on a window that nobody sees, and return its picture.
+    """Return the picture that the window would show after these keys.
 
     Args:
-        start: the state before `unit` is selected and the keys are pressed.
-        unit: id of the unit to select.
-        keys: names of keys, in order.
+        start: the state at the beginning.
+        unit: id of a unit to select first.
+        keys: names of keys to press then, in order.
     Returns:
         uint8 H×W×3 BGR.
     Raises:
@@ -83,7 +83,7 @@ def _selected(state: State, unit: str | None, facts: Facts) -> State:
 
 
 def _pressed(state: State, keys: Sequence[str], facts: Facts, bound: Mapping[str, str]) -> State:
-    """The state after some keys, whose effects stay away: there is nothing to record or to save."""
+    """The state after some keys. Their effects (recording, saving) are not carried out."""
     for key in keys:
         if key not in bound and state.typing is None:
             raise UserError(f"--keys: no command has the key {key!r}; keys: {' '.join(sorted(bound))}")
@@ -92,12 +92,12 @@ def _pressed(state: State, keys: Sequence[str], facts: Facts, bound: Mapping[str
 
 
 def _findings(state: State, network: Network, model: str, cells: range, side: int) -> Findings:
-    """What the store and the index have of the scene's units, when all of it has come in, as in the window."""
+    """The stored images, top images and statistics that the window would show after loading them all."""
     workers = UnitWorkers(model, lambda: network)
     try:
         workers.want_stored(state, network, cells, side)
         _wait(lambda: workers.unit_images.idle and workers.top_images.idle)
-        workers.want_stored(state, network, cells, side)  # now with the index that the top images are from
+        workers.want_stored(state, network, cells, side)  # again, now that the index has been opened
         _wait(lambda: workers.layer_images.idle)
         return workers.findings()
     finally:
@@ -114,7 +114,7 @@ def _wait(is_so: Callable[[], bool]) -> None:
 def _frame(camera: int | str | None, files: Path, state: State, taken: InputSpec) -> Frame:
     feed = Feed(camera, files)
     feed.show_bands(taken.places)
-    # Before it starts, or it might show the first file.
+    # Asked before the feed starts, or it might show the first file.
     feed.want(FeedWish(state.source, step=state.step, reading=taken.reading))
     with feed:
         frame = feed.wait_frame(None, PATIENCE)

@@ -1,4 +1,4 @@
-"""What the engine is asked, and when: a wish of the user at once, a mere new frame when there is room for it."""
+"""Sending requests to the engine: a user's new request at once, the same request for a new frame if there is time."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from dataclasses import replace
 from deepvis.attribution.requests import Request, Result
 from deepvis.workers.engine import Engine
 
-COLLECT_EVERY = 0.1  # seconds between two live frames that are collected from, which costs a fifth of a pass more
-BUSY_AFTER = 0.3  # seconds of silence after which the window says that it waits
-ENOUGH = 2  # requests on their way or answered and not drawn, beyond which new frames wait
+COLLECT_EVERY = 0.1  # seconds between two live frames to collect moments from; this makes a pass a fifth longer
+BUSY_AFTER = 0.3  # seconds without a result after which the window shows that it waits
+ENOUGH = 2  # new frames wait while more than this many requests are unanswered or results not drawn
 
 
 class Questions:
-    """Hands requests to the engine and takes its answers.
+    """Sends requests to the engine and takes its results.
 
     Attributes:
-        result: the newest answer, perhaps to an older question.
+        result: the newest result; it may answer an older request.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -28,10 +28,11 @@ class Questions:
         self.result: Result | None = None
 
     def ask(self, request: Request | None) -> None:
-        """Hand the state's question over, if it is another than before (None: there is none).
+        """Send the state's request (None if there is none) if it is a new one.
 
-        A new wish of the user goes out at once. A mere new frame waits until that is answered, and while the engine
-        has enough to do: results that come faster than they are drawn would cost the drawing its time.
+        If the user asks for something else, the request is sent at once. If only the frame is new, it is sent after
+        the request before has been answered, and only while the engine has little to do: results that come faster
+        than they are drawn would take time from the drawing.
         """
         if request is not None and request.peaks and not self._collects(request):
             request = replace(request, peaks=False)
@@ -51,8 +52,8 @@ class Questions:
         return self._engine.backlog > ENOUGH or not is_answered and not self._engine.idle
 
     def _collects(self, request: Request) -> bool:
-        """Whether this frame is collected from: each photo, but of live frames a few a second, and never two in a row.
-        A moment that is looked at again is no new one."""
+        """Whether moments are collected from this frame: from every photo, but only from a few live frames a second and
+        never from two in a row. A moment that is shown again does not count."""
         asked = self._asked
         if not request.frame.live and not request.frame.source:  # neither a camera nor a file
             return False
@@ -63,7 +64,7 @@ class Questions:
         return not asked.peaks and time.monotonic() - self._collected_at >= COLLECT_EVERY
 
     def collect(self, patience: float) -> Result | None:
-        """The answer that has come in, if one has; waits so many seconds for it."""
+        """Take a new result, None if there is none; wait for it up to `patience` seconds."""
         result = self._engine.collect(patience)
         if result is not None:
             self.result, self._silent_since = result, time.monotonic()
@@ -71,6 +72,6 @@ class Questions:
 
     @property
     def is_slow(self) -> bool:
-        """The network has been silent for longer than the eye takes for "at once"."""
+        """Whether the network has been computing for longer than BUSY_AFTER."""
         silent = time.monotonic() - self._silent_since > BUSY_AFTER
         return self._engine.network is not None and not self._engine.idle and silent

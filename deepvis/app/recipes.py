@@ -1,4 +1,4 @@
-"""The recipes that keys go through: the presets, and those that the user saved."""
+"""The recipes that key 1 goes through: the presets, and those that the user has saved."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from deepvis.synthesis.recipe_grid import RecipeGrid
 class Recipes:
     """
     Attributes:
-        known: {name: recipe}, in the order in which a key goes through them.
+        known: {name: recipe}, in the order in which key 1 goes through them.
     """
 
     def __init__(self, say_error: Callable[[str], None]) -> None:
         """
         Args:
-            say_error: is told of each saved recipe that cannot be read.
+            say_error: called with a message for each saved recipe that cannot be read.
         """
         self.known: Mapping[str, recipe.Recipe] = _read(say_error)
 
     def save(self, name: str, grid: RecipeGrid, model: str, unit: str) -> Path:
-        """Save a grid's chosen settings, found with that unit of that model. Raises UserError."""
+        """Save a recipe grid's chosen settings, which were found on this unit of this model. Raises UserError."""
         path = paths.recipes() / f"{name}.yaml"
         recipe.save(path, grid.recipe, model=model, unit=unit, seed=grid.seed)
         self.known = {**self.known, name: grid.recipe}

@@ -1,4 +1,4 @@
-"""The recording that runs, if one does."""
+"""Recording the window as a video."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from deepvis.workers.saving import Saving
 
 
 class Recording:
-    """One at a time; what it has to say goes to `say`, what takes long to `saving`."""
+    """Starts and stops recordings, one at a time. Messages go to `say`; whatever takes long is done by `saving`."""
 
     def __init__(self, saving: Saving, say: Callable[[str, bool], None]) -> None:
         self._saving, self._say = saving, say
@@ -24,7 +24,7 @@ class Recording:
         return self._recorder is not None
 
     def start(self, path: Path, first: np.ndarray) -> None:
-        """Record into a new file, which begins with that picture."""
+        """Start a recording in a new file, with this first picture."""
         try:
             self._recorder = Recorder(path, (first.shape[1], first.shape[0]))
         except UserError as error:
@@ -34,18 +34,18 @@ class Recording:
         self._say(f"recording {path}: the same key stops it", False)
 
     def offer(self, image: np.ndarray) -> None:
-        """A picture has been shown."""
+        """Record a picture that has been shown, if a recording runs."""
         if self._recorder:
             self._recorder.offer(image)
 
     def check(self) -> None:
-        """End a recording that has failed, and say so."""
+        """If the recording has failed, say so and stop it."""
         if self._recorder and self._recorder.error:
             self._say(self._recorder.error, True)
             self.stop()
 
     def stop(self) -> None:
-        """End the recording that runs; the encoder may be seconds behind."""
+        """Stop the recording and finish its file in the background, because the encoder may be seconds behind."""
         if self._recorder is None:
             return
         recorder, self._recorder = self._recorder, None

@@ -1,4 +1,4 @@
-"""The scene from what the workers have: one function for the window, the off-screen renderer and whatever comes."""
+"""Building a scene from what the workers have found, for the window and for rendering without one."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ HelpRows = tuple[tuple[str, str, str], ...]
 
 @dataclass(frozen=True)
 class Findings:
-    """What is known of units, each perhaps of another unit or layer than the selected one; None before it is there.
+    """What the workers have found about units. Each may still be of the unit or layer selected before; None at first.
 
     Attributes:
-        pictures: stored pictures.
+        pictures: stored images.
         grown: images that are being synthesized.
         tops: top images.
         cells: the top image of each unit of a layer.
-        statistics: of a layer's units.
+        statistics: histograms and correlation of a layer's units.
     """
 
     pictures: UnitPictures | None = None
@@ -50,7 +50,7 @@ def build_scene(
     busy: bool = False,
     waiting: str = "",
 ) -> LoadingScene:
-    """One moment of the window: a `Scene`, or a mere `LoadingScene` while there is no network."""
+    """Build the `Scene` to show, or a `LoadingScene` while there is no network."""
     if network is None:
         return LoadingScene(state, frame=frame, busy=busy, waiting=waiting, help=help, status=status)
     return Scene(

@@ -11,10 +11,10 @@ from deepvis.interface.state import Source
 
 
 def sources(settings: Settings) -> tuple[int | str | None, Path, Source]:
-    """What the feed is to read: (camera, files, which of them first).
+    """What the feed shall read: (camera, files, "camera" or "files" for the one to begin with).
 
     Raises:
-        UserError: the input or the files do not exist, or hold nothing to show.
+        UserError: the files do not exist, or there is no picture or video among them.
     """
     wanted, files = settings.input, settings.files
     camera: int | str | None = settings.camera

@@ -1,4 +1,4 @@
-"""What the status bar says: the last message for a while, and the rates, which change twice a second."""
+"""The contents of the status bar: the last message for some seconds, and the rates, which change twice a second."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WINDOW = 2.0  # seconds over which they are counted
 
 @dataclass(frozen=True)
 class Message:
-    """Words, and until when they stay (`time.monotonic`)."""
+    """A message, and the time until which it is shown (`time.monotonic`)."""
 
     text: str = ""
     is_error: bool = False
@@ -31,7 +31,7 @@ class StatusBar:
     """Keeps the message and the rates.
 
     Attributes:
-        message: the last one that has not gone yet.
+        message: the message that is shown; its text is empty if there is none.
     """
 
     def __init__(self, model: str) -> None:
@@ -44,32 +44,32 @@ class StatusBar:
         self._moments = 0
 
     def say(self, text: str, is_error: bool = False) -> None:
-        """Show a message for a while."""
+        """Show a message for MESSAGE_SECONDS, or twice as long if it is an error."""
         self.message = Message(text, is_error, time.monotonic() + MESSAGE_SECONDS * (2 if is_error else 1))
 
     def clear(self) -> None:
-        """The user has seen the message."""
+        """Remove the message."""
         self.message = Message()
 
     def count_picture(self) -> None:
-        """A picture has been shown."""
+        """Count a picture that has been shown, for the screen's rate."""
         self._shown.append(time.monotonic())
 
     def drop_old_message(self) -> None:
-        """Its time may be over."""
+        """Remove the message if its time is over."""
         if time.monotonic() > self.message.until:
             self.clear()
 
     def are_rates_due(self) -> bool:
-        """It is time for `set_rates`."""
+        """Whether it is time to call `set_rates`."""
         return time.monotonic() >= self.next_rates
 
     def set_rates(self, network_rate: float | None, seconds: Mapping[str, float], moments: int) -> None:
         """
         Args:
-            network_rate: passes a second; None while the network loads.
-            seconds: what each step took last.
-            moments: how many have been collected.
+            network_rate: passes per second; None while the network loads.
+            seconds: {step: how long it took last}.
+            moments: number of collected moments.
         """
         now = time.monotonic()
         self.next_rates = now + RATE_SECONDS
@@ -79,12 +79,12 @@ class StatusBar:
         self._moments = moments
 
     def status(self, network: Network | None, *, debug: bool, recording: bool, moments: bool) -> Status:
-        """What the bar says now.
+        """The status for the scene.
 
         Args:
-            debug: with the timings.
+            debug: include the timings.
             recording: the window is being recorded.
-            moments: with the number of moments collected.
+            moments: include the number of collected moments.
         """
         message = self.message
         if not network and not message.text:

@@ -1,5 +1,5 @@
-"""The live toolbox: one loop that carries events to the state, the state to the workers, and the newest result to the
-window."""
+"""The live toolbox: a loop that turns events into a new state, sends the state's requests to the workers, and draws
+the newest result in the window."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ from deepvis.workers.engine import Engine
 if TYPE_CHECKING:
     from deepvis.networks.network import Network
 
-GLANCE = 0.004  # seconds to wait for a result before the window is looked after again
-LEAVING = 0.5  # seconds that the end waits for threads which have nothing to save
-SAVING = 60.0  # and for one that may be writing collected moments
+GLANCE = 0.004  # seconds to wait for a result in one turn of the loop
+LEAVING = 0.5  # seconds to wait at the end for threads that have nothing to save …
+SAVING = 60.0  # … and for the one that may be writing collected moments
 
 
 class Toolbox:
@@ -45,10 +45,10 @@ class Toolbox:
 
     Attributes:
         state: what the user wants to see.
-        questions: what the engine is asked.
-        workers: what finds out about units.
-        bar: messages and rates.
-        effects: what keys cause besides a new state.
+        questions: sends the requests to the engine.
+        workers: the threads that load or compute images and statistics of units.
+        bar: messages and rates in the status bar.
+        effects: carries out what keys do besides changing the state.
     """
 
     def __init__(self, settings: Settings, engine: Engine, feed: Feed, window: Window, start: State) -> None:
@@ -62,7 +62,7 @@ class Toolbox:
         self.effects = Effects(settings, self.workers, self.bar, self.renderer)
         self._bound = commands.bindings(settings.keys)
         self._help = commands.help_rows(self._bound)
-        self._mouse: tuple[int, int] | None = None  # where it was last seen, in pixels of the picture
+        self._mouse: tuple[int, int] | None = None  # its last position, in pixels of the picture
         self._moved = False
         self._notice = 0  # the number of the feed's last notice that was shown
         self._note = ""
@@ -71,7 +71,7 @@ class Toolbox:
     # -- the loop -----------------------------------------------------------------------------
 
     def run(self) -> None:
-        """Live until the user quits or closes the window.
+        """Run until the user quits or closes the window.
 
         Raises:
             UserError: the network cannot be loaded.
@@ -83,11 +83,11 @@ class Toolbox:
             self.finish()
 
     def quit(self) -> None:
-        """The turn that runs is the last; may be called by a signal."""
+        """End the loop after the current turn; may be called by a signal handler."""
         self._is_over = True
 
     def turn(self) -> None:
-        """One turn: events, wishes, the newest result, the picture."""
+        """One turn of the loop: events, requests, the newest result, the picture."""
         events = self.window.poll(self._patience())
         for event in events:
             self._react(event)
@@ -102,11 +102,11 @@ class Toolbox:
         self.questions.ask(request_for(self.state, self.feed.frame, self._layers()))
         self._tick()
         self._show(self._pointed(self.scene()))
-        # Last: photos that are decoded meanwhile would take the drawing's time, and a key has to be seen first.
+        # Last, so that decoding photos does not slow down the drawing that a key waits for.
         self._want()
 
     def _patience(self) -> int:
-        """How long to wait for events, in milliseconds: briefly while something is on its way."""
+        """How long to wait for events, in milliseconds: shorter while frames or results are expected."""
         live = self.feed.frame is not None and self.feed.frame.live and not self.state.frozen
         return 1 if live or not self.engine.idle or self.engine.network is None else 8
 
@@ -139,10 +139,7 @@ class Toolbox:
                 self.state = self.effects.do(effect, self.state, self.engine.network, self.scene)
 
     def _pointed(self, scene: LoadingScene) -> LoadingScene:
-        """The scene with what the mouse points at, found anew.
-
-        Keys, the wheel, sizes and answers change what is under it.
-        """
+        """The scene with what the mouse points at now: keys, the wheel, a new size or a result may have changed it."""
         if self._mouse is None:
             return scene
         hover = self.renderer.target_at(*self._mouse, scene)
@@ -150,12 +147,12 @@ class Toolbox:
             return scene
         self.state = commands.point(self.state, hover)
         if self._moved and hover is not None and not self.bar.message.is_error:
-            self.bar.clear()  # who points at something wants to know of that
+            self.bar.clear()  # a user who moves the mouse wants to read about what it points at
         self._moved = False
         return replace(scene, state=self.state)
 
     def _want(self) -> None:
-        """Say which stored pictures are shown, and which are to be made now."""
+        """Send the workers their requests: stored images, top images, statistics, moments, images to synthesize."""
         network, scene = self.engine.network, self.scene()
         if network is None or not isinstance(scene, Scene):
             return
@@ -165,7 +162,7 @@ class Toolbox:
         self.workers.want_made(self.state, network, cells, side, field)
 
     def _listen(self, patience: float) -> None:
-        """Take up what the engine and the feed have to say; wait so many seconds for a result."""
+        """Take what is new from the engine, the feed and the jobs; wait up to `patience` seconds for a result."""
         result = self.questions.collect(patience)
         if result is not None:
             if result.peaks is not None and self.state.collecting and self.engine.network:
@@ -181,7 +178,7 @@ class Toolbox:
         self.effects.recording.check()
 
     def _take_notice(self) -> None:
-        """What the feed has to say; a source that it gave up is not wanted any more."""
+        """Show the feed's new notice; if it gave up a photo or the camera, the state no longer asks for it."""
         notice = self.feed.notice
         if notice is None or notice.number == self._notice:
             return
@@ -211,8 +208,8 @@ class Toolbox:
     # -- the end ------------------------------------------------------------------------------------
 
     def finish(self) -> None:
-        """Close everything; what is being saved is saved."""
-        with ExitStack() as last:  # each of these happens even if another fails; in reverse order
+        """Close everything; files that are being saved are completed first."""
+        with ExitStack() as last:  # called in reverse order, each even if another fails
             last.callback(self._stop_working)
             last.callback(self.workers.moments.close, SAVING)
             last.callback(self.window.close)
@@ -220,10 +217,9 @@ class Toolbox:
             last.callback(self.effects.recording.stop)
 
     def _stop_working(self) -> None:
-        """Tell all that have nothing to save to stop, and wait for them together.
+        """Stop the workers that have nothing to save, and wait for them at most LEAVING seconds altogether.
 
-        No more than a moment, since a pass or a camera that opens may take seconds; and not at all while the network
-        loads, which always does.
+        A pass, or a camera that opens, may take longer. While the network loads there is no waiting at all.
         """
         closers: tuple[Callable[[], object], ...] = (self.engine.close, self.feed.close, *self.workers.closing)
         closing = [threading.Thread(target=close, name="deepvis-close", daemon=True) for close in closers]
@@ -234,7 +230,7 @@ class Toolbox:
             thread.join(max(0.0, until - time.monotonic()))
 
     def is_over(self) -> bool:
-        """After `run`: no thread is in a pass of the network any more."""
+        """Whether no thread runs the network any more; to be called after `run`."""
         return self.workers.are_over
 
     # -- what the loop is made of ---------------------------------------------------------------
@@ -250,7 +246,7 @@ class Toolbox:
         return lay_out(self.settings.panes, width, height, self._scale)
 
     def scene(self) -> LoadingScene:
-        """What is to be shown now."""
+        """The scene to show now."""
         network, state = self.engine.network, self.state
         return build_scene(
             state,
@@ -273,16 +269,16 @@ class Toolbox:
 
 
 def live(settings: Settings, engine: Engine, feed: Feed, start: State, probe: Callable[[], None]) -> bool:
-    """Open the window and run the toolbox in it, until the user closes it.
+    """Open the window and run the toolbox in it until the user closes it.
 
-    Called from the main thread, Ctrl-C, SIGTERM and SIGHUP close it too.
+    If called from the main thread, Ctrl-C, SIGTERM and SIGHUP also close it.
 
     Args:
-        engine, feed: not started yet.
+        engine, feed: must not be started yet.
         probe: raises UserError if no window can be opened.
     Returns:
-        Whether the network's threads have ended. If not, a pass or the loading takes longer than anyone wants
-        to wait, and Python's own way out would abort in the midst of torch's threads.
+        Whether the network's threads have ended. If not (a pass or the loading takes too long to wait for), Python's
+        normal exit would abort among torch's running threads.
     Raises:
         UserError: no display, or the network cannot be loaded.
     """

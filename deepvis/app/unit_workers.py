@@ -1,6 +1,7 @@
-"""The workers that find out about units: what is stored, what an index has, what is collected, what is synthesized.
+"""The workers that load or compute images and statistics of units.
 
-The one place of the loop that knows them: it tells each what the state shows, and hands out what they have.
+The loop uses these workers only through this module, which sends them the state's requests and collects what they have
+found.
 """
 
 from __future__ import annotations
@@ -32,11 +33,11 @@ if TYPE_CHECKING:
 
 
 class UnitWorkers:
-    """Each starts its thread with the first wish; no method but `keep` and those that close waits for anything.
+    """The workers. Each starts its thread with its first request. No method waits, except `keep` and those that close.
 
     Attributes:
         unit_images: reads stored images.
-        top_images: finds top images, and what flows back to them.
+        top_images: cuts top images and computes their backward images.
         layer_images: cuts the top image of each unit of a layer, and reads statistics.
         moments: collects moments.
         growth: synthesizes images.
@@ -45,8 +46,8 @@ class UnitWorkers:
     def __init__(self, model: str, network: Callable[[], Network | None]) -> None:
         """
         Args:
-            model: what the user calls the network, for hints.
-            network: gives the network as soon as it is there.
+            model: the network's name on the command line, for messages.
+            network: returns the network, None while it loads.
         """
         self._network = network
         self.unit_images = UnitImagesWorker(self._open_store)
@@ -64,10 +65,10 @@ class UnitWorkers:
     # -- what is wanted ---------------------------------------------------------------------------
 
     def want_stored(self, state: State, network: Network, cells: range, side: int) -> None:
-        """Say which stored images, top images and statistics are shown.
+        """Request the stored images, top images and statistics that the state shows.
 
         Args:
-            cells, side: units that the layer pane has room for, and how large (pixels).
+            cells, side: the units that the layer pane has room for, and the side of their cells in pixels.
         """
         layers = network.layers
         self.unit_images.want(unit_images_wish(state, layers, cells, side))
@@ -76,10 +77,10 @@ class UnitWorkers:
         self.layer_images.want(WishOf(self.top_images.opened, layer_images_wish(state, layers, cells, side)))
 
     def want_made(self, state: State, network: Network, cells: range, side: int, field: ReceptiveField | None) -> None:
-        """Say what is to be synthesized, and which of the collected moments are shown.
+        """Request the images to synthesize, and the collected moments that the state shows.
 
         Args:
-            field: of the selected layer's units, as soon as it is known; None for vectors.
+            field: the receptive field of the selected layer's units; None if it is not known yet, or for a vector.
         """
         growth = growth_wish(state, network.layers)
         self.growth.want(WishOf(network, growth) if growth else None)
@@ -87,24 +88,24 @@ class UnitWorkers:
             self.moments.want(moments_wish(state, network.layers, cells, side, field))
 
     def collect(self, result: Result, network: Network) -> None:
-        """Take in a result with peaks."""
+        """Add a result with peaks to the collection."""
         self.moments.take(result, network.layers, (network.input.width, network.input.height))
 
     # -- what they have ---------------------------------------------------------------------------
 
     def findings(self) -> Findings:
-        """All that comes from the disk."""
+        """Everything that was read from the disk."""
         layer = self.layer_images
         return Findings(self.unit_images.answer, None, self.top_images.answer, layer.cells, layer.statistics)
 
     def findings_for(self, state: State) -> Findings:
-        """What the state shows: of a data set, or of the moments that were collected."""
+        """What the state shows, with the top images of the data set or the collected moments."""
         cells = self.moments.cells if state.moments else self.layer_images.cells
         shown, statistics = self._top_pictures(state), self.layer_images.statistics
         return Findings(self.unit_images.answer, self.growth.answer, shown, cells, statistics)
 
     def _top_pictures(self, state: State) -> TopPictures | None:
-        """The selected unit's top images, or moments, with what flows back to them as soon as it is there."""
+        """The selected unit's top images or moments, with their backward images once they are there."""
         pictures = self.top_images.answer
         is_moments = pictures is not None and bool(pictures.seen)
         if not state.moments:
@@ -117,14 +118,14 @@ class UnitWorkers:
     # -- what is kept -------------------------------------------------------------------------------
 
     def keep(self, grown: Grown, network: Network) -> str:
-        """Put images that were synthesized into the user's own store; says what was done. Waits for the disk."""
+        """Put synthesized images into the user's own store; return a message that says so. Waits for the disk."""
         store = open_store(own_folder(paths.precomputed().own, network.name), network.fingerprint, network.name)
         done = keep_grown(grown, store, network)
         self.unit_images.renew()
         return done
 
     def keep_moments(self, network: Network, stamp: str, say: Callable[[str, bool], None]) -> None:
-        """Put the moments that were collected into a folder of their own; `say` is told from another thread."""
+        """Save the collected moments in a new folder; `say` is called with a message from another thread."""
         folder = live_folder(paths.precomputed().own, network.name) / stamp
         self.moments.save(folder, network.name, network.fingerprint, say)
 
@@ -132,10 +133,10 @@ class UnitWorkers:
 
     @property
     def closing(self) -> tuple[Callable[[], bool], ...]:
-        """What stops each worker that has nothing to save."""
+        """The functions that stop the workers that have nothing to save."""
         return self.unit_images.close, self.growth.close, self.top_images.close, self.layer_images.close
 
     @property
     def are_over(self) -> bool:
-        """No thread is in a pass of the network any more."""
+        """Whether no thread runs the network any more."""
         return all(one.close(0) for one in (self.growth, self.top_images))

@@ -1,1 +1,1 @@
-"""From a unit back to the pixels."""
+"""Forward and backward passes: a layer's activations, and backward images of a unit."""

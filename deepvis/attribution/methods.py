@@ -1,7 +1,7 @@
-"""The backward methods: METHODS is the one table of them, and adding one is adding a row.
+"""The backward methods. METHODS is the table of them; to add a method, add a row.
 
-The keys, the command line, the help screen, the titles of the panes and both kinds of backward pass go by it. It is
-read without torch, which is imported with the first pass.
+The keys, the command line, the help screen, the titles of the panes and both kinds of backward pass use this table.
+Reading it does not import torch, which is imported in the first pass.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Reached:
-    """What the forward pass has come to.
+    """The layers' outputs in the forward pass that a backward method needs.
 
     Attributes:
         origin: the units of the layer that the backward pass starts from, B×C×H×W or B×N, differentiable.
-        shown: the output of another layer whose backward values are asked for too; None if none are, or if no
-            gradient flows from it to the origin.
+        shown: the output of another layer whose backward values are asked for too; None if there is no such layer, or
+            the origin does not depend on it.
     """
 
     origin: Tensor
@@ -32,14 +32,13 @@ class Reached:
 
 @dataclass(frozen=True, eq=False)
 class Question:
-    """What a method is asked.
+    """The input of a backward method.
 
     Attributes:
         x: the network's input, B×channels×H×W.
-        layer, unit: the unit from which the backward pass starts.
-        run: runs the network forward on `x`, at least as far as `layer`. To be called once, in the context that the
-            method needs.
-        start: what that unit sends back: from `Reached.origin` to a tensor of the same shape.
+        layer, unit: the unit that the backward pass starts from.
+        run: runs the forward pass on `x`, at least up to `layer`. Call it once, in the context that the method needs.
+        start: turns `Reached.origin` into the tensor that the backward pass starts with, of the same shape.
     """
 
     x: Tensor
@@ -51,7 +50,12 @@ class Question:
 
 @dataclass(frozen=True, eq=False)
 class Backward:
-    """A method's answer: values like `Question.x`, and like `Reached.shown` (None if nothing arrives there)."""
+    """A backward method's result.
+
+    Attributes:
+        pixels: values at the input, shaped like `Question.x`.
+        shown: values at the other layer, shaped like `Reached.shown`; None if there are none.
+    """
 
     pixels: Tensor
     shown: Tensor | None = None
@@ -62,13 +66,13 @@ Compute = Callable[["Network", Question], Backward]
 
 @dataclass(frozen=True)
 class Method:
-    """One row.
+    """A backward method.
 
     Attributes:
-        name: what the settings, the command line and the requests call it.
-        label: what the window calls it.
-        compute: its passes, forward and backward. No other thread uses the network meanwhile.
-        in_cycle: it is in the short cycle of the key b; the key n goes through all methods.
+        name: its name in settings, on the command line and in requests.
+        label: its name in the window.
+        compute: runs the forward and the backward pass. No other thread uses the network meanwhile.
+        in_cycle: it is in the short cycle of key b; key n goes through all methods.
     """
 
     name: str
@@ -78,7 +82,7 @@ class Method:
 
 
 def by_rule(rule: str) -> Compute:
-    """A method that is a gradient in which activation functions have another backward.
+    """A method that computes a gradient with another rule at activation functions.
 
     Args:
         rule: a key of `deepvis.networks.activation_rules.RULES`.
@@ -110,5 +114,5 @@ METHODS: dict[str, Method] = {
 
 
 def label(name: str) -> str:
-    """What the window calls a method; a name that is not in the table, as of an older store, stays as it is."""
+    """A method's name in the window; a name that is not in the table (from an older store) is returned as it is."""
     return METHODS[name].label if name in METHODS else name

@@ -25,16 +25,16 @@ def answer(
     field: ReceptiveField | None = None,
     is_unwanted: Callable[[], bool] | None = None,
 ) -> Result:
-    """Run the network once, forward and, if a method is asked for, backward.
+    """Run the network once: forward and, if the request has a method, backward.
 
     Args:
-        network: used by no other thread meanwhile.
-        field: receptive field of the request's layer, passed on to the result.
-        is_unwanted: asked now and then whether the pass may be given up.
+        network: must not be used by another thread meanwhile.
+        field: receptive field of the request's layer, put into the result.
+        is_unwanted: called now and then; if it returns true the pass is given up.
     Returns:
-        Arrays that belong to the result alone.
+        A result that owns its arrays.
     Raises:
-        Abandoned: it was given up.
+        Abandoned: the pass was given up.
         UserError: a layer has another shape than when the network was loaded.
     """
     start = time.perf_counter()
@@ -56,7 +56,7 @@ def _forward(network: Network, x: Tensor, request: Request) -> Result:
 
 
 def _result(network: Network, request: Request, captured: Mapping[str, Tensor], out: object) -> Result:
-    """What a forward pass has to say."""
+    """The result of a forward pass."""
     maps = _maps(network.units(request.layer, captured[request.layer]))
     _check_shape(network, request.layer, maps)
     peaks = _peaks(network, captured) if request.peaks else None
@@ -64,17 +64,17 @@ def _result(network: Network, request: Request, captured: Mapping[str, Tensor], 
 
 
 def _forward_backward(network: Network, x: Tensor, request: Request, method: Method, origin: str, unit: int) -> Result:
-    passed: dict[str, Tensor] = {}  # what the forward pass left, read when the backward pass is under way
+    passed: dict[str, Tensor] = {}  # the outputs that the forward pass captured
     out: list[object] = []
 
     def run() -> Reached:
-        """The forward pass; the method calls it in a context of its own."""
+        """Run the forward pass; the backward method calls this in its own context."""
         with network.capture({*_watched(network, request), origin}, cut=origin) as captured:
-            out.append(network.module(x.clone()))  # which may work on it in place
+            out.append(network.module(x.clone()))  # a copy, because the module may change it in place
             passed.update(captured)
         shown = passed[request.layer]
-        # Behind the cut nothing requires a gradient; the list of layers would not tell, since a
-        # module used twice stands at its first call and shows its last.
+        # After the cut no tensor requires a gradient. The order of the layers would not tell what comes after it,
+        # because a module that is called twice is listed at its first call and captured at its last.
         asked = request.layer_gradient and shown.requires_grad
         return Reached(network.units(origin, passed[origin]), shown if asked else None)
 
@@ -85,7 +85,7 @@ def _forward_backward(network: Network, x: Tensor, request: Request, method: Met
 
 
 def _check_shape(network: Network, name: str, maps: np.ndarray) -> None:
-    """What is drawn counts on the layer's own rows and columns."""
+    """Raise UserError if the layer's maps do not have the size that they had when the network was loaded."""
     view = network.unit_axes[name]
     if maps.shape[1:] != (view.height, view.width):
         raise UserError(
@@ -96,12 +96,12 @@ def _check_shape(network: Network, name: str, maps: np.ndarray) -> None:
 
 
 def _watched(network: Network, request: Request) -> list[str]:
-    """The layers whose activations are asked for."""
+    """The layers whose activations the request needs."""
     return [layer.name for layer in network.layers] if request.peaks else [request.layer]
 
 
 def _peaks(network: Network, captured: Mapping[str, Tensor]) -> Peaks:
-    """Each unit's largest value and its cell, brought to the CPU in one go."""
+    """Each unit's largest activation and its position, copied to the CPU at once."""
     values, cells = [], []
     for layer in network.layers:
         units = network.units(layer.name, captured[layer.name]).detach()[0]
@@ -114,12 +114,12 @@ def _peaks(network: Network, captured: Mapping[str, Tensor]) -> Peaks:
 def _maps(output: Tensor) -> np.ndarray:
     """1×C×H×W or 1×N on any device -> float32 C×H×W (N×1×1), owned, on the CPU."""
     maps = output.detach()[0].to(torch.float32)
-    rows = maps.reshape(len(maps), -1).contiguous().cpu()  # of two dimensions torch turns round ten times as fast
+    rows = maps.reshape(len(maps), -1).contiguous().cpu()  # in two dimensions torch transposes ten times as fast
     return rows.reshape(len(maps), *(maps.shape[1:] or (1, 1))).numpy().copy()
 
 
 def _bad(maps: np.ndarray) -> int:
-    """How many values are not a number or infinite; in the usual case a sum says that none is."""
+    """The number of values that are NaN or infinite; usually a finite sum shows that there are none."""
     with np.errstate(over="ignore", invalid="ignore"):
         fine = np.isfinite(maps.sum())
     return 0 if fine else maps.size - int(np.count_nonzero(np.isfinite(maps)))
@@ -132,7 +132,7 @@ def _scores(out: object) -> np.ndarray | None:
 
 
 def rgb(network: Network, grad: Tensor) -> np.ndarray:
-    """1×channels×H×W -> float32 H×W×3 RGB: of those channels that a picture's colours go to."""
+    """1×channels×H×W -> float32 H×W×3 RGB, from the channels that get a picture's red, green and blue."""
     places = network.input.places
     chosen = [places[0]] * 3 if len(places) == 1 else list(places)  # gray: the same in all colours
     planes = grad[0, chosen].to(torch.float32).permute(1, 2, 0).cpu().numpy()

@@ -1,4 +1,4 @@
-"""What is asked of a network, and its answer."""
+"""Requests to the network, and their results."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from deepvis.core.receptive_field import ReceptiveField
 
 @dataclass(frozen=True)
 class Request:
-    """One question to the network.
+    """A request to run the network.
 
     Attributes:
-        frame: the picture to look at.
-        crop: cut the middle out of the frame (true) or stretch it (false) to the network's input.
+        frame: the picture to run it on.
+        crop: crop the centre of the frame (true) or stretch the frame (false) to the network's input.
         layer: name of the layer whose activations are shown.
         method: backward method (a key of `deepvis.attribution.methods.METHODS`), None for none.
         origin: (layer, unit) from which the backward pass starts; None without a method.
         layer_gradient: also return the backward values at `layer`.
-        peaks: also return where every unit of every layer answers most.
+        peaks: also return the largest activation of every unit of every layer, and its position.
     """
 
     frame: Frame
@@ -33,17 +33,17 @@ class Request:
     peaks: bool = False
 
     def only_newer(self, other: Request) -> bool:
-        """Whether this asks of a newer live frame what `other` asks of its own: then nobody waits for it."""
+        """Whether this request differs from `other` only by a newer live frame; then the user does not wait for it."""
         return self.frame.live and other.frame.live and replace(self, frame=other.frame, peaks=other.peaks) == other
 
 
 @dataclass(frozen=True, eq=False)
 class Peaks:
-    """Where each unit of each layer answers most, layer after layer in the network's order.
+    """The largest activation of each unit of each layer; the layers follow one another in network order.
 
     Attributes:
-        value: float32 U, the unit's largest activation; NaN if it has one.
-        cell: int32 U, where on its map: row × width + column, the first one among equals.
+        value: float32 U, the unit's largest activation; NaN if an activation is NaN.
+        cell: int32 U, its position on the map: row × width + column; the first one among equals.
     """
 
     value: np.ndarray
@@ -52,20 +52,21 @@ class Peaks:
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """The answer to one request. All arrays are owned by the result and never written to again.
+    """The answer to a request. The result owns its arrays, and nothing writes to them any more.
 
     Attributes:
-        request: the question.
+        request: the request.
         activations: float32 C×H×W of the request's layer (H = W = 1 for vectors); None on failure.
-        scores: float32, the network's output vector (probabilities, where it ends in a softmax).
+        scores: float32, the network's output vector (probabilities if it ends in a softmax); None if the output is
+            not a vector.
         pixels: float32 H×W×3 RGB, the backward image at the network's input; None if not asked for.
         layer_gradient: float32 C×H×W, backward values at the layer; None if not asked for, or if
-            the layer comes after the origin, where nothing flows.
-        receptive_field: of the layer's units; None if it is not known, or not yet.
-        peaks: of all layers; None if not asked for.
-        seconds: time the worker took, by step.
-        bad: how many of the activations are not a number or infinite.
-        error: what went wrong, in words for the user; empty on success.
+            the layer comes after the origin, where the backward pass does not get.
+        receptive_field: that of the layer's units; None if it is not known, or not yet.
+        peaks: the peaks of all layers; None if not asked for.
+        seconds: {step: how long it took}.
+        bad: number of activations that are NaN or infinite.
+        error: a message for the user that says what failed; empty on success.
     """
 
     request: Request

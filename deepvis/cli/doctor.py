@@ -35,10 +35,10 @@ def _doctor(args: argparse.Namespace) -> None:
 
 
 def report(load: Callable[[], Network]) -> Iterator[str]:
-    """What a bug report needs, line by line as it is found out. Nothing that fails stops the rest.
+    """Yield what a bug report needs, line by line. A check that fails gives a line and the others go on.
 
     Args:
-        load: makes the network of the settings.
+        load: loads the network that the settings name.
     """
     yield f"deepvis {__version__}, Python {platform.python_version()}, {platform.platform()}"
     yield f"program: {paths.ROOT}; your own models, recipes, scans and images: {paths.data()}"
@@ -53,7 +53,7 @@ def _told(check: Callable[[], str]) -> str:
         return check()
     except UserError as error:
         return f"PROBLEM: {error}"
-    except Exception as error:  # a doctor must not fall ill
+    except Exception as error:  # whatever is broken here must not stop the report
         return f"PROBLEM: {words(error)}"
 
 

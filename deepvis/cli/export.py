@@ -42,8 +42,8 @@ def _export(args: argparse.Namespace) -> None:
     missing = index.missing(args.images, index.shown_images())
     if missing:
         raise UserError(
-            f"{len(missing)} of the index's photos are not in {args.images or index.root}: {', '.join(missing[:5])}"
-            f"{' …' if len(missing) > 5 else ''}. Give the folder that they are in: --images DIR"
+            f"{len(missing)} photos of the index are missing in {args.images or index.root}: {', '.join(missing[:5])}"
+            f"{' …' if len(missing) > 5 else ''}. Name the folder that they are in now: --images DIR"
         )
     store = open_both(paths.precomputed(), network.name, network.fingerprint, network.paths)
     if store.note:

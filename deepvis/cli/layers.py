@@ -27,18 +27,21 @@ def _layers(args: argparse.Namespace) -> None:
 
 
 def layers_table(network: Network) -> str:
-    """A line for each layer: name, kind, shape, units, receptive field, own parameters; and what is not shown."""
+    """A table with a line for each layer: name, kind, shape, units, receptive field, parameters.
+
+    Notes below it say which layers are left out and why.
+    """
     from tqdm import tqdm
 
     rows = [("layer", "kind", "shape", "units", "receptive field", "parameters")]
     for layer in tqdm(
         network.layers, desc="receptive fields", unit="layer", leave=False, disable=None
-    ):  # shown in a terminal alone
+    ):  # the progress bar is shown only in a terminal
         module = network.module.get_submodule(network.paths[layer.name])
         shape = f"{layer.height}×{layer.width}" if layer.is_map else "vector"
         try:
             field = network.receptive_field(layer.name).text
-        except (RuntimeError, UserError) as error:  # a layer that no gradient passes, or that changes its shape
+        except (RuntimeError, UserError) as error:  # no gradient passes through the layer, or its shape changes
             field = f"not measured ({str(error).splitlines()[0]})"
         parameters = sum(p.numel() for p in module.parameters())
         rows.append((layer.name, layer.kind, shape, f"{layer.units:,}", field, f"{parameters:,}"))

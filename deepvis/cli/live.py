@@ -30,7 +30,7 @@ def _live(args: argparse.Namespace) -> None:
 
     settings, consent = settings_of(args), consent_of(args)
     camera, files, first = sources(settings)
-    trust.ask(settings.model, consent)  # here and not where the network is loaded, which is in a thread
+    trust.ask(settings.model, consent)  # asked here because the network is loaded in another thread
     start = State(source=first, crop=settings.crop)
     if not live(settings, Engine(lambda: network_of(settings, consent)), Feed(camera, files), start, probe.check):
         sys.stdout.flush()

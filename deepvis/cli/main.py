@@ -22,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv.insert(0, "live")
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")  # names of files may be no text
+            stream.reconfigure(errors="backslashreplace")  # names of files need not be valid UTF-8
     args = _parser().parse_args(argv)
     try:
         args.run(args)
@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt as error:
         return interrupt.status(error)
-    except SystemExit as error:  # of the network's code, with whatever status
+    except SystemExit as error:  # raised by the network's own code
         print(f"deepvis: {words(error)}", file=sys.stderr)
         return 2
     return 0

@@ -39,7 +39,7 @@ def _merge(args: argparse.Namespace) -> None:
     home = live_folder(paths.precomputed().own, network.name)
     folders = args.live or sorted(path.parent for path in home.glob(f"*/{INDEX}"))
     if not folders:
-        raise UserError(f"{home}: no moments have been kept. In the window v collects them, and enter keeps them")
+        raise UserError(f"{home}: no moments have been kept. In the window key v collects them and enter keeps them")
     folder = args.index or index_folder(paths.precomputed(), network.name)
     out = args.out or args.index or scan_folder(paths.precomputed().own, network.name)
     index = load(folder / INDEX).check(network.fingerprint, network.name)
@@ -48,5 +48,5 @@ def _merge(args: argparse.Namespace) -> None:
         save(index, out / INDEX)
     print(
         f"{out}: {added} of {len(folders)} collections added"
-        + (", the others were there" if added < len(folders) else "")
+        + (", the others are already in the index" if added < len(folders) else "")
     )

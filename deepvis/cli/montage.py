@@ -21,7 +21,7 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--store",
         type=path_argument,
-        help="folder of the store (your own images in precomputed/MODEL, and the bundled ones)",
+        help="folder of stored images (your own in precomputed/MODEL and the bundled ones)",
     )
     parser.set_defaults(run=_montage)
     add_network(parser)

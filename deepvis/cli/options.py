@@ -37,12 +37,12 @@ def add_network(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="folder of your own models, recipes, scans and images (the checkout, or else your account's data folder)",
     )
-    parser.add_argument("--model", help="folder in models/, a model.yaml, or a source such as torchvision:alexnet")
+    parser.add_argument("--model", help="folder in models/, a model.yaml, or a source such as torchvision:resnet18")
     parser.add_argument("--weights", help="auto, none (random), a name such as DEFAULT or IMAGENET1K_V1, or a file")
     parser.add_argument("--device", help="auto, cpu, cuda, cuda:1, mps")
     parser.add_argument("--precision", help="float32, bfloat16, float16")
     parser.add_argument(
-        "--trust", action="store_true", help="run the code that belongs to the model's folder, now and until it changes"
+        "--trust", action="store_true", help="trust the Python code in the model's folder, now and until it changes"
     )
 
 
@@ -98,9 +98,10 @@ def recipe_of(args: argparse.Namespace, default: str) -> Recipe:
 
 
 def settings_of(args: argparse.Namespace) -> Settings:
-    """The settings, some of them replaced by the command's options; says on stderr from which file they are.
+    """The settings file with the command's options in place of its values. Raises UserError.
 
-    From here on the user's own things are looked for where the settings say. Raises UserError.
+    The file's name is printed on stderr (see `settings.load`). From now on the user's data folder is the one that the
+    settings name.
     """
     overrides = {name: getattr(args, name, None) for name in _OVERRIDES}
     found = load_settings(args.settings, overrides, commands=commands.COMMANDS, key_names=key_codes.NAMES, say=_say)
@@ -113,35 +114,35 @@ def _say(line: str) -> None:
 
 
 def consent_of(args: argparse.Namespace) -> trust.Consent:
-    """What the user said of the model's code by the command's options."""
+    """The consent to run the model's code that the command's options express."""
     return trust.Consent(typed=args.model is not None, trust=args.trust)
 
 
 def _own_device(device: str) -> str:
-    """With several processes (torchrun) on a machine, each takes a GPU of its own. `device`: auto or cuda."""
+    """The GPU of this process: under torchrun each process of a machine takes its own. `device`: auto or cuda."""
     import torch
 
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if not count:
-        return "cpu" if device == "auto" else device  # which says that there is none
+        return "cpu" if device == "auto" else device  # loading on "cuda" will say that there is no GPU
     return f"cuda:{(environment_number('LOCAL_RANK') or 0) % count}"
 
 
 def path_argument(text: str) -> Path:
-    """A path, as an argument's type. An empty one, from an unset variable of the shell, would be the current folder."""
+    """An argparse type: a path. Refuses an empty text (an unset shell variable), which means the current folder."""
     if not text.strip():
         raise argparse.ArgumentTypeError("is empty; expected a path (. is the current folder)")
     return Path(text)
 
 
 def count(text: str) -> int:
-    """A number from 1, as an argument's type."""
+    """An argparse type: a whole number from 1."""
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a number from 1")
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number from 1")
     return int(text)
 
 
 def _seed(text: str) -> int:
     if not text.isdecimal() or int(text) > 10**9:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a number from 0 to 1000000000")
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number from 0 to 1000000000")
     return int(text)

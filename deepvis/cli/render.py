@@ -36,7 +36,7 @@ def _render(args: argparse.Namespace) -> None:
     from deepvis.app.offscreen import picture
     from deepvis.core.picture_files import check_suffix, write
 
-    check_suffix(args.out)  # before the work, not after it
+    check_suffix(args.out)  # a wrong name must fail before the work, not after it
     settings = settings_of(args)
     if settings.input == "camera" and args.input is None:
         settings = replace(settings, input="photos")  # without a screen there is rarely a camera

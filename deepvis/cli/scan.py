@@ -22,7 +22,7 @@ def add(commands: Commands) -> None:
         help="folder, list file (.txt) or tar archive (photos)",
     )
     parser.add_argument(
-        "--layers", default="all", help="with commas; all (the network's listed ones); convolutions (every one)"
+        "--layers", default="all", help="names with commas; all: the network's layers; convolutions: every convolution"
     )
     parser.add_argument("--top", type=count, default=9, help="places to keep for each unit (9)")
     parser.add_argument("--batch", default="auto", help="images at a time (auto)")
@@ -39,10 +39,10 @@ def add(commands: Commands) -> None:
 def _scan(args: argparse.Namespace) -> None:
     from deepvis.inputs.datasets import find_images
 
-    rank, world = share()  # and the images, before the network is loaded
+    rank, world = share()  # checked like the images before the network is loaded, which takes long
     images = find_images(args.images)
     if args.batch != "auto" and (not args.batch.isdecimal() or not 0 < int(args.batch) <= 512):
-        raise UserError(f"--batch {args.batch!r}: expected a number from 1 to 512, or auto")
+        raise UserError(f"--batch {args.batch!r}: expected a whole number from 1 to 512, or auto")
     network = load_network(args)
     if network.input.channels <= 3 and args.images.suffix.lower() != ".txt":
         images = images.without_arrays()
@@ -69,7 +69,7 @@ def _scan(args: argparse.Namespace) -> None:
         try:
             index = scan(network, images, out, layers_from(network, args.layers), options, progress)
         except KeyboardInterrupt:
-            print(f"\nstopped; the same command goes on from here ({out})", flush=True)
+            print(f"\nstopped; run the same command again to resume ({out})", flush=True)
             raise
     if index is None:
         return

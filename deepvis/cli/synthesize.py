@@ -22,7 +22,7 @@ def add(commands: Commands) -> None:
     parser.add_argument("--per-unit", type=count, default=1, metavar="N", help="images of each unit (1)")
     parser.add_argument("--objective", default="unit", help="unit, channel, probability, log_probability, abhorred")
     parser.add_argument(
-        "--whole", action="store_true", help="on the whole input, not at the true size of the receptive field"
+        "--whole", action="store_true", help="make images of the whole input's size, not of the receptive field's"
     )
     parser.add_argument(
         "--side", type=count, default=0, metavar="PIXELS", help="shrink stored images to this longer side"
@@ -46,7 +46,7 @@ def _synthesize(args: argparse.Namespace) -> None:
     if args.objective not in OBJECTIVES:
         raise UserError(f"--objective {args.objective!r}: expected {', '.join(OBJECTIVES)}")
     if args.batch != "auto" and not (args.batch.isdecimal() and int(args.batch) > 0):
-        raise UserError(f"--batch {args.batch!r}: expected auto or a number from 1")
+        raise UserError(f"--batch {args.batch!r}: expected auto or a whole number from 1")
     if not 1 <= args.quality <= 100:
         raise UserError(f"--quality {args.quality}: expected 1 to 100")
     layers = ",".join(layer.name for layer in network.layers) if args.layer == "all" else args.layer
@@ -68,7 +68,7 @@ def _synthesize(args: argparse.Namespace) -> None:
             counts = synthesize(network, left, plan, store, None if args.batch == "auto" else int(args.batch))
         except KeyboardInterrupt:
             store.finish()
-            print(f"stopped. {folder} holds what is done; the same command goes on from there", flush=True)
+            print(f"stopped. {folder} holds what is done; run the same command again to resume", flush=True)
             raise
     with_program = f", {bundled} come with the program" if bundled else ""
     failed = f", {counts['failed']} without a gradient (see the manifest)" if counts["failed"] else ""

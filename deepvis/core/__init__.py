@@ -1,1 +1,1 @@
-"""Values that all parts speak of. No torch, no threads."""
+"""Values and helpers that all rooms use. No torch, no threads."""

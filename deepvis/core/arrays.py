@@ -1,6 +1,6 @@
-"""NumPy's files, .npy and .npz, that others wrote: what they declare is checked before anything is unpacked.
+"""Reading of .npy and .npz files from outside. What their headers declare is checked before anything is unpacked.
 
-No pickles, numbers only. Without torch.
+Only arrays of numbers are read, never pickles. Without torch.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from deepvis.core.errors import UserError
 from deepvis.core.files import open_regular
 from deepvis.core.reading import size_text
 
-ROOM = 256 << 20  # bytes that any .npz may unpack to
-RATIO = 32  # times its own size that it may unpack to beyond that
+ROOM = 256 << 20  # an .npz file may unpack to this many bytes …
+RATIO = 32  # … plus this many times its own size
 _MEMBERS = 20_000
 _DIMENSIONS = 8
 _HEADER = 12_000  # bytes; NumPy's own bound is 10,000 characters
@@ -34,10 +34,10 @@ class Declared:
     """What the header of an array says.
 
     Attributes:
-        dtype: of numbers.
-        shape: no entry below 0.
-        fortran: columns first.
-        start: where the numbers begin in its file.
+        dtype: a type of numbers.
+        shape: no entry is below 0.
+        fortran: the numbers are in Fortran order.
+        start: where the numbers begin in the file, in bytes.
     """
 
     dtype: np.dtype
@@ -51,15 +51,15 @@ class Declared:
 
 
 class ArrayFile:
-    """The arrays of an .npz file: what they are is known, and each is unpacked when it is asked for.
+    """The arrays of an .npz file. Their headers are read at once; an array is unpacked when it is asked for.
 
     Attributes:
-        room: bytes that what is made of the file may take.
-        declared: {name: what its header says}.
+        room: the number of bytes that the file may unpack to.
+        declared: {name: what the array's header says}.
     """
 
     def __init__(self, archive: zipfile.ZipFile, room: int) -> None:
-        """Raises ValueError and what else zipfile and NumPy raise; `open_arrays` puts it in words."""
+        """Raises ValueError, or whatever zipfile and NumPy raise; `open_arrays` makes a UserError of it."""
         self._archive, self.room, infos = archive, room, archive.infolist()
         if len(infos) > _MEMBERS:
             raise ValueError(f"{len(infos)} arrays in it, expected at most {_MEMBERS}")
@@ -78,7 +78,7 @@ class ArrayFile:
         return name in self.declared
 
     def __getitem__(self, name: str) -> np.ndarray:
-        """One array, owned and in the machine's byte order. Raises KeyError if there is none."""
+        """One array, newly allocated and in the machine's byte order. Raises KeyError if there is none of that name."""
         if name not in self.declared:
             raise KeyError(f"{name} is missing")
         with self._archive.open(self._by_name[name]) as member:
@@ -87,15 +87,13 @@ class ArrayFile:
 
 @contextlib.contextmanager
 def open_arrays(path: Path, what: str, remedy: str, room: int = ROOM, ratio: int = RATIO) -> Iterator[ArrayFile]:
-    """The arrays of an .npz file, for the block in which they are read.
-
-    Whatever the block raises says that the file is not what it should be, and becomes a UserError.
+    """A context manager that opens an .npz file. Whatever its block raises becomes a UserError about the file.
 
     Args:
-        what, remedy: that is expected there, and what to do where it is something else.
-        room, ratio: it may unpack to `room` bytes and `ratio` times its own size.
+        what, remedy: for the message: what is expected there, and what to do if it is something else.
+        room, ratio: the file may unpack to `room` bytes plus `ratio` times its own size.
     Raises:
-        UserError: it cannot be read, is no .npz file of numbers, or unpacks to more than that.
+        UserError: the file cannot be read, is not an .npz file of numbers, or unpacks to more than that.
     """
     with open_regular(path, what) as file:
         try:
@@ -105,12 +103,12 @@ def open_arrays(path: Path, what: str, remedy: str, room: int = ROOM, ratio: int
                 yield ArrayFile(archive, most)
         except UserError:
             raise
-        except Exception as error:  # zipfile, zlib and NumPy have each their many kinds
+        except Exception as error:  # zipfile, zlib and NumPy raise many kinds of errors
             raise UserError(f"{path}: cannot be read as {what} ({reason(error)}). {remedy}") from error
 
 
 def check_sizes(archive: zipfile.ZipFile, most: int) -> None:
-    """Raises ValueError if an archive says that it unpacks to more than that many bytes."""
+    """Raise ValueError if an archive declares that it unpacks to more than `most` bytes."""
     unpacked = sum(info.file_size for info in archive.infolist())
     if unpacked > most:
         raise ValueError(f"it unpacks to {size_text(unpacked)}, expected at most {size_text(most)}")
@@ -120,7 +118,7 @@ def read_array(path: Path, what: str, remedy: str) -> np.ndarray:
     """The array of an .npy file.
 
     Raises:
-        UserError: it cannot be read, or is no such file of numbers.
+        UserError: the file cannot be read, or is not an .npy file of numbers.
     """
     with open_regular(path, what) as file:
         try:
@@ -132,13 +130,13 @@ def read_array(path: Path, what: str, remedy: str) -> np.ndarray:
 
 
 def reason(error: Exception) -> str:
-    """The first line of a foreign error, cut short; its kind, where it says nothing."""
+    """The first line of a library's error message, shortened; the name of its class if it has no message."""
     lines = str(error.args[0] if isinstance(error, KeyError) and error.args else error).strip().splitlines()
     return lines[0][:300] if lines else type(error).__name__
 
 
 def _declared(begin: bytes, size: int, name: str) -> Declared:
-    """What the first bytes of an array's file of `size` bytes say; raises ValueError if they do not fit it."""
+    """The header in the first bytes of an .npy file of `size` bytes. Raises ValueError if the two do not fit."""
     head = io.BytesIO(begin)
     version = np.lib.format.read_magic(head)
     if version not in ((1, 0), (2, 0)):
@@ -168,6 +166,6 @@ def _numbers(file: IO[bytes], declared: Declared) -> np.ndarray:
             raise ValueError("the file is cut off")
         room[done : done + len(part)] = part
         done += len(part)
-    file.read(1)  # so that zipfile compares the check sum
+    file.read(1)  # reading to the end makes zipfile compare the checksum
     array = array.astype(declared.dtype.newbyteorder("="), copy=False)
     return array.reshape(declared.shape, order="F" if declared.fortran else "C")

@@ -1,4 +1,4 @@
-"""What is kept in memory because it takes long to make, within a bound in bytes."""
+"""Caches with a limited size in bytes."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ Value = TypeVar("Value")
 
 
 def byte_cache(most: int, size: Callable[[Value], int]) -> LRUCache[Key, Value]:
-    """A cache of at most so many bytes, which drops what has been used least recently. For one thread at a time."""
+    """A cache of limited size in bytes that drops the least recently used values. For one thread at a time."""
     return LRUCache(maxsize=most, getsizeof=size)
 
 
 def keep(cache: LRUCache[Key, Value], key: Key, value: Value) -> Value:
-    """Put a value into a cache, unless it is larger than the whole of it; returns the value."""
+    """Put a value into a cache, unless it is larger than the cache; return the value."""
     if cache.getsizeof(value) <= cache.maxsize:
         cache[key] = value
     return value

@@ -1,4 +1,4 @@
-"""The one exception that is meant for the user's eyes, and what others say, fit for them."""
+"""UserError, the exception whose message is meant for the user, and how other exceptions are put into words."""
 
 import re
 
@@ -12,41 +12,41 @@ class UserError(Exception):
 
 
 def words(error: BaseException) -> str:
-    """The message of a user's error; of any other also its kind, which may be all it says."""
+    """The message of an exception; unless it is a UserError, with the name of its class."""
     said = f"{type(error).__name__}: {harmless(error)}" if str(error) else type(error).__name__
-    if isinstance(error, (SystemExit, KeyboardInterrupt)):  # raised in a thread, where no user is
+    if isinstance(error, (SystemExit, KeyboardInterrupt)):  # in a thread these do not come from the user
         return f"the network's code tried to end the program ({said})"
     return str(error) if isinstance(error, UserError) else said
 
 
 def one_line(text: object) -> str:
-    """A name from outside on one line of a message, with ? in place of signs that would steer a terminal."""
+    """A name from outside as a single line that is safe to print: control characters are replaced by ?."""
     return "".join(sign if sign.isprintable() else "?" for sign in str(text))
 
 
 def printable(text: str) -> str:
-    """A text for the terminal: signs that would steer it, in names that others gave, are written out."""
+    """A text that is safe to print: control characters, which names from outside may hold, are escaped."""
     return "".join(
         sign if sign.isprintable() or sign in "\n\t" else sign.encode("unicode_escape").decode() for sign in text
     )
 
 
-# What torch and numpy say when they refuse to run a file's code: how to have it run all the same.
+# torch and numpy advise in these words how to run a file's code although they refused it.
 _ADVICE = re.compile(
     r"weights_only|allow_pickle|safe_globals|arbitrary code|trusted source|if you trust|still be loaded|unsafely", re.I
 )
 _PICKLED = (
-    "it holds Python objects (pickled), which are never loaded, or is no file of numpy: save plain arrays of numbers"
+    "it holds pickled Python objects, which are never loaded, or is not a NumPy file: save plain arrays of numbers"
 )
 
 
 def harmless(error: BaseException) -> str:
-    """A foreign error's message; where it advises to switch a guard off, what `reason` leaves of it."""
+    """A library's error message; shortened by `reason` if it advises to run a file's code."""
     return reason(error) if _ADVICE.search(str(error)) else str(error)
 
 
 def reason(error: BaseException) -> str:
-    """The first line of a foreign error, without advice to switch off what keeps a file's code from running."""
+    """The first line of a library's error message, without the sentences that advise to run a file's code."""
     text = str(error).strip()
     if "allow_pickle" in text:
         return _PICKLED

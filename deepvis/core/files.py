@@ -1,4 +1,4 @@
-"""Files of the outside: only regular ones are opened, and one's own are written whole or not at all.
+"""Reading and writing files: only regular files are opened, and files are written whole or not at all.
 
 Without torch; every function may be called from any thread.
 """
@@ -39,16 +39,16 @@ _UNFINISHED = re.compile(r"\.[a-z0-9_]{8}\.tmp")
 
 
 def open_regular(path: Path | str, what: str = "a file") -> BinaryIO:
-    """Open an outside file for reading, if it is a regular one: reading a pipe or a device may never end.
+    """Open a file for reading if it is a regular file, because reading a pipe or a device may never end.
 
     Args:
         what: what is expected there, for the message.
     Raises:
-        UserError: there is no such file, it is of another kind, or it may not be read.
+        UserError: there is no such file, it is not a regular file, or it may not be read.
     """
     try:
-        _regular(os.stat(path), path, what)  # opening alone may do something to a device
-        # Without waiting, if it has become a pipe meanwhile, whose opening waits for a writer.
+        _regular(os.stat(path), path, what)  # checked first, because opening a device may already change something
+        # O_NONBLOCK: if the path has become a pipe meanwhile, opening it must not wait for a writer.
         handle = os.open(path, os.O_RDONLY | _flags("O_NONBLOCK", "O_NOCTTY", "O_CLOEXEC", "O_BINARY"))
     except UserError:
         raise
@@ -61,14 +61,14 @@ def open_regular(path: Path | str, what: str = "a file") -> BinaryIO:
         if hasattr(os, "set_blocking"):
             with contextlib.suppress(OSError):
                 os.set_blocking(handle, True)
-        return open(path, "rb", opener=lambda *_: handle)  # so that it has a name
+        return open(path, "rb", opener=lambda *_: handle)  # unlike os.fdopen this sets the file's name
     except BaseException:
         os.close(handle)
         raise
 
 
 def is_regular(path: Path | str) -> bool:
-    """Whether `open_regular` would find a regular file there; a name that cannot be is none."""
+    """Whether `open_regular` would find a regular file there; false for an impossible name."""
     try:
         return stat.S_ISREG(os.stat(path).st_mode)
     except (OSError, ValueError):
@@ -76,12 +76,12 @@ def is_regular(path: Path | str) -> bool:
 
 
 def system_reason(error: Exception) -> str:
-    """What the system says about a file that it will not open or write, without the file's name."""
+    """The system's reason for not opening or writing a file, without the file's name."""
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
 def shortened(path: Path | str, most: int = 120) -> str:
-    """A path as text that is no longer than this and holds no control characters, as hostile names do."""
+    """A path as text of at most about `most` characters, with control characters (of hostile names) replaced."""
     text = one_line(path)
     return text if len(text) <= most else f"{text[: most // 2]}…{text[-most // 2 :]}"
 
@@ -100,19 +100,20 @@ def _regular(status: os.stat_result, path: Path | str, what: str) -> None:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write a file so that it is there whole or not at all, as `beside` does."""
+    """Write a file so that it is there whole or not at all (see `beside`)."""
     with beside(path) as file:
         file.write(data)
 
 
 @contextlib.contextmanager
 def beside(path: Path) -> Iterator[BinaryIO]:
-    """A file that takes the place of `path` once it is whole and on the disk; nothing is left of it if the block fails.
+    """A context manager that yields a temporary file, which replaces `path` when the block ends and all is on the disk.
 
-    Its folder is made. An older file keeps its permissions, and through a link the file that it leads to is written.
+    If the block fails, the temporary file is removed. The folder is created. The new file gets the permissions of
+    the older one. If `path` is a link, the file that it points to is replaced.
 
     Raises:
-        OSError: it cannot be written; an older file is as it was. `writing` makes a message of it.
+        OSError: the file cannot be written; an older file is unchanged. `writing` turns this into a UserError.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     target, older = _target(path)
@@ -123,13 +124,13 @@ def beside(path: Path) -> Iterator[BinaryIO]:
             file.flush()
             _keep_rights(file, older)
             os.fsync(file.fileno())
-            if fcntl is not None:  # before its lock ends with its closing
+            if fcntl is not None:  # before closing, which releases the lock
                 os.replace(temporary, target)
         if fcntl is None:
             os.replace(temporary, target)
     except BaseException:
         with contextlib.suppress(OSError):
-            file.close()  # what it still holds may not fit on the disk
+            file.close()  # may fail: its buffered data may not fit on the disk
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
@@ -138,7 +139,7 @@ def beside(path: Path) -> Iterator[BinaryIO]:
 
 @contextlib.contextmanager
 def writing(what: Path | str, remedy: str = "") -> Iterator[None]:
-    """Around what writes: failures of the system become a UserError that names `what`."""
+    """A context manager for code that writes: an OSError becomes a UserError that names `what`."""
     try:
         yield
     except OSError as error:
@@ -149,23 +150,24 @@ def writing(what: Path | str, remedy: str = "") -> Iterator[None]:
 
 @contextlib.contextmanager
 def locked(path: Path, wait: bool = True) -> Iterator[None]:
-    """Hold the lock of this name while the block runs: one process at a time, and one thread of it.
+    """Hold the lock file of this name while the block runs. Only one thread of one process can hold it.
 
-    The file stays; the lock ends with the process that holds it, however that ends.
+    The file is not removed. The lock ends with the process that holds it, however that ends.
 
     Raises:
-        TimeoutError: another one holds it, and `wait` is false.
-        OSError: it cannot be locked.
+        TimeoutError: the lock is held by another, and `wait` is false.
+        OSError: the file cannot be locked.
     """
-    # Not the library's substitute for disks without locks: a killed process would leave that locked.
+    # The library's substitute for disks without locks is not used: a killed process would leave it locked.
     with FileLock(path, timeout=-1 if wait else 0, fallback_to_soft=False):
         yield
 
 
 def remove_unfinished(folders: Iterable[Path]) -> int:
-    """Remove what killed processes left of files that they were writing; those of living ones stay.
+    """Remove temporary files that killed processes left behind; those of running processes stay.
 
-    Returns how many. Where a file cannot be locked (Windows) none is removed.
+    Returns:
+        How many were removed. On Windows, where files cannot be locked in this way, none is.
     """
     if fcntl is None:
         return 0
@@ -174,7 +176,7 @@ def remove_unfinished(folders: Iterable[Path]) -> int:
 
 
 def _remove_dead(path: Path) -> bool:
-    """Every writer holds a lock on its file, which ends with the process."""
+    """Remove a temporary file if its writer is dead: a writer holds a lock on its file, which ends with its process."""
     with contextlib.suppress(OSError):
         handle = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
@@ -187,7 +189,7 @@ def _remove_dead(path: Path) -> bool:
 
 
 def _target(path: Path) -> tuple[Path, os.stat_result | None]:
-    """Where a path's links lead to, and the file that is there; OSError if it cannot be replaced."""
+    """The file that a path or link leads to, and an older file's status there. OSError if it cannot be replaced."""
     target = Path(os.path.realpath(path)) if path.is_symlink() else path
     try:
         older = os.stat(target)
@@ -202,7 +204,7 @@ def _target(path: Path) -> tuple[Path, os.stat_result | None]:
 
 
 def _unfinished(folder: Path) -> tuple[BinaryIO, Path]:
-    """A new file with the lock that tells `remove_unfinished` that its writer lives."""
+    """A new temporary file, locked so that `remove_unfinished` leaves it alone."""
     while True:
         path = folder / f".{secrets.token_hex(4)}.tmp"
         try:
@@ -212,11 +214,11 @@ def _unfinished(folder: Path) -> tuple[BinaryIO, Path]:
         file = os.fdopen(handle, "wb")
         if fcntl is None:
             return file, path
-        with contextlib.suppress(OSError):  # a disk that knows no locks: then nobody removes it either
+        with contextlib.suppress(OSError):  # a disk without locks: `remove_unfinished` cannot lock it either
             fcntl.flock(handle, fcntl.LOCK_EX)
         if os.fstat(handle).st_nlink:
             return file, path
-        file.close()  # it was taken for a dead process's before it was locked
+        file.close()  # another process removed it before it was locked
 
 
 def _keep_rights(file: BinaryIO, older: os.stat_result | None) -> None:
@@ -230,7 +232,7 @@ def _keep_rights(file: BinaryIO, older: os.stat_result | None) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """The new name on the disk too. Where a folder cannot be opened (Windows) the system sees to that."""
+    """Flush the folder, so that the new name is on the disk too. On Windows, where this fails, the system does it."""
     with contextlib.suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:
@@ -240,8 +242,11 @@ def _sync_folder(folder: Path) -> None:
 
 
 def folder_name(name: str) -> str:
-    """The name of a layer or a model as a folder of any system: letters, digits, inner points and dashes stay,
-    the rest is percent-encoded as in a URL. Different names have different folders."""
+    """The name of a layer or a model as the name of a folder on any system.
+
+    Letters, digits, dashes, underscores and inner points stay; the rest is percent-encoded as in a URL.
+    Different names give different folders.
+    """
     quoted = re.sub(
         r"[^\w.-]", lambda sign: "".join(f"%{byte:02X}" for byte in sign[0].encode("utf-8", "surrogatepass")), name
     )

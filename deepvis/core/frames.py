@@ -1,4 +1,4 @@
-"""What flows from an input to the network: one picture, and where it came from."""
+"""Frames, which flow from an input to the network, and photos, which say where an image of a data set is."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Photo:
-    """Where an image of a data set is, or a moment that was collected.
+    """Where an image of a data set is, or a collected moment with its pixels.
 
     Attributes:
-        root: folder of the data set; of a moment empty.
-        name: the file's, relative to it; "shard.tar!member" for one in an archive; of a moment its own.
-        pixels: what the network saw at the moment, uint8 RGB, once to twice the size of its input; None of a file's.
+        root: folder of the data set; empty for a moment.
+        name: of a file: its path relative to `root`, "shard.tar!member" in an archive; of a moment: its name.
+        pixels: of a moment: what the network saw, uint8 RGB, of one to two times its input's size; else None.
     """
 
     root: str
@@ -24,7 +24,7 @@ class Photo:
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """One picture of an input. Two frames are the same if they are the same object.
+    """One picture of an input. Frames are compared by identity.
 
     Attributes:
         image: uint8 RGB, height x width x 3, owned by the frame and never written to again.
@@ -32,9 +32,9 @@ class Frame:
         index: 0, 1, 2 … in the order in which the input produced them.
         live: true if newer frames follow by themselves (camera, playing video).
         source: path of the file it comes from; empty for a camera.
-        seconds: when it was taken: a video's own time, for a camera that of a clock; 0 for a photo.
-        bands: H×W×C, uint8 or float32, what the network gets where that is not the image, which
-            then shows three of them (see `deepvis.inputs.bands`).
+        seconds: when it was taken: the time in the video, or a clock's time for a camera; 0 for a photo.
+        bands: H×W×C, uint8 or float32, if the network gets bands in place of `image`, which then shows
+            three of them (see `deepvis.inputs.bands`); else None.
     """
 
     image: np.ndarray

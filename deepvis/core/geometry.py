@@ -1,4 +1,4 @@
-"""Where a picture's pixels go: the same sums for what the network sees and what the screen shows."""
+"""Cropping and resizing of pictures. The network's input and the screen use the same functions."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def resize(image: np.ndarray, width: int, height: int) -> np.ndarray:
         image = resize(
             image, min(width, image.shape[1]), min(height, image.shape[0])
         )  # INTER_AREA shrinks or grows, not both
-    while (  # halving is many times faster than the rest; whole factors are fast as they are
+    while (  # halving first is many times faster, except for whole factors, which INTER_AREA does fast by itself
         image.shape[1] >= 2 * width
         and image.shape[0] >= 2 * height
         and (image.shape[1] % width or image.shape[0] % height)
@@ -50,7 +50,7 @@ def resize(image: np.ndarray, width: int, height: int) -> np.ndarray:
 
 
 def with_side(width: int, height: int, side: int) -> tuple[int, int]:
-    """(width, height) in the same proportions with the longer one as given; neither is less than 1."""
+    """(width, height) scaled so that the longer side is `side`; neither is less than 1."""
     factor = side / max(width, height)
     return max(1, round(width * factor)), max(1, round(height * factor))
 
@@ -64,7 +64,7 @@ def reduced(image: np.ndarray, side: int) -> np.ndarray:
 
 
 def cut(image: np.ndarray, aspect: float, crop: bool, part: float = 1.0) -> np.ndarray:
-    """The part of a picture that is seen: its middle in that aspect, or (`crop` false) all of it."""
+    """The part of a picture that is used: the centred crop of that aspect or, if `crop` is false, all of it."""
     if not crop:
         return image
     left, top, width, height = crop_box(image.shape[0], image.shape[1], aspect, part)
@@ -72,12 +72,12 @@ def cut(image: np.ndarray, aspect: float, crop: bool, part: float = 1.0) -> np.n
 
 
 def fit(image: np.ndarray, width: int, height: int, crop: bool, part: float = 1.0) -> np.ndarray:
-    """Bring a picture to a size: by cutting its middle out, or (`crop` false) by stretching all of it."""
+    """Bring a picture to a size: crop its centre and resize it or, if `crop` is false, stretch all of it."""
     return resize(cut(image, width / height, crop, part), width, height)
 
 
 def resize_for_screen(image: np.ndarray, width: int, height: int) -> np.ndarray:
-    """As `resize`, an eighth of the time where the eye sees no difference: when it shrinks by less than half."""
+    """Like `resize`, but eight times as fast where the eye sees no difference: if it shrinks by less than half."""
     if image.shape[1] < 2 * width and image.shape[0] < 2 * height:
         return cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
     return resize(image, width, height)

@@ -1,7 +1,7 @@
-"""How the program ends before its work is done: Ctrl-C, SIGTERM, and SIGHUP where the terminal closes.
+"""How signals end the program: Ctrl-C, SIGTERM, and SIGHUP when the terminal closes.
 
-Until a command has something to save, the process ends at once and in silence: a KeyboardInterrupt would be a
-traceback, and Python's own way out, while a thread imports torch, an abort. This module is imported before all
+Until a command has something to save, the process ends at once and silently. A KeyboardInterrupt would print a
+traceback, and Python's own shutdown aborts if a thread is importing torch. This module is imported before all
 others and must be small.
 """
 
@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
-_TWICE = 0.5  # seconds after which another Ctrl-C is one more wish of the user; torchrun passes the first on, too
+_TWICE = 0.5  # seconds within which a second Ctrl-C is ignored: torchrun passes the first one on as well
 
 
 class Interrupted(KeyboardInterrupt):
@@ -32,9 +32,9 @@ def status(error: KeyboardInterrupt) -> int:
 
 
 def end_at_once() -> None:
-    """From now on these signals end the process without a word, but with the status that a shell expects."""
+    """From now on these signals end the process silently, with the exit status that a shell expects."""
     for number in ENDING:
-        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup, and a shell's background jobs
+        if signal.getsignal(number) is not signal.SIG_IGN:  # ignored under nohup and in a shell's background jobs
             signal.signal(number, lambda number, _frame: os._exit(128 + number))
 
 
@@ -59,7 +59,7 @@ def raised() -> Iterator[None]:
 
 @contextmanager
 def postponed() -> Iterator[Callable[[], int | None]]:
-    """While the block runs, a signal waits until the block asks for it; only another Ctrl-C raises `Interrupted`.
+    """While the block runs, the first signal is noted for the block to ask for; a second Ctrl-C raises `Interrupted`.
 
     Yields:
         A function that returns the signal's number, or None.
@@ -77,20 +77,20 @@ def postponed() -> Iterator[Callable[[], int | None]]:
 
 @contextmanager
 def calling(stop: Callable[[int, FrameType | None], object]) -> Iterator[None]:
-    """While the block runs, these signals call `stop`; in the main thread, where alone Python lets it be."""
+    """While the block runs, these signals call `stop`. In other threads than the main thread it has no effect."""
     with _handled(stop):
         yield
 
 
 class _Heard:
-    """The signals so far: the first, and when it came."""
+    """The first signal that came, and when."""
 
     def __init__(self) -> None:
         self.first: int | None = None
         self._since = 0.0
 
     def counts(self, number: int) -> bool:
-        """Note a signal; whether it is the first, or a Ctrl-C that was pressed again."""
+        """Note a signal; return whether it is the first one or a second Ctrl-C."""
         if self.first is None:
             self.first, self._since = number, time.monotonic()
             return True

@@ -1,4 +1,4 @@
-"""What the rest of the program needs to know of a network's layers, without torch."""
+"""The description of a network's layers that the rest of the program uses, without torch."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Layer:
         name: short name, unique in the network, the first half of a unit's id (``head:151``).
         kind: class name of the module behind it ("Conv2d", "InvertedResidual" …).
         units: number of units: channels of a map, entries of a vector.
-        height, width: size of each unit's map in cells; both 1 for a vector.
-        labels: names of the units in order, empty if they have none.
+        height, width: size of each unit's map in positions; both 1 for a vector.
+        labels: names of the units in order; empty if they have none.
     """
 
     name: str
@@ -37,22 +37,22 @@ class Layer:
         return f"{self.units}×{self.height}×{self.width}" if self.is_map else f"{self.units}"
 
     def label(self, unit: int) -> str:
-        """The unit's own name; "class 7" where the list of labels has a blank; empty beyond it."""
+        """The unit's label; "class 7" if its label is blank; empty if the layer has no label for it."""
         return self.labels[unit] or f"class {unit}" if unit < len(self.labels) else ""
 
 
 def unit_id(layer: str, unit: int) -> str:
-    """The pasteable name of a unit: ``head:151``."""
+    """The id of a unit, as commands and prompts take it: ``head:151``."""
     return f"{layer}:{unit}"
 
 
 def find_layer(name: str, layers: Sequence[Layer]) -> int:
-    """Position of the layer called `name`; raises UserError with the nearest names otherwise."""
+    """Position of the layer called `name`; raises UserError with similar names if there is none."""
     names = [layer.name for layer in layers]
     if name in names:
         return names.index(name)
     folded = [n.lower() for n in names]
-    if folded.count(name.lower()) == 1:  # the keyboard's capitals do not reach the window
+    if folded.count(name.lower()) == 1:  # in the window only lower case letters can be typed
         return folded.index(name.lower())
     shown = names if len(names) <= 24 else [*names[:12], "…", *names[-6:]]
     raise UserError(f"unknown layer {name!r}.{did_you_mean(name, names)} This network has {', '.join(shown)}.")
@@ -87,7 +87,7 @@ def parse_unit(text: str, layers: Sequence[Layer]) -> tuple[int, int]:
 
 
 def stands_for(layers: Sequence[Layer], index: int) -> str:
-    """The layer whose images stand for a layer's: of a softmax, whose units only compare, what comes before it."""
+    """The name of the layer whose images are shown for a layer: for a softmax the layer of scores before it."""
     layer = layers[index]
     before = layers[index - 1] if index else layer
     return before.name if layer.kind == "Softmax" and before.units == layer.units else layer.name

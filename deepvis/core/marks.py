@@ -1,13 +1,13 @@
-"""Marks that say which network stored things were made for, and those that earlier versions gave. Without torch."""
+"""Fingerprints of networks, which stored files hold to say which network they were made for. Without torch."""
 
 from __future__ import annotations
 
 
 class Mark(str):
-    """A network's mark, which also knows what earlier versions called the same network.
+    """A network's fingerprint, together with the one that earlier versions of the program gave to the same network.
 
     Attributes:
-        former: 16 hexadecimal digits, made of samples of the weights; stores of earlier versions carry it.
+        former: the earlier fingerprint, 16 hexadecimal digits made from samples of the weights.
     """
 
     former: str
@@ -22,5 +22,5 @@ class Mark(str):
 
 
 def same_network(one: str, other: str) -> bool:
-    """Whether two marks are of the same network: present ones, or one of them a store's of an earlier version."""
+    """Whether two fingerprints are of the same network; one of them may be from an earlier version."""
     return one == other or getattr(one, "former", None) == other or getattr(other, "former", None) == one

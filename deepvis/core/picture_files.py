@@ -1,4 +1,4 @@
-"""Pictures as files."""
+"""Writing pictures to files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from deepvis.core.files import write_whole, writing
 
 
 def check_suffix(path: Path) -> str:
-    """The picture format of a file name; UserError if it is none that can be written."""
+    """The suffix of a picture's file name in lower case; UserError if that format cannot be written."""
     suffix = path.suffix.lower()
     if suffix not in (".png", ".jpg", ".jpeg", ".webp"):
         raise UserError(f"--out {path}: expected a name that ends in .png, .jpg or .webp")
@@ -20,7 +20,7 @@ def check_suffix(path: Path) -> str:
 
 
 def write(path: Path, image: np.ndarray) -> None:
-    """Save a picture (uint8 BGR); the format is the suffix's. Raises UserError if it cannot."""
+    """Save a picture (uint8 BGR) in the format of its suffix. Raises UserError if that fails."""
     done, data = cv2.imencode(check_suffix(path), image)
     if not done:
         raise UserError(

@@ -1,4 +1,4 @@
-"""Values of numpy and torch as Python's own, and arguments checked by what they should be. Imports neither library."""
+"""Turn values of NumPy and torch into plain Python values, and check arguments. Imports neither library."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from deepvis.core.errors import UserError
 
 
 def plain(value: Any) -> Any:
-    """Numbers and texts of numpy and torch as Python's own, arrays and tensors as lists, also inside containers."""
+    """A value with NumPy's and torch's scalars as Python's, and arrays and tensors as lists, also inside containers."""
     if isinstance(value, Mapping):
         return {plain(key): plain(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
@@ -19,10 +19,13 @@ def plain(value: Any) -> Any:
 
 
 def numbers(name: str, values: Any, whole: bool = False) -> tuple[Any, ...] | None:
-    """One number, or any kind and shape of sequence of them, as floats (or whole numbers); None stays.
+    """A number, or a (nested) sequence or array of numbers, as a flat tuple of floats or ints; None stays None.
 
     Args:
-        name: of the argument, for the error.
+        name: name of the argument, for the error message.
+        whole: take whole numbers only, and return ints.
+    Raises:
+        UserError: it is something else.
     """
     if values is None:
         return None
@@ -35,7 +38,7 @@ def numbers(name: str, values: Any, whole: bool = False) -> tuple[Any, ...] | No
 
 
 def texts(name: str, values: Any) -> list[str]:
-    """A sequence of texts; numbers become texts."""
+    """A sequence as a list of texts; numbers become texts. Raises UserError if it is something else."""
     found = plain(values)
     if isinstance(found, (str, bytes, Mapping)) or not isinstance(found, Iterable):
         raise UserError(f"deepvis.live: {name} is {values!r}; expected a list of names")

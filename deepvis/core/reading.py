@@ -1,8 +1,8 @@
-"""One way in for text that others wrote: YAML, JSON, plain lines. Arrays: `deepvis.core.arrays`. Without torch.
+"""Reading of text files from outside: YAML, JSON, plain text. Arrays: `deepvis.core.arrays`. Without torch.
 
 Whatever a file holds, its reader returns plain values (or a text), or raises a UserError that names the
-file, the line where there is one, what was expected and the remedy. It takes time and memory in proportion
-to the file, whose size is bounded: nothing in it is executed, and an alias counts for all that it stands for.
+file, the line, what was expected and the remedy. Nothing in the file is executed. File sizes are limited, and
+time and memory grow only in proportion to the size: a YAML alias counts as all the values that it stands for.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ import yaml
 from deepvis.core.errors import UserError
 from deepvis.core.files import open_regular
 
-YAML_BYTES = 1 << 20  # the longest that people write, lists of some ten thousand labels, take half of it
+YAML_BYTES = 1 << 20  # the longest real files, with lists of some ten thousand labels, take half of it
 TEXT_BYTES = 64 << 20
 JSON_BYTES = 64 << 20
 _NODES = 50_000  # of a YAML file, aliases counted as what they stand for
 _DEPTH = 32
-_NUMBER = 400  # characters of a number, a date …: converting takes the square of them
+_NUMBER = 400  # characters of a number, a date …: converting takes time in proportion to their square
 _INTEGER = 1 << 63
 _TAG = "tag:yaml.org,2002:"
 _PLAIN = {_TAG + name for name in ("null", "bool", "int", "float", "str", "seq", "map", "timestamp", "merge")}
@@ -37,7 +37,7 @@ _short.maxlevel = 2
 
 
 def shown(value: object) -> str:
-    """A value of a file, cut short where it is long."""
+    """A value from a file as a text for messages, shortened if it is long."""
     return _short.repr(value)
 
 
@@ -45,10 +45,10 @@ def shown(value: object) -> str:
 
 
 def read_bytes(path: Path, limit: int = TEXT_BYTES, what: str = "a file") -> bytes:
-    """All of a file.
+    """Read a whole file.
 
     Raises:
-        UserError: there is none, it cannot be read, or it is larger than `limit` bytes.
+        UserError: the file does not exist, cannot be read, or is larger than `limit` bytes.
     """
     with open_regular(path, what) as file:
         if os.fstat(file.fileno()).st_size <= limit:
@@ -71,18 +71,18 @@ def size_text(size: float) -> str:
 
 
 def read_text(path: Path, limit: int = TEXT_BYTES, what: str = "a text file", odd_bytes: str = "strict") -> str:
-    """A text file in UTF-8, with or without a mark at its begin.
+    """Read a text file in UTF-8, with or without a byte order mark.
 
     Args:
-        odd_bytes: what becomes of bytes that are not UTF-8, as in `bytes.decode`: "strict" refuses them,
-            "surrogateescape" keeps them, as names of files need it.
+        odd_bytes: what to do with bytes that are not UTF-8, as in `bytes.decode`: "strict" refuses them,
+            "surrogateescape" keeps them, which names of files need.
     Raises:
-        UserError: as `read_bytes`, or it is not text.
+        UserError: as in `read_bytes`, or the file is not text.
     """
     data = read_bytes(path, limit, what)
     if (place := data.find(b"\0")) >= 0:
         raise UserError(
-            f"{_at(path, data, place)}: a byte 0, which no text has; expected {what}. Save it as UTF-8 text."
+            f"{_at(path, data, place)}: a zero byte, which no text has; expected {what}. Save it as UTF-8 text."
         )
     try:
         return data.decode("utf-8-sig", odd_bytes)
@@ -102,14 +102,14 @@ def _at(path: Path, data: bytes, place: int) -> str:
 
 
 class BoundedLoader(yaml.SafeLoader):
-    """A YAML file's nodes; refuses those that are nested too deeply or stand for too much, where they stand."""
+    """A YAML loader that refuses files which are nested too deeply or, with aliases expanded, hold too many values."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
-        self._extents: dict[int, tuple[int, int]] = {}  # of finished nodes: how many nodes they hold, how deep
+        self._extents: dict[int, tuple[int, int]] = {}  # {id of a finished node: (nodes in it, their depth)}
         self._depth = 0
         self.circle: yaml.Node | None = None
-        """A node that holds itself."""
+        """A node that contains itself; None if there is none."""
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node:
         start = self.peek_event().start_mark  # type: ignore[no-untyped-call]  # the stubs leave its types out
@@ -121,14 +121,14 @@ class BoundedLoader(yaml.SafeLoader):
         is_alias = self.check_event(yaml.AliasEvent)
         node = cast(yaml.Node, super().compose_node(parent, index))  # never None, whatever the stubs say
         self._depth -= 1
-        if is_alias and id(node) not in self._extents:  # what it stands for is not finished yet
+        if is_alias and id(node) not in self._extents:  # an alias of a node that is not finished: a circle
             self.circle = node
         elif id(node) not in self._extents:
             self._extents[id(node)] = self._extent(node, start)
         return node
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
-        """A node's value; of whatever the converters raise, where it stands."""
+        """A node's value. Whatever a converter raises becomes a ConstructorError with the node's place."""
         try:
             value = super().construct_object(node, deep)
         except yaml.YAMLError:
@@ -156,10 +156,10 @@ class BoundedLoader(yaml.SafeLoader):
 
 
 def parse_yaml(path: Path, what: str = "a YAML file") -> tuple[BoundedLoader, yaml.Node | None]:
-    """A YAML file's loader and its root node, None of an empty file.
+    """Parse a YAML file; return the loader and the root node (None if the file is empty).
 
     Raises:
-        UserError: the file cannot be read, is not YAML, or is too large; with its line.
+        UserError: the file cannot be read, is not YAML, or is too large; with the line of the mistake.
     """
     text, loader = read_text(path, YAML_BYTES, what), None
     try:
@@ -177,7 +177,7 @@ def _syntax_problem(path: Path, text: str, error: Exception, line: int) -> str:
         line = text.count("\n", 0, error.position) + 1
         what = f"character {chr(error.character)!r} is not allowed"
     else:
-        what = "nested too deeply" if isinstance(error, RecursionError) else "a character that there is not"
+        what = "nested too deeply" if isinstance(error, RecursionError) else "a character that does not exist"
     lines = text.splitlines() or [""]
     source = lines[min(line, len(lines)) - 1].strip()
     return (f"{path}, line {line}: not valid YAML at {shown(source)}: {what}; write `key: value`, "
@@ -186,11 +186,11 @@ def _syntax_problem(path: Path, text: str, error: Exception, line: int) -> str:
 
 @dataclass(frozen=True)
 class YamlFile:
-    """What a YAML file holds.
+    """The contents of a YAML file.
 
     Attributes:
-        values: None, bool, int (of 64 bits), float, str, list, dict; dates are text.
-        lines: {key: its line}; of a key in a section "section.key".
+        values: None, bool, int (64 bits), float, str, list or dict; dates are text.
+        lines: {key: its line}; keys in a section are called "section.key".
     """
 
     path: Path
@@ -198,12 +198,12 @@ class YamlFile:
     lines: Mapping[str, int]
 
     def wrong(self, text: object) -> UserError:
-        """The error that says so of this file, and of the line of the key that the text begins with."""
+        """A UserError with this text, the file's name, and the line of the key that the text begins with."""
         return UserError(f"{place_of(self.path, self.lines, str(text))}: {text}")
 
 
 def place_of(where: object, lines: Mapping[str, int], text: str) -> str:
-    """ "model.yaml, line 7" for a text that begins with the name of a key of line 7; without one "model.yaml"."""
+    """ "model.yaml, line 7" if the text begins with the name of a key in line 7; "model.yaml" if with no key's name."""
     key = re.match(r"(?:unknown (?:key|parameter) ')?([\w.]+)", text)
     while key and key[1] not in lines and "." in key[1]:
         key = re.match(r"(.+)\.", key[1])
@@ -211,10 +211,10 @@ def place_of(where: object, lines: Mapping[str, int], text: str) -> str:
 
 
 def read_yaml(path: Path, what: str = "a YAML file") -> YamlFile:
-    """A YAML file of plain values. A key that is given twice is refused, for which of the two would hold?
+    """Read a YAML file of plain values. A key that is given twice is refused, because it is not clear which one counts.
 
     Raises:
-        UserError: as `parse_yaml`, or it holds other than plain values.
+        UserError: as in `parse_yaml`, or the file holds something else than plain values.
     """
     loader, root = parse_yaml(path, what)
     if root is None:
@@ -245,7 +245,7 @@ def _lines(node: yaml.Node, prefix: str = "") -> dict[str, int]:
 
 
 def _check_plain(path: Path, root: yaml.Node) -> None:
-    """Every node is one of a plain value; dates become text."""
+    """Check that all nodes hold plain values, and turn dates into text. Raises UserError."""
     seen: set[int] = set()
     todo = [root]
     while todo:
@@ -295,10 +295,10 @@ def _refuse(path: Path, node: yaml.Node, problem: str) -> NoReturn:
 
 
 def is_text(value: object, odd_bytes: str = "strict") -> TypeGuard[str]:
-    """A text that can be shown, written and used as a name: without NUL and without half a character.
+    """Whether a value is a text that can be shown, written and used as a name: without NUL and lone surrogates.
 
     Args:
-        odd_bytes: "surrogateescape" lets through what stands for bytes that are not UTF-8, in names of files.
+        odd_bytes: "surrogateescape" allows the surrogates that stand for bytes of a file name that are not UTF-8.
     """
     if not isinstance(value, str) or "\0" in value:
         return False
@@ -313,19 +313,20 @@ def is_text(value: object, odd_bytes: str = "strict") -> TypeGuard[str]:
 
 
 def parse_json(text: str, where: Callable[[int], str], what: str = "JSON") -> Any:
-    """The values of a JSON text; whole numbers of at most 64 bits.
+    """Parse a JSON text; whole numbers may have at most 64 bits.
 
     Args:
-        where: what to call a line of it in the error.
+        where: turns a line number into the name of the place, for the error.
+        what: what is expected there, for the error.
     Raises:
-        UserError: it is not JSON.
+        UserError: the text is not JSON.
     """
     try:
         return json.loads(text, parse_int=_integer)
     except (ValueError, RecursionError) as error:
         line = getattr(error, "lineno", 1)
         why = "nested too deeply" if isinstance(error, RecursionError) else str(error).partition(": line ")[0]
-        raise UserError(f"{where(line)}: not valid JSON ({why}); expected {what}. Make it anew.") from error
+        raise UserError(f"{where(line)}: not valid JSON ({why}); expected {what}. Write the file again.") from error
 
 
 def _integer(digits: str) -> int:

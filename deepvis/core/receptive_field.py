@@ -1,4 +1,4 @@
-"""What part of the input a unit depends on."""
+"""Receptive fields: the part of the input that a unit depends on."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class ReceptiveField:
-    """What part of the input the units of a layer depend on, in input pixels.
+    """The receptive field of a layer's units, in input pixels.
 
     Attributes:
-        height, width: of one unit's field; may be more than the input's.
-        clipped: the field reaches the border of the input all round the map, so that it may be larger.
-        stride: how far the field moves (down, right) to the next (row, column) of the map. A fraction
-            where it is only known to be even; 0 for a vector.
-        start: (top, left) of the field of the unit at row 0, column 0; may be negative.
+        height, width: size of one unit's field; may be larger than the input.
+        clipped: the input's borders cut off the field everywhere on the map, so the true field may be larger.
+        stride: how far the field moves (down, right) from one (row, column) of the map to the next; may be a
+            fraction; 0 for a vector.
+        start: (top, left) of the field at row 0, column 0 of the map; may be negative.
     """
 
     height: int
@@ -29,9 +29,6 @@ class ReceptiveField:
         return f"{size} or more" if self.clipped else size
 
     def box(self, row: int, column: int) -> tuple[int, int, int, int]:
-        """Left, top, width and height of the field of the unit at a place of the map.
-
-        Not clipped to the input: a part of it may lie outside.
-        """
+        """Left, top, width and height of the field at a place of the map; a part may lie outside the input."""
         top, left = (round(start + stride * i) for start, stride, i in zip(self.start, self.stride, (row, column)))
         return left, top, self.width, self.height

@@ -24,9 +24,9 @@ def tune() -> None:
         os.environ["OMP_WAIT_POLICY"] = "passive"
         os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
-    # FFmpeg prints about damaged videos by itself. OpenCV reads this when it opens its first video.
+    # Without this FFmpeg prints messages about damaged videos. OpenCV reads it when it opens its first video.
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    # Odd metadata is Pillow's to warn about and nobody's to act on.
+    # Pillow warns about odd metadata, which the user cannot do anything about.
     warnings.filterwarnings("ignore", module=r"PIL\.")
     _keep_memory()
 
@@ -43,10 +43,11 @@ def own_modules_only() -> None:
 
 
 def _keep_memory() -> None:
-    """Tell glibc to keep freed memory: giving each activation back and faulting it in again costs a third.
+    """Make glibc keep freed memory, in one pool for all threads.
 
-    In one pool for all threads. By default glibc has eight pools a core and a thread takes any of them; each would
-    keep the most that was ever asked of it, such as a snapshot's pictures, and no other thread could use it.
+    Returning each activation's memory to the system and getting it again costs a third of the time. By default glibc
+    has eight pools for each core; each would keep as much as was ever used of it, such as for a snapshot's pictures,
+    and no other thread could use that memory.
     """
     if not sys.platform.startswith("linux"):
         return
@@ -62,10 +63,10 @@ def _keep_memory() -> None:
 
 
 def give_back() -> None:
-    """Give memory that nothing uses back to the system; glibc on Linux only. Takes some tens of milliseconds.
+    """Return unused memory to the system, on Linux with glibc only. Takes some tens of milliseconds.
 
-    What was freed stays in pieces between what is in use, so that the process would grow for hours, though by less and
-    less. What a pass of the network takes it has again after one pass.
+    Without it fragmentation makes the process grow slowly for hours. The memory that a pass of the network needs is
+    allocated again by the next pass.
     """
     if sys.platform.startswith("linux"):
         try:
@@ -92,11 +93,10 @@ def giving_back(every: float = 30.0) -> Iterator[None]:
 
 
 def cpu_plan(cores: int | None = None) -> tuple[int, int]:
-    """Workers and torch threads for each on a CPU.
+    """(number of workers, torch threads of each worker) on a CPU.
 
-    Two workers that take turns with the frames, each with its share of the cores, give more
-    frames than one worker with all of them: the parts of a pass that do not parallelise, and
-    the drawing, overlap.
+    Two workers that take frames in turn, each with half of the cores, give more frames per second than one with all
+    cores: the parts of a pass that use only one core, and the drawing, overlap.
     """
     if cores is None:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -104,7 +104,7 @@ def cpu_plan(cores: int | None = None) -> tuple[int, int]:
 
 
 def be_patient() -> None:
-    """Let this thread, and those that it starts, wait for the live view when cores are scarce. On Linux only."""
+    """Lower the priority of this thread and the threads that it starts, in favour of the live view. On Linux only."""
     if hasattr(os, "setpriority"):
         try:
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)

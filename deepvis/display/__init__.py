@@ -1,1 +1,1 @@
-"""Where pictures go and events come from."""
+"""The window, its keys, and the recorder."""

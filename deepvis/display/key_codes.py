@@ -21,9 +21,9 @@ NAMES: tuple[str, ...] = (*dict.fromkeys(_SPECIAL.values()), *(c for c in _PRINT
 
 
 def key_name(code: int) -> str | None:
-    """The name of a code from `cv2.waitKeyEx`, None for none, a modifier alone or an unknown key.
+    """The name of a key code from `cv2.waitKeyEx`; None for no key, a modifier alone or an unknown key.
 
-    Capitals come back as small letters, because the common back-end cannot tell them apart.
+    Capital letters become small ones, because the usual back-end does not distinguish them.
     """
     if code < 0:
         return None

@@ -1,9 +1,8 @@
-"""Keeps OpenCV's Qt window from zooming by itself.
+"""Undoes the zoom of OpenCV's Qt window.
 
-On Linux the wheel also makes OpenCV's own Qt view magnify the whole window, over what the program
-draws, and cv2 offers no way to switch that off or back. The view has a slot that resets it; this
-calls the slot through Qt's own (exported, mangled) C++ functions. Where anything of it is not as
-in the Qt 5 that the opencv-python wheels carry, nothing is done and the window keeps its zoom.
+On Linux the wheel also makes OpenCV's Qt view magnify the whole window, and cv2 offers no way to prevent or undo
+this. The view has a slot that resets the zoom; this module calls it through Qt's exported C++ functions. If these
+are not those of the Qt 5 in the opencv-python wheels, nothing is done and the window stays zoomed.
 """
 
 from __future__ import annotations
@@ -19,9 +18,9 @@ _LIBRARY = re.compile(r"/\S*/libQt5(Core|Gui|Widgets)[^/\s]*\.so[^/\s]*")
 
 
 def reset_zoom() -> None:
-    """Have the view under the mouse reset its zoom, once the event that is being handled is over.
+    """Reset the zoom of the view under the mouse after the current event has been handled.
 
-    Call it from the window's mouse call-back, in the main thread.
+    Call it from the window's mouse callback, in the main thread.
     """
     reset = _reset()
     if reset is not None:
@@ -30,7 +29,7 @@ def reset_zoom() -> None:
 
 @lru_cache(maxsize=1)
 def _reset() -> Callable[[], None] | None:
-    """What queues the slot; None if this is no Qt 5 window."""
+    """The function that queues a call of the slot; None if this is not a Qt 5 window."""
     try:
         return _from_qt(*_libraries())
     except (OSError, KeyError, AttributeError, ValueError):

@@ -22,8 +22,8 @@ from deepvis.core.errors import UserError
 from deepvis.core.files import beside, system_reason
 
 CODECS = ((".mp4", "mp4v"), (".avi", "MJPG"))  # tried in this order
-SPARE_BYTES = 64 << 20  # an .mp4 gets its index on closing and cannot be played without
-MAX_LAG = 5.0  # seconds that the encoder may fall behind, and so about the longest `close` takes
+SPARE_BYTES = 64 << 20  # space that must stay free: an .mp4 gets its index on closing and cannot be played without it
+MAX_LAG = 5.0  # seconds that the encoder may fall behind; `close` takes about this long at most
 
 _FREE_SPACE = "free some space there, or set `output` in settings.yaml to a folder on another disk"
 
@@ -34,11 +34,11 @@ _FREE_SPACE = "free some space there, or set `output` in settings.yaml to a fold
 def save_snapshot(folder: Path, name: str, images: Mapping[str, np.ndarray]) -> Path:
     """Write a PNG for each picture: `<name>.png` for "window", `<name>-<pane>.png` for the others.
 
-    A picture appears under its name only when all are whole.
+    No file gets its name before all files are complete.
 
     Args:
-        folder: made if it is not there.
-        images: the pictures by pane, "window" among them.
+        folder: created if it does not exist.
+        images: {pane: picture}, with "window" for the whole window.
 
     Returns:
         The path of the window's picture.
@@ -49,7 +49,7 @@ def save_snapshot(folder: Path, name: str, images: Mapping[str, np.ndarray]) -> 
     encoded = {pane: cv2.imencode(".png", image)[1].tobytes() for pane, image in images.items()}
     try:
         paths = _unused(_snapshot_paths(folder, stem, images) for stem in _numbered(name))
-        with contextlib.ExitStack() as whole:  # none gets its name before all are written
+        with contextlib.ExitStack() as whole:  # the files get their names when the stack closes
             for pane, path in paths.items():
                 whole.enter_context(beside(path)).write(encoded[pane])
     except OSError as error:
@@ -71,8 +71,7 @@ def _numbered(name: str) -> Iterator[str]:
 
 def _cannot_write(path: Path, error: OSError) -> UserError:
     return UserError(
-        f"cannot write {path}: {system_reason(error)}; it must be in a folder that "
-        f"you may write to, with space left: {_FREE_SPACE}"
+        f"cannot write {path}: {system_reason(error)}; the folder must be writable and have space left: {_FREE_SPACE}"
     )
 
 
@@ -97,9 +96,9 @@ def letterbox(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Summary:
-    """A finished recording: its file, how long it plays (seconds), and its number of frames.
+    """A finished recording: its file, its length in seconds, and its number of frames.
 
-    Nothing playable was kept if `frames` is 0: no picture came, or `Recorder.error` says why.
+    If `frames` is 0 there is no playable file: no picture was offered, or `Recorder.error` says why.
     """
 
     path: Path
@@ -123,19 +122,19 @@ class Recorder:
     """Records a video of the window in a thread of its own, at a constant frame rate.
 
     Frame k shows the newest picture at k / fps seconds after the first `offer`, so that the video
-    plays at true speed however irregularly pictures come. `offer`, `error` and `close` are for one
-    thread, the main one. Close every recorder: an .mp4 cannot be played before.
+    plays at true speed however irregularly pictures come. Call `offer`, `error` and `close` from one
+    thread only. Close every recorder: before that an .mp4 cannot be played.
 
     Args:
-        path: the file to write, made with its folder; the codec decides on .mp4 or .avi.
+        path: the file to write; its folder is created. The codec decides whether it is an .mp4 or .avi.
         size: width and height of the video in pixels, rounded up to even numbers, which encoders
             need. Pictures of another size are fitted into it.
-        fps: frames a second.
-        clock: gives the time in seconds.
-        free_bytes: gives the space left (bytes) on a folder's disk; asked once a second of video.
+        fps: frames per second.
+        clock: returns the time in seconds.
+        free_bytes: returns the free bytes on a folder's disk; called once for each second of video.
 
     Raises:
-        UserError: no file can be written there, or no codec is there to write it.
+        UserError: the file cannot be written, or OpenCV has none of the codecs.
     """
 
     def __init__(
@@ -162,7 +161,7 @@ class Recorder:
 
     @property
     def error(self) -> str | None:
-        """Why the recording ended or failed, what was kept, and the remedy; None if all is well."""
+        """Why the recording stopped or failed, what was kept, and the remedy; None if nothing failed."""
         return self._error
 
     def offer(self, image: np.ndarray) -> None:
@@ -177,10 +176,10 @@ class Recorder:
             self._wake.set()
 
     def close(self) -> Summary:
-        """Write the frames due until now, finish the file, and wait for it (a fraction of a second,
-        a few seconds where the encoder is behind). Calling it again gives the same answer.
+        """Write the frames due until now, finish the file, and wait for it.
 
-        Without a single picture no file stays. `error` may be set afterwards.
+        This takes a fraction of a second, or a few seconds if the encoder is behind. If no picture was offered, no
+        file is left. `error` may be set afterwards. Calling it again gives the same answer.
         """
         self._end = self._clock()
         self._wake.set()
@@ -223,7 +222,7 @@ class Recorder:
             self._finish(stop)
         except OSError as error:  # the disk was taken away
             self._finish(_CannotRecord(str(error)))
-        except Exception as error:  # a thread must not die unheard
+        except Exception as error:  # the user must hear of any failure of the thread
             self._finish(_CannotRecord(f"{type(error).__name__}: {error}", "please report this"))
 
     def _follow_clock(self) -> None:
@@ -256,7 +255,7 @@ class Recorder:
             self._frames += 1
 
     def _finish(self, stop: _CannotRecord | None) -> None:
-        """Close the file, look whether it can be played, and say so if anything went wrong."""
+        """Close the file, check whether it can be played, and set `error` if something failed."""
         self._writer.release()
         kept = f"the first {self._frames / self._fps:.1f} s are in {self._path}"
         if self._frames == 0:

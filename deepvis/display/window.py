@@ -1,4 +1,4 @@
-"""The only module that knows OpenCV's window: it turns key codes and call-backs into events."""
+"""The window. Only this module uses OpenCV's window; it turns key codes and callbacks into events."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Close:
     """The window's close button."""
 
 
-_UNDER_TITLE = 0.93  # of the screen's height, the rest being the title bar's and the desktop's own
+_UNDER_TITLE = 0.93  # largest part of the screen's height to use, because of the title bar and the desktop's bars
 
 Event = Key | Mouse | Resize | Close
 
@@ -64,10 +64,10 @@ class DisplayProbe:
     """Finds out in a child process whether a window can be opened.
 
     Without a display OpenCV's Qt ends the whole process by a signal that no `try` catches. The
-    child starts at once, so that it runs beside what the program does before `check`.
+    child process starts at once and runs in parallel until `check` is called.
     """
 
-    _CODE = "import os, cv2; cv2.namedWindow('deepvis'); os._exit(0)"  # leaves before anything is mapped
+    _CODE = "import os, cv2; cv2.namedWindow('deepvis'); os._exit(0)"  # exits before the window appears
 
     def __init__(self) -> None:
         self._child: subprocess.Popen[str] | None = None
@@ -83,7 +83,7 @@ class DisplayProbe:
             )  # fmt: skip
 
     def check(self, timeout: float = 20.0) -> None:
-        """Raise UserError if no window can be opened, naming the commands that need none."""
+        """Raise UserError if no window can be opened; the message names a command that needs no window."""
         if self._missing:
             raise UserError(self._missing + _HEADLESS)
         if self._child is None:
@@ -107,14 +107,14 @@ def _reason(said: str) -> str:
         if "The function is not implemented" in line:
             return "this OpenCV was built without windows (pip install opencv-python, not -headless)"
     lines = [line for line in said.splitlines() if line.strip()]
-    return lines[-1].strip() if lines else "OpenCV ended without a word"
+    return lines[-1].strip() if lines else "OpenCV ended without a message"
 
 
 def screen_scale() -> float:
-    """How much larger than usual the desktop draws its text: 1 on an ordinary screen, 2 on most HiDPI ones.
+    """The factor by which the desktop enlarges text: 1 on an ordinary screen, 2 on most HiDPI ones.
 
-    Read from where X11 desktops say it (GDK_SCALE, Xft.dpi). Windows and macOS
-    scale OpenCV's window themselves.
+    Read from GDK_SCALE or Xft.dpi of X11. On Windows and macOS it is 1, because they scale OpenCV's window
+    themselves.
     """
     if not sys.platform.startswith("linux"):
         return 1.0
@@ -134,7 +134,7 @@ def screen_scale() -> float:
 
 
 def screen_size() -> tuple[int, int] | None:
-    """Width and height of the screen in pixels (of all screens together under X11); None if it cannot be told."""
+    """Width and height of the screen in pixels (of all screens together under X11); None if unknown."""
     try:
         if sys.platform == "win32":
             return ctypes.windll.user32.GetSystemMetrics(0), ctypes.windll.user32.GetSystemMetrics(1)
@@ -161,9 +161,9 @@ class Window:
         """Open the window.
 
         Args:
-            width, height: of the picture area, in pixels of an ordinary screen; less if that is
-                more than this screen has.
-            scale: None takes the desktop's own, and enlarges the window by it too.
+            width, height: size of the picture, in pixels of an ordinary screen; limited to the size of this
+                screen.
+            scale: None takes the desktop's scale, and enlarges the window by it too.
         """
         self._title = title
         if scale is None:
@@ -176,7 +176,7 @@ class Window:
         self.size = (width, height)
         self._seen = False
         self._next_resize = 0.0
-        with _quiet_stderr():  # Qt complains about fonts that the wheel does not have and nobody uses
+        with _quiet_stderr():  # Qt complains about missing fonts that are not used
             cv2.namedWindow(title, cv2.WINDOW_NORMAL | cv2.WINDOW_FREERATIO | cv2.WINDOW_GUI_NORMAL)
             cv2.resizeWindow(title, width, height)
             cv2.imshow(title, np.full((height, width, 3), 24, np.uint8))
@@ -188,7 +188,7 @@ class Window:
         cv2.imshow(self._title, image)
 
     def poll(self, milliseconds: int) -> list[Event]:
-        """Let the window live for a moment and return what the user did meanwhile."""
+        """Handle the window's events for up to `milliseconds` and return what the user did."""
         codes, self._early = (self._early, cv2.waitKeyEx(max(1, milliseconds))), -1
         events, self._events = self._events, []
         events += [Key(key_name(code), code) for code in codes if code >= 0]
@@ -196,7 +196,7 @@ class Window:
         return events
 
     def close(self) -> None:
-        """Remove the window; harmless if the user has closed it already."""
+        """Close the window; does nothing if the user has closed it already."""
         try:
             cv2.destroyWindow(self._title)
             cv2.waitKeyEx(1)
@@ -204,10 +204,10 @@ class Window:
             pass
 
     def _look(self) -> list[Event]:
-        """Has the window been closed or resized?
+        """Check whether the window has been closed or resized.
 
-        Asked after every pumping of events: the next `imshow` would silently reopen a closed
-        window. A new size is passed on ten times a second at most, since it lays everything out anew.
+        To be called after every `waitKeyEx`, because the next `imshow` would silently reopen a closed
+        window. A new size is reported at most ten times a second, because each redraws everything.
         """
         try:
             visible = cv2.getWindowProperty(self._title, cv2.WND_PROP_VISIBLE)
@@ -215,7 +215,7 @@ class Window:
         except cv2.error:  # raised once the last window is gone
             return [Close()]
         self._seen = self._seen or visible > 0
-        if self._seen and visible == 0:  # a back-end that does not know says -1
+        if self._seen and visible == 0:  # -1 if the back-end does not know
             return [Close()]
         now = time.monotonic()
         if width > 0 and height > 0 and (width, height) != self.size and now >= self._next_resize:

@@ -1,1 +1,1 @@
-"""Pixels in: cameras, videos, folders of pictures, data sets."""
+"""Inputs: cameras, videos, folders of pictures, data sets."""

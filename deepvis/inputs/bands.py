@@ -1,6 +1,6 @@
-"""Pictures of any number of bands: what the network gets of them, and the three that are shown.
+"""Pictures with any number of bands: reading them for the network, and showing three of the bands as colours.
 
-An array that is not uint8 H×W×3 holds bands: H×W×C, uint8 or float32, in the network's own order.
+An array that is not uint8 H×W×3 holds bands: H×W×C, uint8 or float32, in the order of the network's channels.
 """
 
 from __future__ import annotations
@@ -37,9 +37,10 @@ class Reading:
     """How picture files are read for a network.
 
     Attributes:
-        channels: how many it takes: a TIFF of as many bands goes in as these, whatever their names.
-        white: the value of full white in pictures of 16 bits; 0: it is guessed (see `deepvis.inputs.depth`).
-        range: the network's value of full white.
+        channels: number of channels that the network takes. A TIFF with as many bands is read as bands, even if it
+            says that some of them are colours.
+        white: the value of full white in pictures of 16 bits; 0 to guess it (see `deepvis.inputs.depth`).
+        range: the value of full white in the network's input.
     """
 
     channels: int = 3
@@ -53,15 +54,15 @@ def read_picture(
     reading: Reading = Reading(),
     note: Callable[[str], None] = lambda text: None,
 ) -> np.ndarray:
-    """A picture file as `read_image` gives it, or the bands of a `.npy` file or of a TIFF.
+    """Read a picture file like `read_image`, or the bands of a `.npy` file or a TIFF.
 
-    A TIFF goes in as bands if it has as many as the network has channels (and not one or three), more than
-    four, or several of which it says that they are no colours.
+    A TIFF is read as bands if it has more than four, or as many as the network has channels (but not one or three),
+    or several that are not marked as colours.
 
     Args:
-        note: is told what was guessed.
+        note: called with a text that says what was guessed.
     Raises:
-        UserError: as `read_image`; or the array is no picture.
+        UserError: as in `read_image`, or the array is not a picture.
     """
     path = Path(path)
     with open_regular(path, "a picture file") as file:
@@ -75,12 +76,12 @@ def decode_picture(
     reading: Reading = Reading(),
     note: Callable[[str], None] = lambda text: None,
 ) -> np.ndarray:
-    """As `read_picture`, of a file that is open and can be sought; its name tells a `.npy`."""
+    """Like `read_picture`, for an open, seekable file; a `.npy` file is known by its name."""
     if name.lower().endswith(NUMPY):
         return _as_picture(_read_bands(file, name, max_pixels, None), name, reading, White(reading.white, note))
     try:
         header = read_header(file)
-    except Exception:  # a damaged file raises anything; the usual reader says what is wrong
+    except Exception:  # damaged files raise many kinds of errors; `decode_image` will say what is wrong
         header = None
     file.seek(0)
     if header is not None and header.kind == "tiff" and _holds_bands(header, reading.channels):
@@ -89,18 +90,21 @@ def decode_picture(
 
 
 def is_bands(image: np.ndarray) -> bool:
-    """Whether an array holds bands; else it is a picture of red, green and blue."""
+    """Whether an array holds bands; if not it is an RGB picture."""
     return image.dtype != np.uint8 or image.shape[2] != 3
 
 
 def as_colours(picture: np.ndarray, shown: Sequence[int] = (0, 1, 2)) -> np.ndarray:
-    """What is shown of a picture: uint8 RGB H×W×3; of bands these three, as `colours` does."""
+    """The picture to show on the screen, uint8 RGB H×W×3: of bands those in `shown` (see `colours`)."""
     return colours(picture, shown) if is_bands(picture) else picture
 
 
 def colours(bands: np.ndarray, shown: Sequence[int]) -> np.ndarray:
-    """Three bands (or one) as uint8 H×W×3 RGB; each from its 2nd to its 98th percentile, as is usual for
-    satellite pictures, whose values have no white."""
+    """Three bands (or one) as uint8 H×W×3 RGB.
+
+    Bands that are not uint8 are scaled from their 2nd to their 98th percentile, as is usual for satellite pictures,
+    which have no value of white.
+    """
     count = bands.shape[2]
     chosen = [band for band in shown if band < count] or [0]
     planes = [_stretched(bands[..., band]) for band in chosen]
@@ -111,7 +115,7 @@ def colours(bands: np.ndarray, shown: Sequence[int]) -> np.ndarray:
 
 
 def fit_bands(bands: np.ndarray, width: int, height: int) -> np.ndarray:
-    """As `geometry.resize`, band by band: OpenCV takes no more than four at a time."""
+    """Like `geometry.resize`, band by band, because OpenCV takes at most four at a time."""
     return np.dstack([resize(np.ascontiguousarray(bands[..., i]), width, height) for i in range(bands.shape[2])])
 
 
@@ -132,7 +136,7 @@ def _holds_bands(header: Header, channels: int) -> bool:
 
 
 def _as_picture(array: np.ndarray, name: str, reading: Reading, white: White) -> np.ndarray:
-    """An array's bands; one of 16 bits and one or three bands is a picture, whose white may have to be guessed."""
+    """An array as the network's input: with 16 bits and one or three bands it is a picture, else bands."""
     count = array.shape[2]
     if array.dtype.kind != "u" or array.dtype.itemsize != 2 or count not in (1, 3):
         return _reduced(array, reading)
@@ -145,7 +149,7 @@ def _as_picture(array: np.ndarray, name: str, reading: Reading, white: White) ->
 
 
 def _read_bands(file: BinaryIO, name: str, max_pixels: int, header: Header | None) -> np.ndarray:
-    """H×W×C of any kind of number, of a TIFF with this header, or of a .npy (None)."""
+    """Read H×W×C, numbers of any type, from a TIFF with this header, or from a .npy file (header None)."""
     try:
         array = _numpy(file, name, max_pixels) if header is None else _tiff(file, name, max_pixels, header)
     except UserError:
@@ -161,9 +165,9 @@ def _read_bands(file: BinaryIO, name: str, max_pixels: int, header: Header | Non
 
 
 def _reduced(array: np.ndarray, reading: Reading) -> np.ndarray:
-    """uint8 or float32, at most MAX_SIDE long, band by band, so that a large one is held once.
+    """Bands as uint8 or float32 with at most MAX_SIDE pixels on a side; converted band by band to save memory.
 
-    Integers are in the network's own range; or, where their white was said, brought to it.
+    Integers of more than 8 bits are scaled to the network's range if their white is known, else kept as they are.
     """
     height, width, count = array.shape
     longest = max(height, width)
@@ -178,14 +182,14 @@ def _reduced(array: np.ndarray, reading: Reading) -> np.ndarray:
 
 
 def _check_bands(name: str, shape: Sequence[int], item: int, max_pixels: int) -> None:
-    """UserError for height×width×bands that are too many."""
+    """Raise UserError if height×width×bands of `item` bytes each are too many."""
     height, width, count = shape
     memory = bands_memory(height * width, count, item)
     check_size(name, Header("bands", width, height, count, 8 * item, memory), max_pixels)
 
 
 def _numpy(file: BinaryIO, name: str, max_pixels: int) -> np.ndarray:
-    """Its header says how much there is to read, so it is looked at before."""
+    """Read a .npy file. Its header is checked first, because it says how much memory will be needed."""
     major, _ = np.lib.format.read_magic(file)
     if major > 1 and int.from_bytes(file.read(4), "little") > _LONGEST_HEADER:
         raise ValueError("its header is too long")
@@ -224,7 +228,7 @@ def _tiff(file: BinaryIO, name: str, max_pixels: int, header: Header) -> np.ndar
 
 
 def _check_segments(file: BinaryIO, page: Any) -> None:
-    """A strip of some megabytes can claim, or unpack to, gigabytes, which tifffile believes."""
+    """Raise ValueError if a strip lies outside the file or unpacks to more than its size; tifffile checks neither."""
     end = file.seek(0, os.SEEK_END)
     most = page.imagelength * page.imagewidth * page.samplesperpixel
     if page.is_tiled:

@@ -1,4 +1,4 @@
-"""A camera or network stream, drained in a thread of its own."""
+"""A camera or network stream, read in a thread of its own."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from deepvis.inputs.decode import quiet_opencv
 OpenCapture = Callable[..., Any]
 
 MISSES = 20
-"""A camera is lost when so many reads in a row bring nothing …"""
+"""A camera counts as lost after this many failed reads in a row …"""
 
 MISS_PAUSE_S = 0.05
 """… with this pause after each."""
 
 
 class Camera:
-    """Drains a camera in a thread of its own and keeps the newest frame.
+    """Reads a camera in a thread of its own and keeps the newest frame.
 
-    The thread alone touches the device, from opening to releasing it. `in_use` is held as long as
-    it does, so that a camera which is left and wanted again is not opened twice at a time.
+    Only this thread opens, reads and releases the device. It holds the lock `in_use` meanwhile, so that the same
+    device is never opened twice at a time when the user leaves the camera and comes back.
     """
 
     def __init__(
@@ -40,9 +40,9 @@ class Camera:
         clock: Callable[[], float],
     ) -> None:
         self.is_shown = False
-        """Has a frame of it been published? For the feed's thread alone."""
+        """Whether a frame of this camera has been published. Used by the feed's thread only."""
         self.has_news = False
-        """Is there a frame or the failure that has not been taken? Guarded by `changed`."""
+        """Whether there is a frame or a failure that has not been taken. Guarded by `changed`."""
         self._address = address
         self._open_capture = open_capture
         self._changed = changed
@@ -54,16 +54,20 @@ class Camera:
         self._stopped = threading.Event()
 
     def start(self) -> None:
-        """Open the camera and drain it, elsewhere."""
+        """Start the thread that opens and reads the camera."""
         threading.Thread(target=self._run, name="deepvis camera", daemon=True).start()
 
     def stop(self) -> None:
-        """Have the camera released as soon as the driver lets go of it; does not wait."""
+        """Tell the thread to release the camera as soon as the driver returns; does not wait."""
         self._stopped.set()
 
     def take(self) -> tuple[np.ndarray | None, str | None, float]:
-        """The newest frame (BGR) unless taken before, why there will be no more (None: there
-        will), and when there was one last."""
+        """Take what is new.
+
+        Returns:
+            The newest frame (BGR; None if it was taken before), the reason why no more frames will come (None if
+            more will), and the time of the last frame.
+        """
         with self._changed:
             image, self._image = self._image, None
             self.has_news = False
@@ -85,7 +89,7 @@ class Camera:
             self._changed.notify_all()
 
     def _drain(self) -> str | None:
-        """Returns why the camera gives no more pictures; None if it was told to stop."""
+        """Read the camera until it fails; return the reason, or None if the thread was told to stop."""
         if self._address is None:
             return "is not configured; name one in the settings"
         is_windows_camera = sys.platform == "win32" and isinstance(self._address, int)
@@ -124,8 +128,7 @@ class Camera:
 
 
 def open_camera(address: int | str, api: int) -> cv2.VideoCapture:
-    """`cv2.VideoCapture`, except that it does not ask for what is known to be missing, and that a
-    dead stream is given up after 10 s."""
+    """Like `cv2.VideoCapture`, but a missing device is not tried, and a dead stream is given up after 10 s."""
     if _device_is_missing(address):
         return cv2.VideoCapture()
     if isinstance(address, int):
@@ -135,7 +138,7 @@ def open_camera(address: int | str, api: int) -> cv2.VideoCapture:
 
 
 def camera_name(address: int | str | None) -> str:
-    """What to call a camera on the screen: without the password that an address may hold."""
+    """A camera's name on the screen, without the password that its address may contain."""
     if address is None:
         return "the camera"
     if isinstance(address, int):
@@ -145,7 +148,7 @@ def camera_name(address: int | str | None) -> str:
 
 
 def why_not_opened(address: int | str) -> str:
-    """As much as can be told about why a camera did not open, and what to do about it."""
+    """A guess at why a camera did not open, and what to do about it."""
     if isinstance(address, str):
         return "cannot be opened; check the address, and that it is sending"
     if _device_is_missing(address):

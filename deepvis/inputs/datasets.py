@@ -1,7 +1,7 @@
-"""The images of a scan: which there are, in which order, and their pixels as the network takes them.
+"""The images of a scan: their list in a fixed order, and reading them.
 
-A folder with all its sub-folders, a list file, or tar archives (as WebDataset writes them, each read
-by offset, never unpacked). Without torch; every function may be called from any thread.
+They are in a folder with its sub-folders, in a list file, or in tar archives (as WebDataset writes them; members are
+read at their offsets, without unpacking). Without torch; every function may be called from any thread.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ class Images:
     """A list of images.
 
     Attributes:
-        root: what the names are relative to.
-        names: in order; "shard.tar!member" for those in archives.
-        members: {name: (offset, size)} of those in archives.
+        root: the folder that the names are relative to.
+        names: the files in order; "shard.tar!member" for images in archives.
+        members: {name: (offset, size)} of images in archives.
         reading: how they are read for the network.
-        note: is told what was guessed about one.
+        note: called with a text that says what was guessed about an image.
     """
 
     root: Path
@@ -55,12 +55,15 @@ class Images:
     note: Callable[[str], None] = lambda text: None
 
     def after(self, names: Sequence[str]) -> Images:
-        """The same images with the known ones first, in their order, and new ones behind."""
+        """The same images in another order: first those in `names`, then the new ones."""
         known = set(names)
         return replace(self, names=(*names, *(name for name in self.names if name not in known)))
 
     def without_arrays(self) -> Images:
-        """Without `.npy` files, if there are others: beside pictures they are likely to hold something else."""
+        """The images without `.npy` files; beside pictures these are likely to hold something else.
+
+        If there are only `.npy` files they stay.
+        """
         names = tuple(name for name in self.names if not name.lower().endswith(NUMPY))
         return replace(self, names=names or self.names)
 
@@ -68,11 +71,12 @@ class Images:
         """Decode an image: uint8 RGB H×W×3, upright; or bands (see `deepvis.inputs.bands`).
 
         Args:
-            least: (width, height) that the middle of that aspect has to keep: a JPEG that is at least
-                twice as large is decoded at 1/2, 1/4 or 1/8, which differs a little from decoding all
-                of it. None: every pixel, up to what `read_picture` takes.
+            least: (width, height) that the image's centred crop must at least have. A JPEG that is at least twice as
+                large is decoded at 1/2, 1/4 or 1/8 of its size, which saves time and changes the pixels a little.
+                None decodes every pixel, up to the limit of `read_picture`.
+            aspect: width / height of that crop.
         Raises:
-            UserError: it is gone, damaged or no image.
+            UserError: the file is gone, damaged or not an image.
         """
         name = self.names[number]
         try:
@@ -83,7 +87,7 @@ class Images:
     def _read(self, name: str, least: tuple[int, int] | None, aspect: float) -> np.ndarray:
         inside = _IN_ARCHIVE.fullmatch(name)
         with self._member(name, inside[1]) if inside else open_regular(self.root / name, "a picture file") as file:
-            if not inside and _is_archive(name):  # `find_images` could not look into it
+            if not inside and _is_archive(name):  # an archive that `find_images` could not read: say why
                 _members(file, self.root / name, name)
             label = shortened(PurePosixPath(inside[2] if inside else name).name)
             image = _reduced(file, label, least, aspect) if least is not None else None
@@ -115,12 +119,12 @@ class Images:
 
 
 class Photos:
-    """Images of which the last ones stay decoded. May be used by several threads."""
+    """Images with a cache of the last ones used. May be used by several threads."""
 
     def __init__(self, images: Images, memory: int = 48 << 20, least: tuple[int, int] | None = None) -> None:
         """
         Args:
-            memory: bytes of pixels that are kept.
+            memory: size of the cache in bytes.
             least: as in `Images.read`.
         """
         self.images, self.least = images, least
@@ -128,7 +132,7 @@ class Photos:
         self._kept: LRUCache[int, np.ndarray] = byte_cache(memory, lambda image: image.nbytes)
 
     def read(self, number: int) -> np.ndarray:
-        """As `Images.read`."""
+        """Read an image as `Images.read` does, from the cache if it is there."""
         with self._alone:
             if number in self._kept:
                 return self._kept[number]
@@ -139,7 +143,7 @@ class Photos:
 
 
 def _reduced(file: BinaryIO, name: str, least: tuple[int, int], aspect: float) -> np.ndarray | None:
-    """A colour or gray JPEG at the least size that will do; None for what is neither, or is damaged."""
+    """Decode a colour or gray JPEG at the smallest size that is enough; None if it is something else or damaged."""
     if file.read(3) != b"\xff\xd8\xff":
         return None
     try:
@@ -176,7 +180,7 @@ def find_images(where: Path | str) -> Images:
     if where.is_dir():
         root, names = where, listed(where, lambda name: _is_image(name) or _is_archive(name)).names
     elif not is_regular(where):
-        open_regular(where, "a folder, a list of files (.txt) or a tar archive").close()  # which says what it is
+        open_regular(where, "a folder, a list of files (.txt) or a tar archive").close()  # raises: it is none of these
         raise UserError(f"--images {where}: has changed; try again")
     elif where.suffix.lower() == ".txt":
         root, names = where.parent, _listed(where)
@@ -191,7 +195,7 @@ def find_images(where: Path | str) -> Images:
             except UserError:
                 if root / name == where:
                     raise
-                found.append(name)  # among others it is broken, as a picture may be
+                found.append(name)  # kept among the others, so that the scan reports it as broken
             else:
                 members.update(inside)
                 found += inside
@@ -223,7 +227,7 @@ def _is_archive(name: str) -> bool:
 
 
 def _named(text: str) -> str:
-    """Without the sign that no path has, and which separates the names in an index."""
+    """The text without NUL, which no path can have and which separates the names in an index."""
     return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
@@ -239,7 +243,7 @@ def _members(file: BinaryIO, path: Path, name: str) -> dict[str, tuple[int, int]
                 if member.isfile() and _is_image(member.name):
                     found[f"{name}!{_named(member.name)}"] = (member.offset_data, member.size)
             file.seek(archive.offset)
-            if file.read(tarfile.BLOCKSIZE).strip(b"\0"):  # behind the last member are zeros, or nothing
+            if file.read(tarfile.BLOCKSIZE).strip(b"\0"):  # an undamaged archive has zeros here, or nothing
                 found[f"{name}!{_DAMAGED}"] = (archive.offset, -1)
     except Exception as error:  # damage raises anything at all
         if not found:
@@ -257,8 +261,8 @@ class Batch:
     """Some consecutive images.
 
     Attributes:
-        first, last: numbers of the first image, and of the one behind the last.
-        numbers: of those that could be read.
+        first, last: numbers of the images: from `first` up to but not including `last`.
+        numbers: the numbers of the images that could be read.
         pixels: N×height×width×channels float32, in the order of `numbers`.
         broken: {number: why it could not be read}.
     """
@@ -270,18 +274,18 @@ class Batch:
     broken: dict[int, str]
 
 
-AHEAD = 2  # batches that are decoded before they are asked for
+AHEAD = 2  # batches to decode in advance
 
 
 def batches(
     ranges: Sequence[tuple[int, int]], load: Callable[[int], np.ndarray], workers: int
 ) -> Generator[Batch, None, None]:
-    """The batches of these ranges, in order, loaded by threads (`workers`; 0: by the caller).
-
-    Threads do: decoding and scaling let go of Python's lock.
+    """Yield the batches of these ranges, in order.
 
     Args:
-        load: number -> pixels, or UserError.
+        load: takes an image's number; returns its pixels or raises UserError.
+        workers: number of threads that load (threads are enough: decoding and scaling release Python's lock); 0 loads
+            in the caller's thread.
     """
 
     def tried(number: int) -> np.ndarray | str:

@@ -1,9 +1,9 @@
 """Picture and video files to pixels: uint8 RGB, whatever the file holds.
 
 Pictures are decoded by Pillow, because it reports damage as an exception where OpenCV prints to
-stderr or returns half a picture; OpenCV takes what Pillow cannot or only in 8 bits: TIFFs of float
-or of several channels of 32 bits, colours of 16 bits. Videos are OpenCV's. Every function may be
-called from any thread; a `VideoFile` belongs to one thread at a time.
+stderr or returns half a picture. OpenCV decodes what Pillow cannot decode, or only in 8 bits: TIFFs of
+floats or of several channels of 32 bits, and colours of 16 bits. Videos are decoded by OpenCV. Every
+function may be called from any thread; a `VideoFile` may be used by one thread at a time.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ BACKDROP = 180
 """The gray level that shows through transparent pixels."""
 
 DEFAULT_RATE = 25.0
-"""Frames per second of a video whose own rate is nonsense."""
+"""Frames per second of a video that gives an impossible rate."""
 
 _BAND_PIXELS = 4_000_000
 
@@ -62,8 +62,8 @@ def _avif(file: BinaryIO) -> Image:
     return AvifImagePlugin.AvifImageFile(file)
 
 
-# Pillow's own `open` would refuse 20,000 x 20,000 by a limit that can only be lifted for the
-# whole process, and would try fifty formats, some of which start other programs.
+# Pillow's own `open` is not used: it refuses 20,000 x 20,000 pixels by a limit that can only be changed for the
+# whole process, and it tries fifty formats, some of which start other programs.
 _OPENERS: dict[str, Callable[[BinaryIO], Image]] = {
     "jpg": JpegImagePlugin.JpegImageFile,
     "png": PngImagePlugin.PngImageFile,
@@ -94,22 +94,22 @@ def read_image(
 ) -> np.ndarray:
     """Read a jpg, png, webp, bmp, tiff, ppm or avif file; its content decides which, not its name.
 
-    EXIF rotation is applied; gray becomes three equal channels; transparency is laid over
-    `BACKDROP`; 16 bits become 8 (`white` → 255); CMYK is converted without colour profiles. Floats
-    and 32-bit integers: see `wide_to_uint8`. Of several pages or frames the first is read.
+    EXIF rotation is applied; gray becomes three equal channels; transparent pixels are laid over
+    `BACKDROP`; 16 bits become 8 (`white` → 255); CMYK is converted without colour profiles. For floats
+    and 32-bit integers see `wide_to_uint8`. If there are several pages or frames, the first is read.
     A file that ends early is refused, not shown in part.
 
     Args:
         path: the file.
         max_side: a picture with a longer side is reduced to this by averaging areas.
-        max_pixels: a picture with more, or that takes the memory of more, is refused before
-            anything of it is decoded.
+        max_pixels: a picture with more pixels, or one that takes the memory of more, is refused before
+            decoding.
 
     Returns:
         uint8 RGB, height x width x 3, C-contiguous, owned by the caller.
 
     Raises:
-        UserError: the file is missing, not a picture, damaged or too large. Nothing else.
+        UserError: the file is missing, not a picture, damaged or too large. No other exception is raised.
     """
     path = Path(path)
     with open_regular(path, "a picture file") as file:
@@ -119,7 +119,7 @@ def read_image(
 def decode_image(
     file: BinaryIO, name: str, max_side: int = MAX_SIDE, max_pixels: int = MAX_PIXELS, white: White = GUESSED
 ) -> np.ndarray:
-    """As `read_image`, of a file that is open and can be sought; `name` is what to call it in an error."""
+    """Like `read_image`, for an open, seekable file; `name` is used in error messages."""
     try:
         return _owned(_decode(file, name, max_side, max_pixels, white))
     except UserError:
@@ -148,10 +148,10 @@ def _owned(image: np.ndarray) -> np.ndarray:
 
 
 def known_header(file: BinaryIO, name: str, max_pixels: int) -> Header:
-    """What kind of picture it is, and that it is not too large.
+    """Read a picture's header and check its size.
 
     Raises:
-        UserError: it is none, of a kind that cannot be read, or too large.
+        UserError: the file is not a picture, is of a kind that cannot be read, or is too large.
     """
     header = read_header(file)
     if header is None:
@@ -181,7 +181,7 @@ def _decode(file: BinaryIO, name: str, max_side: int, max_pixels: int, white: Wh
     if header.kind == "pnm" and header.bits == 16:
         values = _deep_pnm(file, header)
         return shrunk(wide_to_uint8(values, white.of(name, values.max())), max_side)
-    if header.kind in ("webp", "avif"):  # their decoders take the file whole
+    if header.kind in ("webp", "avif"):  # their decoders read the whole file into memory
         check_memory(name, file.seek(0, os.SEEK_END), "a file of that length", max_pixels)
         file.seek(0)
     try:
@@ -191,7 +191,7 @@ def _decode(file: BinaryIO, name: str, max_side: int, max_pixels: int, white: Wh
         check_size(name, replace(header, width=width, height=height, memory=memory), max_pixels)
         if header.bits == 16 and not image.mode.startswith(("I", "F")):  # Pillow would cut colours of 16 bits to 8
             upright = _UPRIGHT.get(_orientation(image)) if header.kind == "png" else None
-            image.load()  # is it whole?
+            image.load()  # raises if the file is not complete
             rgb = _decode_with_opencv(file, name, header, max_side, max_pixels, white)
             return upright(rgb) if upright else rgb
         return _decode_with_pillow(image, name, max_side, white)
@@ -204,7 +204,7 @@ def _decode(file: BinaryIO, name: str, max_side: int, max_pixels: int, white: Wh
 
 
 def _deep_pnm(file: BinaryIO, header: Header) -> np.ndarray:
-    """A PGM or PPM of 16 bits, in its own values: Pillow scales them to its white, which may be no true one."""
+    """Read a PGM or PPM of 16 bits without scaling. Pillow would scale it by its header's white, which may be wrong."""
     if file.read(2) not in (b"P5", b"P6"):
         raise ValueError("numbers as text of more than 8 bits; expected P5 or P6")
     file.seek(0)
@@ -267,7 +267,7 @@ def _reduced_rgb(image: Image, max_side: int, white: float = 255) -> np.ndarray:
 
 
 def _rgb(image: Image, white: float) -> np.ndarray:
-    """A loaded picture of any mode but I and F → uint8 RGB, height x width x 3; `white` of one of 16 bits."""
+    """Convert a loaded picture of any mode but I and F to uint8 RGB, height x width x 3; `white` is for 16 bits."""
     if image.mode.startswith("I;16"):
         return gray_to_rgb(uint16_to_uint8(np.asarray(image), white))
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
@@ -310,8 +310,8 @@ class VideoFile:
     """A video being read from its start, one frame after the other.
 
     Attributes:
-        rate: frames per second; `DEFAULT_RATE` where the file says nonsense.
-        expected: how many frames the file says it has, 0 if it does not say.
+        rate: frames per second; `DEFAULT_RATE` if the file gives an impossible rate.
+        expected: number of frames according to the file; 0 if it does not say.
         count: how many frames have been read or skipped since the start.
     """
 
@@ -334,10 +334,10 @@ class VideoFile:
         self.expected = int(expected) if 0 < expected < 1e9 else 0
 
     def rewind(self) -> None:
-        """Go back to the start; by opening anew, since seeking fails in many formats.
+        """Go back to the start by opening the file again, because seeking fails in many formats.
 
         Raises:
-            UserError: the file is missing or cannot be opened (any more).
+            UserError: the file is missing or cannot be opened.
         """
         self.close()
         with open_regular(self.path, "a video file") as file:
@@ -383,7 +383,7 @@ class VideoFile:
 
 
 def _check_gif(file: BinaryIO, name: str) -> None:
-    """A GIF tells its size before it is opened."""
+    """Check the frame size of a GIF, which its first bytes say, before it is decoded."""
     start = file.read(10)
     if start.startswith(b"GIF8") and len(start) == 10:
         _check_frame(name, *(int.from_bytes(start[at : at + 2], "little") for at in (6, 8)))
@@ -418,10 +418,10 @@ _loud_level = 0
 
 @contextmanager
 def quiet_opencv() -> Iterator[None]:
-    """Keep OpenCV from printing to stderr: a failure in here becomes a message of our own.
+    """While the block runs, keep OpenCV from printing to stderr; the program says itself what failed.
 
-    The level is the whole process's, so that threads which overlap in here are counted: the first
-    one in silences, the last one out restores.
+    OpenCV has one log level for the whole process, so threads in such blocks are counted: the first one
+    silences OpenCV, and the last one restores the level.
     """
     global _quiet_depth, _loud_level
     log = cv2.utils.logging

@@ -1,4 +1,4 @@
-"""Values of other than 8 bits → 8 bits, and what counts as full white among them."""
+"""Converting pixel values of other types to 8 bits, and guessing their value of full white."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class White:
     """What counts as full white in pictures of 16 bits.
 
     Attributes:
-        said: by the user; 0 to guess the least of `WHITES` that no pixel exceeds.
-        note: is told in words what was guessed.
+        said: the value that the user or the file gives; 0 to guess the smallest of `WHITES` that no pixel exceeds.
+        note: called with a text that says what was guessed.
     """
 
     said: float = 0
@@ -32,14 +32,14 @@ class White:
         guess = self.guessed(most)
         if guess != WHITES[-1]:
             self.note(
-                f"{name} has 16 bits, of which the largest value is {most:g}: white is taken to be {guess}. "
-                "If it is another, say so in the model.yaml: input: {white: …}"
+                f"{name} has 16 bits and a largest value of {most:g}: white is taken to be {guess}. "
+                "If that is wrong, set the right value in the model.yaml: input: {white: …}"
             )
         return guess
 
     @staticmethod
     def guessed(most: float) -> float:
-        """The least white that holds this value; of a black picture the greatest."""
+        """The smallest of `WHITES` that is not below this value; the largest for a black picture."""
         return next((white for white in WHITES if 0 < most <= white), WHITES[-1])
 
 
@@ -53,7 +53,7 @@ def gray_to_rgb(gray: np.ndarray) -> np.ndarray:
 
 
 def uint16_to_uint8(values: np.ndarray, white: float) -> np.ndarray:
-    """0 … `white` → 0 … 255, rounded; what is above is white."""
+    """Scale 0 … `white` to 0 … 255, rounded; larger values become 255."""
     table = np.clip(np.round(np.arange(65536) * (255 / white)), 0, 255).astype(np.uint8)
     scaled: np.ndarray = table[values]
     return scaled
@@ -62,9 +62,9 @@ def uint16_to_uint8(values: np.ndarray, white: float) -> np.ndarray:
 def wide_to_uint8(values: np.ndarray, white: float = 65535) -> np.ndarray:
     """Bring values of unknown range to 8 bits; one channel becomes three.
 
-    uint8 stays, uint16 is scaled to `white`. Otherwise the finite values tell: floats within 0 … 1 are
-    full scale, anything within 0 … 255 is taken as it is, integers within 0 … 65535 are full
-    scale, and all else is stretched from its least to its greatest value. Not-a-number is black.
+    uint8 stays as it is, and uint16 is scaled so that `white` becomes 255. For other types the range of the finite
+    values decides: floats within 0 … 1 are scaled by 255, values within 0 … 255 stay, integers within
+    0 … 65535 are scaled by 1/257, and all others are stretched from their minimum to their maximum. NaN becomes 0.
     """
     if values.dtype == np.uint16:
         values = uint16_to_uint8(values, white)
@@ -74,7 +74,7 @@ def wide_to_uint8(values: np.ndarray, white: float = 65535) -> np.ndarray:
 
 
 def _stretched(values: np.ndarray) -> np.ndarray:
-    """Row by row, as every step makes another array."""
+    """Scale as `wide_to_uint8` says, some rows at a time, because every step makes another array."""
     step = max(1, _BLOCK // max(1, values[0].size))
     parts = [values[top : top + step] for top in range(0, len(values), step)]
     finite = [part[np.isfinite(part)] for part in parts]

@@ -1,9 +1,9 @@
 """The input thread: a camera, a video or a folder of pictures → the newest `Frame`.
 
-Whoever looks says what to see with a `FeedWish` and takes the newest frame; neither ever waits. The
-feed's thread does what takes time, one turn after the other: it reads the newest wish, does what
-is due, and sleeps until a wish, a camera's frame or the next frame of a video wakes it. A camera
-has a further thread to itself, because a driver may block for seconds, or for good.
+The loop says what to show with a `FeedWish` and takes the newest frame; neither call waits. The feed's thread
+does what takes time. In each turn it reads the newest request, does what is due, and sleeps until there is a new
+request, a camera's frame or the time of a video's next frame. A camera has a thread of its own, because its
+driver may block for seconds, or for ever.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ from deepvis.inputs.output import Notice, Output, Source
 from deepvis.inputs.walk import Walk
 
 STALL_S = 1.0
-"""A camera that is silent for longer makes the feed `busy` …"""
+"""The feed is `busy` when a camera gives no frame for longer than this …"""
 
 PATIENCE_S = 30.0
-"""… and after this it is given up."""
+"""… and after this the camera is given up."""
 
 
 @dataclass(frozen=True)
 class FeedWish:
-    """What the user wants to see. The newest wish counts; those that it overtook never happened.
+    """What the input shall show. Only the newest request counts; older ones that were not carried out are dropped.
 
     Attributes:
-        source: which input. Changing to "camera" is also what tries a failed camera again.
+        source: which input. Changing to "camera" also tries a failed camera again.
         frozen: hold the camera's picture, or pause the video.
-        step: how many files on from the first one, around the ends (negative: back). Only the
-            difference to what was stepped before counts, so it need not know of files skipped.
-        photo: an image that is shown instead, for as long as it is wished.
+        step: number of steps from the first file, negative for backward, around the ends. The feed steps by the
+            difference to the request before, so that skipped files need not be counted.
+        photo: an image to show in place of the source; None for none.
         reading: how pictures are read for the network.
     """
 
@@ -55,10 +55,10 @@ class FeedWish:
 
 
 class Feed:
-    """Turns the newest wish into the newest frame, in its own thread. Also a context manager.
+    """Provides the newest frame for the newest request, from a thread of its own. Also a context manager.
 
-    Everything public may be used from any thread, and nothing but `close` and `wait_frame` waits.
-    No method raises for a bad input: what goes wrong becomes a `notice`.
+    All methods may be called from any thread, and only `close` and `wait_frame` wait.
+    No method raises because of a bad input; instead there is a `notice`.
     """
 
     def __init__(
@@ -76,8 +76,8 @@ class Feed:
             camera: the index of a camera, or the address of a stream ("rtsp://…"); None: no camera.
             files: what `Playlist` takes: a folder, a list, a picture or a video; None: no files.
             open_capture: called like `cv2.VideoCapture(source, api)`, for cameras and videos.
-            read: called like `read_picture(path, max_pixels=…)`; None: that, as the wish's `reading` says.
-            clock: seconds, never backwards.
+            read: called like `read_picture(path, max_pixels=…)`; None: `read_picture` with the request's `reading`.
+            clock: returns seconds; must be monotonic.
         """
         self._camera_address = camera
         self._files = files
@@ -131,11 +131,11 @@ class Feed:
         self.close()
 
     def want(self, wish: FeedWish) -> None:
-        """Ask for something else to be seen. Asking for the same again is nothing new."""
+        """Say what to show; the same request again changes nothing."""
         with self._changed:
             if wish == self._wish:
                 return
-            # Counted here, so that camera → files → camera is seen even if the thread is busy.
+            # Counted here, so that the thread notices camera → files → camera even if it was busy meanwhile.
             if wish.source == "camera" and self._wish.source != "camera":
                 self._camera_wishes += 1
             self._wish = wish
@@ -143,12 +143,12 @@ class Feed:
 
     @property
     def frame(self) -> Frame | None:
-        """The newest frame; None as long as there has been none."""
+        """The newest frame; None before the first one."""
         return self._output.frame
 
     @property
     def source(self) -> Source:
-        """What is really shown: "camera" only from its first frame until it is left or lost, "photo" a wish's."""
+        """What the frame comes from: "camera" (from its first frame until it is left or lost), "files", or "photo"."""
         return self._output.source
 
     @property
@@ -158,18 +158,18 @@ class Feed:
 
     @property
     def busy(self) -> bool:
-        """Has the user been waiting for an opening, a decoding or a silent camera?"""
+        """Whether the user has been waiting for a file, a camera to open, or a camera that gives no frames."""
         return self._output.busy
 
     def show_bands(self, shown: Sequence[int]) -> None:
-        """Which bands are shown as red, green and blue of a picture of more than three."""
+        """Choose the bands to show as red, green and blue, for pictures with more than three."""
         self._output.show_bands(shown)
 
     def wait_frame(self, after: int | None, timeout: float) -> Frame | None:
-        """Wait for a frame with an index above `after` (None: for any).
+        """Wait for a frame with an index above `after` (None for any frame).
 
-        Returns None after `timeout` seconds without one, and at once when the feed is closed or
-        the newest wish has failed, which `notice` explains.
+        Returns None after `timeout` seconds without such a frame, and at once if the feed is closed or
+        the newest request has failed (`notice` says why).
         """
 
         def newer() -> Frame | None:
@@ -191,7 +191,7 @@ class Feed:
                 wish, self._camera_wish = self._wish, self._camera_wishes
             try:
                 due = self._turn(wish)
-            except Exception as error:  # the thread lives on: the next wish may be a better one
+            except Exception as error:  # the thread must go on: the next request may be possible
                 self._fail(wish, words(error))
                 due = None
             self._sleep(wish, due)
@@ -207,7 +207,7 @@ class Feed:
             self._changed.wait_for(is_something_new, timeout)
 
     def _turn(self, wish: FeedWish) -> float | None:
-        """Do what is due; returns when there will be more to do even without news."""
+        """Do what is due; return the time at which more is due, None if only news can bring more to do."""
         if wish.reading != self._reading:
             self._read_anew(wish)
         if wish.photo != self._photo:
@@ -232,7 +232,7 @@ class Feed:
         return read_picture(path, max_pixels, self._reading, self._note)
 
     def _note(self, text: str) -> None:
-        """Once for all files: a folder's pictures are mostly of one kind."""
+        """Give a notice about a picture, only for the first one: the pictures of a folder are mostly alike."""
         if not self._has_noted:
             self._has_noted = True
             self._output.say(text, is_error=False)
@@ -254,7 +254,7 @@ class Feed:
         return True
 
     def _fail(self, wish: FeedWish, text: str) -> None:
-        """There is nothing to show: neither a camera, which would have been lost, nor a file."""
+        """Give a notice that there is nothing to show, neither from the camera nor from the files."""
         self._output.say(text, is_error=True)
         self._walk.give_up(wish.step)
         with self._changed:
@@ -277,8 +277,8 @@ class Feed:
             return self._await_camera(last_seen, wish)
         try:
             rgb = rgb_from_bgr(image)
-        except Exception as error:  # else every further picture would bring the same notice
-            return self._lose_camera(f"gives pictures of no known kind ({words(error)})", wish)
+        except Exception as error:  # give the camera up: else every further picture would cause the same notice
+            return self._lose_camera(f"gives pictures of an unknown kind ({words(error)})", wish)
         camera.is_shown = True
         self._output.publish(rgb, camera_name(self._camera_address), "camera", live=True, seconds=last_seen)
         return last_seen + STALL_S
@@ -313,7 +313,7 @@ class Feed:
             self._output.busy_since = None
 
     def _lose_camera(self, failure: str, wish: FeedWish) -> float | None:
-        """Show the files instead. One notice tells of both, so that neither hides the other."""
+        """Show the files in place of a failed camera. One notice says both: a second would replace the first."""
         name = camera_name(self._camera_address)
         self._camera_given_up = self._camera_wish
         self._leave_camera()

@@ -1,4 +1,4 @@
-"""What lies in a folder: one way of going through it, for the window and for scans."""
+"""Listing the files of a folder, in the same way for the window and for scans."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ class Listing:
     """What was found under a folder.
 
     Attributes:
-        files: names of regular files relative to it, with slashes: a folder's own in natural order, then those below.
-        names: those, and at their places what has such a name but is none: dead links, pipes, devices.
-        folders: it and its sub-folders, whose change changes the listing.
-        skipped: how many names were no regular files, and how many sub-folders could not be gone into.
+        files: regular files as paths relative to the folder, with slashes; each folder's files in natural order, then
+            those of its sub-folders.
+        names: the same with, at their places, entries of such names that are not regular files (dead links, pipes).
+        folders: the folder and its sub-folders; if one of them changes, the listing may change.
+        skipped: number of entries that are not regular files, and of sub-folders that were not entered.
     """
 
     files: list[str] = field(default_factory=list)
@@ -33,11 +34,13 @@ Place = tuple[int, int]  # a folder on a disk: device and inode
 
 
 def listed(root: Path, is_wanted: Callable[[str], bool], deep: bool = True) -> Listing:
-    """Go through a folder and (`deep`) its sub-folders. What begins with a dot is left out.
+    """List a folder and, if `deep`, its sub-folders. Names that begin with a dot are left out.
 
-    Links to folders are followed, each folder by one link only and never to one that it lies in itself, so that links
-    in a circle, or criss-cross, come to an end.
+    Links to folders are followed, but each folder only through one link, and never to a folder that contains the
+    link, so that circles of links come to an end.
 
+    Args:
+        is_wanted: says of a file's name whether to list it.
     Raises:
         UserError: the folder itself cannot be listed.
     """

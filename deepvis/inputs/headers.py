@@ -1,6 +1,7 @@
-"""What a picture file says of itself in its first bytes, read without any decoder.
+"""Reading the header of a picture file without any decoder.
 
-A header of a few bytes can claim any size, and decoders believe it; so whatever reads pictures looks here first.
+A header of a few bytes can claim any size, and decoders believe it. So the size is checked here before a picture
+is decoded.
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ MAX_PIXELS = 500_000_000
 """Refuse larger pictures: at Pillow's 4 bytes a pixel this is 2 GB (20,000 x 20,000: 1.6 GB)."""
 
 MAX_LENGTH = 300_000
-"""Pixels on a side: decoders keep a pointer, and more, for each row, however short it is."""
+"""Largest number of pixels on a side: decoders need memory for each row, however short it is."""
 
 MAX_SIDE = 2048
-"""Longer pictures are reduced to this: more than a screen shows or a network takes."""
+"""Pictures with a longer side are reduced to this, which is more than a screen or a network needs."""
 
 _PIXEL = 4  # bytes that Pillow takes for a pixel of any colour
 _MOST_SEGMENTS, _MOST_GARBAGE = 10_000, 1 << 16  # of a JPEG, before its size; bytes between two of them
@@ -36,10 +37,10 @@ class Header:
         width, height: in pixels; 0 where only the decoder will tell (avif, heic).
         samples: how many values a pixel has.
         bits: of each.
-        memory: bytes that decoding it to 8 bits takes at most, besides the file.
-        rgb: whether the first three samples are red, green and blue; of TIFFs alone.
-        alpha: whether the last sample is marked as transparency; of TIFFs alone.
-        white: the value of full white, where the file tells it (pnm), else 0.
+        memory: bytes that decoding to 8 bits takes at most, besides the file.
+        rgb: whether the first three samples are red, green and blue; only set for TIFFs.
+        alpha: whether the last sample is marked as transparency; only set for TIFFs.
+        white: the value of full white if the file gives it (pnm), else 0.
     """
 
     kind: str
@@ -54,10 +55,10 @@ class Header:
 
 
 def read_header(file: BinaryIO) -> Header | None:
-    """The header of a picture at the start of a file that can be sought; None for what is none of the known kinds.
+    """Read the header at the start of a seekable file; None if it is not a picture of a known kind.
 
     Raises:
-        ValueError, struct.error, IndexError: it is damaged.
+        ValueError, struct.error, IndexError: the header is damaged.
     """
     file.seek(0)
     start = file.read(64)
@@ -69,7 +70,7 @@ def read_header(file: BinaryIO) -> Header | None:
 
 
 def check_size(name: str, header: Header, max_pixels: int = MAX_PIXELS) -> None:
-    """UserError for a picture that is too large, or longer than any, or takes too much memory on its way."""
+    """Raise UserError if a picture has too many pixels, too many on a side, or takes too much memory to decode."""
     width, height = header.width, header.height
     if width < 1 or height < 1:
         raise UserError(f"{name} has {width} x {height} pixels; expected a picture: copy or export it again")
@@ -85,16 +86,16 @@ def check_size(name: str, header: Header, max_pixels: int = MAX_PIXELS) -> None:
 
 
 def check_memory(name: str, memory: int, what: str, max_pixels: int = MAX_PIXELS) -> None:
-    """UserError if reading something takes more bytes than a picture of `max_pixels` does."""
+    """Raise UserError if `memory` is more bytes than a picture of `max_pixels` takes."""
     if memory > _PIXEL * max_pixels:
         raise UserError(
-            f"{name} has {what}, for which {memory / 1e9:.1f} GB of memory are needed; the limit is "
+            f"{name} has {what} and takes {memory / 1e9:.1f} GB of memory to decode; the limit is "
             f"{_PIXEL * max_pixels / 1e9:.1f} GB: make a smaller copy of it"
         )
 
 
 def read_whole(file: BinaryIO, length: int) -> bytes:
-    """This many bytes from here on; ValueError, before room is made for them, if the file has fewer."""
+    """Read `length` bytes; if the file has fewer, raise ValueError before memory is allocated for them."""
     here = file.tell()
     there = file.seek(0, os.SEEK_END) - here
     if there < length:
@@ -104,7 +105,7 @@ def read_whole(file: BinaryIO, length: int) -> bytes:
 
 
 def bands_memory(pixels: int, samples: int, item: int) -> int:
-    """Bytes for reading bands of `item` bytes each: all as they are, one as float32 or bytes, all of them reduced."""
+    """Bytes of memory for reading bands of `item` bytes a value: all bands as stored, one converted, all reduced."""
     plane = 1 if item == 1 else 4
     return pixels * (samples * item + plane) + min(pixels, MAX_SIDE**2) * samples * plane
 
@@ -124,7 +125,10 @@ def _png(file: BinaryIO) -> Header:
 
 
 def _jpeg(file: BinaryIO) -> Header:
-    """Up to the first scan: one that holds only some of the components makes the decoder keep all coefficients."""
+    """Read a JPEG's header up to its first scan.
+
+    If that scan does not hold all components, the decoder has to keep all coefficients in memory.
+    """
     file.seek(2)
     size, buffered, components = None, False, 3
     for _ in range(_MOST_SEGMENTS):  # thumbnails and colour profiles may come first
@@ -167,7 +171,7 @@ def _webp(file: BinaryIO) -> Header:
         width, height = (side & 0x3FFF for side in struct.unpack("<HH", head[26:30]))
     else:
         raise ValueError("its size is not to be found")
-    # Besides the picture: two canvases of the decoder, the frame in work and a copy on the way.
+    # Besides the picture the decoder keeps two canvases, the current frame and a copy.
     return Header("webp", width, height, 4, 8, width * height * 5 * _PIXEL)
 
 

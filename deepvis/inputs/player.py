@@ -13,10 +13,10 @@ from deepvis.inputs.camera import OpenCapture
 from deepvis.inputs.decode import VIDEO_SUFFIXES, VideoFile
 
 AHEAD_PIXELS = 30_000_000
-"""Larger pictures are not decoded ahead: that could hold up a wish for longer than it saves."""
+"""Larger pictures are not decoded in advance: this could delay the next request by more than it saves."""
 
 MAX_DROPPED_S = 0.25
-"""A late video skips at most this much at a time; later still, it goes on from where it is."""
+"""A late video skips at most this many seconds at once; if it is later than that, it plays on without catching up."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,12 +34,12 @@ class Still:
 
 
 class Player:
-    """Plays a video at its own rate, over and over. Told the time; never sleeps.
+    """Plays a video at its own rate, in a loop. It is told the time and never sleeps.
 
     Attributes:
-        image: the frame that is due, uint8 RGB.
-        due: when `advance` will have a new one; None while paused, or if there is only one frame.
-        damage: says once that the video ends before its time.
+        image: the current frame, uint8 RGB.
+        due: time of the next frame; None while paused, or if there is only one frame.
+        damage: a text that says that the video ends too early; set once, else None.
     """
 
     def __init__(self, path: Path, open_capture: OpenCapture) -> None:
@@ -55,7 +55,7 @@ class Player:
 
     @property
     def seconds(self) -> float:
-        """Where in the video `image` is."""
+        """Time of `image` in the video."""
         return (self._video.count - 1) * self._period
 
     @property
@@ -64,14 +64,14 @@ class Player:
         return f"{self.path.name} {seconds // 60}:{seconds % 60:02d}"
 
     def pause(self) -> None:
-        """Stand still until the next `advance`, which goes on from here."""
+        """Stop until the next `advance`, which continues from here."""
         self.due = None
 
     def advance(self, now: float) -> bool:
-        """Take the frame that is due at `now` (seconds); False if none is yet.
+        """Read the frame that is due at `now` (seconds); return False if none is due yet.
 
-        Frames that are late are dropped, but only so many: a computer that is too slow for the
-        video shows it in slow motion rather than not at all.
+        Late frames are dropped up to MAX_DROPPED_S: a computer that is too slow for the video shows it
+        in slow motion.
 
         Raises:
             UserError: at the video's end, if it cannot be read again from its start.
@@ -124,7 +124,7 @@ class Player:
 
 
 class Ahead:
-    """The picture that is likely to be wanted next, decoded before it is."""
+    """Decodes in advance the picture that will probably be shown next."""
 
     def __init__(self, read: Callable[..., np.ndarray]) -> None:
         self._read = read
@@ -132,7 +132,7 @@ class Ahead:
         self._image: np.ndarray | None = None
 
     def load(self, path: Path) -> None:
-        """Decode `path`; in silence, since what is wrong with it is told when it is wanted."""
+        """Decode `path`. Errors are ignored here; they are reported when the picture is to be shown."""
         if path.suffix.lower() in VIDEO_SUFFIXES:
             return
         try:
@@ -144,7 +144,7 @@ class Ahead:
             self._key = self._image = None
 
     def take(self, path: Path) -> np.ndarray | None:
-        """The picture, if it is this one and its file has not changed since. Only once."""
+        """Hand out the decoded picture if it is of `path` and the file has not changed since; else None."""
         try:
             image = self._image if self._key == self._key_of(path) else None
         except OSError:

@@ -1,4 +1,4 @@
-"""Which files to browse, in which order, while they come and go."""
+"""The list of files to browse, in a folder or a list file that may change meanwhile."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from deepvis.inputs.bands import NUMPY
 from deepvis.inputs.decode import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from deepvis.inputs.folders import listed
 
-# A file system's clock ticks coarsely (FAT: 2 s): a folder that changed less than this before it
-# was listed may have changed again since without looking any younger.
+# File systems store times coarsely (FAT: 2 s): a folder that changed less than this before it was listed may have
+# changed again afterwards with the same time.
 _TICK_S = 2.0
 
 
 class Playlist:
-    """The pictures and videos of a folder, of a list file, or one file alone, and a place in them.
+    """The pictures and videos of a folder or a list file, or a single file, and the current position among them.
 
     * A folder: the files in it in natural order (img2 before img10, upper like lower case). Its
       sub-folders count only if it has no picture or video itself. Dot files are skipped; links that
@@ -29,7 +29,7 @@ class Playlist:
       start with # are skipped, paths that do not exist are counted in `missing`.
     * One picture or video file.
 
-    The folder or list is read again when it has changed, on `step`. Not thread-safe.
+    `step` reads the folder or list again if it has changed. Not thread-safe.
     """
 
     missing: int
@@ -53,21 +53,20 @@ class Playlist:
         return len(self._entries)
 
     def entry(self, position: int) -> Path:
-        """The file at `position`, counted from 0 and around the ends; as last listed."""
+        """The file at `position`, counted from 0 and around the ends, in the list as last read."""
         return self._entries[position % len(self._entries)]
 
     def peek(self, steps: int) -> Path:
-        """The file that lies `steps` on from the current one; as last listed."""
+        """The file `steps` after the current one, in the list as last read."""
         return self.entry(self._position + steps)
 
     def step(self, steps: int) -> Path:
         """Move on by `steps` (negative: back), around the ends, and return the file reached.
 
-        If the current file has vanished, the one that would have followed it is one step on (and
-        no step at all: something has to be shown).
+        If the current file has vanished, the file that followed it is reached by one step, and also by 0 steps.
 
         Raises:
-            UserError: the folder or list is gone or has become empty. The place is kept.
+            UserError: the folder or list is gone or has become empty. The position is kept.
         """
         vanished = self._is_changed() and self._relist()
         if vanished and steps > 0:
@@ -83,11 +82,11 @@ class Playlist:
         return False
 
     def _relist(self) -> bool:
-        """List again and stay at the current file; True if it vanished: then at its successor."""
+        """List again and stay at the current file; if it vanished, go to the one after it and return True."""
         old, position = self._entries, self._position
         self._list()
         if self._entries[position : position + 1] == old[position : position + 1]:
-            return False  # the usual case; and of a path that is listed twice, the right one
+            return False  # the usual case; it also keeps the right position if a path is listed twice
         places = {path: place for place, path in reversed(list(enumerate(self._entries)))}
         survivors = (path for path in old[position:] + old[:position] if path in places)
         survivor = next(survivors, self._entries[0])
@@ -100,7 +99,7 @@ class Playlist:
             entries, watched, missing = _files_of_folder(self.path)
             what = "no picture or video in it or its sub-folders"
         elif not is_regular(self.path):
-            open_regular(self.path, _WHAT).close()  # which says what it is
+            open_regular(self.path, _WHAT).close()  # raises: it is none of these
             raise UserError(f"{self.path} has changed; expected {_WHAT}")
         elif self.path.suffix.lower() == ".txt":
             entries, missing = _files_of_list(self.path)
@@ -121,7 +120,7 @@ class Playlist:
 
 
 def _files_of_folder(folder: Path) -> tuple[list[Path], list[Path], int]:
-    """The files to browse in `folder`, the folders whose change changes that, and how many names were no files."""
+    """The files to browse in `folder`, the folders to watch for changes, and the number of entries skipped."""
     found = listed(folder, _is_media, deep=False)
     if not found.files:
         found = listed(folder, _is_media)
@@ -141,7 +140,7 @@ def _files_of_list(path: Path) -> tuple[list[Path], int]:
     return existing, len(entries) - len(existing)
 
 
-_WHAT = "a folder, a list of files (.txt), a picture or a video (of cameras the number, of streams the address)"
+_WHAT = "a folder, a list of files (.txt), a picture, a video, a camera's number or a stream's address"
 _SUFFIXES = IMAGE_SUFFIXES | VIDEO_SUFFIXES | {NUMPY}
 
 

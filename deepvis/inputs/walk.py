@@ -58,7 +58,7 @@ class Walk:
             UserError: there is no file, or none that can be read.
         """
         if self._output.source == "files" and self._stuck_at == step:
-            return None  # tried and told already; only another step tries again
+            return None  # it failed and the notice was given; only another step tries again
         if self._entry is None or step != self._stepped:
             self._find(step, is_overtaken)
         elif self._output.source != "files":
@@ -154,7 +154,7 @@ class Walk:
             is_new = player.advance(self._clock())
         except UserError as error:
             self._skip(player.path, error)
-            self._stepped -= self._direction  # so that what is wished for lies one further on
+            self._stepped -= self._direction  # so that `_find` goes on to the next file
             self._find(step, is_overtaken)
             return self._clock()
         if player.damage:

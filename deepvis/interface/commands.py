@@ -1,7 +1,7 @@
 """Everything the user can do, as pure functions from a state to a new one and to the effects that are wanted.
 
-COMMANDS is the one table: it binds the keys, it is what the help screen prints, and its names
-are what settings.yaml rebinds and `deepvis render --keys` may use.
+COMMANDS is the one table of commands. It gives each command its default keys and its line on the
+help screen. settings.yaml and `deepvis render --keys` call the commands by the names in it.
 """
 
 from __future__ import annotations
@@ -49,13 +49,13 @@ FAST = 10  # how many cells a fast move covers
 
 @dataclass(frozen=True)
 class Facts:
-    """What commands must know besides the state.
+    """What commands need to know besides the state.
 
     Attributes:
         layers: the network's layers; empty until it is loaded.
         area: width and height of the layer pane's picture, in pixels.
-        scale: size of marks, which decides how many units a page of a large layer has.
-        recipes: {name: recipe}, in the order in which a key goes through them.
+        scale: size of text and marks; it decides how many units fit on a page of a large layer.
+        recipes: {name: recipe}, in the order in which key 1 goes through them.
     """
 
     layers: tuple[Layer, ...] = ()
@@ -68,7 +68,7 @@ class Facts:
         return make_grid(layer.units, layer.height, layer.width, *self.area, state.view, state.unit, self.scale)
 
 
-Action = Callable[[State, Facts], "State | Outcome"]  # an outcome where something else than the state is wanted too
+Action = Callable[[State, Facts], "State | Outcome"]  # an Outcome if there are also effects
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ def _along(delta: int) -> Action:
 
 
 def _across(rows: int) -> Action:
-    """Up and down: between rows of channels, from the layer list into them and out again."""
+    """Up and down: between rows of channels; down from the layer list, up from the top row back to it."""
 
     def do(state: State, facts: Facts) -> State:
         if not facts.layers:
@@ -136,7 +136,7 @@ def _across(rows: int) -> Action:
 
 
 def _turn_page(delta: int) -> Action:
-    """The same place of the next or previous page of a layer that is too large for the pane."""
+    """Go to the same cell of the next or previous page, in a layer that is too large for the pane."""
 
     def do(state: State, facts: Facts) -> State:
         if not facts.layers:
@@ -171,7 +171,7 @@ def _cycle(name: str, values: Sequence[object]) -> Action:
 
 
 def _with(state: State, name: str, value: object) -> State:
-    """Another value of the attribute of that name."""
+    """The state with another value of this attribute."""
     changes: dict[str, Any] = {name: value}
     return replace(state, **changes)
 
@@ -179,7 +179,7 @@ def _with(state: State, name: str, value: object) -> State:
 def _cycle_zoom(state: State, facts: Facts) -> State:
     state = replace(state, recipe_grids=())
     zoom = _next(ZOOMS, state.zoom)
-    if zoom == "backward" and state.method is None:  # nothing to enlarge: show what can be shown
+    if zoom == "backward" and state.method is None:  # there is no backward image yet: switch the gradient on
         state = replace(state, method="gradient")
     return replace(state, zoom=zoom)
 
@@ -194,7 +194,7 @@ def _cycle_method(state: State, facts: Facts) -> State:
 
 
 def _with_method(state: State, method: str | None) -> State:
-    """Set the backward method; without one nothing that needs it stays on."""
+    """Set the backward method; None also switches off what needs a backward pass."""
     if method is None:
         zoom = "layer" if state.zoom == "backward" else state.zoom
         return replace(state, method=None, layer_gradient=False, zoom=zoom)
@@ -202,7 +202,7 @@ def _with_method(state: State, method: str | None) -> State:
 
 
 def _layer_gradient(state: State, facts: Facts) -> State:
-    """Backward values need a backward method: the gradient, if none is on."""
+    """Switch the layer pane's backward values on or off; if no backward method is on, the gradient is switched on."""
     if state.layer_gradient:
         return replace(state, layer_gradient=False)
     return replace(
@@ -216,7 +216,10 @@ def _layer_gradient(state: State, facts: Facts) -> State:
 
 
 def _cycle_content(state: State, facts: Facts) -> State:
-    """The backward image does not stand in its way; a matrix has other places than a grid, so a magnified view ends."""
+    """Next content of the layer pane. The enlarged backward image is closed.
+
+    The magnification ends when a grid of units gives way to a correlation matrix, or a matrix to a grid.
+    """
     content = _next(tuple(CONTENTS), state.content)
     changed = replace(state, content=content, zoom="layer" if state.zoom == "backward" else state.zoom, recipe_grids=())
     return changed if changed.shown.is_matrix == state.shown.is_matrix else replace(changed, view=PaneView())
@@ -236,7 +239,7 @@ def _switch_source(state: State, facts: Facts) -> State:
 
 
 def _step(delta: int) -> Action:
-    """Next or previous file; from the camera it goes to the files first, from a top image to what was there before."""
+    """Next or previous file. From the camera it switches to the files; from a top image back to the input before it."""
 
     def do(state: State, facts: Facts) -> State:
         if state.photo is not None:
@@ -249,7 +252,7 @@ def _step(delta: int) -> Action:
 
 
 def _reset(state: State, facts: Facts) -> State | Outcome:
-    """Back to how the view began; the input stays. The grid of recipes is closed first, by itself."""
+    """Reset the view and keep the input. If the recipe grid is open, only close it."""
     if state.recipe_grids:
         return replace(state, recipe_grids=())
     begun = State(
@@ -268,14 +271,14 @@ def _grow(state: State, facts: Facts) -> State:
 
 
 def _preset(state: State, facts: Facts) -> State:
-    """The next recipe; an open grid begins anew about it, with the same seed."""
+    """The next recipe. An open recipe grid starts again from it, with the same seed."""
     name = _next(tuple(facts.recipes), state.preset)
     grids = (RecipeGrid(name, facts.recipes[name], state.recipe_grids[-1].seed),) if state.recipe_grids else ()
     return replace(state, preset=name, recipe_grids=grids)
 
 
 def _keep(state: State, facts: Facts) -> State | Outcome:
-    """The images that grow; of a grid its chosen settings, for which a name is asked."""
+    """Keep the growing images or the moments; in the recipe grid, ask for a name to save the chosen settings."""
     if state.recipe_grids:
         return replace(state, typing=_free_name(state, facts), naming=True, help=False)
     if state.growing:
@@ -291,7 +294,7 @@ def _free_name(state: State, facts: Facts) -> str:
 
 
 def _desk(state: State, facts: Facts) -> State:
-    """Open it about the recipe of the key 1, or close it."""
+    """Open the recipe grid around the recipe that key 1 selected, or close it."""
     if state.recipe_grids or not facts.layers:
         return replace(state, recipe_grids=())
     name = state.preset if state.preset in facts.recipes else PRESET_CYCLE[0]
@@ -299,11 +302,11 @@ def _desk(state: State, facts: Facts) -> State:
 
 
 def _on_grid(change: Callable[[RecipeGrid], RecipeGrid]) -> Action:
-    """A next grid, from which one can come back."""
+    """Show another grid of settings; `desk_back` returns to the one before."""
 
     def do(state: State, facts: Facts) -> State:
         if not state.recipe_grids:
-            return replace(state, message="that is for the desk: 2 opens it")
+            return replace(state, message="this key works in the recipe grid: 2 opens it")
         return replace(state, recipe_grids=(*state.recipe_grids, change(state.recipe_grids[-1])))
 
     return do
@@ -314,12 +317,12 @@ def _desk_back(state: State, facts: Facts) -> State:
 
 
 def _collect(state: State, facts: Facts) -> State:
-    """What was collected stays to be seen after it has stopped, until the view is reset."""
+    """Start or stop collecting moments. They stay visible after the stop, until the view is reset."""
     return replace(state, collecting=not state.collecting, moments=True)
 
 
 def _ask_for(effect: Effect) -> Action:
-    """The state stays as it is."""
+    """A command that only has an effect and does not change the state."""
     return lambda state, facts: Outcome(state, (effect,))
 
 
@@ -343,8 +346,8 @@ COMMANDS: dict[str, Command] = {
     "fast_down": Command(_across(FAST), ("=",), f"{FAST} rows down", "move"),
     "first": Command(_first_unit, ("home",), "first unit of the layer", "move"),
     "last": Command(_last_unit, ("end",), "last unit of the layer", "move"),
-    "previous_layer": Command(_layer_by(-1), ("u",), "previous layer, cursor stays", "move"),
-    "next_layer": Command(_layer_by(1), ("o",), "next layer, cursor stays", "move"),
+    "previous_layer": Command(_layer_by(-1), ("u",), "previous layer, same unit number", "move"),
+    "next_layer": Command(_layer_by(1), ("o",), "next layer, same unit number", "move"),
     "previous_page": Command(_turn_page(-1), (",",), "previous page of a layer with very many units", "move"),
     "next_page": Command(_turn_page(1), (".",), "next page", "move"),
     "goto": Command(_start_typing, ("g",), "go to a unit: type its id (head:151, probs:zebra)", "move"),
@@ -352,32 +355,32 @@ COMMANDS: dict[str, Command] = {
     "freeze": Command(_flip("frozen"), ("f", "space"), "freeze the camera, pause a video", "input"),
     "next_file": Command(_step(1), ("e", "pgdn"), "next file", "input"),
     "previous_file": Command(_step(-1), ("w", "pgup"), "previous file", "input"),
-    "crop": Command(_flip("crop"), ("0",), "cut the middle out / stretch the whole picture", "input"),
+    "crop": Command(_flip("crop"), ("0",), "fit the picture to the input: crop its centre / stretch it", "input"),
     "backward": Command(_cycle_backward, ("b",), _backward_help(), "backward"),
-    "method": Command(_cycle_method, ("n",), "backward method alone", "backward"),
-    "filter": Command(_cycle("filter", FILTERS), ("m",), "show it raw, gray, as norm, as blurred norm", "backward"),
+    "method": Command(_cycle_method, ("n",), "next backward method, same filter", "backward"),
+    "filter": Command(_cycle("filter", FILTERS), ("m",), "next filter: raw, gray, norm, blurred norm", "backward"),
     "freeze_origin": Command(_freeze_origin, ("d",), "freeze the unit that the backward pass starts from", "backward"),
     "layer_gradient": Command(_layer_gradient, ("a",), "layer pane: activations / backward values", "backward"),
     "zoom": Command(_cycle_zoom, ("z",), "big pane: layer, selected unit, backward image", "view"),
     "content": Command(_cycle_content, ("s",), "layer pane: activations, images, histograms, correlation", "view"),
     "synthesize": Command(_grow, ("x",), "synthesize the selected unit's preferred images now / stop", "view"),
-    "preset": Command(_preset, ("1",), "recipe of that: modern, the paper's four, plain, saved ones", "view"),
-    "collect": Command(_collect, ("v",), "collect top images from what is shown, for every unit / stop", "view"),
-    "keep": Command(_keep, ("enter",), "keep what was made or collected; on the desk: save it", "view"),
+    "preset": Command(_preset, ("1",), "next recipe for x: modern, the paper's four, plain, saved", "view"),
+    "collect": Command(_collect, ("v",), "collect each unit's strongest moments of the input / stop", "view"),
+    "keep": Command(_keep, ("enter",), "keep images or moments; in the recipe grid: save the recipe", "view"),
     "gamma": Command(_cycle("gamma", range(len(GAMMAS))), ("t",), "contrast boost (gamma)", "view"),
     "boost": Command(_cycle("boost", range(len(BOOSTS))), ("y",), "contrast boost per channel", "view"),
     "predictions": Command(_flip("predictions"), ("8",), "class predictions on / off", "view"),
     "receptive_field": Command(
-        _flip("receptive_field"), ("7",), "where in the picture the unit is strongest, on / off", "view"
+        _flip("receptive_field"), ("7",), "receptive field at the unit's strongest place, on / off", "view"
     ),
     "unit_images": Command(_flip("unit_images"), ("9",), "unit images on / off", "view"),
     "values": Command(_flip("values"), ("6",), "values on the top images, on / off", "view"),
     "debug": Command(_flip("debug"), ("5",), "timings on / off", "view"),
     "reset": Command(_reset, ("esc",), "reset the view", "view"),
-    "desk": Command(_desk, ("2",), "try settings on the selected unit, in a grid / close", "desk"),
-    "desk_settings": Command(_on_grid(recipe_grid.other_pair), ("3",), "two other settings along its sides", "desk"),
-    "desk_seed": Command(_on_grid(lambda one: replace(one, seed=one.seed + 1)), ("4",), "another seed", "desk"),
-    "desk_back": Command(_desk_back, ("backspace",), "back to the grid before", "desk"),
+    "desk": Command(_desk, ("2",), "recipe grid: 16 settings on the selected unit / close", "recipe grid"),
+    "desk_settings": Command(_on_grid(recipe_grid.other_pair), ("3",), "vary two other settings", "recipe grid"),
+    "desk_seed": Command(_on_grid(lambda one: replace(one, seed=one.seed + 1)), ("4",), "another seed", "recipe grid"),
+    "desk_back": Command(_desk_back, ("backspace",), "back to the grid before", "recipe grid"),
     "snapshot": Command(_ask_for(TakeSnapshot()), ("p",), "save a picture of the window and of each pane", "program"),
     "record": Command(_ask_for(ToggleRecording()), ("r",), "record a video of the window / stop", "program"),
     "help": Command(_flip("help"), ("h",), "this help", "program"),
@@ -389,8 +392,8 @@ def bindings(overrides: Mapping[str, Sequence[str]] | None = None) -> dict[str, 
     """{key name: command name}.
 
     Args:
-        overrides: {command name: its keys}, in place of the table's; a key given to another
-            command is taken from the one that has it by default.
+        overrides: {command name: its keys}, in place of the keys in the table. If a key is given to one
+            command here and is the default of another, the other command loses it.
     """
     overrides = overrides or {}
     bound = {key: name for name, command in COMMANDS.items() if name not in overrides for key in command.keys}
@@ -398,15 +401,15 @@ def bindings(overrides: Mapping[str, Sequence[str]] | None = None) -> dict[str, 
 
 
 _MOUSE_HELP = (
-    ("mouse", "hover", "name the unit and its value"),
-    ("mouse", "click", "select a unit, a layer, a class, the desk's best"),
-    ("mouse", "click", "on a top image: its whole photo, or moment, is the input"),
+    ("mouse", "hover", "show a unit's name and value"),
+    ("mouse", "click", "select a unit, a layer, a class, a tile of the recipe grid"),
+    ("mouse", "click", "on a top image: its whole photo or moment is the input"),
     ("mouse", "wheel", "magnify the layer pane"),
 )
 
 
 def help_rows(bound: dict[str, str]) -> tuple[tuple[str, str, str], ...]:
-    """The help screen's rows (group, keys, words), from the table that binds the keys."""
+    """The help screen's rows (group, keys, help text): COMMANDS with the bound keys, and the mouse."""
     rows = []
     for name, command in COMMANDS.items():
         keys = [key for key, bound_name in bound.items() if bound_name == name]
@@ -415,7 +418,7 @@ def help_rows(bound: dict[str, str]) -> tuple[tuple[str, str, str], ...]:
 
 
 def run(state: State, command: str, facts: Facts) -> Outcome:
-    """Apply the command of that name; a message of the one before is cleared."""
+    """Apply the command of that name and clear the message of the command before it."""
     return _outcome(COMMANDS[command].do(replace(state, message="", message_is_error=False), facts))
 
 
@@ -424,14 +427,14 @@ def _outcome(done: State | Outcome) -> Outcome:
 
 
 def press(state: State, key: str, facts: Facts, bound: Mapping[str, str]) -> Outcome:
-    """One key: part of a text that is being typed, or a command, or nothing."""
+    """Handle one key: it adds to the text being typed, runs its command, or does nothing."""
     if state.typing is not None:
         return _outcome(_type(state, state.typing, key, facts))
     return run(state, bound[key], facts) if key in bound else Outcome(state)
 
 
 def _type(state: State, typed: str, key: str, facts: Facts) -> State | Outcome:
-    """A key while `typed` stands on the line."""
+    """Handle a key while the user types; `typed` is the text so far."""
     if key == "esc":
         return replace(state, typing=None, naming=False)
     if key == "enter" and state.naming:
@@ -445,7 +448,7 @@ def _type(state: State, typed: str, key: str, facts: Facts) -> State | Outcome:
 
 
 def _name_recipe(state: State, name: str, facts: Facts) -> State | Outcome:
-    """Save the grid's chosen settings under a name; one that cannot be becomes the message, and is typed again."""
+    """Save the recipe grid's chosen settings under a name; if the name is refused, say why and go on typing."""
     if not re.fullmatch("[a-z0-9][a-z0-9_-]*", name):
         return replace(state, message=f"{name!r}: a recipe's name has letters, digits, - and _", message_is_error=True)
     if name in facts.recipes:
@@ -455,7 +458,7 @@ def _name_recipe(state: State, name: str, facts: Facts) -> State | Outcome:
 
 
 def goto(state: State, text: str, facts: Facts) -> State:
-    """Select the unit with that id; an id that is wrong becomes the message and nothing moves.
+    """Select the unit with that id. If the id is wrong, keep the selection and say why in the message.
 
     A number alone is a unit of the current layer.
     """
@@ -477,7 +480,7 @@ def point(state: State, hover: Hover | TopImage | None) -> State:
 
 
 def click(state: State, target: Hover | TopImage | None, facts: Facts) -> State:
-    """Select the layer, unit, class or recipe that was clicked; a top image's photo becomes the input."""
+    """Select the clicked layer, unit, class or recipe grid tile; a clicked top image's photo becomes the input."""
     if target is None or not facts.layers:
         return state
     if isinstance(target, TopImage):

@@ -1,6 +1,6 @@
-"""What of a layer's units the layer pane can show: CONTENTS says of each what it needs.
+"""What the layer pane can show of each unit: CONTENTS is the table of these contents and of what each needs.
 
-Adding one is a row here and a row in `deepvis.render.panes.layer.VIEWS`, which draws it under the same name.
+To add a content, add a row here, and a row of the same name in `deepvis.render.panes.layer.VIEWS`, which draws it.
 """
 
 from __future__ import annotations
@@ -10,23 +10,23 @@ from enum import Enum, auto
 
 
 class Needs(Enum):
-    """Where what is shown comes from."""
+    """Where the content comes from."""
 
     ACTIVATIONS = auto()  # the newest pass of the network
     STORED_IMAGES = auto()  # the store of synthesized images
-    TOP_IMAGES = auto()  # the index, or the moments that were collected
+    TOP_IMAGES = auto()  # the index, or the collected moments
     STATISTICS = auto()  # the index
 
 
 @dataclass(frozen=True)
 class Content:
-    """One row.
+    """A content of the layer pane.
 
     Attributes:
-        name: what the state and the tables call it.
-        needs: what is fetched while it is shown.
-        is_matrix: units by units, and not a grid of units.
-        is_sorted: in the order of their similarity.
+        name: its name in the state and in the tables.
+        needs: what is loaded while it is shown.
+        is_matrix: it is a correlation matrix, and not a grid of units.
+        is_sorted: the units are in the order of their similarity.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Content:
 
     @property
     def has_pictures(self) -> bool:
-        """Each cell shows a picture, which is fetched for the cells that are seen."""
+        """Whether each cell shows a picture, which is loaded for the visible cells."""
         return self.needs in (Needs.STORED_IMAGES, Needs.TOP_IMAGES)
 
 

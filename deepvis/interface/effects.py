@@ -1,4 +1,4 @@
-"""What a command wants done besides a new state: named values, which the loop carries out."""
+"""Effects: what a command does besides changing the state. They are plain values, which the loop carries out."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ class TakeSnapshot:
 
 @dataclass(frozen=True)
 class ToggleRecording:
-    """Start to record the window, or end the recording that runs."""
+    """Start or stop recording the window."""
 
 
 @dataclass(frozen=True)
 class KeepImages:
-    """Put the images that are being synthesized into the user's own store."""
+    """Put the growing images into the user's own store."""
 
 
 @dataclass(frozen=True)
 class KeepMoments:
-    """Save the moments that were collected."""
+    """Save the collected moments."""
 
 
 @dataclass(frozen=True)
 class ForgetMoments:
-    """End the collection; the next begins empty."""
+    """Drop the collected moments."""
 
 
 @dataclass(frozen=True)
 class SaveRecipe:
-    """Save the grid's chosen settings as a recipe of that name."""
+    """Save the recipe grid's chosen settings under this name."""
 
     name: str
     grid: RecipeGrid
@@ -51,7 +51,7 @@ Effect = TakeSnapshot | ToggleRecording | KeepImages | KeepMoments | ForgetMomen
 
 @dataclass(frozen=True)
 class Outcome:
-    """What has come of a key: the new state, and what is to be done, in order."""
+    """The outcome of a command: the new state, and the effects in order."""
 
     state: State
     effects: tuple[Effect, ...] = ()

@@ -16,8 +16,8 @@ class Layout:
 
     Attributes:
         width, height: of the window's picture.
-        scale: size of text and marks; 1 for an ordinary screen, above that not more than the
-            window can carry.
+        scale: size of text and marks; 1 on an ordinary screen, limited where the window is too
+            small for more.
         panes: {name: (left, top, width, height)}.
     """
 
@@ -35,7 +35,7 @@ class Layout:
 
 
 def lay_out(panes: Mapping[str, tuple[float, float, float, float]], width: int, height: int, scale: float) -> Layout:
-    """Fractions to pixels, so that neighbours share an edge and leave no gap.
+    """Turn fractions of the window into pixel boxes; neighbours share an edge and leave no gap.
 
     Args:
         panes: {name: (left, top, width, height)} as fractions of the window; None or an empty

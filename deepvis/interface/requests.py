@@ -1,6 +1,6 @@
-"""From the state to what is asked of the network, the store, the index and the collected moments.
+"""What the state asks of the network, the store, the index, the collected moments and the synthesizer.
 
-All functions are pure; `layers` are the network's.
+All functions are pure; `layers` are the network's layers.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from deepvis.workers.messages import (
     UnitImagesWish,
 )
 
-SEEDS = 4  # images that grow at a time
+SEEDS = 4  # images that grow side by side for key x
 
 
 def request_for(state: State, frame: Frame | None, layers: Sequence[Layer]) -> Request | None:
-    """The question that the state asks of the network; None while there is nothing to ask with."""
+    """The request to the network that fits the state; None before there is a frame and a network."""
     if frame is None or not layers:
         return None
     layer, unit = state.backward_origin
@@ -40,7 +40,7 @@ def unit_images_wish(state: State, layers: Sequence[Layer], cells: range, side: 
     """The stored images that the state shows.
 
     Args:
-        cells, side: units that the layer pane has room for, and how large (pixels).
+        cells, side: the units that the layer pane has room for, and the side of their cells in pixels.
     """
     if not layers:
         return None
@@ -53,10 +53,11 @@ def unit_images_wish(state: State, layers: Sequence[Layer], cells: range, side: 
 def top_images_wish(
     state: State, layers: Sequence[Layer], usual: str = "deconv", moments: TopPictures | None = None
 ) -> TopImagesWish:
-    """The top images that the state shows, with the backward method that is on, or else the usual one.
+    """The request for the selected unit's top images and their backward images.
 
     Args:
-        moments: the newest that were collected. While these still change, no pass is spent on them.
+        usual: the backward method to use if none is on.
+        moments: the newest collected moments. Their backward images are requested only after collecting has stopped.
     """
     layer, unit = stands_for(layers, state.layer), state.unit
     is_own = moments is not None and bool(moments.seen) and (moments.layer, moments.unit) == (layer, unit)
@@ -67,7 +68,7 @@ def top_images_wish(
 
 
 def layer_images_wish(state: State, layers: Sequence[Layer], cells: range, side: int) -> LayerImagesWish:
-    """What the layer pane shows of the index."""
+    """The request for what the layer pane shows from the index: top images, histograms or correlation."""
     of = stands_for(layers, state.layer)
     if state.shown.needs is Needs.TOP_IMAGES:
         return LayerImagesWish(pictures_of=of, units=() if state.moments else tuple(cells), side=side)
@@ -78,13 +79,13 @@ def layer_images_wish(state: State, layers: Sequence[Layer], cells: range, side:
 def moments_wish(
     state: State, layers: Sequence[Layer], cells: range, side: int, field: ReceptiveField | None
 ) -> MomentsWish:
-    """The collected moments that the state shows."""
+    """The request for the collected moments that the state shows."""
     units = tuple(cells) if state.shown.needs is Needs.TOP_IMAGES else ()
     return MomentsWish(stands_for(layers, state.layer), state.unit, field, units, side)
 
 
 def growth_wish(state: State, layers: Sequence[Layer]) -> GrowthWish | None:
-    """What the state wants to be synthesized now; None if nothing."""
+    """The request for images to synthesize now: for key x or the recipe grid; None if both are off."""
     if not layers or not (state.growing or state.recipe_grids):
         return None
     layer = stands_for(layers, state.layer)

@@ -1,7 +1,7 @@
 """The user's choices: settings.yaml and the command line, checked against one table.
 
-A mistyped setting is never replaced silently by its default: `load` collects every problem of the
-file and of the command line, and raises them as one `UserError` with a line for each.
+A mistyped setting is an error and never silently replaced by its default: `load` collects every
+problem of the file and the command line, and raises one `UserError` with a line for each problem.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ class Settings:
     """Everything that settings.yaml can say; the file itself explains each entry.
 
     Attributes:
-        panes: the panes to show and where; a pane that is switched off is not in it.
-        keys: the commands whose default keys are replaced, and by which; () leaves one without.
+        panes: where each visible pane lies; a pane that is switched off is not in it.
+        keys: {command name: the keys that replace its default keys}; () leaves a command without a key.
     """
 
     input: str = "camera"
@@ -78,14 +78,14 @@ _TOLERANCE = 1e-6  # fractions of the window: rounding in sums such as 0.1 + 0.2
 
 @dataclass(frozen=True)
 class Row:
-    """What one key may hold.
+    """What one key of settings.yaml may hold.
 
     Attributes:
         types: the exact types its value may have (so that `true` is not taken for 1).
-        check: whether a value of these types is allowed.
+        check: says whether a value of these types is allowed.
         allowed: what is allowed, in words.
         names: the words it may hold, for "did you mean".
-        store: turns the value of the file into that of `Settings`.
+        store: turns the value in the file into the value in `Settings`.
     """
 
     types: tuple[type, ...]
@@ -95,7 +95,8 @@ class Row:
     store: Callable[[Any], object] = lambda value: value
 
     def accepts(self, value: object) -> bool:
-        usable = not isinstance(value, str) or is_text(value, "surrogateescape")  # also as a file's name
+        # A text may be the name of a file, which need not be UTF-8.
+        usable = not isinstance(value, str) or is_text(value, "surrogateescape")
         return type(value) in self.types and usable and self.check(value)
 
 
@@ -186,7 +187,7 @@ def _as_keys(value: str | list[Any] | tuple[Any, ...]) -> tuple[Any, ...]:
 
 @dataclass(frozen=True)
 class _Entry:
-    """A value that was given: its dotted key, and where ("settings.yaml, line 7", "--model")."""
+    """A given value: its dotted key, and where it was given ("settings.yaml, line 7", "--model")."""
 
     key: str
     value: object
@@ -211,12 +212,12 @@ def load(
             over the file; None means "not given".
         commands: the names of the commands that keys can be bound to.
         key_names: every key there is.
-        say: is told which file is used, unless that is the one that comes with the program and changes nothing.
-        defaults: values that the file wins over, in place of the usual ones.
+        say: called with a line that names the file in use, unless it is the program's own file with the defaults.
+        defaults: values in place of the usual defaults; the file wins over them.
 
     Raises:
-        UserError: the file cannot be read, or anything in it or in `overrides` is wrong. One line
-            a problem, each with its place, key, value, what is allowed and the remedy.
+        UserError: the file cannot be read, or something in it or in `overrides` is wrong. The message has one
+            line for each problem: place, key, value, what is allowed and the remedy.
     """
     table = {**SCHEMA, **{f"keys.{name}": _keys_row(key_names) for name in commands}}
     path = _find() if path is None else path
@@ -249,17 +250,17 @@ def _find() -> Path | None:
 
 
 def _shipped() -> Path:
-    """The file that says the defaults, until someone changes it."""
+    """settings.yaml beside the package: it repeats the defaults until someone edits it."""
     return paths.ROOT / "settings.yaml"
 
 
 def _changes(entry: _Entry, table: Mapping[str, Row]) -> bool:
-    """Whether an entry that is right says something else than the default."""
+    """Whether a valid entry differs from the default."""
     return table[entry.key].store(entry.value) != _DEFAULTS.get(entry.key)
 
 
 def _read(path: Path, problems: list[str]) -> Iterator[_Entry]:
-    """The file's entries in order; what is wrong with its form is added to `problems`."""
+    """The file's entries in order; mistakes in its form are added to `problems`."""
     loader, root = parse_yaml(path, "a readable YAML file with settings")
     yield from _walk(loader, root, path, "", {}, problems)
 
@@ -305,7 +306,7 @@ def _walk(
 
 
 def _source(node: yaml.Node) -> str:
-    """A node as the file has it."""
+    """A node's text as it stands in the file."""
     start, end = node.start_mark, node.end_mark
     return _shown((start.buffer or "")[start.pointer : end.pointer].strip())
 
@@ -345,7 +346,7 @@ def _overlaps(panes: Mapping[str, Rectangle], good: Mapping[str, _Entry], bad: C
     sound = [name for name in panes if f"panes.{name}" not in bad]
     for pair in combinations(sound, 2):
         if _overlap(panes[pair[0]], panes[pair[1]]):
-            # Defaults do not overlap, so one of the two was given: that one is to blame.
+            # Defaults do not overlap, so at least one of the two was given: the message names that one first.
             one, two = sorted(pair, key=lambda name: f"panes.{name}" not in good)
             other = good.get(f"panes.{two}")
             yield (
@@ -382,7 +383,7 @@ def _did_you_mean(words: Collection[object], names: Collection[str]) -> str:
 
 
 def _shown(value: object) -> str:
-    """A value as the file would write it, cut short where it is long."""
+    """A value as it would be written in the file, shortened if it is long."""
     if isinstance(value, (type(None), bool)):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, datetime.date):  # what YAML makes of 2024-01-01

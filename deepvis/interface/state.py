@@ -1,4 +1,4 @@
-"""What the user wants to see. Nothing else says it."""
+"""The state: everything that the user has chosen to see. It is kept nowhere else."""
 
 from __future__ import annotations
 
@@ -34,8 +34,14 @@ ZOOMS = ("layer", "unit", "backward")  # key z: what the big pane shows
 
 @dataclass(frozen=True)
 class Hover:
-    """What the mouse points at: a layer (by position in the network's layers), a unit of it, two of
-    them, or one of the tiles of the grid of recipes, which show that unit."""
+    """What the mouse points at: a layer, one of its units, a pair of its units (in the correlation matrix),
+    or a tile of the recipe grid, which shows that unit.
+
+    Attributes:
+        layer: position in the network's layers.
+        other: the second unit of the pair.
+        tile: number of the recipe grid's tile.
+    """
 
     layer: int
     unit: int | None = None
@@ -58,33 +64,33 @@ class TopImage:
 
 @dataclass(frozen=True)
 class State:
-    """The whole of the user's wishes; every command makes a new one.
+    """Everything that the user has chosen to see; every command returns a new state.
 
     Attributes:
         layer, unit: the selection; `layer` is a position in the network's layers.
         in_channels: the cursor is among the channels (true) or in the layer list (false).
         zoom: what the big pane shows, one of ZOOMS.
-        content: what of the layer's units the layer pane shows, one of CONTENTS.
+        content: what the layer pane shows of each unit, one of CONTENTS.
         method, filter: backward method (None: off) and how its image is shown.
-        origin: frozen (layer, unit) from which the backward pass starts; None follows the selection.
+        origin: frozen (layer, unit) that the backward pass starts from; if None it starts from the selection.
         layer_gradient: backward values instead of activations in the layer pane.
         gamma, boost: positions in GAMMAS and BOOSTS.
-        view: part of the layer pane's mosaic that is seen.
+        view: the visible part of the layer pane's mosaic.
         predictions, unit_images, receptive_field, help, debug: shown or not.
-        source: "camera" or "files"; `frozen` holds the camera or pauses a video; `crop` cuts the
-            middle out of the picture, else it is stretched; `step` counts files on from the first.
-        typing: text of the unit that is being typed, None when not typing; with `naming` it is the
-            name under which the grid's chosen settings are to be saved.
-        message: the last command's own words, `message_is_error` if it could not be done.
+        source: "camera" or "files".
+        frozen: the camera stands still, or the video pauses.
+        crop: the centre of the picture is cropped to the input's aspect; if false the picture is stretched.
+        step: number of the current file, counted from the first.
+        typing: the text typed so far, None when not typing. It is a unit's id or, with `naming`, the name
+            under which the recipe grid's chosen settings are to be saved.
+        message: what the last command says; `message_is_error` if the command failed.
         hover: what the mouse points at.
         values: each top image's value is written on it.
-        photo: a top image's whole photo is the input, in place of the source.
-        growing: the selected unit's preferred images are synthesized now, with the recipe of the
-            name `preset`.
-        collecting: the strongest moments of what is shown are collected for every unit.
-        moments: top images are those that were collected, not a data set's.
-        recipe_grids: the grids of settings that the user has come through, the last of which is shown and
-            grows; empty: the desk, as the user calls it, is closed.
+        photo: a top image's whole photo or moment, which is the input in place of the source.
+        growing: the selected unit's preferred images are synthesized now, with the recipe named `preset`.
+        collecting: the strongest moments of the input are collected for every unit.
+        moments: the top images shown are the collected moments, not those of a data set.
+        recipe_grids: the recipe grids visited so far, the last of which is shown; empty if the recipe grid is closed.
     """
 
     layer: int = 0
@@ -123,7 +129,7 @@ class State:
 
     @property
     def shown(self) -> Content:
-        """The row of the content that the layer pane shows."""
+        """The row of CONTENTS that the layer pane shows."""
         return CONTENTS[self.content]
 
     @property

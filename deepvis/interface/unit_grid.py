@@ -1,4 +1,4 @@
-"""How the units of a layer lie in the layer pane: the one place that says which cell is which unit."""
+"""Where the units of a layer lie in the layer pane. Only this module says which cell belongs to which unit."""
 
 from __future__ import annotations
 
@@ -12,12 +12,11 @@ MAP_CELL, VECTOR_CELL = 16, 9  # sides of the smallest cells that can be read, i
 
 @dataclass(frozen=True)
 class PaneView:
-    """What part of the layer pane's mosaic is seen.
+    """The visible part of the layer pane's mosaic.
 
     Attributes:
         scale: magnification, 1 shows all of it.
-        x, y: the point in the middle of the pane, as fractions of the pane as it is at scale 1,
-            with the mosaic in its middle.
+        x, y: the point of the mosaic in the middle of the pane, as fractions of the pane at scale 1.
     """
 
     scale: float = 1.0
@@ -30,7 +29,7 @@ class Grid:
     """Cells row by row.
 
     Attributes:
-        first, count: the units that have a cell: `count` units from `first` on.
+        first, count: the units on this page: `count` units from `first` on.
         left, top: where the first cell starts in the pane, in pixels.
     """
 
@@ -49,7 +48,7 @@ class Grid:
         return range(self.first, self.first + self.count)
 
     def box(self, unit: int) -> Box:
-        """The cell of a unit of the page in pane pixels (it may lie outside the pane)."""
+        """The cell of a unit on this page, in pixels of the pane; it may lie outside the pane."""
         row, column = divmod(unit - self.first, self.columns)
         return (
             self.left + column * self.cell_width,
@@ -86,16 +85,16 @@ def make_grid(
     count: int, map_height: int, map_width: int, width: int, height: int,
     view: PaneView = PaneView(), unit: int = 0, scale: float = 1.0,
 ) -> Grid:  # fmt: skip
-    """Lay the cells of `count` units out in a pane, in the maps' proportions.
+    """Lay out the cells of `count` units in a pane, in the maps' proportions.
 
-    Where all of them together would be too small to be read, the grid is the page with `unit`. All
-    pages have the same cells and are whole rows, except for the last one.
+    If the cells of all units would be too small to read, the units are split into pages, and the grid is the
+    page with `unit`. All pages have cells of the same size and full rows, except for the last page.
 
     Args:
-        map_height, map_width: size of one unit's map in cells of its own.
+        map_height, map_width: size of one unit's map in positions.
         width, height: of the pane, in pixels.
         view: magnification and position.
-        scale: size of marks; a cell that can be read is larger by it.
+        scale: size of text and marks; the smallest readable cell grows with it.
     """
     aspect = map_width / map_height
     smallest = (MAP_CELL if map_height * map_width > 1 else VECTOR_CELL) * scale
@@ -113,7 +112,7 @@ def make_grid(
 
 
 def _page(count: int, aspect: float, width: int, height: int, smallest: float) -> int:
-    """How many units fit at a readable size; less than that if that makes the pages equally full."""
+    """How many units a page has: no more than fit at a readable size, and about the same on every page."""
     cell_width = min(smallest * max(1.0, aspect), width, height * aspect)
     fitting = max(1, int(width / cell_width)) * max(1, int(height * aspect / cell_width))
     return -(-count // -(-count // fitting))
@@ -127,7 +126,7 @@ def _start(extent: int, room: int, scale: float, middle: float) -> int:
 
 
 def centred_on(unit: int, grid: Grid, width: int, height: int, scale: float) -> PaneView:
-    """The view of that scale with a unit in the middle of the pane, as far as the mosaic's ends allow."""
+    """The view at that scale with a unit as near to the middle of the pane as the mosaic's edges allow."""
     row, column = divmod(unit - grid.first, grid.columns)
     x = ((column + 0.5) - grid.columns / 2) * grid.cell_width / (scale * width)
     y = ((row + 0.5) - grid.rows / 2) * grid.cell_height / (scale * height)

@@ -1,9 +1,9 @@
-"""Backward methods: how a signal at a unit is carried back to the pixels.
+"""Backward methods: gradient, deconv and guided backprop.
 
-A method only changes what happens to the gradient at an activation function. It is put in force
-by a `torch.overrides.TorchFunctionMode`, which sees every call of an activation function, be it
-made by a module, a functional call, in place or by a module used twice. Module hooks, which
-other libraries use, miss functional calls and classes that they do not know (ReLU6).
+The methods differ only in the rule for the gradient at activation functions. The rule is applied by a
+`torch.overrides.TorchFunctionMode`, which sees every call of an activation function: from a module,
+functional, in place, or from a module that is called twice. Module hooks, which other libraries use,
+miss functional calls and classes that they do not know (ReLU6).
 
 What counts as an activation function is the table below: ReLU, its relatives and its smooth
 versions. Sigmoid, hard sigmoid and tanh are not in it: networks use them as gates, whose
@@ -24,8 +24,8 @@ from torch.overrides import TorchFunctionMode
 
 Rule = Callable[[Tensor, Callable[[Tensor], Tensor]], Tensor]
 
-# Activation functions a rule applies to -> the same function out of place.
-# ReLU-like ones first; for the smooth ones the rules hold in the sense documented at each rule.
+# Activation functions that a rule applies to -> the same function out of place.
+# First those like ReLU; what a rule does at the smooth ones is documented at the rule.
 _ACTIVATIONS: dict[Callable[..., Tensor], Callable[..., Tensor]] = {
     F.relu: F.relu, torch.relu: torch.relu, Tensor.relu: torch.relu,
     F.relu_: torch.relu, torch.relu_: torch.relu, Tensor.relu_: torch.relu,
@@ -67,9 +67,9 @@ _ONLY_IF: dict[Callable[..., Tensor], Callable[..., bool]] = {
 
 
 class _PositiveGradient(torch.autograd.Function):
-    """Identity whose backward lets only positive values through.
+    """Identity whose backward pass lets only positive values through.
 
-    A copy: a view would lose the memory format, and the network could not go on with it in place.
+    It returns a copy, because a view would lose the memory format and could not be changed in place by the network.
     """
 
     @staticmethod
@@ -82,7 +82,7 @@ class _PositiveGradient(torch.autograd.Function):
 
 
 class _Replaced(torch.autograd.Function):
-    """The function `f` with `back` for its backward."""
+    """The function `f`, with `back` in its backward pass."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, f: Callable[[Tensor], Tensor], back: Callable[[Tensor], Tensor]) -> Tensor:
@@ -106,8 +106,8 @@ def gradient(x: Tensor, f: Callable[[Tensor], Tensor]) -> Tensor:
 def deconv(x: Tensor, f: Callable[[Tensor], Tensor]) -> Tensor:
     """Deconvolutional network (Zeiler & Fergus 2014, section 2.1).
 
-    The signal is rectified on its way down; whether the unit was active on the way up plays no
-    part. Max-pooling goes through the switches of the forward pass, which is its own gradient.
+    The signal is rectified in the backward pass; whether a unit was active in the forward pass does not matter.
+    Max-pooling uses the switches of the forward pass, which is its ordinary gradient.
     """
     return replaced(x, f, _positive)
 
@@ -126,21 +126,21 @@ RULES: dict[str, Rule] = {"gradient": gradient, "deconv": deconv, "guided": guid
 
 
 def replaced(x: Tensor, f: Callable[[Tensor], Tensor], back: Callable[[Tensor], Tensor]) -> Tensor:
-    """f(x), through which a gradient goes by `back`."""
+    """f(x), with `back` in the backward pass in place of the derivative."""
     out: Tensor = _Replaced.apply(x, f, back)
     return out
 
 
 class ActivationRule(TorchFunctionMode):
-    """Within `with ActivationRule(rule):` every activation function has the rule's backward.
+    """Within `with ActivationRule(rule):` every activation function uses the rule in its backward pass.
 
     Args:
-        rule: one of RULES' functions, or another: (input, activation function out of place) -> output.
-        replace: further functions to call in place of others, {function: its stand-in}.
-        write_back: for networks that rely on `inplace=True` and drop what such a function returns
-            (`drops_results` tells): let it change its input too. Else it returns a new tensor and
-            leaves its input alone, which saves two copies. Functions such as `relu_` always write.
-    Threads: in force in the thread that entered it, and there only.
+        rule: a function of RULES, or another: (input, activation function out of place) -> output.
+        replace: functions to replace by others, {function: its replacement}.
+        write_back: let functions with `inplace=True` change their input, for networks that drop what these functions
+            return (see `drops_results`). If false they return a new tensor and leave their input as it is, which
+            saves two copies. Functions such as `relu_` always change their input.
+    Threads: it only has effect in the thread that entered it.
     """
 
     def __init__(
@@ -184,9 +184,9 @@ def _out_of_place(
 
 
 def drops_results(module: nn.Module, x: Tensor) -> bool:
-    """Whether the network counts on an activation function to change its input, as in a line `self.relu(x)`.
+    """Whether the network relies on an activation function to change its input, as in a line `self.relu(x)`.
 
-    Found out by running it on `x` as it is, and with `inplace=True` ignored.
+    The network is run twice on `x`: as it is, and with `inplace=True` ignored.
     """
     with torch.no_grad():
         plain = module(x.clone())
@@ -203,10 +203,10 @@ def _same(one: object, other: Any) -> bool:
 
 
 def seed(activation: Tensor, unit: int) -> Tensor:
-    """What is sent back from a unit: a tensor like `activation` (1×C×H×W or 1×N).
+    """The tensor that the backward pass of a unit starts with, shaped like `activation` (1×C×H×W or 1×N).
 
-    A map sends its positive activations, each weighted by itself, as the original toolbox does
-    (or its strongest position, if none is positive); an entry of a vector sends 1.
+    For a map it holds the unit's positive activations, as in the original toolbox, or 1 at the unit's strongest
+    position if none is positive. For a vector it is 1 at the unit. It is 0 everywhere else.
     """
     start = torch.zeros_like(activation)
     if activation.ndim < 3:
@@ -219,8 +219,10 @@ def seed(activation: Tensor, unit: int) -> Tensor:
 
 
 def gradients(sent: Tensor, inputs: Sequence[Tensor], start: Tensor) -> Sequence[Tensor | None]:
-    """The gradient of `sent`, weighted by `start`, at each input; None where none arrives, as everywhere if the
-    network ran under `no_grad`."""
+    """The gradient of `sent`, weighted by `start`, at each input; None for an input that `sent` does not depend on.
+
+    All are None if the network ran under `no_grad`.
+    """
     if not sent.requires_grad:
         return [None] * len(inputs)
     return torch.autograd.grad(sent, inputs, start, allow_unused=True)

@@ -1,8 +1,7 @@
-"""Attention as a layer like any other: what each head of a transformer's block looks at.
+"""Attention as layers: each head's attention weights are the maps of a unit.
 
-Fused attention keeps its weights to itself. A `TorchFunctionMode` sees its calls, and works the
-weights out beside it from the same queries and keys, which leaves what the network computes bit for
-bit as it is. They are worked out only while somebody captures them.
+Fused attention does not return its weights. A `TorchFunctionMode` sees its calls and computes the weights from the
+same queries and keys, which does not change the network's values at all. It does so only while they are captured.
 """
 
 from __future__ import annotations
@@ -18,11 +17,11 @@ from torch.overrides import TorchFunctionMode
 
 
 class Attention(nn.Module):
-    """One call of attention. It is no part of the computation: it is here to be captured.
+    """A module that stands for a call of attention, so that its weights can be captured. The network does not use it.
 
     Args:
-        from_first: show what the first token, the class token, looks at; else the average over
-            all tokens that look.
+        from_first: show the weights of the first token, the class token; if false their average over
+            all query tokens.
     """
 
     def __init__(self, from_first: bool) -> None:
@@ -51,10 +50,10 @@ class WithAttention(nn.Module):
 
 
 class AttentionCalls(TorchFunctionMode):
-    """Within the block, `see(number, weights)` is told of every call of attention, before it is made.
+    """Within the block, `see(number, weights)` is called before every call of attention.
 
     Args:
-        see: gets the call's number (0, 1, …) and a function that computes its weights, differentiable,
+        see: takes the call's number (0, 1, …) and a function that computes its weights, differentiable,
             B×heads×queries×keys.
     """
 
@@ -100,7 +99,7 @@ def _of_fused(
 
 def _of_multi_head(*args: Any, **kwargs: Any) -> Tensor:
     asked = {**kwargs, "need_weights": True, "average_attn_weights": False}
-    return cast(Tensor, F.multi_head_attention_forward(*args, **asked)[1])  # None only where no weights are asked for
+    return cast(Tensor, F.multi_head_attention_forward(*args, **asked)[1])  # None only if no weights are asked for
 
 
 _WEIGHTS: Mapping[Callable[..., Any], Callable[..., Tensor]] = {

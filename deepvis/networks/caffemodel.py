@@ -19,7 +19,7 @@ _LAYER, _OLD_LAYER = 100, 2  # in NetParameter: LayerParameter, V1LayerParameter
 _NAME_AND_BLOBS = {_LAYER: (1, 7), _OLD_LAYER: (4, 6)}  # fields of these two
 _OLD_SHAPE, _DATA, _SHAPE = (1, 2, 3, 4), 5, 7  # in BlobProto
 _DIM = 1  # in BlobShape
-_MOST_BLOBS, _MOST_DIMENSIONS = 64, 32  # more are no layer's; each takes many times the bytes that it has in the file
+_MOST_BLOBS, _MOST_DIMENSIONS = 64, 32  # no real layer has more; limits for damaged files, which could take much memory
 
 
 def read_caffemodel(path: Path) -> dict[str, Tensor]:
@@ -50,7 +50,7 @@ def read_caffemodel(path: Path) -> dict[str, Tensor]:
 def _blob(message: memoryview) -> Tensor:
     old_shape: dict[int, int] = {}
     shape: list[int] = []
-    data = bytearray()  # of one packed run, or of a piece for each number
+    data = bytearray()  # the numbers' bytes, from one packed field or from a field for each number
     for field, value in _fields(message):
         if field in _OLD_SHAPE:
             old_shape[field] = _number(value)
@@ -65,7 +65,7 @@ def _blob(message: memoryview) -> Tensor:
 
 
 def _numbers(dims: int | memoryview) -> list[int]:
-    """Of a repeated field: one number, or many packed into one."""
+    """The numbers of a repeated field, which has one number or several packed together."""
     if isinstance(dims, int):
         return [dims]
     found, at = list[int](), 0
@@ -110,7 +110,7 @@ def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
 
 
 def _varint(message: memoryview, at: int) -> tuple[int, int]:
-    """A number of seven bits a byte, the lowest first, and where it ends."""
+    """A number stored with seven bits in each byte, the lowest first; returns it and the position after it."""
     number = shift = 0
     while at < len(message) and shift < 70:
         byte = message[at]

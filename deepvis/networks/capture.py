@@ -16,21 +16,21 @@ from deepvis.networks.outputs import shown, with_shown
 def capture(
     module: nn.Module, paths: Collection[str], cut: tuple[str, int] | None = None, stop: bool = False
 ) -> Iterator[dict[str, Tensor]]:
-    """Collect what submodules return while the block runs; the hooks leave with the block.
+    """Collect the outputs of submodules while the block runs; the hooks are removed at its end.
 
-    Of a module that returns no tensor but a list of them or the like it is the one that `outputs.shown` picks.
+    If a module returns a list of tensors or the like, `outputs.shown` picks one of them.
 
     Args:
         module: the network.
         paths: qualified names of submodules ("blocks.0.1"); a module called more than once
             leaves its last output.
-        cut: one of `paths` and how often the network calls it; behind the last of these calls no
-            gradient is recorded, because none is needed there.
-        stop: end the network's run, and with it the block, behind the last call of `cut`: what
-            comes after costs nothing. The rest of the block is not executed.
+        cut: one of `paths` and how often the network calls it. After the last of these calls no gradient is
+            recorded, because none is needed there.
+        stop: end the network's run, and with it the block, after the last call of `cut`, to save time. The rest
+            of the block is not executed.
     Yields:
-        {path: output}, filled as the network runs. The network itself goes on with a copy, so
-        that a later in-place operation cannot overwrite what was captured.
+        {path: output}, filled while the network runs. The network itself continues with a copy, so that a later
+        in-place operation cannot overwrite a captured output.
     """
     captured: dict[str, Tensor] = {}
     handles = []
@@ -47,22 +47,23 @@ def capture(
 
 
 class _EndOfRun(BaseException):
-    """Ends a run of the network early. No `Exception`: a network's own `except Exception` would swallow it."""
+    """Ends a run of the network early. Not an `Exception`, which a network's own `except Exception` would catch."""
 
 
 class Abandoned(BaseException):
-    """A run of the network was given up, because nobody waits for its result any more."""
+    """A run of the network was given up, because its result is no longer needed."""
 
 
 @contextmanager
 def interruptible(module: nn.Module, paths: Collection[str], is_unwanted: Callable[[], bool]) -> Iterator[None]:
-    """Let what runs in the block, forward or backward, end at the next of these submodules once nobody wants it.
+    """Make forward and backward passes in the block end early: at the next of these submodules after `is_unwanted`
+    returns true.
 
     Args:
-        paths: qualified names of submodules; between two of them nothing is looked at.
-        is_unwanted: asked before each of them runs, and when a gradient comes out of it.
+        paths: qualified names of submodules.
+        is_unwanted: called before each of them runs, and in the backward pass when a gradient leaves it.
     Raises:
-        Abandoned: it ended.
+        Abandoned: a pass ended early.
     """
 
     def look(*_: object) -> None:
@@ -92,12 +93,12 @@ def _keep(captured: dict[str, Tensor], path: str, cut_at_call: int, stop: bool) 
         nonlocal calls
         calls += 1
         seen = shown(output)
-        if seen is None:  # of a module that returns now this, now that
+        if seen is None:  # nothing to show this time: the module returns different things at different calls
             return output
         captured[path] = seen
         if (
             stop and calls == cut_at_call and threading.get_ident() == here
-        ):  # a thread of the network's own would only die
+        ):  # only in this thread: in a thread of the network's own it would end that thread, not the run
             raise _EndOfRun
         return with_shown(output, seen, seen.detach().clone() if calls == cut_at_call else seen.clone())
 
@@ -111,8 +112,8 @@ def trace(
     enter: Callable[[str, nn.Module, tuple[Any, ...]], None] | None = None,
     paths: Collection[str] | None = None,
 ) -> Iterator[None]:
-    """Call `leave(path, submodule, inputs, output)` after each submodule's forward, in call order, and
-    `enter(path, submodule, inputs)` before it; of all submodules, or of these `paths` only."""
+    """While the block runs, call `enter(path, submodule, inputs)` before each submodule's forward and
+    `leave(path, submodule, inputs, output)` after it; for all submodules, or only for these `paths`."""
     handles = []
     try:
         for path, child in module.named_modules():
@@ -129,5 +130,5 @@ def trace(
 
 
 def before_each_run(module: nn.Module, hook: Callable[..., None]) -> None:
-    """Call `hook(module, inputs)` before every run of the network, for good; copies of the network get copies of it."""
+    """Call `hook(module, inputs)` before every run of the network from now on; copies of the network copy the hook."""
     module.register_forward_pre_hook(hook)

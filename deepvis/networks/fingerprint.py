@@ -1,4 +1,4 @@
-"""Which network is it? A short text that two networks share only if they are the same."""
+"""The fingerprint of a network: a short text that is different for different networks."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ from torch import Tensor, nn
 
 from deepvis.core.marks import Mark
 
-_DIGITS = 32  # hexadecimal; former marks had 16
-_SAMPLES = 4096  # values of each tensor that former marks read
+_DIGITS = 32  # hexadecimal; the fingerprints of earlier versions had 16
+_SAMPLES = 4096  # values of each tensor that the fingerprints of earlier versions used
 
 
 def fingerprint(module: nn.Module, scaling: bytes = b"") -> Mark:
-    """32 hexadecimal digits, made of the names, shapes and all values of the state.
+    """A network's fingerprint: 32 hexadecimal digits, a hash of the names, shapes and values in its state dict.
 
-    The same on every device and at every precision, if it is taken before the network is moved.
+    It is the same for every device and precision if it is computed before the network is moved.
 
     Args:
-        scaling: of its input: of pixels that are scaled in another way the same weights are another network.
+        scaling: the normalisation of the input (`InputSpec.scaling`). Networks with the same weights but another
+            normalisation have different fingerprints.
     """
     state = {name: tensor.detach() for name, tensor in module.state_dict().items() if isinstance(tensor, Tensor)}
     whole = hashlib.sha256(scaling)
@@ -33,7 +34,7 @@ def fingerprint(module: nn.Module, scaling: bytes = b"") -> Mark:
 
 
 def _digest(tensor: Tensor) -> bytes:
-    """Of all values: of fractions as float32, of whole numbers as they are."""
+    """A hash of a tensor's values: floating-point ones as float32, whole numbers as int64."""
     if tensor.is_complex():
         tensor = torch.view_as_real(tensor.resolve_conj())
     values = tensor.to(torch.float32 if tensor.is_floating_point() else torch.int64).contiguous().cpu()
@@ -41,7 +42,7 @@ def _digest(tensor: Tensor) -> bytes:
 
 
 def _former(state: Mapping[str, Tensor], scaling: bytes) -> str:
-    """The mark that earlier versions gave: of evenly spaced values, of which it may miss all that differ."""
+    """The fingerprint of earlier versions, of evenly spaced values only, so that it may miss differences."""
     digest = hashlib.blake2b(scaling, digest_size=8)
     for name, tensor in state.items():
         values = tensor.flatten()

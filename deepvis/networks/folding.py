@@ -1,4 +1,4 @@
-"""Fold batch normalisation into the convolution before it: fewer passes over memory, same values."""
+"""Folding batch normalisation into the convolution before it, which gives the same values faster."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from deepvis.networks.kept_tensors import copied
 
 
 def fold_batchnorm(module: nn.Module, example: Tensor, keep: Collection[str] = ()) -> nn.Module:
-    """Return a copy with each BatchNorm2d folded into the convolution that alone feeds it.
+    """Return a copy with each BatchNorm2d folded into the convolution whose output it takes.
 
-    Which feeds which is read off one run, so any way of writing `forward` will do. If the folded
-    copy does not compute what the original does, in its result or at a shown module (a
-    convolution's output may have a second reader), the original is returned.
+    A run on `example` shows which convolution that is, so `forward` may be written in any way. If the folded copy
+    gives other values than the original, in its result or at a shown module (the convolution's output may also be
+    used elsewhere), the original is returned.
 
     Args:
         module: network in eval mode.
         example: input for the run.
-        keep: paths of modules whose own output is shown; a convolution among them is left alone,
-            and so is one whose normalisation has such a module inside.
+        keep: paths of modules whose output is shown. A convolution among them is not folded, and neither is one whose
+            normalisation contains such a module.
     """
     folded = copied(module)
     pairs = [
@@ -74,7 +74,7 @@ def _pairs(module: nn.Module, example: Tensor) -> list[tuple[str, str]]:
 
 
 def _after_norm(norm: nn.Module) -> nn.Module | None:
-    """What is left to do once the normalisation itself has moved into the convolution."""
+    """The module that replaces a folded normalisation: identity or its activation; None if it cannot be folded."""
     if type(norm) is nn.BatchNorm2d and norm.track_running_stats:
         return nn.Identity()
     if isinstance(norm, nn.BatchNorm2d) and type(norm).__name__ == "BatchNormAct2d":  # timm: norm, then activation

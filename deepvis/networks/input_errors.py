@@ -1,4 +1,4 @@
-"""Why a network cannot take the picture that it is given, and what the user can do about it."""
+"""Explaining why a network fails on its input, and what the user can do about it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from deepvis.core.errors import words
 from deepvis.networks.outputs import Chosen
 
 _USUAL_SIZES = (224, 32, 64, 28, 96, 128, 160, 192, 227, 256, 299, 320, 384, 448, 512)
-_PATIENCE = 10.0  # seconds that other inputs are tried for, begun ones not counted
+_PATIENCE = 10.0  # seconds for which other inputs are tried; a try that has begun may take longer
 _PICTURES = ("pixel_values", "image", "images", "img", "imgs", "x", "input", "inputs")  # usual names of the argument
 _SHAPES = re.compile(
     r"shape|size|dimension|channel|height|width|kernel|stride|broadcast|match|divisible|mat1|out of bounds|rank|\dd\b",
@@ -33,8 +33,8 @@ def explained(name: str, module: nn.Module, x: Tensor, error: Exception, inside:
     """The message for a network that failed.
 
     Args:
-        x: what it was given, 1×channels×height×width.
-        inside: (path, module, inputs) of the modules that began and did not end, the innermost last.
+        x: the input, 1×channels×height×width.
+        inside: (path, module, inputs) of the modules that were running when it failed, the innermost last.
     """
     net = module.net if isinstance(module, Chosen) else module
     own = _arguments(net, x)
@@ -83,7 +83,7 @@ def _remedy(net: nn.Module, x: Tensor, reason: str, child: nn.Module, got: Tenso
 
 
 def _arguments(net: nn.Module, x: Tensor) -> str:
-    """What is wrong if the network cannot be called with one argument at all; else nothing."""
+    """What is wrong if the network cannot be called with a single argument; empty if it can."""
     try:
         signature = inspect.signature(net.forward)
     except (TypeError, ValueError):
@@ -105,7 +105,7 @@ def _arguments(net: nn.Module, x: Tensor) -> str:
 
 
 class _Asked(dict[object, Tensor]):
-    """Has the picture under every key, and notes the keys."""
+    """A dictionary with the picture under every key, which records the keys that were asked for."""
 
     def __init__(self, x: Tensor) -> None:
         super().__init__()
@@ -118,7 +118,7 @@ class _Asked(dict[object, Tensor]):
 
 
 def _other_call(net: nn.Module, x: Tensor, end: float) -> str:
-    """How the network is called, if it is in another way than with one tensor; found out by trying."""
+    """How the network can be called other than with one tensor; found out by trying, empty if no way works."""
     asked = _Asked(x)
     named = [name for name in _PICTURES if name in inspect.signature(net.forward).parameters]
     calls: list[tuple[Callable[[], object], Callable[[], str]]] = [
@@ -157,7 +157,7 @@ def _runs(call: Callable[[], object], end: float) -> bool:
 
 
 def _wants(child: nn.Module) -> str:
-    """What a module takes, where it says so."""
+    """The number of values or channels that a module takes, as a text; empty if it is not known."""
     if isinstance(child, nn.Linear):
         return f"{child.in_features} values"
     channels = getattr(child, "in_channels", None) or getattr(child, "num_features", None)
@@ -169,7 +169,7 @@ def _on_black(net: nn.Module, planes: int, size: int) -> object:
 
 
 def _fitting(net: nn.Module, channels: int, end: float) -> tuple[int, int] | None:
-    """Channels and size of a usual input that the network takes."""
+    """Channels and size of a usual input that the network can take; None if none works."""
     first = next((child.in_channels for child in net.modules() if isinstance(child, nn.Conv2d)), channels)
     for size in _USUAL_SIZES:
         for planes in dict.fromkeys((channels, first, 3, 1)):

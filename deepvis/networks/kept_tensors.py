@@ -1,8 +1,8 @@
-"""What a network keeps between calls besides its weights: grids by position, last features, a recurrent state.
+"""Tensors that a network keeps between calls besides its weights: position grids, last features, a recurrent state.
 
-A pass must not depend on the passes before it: pictures are spread over several copies of the network, batches and
-canvases differ in size, and a tensor kept from a pass with gradients would drag its graph along. So a network that
-keeps tensors starts every pass from what it held before its first one.
+A pass must not depend on earlier passes: several copies of the network share the pictures, batches and canvases have
+different sizes, and a tensor kept from a pass with gradients would keep its graph in memory. So every pass of a
+network that keeps tensors starts from the state before its first pass.
 """
 
 from __future__ import annotations
@@ -27,19 +27,18 @@ T = TypeVar("T")
 
 
 def copied(value: T, memo: dict[int, Any] | None = None, change: Callable[[Tensor], Tensor] = lambda t: t) -> T:
-    """A deep copy of a network, or of a part of what it holds, whose tensors have left any graph and inference mode.
+    """A deep copy of a network or of values in it; its tensors are detached from graphs and are no inference tensors.
 
     Args:
-        memo: {id of what is not copied: what stands in its place}, as `copy.deepcopy` takes it.
-        change: what to make of the copy of each tensor that is no parameter and not in `memo`.
+        memo: {id of an object: the object to use in place of a copy}, as in `copy.deepcopy`.
+        change: applied to the copy of each tensor that is not a parameter and not in `memo`.
     """
     with _Detached(change):
         return copy.deepcopy(value, memo)
 
 
 class _Detached(TorchFunctionMode):
-    """`copy.deepcopy` refuses tensors that are part of a graph; of tensors made in inference mode it makes more
-    such."""
+    """Copies tensors detached: `copy.deepcopy` refuses tensors of a graph, and copies inference tensors as such."""
 
     def __init__(self, change: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
@@ -65,14 +64,14 @@ _begun: WeakSet[nn.Module] = WeakSet()
 
 
 def begin(module: nn.Module, x: Tensor) -> object:
-    """Run a network for the first time, and see to it that every later run starts from the same state.
+    """Run a network for the first time, and make every later run start from the same state.
 
-    What the first run builds, such as modules and lazy weights, belongs to the network; tensors that it keeps do not.
+    Modules and lazy weights that the first run creates stay. Tensors that it keeps are removed before later runs.
 
     Returns:
-        What the network returned; None if it, or a network inside it, has been begun before.
+        The network's output; None if this was done before for it or for a network inside it.
     Raises:
-        Whatever the network's code raises.
+        Exception: whatever the network's code raises.
     """
     if any(child in _begun for child in module.modules()):
         return None
@@ -93,11 +92,11 @@ def begin(module: nn.Module, x: Tensor) -> object:
 
 def _run(module: nn.Module, x: Tensor) -> object:
     with torch.no_grad():
-        return module(x.clone())  # which may work on it in place
+        return module(x.clone())  # a copy, because the module may change it in place
 
 
 def move_kept(module: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
-    """Move the tensors that modules hold besides parameters and buffers, which `nn.Module.to` leaves where they are."""
+    """Move the tensors that modules hold besides parameters and buffers; `nn.Module.to` does not move these."""
 
     def moved(tensor: Tensor) -> Tensor:
         return tensor.to(device, dtype if tensor.is_floating_point() else tensor.dtype)
@@ -106,7 +105,7 @@ def move_kept(module: nn.Module, device: torch.device, dtype: torch.dtype) -> No
     for child in list(module.modules()):
         for name, value in _held(child).items():
             if name != "_buffers" and any(isinstance(leaf, tuple) for leaf in _leaves(value)):
-                with suppress(Exception):  # what cannot be copied stays
+                with suppress(Exception):  # a value that cannot be copied is left as it is
                     vars(child)[name] = copied(value, memo, moved)
         for hook in child._forward_pre_hooks.values():
             if isinstance(hook, Kept):
@@ -114,10 +113,10 @@ def move_kept(module: nn.Module, device: torch.device, dtype: torch.dtype) -> No
 
 
 class Kept:
-    """What the modules of a network hold besides parameters; as a hook it puts that back before the network runs."""
+    """A snapshot of what a network's modules hold besides parameters; as a hook it restores this before each run."""
 
     def __init__(self, module: nn.Module) -> None:
-        """Take down what there is now."""
+        """Take the snapshot."""
         self._modules = list(module.modules())
         self._standing = _standing(module)
         memo = dict(self._standing)
@@ -125,7 +124,11 @@ class Kept:
         self._leaves = [{name: list(_leaves(value)) for name, value in _held(child).items()} for child in self._modules]
 
     def keep_changes(self) -> bool:
-        """Whether tensors have been kept or changed since; if so, all that has changed is put back from now on."""
+        """Compare with the present state, and restrict the snapshot to what has changed.
+
+        Returns:
+            Whether the change concerns tensors.
+        """
         tensors = False
         for child, values, leaves in zip(self._modules, self._values, self._leaves):
             now = {name: list(_leaves(value)) for name, value in _held(child).items()}
@@ -138,7 +141,7 @@ class Kept:
         return tensors
 
     def change(self, change: Callable[[Tensor], Tensor]) -> None:
-        """Change the tensors that are put back."""
+        """Change the tensors in the snapshot."""
         self._values = copied(self._values, dict(self._standing), change)
 
     def __call__(self, *_: object) -> None:
@@ -157,11 +160,11 @@ class _Nothing:
 
 
 _NOTHING = _Nothing()
-_OWN = {*vars(nn.Module())} - {"_buffers", "_non_persistent_buffers_set"}  # what every module has, hooks among them
+_OWN = {*vars(nn.Module())} - {"_buffers", "_non_persistent_buffers_set"}  # attributes of every module, such as hooks
 
 
 def _standing(module: nn.Module) -> dict[int, Any]:
-    """What is never copied."""
+    """A memo for `copied` with modules and parameters, which are never copied."""
     return {id(part): part for part in (*module.modules(), *module.parameters())}
 
 
@@ -172,20 +175,20 @@ def _held(module: nn.Module) -> dict[str, Any]:
 def _copies(values: Mapping[str, Any], memo: dict[int, Any]) -> dict[str, Any]:
     found = {}
     for name, value in values.items():
-        with suppress(Exception):  # a lock, an open file: stays as it is
+        with suppress(Exception):  # a lock or an open file cannot be copied: left out
             found[name] = copied(value, memo)
     return found
 
 
 # ---- what a value is made of --------------------------------------------------------------------
 
-_MOST, _DEEP = 5000, 6  # of a value that holds the whole program, the first parts
+_MOST, _DEEP = 5000, 6  # limits of parts and depth, for values that refer to the whole program
 _PLAIN = (int, float, complex, str, bytes, type(None), torch.dtype, torch.device)
 _CLOSED = (type, nn.Module, FunctionType, BuiltinFunctionType, MethodType, ModuleType)
 
 
 def _leaves(value: object) -> Iterator[object]:
-    """Plain values, sizes of containers, tensors with their versions, and for all else its identity."""
+    """The parts of a value: plain values, lengths of containers, (tensor, version), and ids of all other objects."""
     return islice(_parts(value, _DEEP), _MOST)
 
 

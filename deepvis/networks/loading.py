@@ -1,4 +1,4 @@
-"""From a model's name to a network: model.yaml files, sources of modules, weights, labels."""
+"""Loading a network by its model's name: model.yaml, source, weights, labels."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ _WEIGHT_WORDS = {NONE: NONE, AUTO: AUTO, DEFAULT.lower(): DEFAULT}
 
 @dataclass(frozen=True)
 class _Spec:
-    """What a model.yaml says, or what a bare source amounts to.
+    """The values of a model.yaml, or of a source that was named directly.
 
     Attributes:
-        name: what to call the network.
-        where: what to blame in an error: the file, or the option of the command line.
-        folder: what relative paths start from.
-        values: by key of `modelfile.KEYS`.
-        lines: of the file, by key.
-        file: the model.yaml; None for a bare source.
+        name: the network's name.
+        where: where the values come from, for errors: the file or the option of the command line.
+        folder: the folder that paths are relative to.
+        values: {key: value}; the keys are those of `model_file.KEYS`.
+        lines: {key: its line in the file}.
+        file: the model.yaml; None for a source.
     """
 
     name: str
@@ -58,7 +58,7 @@ class _Spec:
         return UserError(f"{place_of(self.where, self.lines, str(text))}: {text}")
 
     def with_values(self, given: Mapping[str, Any]) -> _Spec:
-        """With these values in place of its own; the file's lines have no part in them."""
+        """The same with these values in place of its own; they have no line in the file."""
         lines = {key: line for key, line in self.lines.items() if key.partition(".")[0] not in given}
         return replace(self, values={**self.values, **given}, lines=lines)
 
@@ -74,12 +74,12 @@ def load(
             source such as "torchvision:alexnet".
         device: "auto" (CUDA if there is one), "cpu", "cuda", "cuda:1", "mps".
         precision: "float32", "bfloat16" or "float16".
-        weights: "auto" (what the model.yaml says, or else the source's usual ones), "none" (random
-            ones), a name the source knows, or a file.
-        given: what replaces values of the model.yaml (of its `input`, those that are given).
-        consent: what the user said of code that would run.
+        weights: "auto" (those of the model.yaml, else the source's usual weights), "none" (random
+            weights), a name that the source knows, or a file.
+        given: values to replace those of the model.yaml; in `input` only the keys that are given are replaced.
+        consent: what the user has said about running the model's code.
     Raises:
-        UserError: anything that the user can put right; above all, the model runs code that is not trusted.
+        UserError: anything that the user can put right, such as a model with code that is not trusted.
     """
     spec = _with(given, _with_weights(_find(model), weights))
     target = pick_device(device)
@@ -94,12 +94,12 @@ def load(
 def from_module(
     module: nn.Module, name: str, device: str = "auto", precision: str = "float32", given: Mapping[str, Any] = {}
 ) -> Network:
-    """A network of a module that is there already; the module itself stays as it is.
+    """Make a network from a copy of a module.
 
     Args:
         given: values as in a model.yaml: input, output, softmax, labels, layers.
     Raises:
-        UserError: as `load`, or the module cannot be copied.
+        UserError: as in `load`, or the module cannot be copied.
     """
     spec = _Spec(name, name, Path.cwd(), given)
     target = pick_device(device)
@@ -109,12 +109,12 @@ def from_module(
         raise
     except Exception as error:  # user code may raise anything
         raise spec.wrong(f"the module cannot be copied ({type(error).__name__}: {error}), and deepvis works on "
-                         f"a copy. Give it a module that copy.deepcopy takes") from error  # fmt: skip
+                         f"a copy. Give it a module that copy.deepcopy can copy") from error  # fmt: skip
     return _ready(spec, source, target, precision)
 
 
 def _ready(spec: _Spec, source: Source, device: torch.device, precision: str) -> Network:
-    """The network of a source, whatever its code does meanwhile. Raises UserError."""
+    """The network of a source. Whatever its code raises becomes a UserError."""
     try:
         return _prepared(spec, source, device, precision)
     except UserError:
@@ -128,7 +128,7 @@ def _prepared(spec: _Spec, source: Source, device: torch.device, precision: str)
     taken = _input(spec, source.input or InputSpec())
     module = unwrapped(
         _bare(spec, source.module).cpu().float().eval()
-    )  # however the user keeps it; `prepare` moves it where it runs
+    )  # it may come on any device and in any dtype; `prepare` moves it to the device it will run on
     module, entries, notes = _shaped(spec, module, taken)
     classes, others = _labels(spec, source.classes, entries)
     network = prepare(spec.name, module, taken, _layers(spec, module), classes, device, _DTYPES[precision])
@@ -139,7 +139,7 @@ def _prepared(spec: _Spec, source: Source, device: torch.device, precision: str)
 
 
 def _bare(spec: _Spec, module: nn.Module) -> nn.Module:
-    """The network without what was wrapped around it, which would hide its modules."""
+    """The network without wrappers (DataParallel, torch.compile), which would hide its modules."""
     module = innermost(module)
     try:
         check_module(module)
@@ -152,7 +152,7 @@ _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torc
 
 
 def pick_device(device: str) -> torch.device:
-    """The device by that name; UserError if this machine has none such."""
+    """The torch device of that name; UserError if this machine does not have it."""
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -181,7 +181,8 @@ def _find(model: str) -> _Spec:
         return _Spec(model, f"--model {model}", Path.cwd(), {"source": model})
     known = sorted({path.parent.name for folder in paths.models() for path in folder.glob("*/model.yaml")})
     raise UserError(
-        f"unknown model {model!r}.{did_you_mean(model, known, 1)} Give a folder of models/ ({', '.join(known)}), the path of a "
+        f"unknown model {model!r}.{did_you_mean(model, known, 1)} Give a folder of models/ "
+        f"({', '.join(known)}), the path of a "
         f"model.yaml, or a source such as torchvision:alexnet."
     )
 
@@ -190,7 +191,7 @@ def _find(model: str) -> _Spec:
 
 
 def _with_weights(spec: _Spec, weights: str) -> _Spec:
-    """The spec with the weights that were asked for, a file being relative to the current folder."""
+    """The spec with these weights; if they are a file, its path is relative to the current folder."""
     if weights == AUTO:
         return spec
     if _is_file(weights, Path.cwd()) and not weights.startswith("package:"):
@@ -199,7 +200,7 @@ def _with_weights(spec: _Spec, weights: str) -> _Spec:
 
 
 def _with(given: Mapping[str, Any], spec: _Spec) -> _Spec:
-    """The spec with these values in place of its own; of its input, those that are given."""
+    """The spec with these values in place of its own; in `input` only the given keys are replaced."""
     own = spec.values.get("input")
     if isinstance(own, Mapping) and "input" in given:
         given = {**given, "input": {**own, **given["input"]}}
@@ -226,7 +227,7 @@ def _source(spec: _Spec) -> Source:
 
 
 def _weight_file(folder: Path, name: str) -> Path:
-    """Where a model's file of weights is, or belongs: of a bundled model, too, in the user's folder of its name."""
+    """The path of a model's weight file, which need not exist; for a bundled model it may be in the user's folder."""
     own, bundled = paths.models()
     own = own / folder.name if folder.parent == bundled.resolve() else folder
     beside = folder / name
@@ -234,7 +235,7 @@ def _weight_file(folder: Path, name: str) -> Path:
 
 
 def _is_file(word: str, folder: Path) -> bool:
-    """Names of weights have no dots and slashes, as files do."""
+    """Whether `word` is a file and not a name of weights: names of weights have no dots and slashes."""
     if word in _WEIGHT_WORDS.values():
         return False
     return word.startswith(("package:", "~")) or any(sign in word for sign in "./\\") or os.path.isfile(folder / word)
@@ -311,12 +312,12 @@ def _check_bands(spec: _Spec, taken: InputSpec) -> None:
 
 
 def _mean_image(spec: _Spec, name: object) -> np.ndarray:
-    """From a .npy file, height×width×channels; channels may also come first, as Caffe has them."""
+    """Read a mean image from a .npy file, height×width×channels, or channels first as in Caffe."""
     if not is_text(name):
         raise spec.wrong(f"input.mean_image: {shown(_plain(name))}: expected the name of a file of numpy.save")
     path = spec.folder / os.path.expanduser(name)
     try:
-        image = read_array(path, "a file of numpy.save", "Make it anew.")
+        image = read_array(path, "a file of numpy.save", "Save it again.")
     except UserError as error:
         raise spec.wrong(f"input.mean_image: {error}") from error
     if image.ndim == 3 and image.dtype.kind in "fiu" and 0 < image.size <= NUMBERS:
@@ -329,7 +330,7 @@ def _mean_image(spec: _Spec, name: object) -> np.ndarray:
 
 
 def _fitting(spec: _Spec, taken: InputSpec) -> InputSpec:
-    """A mean image that is larger than the input loses its border, as in Caffe."""
+    """The spec with its mean image cropped at the centre to the input's size, as in Caffe."""
     if taken.mean_image is None:
         return taken
     height, width, _ = taken.mean_image.shape
@@ -353,15 +354,16 @@ def _plain(values: object) -> object:
 
 
 def _shaped(spec: _Spec, module: nn.Module, taken: InputSpec) -> tuple[nn.Module, int | None, tuple[str, ...]]:
-    """The network with one tensor as its output, softmax added where it is due; that tensor's entries; and what to
-    tell.
+    """Make the network return one tensor, and add a softmax if there should be one.
 
+    Returns:
+        The network, the number of entries of its output (None if that is not a vector), and notes for the user.
     Raises:
         UserError: softmax is neither true nor false, or there is no such output.
     """
     softmax, output = spec.values.get("softmax"), spec.values.get("output")
     if not isinstance(softmax, (bool, type(None))):
-        raise spec.wrong(f"softmax: {softmax!r}: expected true, false, or no line for the usual")
+        raise spec.wrong(f"softmax: {softmax!r}: expected true, false, or no such line for the default")
     bounded = Bounded()
     with bounded:
         returned = _returned(module, taken)
@@ -382,20 +384,20 @@ def _shaped(spec: _Spec, module: nn.Module, taken: InputSpec) -> tuple[nn.Module
 
 
 def _returned(module: nn.Module, taken: InputSpec, scale: float = 1) -> tuple[object] | None:
-    """What the network returns for noise, None if it cannot take it."""
+    """What the network returns for a noise input, in a tuple of one; None if it fails."""
     noise = torch.randn(1, len(taken.mean), taken.height, taken.width, generator=torch.Generator().manual_seed(0))
     try:
         begun = begin(module, noise)
         if begun is not None and scale == 1:
             return (begun,)
-        with torch.no_grad():  # and no inference mode, whose tensors a network that keeps some could never use again
+        with torch.no_grad():  # not inference mode: a network that keeps tensors could not use them later
             return (module(noise * scale),)
     except Exception:  # user code may raise anything
         return None
 
 
 def _several(module: nn.Module, taken: InputSpec, output: str | int | None, first: Tensor) -> list[Tensor]:
-    """The output for several inputs, of which the first is known; more than one only where these can tell more."""
+    """The outputs for several inputs, the first of which is known; only that one if it is clearly not probabilities."""
     if not bool(((first >= 0) & (first <= 1)).all()):
         return [first]
     others = [_returned(module, taken, scale) for scale in (0, -2, 5)]
@@ -407,12 +409,12 @@ def _several(module: nn.Module, taken: InputSpec, output: str | int | None, firs
 
 
 def _layers(spec: _Spec, module: nn.Module) -> dict[str, str] | None:
-    """{name: path}; inside a `Chosen` the paths may be those of the network itself."""
+    """{name: path of the submodule}. Paths in the user's network are turned into paths in the `Chosen` around it."""
     layers = spec.values.get("layers")
     if layers is None:
         return None
     if not isinstance(layers, Mapping) or not layers:
-        raise spec.wrong("layers: expected lines such as 'conv1: features.0', or no layers: at all for all")
+        raise spec.wrong("layers: expected lines such as 'conv1: features.0'; without layers: all are shown")
     known = {path for path, _ in module.named_modules()}
     return {str(name): inner if (inner := f"net.{path}") in known else str(path) for name, path in layers.items()}
 
@@ -420,7 +422,7 @@ def _layers(spec: _Spec, module: nn.Module) -> dict[str, str] | None:
 def _labels(
     spec: _Spec, given: Sequence[str], entries: int | None
 ) -> tuple[tuple[str, ...], dict[str, tuple[str, ...]]]:
-    """Names of the output's entries (one each, or none at all), and of other layers' units by layer."""
+    """The labels of the output's entries (a label for each, or none), and {layer: labels} for other layers."""
     labels = spec.values.get("labels")
     classes: tuple[str, ...]
     if isinstance(labels, Mapping):
@@ -454,7 +456,7 @@ def _names(spec: _Spec, labels: object) -> tuple[str, ...]:
 
 
 def _named(network: Network, labels: Mapping[str, tuple[str, ...]], spec: _Spec) -> Network:
-    """The network with labels at the units of these layers; units beyond the last label have none."""
+    """The network with labels for the units of these layers; there may be fewer labels than units."""
     layers = list(network.layers)
     for name, names in labels.items():
         try:

@@ -1,4 +1,4 @@
-"""Which tensor of a checkpoint is which parameter of a network: by name, whatever was put around the names."""
+"""Matching the tensors of a checkpoint to the parameters of a network by name, with any prefix."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-# Names that state dicts lie under in a file, and that networks have in a training wrapper; the likeliest first.
+# Keys of state dicts in files, and attributes of networks in training wrappers; the most likely first.
 NESTED = ("state_dict", "model_state_dict", "model_state", "model", "net", "network", "module", "weights", "params",
           "params_ema", "ema_state_dict", "model_ema", "state_dict_ema", "ema", "teacher", "student")  # fmt: skip
-# Of DataParallel, torch.compile, FSDP and activation checkpointing: they stand before any module inside a network.
+# Added to names by DataParallel, torch.compile, FSDP and activation checkpointing, at any depth.
 WRAPPERS = ("module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
-_TRIED = 16  # prefixes of a file that are looked at, those of most parameters first
-_DEEPEST = 16  # parts that a prefix has at most
+_TRIED = 16  # number of prefixes to try, those of the most parameters first
+_DEEPEST = 16  # most parts of a prefix
 _COUNTER = "num_batches_tracked"  # of BatchNorm: only training needs it
 
 State = Mapping[str, Tensor]
@@ -23,14 +23,14 @@ State = Mapping[str, Tensor]
 
 @dataclass(frozen=True)
 class Match:
-    """Names for a network's parameters in a file.
+    """A way to match a network's parameters to the tensors of a file.
 
     Attributes:
         names: {parameter of the network: key in the file}.
-        prefix: what stands before all of them in the file, "state_dict.net."; empty: nothing.
-        missing: parameters that the file lacks.
-        misshapen: parameters that have another shape there.
-        rank: what tells one copy of the same names from another: the smaller, the likelier the one that is meant.
+        prefix: the prefix of all these keys in the file, such as "state_dict.net."; may be empty.
+        missing: parameters that are not in the file.
+        misshapen: parameters that have another shape in the file.
+        rank: if a file holds several copies of the network, the one with the smallest rank is probably meant.
     """
 
     names: Mapping[str, str]
@@ -45,20 +45,20 @@ class Match:
 
 
 def matches(own: State, stored: State) -> list[Match]:
-    """Every way in which the names fit, or, where none does, those that come nearest; the best first, never empty.
+    """All matches in which every parameter fits, or the nearest ones if there are none; best first, never empty.
 
-    One prefix is taken from the file's names, or one that all of the network's names have from these. `WRAPPERS` play
-    no part anywhere, nor does Caffe's way to write names (conv1/0).
+    A prefix may be removed from the names in the file, or the common prefix of all names of the network. `WRAPPERS`
+    are ignored in all names, and Caffe's names (conv1/0) are translated.
 
     Args:
-        own: of the network; where tensors are shared they are the same objects.
-        stored: of the file, the names of what they are nested in before theirs ("state_dict.conv1.weight").
+        own: the network's tensors; shared tensors are the same objects.
+        stored: the file's tensors; the keys that they are nested under come first ("state_dict.conv1.weight").
     """
     plain = _plain if len({_plain(key) for key in own}) == len(own) else _unchanged
     theirs: dict[str, str] = {}
     for key in sorted(
         stored, key=lambda key: key.count(".") - plain(key).count(".")
-    ):  # the name without wrappers counts
+    ):  # of several keys with the same name the one with the fewest wrappers is used
         theirs.setdefault(plain(key), key)
     mine = {key: plain(key) for key in own}
     suffixes = _suffixes(theirs)
@@ -66,7 +66,7 @@ def matches(own: State, stored: State) -> list[Match]:
     for removed in _common_prefixes(mine.values()):
         names = {key: name[len(removed) :] for key, name in mine.items()}
         for prefix in _prefixes(names.values(), suffixes):
-            if not removed or not rank(prefix)[0]:  # to rename a prefix would be a guess
+            if not removed or not rank(prefix)[0]:  # replacing a prefix by an unusual one would be a guess
                 pairs = {key: theirs[prefix + name] for key, name in names.items() if prefix + name in theirs}
                 found.append(_match(own, stored, pairs, prefix, removed))
     best = max(len(match.names) - len(match.misshapen) for match in found)
@@ -85,7 +85,7 @@ def _match(own: State, stored: State, names: dict[str, str], prefix: str, remove
 
 
 def fitted(value: Tensor, own: Tensor) -> Tensor:
-    """Old Caffe files have four dimensions everywhere, a bias being 1×1×1×96."""
+    """The tensor without leading dimensions of 1, which old Caffe files have (a bias is 1×1×1×96)."""
     extra = value.ndim - own.ndim
     if extra > 0 and value.shape == (1,) * extra + own.shape:
         return value.reshape(own.shape)
@@ -93,8 +93,11 @@ def fitted(value: Tensor, own: Tensor) -> Tensor:
 
 
 def rank(prefix: str) -> tuple[int, list[int]]:
-    """For copies of a network in a file, the smaller the likelier: how many of the prefix's parts are no usual
-    names, and the places of the others among the usual ones."""
+    """How unlikely it is that the copy of the network with this prefix is meant; smaller is more likely.
+
+    Returns:
+        The number of the prefix's parts that are not in `NESTED`, and the positions of the others in `NESTED`.
+    """
     parts = prefix.split(".")[:-1]
     return sum(part not in NESTED for part in parts), [NESTED.index(part) for part in parts if part in NESTED]
 
@@ -104,14 +107,14 @@ def _unchanged(key: str) -> str:
 
 
 def _plain(key: str) -> str:
-    """A name without wrappers, in PyTorch's way and not in Caffe's (conv1/0)."""
+    """A name without wrappers, and with Caffe's conv1/0 turned into PyTorch's conv1.weight."""
     key = re.sub(r"/0$", ".weight", re.sub(r"/1$", ".bias", key))
     parts = [part for part in key.split(".") if part not in WRAPPERS]
     return ".".join(parts)
 
 
 def _suffixes(names: Iterable[str]) -> Mapping[str, list[str]]:
-    """{end of a name: what stands before it, in each of the names that end so}."""
+    """{end of a name: the prefixes before it, of all names with this end}."""
     found: dict[str, list[str]] = defaultdict(list)
     for name in names:
         found[name].append("")
@@ -121,13 +124,13 @@ def _suffixes(names: Iterable[str]) -> Mapping[str, list[str]]:
 
 
 def _prefixes(names: Iterable[str], suffixes: Mapping[str, list[str]]) -> Iterable[str]:
-    """What stands before these names in the file, the most frequent first."""
+    """The prefixes of these names in the file, the most frequent first."""
     counted = Counter(prefix for name in names for prefix in suffixes.get(name, ()))
     return [prefix for prefix, _ in counted.most_common(_TRIED)] or [""]
 
 
 def _common_prefixes(names: Iterable[str]) -> Iterator[str]:
-    """Nothing, and what all of the names begin with: "", "net.", "net.trunk."."""
+    """Yield the prefixes that all names have in common, from the empty one on: "", "net.", "net.trunk."."""
     yield ""
     names = list(names)
     first = names[0].split(".") if names else []

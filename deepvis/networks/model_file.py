@@ -1,5 +1,4 @@
-"""model.yaml and files of labels: read, and each entry of its kind. What the entries mean:
-`deepvis.networks.loading`."""
+"""Reading model.yaml and label files, and checking the type of each entry. `loading.py` uses the entries."""
 
 from __future__ import annotations
 
@@ -13,8 +12,8 @@ from deepvis.core.reading import YamlFile, is_text, read_text, read_yaml, shown
 
 SIDE = 8192  # pixels of an input's height and width
 CHANNELS = 4096
-NUMBERS = 1 << 28  # of an input in all, a gigabyte
-VALUE = 1_000_000  # of mean, std and range
+NUMBERS = 1 << 28  # most values of an input, one gigabyte
+VALUE = 1_000_000  # largest value of mean, std and range
 _LABELS = 1_000_000
 _LABELS_BYTES = 64 << 20
 _NAME = 500  # characters of a label, a layer's name, a module's path
@@ -22,10 +21,10 @@ _TEXT = 4096
 
 
 def read_model_file(path: Path) -> YamlFile:
-    """A model.yaml, every key of which is known and every value of its kind.
+    """Read a model.yaml, and check that all keys are known and all values have the right type.
 
     Raises:
-        UserError: it cannot be read, or says something that cannot be; with its line.
+        UserError: the file cannot be read, or a key or value is wrong; with its line.
     """
     file = read_yaml(path, "a model.yaml")
     values = file.values
@@ -43,10 +42,10 @@ def read_model_file(path: Path) -> YamlFile:
 
 
 def read_labels(path: Path) -> tuple[str, ...]:
-    """The labels of a text file, one a line.
+    """Read the labels of a text file, one on each line.
 
     Raises:
-        UserError: it cannot be read, is no UTF-8 text, or holds more than labels.
+        UserError: the file cannot be read, is not UTF-8 text, or has too many or too long lines.
     """
     lines = tuple(
         line.strip() for line in read_text(path, _LABELS_BYTES, "a text file with one label per line").splitlines()
@@ -68,7 +67,7 @@ def _is_line(value: object, most: int = _TEXT) -> TypeGuard[str]:
 
 
 def _is_name(value: object) -> bool:
-    """What stands for a text: YAML reads some as numbers."""
+    """Whether a value can be a name; numbers are allowed, because YAML reads some names as numbers."""
     return _is_line(value, _NAME) or isinstance(value, (int, float))
 
 

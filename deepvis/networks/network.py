@@ -1,4 +1,4 @@
-"""A network ready to be looked at: frozen, on its device, with its layers found and named."""
+"""A network that is ready to be shown: frozen, on its device, with its layers found and named."""
 
 from __future__ import annotations
 
@@ -28,26 +28,26 @@ from deepvis.networks.receptive_fields import measure
 from deepvis.networks.unit_axes import UnitAxes
 from deepvis.networks.unwrapping import unwrapped
 
-ONE_AT_A_TIME = "Where it takes one picture alone, give --batch 1"
+ONE_AT_A_TIME = "If it takes only one picture at a time, give --batch 1"
 
 
 @dataclass(frozen=True)
 class InputSpec:
-    """What a network takes: (pixel × range / 255 − mean) / std, planes in the given order.
+    """The input of a network and its normalisation, (pixel × range / 255 − mean) / std.
 
-    A picture has three planes. A network of one gets their gray; of one with more, some get the
-    picture's, and the others their mean, which is 0 behind the normalisation.
+    A picture is RGB. A network with one channel gets its gray values. In a network with more than three channels,
+    three get the picture's red, green and blue, and the others get their mean, which is 0 after the normalisation.
 
     Attributes:
         height, width: in pixels.
-        mean, std: per channel, in the network's own order and range.
+        mean, std: a value for each channel, in the network's order and range.
         range: the value of a full white pixel before the mean is subtracted: 1 or 255.
-        order: "rgb" or "bgr", for a network of three channels.
-        bands: which channels get the picture's red, green and blue; one channel: its gray.
-            Empty: the first three, or as `order` says.
-        white: the value of a full white pixel in pictures of 16 bits; 0: it is guessed.
-        mean_image: what is subtracted instead of `mean` (then its average), float32
-            height×width×channels in the network's own order and range.
+        order: "rgb" or "bgr", for a network with three channels.
+        bands: the channels that get the picture's red, green and blue, or the one channel that gets its gray.
+            Empty: the first three, in the order that `order` says.
+        white: the value of a full white pixel in pictures of 16 bits; 0 to guess it.
+        mean_image: an image to subtract in place of `mean` (which is its average then), float32
+            height×width×channels in the network's order and range.
     """
 
     height: int = 224
@@ -70,42 +70,44 @@ class InputSpec:
 
     @property
     def reading(self) -> Reading:
-        """How picture files are read for it."""
+        """How picture files are read for this input."""
         return Reading(self.channels, self.white, self.range)
 
     @property
     def places(self) -> tuple[int, ...]:
-        """The channels that get the picture's red, green and blue; one channel if they get its gray."""
+        """The channels that get the picture's red, green and blue, or the one channel that gets its gray."""
         return self.bands or ((2, 1, 0) if self.order == "bgr" and self.channels > 2 else (0, 1, 2))[: self.channels]
 
     @property
     def note(self) -> str:
-        """What of the input no picture reaches, for the user; usually nothing."""
+        """A note for the user on the channels that get no part of a picture; usually empty."""
         others = [str(band) for band in range(self.channels) if band not in self.places]
         return f"channels {', '.join(others)} of the input get their mean" if others else ""
 
     @property
     def scaling(self) -> bytes:
-        """What tells one way from pixels to the network's values from another; their number plays no part."""
+        """Bytes that identify the normalisation, for the fingerprint; the input's height and width do not count."""
         numbers = " ".join(f"{value:.5g}" for value in (*self.mean, *self.std, self.range))
         image = b"" if self.mean_image is None else self.mean_image.astype(np.float32).tobytes()
         return f"{numbers} {self.places}".encode() + image
 
     def noise(self) -> Tensor:
-        """Always the same, 0 to 1: 1×channels×height×width, channels_last."""
+        """The same random input at every call: 1×channels×height×width, 0 to 1, channels_last."""
         shape = (1, self.channels, self.height, self.width)
         return torch.rand(shape, generator=torch.Generator().manual_seed(0)).contiguous(
             memory_format=torch.channels_last
         )
 
     def seen(self, picture: np.ndarray, crop: bool, part: float = 1.0) -> np.ndarray:
-        """What the network gets of a picture (uint8 RGB H×W×3, or bands; any size): float32 height×width×channels.
+        """Turn a picture (uint8 RGB H×W×3 or bands, of any size) into the network's values.
 
         Args:
-            crop: of the middle in the input's aspect; else of all of it, stretched.
-            part: how much of the middle's sides, 0 to 1.
+            crop: use the centred crop of the input's aspect (true), or stretch the whole picture (false).
+            part: fraction of the crop's sides to use, 0 to 1.
+        Returns:
+            float32 height×width×channels.
         Raises:
-            UserError: bands (see `deepvis.inputs.bands`) that are not as many as the network's channels.
+            UserError: the number of bands (see `deepvis.inputs.bands`) is not the number of channels.
         """
         if not is_bands(picture):
             return self.normalised(fit(picture, self.width, self.height, crop, part))
@@ -132,8 +134,11 @@ class InputSpec:
         return whole
 
     def normalised_bands(self, bands: np.ndarray) -> np.ndarray:
-        """height×width×channels -> float32 of the same shape. Bytes are pixels, as a picture's; other numbers are
-        in the network's own range already. What is not finite becomes the mean."""
+        """height×width×channels -> float32 of the same shape.
+
+        Bytes are scaled like a picture's pixels; other numbers are already in the network's range. NaN and infinite
+        values become the mean.
+        """
         scale = self.range / 255 if bands.dtype == np.uint8 else 1
         mean = np.array(self.mean, np.float32) if self.mean_image is None else self.mean_image
         values = (bands.astype(np.float32) * np.float32(scale) - mean) / np.array(self.std, np.float32)
@@ -141,7 +146,10 @@ class InputSpec:
         return values
 
     def _table(self) -> np.ndarray:
-        """What each of a pixel's 256 values becomes, but for a mean image: float32 1×256×channels. Faster than sums."""
+        """The network's value for each of a pixel's 256 values, without a mean image: float32 1×256×channels.
+
+        Looking values up is faster than computing them.
+        """
         pixel = np.arange(256)[:, None] * (self.range / 255)
         mean = np.array(self.mean) if self.mean_image is None else 0
         table: np.ndarray = ((pixel - mean) / np.array(self.std)).astype(np.float32)
@@ -150,21 +158,21 @@ class InputSpec:
 
 @dataclass(frozen=True, eq=False)
 class Network:
-    """A frozen network. Not for use by two threads at once: give each its own `replica()`.
+    """A frozen network. Two threads must not use it at once: give each its own `replica()`.
 
     Attributes:
-        name: what to call it on the screen.
-        module: in eval mode, parameters frozen, channels_last.
-        input: what it takes.
-        layers: what is shown, in network order.
+        name: its name on the screen.
+        module: the module, in eval mode, with frozen parameters, channels_last.
+        input: its input size and normalisation.
+        layers: the layers that are shown, in network order.
         paths: {layer name: qualified name of the submodule}.
         unit_axes: {layer name: how its units lie in the submodule's output}.
         calls: {path: how often one forward pass calls the submodule}.
         classes: names of the output's entries, or empty.
-        fingerprint: tells whether stored images were made for this network.
-        drops_results: it counts on `inplace=True` (see `deepvis.networks.activation_rules.drops_results`).
-        notes: what the user should know about it: what of a checkpoint was not used, why there are no predictions.
-        left_out: what of it is not shown, or not as it is, in sentences.
+        fingerprint: identifies the network: stored images and indexes are used only if they have the same one.
+        drops_results: the network relies on `inplace=True` (see `activation_rules.drops_results`).
+        notes: notes for the user: which parts of a checkpoint were not used, why there are no predictions.
+        left_out: sentences that say which modules are not shown, or not in full.
     """
 
     name: str
@@ -184,10 +192,10 @@ class Network:
 
     @property
     def telling_backward(self) -> str:
-        """The backward method that tells most of an image: "deconv", or without max-pooling "guided".
+        """The backward method that shows most about an image: "deconv", or "guided" if there is no max-pooling.
 
-        What deconv carries back depends on the image by the places of the maxima alone; in a network without
-        them it is the same for every image (Springenberg et al. 2014, section 3.4).
+        The result of deconv depends on the image only through the positions of the maxima in max-pooling layers. In
+        a network without these it is the same for every image (Springenberg et al. 2014, section 3.4).
         """
         pools = (nn.MaxPool2d, nn.AdaptiveMaxPool2d)
         return "deconv" if any(isinstance(child, pools) for child in self.module.modules()) else "guided"
@@ -215,19 +223,21 @@ class Network:
     def capture(self, layers: Collection[str], cut: str | None = None) -> Iterator[Mapping[str, Tensor]]:
         """Collect the outputs of layers' modules while the block runs (see `deepvis.networks.capture.capture`).
 
-        Yields {layer name: output as the module returned it}; `units` says what of it is the layer.
+        Yields {layer name: the module's output}; `units` turns an output into the layer's units.
         """
         ends = (self.paths[cut], self.calls[self.paths[cut]]) if cut else None
         with capture(self.module, {self.paths[name] for name in layers}, ends) as captured:
             yield _ByName(self.paths, captured)
 
     def interruptible(self, is_unwanted: Callable[[], bool]) -> AbstractContextManager[None]:
-        """The context in which a pass ends at the next layer once nobody wants it (see
-        `deepvis.networks.capture.interruptible`)."""
+        """A context in which a pass ends at the next layer as soon as `is_unwanted` returns true.
+
+        See `deepvis.networks.capture.interruptible`.
+        """
         return interruptible(self.module, set(self.paths.values()), is_unwanted)
 
     def under(self, rule: Rule) -> ActivationRule:
-        """The context in which activation functions have that rule's backward, and the forward stays as it is."""
+        """A context in which activation functions use the rule in the backward pass; the forward pass is unchanged."""
         return ActivationRule(rule, write_back=self.drops_results)
 
     def up_to(self, layer: str, x: Tensor) -> Tensor:
@@ -238,17 +248,17 @@ class Network:
         """
         path = self.paths[layer]
         with capture(self.module, {path}, (path, self.calls[path]), stop=True) as captured:
-            self.module(x.clone())  # which may work on it in place
+            self.module(x.clone())  # a copy, because the module may change it in place
         units = self.units(layer, captured[path])
         if len(units) != len(x):
             raise UserError(f"layer {layer} has {len(units)} rows for a batch of {len(x)} pictures. {ONE_AT_A_TIME}")
         return units
 
     def units(self, layer: str, output: Tensor) -> Tensor:
-        """The layer's units in its module's output, differentiable: B×C×H×W, or B×N for a vector.
+        """The layer's units from its module's output, differentiable: B×C×H×W, or B×N for a vector.
 
         Raises:
-            UserError: these are more or fewer units than when the network was loaded.
+            UserError: the number of units is not the same as when the network was loaded.
         """
         axes = self.unit_axes[layer]
         units = axes.look(output)
@@ -260,12 +270,12 @@ class Network:
         return units
 
     def receptive_field(self, layer: str, is_unwanted: Callable[[], bool] = lambda: False) -> ReceptiveField:
-        """Measure how large the receptive fields of a layer are, and where they lie.
+        """Measure the size and the positions of a layer's receptive fields.
 
         Args:
-            is_unwanted: asked now and then whether it may be given up.
+            is_unwanted: called now and then; if it returns true the measurement is given up.
         Raises:
-            Abandoned: it was given up.
+            Abandoned: the measurement was given up.
         """
         whole = self._with_numbers
         with whole.interruptible(is_unwanted):
@@ -273,7 +283,7 @@ class Network:
 
     @cached_property
     def _with_numbers(self) -> Network:
-        """The same network with 1 in place of weights that are not a number, which would reach everywhere."""
+        """The same network with 1 in place of NaN and infinite weights, whose NaN would spread over all activations."""
         tensors = [*self.module.parameters(), *self.module.buffers()]
         if all(bool(t.isfinite().all()) for t in tensors):
             return self
@@ -282,17 +292,17 @@ class Network:
 
 
 def _moved(tensor: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """Without a copy on the tensor's own device, which may be full."""
+    """The tensor on another device, without a copy on its own device, which may be full."""
     return _with_values(tensor, tensor.detach().to(device, dtype if tensor.is_floating_point() else tensor.dtype))
 
 
 def _with_values(tensor: Tensor, values: Tensor) -> Tensor:
-    """Other values as the same kind of tensor: a parameter or a buffer."""
+    """New values in a tensor of the same kind: a parameter or a buffer."""
     return nn.Parameter(values, requires_grad=False) if isinstance(tensor, nn.Parameter) else values
 
 
 class _ByName(Mapping[str, Tensor]):
-    """Captured tensors under the layers' names; filled while the network runs."""
+    """Captured tensors by layer name; it fills while the network runs."""
 
     def __init__(self, paths: Mapping[str, str], captured: Mapping[str, Tensor]) -> None:
         self._paths, self._captured = paths, captured
@@ -316,7 +326,7 @@ def prepare(
     device: torch.device | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> Network:
-    """Make a network ready: eval, frozen, channels_last, BatchNorm folded, layers found by a dry run.
+    """Prepare a network: eval mode, frozen, channels_last, BatchNorm folded, layers found by a dry run.
 
     Args:
         layers: {name to show: path of the submodule}, or None for every module without children
@@ -324,21 +334,21 @@ def prepare(
             attention.
         classes: names of the output's entries.
     Raises:
-        UserError: the dry run fails, or a path or a layer's output is not what can be shown.
+        UserError: the dry run fails, a path does not exist, or a layer's output cannot be shown.
     """
-    # The fused attention of inference differs from the ordinary one in the last bits; what is shown must
-    # not depend on whether a backward view is on. PyTorch has this switch for a whole process only.
+    # torch's fast path for attention gives slightly other values than the path that allows a backward pass; the values
+    # shown must not depend on whether a backward method is on. PyTorch has this switch for a whole process only.
     torch.backends.mha.set_fastpath_enabled(False)
     device = device or torch.device("cpu")
     module = unwrapped(module.float().eval()).requires_grad_(False)
     noise = spec.noise()
-    with suppress(Exception):  # the dry run says why
+    with suppress(Exception):  # if it fails, so does the dry run, which says why
         begin(module, noise)
     run = dry_run(name, module, noise)
     if classes and run.scores not in (None, len(classes)):
         raise UserError(
             f"network {name}: {len(classes)} labels for an output of {run.scores} entries. "
-            f"Give one label per line and entry, or none (labels: in its model.yaml)."
+            f"Give one label for each entry, or none (labels: in its model.yaml)."
         )
     chosen = choose(module, run) if layers is None else {label: run.known(path) for label, path in layers.items()}
     shown = [
@@ -362,7 +372,7 @@ def prepare(
         calls = {inner[path]: count for path, count in calls.items() if path in inner}
     module = module.to(device=device, dtype=dtype)
     move_kept(module, device, dtype)
-    for weight in module.parameters():  # `to` would do it, but not for a module that has a Conv3d
+    for weight in module.parameters():  # `module.to(memory_format=…)` would fail for a module with a Conv3d
         if weight.ndim == 4:
             weight.data = weight.data.contiguous(memory_format=torch.channels_last)
     found, looks = tuple(layer for layer, _, _ in shown), {layer.name: axes for layer, axes, _ in shown}

@@ -1,4 +1,4 @@
-"""ONNX files, read so that they reach no other file and run nothing."""
+"""Reading ONNX files safely: they cannot read files outside their folder or run code."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from deepvis.core.errors import UserError
 
 
 def read_onnx(path: Path) -> Any:
-    """The onnx.ModelProto of a file, with the data that lies beside it.
+    """Read the onnx.ModelProto of a file, with the data in files beside it.
 
     Raises:
         UserError: its data lies outside the file's folder.
-        Exception: whatever onnx raises for what is no ONNX file.
+        Exception: whatever onnx raises if it is not an ONNX file.
     """
     import onnx
 
@@ -29,7 +29,7 @@ def read_onnx(path: Path) -> Any:
             )
     onnx.load_external_data_for_model(model, str(folder))
     for node in model.graph.node:
-        # The converter writes these names into Python code, inside quotes, and has it run.
+        # The converter puts these names between quotes in Python code and runs it.
         name = re.sub(r"[^\w./:-]", "_", node.name)
         node.name = name + "_" * keyword.iskeyword(name)
     return model
@@ -39,11 +39,11 @@ def _check_place(location: str, folder: Path, path: Path) -> None:
     place = (folder / location).resolve()
     if not place.is_relative_to(folder):
         raise UserError(
-            f"{path} wants to read {location!r}, which lies outside its folder. Put its data beside it, and export "
-            f"it so"
+            f"{path} has its data in {location!r}, outside its folder. Export it again, with the data beside the ONNX "
+            f"file"
         )
     if not place.is_file():
-        raise UserError(f"{path} has its data in {location!r}, and there is no such file beside it. Put it there")
+        raise UserError(f"{path} has its data in {location!r}, but there is no such file beside it. Put it there")
 
 
 def _tensors(model: Any) -> Iterator[Any]:

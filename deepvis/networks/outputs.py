@@ -1,4 +1,4 @@
-"""What a network and its modules return, made into the one tensor that is shown."""
+"""Choosing the tensor to show from what a network or one of its modules returns."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _USUAL = ("logits", "out", "output", "scores")
 
 
 def pick(output: object, name: str | int | None = None) -> Tensor:
-    """One tensor of what a network returned.
+    """Choose one tensor from what a network returned.
 
     Args:
-        output: a tensor, or a mapping or sequence of such.
-        name: key of a mapping, position in a sequence, attribute of anything else; None: a
-            mapping's entry of a usual name, else the first vector, else the first tensor.
+        output: a tensor, or a mapping, sequence or object with tensors.
+        name: key of a mapping, position in a sequence, or attribute of an object; None chooses an entry with a usual
+            name, else the first vector, else the first tensor.
     Raises:
-        UserError: there is no such entry, or it is no tensor; says what there is.
+        UserError: there is no such entry, or it is not a tensor; the message says what there is.
     """
     if isinstance(output, Tensor):
         if name is None:
@@ -47,7 +47,7 @@ def pick(output: object, name: str | int | None = None) -> Tensor:
 
 
 def _described(output: object) -> str:
-    """What it is and what is in it: "a list of 1, its first a dict of boxes, scores, labels"."""
+    """A description of a value and its contents: "a list of 1, its first a dict of boxes, scores, labels"."""
     text, inner = f"a {type(output).__name__}", output
     if isinstance(output, Sequence) and not isinstance(output, str):
         text += f" of {len(output)}"
@@ -66,7 +66,7 @@ def _entries(output: object) -> dict[str | int, object]:
     return dict(enumerate(output)) if isinstance(output, Sequence) else dict(getattr(output, "__dict__", {}))
 
 
-# Functions of torch that take sums over a layer's values with weights, and those that bound each value by itself.
+# Functions of torch that compute weighted sums, and functions that limit the range of each value.
 _WEIGHTED = {
     "linear",
     "bilinear",
@@ -85,10 +85,10 @@ _BOUNDING = {"sigmoid", "hardsigmoid", "tanh", "hardtanh", "clamp", "clip", "erf
 
 
 class Bounded(TorchFunctionMode):
-    """Notices, while the block runs, whether values are bounded after the last layer that has weights.
+    """Finds out while the network runs in the block whether its outputs are bounded, such as by a sigmoid.
 
     Attributes:
-        is_so: as far as the network has run.
+        is_so: a bounding function was called after the last layer with weights.
     """
 
     is_so = False
@@ -109,11 +109,12 @@ class Bounded(TorchFunctionMode):
 
 
 def takes_softmax(scores: Sequence[Tensor], bounded: bool) -> bool:
-    """Whether a softmax makes probabilities of a network's vectors: not of probabilities, nor of independent ones.
+    """Whether the network's output needs a softmax: it is neither probabilities yet nor independent probabilities.
 
     Args:
-        scores: 1×entries, for different inputs.
-        bounded: the network bounds each entry itself (see `Bounded`): logits may lie between 0 and 1 by chance.
+        scores: the outputs for different inputs, 1×entries each.
+        bounded: the network bounds its outputs itself (see `Bounded`). Without this, values between 0 and 1 may be
+            logits by chance.
     """
     values = torch.cat([one.detach().float().cpu() for one in scores])
     if values.shape[1] == 1 or not bool((values >= 0).all()):
@@ -145,10 +146,10 @@ _DEEP = 4  # lists in lists
 
 
 def shown(output: object) -> Tensor | None:
-    """The tensor that stands for what a module returned: the output itself, or of a list, tuple, mapping or object
-    its first map or tokens, or else its first vector. None: there is none of 2 to 4 dimensions.
+    """The tensor to show from a module's output: the output itself, or the first map or tokens in a list, tuple,
+    mapping or object, else the first vector in it. None if it has no tensor of 2 to 4 dimensions.
 
-    `with_shown` is the way back.
+    `with_shown` puts another tensor in its place.
     """
     if isinstance(output, Tensor):
         return output if _can_be_shown(output) else None
@@ -157,8 +158,10 @@ def shown(output: object) -> Tensor | None:
 
 
 def with_shown(output: object, old: Tensor, new: Tensor) -> object:
-    """What a module returned, with the tensor `new` wherever `old` stood; what else was in it stays. No container of
-    the network's own is changed: it may be kept somewhere."""
+    """A module's output with the tensor `new` in place of `old`.
+
+    Containers are copied and not changed, because the network may keep them.
+    """
     return new if output is old else _replaced(output, old, new, _DEEP)
 
 
@@ -176,7 +179,7 @@ def _tensors(output: object, deep: int = _DEEP) -> Iterator[Tensor]:
 
 
 def _inside(output: object) -> Mapping[Any, object]:
-    """A container's entries, each of them once."""
+    """The entries of a container or the attributes of an object; empty for anything else."""
     if isinstance(output, (str, bytes, type, nn.Module, Tensor)):
         return {}
     if isinstance(output, Sequence):

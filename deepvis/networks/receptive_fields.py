@@ -1,8 +1,8 @@
-"""Receptive fields, measured: which pixels a unit depends on, and how these move from unit to unit.
+"""Measuring receptive fields: which pixels a unit depends on, and how they move from unit to unit.
 
-A gradient is carried from a unit to the input with every activation function passing all of it and
-max-pooling spreading it over its window; the pixels it reaches are the field. Branches, residuals
-and functional code need no special case.
+A backward pass from a unit to the input is run in which activation functions let the whole gradient through and
+max-pooling spreads it over its window. The pixels that the gradient reaches are the receptive field. Branches,
+residual connections and functional code need no special treatment.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from torch.nn import functional as F
 from deepvis.core.receptive_field import ReceptiveField
 from deepvis.networks.activation_rules import ActivationRule, replaced
 
-Span = tuple[int, int]  # the first pixel of a field along one axis, and the one behind its last
-_Axis = dict[int, Span]  # by row or column of the unit
+Span = tuple[int, int]  # a field along one axis: its first pixel, and the pixel after its last
+_Axis = dict[int, Span]  # {row or column of the unit: its span}
 
 
 class _Line(NamedTuple):
@@ -37,15 +37,15 @@ class _Line(NamedTuple):
 def measure(run: Callable[[Tensor], Tensor], x: Tensor) -> ReceptiveField:
     """Measure the receptive fields of a layer.
 
-    The first units of a map tell where fields end, the last ones where they begin: these are the
-    edges that the input's border does not clip; those in between must agree. Hence also a field
-    that is larger than the input is known exactly, as long as no unit sees all of it. Where it is
-    not known, or where fields do not move evenly (windows of attention, enlarged maps), the size
-    is that of the unit in the middle, and each field lies around its unit's share of the input.
+    The first units of a map show where their fields end, and the last units where theirs begin, because the input's
+    border does not clip these edges; the units in between must agree with them. So even a field that is larger than
+    the input is measured exactly, if no unit sees the whole input. If this fails, or if the fields do not move evenly
+    (windows of attention, enlarged maps), the size is that of the middle unit's field, and each field is centred on
+    its unit's part of the input.
 
     Args:
         run: input -> the layer's units (B×C×H×W or B×N), differentiable.
-        x: an input without structure (noise), 1×channels×height×width.
+        x: a noise input, 1×channels×height×width.
     """
     x = x.detach().requires_grad_(True)
     with torch.enable_grad(), ActivationRule(_spread, replace=_SPREADING):
@@ -77,7 +77,7 @@ def _spans(out: Tensor, x: Tensor, unit: Sequence[int]) -> tuple[Span, Span]:
     if out.requires_grad:
         with _exact_zeros(x):
             (grad,) = torch.autograd.grad(out, x, start, retain_graph=True, allow_unused=True)
-    if grad is None or not grad.any():  # behind an argmax, say: it may depend on anything
+    if grad is None or not grad.any():  # no gradient comes through, as after an argmax: it may depend on any pixel
         return (0, x.shape[2]), (0, x.shape[3])
     reached = (grad[0] != 0).any(0)  # true also for not-a-number
     return _span(reached.any(1)), _span(reached.any(0))
@@ -94,10 +94,10 @@ def _has_ends(axis: _Axis, count: int, length: int) -> bool:
 
 
 def _from_ends(axis: _Axis, count: int, length: int) -> _Line | None:
-    """What those edges say that lie inside the input; None if that is too little, or the fields move unevenly."""
+    """Size, stride and start, from edges inside the input; None if these are too few or the fields move unevenly."""
     if not _has_ends(axis, count, length):
         return None
-    # A stride may leave pixels at the border that no unit sees: where they begin, fields may be clipped too.
+    # With a stride, no unit may see the last pixels. A field that ends where these begin may be clipped, too.
     reach = min(axis[count - 1][1], length)
     starts = {unit: start for unit, (start, _) in sorted(axis.items()) if start > 0}
     ends = {unit: end for unit, (_, end) in sorted(axis.items()) if end < reach}
@@ -127,8 +127,10 @@ _switch = threading.Lock()
 
 @contextmanager
 def _exact_zeros(x: Tensor) -> Iterator[None]:
-    """cuDNN's fastest convolutions leave rounding errors where zeros belong. The switch is the whole process's:
-    two threads that turned it off in turns would leave it off."""
+    """Switch cuDNN off in the block, because its fastest convolutions give tiny values in place of exact zeros.
+
+    The switch is global, so only one thread at a time may change it and set it back.
+    """
     if x.device.type != "cuda":
         yield
         return
@@ -140,7 +142,7 @@ def _exact_zeros(x: Tensor) -> Iterator[None]:
 
 
 def _even(grad: Tensor) -> Tensor:
-    """The same places, with values of like size: on a long way none dies out or overflows."""
+    """The gradient with values of similar size at the same places, so that none vanishes or overflows."""
     largest = torch.linalg.vector_norm(grad, torch.inf)
     if not largest.isfinite():
         grad = torch.nan_to_num(grad, nan=1.0)
@@ -153,7 +155,7 @@ def _spread(x: Tensor, f: Callable[[Tensor], Tensor]) -> Tensor:
 
 
 def _gate(f: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """A gate that is shut passes a gradient nevertheless."""
+    """The gate function `f`, but a gradient passes even where the gate is closed."""
     return lambda input, *args, **kwargs: _spread(input, lambda x: f(x.clone(), *args, **kwargs))
 
 

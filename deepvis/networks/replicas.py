@@ -1,4 +1,4 @@
-"""Several threads that work with one network, for what is computed offline."""
+"""Running one network in several threads, for offline computation."""
 
 from __future__ import annotations
 
@@ -13,34 +13,33 @@ import torch
 from deepvis.core.errors import UserError, words
 from deepvis.networks.network import ONE_AT_A_TIME, Network
 
-LARGEST = 8  # threads; more would wait for Python's lock
-PATIENCE = 0.2  # seconds of a wait: Windows hears no Ctrl-C during one without an end
+LARGEST = 8  # most threads; more would wait for Python's lock
+PATIENCE = 0.2  # seconds of one wait; an endless wait could not be interrupted by Ctrl-C on Windows
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
 class ReplicaPool:
-    """Threads that work with a network, each with a replica of its own. A context manager.
+    """A pool of threads that run a network, each on a replica of its own. A context manager.
 
-    On a CPU there is one for each core: several that take a small batch each through the network get more
-    done than all cores together on a large one, whose maps leave the cache before they are looked at. On
-    other devices there is one.
+    On a CPU there is about one thread for each core. Several threads with a small batch each are faster than all
+    cores on one large batch, whose maps do not fit into the cache. On other devices there is one thread.
 
     Attributes:
-        size: how many threads.
-        stopped: set when the pool closes; long work looks at it now and then.
+        size: number of threads.
+        stopped: set when the pool closes; long work checks it now and then.
     """
 
     def __init__(self, network: Network, most: int = LARGEST) -> None:
         """
         Args:
-            most: threads, where there is no work for more.
+            most: largest number of threads, if there is no work for more.
         """
         on_cpu = network.device.type == "cpu"
         self._before = cores = torch.get_num_threads()
         sizes = range(1, max(1, min(cores, most, LARGEST)) + 1) if on_cpu else [1]
-        self.size = max(sizes, key=lambda size: (size * (cores // size), size))  # the one that leaves fewest cores idle
+        self.size = max(sizes, key=lambda size: (size * (cores // size), size))  # leaves the fewest cores idle
         self._threads = cores // self.size
         self.stopped = threading.Event()
         self._free = queue.SimpleQueue[Network]()
@@ -48,7 +47,7 @@ class ReplicaPool:
             self._free.put(network.replica())
 
     def __enter__(self) -> ReplicaPool:
-        torch.set_num_threads(self._threads)  # of this thread; more would be in the pool's way
+        torch.set_num_threads(self._threads)  # also in this thread, so that it leaves the cores to the pool
         self._pool = ThreadPoolExecutor(self.size, "replica", torch.set_num_threads, (self._threads,))
         return self
 
@@ -63,7 +62,7 @@ class ReplicaPool:
         """The items with what `work` makes of them; no more are taken than the pool is busy with.
 
         Args:
-            in_order: as they come; else what is done first comes first, and none that is done has to wait.
+            in_order: yield the results in the order of the items (true), or as soon as each is done (false).
         """
         waiting: list[tuple[Item, Future[Result]]] = []
         for item in items:
@@ -82,7 +81,7 @@ class ReplicaPool:
 
 
 def _taken(waiting: list[tuple[Item, Future[Result]]], in_order: bool) -> tuple[Item, Result]:
-    """The next that is done."""
+    """Wait for the next result and remove it from `waiting`."""
     futures = [future for _, future in waiting[: 1 if in_order else None]]
     while not (done := wait(futures, PATIENCE, FIRST_COMPLETED).done):
         pass
@@ -91,13 +90,13 @@ def _taken(waiting: list[tuple[Item, Future[Result]]], in_order: bool) -> tuple[
 
 
 def failed(error: Exception, pictures: int) -> UserError:
-    """What a network's code raised with so many pictures at a time, in words for the user."""
+    """A UserError that says what a network's code raised for a batch of so many pictures."""
     remedy = ONE_AT_A_TIME if pictures > 1 else "deepvis layers MODEL says what it takes"
     return UserError(f"the network fails with {pictures} pictures at a time: {words(error)}. {remedy}")
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether less at a time may do: PyTorch says so in many ways."""
+    """Whether an error means that memory ran out, so that a smaller batch may work. PyTorch has many such messages."""
     # A GPU's, a CPU's on Windows and on Linux, cuBLAS's and cuDNN's.
     signs = ("out of memory", "not enough memory", "can't allocate", "alloc_failed", "bad_alloc")
     said = str(error).lower()

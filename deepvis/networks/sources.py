@@ -1,7 +1,7 @@
-"""Where networks come from: torchvision, timm, the user's own Python code, ONNX files.
+"""Sources of networks: torchvision, timm, the user's own Python code, ONNX files.
 
-A source is one loader in the table `SOURCES`. It knows the network, and of the weights those that
-its library provides; files of weights are put in afterwards (see `deepvis.networks.loading`).
+Each source is a loader in the table `SOURCES`. It builds the network, with the weights that its library provides if
+these are asked for. Weights from files are loaded afterwards (see `deepvis.networks.loading`).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from deepvis.networks.network import InputSpec
 from deepvis.networks.onnx_file import read_onnx
 from deepvis.networks.user_code import build
 
-NONE, AUTO, DEFAULT = "none", "auto", "DEFAULT"  # words for weights: random, as the source sees fit, its usual ones
+NONE, AUTO, DEFAULT = "none", "auto", "DEFAULT"  # weights: random, the source's choice, the source's default weights
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,10 +31,10 @@ class Source:
     """What a loader returns.
 
     Attributes:
-        module: the network, in whatever mode and precision it came.
-        input: what it takes, None if the source does not say.
-        classes: names of its output's entries, () if the source does not say.
-        notes: what the user should know about how it was loaded.
+        module: the network, in any mode and precision.
+        input: its input; None if the source does not say.
+        classes: names of its output's entries; () if the source does not say.
+        notes: notes for the user on how it was loaded.
     """
 
     module: nn.Module
@@ -70,7 +70,7 @@ def _nearest(name: str, known: Iterable[str]) -> str:
 
 
 def _reason(error: Exception) -> str:
-    """The first line of a foreign error, with its kind."""
+    """The first line of a library's error message, with the name of its class."""
     kind, text = type(error).__name__, reason(error)
     return kind if text == kind else f"{kind}: {text}"
 
@@ -90,8 +90,8 @@ def _torchvision(name: str, weights: str, args: Mapping[str, Any], _folder: Path
     choices = torchvision.models.get_model_weights(name)
     chosen = _enum_entry(name, choices, DEFAULT if weights == AUTO else weights)
     extra: dict[str, Any] = {}
-    if name in _INCEPTIONS and chosen is None:  # torchvision's own start is slow and warns about itself
-        extra = {"init_weights": False, "transform_input": True}  # takes what the trained one takes
+    if name in _INCEPTIONS and chosen is None:  # torchvision's random initialisation is slow and prints a warning
+        extra = {"init_weights": False, "transform_input": True}  # the same input as with trained weights
     try:
         module = torchvision.models.get_model(name, weights=chosen, **extra | dict(args))
     except (OSError, RuntimeError) as error:
@@ -153,7 +153,7 @@ def _timm(name: str, weights: str, args: Mapping[str, Any], _folder: Path) -> So
         module = timm.create_model(name, pretrained=trained, **args)
     except (TypeError, AssertionError) as error:
         raise _bad_args(f"timm:{name}", args, error) from error
-    except Exception as error:  # the hub's libraries have each their own
+    except Exception as error:  # the libraries for the download raise many kinds of errors
         raise _failed_timm(name, config, args, error) if trained else _bad_args(f"timm:{name}", args, error) from error
     data = timm.data.resolve_model_data_config(module)
     _, height, width = data["input_size"]
@@ -162,17 +162,16 @@ def _timm(name: str, weights: str, args: Mapping[str, Any], _folder: Path) -> So
 
 
 def _check_timm_args(name: str, args: Mapping[str, Any]) -> None:
-    """Refuse what has timm load a file of weights, or fetch one: `weights` says which, and its reader runs no code
-    in it."""
+    """Raise UserError for arguments that make timm load or fetch weights: only `weights` may do this, and safely."""
     for key in args:
         if key.startswith(("pretrained", "checkpoint", "cache")):
             raise UserError(
-                f"timm:{name}: args: {key}: expected arguments of the network alone; its weights are given by weights:"
+                f"timm:{name}: args: {key}: expected arguments of the network only; give its weights by weights:"
             )
 
 
 def for_channels(values: Sequence[float], channels: int) -> tuple[float, ...]:
-    """One value a channel; where these are not the ones that the values are for, their average."""
+    """A value for each channel: the given values or, if their number does not fit, their average for all channels."""
     return tuple(values) if len(values) == channels else (sum(values) / len(values),) * channels
 
 
@@ -208,7 +207,7 @@ def _failed_timm(name: str, config: Any, args: Mapping[str, Any], error: Excepti
 
 
 def _timm_labels(module: Any) -> tuple[str, ...]:
-    """Names of the classes that timm's own weights tell apart, as far as they are ImageNet's."""
+    """Labels for timm's own weights if they were trained on ImageNet or a part of it; else ()."""
     from timm.data import ImageNetInfo, infer_imagenet_subset
 
     config = module.pretrained_cfg
@@ -231,7 +230,7 @@ def imagenet_labels() -> tuple[str, ...]:
 def _python(name: str, weights: str, args: Mapping[str, Any], folder: Path) -> Source:
     if weights not in (NONE, AUTO):
         raise UserError(
-            f"weights {weights!r}: python:{name} names no weights. Give a file (.pth, .safetensors) or none."
+            f"weights {weights!r}: python:{name} has no named weights. Give a file (.pth, .safetensors) or none."
         )
     return Source(build(name, args, folder))
 
@@ -266,7 +265,7 @@ def _onnx(name: str, weights: str, args: Mapping[str, Any], folder: Path) -> Sou
 
 
 def _onnx_input(graph: Any) -> InputSpec | None:
-    """The size of the first input, None where the graph leaves it open."""
+    """The input's size from the graph; None if the graph leaves it open."""
     stored = {tensor.name for tensor in graph.initializer}
     inputs = [value for value in graph.input if value.name not in stored]
     dims = [dim.dim_value for dim in inputs[0].type.tensor_type.shape.dim]  # 0: open

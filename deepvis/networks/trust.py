@@ -1,9 +1,9 @@
-"""Whose code may run.
+"""Deciding whose code may run.
 
-A network of the kind `python:` is made by Python code, which can do anything that the user can do. A name that the
-user typed is consent to what it names. What a file names, a model.yaml or a settings.yaml that came with a download,
-runs only after the user trusted its folder: with --trust, or by an answer in the terminal. This is remembered
-together with a hash of the folder's code, so that changed files ask again. Nothing here imports what it asks about.
+A network of a `python:` source is built by Python code, which can do anything that the user can do. If the user typed
+the source, its code may run. If a file names it (a model.yaml or a settings.yaml, perhaps from a download), the code
+runs only after the user has trusted its folder, with --trust or by an answer in the terminal. The trust is remembered
+with a hash of the folder's code, so the user is asked again after a change. This module never imports that code.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from deepvis.core.errors import UserError, one_line
 from deepvis.core.reading import read_yaml
 
 PYTHON = "python:"  # sources that run code
-OWN = "python:deepvis.networks.caffenet:CaffeNet"  # this program's own
-ALWAYS = "DEEPVIS_TRUST"  # environment variable: 1 trusts every folder, for machines that run one's own files only
-MOST_FILES, MOST_BYTES, MOST_ENTRIES = 5_000, 200_000_000, 1_000_000  # of a folder's code; of all that lies in it
+OWN = "python:deepvis.networks.caffenet:CaffeNet"  # a part of this program
+ALWAYS = "DEEPVIS_TRUST"  # environment variable: 1 trusts every folder, for machines with the user's own files only
+MOST_FILES, MOST_BYTES, MOST_ENTRIES = 5_000, 200_000_000, 1_000_000  # in a folder: code files, their bytes, all files
 _CODE = (*importlib.machinery.SOURCE_SUFFIXES, *importlib.machinery.EXTENSION_SUFFIXES)
-_granted: set[tuple[str, str]] = set()  # of this process, where the configuration cannot be written
+_granted: set[tuple[str, str]] = set()  # what this process trusts, in case it cannot be written to the disk
 
 
 @dataclass(frozen=True)
 class Consent:
-    """What the user said with the name of a model.
+    """Whether the user agrees to run a model's code.
 
     Attributes:
-        typed: the name was typed on the command line or given to a function, not read from a file.
+        typed: the user typed the model's name on the command line or gave it to a function; it is not from a file.
         trust: --trust was given.
     """
 
@@ -44,12 +44,12 @@ class Consent:
 
 
 def ask(model: str, consent: Consent) -> None:
-    """Ask, where it must be asked, whether the code of this model may run. To be called before it is loaded.
+    """If necessary ask the user whether the code of this model may run. Call it before the model is loaded.
 
     Args:
-        model: as `models.load` takes it.
+        model: the model's name, as `loading.load` takes it.
     Raises:
-        UserError: it may not, or there is no terminal to ask in.
+        UserError: the code may not run, or there is no terminal to ask in.
     """
     file = model_file(model)
     if file is None:
@@ -59,14 +59,15 @@ def ask(model: str, consent: Consent) -> None:
 
 
 def check(source: object, folder: Path, file: Path | None, consent: Consent, may_ask: bool = False) -> None:
-    """Let a source pass whose code the user trusts, or which has none.
+    """Check that the user trusts the code of a source; one without code always passes.
 
     Args:
         source: such as "python:mynet:Net".
-        folder: where its modules are looked for first.
-        file: the model.yaml that names it; None where its name is all there is.
+        folder: the folder where its modules are looked for first.
+        file: the model.yaml that names the source; None if there is none.
+        may_ask: ask in the terminal.
     Raises:
-        UserError: its code is not trusted.
+        UserError: the code is not trusted.
     """
     if not _must_be_trusted(source, folder, file, consent) or os.environ.get(ALWAYS, "0") not in ("", "0"):
         return
@@ -85,8 +86,8 @@ def check(source: object, folder: Path, file: Path | None, consent: Consent, may
     if not consent.trust:
         if not (may_ask and _is_terminal()):
             raise UserError(
-                f"{what}. Such code can do anything that you can do. Look at it, and where you trust it, give the same "
-                f"command with --trust (once; from Python: run deepvis layers MODEL --trust before)"
+                f"{what}. Such code can do anything that you can do. Look at it, and if you trust it, give the same "
+                f"command with --trust (once; from Python: first run deepvis layers MODEL --trust)"
             )
         print(
             f"deepvis: {what}.\nSuch code can do anything that you can do. Run it, now and as long as it stays the "
@@ -96,19 +97,18 @@ def check(source: object, folder: Path, file: Path | None, consent: Consent, may
             flush=True,
         )
         if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-            raise UserError(f"{one_line(folder)} is not trusted; nothing of it was run")
+            raise UserError(f"{one_line(folder)} is not trusted; its code was not run")
     _remember(key)
 
 
 def _given(file: Path | None) -> str:
-    """What the code is called with, which may name other files: these are not watched."""
+    """The arguments of the code, for the question: they may name other files, whose changes are not noticed."""
     args = _values(file).get("args")
     return f" with args {one_line(args)}" if args else ""
 
 
 def model_file(model: str) -> Path | None:
-    """The model.yaml of a model's name: the file or folder of that name, or the folder in models/; None if it has
-    none."""
+    """The model.yaml for a model's name, which is a file, a folder or a folder in models/; None if there is none."""
     named = [folder / model / "model.yaml" for folder in paths.models()]
     for path in (Path(model), Path(model, "model.yaml"), *named):
         try:
@@ -120,7 +120,7 @@ def model_file(model: str) -> Path | None:
 
 
 def own_file(module: str, folder: Path) -> Path | None:
-    """What a module of this top-level name would be made of in a folder: its file or its package's folder."""
+    """The file or package folder from which a module of this top-level name would be imported in a folder, or None."""
     names = (module, *(f"{module}{suffix}" for suffix in _CODE))
     return next((folder / name for name in names if (folder / name).exists()), None)
 
@@ -132,14 +132,13 @@ def _must_be_trusted(source: object, folder: Path, file: Path | None, consent: C
         return False
     if file is not None or not consent.typed:
         return True
-    # A typed name means one module. Where a file here has the name of an installed package, it may be a trap.
+    # The user meant a certain module. A file here with the name of an installed package may be a trap.
     top = source.removeprefix(PYTHON).partition(":")[0].partition(".")[0]
     return own_file(top, folder) is not None and _is_installed(top, folder.resolve())
 
 
 def _is_installed(module: str, folder: Path) -> bool:
-    """Whether this top-level module is found elsewhere than in the folder. Python's own do not count: they hold no
-    networks."""
+    """Whether this top-level module is also found outside the folder. Python's own modules do not count."""
     if module in sys.stdlib_module_names or not module.isidentifier():
         return False
     places = [place for place in sys.path if Path(place).resolve() != folder]
@@ -154,12 +153,12 @@ def _is_installed(module: str, folder: Path) -> bool:
 
 
 def _source(file: Path) -> object:
-    """The source that a model.yaml names; None where that cannot be read, which `models.load` will say."""
+    """The source that a model.yaml names; None if the file cannot be read (`loading.load` will say why)."""
     return _values(file).get("source")
 
 
 def _values(file: Path | None) -> Mapping[str, Any]:
-    """What a model.yaml says; nothing where there is none, or it cannot be read."""
+    """The values of a model.yaml; empty if there is none or it cannot be read."""
     try:
         values = read_yaml(file).values if file is not None else None
     except UserError:
@@ -178,7 +177,7 @@ def _code(folder: Path) -> Iterator[Path]:
         try:
             number = place.stat()
             children = list(os.scandir(place))
-        except OSError:  # nor can Python import from there
+        except OSError:  # Python cannot import from there either
             continue
         if (number.st_dev, number.st_ino) in seen or any(child.name == "pyvenv.cfg" for child in children):
             continue  # a circle of links; a virtual environment, whose packages are installed ones
@@ -188,7 +187,7 @@ def _code(folder: Path) -> Iterator[Path]:
             if child.name.endswith(_CODE) and child.is_file():
                 count += 1
                 yield Path(child)
-            elif child.name != "__pycache__" and child.is_dir():  # what is cached there is never loaded
+            elif child.name != "__pycache__" and child.is_dir():  # deepvis never loads cached code
                 todo.append(Path(child))
         if count > MOST_FILES or entries > MOST_ENTRIES:
             raise _too_much(folder)
@@ -208,7 +207,7 @@ def _digest(source: str, folder: Path, files: list[Path]) -> str:
                     content.update(block)
         except OSError as error:
             raise UserError(
-                f"{one_line(path)} cannot be read ({error.strerror or error}), so that its folder cannot be trusted"
+                f"{one_line(path)} cannot be read ({error.strerror or error}), so its folder cannot be trusted"
             ) from error
         whole.update(f"\0{os.path.relpath(path, folder)}\0{content.hexdigest()}".encode("utf-8", "surrogateescape"))
     return whole.hexdigest()
@@ -216,9 +215,9 @@ def _digest(source: str, folder: Path, files: list[Path]) -> str:
 
 def _too_much(folder: Path) -> UserError:
     return UserError(
-        f"{one_line(folder)} holds more than {MOST_FILES:,} files of code, or {MOST_BYTES >> 20} MB of it, or "
+        f"{one_line(folder)} has more than {MOST_FILES:,} files of code, {MOST_BYTES >> 20} MB of code or "
         f"{MOST_ENTRIES:,} files "
-        "in all, too much to be trusted as one model. Put the network's code and its model.yaml into a folder of "
+        "altogether, which is too much for one model. Put the network's code and its model.yaml into a folder of "
         "their own"
     )
 
@@ -229,7 +228,7 @@ def _listed(files: list[Path], folder: Path) -> str:
 
 
 def _is_terminal() -> bool:
-    """Whether there is someone to ask; several processes that share a terminal cannot."""
+    """Whether the user can be asked in a terminal; several processes that share one must not ask."""
     return sys.stdin is not None and sys.stdin.isatty() and "WORLD_SIZE" not in os.environ
 
 
@@ -237,7 +236,7 @@ def _is_terminal() -> bool:
 
 
 def remembered_in() -> Path:
-    """The file of the trusted folders: a line each, hash and path. To take trust back, remove the line."""
+    """The file that lists the trusted folders, one on each line: hash and path. Remove a line to withdraw the trust."""
     if sys.platform == "win32":
         base = Path(os.environ.get("APPDATA") or Path.home() / "AppData" / "Roaming")
     elif sys.platform == "darwin":
@@ -257,14 +256,14 @@ def _remembered() -> Iterator[tuple[str, str]]:
         mark, _, place = line.strip().partition("  ")
         try:
             yield mark, json.loads(place)
-        except ValueError:  # somebody's note
+        except ValueError:  # not a line of this program
             pass
 
 
 def _remember(key: tuple[str, str]) -> None:
     _granted.add(key)
     mark, place = key
-    line = f"{mark}  {json.dumps(place)}\n"  # as JSON, so that no name of a folder makes a line of its own
+    line = f"{mark}  {json.dumps(place)}\n"  # JSON, because a folder's name may contain a line break
     try:
         path = remembered_in()
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -273,4 +272,4 @@ def _remember(key: tuple[str, str]) -> None:
             file.write(b"\n" * (file.read(1) not in (b"", b"\n")) + line.encode())
         print(f"deepvis: {one_line(place)} is trusted until its code changes (remembered in {path})", file=sys.stderr)
     except (OSError, RuntimeError) as error:
-        print(f"deepvis: {one_line(place)} is trusted for now; it cannot be remembered ({error})", file=sys.stderr)
+        print(f"deepvis: {one_line(place)} is trusted only this time; this cannot be saved ({error})", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""How a module's output lies on the screen: which of its numbers belong to which unit.
+"""Which axes of a module's output are units and which are rows and columns.
 
 Units are taken out of an output by permuting and slicing alone, so a gradient flows through.
 """
@@ -11,18 +11,18 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-MOST_EXTRAS = 16  # class, distillation, register and object tokens that are shown, or looked for without evidence
+MOST_EXTRAS = 16  # most tokens without a place (class, distillation, register, object tokens)
 
 Grid = tuple[int, int]  # rows and columns
 
 
 @dataclass(frozen=True)
 class TokenPlaces:
-    """Which of an output's tokens lie where on the picture.
+    """Where the tokens of an output lie on the picture.
 
     Attributes:
-        before: how many tokens of no place come before those of the grid.
-        height, width: of the grid, row by row; 0 and 0 if no token has a place. Tokens of no place may follow.
+        before: number of tokens without a place before those of the patch grid; more may follow after it.
+        height, width: size of the patch grid, whose tokens come row by row; 0 and 0 if no token has a place.
     """
 
     before: int
@@ -30,7 +30,7 @@ class TokenPlaces:
     width: int
 
     def others(self, count: int) -> list[int]:
-        """Which of so many tokens have no place."""
+        """The indices of the tokens without a place, out of `count` tokens."""
         patches = range(self.before, self.before + self.height * self.width)
         return [i for i in range(count) if i not in patches]
 
@@ -40,8 +40,8 @@ class UnitAxes:
     """Which axes of an output hold units, rows and columns.
 
     Attributes:
-        name: what is added to the layer's name, for tokens that stand apart ("/cls"); else empty.
-        units, height, width: what there is to see; height = width = 1 for a vector.
+        name: added to the layer's name for a token without a place ("/cls"); else empty.
+        units, height, width: number of units, and size of their maps; height = width = 1 for a vector.
         look: output (B×…) -> B×units×height×width, or B×units for a vector.
     """
 
@@ -55,12 +55,12 @@ class UnitAxes:
 def axes_of(
     shape: tuple[int, ...], aspect: float, grids: Sequence[Grid] = (), places: TokenPlaces | None = None
 ) -> list[UnitAxes]:
-    """How the units of an output lie.
+    """The units in an output: how to take them out of it.
 
     Args:
         shape: of the output, without the batch.
-        aspect: width / height of the network's input, which tells rows and columns from channels.
-        grids: rows and columns of the maps before it, the latest first, which tell more.
+        aspect: width / height of the network's input; it helps to tell rows and columns from channels.
+        grids: rows and columns of the maps before it, the latest first; they help too.
         places: where its tokens lie, if that is known.
     Returns:
         A vector of N or N×1, a map C×H×W or H×W×C: one. Tokens N×D, or D×N on a grid that is known: D maps
@@ -103,8 +103,11 @@ def _token(number: int, index: int, units: int) -> UnitAxes:
 
 
 def patches(count: int, aspect: float, grids: Sequence[Grid] = ()) -> TokenPlaces:
-    """Where so many tokens lie: on a grid that the network has had, or half or a quarter of one, with few tokens before
-    it; in a network that has had none, on one of the input's proportions; else in one row."""
+    """Where `count` tokens lie, perhaps with a few tokens without a place before the grid.
+
+    On a grid of an earlier map, or on such a grid halved once or more; if there were no maps, on a grid with the
+    input's proportions; else in one row.
+    """
     smaller = _halved(grids)
     for known in grids, smaller:
         if (grid := next((g for g in known if g[0] * g[1] == count), None)) is not None:
@@ -120,26 +123,26 @@ def patches(count: int, aspect: float, grids: Sequence[Grid] = ()) -> TokenPlace
 
 
 def channels_first(shape: tuple[int, int], grids: Sequence[Grid]) -> Grid | None:
-    """The grid of an output D×N, where N fits one that the network has had, and D none."""
+    """The grid of an output D×N if N, and not D, is the size of a grid of an earlier map; else None."""
     counts = {height * width: (height, width) for height, width in reversed(grids)}
     return None if shape[0] in counts or shape[0] - 1 in counts else counts.get(shape[1])
 
 
 def spread(start: int, count: int, aspect: float, grids: Sequence[Grid]) -> TokenPlaces:
-    """Where tokens lie of which `count` from `start` on are known to have a place."""
+    """Where tokens lie if it is known that those with a place are `count` tokens from `start` on."""
     known = next((g for g in (*grids, *_halved(grids)) if g[0] * g[1] == count), None)
     return TokenPlaces(start, *(known or _proportional(count, aspect) or (1, count)))
 
 
 def _proportional(count: int, aspect: float) -> Grid | None:
-    """The grid of so many patches that has the input's proportions."""
+    """The grid of `count` patches with the input's proportions; None if there is none."""
     height = round(math.sqrt(count / aspect))
     fits = height > 1 and count % height == 0 and _fits(height, count // height, aspect)
     return (height, count // height) if fits else None
 
 
 def _halved(grids: Sequence[Grid]) -> list[Grid]:
-    """What stages of a pyramid make of grids, as long as these are grids that nothing else looks like."""
+    """The grids halved again and again, as in a feature pyramid, as long as they are large enough to be told apart."""
     found: dict[Grid, None] = {}
     for height, width in grids:
         while min(height, width) > 4:

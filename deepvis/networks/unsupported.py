@@ -1,4 +1,4 @@
-"""Networks that cannot be watched, whatever they are given: why, and what to do instead."""
+"""Networks that deepvis cannot show: why, and what to do."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ _QUANTIZED = (
 
 
 def check_module(module: nn.Module) -> None:
-    """Raises UserError if weights of the network are not there, or no dense numbers that gradients can pass."""
+    """Raise UserError if the network is TorchScript or quantized, or its weights are missing, complex or not dense."""
     for path, child in module.named_modules():
         what = f"the network's module {path}" if path else "the network"
         if isinstance(child, torch.jit.ScriptModule):
-            raise UserError(f"{what} is TorchScript, whose modules cannot be watched. Give the module that it was "
-                            "made of, or export it to ONNX and use source: onnx:FILE")  # fmt: skip
+            raise UserError(f"{what} is TorchScript, whose modules cannot be shown. Give the module that it was "
+                            "made from, or export it to ONNX and use source: onnx:FILE")  # fmt: skip
         if why := _why(child):
             raise UserError(f"{what} ({type(child).__name__}) {why}")
 
 
 def _why(module: nn.Module) -> str:
-    """What is wrong with a module's own weights; usually nothing."""
+    """Why a module's own weights cannot be used; empty if they can."""
     tensors = dict(chain(module.named_parameters(recurse=False), module.named_buffers(recurse=False)))
     integers = [
         name

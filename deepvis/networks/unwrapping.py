@@ -1,4 +1,4 @@
-"""A network without what others have wrapped around its parts, in inference with the same values."""
+"""Removing wrappers and parametrizations from a network's modules. In inference its values stay the same."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from torch.nn.utils import parametrize, prune, remove_spectral_norm, remove_weig
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
-_COMPILED = "_torchdynamo_orig_callable"  # what a function from torch.compile has
+_COMPILED = "_torchdynamo_orig_callable"  # attribute of a function that torch.compile returns
 _PARALLEL = (nn.DataParallel, nn.parallel.DistributedDataParallel)
 
 
 def unwrapped(module: nn.Module) -> nn.Module:
-    """Take off, at the network and at all its parts, what would hide or change its modules.
+    """Remove everything that hides or changes modules of the network, and return the network.
 
-    `torch.compile` and parallel wrappers: the module inside takes their place. Parametrized weights (weight
-    and spectral norm, old and new, and any other parametrization): a parameter of the value that they have now.
+    A wrapper of `torch.compile` or of parallel training is replaced by the module inside. Parametrized weights (weight
+    norm, spectral norm in both versions, and any other parametrization) become parameters with their current values.
 
     Args:
-        module: in eval mode, so that a spectral norm has its value of inference. Is changed.
+        module: the network; it is changed. It must be in eval mode, so that spectral norms have their inference values.
     """
     module = innermost(module)
     for parent in list(module.modules()):
@@ -48,7 +48,7 @@ def innermost(module: nn.Module) -> nn.Module:
 
 
 def _uncompile(module: nn.Module) -> None:
-    """Functions that torch.compile has made, of a class or a module, become what they were made of."""
+    """Replace compiled functions of a module or its class by the original functions."""
     module._compiled_call_impl = None
     for name, value in list(vars(module).items()):
         if name != "_modules" and hasattr(value, _COMPILED):
@@ -60,7 +60,7 @@ def _uncompile(module: nn.Module) -> None:
 
 
 def _settle(module: nn.Module) -> None:
-    """Weights that are computed become parameters."""
+    """Turn parametrized weights into parameters."""
     with torch.no_grad():
         if parametrize.is_parametrized(module):
             names = [name for name, _ in module.get_submodule("parametrizations").named_children()]

@@ -1,4 +1,4 @@
-"""A network that the user's own Python code builds."""
+"""Building a network by the user's own Python code."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ _FRAMES = 3  # of the user's traceback
 
 
 def build(name: str, args: Mapping[str, Any], folder: Path) -> nn.Module:
-    """Call what `name` names. To be called only after `trust.check`.
+    """Build the network that `name` names. Call it only after `trust.check`.
 
     Args:
-        name: "package.module:callable": a network's class, a function of that package or folder that returns a network,
-            or a network. Anything else is refused before it is called.
-        args: its keyword arguments.
-        folder: where the module is looked for before the usual places.
+        name: "package.module:callable". The callable is a network's class, a function that returns a network and is
+            defined in that package or folder, or a network itself. Anything else is refused without calling it.
+        args: keyword arguments for the call.
+        folder: the folder to look for the module in, before the usual places.
     Raises:
-        UserError: it is not there, is no such class or function, raises, or returns no network.
+        UserError: the callable does not exist, is something else, raises, or does not return a network.
     """
     path, colon, attribute = name.partition(":")
     if not colon or not all(part.isidentifier() for part in [*path.split("."), *attribute.split(".")]):
@@ -39,7 +39,7 @@ def build(name: str, args: Mapping[str, Any], folder: Path) -> nn.Module:
     top, folder = path.partition(".")[0], folder.resolve()
     own = own_file(top, folder)
     if own is None and (top in sys.stdlib_module_names or top == "__main__"):
-        raise UserError(f"python:{name}: {top} is a part of Python, where no network is defined; {_EXPECTED}")
+        raise UserError(f"python:{name}: {top} is a part of Python, which defines no networks; {_EXPECTED}")
     with _importable(folder, top) if own else nullcontext():
         found = _attribute(_module(path, folder), attribute, path)
         if isinstance(found, nn.Module):
@@ -55,8 +55,8 @@ def build(name: str, args: Mapping[str, Any], folder: Path) -> nn.Module:
 
 
 _EXPECTED = (
-    "expected a class or function: a class of torch.nn.Module, or a function that returns one and is defined in the "
-    "model's folder or in the package that is named. It was not called."
+    "expected a class or function: a subclass of torch.nn.Module, or a function that returns one and is defined in the "
+    "model's folder or in the named package. It was not called."
 )
 
 
@@ -74,16 +74,16 @@ _NO_NETWORKS = {
     "huggingface_hub",
 }
 
-# What is called in the end by what stands around a function.
+# {wrapper around a function: its attribute with the function inside}
 _INSIDE = {functools.partial: "func", MethodType: "__func__", type(functools.cache(len)): "__wrapped__"}
 
 
 def _check_maker(name: str, found: object, package: str, folder: Path | None) -> None:
-    """Refuse what is not to be called, such as a function that its module has from elsewhere.
+    """Raise UserError for a callable that must not be called, such as a function that its module only imports.
 
     Args:
-        package: the top-level name that was asked for.
-        folder: the model's, if the package is in it: then its other modules may define the function too.
+        package: the top-level name in the source.
+        folder: the model's folder, if the package is in it; then the function may be defined in any module of it.
     """
     function = found
     while (inside := _INSIDE.get(type(function))) is not None:
@@ -92,8 +92,7 @@ def _check_maker(name: str, found: object, package: str, folder: Path | None) ->
         return
     if folder is None and package in _NO_NETWORKS and f"python:{name}" != OWN:
         raise UserError(
-            f"python:{name} is of {package}, whose functions define no networks and may run what they are given; "
-            f"{_EXPECTED}"
+            f"python:{name} belongs to {package}, which defines no networks and may run its arguments; {_EXPECTED}"
         )
     if not isinstance(function, FunctionType):
         what = f"the class {found.__name__}" if isinstance(found, type) else f"a {type(found).__name__}"
@@ -105,7 +104,7 @@ def _check_maker(name: str, found: object, package: str, folder: Path | None) ->
 
 
 class _FromSource(SourceFileLoader):
-    """Compiles a module from its source, which is what the user trusts; a cached .pyc may hold anything."""
+    """Loads a module from its source, which the user trusts, and never from a cached .pyc, which may hold anything."""
 
     def get_code(self, fullname: str) -> CodeType:
         path = self.get_filename(fullname)
@@ -118,7 +117,7 @@ def _finder_in(folder: Path) -> Callable[[str], FileFinder]:
         if not place.is_relative_to(folder) or {"site-packages", "dist-packages"} & set(
             place.relative_to(folder).parts
         ):
-            raise ImportError(path)  # not of the model
+            raise ImportError(path)  # not a folder of the model: left to Python's own finders
         return FileFinder(path, (ExtensionFileLoader, EXTENSION_SUFFIXES), (_FromSource, SOURCE_SUFFIXES))
 
     return finder
@@ -126,10 +125,10 @@ def _finder_in(folder: Path) -> Callable[[str], FileFinder]:
 
 @contextmanager
 def _importable(folder: Path, top: str) -> Iterator[None]:
-    """While the block runs, modules in `folder` can be imported, also one that is called like another.
+    """While the block runs, modules in `folder` can be imported, even if another module has the same name.
 
-    Two folders may each have a model.py; the one here wins over one that was imported from elsewhere. What another
-    model's folder brought is out of sight too: both may have a helpers.py.
+    Two folders may each have a model.py or a helpers.py. Modules of these names that were imported from elsewhere,
+    and all modules of other models' folders, are hidden during the block.
     """
     own = next((p for p in (folder / f"{top}.py", folder / top / "__init__.py") if p.is_file()), None)
     loaded = getattr(sys.modules.get(top), "__file__", None)

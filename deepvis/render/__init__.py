@@ -1,4 +1,4 @@
-"""The renderer: (scene, layout) -> one picture. It never sees torch, a file or a thread."""
+"""The renderer: (scene, layout) -> one picture. It uses no torch, no files and no threads."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from deepvis.render.scene import LoadingScene, Scene, Status
 __all__ = ["LoadingScene", "Renderer", "Scene", "Status"]
 
 _GAP = 2  # between panes, in unscaled pixels
-# Times at most, of a pane's own picture: in a window of a few pixels its words would be thousands of pixels high.
+# How many times a saved pane is enlarged at most: in a tiny window its text would become thousands of pixels high.
 ENLARGED = 20.0
 
 
 class Renderer:
-    """Keeps the window's picture and draws those panes again whose content has changed.
+    """Keeps the window's picture and redraws the panes whose content has changed.
 
     Attributes:
-        layout: where the panes lie; set it to lay the window out anew.
-        seconds: what each pane's last drawing took.
+        layout: where the panes lie; assigning a new one redraws everything.
+        seconds: {pane: how long its last drawing took}.
     """
 
     def __init__(self, layout: Layout) -> None:
@@ -43,14 +43,14 @@ class Renderer:
         self._image = np.empty((layout.height, layout.width, 3), np.uint8)
         fill(self._image, colors.GROUND)
         self._keys: dict[str, Key] = {}
-        self._drawn: dict[str, LoadingScene] = {}  # keys hold ids: what they name must live as long as the key
+        self._drawn: dict[str, LoadingScene] = {}  # keeps alive the objects whose ids are in the keys
 
     def compose(self, scene: LoadingScene) -> tuple[np.ndarray, bool]:
-        """Draw what has changed.
+        """Redraw the panes that have changed.
 
         Returns:
-            The picture (uint8 H×W×3 BGR, the renderer's own: copy it to keep it), and whether
-            any of it is new.
+            The picture (uint8 H×W×3 BGR; the renderer draws into it again, so copy it to keep it), and whether
+            any pane was redrawn.
         """
         changed = False
         for name in self.layout.panes:
@@ -66,7 +66,7 @@ class Renderer:
         return self._image, changed
 
     def is_drawn(self, name: str, scene: LoadingScene) -> bool:
-        """A pane shows the scene as it is."""
+        """Whether a pane shows the current scene."""
         return self._keys.get(name) == _key(PANES[name], scene)
 
     def _canvas(self, name: str) -> Canvas:
@@ -77,7 +77,7 @@ class Renderer:
         return Canvas(self._image[top : top + max(1, height), left : left + max(1, width)], self.layout.scale)
 
     def pane_pictures(self, scene: LoadingScene, longest: int = 1800) -> dict[str, np.ndarray]:
-        """Each pane alone, drawn anew so large that its longer side has `longest` pixels (less of very small panes)."""
+        """Each pane drawn as a picture of its own, with `longest` pixels on its longer side (fewer if it is tiny)."""
         pictures = {}
         for name, (_, _, width, height) in self.layout.panes.items():
             factor = min(max(1.0, longest / max(width, height)), ENLARGED)
@@ -87,9 +87,10 @@ class Renderer:
         return pictures
 
     def cells(self, scene: LoadingScene) -> tuple[range, int]:
-        """The units whose pictures the layer pane shows at least in part, and a cell's longer side in pixels.
+        """The units in the rows that the layer pane shows at least in part, and a size for their images.
 
-        Whole rows of them; none where it shows no picture of each unit.
+        The size is the longer side of a cell in pixels, rounded up to a power of two. If the layer pane does not show
+        images of units, there are no units.
         """
         if not isinstance(scene, Scene) or not scene.state.shown.has_pictures:
             return range(0), 0
@@ -109,7 +110,7 @@ class Renderer:
         return max(1, body.width), max(1, body.height - body.px_caption)
 
     def target_at(self, x: int, y: int, scene: LoadingScene) -> Target:
-        """What layer, unit, class, top image or tile of the grid of recipes lies under a point of the picture."""
+        """The layer, unit, class, top image or recipe grid tile under a point of the picture; None if there is none."""
         name = self.layout.pane_at(x, y)
         if name is None or not isinstance(scene, Scene):
             return None
@@ -117,7 +118,7 @@ class Renderer:
         return PANES[name].target(self._canvas(name), scene, x - left, y - top)
 
     def fraction_in_layer(self, x: int, y: int) -> tuple[float, float] | None:
-        """A point of the picture as fractions of the layer pane's mosaic area; None outside it."""
+        """A point of the picture as fractions of the layer pane's mosaic area; None outside the layer pane."""
         if self.layout.pane_at(x, y) != "layer":
             return None
         left, top, *_ = self.layout.panes["layer"]

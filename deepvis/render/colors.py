@@ -36,18 +36,18 @@ def finite(maps: np.ndarray) -> np.ndarray:
 
 
 def is_signed(maps: np.ndarray) -> bool:
-    """Whether a layer has negative values worth showing as such."""
+    """Whether a layer has negative values that are large enough to be shown in a colour of their own."""
     low, high = float(maps.min(initial=0)), float(maps.max(initial=0))
     return low < -0.02 * max(high, -low)
 
 
 def limits(maps: np.ndarray, boost: float, strongest: float | None = None) -> np.ndarray:
-    """What counts as full brightness, for each channel.
+    """The value of each channel that is shown at full brightness.
 
     Args:
         maps: float32 C×H×W.
-        boost: 0 takes the layer's largest absolute value, 1 each channel's own, values between mix.
-        strongest: the layer's largest absolute value, where `maps` is not all of it.
+        boost: 0 takes the layer's largest absolute value, 1 each channel's own; values in between mix the two.
+        strongest: the layer's largest absolute value, if `maps` is only a part of the layer.
     Returns:
         float32 C, nowhere zero.
     """
@@ -58,9 +58,9 @@ def limits(maps: np.ndarray, boost: float, strongest: float | None = None) -> np
 
 
 def to_levels(scaled: np.ndarray, signed: bool, gamma: float) -> np.ndarray:
-    """Values in −1…1 (or 0…1) to table positions 0…255, gamma applied to the size of the value.
+    """Turn values in −1…1 (or 0…1) into positions 0…255 of a colour table; gamma is applied to the absolute value.
 
-    Negative values of an unsigned picture count as zero.
+    If `signed` is false, negative values count as zero.
     """
     if gamma != 1.0:
         size = cv2.pow(np.abs(scaled), gamma)
@@ -73,22 +73,21 @@ def to_levels(scaled: np.ndarray, signed: bool, gamma: float) -> np.ndarray:
 
 
 def paint(levels: np.ndarray, signed: bool, gradient: bool = False) -> np.ndarray:
-    """Table positions to BGR: gray for unsigned values, blue–black–white for signed activations,
+    """Turn positions of a colour table into BGR: gray for unsigned values, blue–black–white for signed activations,
     red–black–green for backward values."""
     table = _GREEN_RED if gradient else _SIGNED if signed else _GRAY
     return cv2.applyColorMap(levels, table)
 
 
 def backward_image(pixels: np.ndarray, filter: str) -> np.ndarray:
-    """Show values carried back to the pixels.
+    """Turn a backward image (the result of a backward pass at the pixels) into a picture.
 
     Args:
         pixels: float32 H×W×3 RGB, any range.
-        filter: "raw" (colours about mid-gray), "gray" (their mean), "norm" (length over the
-            colours, black to white), "blurred norm" (the same, smoothed by a Gaussian).
+        filter: "raw" (colours around mid-gray), "gray" (the mean over the colours), "norm" (the L2 norm over
+            the colours, black to white), "blurred norm" (the norm smoothed by a Gaussian).
     Returns:
-        uint8 H×W×3 BGR. The contrast is such that the strongest 0.3 % saturate; all zero gives a
-        flat picture.
+        uint8 H×W×3 BGR. The strongest 0.3 % of the values saturate. If all values are zero the picture is flat.
     """
     return FILTERS[filter](pixels)
 
@@ -107,7 +106,7 @@ def _norm(pixels: np.ndarray) -> np.ndarray:
 
 def _blurred_norm(pixels: np.ndarray) -> np.ndarray:
     norm = np.sqrt(np.einsum("hwc,hwc->hw", pixels, pixels))
-    sigma = pixels.shape[0] / 56  # 4 pixels of 224, as wide as the eye blends such noise anyway
+    sigma = pixels.shape[0] / 56  # 4 pixels in a picture of 224: about the width over which the eye blends such noise
     return cv2.cvtColor(_from_black(cv2.GaussianBlur(norm, (0, 0), sigma)), cv2.COLOR_GRAY2BGR)
 
 
@@ -123,7 +122,7 @@ def _from_black(values: np.ndarray) -> np.ndarray:
 
 
 def _strong(values: np.ndarray) -> float:
-    """A value that few exceed; from a ninth of them, which is enough and takes a ninth of the time."""
+    """The 99.7th percentile of the absolute values, estimated from a ninth of them to save time; never zero."""
     few = np.abs(values[::3, ::3]).ravel()
     rank = max(0, int(few.size * 0.997) - 1)
     strong = float(np.partition(few, rank)[rank]) or float(np.abs(values).max())

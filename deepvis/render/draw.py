@@ -1,4 +1,4 @@
-"""Small things that every pane draws."""
+"""The canvas that panes draw on."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ BARS = (208, 204, 200)  # of diagrams
 
 
 def fill(image: np.ndarray, color: text.Color) -> None:
-    """Make a picture, or a part of one, one colour. (NumPy's own assignment takes ten times as long.)"""
+    """Fill a picture, or a part of one, with a colour. (NumPy's own assignment takes ten times as long.)"""
     if image.size:
         cv2.rectangle(image, (0, 0), (image.shape[1], image.shape[0]), color, cv2.FILLED)
 
@@ -49,7 +49,7 @@ class Canvas:
         fill(self.image, color)
 
     def bar(self, box: Box, color: text.Color) -> None:
-        """Fill a part."""
+        """Fill a box with a colour."""
         left, top, width, height = box
         fill(self.image[top : top + height, left : left + width], color)
 
@@ -72,7 +72,7 @@ class Canvas:
         return self.part((0, height, self.width, self.height - height))
 
     def words(self, message: str, color: text.Color = colors.DIM, size: float = 13) -> None:
-        """Say in the middle of the pane why there is no picture, in smaller letters where there is little room."""
+        """Write a message in the middle of the pane, in a smaller font if there is little room."""
         size, room = self.px(size), max(1, self.width - self.px(24))
         lines = text.wrap(message, room, size)
         while size > self.px(9) and text.line_height(size) * len(lines) > self.height:
@@ -100,9 +100,9 @@ class Canvas:
 
         Args:
             image: uint8 BGR.
-            exact: keep its pixels as squares when it grows.
+            exact: show its pixels as squares if it is enlarged.
         Returns:
-            Where it was put.
+            The box that it fills.
         """
         h, w = image.shape[:2]
         factor = min(self.width / w, self.height / h)

@@ -1,4 +1,4 @@
-"""The papers' figures as pictures: rows with titles, a layer's montage, units at their true sizes."""
+"""Figures of the papers as pictures: rows with titles, a layer's montage, units at their true sizes."""
 
 from __future__ import annotations
 
@@ -69,8 +69,10 @@ def montage(store: Store | OwnFirst, layer: Layer, side: int = 0) -> np.ndarray:
 
 
 def true_sizes(store: Store | OwnFirst, layers: Sequence[Layer], units: int) -> np.ndarray:
-    """Figure 5: of each layer the first stored units, all their images, at their true sizes; last layer on top.
+    """Figure 5: a row for each layer with all images of its first stored units, at their true sizes; last layer on top.
 
+    Args:
+        units: number of units in a row.
     Raises:
         UserError: the store has no image of any of the layers.
     """

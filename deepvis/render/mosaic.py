@@ -16,7 +16,13 @@ from deepvis.render.draw import fill
 
 @dataclass(frozen=True, eq=False)
 class Look:
-    """Maps and what is said of all of them. `maps` is float32 C×H×W without NaN and infinity."""
+    """The maps of a layer and their range.
+
+    Attributes:
+        maps: float32 C×H×W without NaN and infinity.
+        low, high: smallest and largest value of all maps.
+        signed: negative values are shown in a colour of their own.
+    """
 
     maps: np.ndarray
     low: float
@@ -26,7 +32,7 @@ class Look:
 
 @lru_cache(maxsize=2)
 def look(result: Result, gradient: bool = False) -> Look:
-    """The activations of a result, or its backward values; kept, since going through a large layer takes long."""
+    """The activations of a result, or its backward values. Cached, because reading a large layer takes long."""
     values = result.layer_gradient if gradient else result.activations
     if values is None:
         raise ValueError("a result without such values cannot be looked at")
@@ -38,8 +44,10 @@ def look(result: Result, gradient: bool = False) -> Look:
 def mosaic(
     result: Result, gradient: bool, grid: Grid, width: int, height: int, gamma: float, boost: float
 ) -> np.ndarray:
-    """The maps as the grid says, uint8 height×width×3 BGR: not to be written to, it is kept for while only
-    marks move on it."""
+    """The maps in the cells of the grid, uint8 height×width×3 BGR.
+
+    Cached while only the marks move. Do not write to it.
+    """
     picture = np.empty((height, width, 3), np.uint8)
     fill(picture, colors.GROUND)
     draw_maps(picture, look(result, gradient).maps, grid, gamma, boost, gradient)
@@ -49,16 +57,16 @@ def mosaic(
 def draw_maps(
     canvas: np.ndarray, maps: np.ndarray, grid: Grid, gamma: float, boost: float, gradient: bool = False
 ) -> None:
-    """Tile the maps into the canvas as the grid says; only the cells that are seen are touched.
+    """Draw the maps into the canvas in the cells of the grid; only the visible cells are drawn.
 
-    All cells are scaled in one go: a resize each would take five times as long.
+    All cells are scaled at once: a resize for each would take five times as long.
 
     Args:
         canvas: uint8 H×W×3 BGR, the pane's picture, already filled with the ground colour.
         maps: float32 C×h×w.
-        gamma: exponent of the normalised values; below 1 lifts weak ones.
+        gamma: exponent of the normalised values; below 1 it brightens weak values.
         boost: 0 normalises over the layer, 1 over each channel.
-        gradient: backward values: green positive, red negative.
+        gradient: the maps are backward values: green is positive, red negative.
     """
     height, width = canvas.shape[:2]
     rows = range(max(0, -grid.top // grid.cell_height), min(grid.rows, -(-(height - grid.top) // grid.cell_height)))
@@ -71,7 +79,7 @@ def draw_maps(
     tiles = _tiles(maps, colors.limits(maps, boost), grid, rows, columns)
     levels = colors.to_levels(tiles, signed, gamma)
     size = (len(columns) * grid.cell_width, len(rows) * grid.cell_height)
-    # The maps' own cells stay visible; painting them before they grow saves time.
+    # INTER_NEAREST keeps each position of a map visible as a square; colouring before enlarging saves time.
     picture = cv2.resize(colors.paint(levels, signed, gradient), size, interpolation=cv2.INTER_NEAREST)
     _separate(picture, grid)
     _paste(canvas, picture, grid.left + columns.start * grid.cell_width, grid.top + rows.start * grid.cell_height)
@@ -79,8 +87,10 @@ def draw_maps(
 
 
 def _tiles(maps: np.ndarray, limits: np.ndarray, grid: Grid, rows: range, columns: range) -> np.ndarray:
-    """The seen cells as one float32 picture, values divided by the limits: at the maps' own resolution, or
-    that of the cells if it is lower."""
+    """The visible cells as one float32 picture, values divided by the limits.
+
+    Its resolution is that of the maps, or that of the cells if it is lower.
+    """
     h, w = maps.shape[1:] if maps.shape[2] <= grid.cell_width else (grid.cell_height, grid.cell_width)
     tiles = np.zeros((len(rows), h, len(columns), w), np.float32)
     inverse = (1 / limits)[:, None, None]
@@ -90,14 +100,14 @@ def _tiles(maps: np.ndarray, limits: np.ndarray, grid: Grid, rows: range, column
         if part.start < part.stop:
             seen = maps[part]
             if seen.shape[1:] != (h, w):
-                stack = seen.reshape(-1, seen.shape[2])  # one below the other: their edges stay edges
+                stack = seen.reshape(-1, seen.shape[2])  # maps one below the other, resized in one call
                 seen = cv2.resize(stack, (w, len(seen) * h), interpolation=cv2.INTER_AREA).reshape(-1, h, w)
             np.multiply(seen, inverse[part], out=tiles[i, :, : part.stop - part.start].transpose(1, 0, 2))
     return tiles.reshape(len(rows) * h, len(columns) * w)
 
 
 def line_width(grid: Grid) -> int:
-    """Pixels at the end of each cell that the line between the cells takes; 0 where there is no room."""
+    """Width of the line between cells, taken from the end of each cell; 0 if the cells are too small."""
     side = min(grid.cell_width, grid.cell_height)
     return 0 if side < 6 else 1 if side < 40 else 2 if side < 90 else 3
 
@@ -120,7 +130,7 @@ def _paste(canvas: np.ndarray, picture: np.ndarray, left: int, top: int) -> None
 
 
 def _cover_rest(canvas: np.ndarray, grid: Grid) -> None:
-    """Cells after the last unit are no units: they get the ground's colour, not a zero's."""
+    """Fill the cells after the last unit with the ground colour, so that they are not taken for units of value zero."""
     row, cells = divmod(grid.count, grid.columns)
     bottom, right = grid.top + grid.rows * grid.cell_height, grid.left + grid.columns * grid.cell_width
     top = grid.top + row * grid.cell_height

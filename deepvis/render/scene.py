@@ -1,4 +1,4 @@
-"""What the renderer is given: everything a picture of the window depends on."""
+"""The scene: everything that a picture of the window depends on."""
 
 from __future__ import annotations
 
@@ -38,7 +38,12 @@ class Status:
 
 @dataclass(frozen=True, eq=False)
 class Matrix:
-    """How a layer's units correlate: float32 U×U by the units' numbers, and the units in the order of the rows."""
+    """The correlation matrix of a layer.
+
+    Attributes:
+        correlation: float32 U×U, by the units' numbers.
+        order: the units in the order of the rows.
+    """
 
     correlation: np.ndarray
     order: np.ndarray
@@ -46,15 +51,15 @@ class Matrix:
 
 @dataclass(frozen=True, eq=False)
 class LoadingScene:
-    """One moment of the window while the network loads.
+    """Everything that one picture of the window shows while the network loads.
 
     Attributes:
         state: what the user wants to see.
         frame: the newest picture of the input.
-        busy: the network has been silent for longer than the eye takes for "at once".
-        waiting: words for what is being waited for before there is anything to show.
+        busy: the network has been computing for so long that the user should be told.
+        waiting: a text that says what the program waits for, until there is something to show.
         help: rows (group, keys, text) of the help screen.
-        status: the words of the status bar.
+        status: what the status bar says besides the selection.
     """
 
     state: State
@@ -68,19 +73,21 @@ class LoadingScene:
 
 @dataclass(frozen=True, eq=False)
 class Scene(LoadingScene):
-    """One moment of the window with a network.
+    """Everything that one picture of the window shows.
 
     Attributes:
-        layers: of the network, at least one.
+        layers: the network's layers, at least one.
         classes: names of the entries of its output.
         input_size: height and width of its input, in pixels.
-        result: its newest answer, perhaps to an older question.
-        pictures: stored pictures of units, perhaps of another unit than the selected one.
-        grown: images that are being synthesized, perhaps of another unit; None if none are.
-        pictures_of: the layer whose pictures stand for the selected layer's.
-        tops: top images, perhaps of another unit.
-        cells: the top image of each unit, perhaps of another layer; None before any is there.
-        statistics: of a layer's units, perhaps of another layer; None before they are there.
+        result: the newest result of the network; it may answer an older request.
+        pictures: stored images; they may still be those of the unit selected before.
+        grown: images that are being synthesized, perhaps still of the unit before; None if there are none.
+        pictures_of: the layer whose images are shown for the selected layer (for class probabilities, the layer
+            of the scores before them).
+        tops: top images, perhaps still of the unit before.
+        cells: the top image of each unit, perhaps still of the layer before; None before the first has arrived.
+        statistics: histograms and correlation of units, perhaps still of the layer before; None before the first
+            have arrived.
     """
 
     _: KW_ONLY
@@ -97,8 +104,11 @@ class Scene(LoadingScene):
 
     @property
     def hover(self) -> Hover | TopImage | None:
-        """What the mouse points at, if this scene has such a thing: panes read this and not the state's, which may
-        have been found in another picture, with another content, layer or network."""
+        """What the mouse points at, or None if it does not exist in this scene.
+
+        Panes must read this and not `state.hover`, which was found in an earlier picture, perhaps with another
+        content, layer or network.
+        """
         hover, state = self.state.hover, self.state
         if isinstance(hover, TopImage):
             return hover if self.own_tops is not None and 0 <= hover.number < len(self.own_tops.patches) else None
@@ -136,7 +146,7 @@ class Scene(LoadingScene):
         layer, unit = self.state.backward_origin
         return unit_id(self.layers[layer].name, unit)
 
-    # -- what workers have found, if it is of what is selected ----------------------------------
+    # -- what the workers have found, if it is of the selected unit or layer ----------------------
 
     @property
     def own_pictures(self) -> UnitPictures | None:
@@ -152,7 +162,7 @@ class Scene(LoadingScene):
 
     @property
     def own_recipe_grid(self) -> Grown | None:
-        """The growing images, if they are those of the selected unit and of the grid that is shown."""
+        """The growing images, if they are those of the selected unit and of the current recipe grid."""
         g = self.own_grown
         if g is None or not self.state.recipe_grids:
             return None
@@ -179,15 +189,15 @@ class Scene(LoadingScene):
 
     @property
     def own_matrix(self) -> Matrix | None:
-        """The selected layer's correlations, if they are there in the order in which they are shown."""
+        """The selected layer's correlation matrix; None if it, or the sorted order that is needed, has not arrived."""
         statistics = self.own_statistics
         return None if statistics is None else _matrix(statistics, self.state.shown.is_sorted)
 
-    # -- what the network has answered, if that is the answer to what is selected ---------------
+    # -- the network's result, if it is of the selected layer --------------------------------------
 
     @property
     def failed(self) -> str:
-        """Why the newest pass failed, in words; empty if it did not."""
+        """A text that says why the newest pass failed; empty if it did not."""
         return self.result.error if self.result else ""
 
     @property
@@ -206,28 +216,28 @@ class Scene(LoadingScene):
 
     @property
     def own_result(self) -> Result | None:
-        """The result, if it is of the selected layer."""
+        """The result, if it holds the selected layer's activations."""
         r = self.result
         return r if r and r.activations is not None and r.request.layer == self.layer.name else None
 
     @property
     def activations(self) -> np.ndarray | None:
-        """Of the selected layer, float32 C×H×W."""
+        """Activations of the selected layer, float32 C×H×W; None if they have not arrived."""
         return self.own_result.activations if self.own_result else None
 
     @property
     def channel(self) -> np.ndarray | None:
-        """Of the selected unit, float32 H×W."""
+        """Activations of the selected unit, float32 H×W; None if they have not arrived."""
         return None if self.activations is None else self.activations[self.state.unit]
 
     @property
     def receptive_field(self) -> ReceptiveField | None:
-        """Of the selected layer's units, as soon as it is known."""
+        """The receptive field of the selected layer's units; None if it is not known yet."""
         return self.own_result.receptive_field if self.own_result else None
 
     @property
     def backward(self) -> np.ndarray | None:
-        """The backward image, float32 H×W×3 RGB, if it is of the origin and by the method that the user wants."""
+        """The backward image, float32 H×W×3 RGB, if it has the origin and the method that the user has chosen."""
         r = self.result
         layer, unit = self.state.backward_origin
         if r is None or (r.request.method, r.request.origin) != (self.state.method, (self.layers[layer].name, unit)):
@@ -236,14 +246,14 @@ class Scene(LoadingScene):
 
     @property
     def answered_gradient(self) -> Result | None:
-        """The result, if it answers the question for backward values at the selected layer."""
+        """The result, if it answers a request for backward values of the selected layer (it may have none)."""
         result = self.own_result if self.backward is not None else None
         return result if result and result.request.layer_gradient else None
 
 
 @lru_cache(maxsize=4)
 def _matrix(statistics: Statistics, is_sorted: bool) -> Matrix | None:
-    """One object for each, that what is drawn of it can be kept."""
+    """The matrix in these statistics, as the same object each time, so that drawings are cached."""
     correlation = statistics.correlation
     if correlation is None or is_sorted and statistics.order is None:
         return None

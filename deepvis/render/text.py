@@ -13,13 +13,13 @@ Color = tuple[int, int, int]  # BGR
 
 CACHE = (
     32 << 20
-)  # bytes of rendered lines that are kept: a snapshot has many, and so large that their number is no measure
+)  # bytes of rendered lines in the cache; not a number of lines, because those of a snapshot are very large
 _FONT = "sans"
 _COVERAGE = (np.arange(256) / 255).astype(np.float32)  # of the 256 values of a rendered line
 _alone = threading.Lock()  # OpenCV's font faces give wrong letters when two threads use them at once
-_lines: OrderedDict[tuple[str, int, int], np.ndarray] = OrderedDict()  # the one that was used last is the last
-_size = 0  # bytes of these
-_changing = threading.Lock()  # guards both
+_lines: OrderedDict[tuple[str, int, int], np.ndarray] = OrderedDict()  # the cache; the line used last is the last
+_size = 0  # bytes in the cache
+_changing = threading.Lock()  # guards _lines and _size
 
 
 @lru_cache(maxsize=1)
@@ -95,7 +95,7 @@ def put(
 
 @lru_cache(maxsize=4096)
 def shorten(text: str, room: int, size: int, weight: int = 400) -> str:
-    """The text, or as much of its beginning as fits in `room` pixels, with an ellipsis."""
+    """The text if it fits in `room` pixels, else as much of its beginning as fits with an ellipsis."""
     if width(text, size, weight) <= room:
         return text
     low, high = 0, len(text)

@@ -1,1 +1,1 @@
-"""Top images and statistics of every unit, from any folder of images, as an index of small arrays."""
+"""Scanning a data set: each unit's top images and statistics, stored as an index of small arrays."""

@@ -1,12 +1,12 @@
-"""The index of a scan: for every unit, where it answered most and least, and how its answers spread.
+"""The index of a scan: each unit's top images, its weakest images, and statistics of its responses.
 
-A unit's *response* to an image is its largest value over its map (a vector's entry: its value). The
-statistics, the histogram and the correlations are of the responses over all images.
+A unit's *response* to an image is its largest activation on its map (for a vector, its value). Mean, variance,
+histogram and correlations are those of the responses to all images.
 
-    index.npz   what is read and shown: small, compressed, correlations in steps of 1/127
-    state.npz   the same with the exact sums, by which a scan resumes, grows and merges
+    index.npz   what the window reads: small, compressed, correlations rounded to 1/127
+    state.npz   the same with exact sums, needed to resume a scan, to add images and to merge
 
-Without torch: the window reads it.
+Without torch, because the window reads it.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ from deepvis.inputs.bands import Reading
 
 INDEX, STATE = "index.npz", "state.npz"
 CHUNK = 512
-"""Responses are summed over this many images at a time, counted from image 0: shares that begin and
-end at multiples of it add up to the very sums of one pass."""
+"""Responses are summed over this many images at a time, counted from image 0. So shares that begin and end at
+multiples of it give exactly the same sums as a single pass."""
 
 
 def scan_folder(root: Path, model: str) -> Path:
-    """Where the user's own scans for a model go."""
+    """The folder for the user's own scan with a model."""
     return root / folder_name(model) / "scan"
 
 
 def index_folder(places: Places, model: str) -> Path:
-    """Where a model's index is: of the user's own scan, or else the one that comes with the program."""
+    """The folder of a model's index: the user's own scan or, if there is none, the bundled one."""
     own, bundled = scan_folder(places.own, model), scan_folder(places.bundled, model).with_name("bundled")
     return bundled if (bundled / INDEX).is_file() and not (own / INDEX).is_file() else own
 
@@ -53,10 +53,10 @@ BINS = 2 * _SIDE + 1
 
 
 def bin_edges() -> np.ndarray:
-    """The BINS + 1 edges of the histograms, the same for all units, so that histograms simply add.
+    """The BINS + 1 edges of the histograms, the same for all units, so that histograms can be added.
 
-    Four bins to the octave on either side of a middle one for |x| < 2⁻²⁴ (a float's exponent and two
-    bits of its mantissa: nothing need be known in advance). The outer edges are infinite.
+    There is a bin for |x| < 2⁻²⁴, and four bins for each octave on both sides of it. (A bin is a float's exponent and
+    two bits of its mantissa, so the range of the values need not be known.) The outer edges are infinite.
     """
     steps = np.arange(_SIDE)
     side = 2.0 ** (OCTAVES[0] + steps // PER_OCTAVE) * (1 + steps % PER_OCTAVE / PER_OCTAVE)
@@ -64,9 +64,10 @@ def bin_edges() -> np.ndarray:
 
 
 def rebinned(counts: np.ndarray, bins: int) -> tuple[np.ndarray, np.ndarray]:
-    """A unit's histogram (BINS counts) in even bins from its least to its greatest filled bin, for display.
+    """A unit's histogram (BINS counts) in bins of equal width, from its first to its last filled bin, for display.
 
-    Returns: counts (float, `bins`) and edges (`bins` + 1). Within a bin, values are taken as evenly spread.
+    Returns:
+        Counts (float, `bins`) and edges (`bins` + 1). Values are taken as evenly spread within a bin.
     """
     edges = bin_edges()
     edges[0], edges[-1] = -(2.0 ** OCTAVES[1]), 2.0 ** OCTAVES[1]
@@ -98,13 +99,15 @@ class Span:
 
 @dataclass(frozen=True, eq=False)
 class Ranked:
-    """Each unit's k best places, best first; at most one in an image. Among equals, as of units that saturate,
-    the image with the larger mean over the map comes first (of the weakest: the smaller), then the earlier one.
+    """Each unit's k best images, best first, with the place of the map where the unit is strongest.
+
+    Among images with equal values (as for units that saturate) the one with the larger mean over the map comes first
+    (for the weakest images, the smaller mean), then the earlier image.
 
     Attributes:
-        image: int32 U×k, number of the image, -1 where there are fewer than k.
-        row, column: int16 U×k, on the layer's map; the first in reading order among equals.
-        value: float32 U×k.
+        image: int32 U×k, number of the image; -1 if there are fewer than k.
+        row, column: int16 U×k, place on the layer's map; the first one in reading order among equals.
+        value: float32 U×k, the unit's activation there.
     """
 
     image: np.ndarray
@@ -118,14 +121,14 @@ class Ranked:
 
 @dataclass(frozen=True, eq=False)
 class Sums:
-    """What statistics are made of.
+    """The sums from which the statistics are computed.
 
     Attributes:
-        total, squares: float64 2×U, of the responses: the rounded sum, and what rounding left over,
-            so that the order of adding plays no part.
+        total, squares: float64 2×U, sums of the responses and their squares: the rounded sum and its rounding error,
+            so that the order of adding does not matter.
         products: {layer: float64 C×C}, sums of products of two units' responses; may be empty.
-        means: float32 2×U×k, means over the maps at the top and at the bottom places.
-        recent: float32 n×U, responses to the images of an unfinished chunk: in none of the above.
+        means: float32 2×U×k, means over the maps of the top and of the bottom images.
+        recent: float32 n×U, responses to the images of the unfinished chunk, which are not in the other sums.
     """
 
     total: np.ndarray
@@ -137,24 +140,24 @@ class Sums:
 
 @dataclass(frozen=True, eq=False)
 class Index:
-    """Everything that a scan found out.
+    """The results of a scan.
 
     Attributes:
-        model, fingerprint: of the network.
+        model, fingerprint: name and fingerprint of the network.
         root: the folder that `files` are relative to.
-        files: names of the images in their order; "shard.tar!member" for those in an archive.
-        scanned: ranges of image numbers that have been looked at: ((0, 350),) when all are.
+        files: names of the images in order; "shard.tar!member" for images in an archive.
+        scanned: ranges of the numbers of scanned images; ((0, 350),) if all 350 are scanned.
         broken: {image number: why it could not be read}.
         spans: the layers.
-        top, bottom: the strongest and the weakest places (least value over the map).
-        histogram: int64 U×BINS, of the responses (`bin_edges`).
-        count: images that the statistics are of.
-        active: int64 U, in how many images the response is above 0.
-        mean, variance: float64 U, of the responses (variance: divided by `count`).
-        correlation: {layer: float32 C×C}; 0 with a unit whose response never changes.
-        receptive_fields: {layer: its receptive field}, of layers whose units are maps.
-        sums: present in a state only.
-        settings: how it was made: input size, batch …
+        top, bottom: the images with the largest and with the smallest activation of each unit.
+        histogram: int64 U×BINS, histograms of the responses (see `bin_edges`).
+        count: number of images in the statistics.
+        active: int64 U, number of images with a response above 0.
+        mean, variance: float64 U, mean and variance of the responses (variance: divided by `count`).
+        correlation: {layer: float32 C×C}, correlation of the responses; 0 for a unit whose response never changes.
+        receptive_fields: {layer: its receptive field}, for layers whose units are maps.
+        sums: only in a state; None in an index.
+        settings: how the scan was made: input size, batch …
     """
 
     model: str
@@ -188,22 +191,22 @@ class Index:
     def exact_sums(self) -> Sums:
         """The sums of a state. Raises UserError for an index, which has none."""
         if self.sums is None:
-            raise UserError(f"without {STATE} an index does not grow: it holds rounded statistics only")
+            raise UserError(f"an index without {STATE} cannot be extended or merged: it has only rounded statistics")
         return self.sums
 
     @property
     def shown_bands(self) -> tuple[int, ...]:
-        """Which bands are shown as red, green and blue of images that have more."""
+        """The bands to show as red, green and blue, for images with more than three."""
         return tuple(self.settings.get("shown", (0, 1, 2)))
 
     @property
     def reading(self) -> Reading:
-        """How its images are read."""
+        """How the images are read."""
         white, full = self.settings.get("white", (Reading.white, Reading.range))
         return Reading(self.settings.get("channels", Reading.channels), white, full)
 
     def span(self, layer: str) -> Span:
-        """Where the layer's units are. Raises UserError for a layer that was not scanned."""
+        """The layer's rows in the arrays. Raises UserError if the layer was not scanned."""
         for span in self.spans:
             if span.name == layer:
                 return span
@@ -217,39 +220,41 @@ class Index:
         return self.span(layer).start + unit
 
     def path(self, image: int, root: Path | str | None = None) -> Path:
-        """The file of an image (of an archive's member: the archive)."""
+        """The file of an image; for an image in an archive, the archive."""
         return Path(root or self.root, self.files[image].partition("!")[0])
 
     def missing(self, root: Path | str | None = None, among: Sequence[int] | None = None) -> list[str]:
-        """Names of files (all, or those of some images) that are not there (any more)."""
+        """Names of the images whose files do not exist, among all images or those with the numbers `among`."""
         numbers = range(len(self.files)) if among is None else among
         paths = {str(self.path(i, root)): self.files[i] for i in numbers}
         return [name for path, name in paths.items() if not os.path.exists(path)]
 
     def shown_images(self) -> list[int]:
-        """The images that some unit's best or worst places are in."""
+        """Numbers of the images that are a top or bottom image of some unit."""
         used = np.unique(np.concatenate([self.top.image.ravel(), self.bottom.image.ravel()]))
         return [int(i) for i in used if i >= 0]
 
     def moved(self, root: Path | str) -> Index:
-        """The same index for images that are in another folder now.
+        """The same index for images that have moved to another folder.
 
         Raises:
-            UserError: some are not there either; it says which.
+            UserError: some images are not there; the message says which.
         """
         missing = self.missing(root)
         if missing:
             raise UserError(
                 f"{root}: {len(missing)} of the index's {len(self.files)} images are not there: "
-                f"{', '.join(missing[:5])}{' …' if len(missing) > 5 else ''}. Give the folder that they are in."
+                f"{', '.join(missing[:5])}{' …' if len(missing) > 5 else ''}. Name the folder that they are in now."
             )
         return replace(self, root=str(root))
 
     def check(self, fingerprint: str, model: str = "", layers: Sequence[Layer] = ()) -> Index:
-        """The index with the network's present mark.
+        """Check that the index belongs to this network, and return it with the network's fingerprint.
 
+        Args:
+            layers: the network's layers, whose sizes are compared with the index's.
         Raises:
-            UserError: the index is of another network, or of one of these layers when it was another one.
+            UserError: the index is of another network, or a layer has another size now.
         """
         if not same_network(self.fingerprint, fingerprint):
             raise UserError(
@@ -270,7 +275,7 @@ class Index:
 
 
 def joined(ranges: Sequence[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
-    """Ranges in order, those that touch made one."""
+    """The ranges in order; ranges that touch or overlap are joined."""
     whole: list[tuple[int, int]] = []
     for first, last in sorted(r for r in ranges if r[0] < r[1]):
         if whole and first <= whole[-1][1]:

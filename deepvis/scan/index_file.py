@@ -1,4 +1,4 @@
-"""An index as a file: NumPy arrays, written whole or not at all."""
+"""Saving and loading an index as a file of NumPy arrays."""
 
 from __future__ import annotations
 
@@ -23,10 +23,12 @@ VERSION = 1
 
 
 def save(index: Index, path: Path, state: bool = False) -> None:
-    """Write an index whole or not at all; `state`: with its sums, uncompressed.
+    """Write an index whole or not at all.
 
+    Args:
+        state: write a state: with the sums, uncompressed.
     Raises:
-        UserError: it cannot be written. An older file of that name is left as it was.
+        UserError: the file cannot be written. An older file of that name is left as it was.
     """
     arrays: dict[str, np.ndarray] = {
         "meta": _text(json.dumps(_meta(index, path))),
@@ -51,8 +53,7 @@ def save(index: Index, path: Path, state: bool = False) -> None:
             if s.name in index.correlation
         }
     remedy = (
-        "What was there before is kept; make room or give another folder with --out, and run the same command "
-        "again to go on."
+        "The file there is kept as it was. Make room or give another folder with --out, and run the same command again."
     )
     with writing(path, remedy), beside(path) as file:
         write: Callable[..., None] = np.savez if state else np.savez_compressed
@@ -60,10 +61,10 @@ def save(index: Index, path: Path, state: bool = False) -> None:
 
 
 def load(path: Path) -> Index:
-    """Read an index or a state, of which every array fits its layers and every number its range.
+    """Read an index or a state, and check that all arrays and numbers in it are possible.
 
     Raises:
-        UserError: there is none, or it cannot be read.
+        UserError: there is no index, or it cannot be read or is damaged.
     """
     if not os.path.isfile(path):
         raise UserError(f"{path}: there is no index. Make one: deepvis scan --images DIR")
@@ -79,7 +80,7 @@ def _index(
     stored: ArrayFile, path: Path, meta: Mapping[str, Any], spans: tuple[Span, ...], files: tuple[str, ...]
 ) -> Index:
     units, k = sum(span.units for span in spans), _k(stored)
-    _demand(8 * BINS * units <= stored.room, f"histograms of {units} units")  # they take that much as int64
+    _demand(8 * BINS * units <= stored.room, f"histograms of {units} units")  # their size in memory, as int64
     _demand(
         meta["scanned"] == sorted(meta["scanned"]) and all(0 <= a <= b <= len(files) for a, b in meta["scanned"]),
         "scanned",
@@ -123,7 +124,7 @@ def _k(stored: ArrayFile) -> int:
 
 
 def _ranked(stored: ArrayFile, side: str, spans: Sequence[Span], k: int, images: int) -> Ranked:
-    """The strongest or the weakest places: of images that there are, on the layers' maps."""
+    """The top or bottom images, checked: the images exist, and the places are on the layers' maps."""
     shape = (sum(span.units for span in spans), k)
     kinds = {"image": "i", "row": "i", "column": "i", "value": "f"}
     ranked = Ranked(*(_array(stored, f"{side}_{name}", kind, shape) for name, kind in kinds.items()))
@@ -156,7 +157,7 @@ def _sums(stored: ArrayFile, spans: Sequence[Span], index: Index) -> Sums:
 
 
 def _array(stored: ArrayFile, name: str, kinds: str, shape: tuple[int, ...]) -> np.ndarray:
-    """One array, if it is of that kind and shape."""
+    """Read an array; ValueError if it is not of that kind and shape."""
     if name not in stored:
         raise ValueError(f"{name} is missing")
     declared = stored.declared[name]
@@ -166,7 +167,7 @@ def _array(stored: ArrayFile, name: str, kinds: str, shape: tuple[int, ...]) -> 
 
 
 def _checked_meta(meta: object) -> Mapping[str, Any]:
-    """What an index says of itself, if every entry is of its kind; else ValueError."""
+    """The index's description, checked: all entries have the right type; ValueError if not."""
     if not isinstance(meta, dict):
         raise ValueError("wrong: meta")
     _demand(meta.get("version") == VERSION, f"version {shown(meta.get('version'))}, expected {VERSION}")
@@ -255,7 +256,7 @@ def _meta(index: Index, path: Path) -> dict[str, Any]:
 
 
 def _root(root: str, path: Path) -> str:
-    """How an index at `path` names the folder of its images: from there, where both come with the program."""
+    """The name of the images' folder to store: relative to the index if both are in the program's folder."""
     home = paths.ROOT
     if Path(root).is_relative_to(home) and path.absolute().is_relative_to(home):
         return Path(os.path.relpath(root, path.absolute().parent)).as_posix()
@@ -271,12 +272,12 @@ def _string(array: np.ndarray) -> str:
 
 
 def _triangle(matrix: np.ndarray) -> np.ndarray:
-    """The part above the diagonal, row by row: the matrix is symmetrical."""
+    """The part above the diagonal of a symmetric matrix, row by row."""
     return matrix[np.triu_indices(len(matrix), 1)]
 
 
 class _Squares(Mapping[str, np.ndarray]):
-    """Correlation matrices, each made when it is asked for."""
+    """{layer: correlation matrix}; a matrix is computed from its triangle each time it is read."""
 
     def __init__(self, triangles: Mapping[str, tuple[np.ndarray, int]]) -> None:
         self._triangles = triangles

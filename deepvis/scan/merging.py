@@ -1,4 +1,4 @@
-"""Sums of several scans to one index, and its statistics."""
+"""Merging several scans into one index, and computing its statistics from the sums."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from deepvis.scan.index import STATE, Index, Ranked, Span, Sums, joined
 
 
 def add_exactly(sums: np.ndarray, more: np.ndarray) -> np.ndarray:
-    """2×U sum with what rounding left over, plus U or 2×U: Knuth's TwoSum, TAOCP vol. 2, 4.2.2."""
+    """Add U or 2×U values to a 2×U sum of (rounded sum, rounding error). Knuth's TwoSum, TAOCP vol. 2, 4.2.2."""
     for term in more if more.ndim == 2 else (more,):
         high = sums[0] + term
         kept = high - sums[0]
@@ -24,7 +24,7 @@ def add_exactly(sums: np.ndarray, more: np.ndarray) -> np.ndarray:
 
 
 def with_statistics(index: Index) -> Index:
-    """The index with mean, variance and correlation worked out from its sums."""
+    """The index with mean, variance and correlation computed from its sums."""
     sums = _with_recent(index.exact_sums, index.spans)
     n = max(1, index.count)
     mean = sums.total.sum(0) / n
@@ -35,7 +35,7 @@ def with_statistics(index: Index) -> Index:
             mu = mean[span.rows]
             covariance = sums.products[span.name] / n - np.outer(mu, mu)
             spread = np.sqrt(np.maximum(np.diag(covariance), 0))
-            spread[spread <= 1e-6 * np.abs(mu)] = np.inf  # below the rounding of float32: it never changes
+            spread[spread <= 1e-6 * np.abs(mu)] = np.inf  # only float32's rounding: the response never changes
             covariance /= np.maximum(spread, 1e-300)[:, None]
             covariance /= np.maximum(spread, 1e-300)[None]
             correlation[span.name] = np.clip(covariance, -1, 1).astype(np.float32)
@@ -43,7 +43,7 @@ def with_statistics(index: Index) -> Index:
 
 
 def _with_recent(sums: Sums, spans: Sequence[Span]) -> Sums:
-    """The sums with the unfinished chunk in them."""
+    """The sums with the unfinished chunk added."""
     recent = sums.recent
     if not len(recent):
         return sums
@@ -63,26 +63,28 @@ def _with_recent(sums: Sums, spans: Sequence[Span]) -> Sums:
 
 
 def merge(indices: Sequence[Index]) -> Index:
-    """One index of what several have seen, in whatever order these are given.
+    """Merge several indices into one; their order does not matter.
 
-    Either all are shares of one list of files, each having scanned ranges of its own, or each has
-    scanned all of a list of its own: then the files are put in natural order. Top and bottom places,
-    histograms and counts are bit for bit those of one pass, and so are mean and variance for shares
-    that `deepvis scan` makes; otherwise these, and the correlations, agree to rounding (1e-12).
+    Either all are shares of the same list of files and have scanned different ranges of it, or each has scanned a whole
+    list of its own; then the merged list is in natural order. Top and bottom images, histograms and counts are exactly
+    those of a single scan, and so are mean and variance for shares made by `deepvis scan`. In other cases these, and
+    always the correlations, agree up to rounding (1e-12).
 
     Raises:
-        UserError: the indices are of different networks, layers, roots, or an image is in two of them.
+        UserError: the indices have different networks, layers or roots, or share images.
     """
     indices = sorted(indices, key=lambda index: (index.scanned, list(index.files[:1])))
     first = indices[0]
     for other in indices[1:]:
         if not same_network(other.fingerprint, first.fingerprint) or other.spans != first.spans or other.k != first.k:
-            raise UserError(f"indices of {first.model} and {other.model} do not merge: other weights, layers or --top")
+            raise UserError(
+                f"indices of {first.model} and {other.model} cannot be merged: their weights, layers or --top differ"
+            )
         if other.sums is None or first.sums is None:
-            raise UserError(f"without {STATE} an index does not merge: it holds rounded statistics only")
+            raise UserError(f"an index without {STATE} cannot be merged: it has only rounded statistics")
         if other.root != first.root:
             raise UserError(
-                f"indices of images in {first.root} and in {other.root} do not merge: give them one --images folder"
+                f"indices of images in {first.root} and in {other.root} cannot be merged: give them one --images folder"
             )
     if any(tuple(other.files) != tuple(first.files) for other in indices):
         indices = _on_one_list(indices)
@@ -94,7 +96,7 @@ def merge(indices: Sequence[Index]) -> Index:
     )
     ranges = [r for index in indices for r in index.scanned]
     if sum(b - a for a, b in ranges) != sum(b - a for a, b in joined(ranges)) and not _interleaved(indices):
-        raise UserError("indices that share images do not merge: these would count twice")
+        raise UserError("indices that share images cannot be merged: the images would count twice")
     return with_statistics(
         replace(
             first,
@@ -111,14 +113,14 @@ def merge(indices: Sequence[Index]) -> Index:
 
 
 def best(parts: Sequence[Ranked], k: int) -> Ranked:
-    """The k best of several rankings of the same units; the earlier image first among equals."""
+    """The k best images of several rankings of the same units; among equals the earlier image comes first."""
     return best_of(parts, [np.zeros_like(part.value) for part in parts], k)[0]
 
 
 def best_of(
     parts: Sequence[Ranked], means: Sequence[np.ndarray], k: int, least: bool = False
 ) -> tuple[Ranked, np.ndarray]:
-    """The k best of several rankings of the same units (`least`: of the weakest), and their means (U×k each)."""
+    """The k best images of several rankings of the same units, and their means (U×k); `least`: the weakest."""
     image, row, column, value = (
         np.concatenate([getattr(part, name) for part in parts], axis=1) for name in ("image", "row", "column", "value")
     )
@@ -131,7 +133,7 @@ def best_of(
 
 
 def _added(parts: Sequence[Sums], spans: Sequence[Span]) -> Sums:
-    """The unfinished chunk of the last part stays one."""
+    """The sums of all parts. The unfinished chunk of the last part stays unfinished; those of the others are added."""
     whole = [*(_with_recent(part, spans) for part in parts[:-1]), parts[-1]]
     total, squares = whole[0].total, whole[0].squares
     for part in whole[1:]:
@@ -147,9 +149,9 @@ def _sum(arrays: Sequence[np.ndarray]) -> np.ndarray:
 def _on_one_list(indices: Sequence[Index]) -> list[Index]:
     names = [name for index in indices for name in index.files]
     if len(set(names)) != len(names):
-        raise UserError("indices that share images do not merge: these would count twice")
+        raise UserError("indices that share images cannot be merged: the images would count twice")
     if not all(index.is_complete for index in indices):
-        raise UserError("an unfinished scan does not merge with one of other images: finish it first")
+        raise UserError("an unfinished scan cannot be merged with a scan of other images: finish it first")
     files = tuple(sorted(names, key=natural_key))
     place = {name: number for number, name in enumerate(files)}
     moved = []
@@ -169,6 +171,6 @@ def _on_one_list(indices: Sequence[Index]) -> list[Index]:
 
 
 def _interleaved(indices: Sequence[Index]) -> bool:
-    """After `_on_one_list` every part claims the whole of the list, of which it scanned some."""
+    """Whether the indices come from `_on_one_list`: each claims the whole list, of which it scanned a part."""
     seen = sum(index.count + len(index.broken) for index in indices)
     return all(index.is_complete for index in indices) and seen == len(indices[0].files)

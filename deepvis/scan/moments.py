@@ -1,6 +1,6 @@
-"""The strongest moments of what the camera showed, for every unit that was looked at.
+"""Moments: the frames of a camera, video or folder with the largest activation of each unit.
 
-Without torch. Not thread-safe: one thread updates; `index` hands out copies.
+Without torch. Not thread-safe.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from deepvis.scan.index import BINS, INDEX, Index, Ranked, Span, joined
 from deepvis.scan.index_file import load, save
 from deepvis.scan.merging import best
 
-TIDY = 64  # frames that are taken in between two looks for those that no ranking needs any more
+TIDY = 64  # frames between two removals of those that no ranking needs any more
 
 
 @dataclass(frozen=True)
@@ -34,13 +34,12 @@ class _Moment:
 
 
 class LiveTop:
-    """The k strongest moments of each unit, in memory that has an upper limit.
+    """The k strongest moments of each unit, in a limited amount of memory.
 
-    Of frames is kept what the network saw, as JPEG, for as long as some unit's ranking needs them.
-    Frames of one file or camera that are closer than `gap` to each other are one moment: of these a
-    unit keeps its strongest. So a photo, however often it is shown, is one moment, and so is a video's
-    scene that comes again when the video starts anew. When more than `most` frames would have to be
-    kept, the one that the fewest rankings need goes, and leaves these rankings.
+    A frame is kept as a JPEG of what the network saw, for as long as some unit's ranking needs it. Frames of the same
+    file or camera that are less than `gap` apart count as one moment, of which a unit keeps the strongest frame. So a
+    photo is one moment however often it is shown, and so is a scene of a video that plays in a loop. If more than
+    `most` frames would have to be kept, those that the fewest rankings need are dropped, also from these rankings.
     """
 
     def __init__(
@@ -50,8 +49,9 @@ class LiveTop:
         Args:
             layers: of the network.
             size: width and height of the network's input.
-            gap: seconds.
-            most: frames; of 448×448 pixels some 70 kB each.
+            k: number of moments for each unit.
+            gap: time between two moments, in seconds.
+            most: number of frames to keep; a frame of 448×448 pixels takes about 70 kB.
         """
         starts = np.cumsum([0, *(layer.units for layer in layers)])
         self.spans = tuple(Span(a.name, int(s), a.units, a.height, a.width) for a, s in zip(layers, starts))
@@ -71,13 +71,13 @@ class LiveTop:
         return len(self._moments)
 
     def update(self, frame: Frame, crop: bool, peaks: Peaks) -> int:
-        """Take in a frame.
+        """Add a frame.
 
         Args:
-            crop: whether the network saw the middle of the frame or all of it, stretched.
-            peaks: of all layers; not-a-number never counts as strong.
+            crop: whether the network saw the centre of the frame (true) or the whole frame, stretched (false).
+            peaks: the peaks of all layers; NaN is never among the strongest.
         Returns:
-            How many units this was among the strongest moments of.
+            The number of units for which the frame is now among the strongest moments.
         """
         number = self._count
         self._count += 1
@@ -90,7 +90,7 @@ class LiveTop:
         return entered
 
     def _seen(self, image: np.ndarray, crop: bool) -> np.ndarray:
-        """What the network saw, at twice its resolution if there is as much, so that small patches of it are sharp."""
+        """What the network saw, at up to twice its resolution, so that small patches are sharp."""
         width, height = self._size
         seen = cut(image, width / height, crop)
         factor = max(1.0, min(2.0, seen.shape[1] / width, seen.shape[0] / height))
@@ -107,7 +107,7 @@ class LiveTop:
     def _enter(self, peaks: Peaks, number: int, same: Sequence[int]) -> int:
         top = self._top
         with np.errstate(invalid="ignore"):
-            rows = np.flatnonzero((peaks.value > top.value[:, -1]) & (peaks.value != 0))  # exactly 0 is no answer
+            rows = np.flatnonzero((peaks.value > top.value[:, -1]) & (peaks.value != 0))  # 0 is no response
         close = np.isin(top.image[rows], same)
         keep = ~np.any(close & (top.value[rows] >= peaks.value[rows, None]), axis=1)
         rows, close = rows[keep], close[keep]
@@ -129,7 +129,7 @@ class LiveTop:
         return len(rows)
 
     def _tidy(self) -> None:
-        """Drop the frames that no ranking needs, and of the others the least needed ones."""
+        """Drop the frames that no ranking needs and, if too many are left, those that the fewest rankings need."""
         used, needed = np.unique(self._top.image, return_counts=True)
         counts = {int(i): int(n) for i, n in zip(used, needed) if i >= 0}
         stay = sorted(counts, key=lambda i: (counts[i], i), reverse=True)[: self._most]
@@ -142,8 +142,7 @@ class LiveTop:
             array[:] = np.take_along_axis(array, order, axis=1)
 
     def pixels(self, number: int) -> np.ndarray:
-        """What the network saw of a kept frame, uint8 RGB, once to twice the size of its input; `number` as in
-        `top`."""
+        """What the network saw of a kept frame, uint8 RGB, one to two times its input's size; `number` as in `top`."""
         data = np.frombuffer(self._moments[number].jpeg, np.uint8)
         return cast(np.ndarray, cv2.imdecode(data, cv2.IMREAD_COLOR_RGB))  # never None: `add` has encoded it
 
@@ -151,12 +150,12 @@ class LiveTop:
         return self._moments[number].name
 
     def top(self, layer: str) -> Ranked:
-        """A layer's rankings, copied; the images are numbers of frames."""
+        """A copy of a layer's rankings, in which the images are numbers of frames."""
         rows = self._top[self._by_name[layer].rows]
         return Ranked(rows.image.copy(), rows.row.copy(), rows.column.copy(), rows.value.copy())
 
     def index(self, folder: Path, model: str, fingerprint: str) -> Index:
-        """What was collected as an index of the files that `save` writes into a folder; without statistics."""
+        """The moments as an index, without statistics, of the files that `save` writes into this folder."""
         self._tidy()
         numbers = sorted(self._moments)
         place = np.full(self._count + 1, -1, np.int32)
@@ -175,10 +174,10 @@ class LiveTop:
         )  # fmt: skip
 
     def save(self, folder: Path, model: str, fingerprint: str) -> Index:
-        """Write the frames and their index into a folder of their own, and return the index.
+        """Write the frames and their index into a new folder, and return the index.
 
         Raises:
-            UserError: it cannot be written.
+            UserError: the files cannot be written.
         """
         index = self.index(folder, model, fingerprint)
         with writing(folder):
@@ -189,12 +188,12 @@ class LiveTop:
 
 
 def together(index: Index, live: Index) -> Index:
-    """The rankings of a data set and of live moments as one; the statistics stay the data set's.
+    """Merge the rankings of a data set and of kept moments; the statistics stay those of the data set.
 
-    The live frames come behind the data set's files, by their full paths.
+    The moments' files are added after the data set's files, with their full paths.
 
     Raises:
-        UserError: they are of different networks.
+        UserError: the two are of different networks.
     """
     index.check(live.fingerprint, live.model)
     parts = []
@@ -211,19 +210,19 @@ def together(index: Index, live: Index) -> Index:
 
 
 def live_folder(root: Path, model: str) -> Path:
-    """Where a model's kept collections of moments are, each in a folder of its own."""
+    """The folder that holds a model's kept collections of moments, each in a sub-folder."""
     return root / folder_name(model) / "live"
 
 
 def with_moments(index: Index, folders: Sequence[Path]) -> tuple[Index, int]:
-    """A data set's index with kept moments among its top images.
+    """Add kept moments to the top images of a data set's index.
 
     Args:
-        folders: of collections; those that are in the index already change nothing.
+        folders: folders of collections; those that are in the index already are skipped.
     Returns:
-        The index, and how many collections have come to it.
+        The index, and the number of collections that were added.
     Raises:
-        UserError: one cannot be read, or is of another network.
+        UserError: a collection cannot be read, or is of another network.
     """
     known, added = set(index.files), 0
     for folder in folders:

@@ -1,4 +1,4 @@
-"""Carry units back to the pixels of the photos that they answered to most."""
+"""Backward images of a unit's top images."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ def patch_backward(
     boxes: Sequence[Box],
     places: Sequence[tuple[int, int]] | None = None,
 ) -> list[np.ndarray]:
-    """The backward images of some photos from one unit, cut to boxes; one pass for all.
+    """The backward images of a unit for several photos, cut to boxes; one pass for all photos.
 
     Args:
-        network: used by no other thread meanwhile.
-        photos: uint8 RGB or bands, any sizes; the network sees their middles.
+        network: must not be used by another thread meanwhile.
+        photos: uint8 RGB or bands, of any sizes; the network sees their centred crops.
         method: a key of `deepvis.attribution.methods.METHODS`.
-        boxes: for each photo, in input pixels (`Patch.box`).
-        places: for each photo the (row, column) from which alone 1 is sent back, as the original
-            toolbox does for its patches; None: what the live window sends (`deepvis.networks.activation_rules.seed`).
+        boxes: a box for each photo, in input pixels (`Patch.box`).
+        places: for each photo the (row, column) at which the backward pass starts with 1, as in the original toolbox;
+            None starts it as in the live window (`deepvis.networks.activation_rules.seed`).
     Returns:
-        For each photo float32 height×width×3 RGB, of its box's size; 0 where the box leaves the input.
+        For each photo float32 height×width×3 RGB, of its box's size; 0 outside of the input.
     """
     if not photos:
         return []

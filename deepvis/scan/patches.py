@@ -1,6 +1,6 @@
-"""What a unit saw where it answered most: patches of the photos, cut out by receptive field.
+"""Top images: patches of photos, cut out by the unit's receptive field.
 
-Without torch: the window cuts them in the background when a unit is selected.
+Without torch, because the window cuts them out when a unit is selected.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from deepvis.scan.results import Patch
 
 
 def places(index: Index, layer: str, unit: int, least: bool = False) -> list[tuple[int, int, int, float]]:
-    """A unit's (image, row, column, value), best first: k or as many as there are images."""
+    """A unit's top images as (image, row, column, value), best first; `least`: its bottom images, weakest first."""
     ranked, row = (index.bottom if least else index.top), index.row(layer, unit)
     fields = (ranked.image, ranked.row, ranked.column, ranked.value)
     return [(int(i), int(r), int(c), float(v)) for i, r, c, v in zip(*(array[row] for array in fields)) if i >= 0]
@@ -35,14 +35,16 @@ def patches(
     side: int = 0,
     map: Callable[..., Iterable[Patch]] = map,
 ) -> list[Patch]:
-    """Cut out what the unit saw at its best places (`least`: at its worst).
+    """Cut out a unit's top images (`least`: its bottom images).
+
+    If a photo cannot be read, its patch has an `error`.
 
     Args:
-        photos: the index's.
-        side: what the longer side is reduced to, in pixels; 0: not at all.
-        map: as the built-in one, to read photos at the same time.
+        photos: the index's photos.
+        side: reduce patches to this longer side, in pixels; 0 does not reduce them.
+        map: called like the built-in `map`; that of a thread pool reads photos in parallel.
     Raises:
-        UserError: the index has no such layer. A photo that cannot be read is in its patch's `error`.
+        UserError: the index does not have this layer.
     """
     whole = (int(index.settings["width"]), int(index.settings["height"]))
     field, shown = index.receptive_fields.get(layer), index.shown_bands
@@ -60,13 +62,13 @@ def patches(
 
 
 def as_cell(patch: np.ndarray, box: Box, side: int) -> np.ndarray:
-    """A patch with the proportions of its box, the longer side as given: a field of 3×3 pixels is a square, though the
-    photo may have 4×5 pixels there."""
+    """A patch resized to the proportions of its box, with this longer side. (A receptive field of 3×3 pixels is a
+    square, even if it is 4×5 pixels in the photo.)"""
     return resize(np.ascontiguousarray(patch), *with_side(*box[2:], side))
 
 
 def field_box(field: ReceptiveField | None, row: int, column: int, whole: tuple[int, int]) -> Box:
-    """The receptive field of the unit at a place, in input pixels; no larger than the input (width, height)."""
+    """The receptive field at a place of the map, in input pixels, not larger than the input `whole` (width, height)."""
     if field is None:
         return 0, 0, *whole
     left, top, width, height = field.box(row, column)
@@ -78,14 +80,14 @@ def field_box(field: ReceptiveField | None, row: int, column: int, whole: tuple[
 
 
 def cut_out(photo: np.ndarray, box: Box, whole: tuple[int, int]) -> np.ndarray:
-    """A box of the network's input, out of the photo that the input was made of (its middle, scaled).
+    """Cut a box, given in the network's input, out of the photo (whose centred crop was the input).
 
     Args:
         photo: uint8 RGB.
         box: in input pixels.
         whole: width and height of the input.
     Returns:
-        uint8 RGB, at the photo's resolution; `BACKDROP` gray outside of the middle that was seen.
+        uint8 RGB, at the photo's resolution; `BACKDROP` gray outside of the crop.
     """
     height, width = photo.shape[:2]
     x, y, w, h = crop_box(height, width, whole[0] / whole[1])
@@ -96,7 +98,7 @@ def cut_out(photo: np.ndarray, box: Box, whole: tuple[int, int]) -> np.ndarray:
 
 
 def cut_padded(image: np.ndarray, box: Box, ground: float) -> np.ndarray:
-    """A box of an image (H×W×channels), `ground` where the box leaves it."""
+    """Cut a box out of an image (H×W×channels); parts outside of the image are filled with `ground`."""
     left, top, width, height = box
     out = np.full((height, width, *image.shape[2:]), ground, image.dtype)
     rows = slice(max(top, 0), min(top + height, image.shape[0]))
@@ -107,7 +109,7 @@ def cut_padded(image: np.ndarray, box: Box, ground: float) -> np.ndarray:
 
 
 def tiled(tiles: Sequence[np.ndarray | None], columns: int, side: tuple[int, int], gap: int = 1) -> np.ndarray:
-    """Pictures (uint8 RGB; None: black) scaled to one size (width, height) in a grid with black lines."""
+    """A grid of pictures (uint8 RGB; None is black) with black lines, each resized to `side` (width, height)."""
     width, height = side
     rows = -(-len(tiles) // columns)
     out = np.zeros((rows * (height + gap) + gap, columns * (width + gap) + gap, 3), np.uint8)

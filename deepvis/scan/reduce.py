@@ -1,7 +1,7 @@
-"""From a batch's activations to what the index keeps, on the device, in memory that does not grow.
+"""Reducing activations to top images and statistics, on the device, in a fixed amount of memory.
 
-`extremes` takes a layer's maps together as soon as the network has made them, while they are still in
-the processor's cache; `Tally` ranks what they found, image by image, against the k best so far.
+`extremes` reduces a layer's maps as soon as the network has computed them, while they are still in the processor's
+cache. `Tally` compares the results of each image with the k best so far, and adds up the statistics.
 """
 
 from __future__ import annotations
@@ -27,17 +27,18 @@ from deepvis.scan.index import (
     Sums,
 )
 
-_BLOCK = 1 << 20  # bytes of a map that are looked at three times: they are in the cache the second time
-_TOGETHER = 64  # maps that are searched through at once
+_BLOCK = 1 << 20  # bytes of a block; small enough that it is in the cache when it is read again
+_TOGETHER = 64  # maps that are searched at once
 
 
 @dataclass(frozen=True)
 class Extremes:
-    """Of each map of a layer, for a batch: the strongest value, its first cell, and the mean that orders equals.
+    """The largest value of each map of a layer for a batch, its place, and the map's mean, which orders equal values.
 
     Attributes:
-        value, mean: sides×B×C float32; the second side, if there is one, is that of the negated map.
-        cell: the same of int32; -1 where the value is not above the bar, so that nobody will ask for its place.
+        value, mean: sides×B×C float32. The second side, if there is one, is for the negated maps (the weakest images).
+        cell: sides×B×C int32, the first place with the value; -1 if the value is not above the bar, so that its place
+            is not needed.
     """
 
     value: Tensor
@@ -47,9 +48,9 @@ class Extremes:
 
 @dataclass(frozen=True)
 class Bar:
-    """What a value has to be above, or equal to with a larger mean, to be among the k best of its unit.
+    """The bar for each unit: a value must be larger, or equal with a larger mean, to be among the unit's k best.
 
-    One that lags behind is as good: bars only rise, and what passes a lower one is sorted out later.
+    A bar may be out of date: bars only rise, and values that pass a lower bar are sorted out later.
 
     Attributes:
         value, mean: sides×C float32.
@@ -60,7 +61,7 @@ class Bar:
 
     @staticmethod
     def none(units: int, weakest: bool, device: torch.device | None = None) -> Bar:
-        """Everything is above it."""
+        """A bar that every value passes."""
         lowest = torch.full((2 if weakest else 1, units), -math.inf, device=device)
         return Bar(lowest, lowest)
 
@@ -69,11 +70,11 @@ class Bar:
 
 
 def extremes(units: Tensor, bar: Bar) -> Extremes:
-    """Take together a layer's activations for a batch: B×C×H×W, or B×N of a vector.
+    """Find the extremes of a layer's activations for a batch: B×C×H×W, or B×N for a vector.
 
     Args:
-        bar: of the layer; of two sides where the weakest are wanted too. Places are looked for above it only:
-            after some hundred images hardly any value is.
+        bar: the layer's bar, with two sides if the weakest images are wanted too. Places are only searched for values
+            above the bar, which are few after some hundred images.
     """
     sides = (1, -1)[: len(bar.value)]
     if units.ndim == 2:
@@ -89,7 +90,7 @@ def extremes(units: Tensor, bar: Bar) -> Extremes:
 
 
 def _on_cpu(cells: np.ndarray, bar: Bar) -> Extremes:
-    """B×H×W×C. By NumPy, which goes through memory in order here; PyTorch's reductions take twice as long."""
+    """As `extremes`, for B×H×W×C on a CPU. NumPy reads this in memory order; PyTorch takes twice as long."""
     batch, height, width, units = cells.shape
     sums, *columns = _columns(cells, weakest=len(bar.value) > 1)  # B×W×C each
     value = torch.from_numpy(np.stack([column.max(1) for column in columns]))
@@ -103,9 +104,9 @@ def _on_cpu(cells: np.ndarray, bar: Bar) -> Extremes:
 
 
 def _columns(cells: np.ndarray, weakest: bool) -> list[np.ndarray]:
-    """B×H×W×C -> B×W×C: sums over the columns of the maps, their largest values, and those of the negated maps.
+    """B×H×W×C -> B×W×C each: for each column of the maps its sum, its largest value, and that of the negated maps.
 
-    In blocks, each of which is in the processor's cache from the second time on.
+    The maps are read in blocks that fit into the processor's cache.
     """
     batch, height, width, units = cells.shape
     lines = cells.reshape(batch, height, width * units)
@@ -128,17 +129,18 @@ def _columns(cells: np.ndarray, weakest: bool) -> list[np.ndarray]:
 
 
 def _above(value: Tensor, mean: Tensor, bar: Bar) -> Tensor:
-    """sides×B×C -> which are above the bar."""
+    """Which values are above the bar, bool sides×B×C."""
     least, of_equals = bar.value[:, None], bar.mean[:, None]
     return (value > least) | (value == least) & (mean > of_equals)
 
 
 def _first_cells(cells: np.ndarray, columns: np.ndarray, image: np.ndarray, unit: np.ndarray, sign: int) -> np.ndarray:
-    """The first cells in reading order that have the largest value of sign × map, of n maps.
+    """For n maps the first place in reading order that has the largest value of sign × map.
 
     Args:
-        cells: B×H×W×C. columns: B×W×C, the largest value in each column of sign × cells.
-        image, unit: n, which maps.
+        cells: B×H×W×C, the maps.
+        columns: B×W×C, the largest value in each column of sign × cells.
+        image, unit: the n maps.
     """
     _, height, width, units = cells.shape
     of_columns = columns.reshape(-1)[(image * (width * units) + unit)[:, None] + np.arange(width) * units]
@@ -147,7 +149,7 @@ def _first_cells(cells: np.ndarray, columns: np.ndarray, image: np.ndarray, unit
     flat = cells.reshape(-1)
     row = (sign * flat[(start + column * units)[:, None] + np.arange(height) * (width * units)]).argmax(1)
     cell: np.ndarray = row * width + column
-    # Where several columns have it, the first one may have it in a later row.
+    # If several columns have the largest value, the first column may have it in a later row than another.
     several = ((of_columns == of_columns.max(1, keepdims=True)).sum(1) > 1).nonzero()[0]
     for first in range(0, len(several), _TOGETHER):
         some = several[first : first + _TOGETHER]
@@ -156,7 +158,7 @@ def _first_cells(cells: np.ndarray, columns: np.ndarray, image: np.ndarray, unit
 
 
 class Tallied(TypedDict):
-    """The entries of an Index that a scan fills."""
+    """The attributes of an `Index` that a scan computes."""
 
     top: Ranked
     bottom: Ranked
@@ -167,9 +169,9 @@ class Tallied(TypedDict):
 
 
 class Tally:
-    """What a scan has found so far. Bottom places are kept as top places of the negated values.
+    """The results of a scan so far. Bottom images are kept as top images of the negated values.
 
-    Usage: `commit` for each batch, `end_chunk` after each CHUNK images.
+    Call `commit` for each batch, and `end_chunk` after each CHUNK images.
     """
 
     def __init__(
@@ -198,8 +200,7 @@ class Tally:
     # ---- a batch -----------------------------------------------------------------------------
 
     def commit(self, found: Mapping[str, Extremes], numbers: Sequence[int]) -> None:
-        """Take in what was found in a batch, by layers; its images have these numbers, which increase from batch to
-        batch."""
+        """Add a batch: its extremes by layer, and the numbers of its images, which must increase between batches."""
         batch = len(numbers)
         if self.filled + batch > CHUNK:
             raise ValueError(f"batch of {batch} crosses the end of a chunk")
@@ -214,15 +215,16 @@ class Tally:
         self.count += batch
 
     def _rank(self, value: Tensor, mean: Tensor, cell: Tensor, image: Tensor) -> None:
-        """Sort a batch in.
+        """Insert the values of a batch that are among the k best.
 
         Args:
-            value, mean, cell: B×rows. image: B.
+            value, mean, cell: B×rows.
+            image: B.
         """
         row, which = (cell >= 0).T.nonzero().T
         order = _packed(value[which, row], mean[which, row])
         place = _packed_place(image[which], cell[which, row])
-        enters = order > self.order[row, -1]  # the bar that they are above may have been a lower one
+        enters = order > self.order[row, -1]  # they were compared with a bar that may have been lower
         row, order, place = row[enters], order[enters], place[enters]
         counts = torch.bincount(row, minlength=len(self.order))
         turn = (
@@ -233,7 +235,7 @@ class Tally:
             self._insert(row[these], order[these], place[these])
 
     def _insert(self, row: Tensor, order: Tensor, place: Tensor) -> None:
-        """One more place for each of these rows, none of which comes twice; the last one of the row drops out."""
+        """Insert one image into each of these rows (all different); the last image of the row drops out."""
         orders = self.order.index_select(0, row)
         rank = (orders >= order[:, None]).sum(1, keepdim=True)
         steps = torch.arange(self.k, device=self.device)
@@ -260,7 +262,7 @@ class Tally:
         mean = total / self.filled
         for span in self.spans:
             if span.name in self.products:
-                # In float32, of what differs from the chunk's mean: as good as float64 for a correlation.
+                # The differences from the chunk's mean in float32 are as good as float64 for a correlation.
                 centred = responses[:, span.rows] - mean[span.rows].float()
                 m = mean[span.rows]
                 self.products[span.name].add_(centred.T @ centred).addr_(m, m, alpha=self.filled)
@@ -276,7 +278,7 @@ class Tally:
     # ---- to and fro --------------------------------------------------------------------------
 
     def load(self, index: Index) -> None:
-        """Go on where a state left off."""
+        """Continue from a state."""
         sides, sums = (index.top, index.bottom)[: self.sides], index.exact_sums
         widths = _widths(self.spans)
         value = np.concatenate([sign * s.value for s, sign in zip(sides, (1, -1))])
@@ -294,7 +296,7 @@ class Tally:
         self._without_recent(-1)
 
     def arrays(self) -> Tallied:
-        """What was found, copied to the host."""
+        """The results of the scan so far, copied to the CPU."""
         widths = _widths(self.spans)
         ranked, means = [], []
         for side in range(2):
@@ -319,7 +321,7 @@ class Tally:
         return Tallied(top=top, bottom=bottom, histogram=histogram, count=self.count, active=active, sums=sums)
 
     def _without_recent(self, sign: int) -> None:
-        """Counts in an index hold the unfinished chunk, counts in here do not yet."""
+        """Add (+1) or subtract (−1) the unfinished chunk's counts, which an index includes and this object does not."""
         if not self.filled:
             return
         recent, before = self.responses[: self.filled].to(self.exact_device), (self.histogram, self.active)
@@ -335,12 +337,12 @@ class Tally:
 
 
 def _packed(value: Tensor, mean: Tensor) -> Tensor:
-    """float32 twice -> int64 that order by value, among equals by mean: one comparison for both. -0 counts as 0."""
+    """Pack value and mean (float32) into int64 whose order is by value, then by mean; −0 counts as 0."""
     return (_ordered(value).long() << 32) + (_ordered(mean).long() + _HALF)
 
 
 def _unpacked(order: Tensor) -> tuple[Tensor, Tensor]:
-    """The other way: value and mean."""
+    """Value and mean from packed int64."""
     high, low = order >> 32, (order & _MASK) - _HALF
     value, mean = (_flipped(part.to(torch.int32)).view(torch.float32) for part in (high, low))
     return value, mean
@@ -358,7 +360,7 @@ _HALF, _MASK = 1 << 31, (1 << 32) - 1
 
 
 def _ordered(values: Tensor) -> Tensor:
-    """float32 -> int32 in the same order: of negative floats the bits' order is the other way round."""
+    """float32 -> int32 in the same order (for negative floats the order of the bits is reversed)."""
     return _flipped((values.contiguous() + 0.0).view(torch.int32))
 
 
@@ -367,7 +369,7 @@ def _flipped(bits: Tensor) -> Tensor:
 
 
 def bin_of(values: Tensor) -> Tensor:
-    """Which of the histogram's bins each float32 value falls into (see `bin_edges`); int64."""
+    """The histogram bin of each float32 value (see `bin_edges`), int64."""
     sign = torch.where(values < 0, -1, 1)
     step = (values.view(torch.int32) & 0x7FFFFFFF) >> (23 - int(math.log2(PER_OCTAVE)))
     place = (step.long() - (127 + OCTAVES[0]) * PER_OCTAVE + 1).clamp(0, BINS // 2)

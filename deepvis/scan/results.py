@@ -1,4 +1,4 @@
-"""What is read from an index: patches of photos, and how a layer's units answer to them."""
+"""What is computed from an index: the statistics of a layer, and patches of photos."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ import numpy as np
 
 @dataclass(frozen=True, eq=False)
 class Statistics:
-    """How a layer's units answer to a set of images. A unit's response to an image is its largest activation.
+    """Statistics of a layer's responses to a set of images. A unit's response to an image is its largest activation.
 
     Attributes:
-        layer: whose they are.
-        images: how many images there were.
-        counts: float32 U×B, images in each of B even bins of the response.
-        low, high: float32 U, where a unit's bins begin and end.
-        mean, deviation: float32 U, of the responses.
-        active: int U, in how many images the response is above 0.
-        dead, always: bool U: never above 0; above 0 everywhere in every image.
-        correlation: float32 U×U of the responses, −1 … 1; None if it was not computed.
-        order: int U, the units so that those which correlate are neighbours; None before it was asked for.
-        note: why there is nothing of all this, in words.
+        layer: the layer.
+        images: number of images.
+        counts: float32 U×B, number of images in each of B bins of equal width.
+        low, high: float32 U, begin and end of each unit's bins.
+        mean, deviation: float32 U, mean and standard deviation of the responses.
+        active: int U, number of images with a response above 0.
+        dead, always: bool U, units that are never above 0, and units that are above 0 everywhere in every image.
+        correlation: float32 U×U, correlation of the responses, −1 … 1; None if it was not computed.
+        order: int U, an order of the units in which correlated ones are neighbours; None if it was not asked for.
+        note: a text that says why there are no statistics.
     """
 
     layer: str
@@ -41,18 +41,16 @@ class Statistics:
 
 @dataclass(frozen=True, eq=False)
 class Patch:
-    """What a unit saw in one photo, where it answered most.
+    """The patch of a photo in a unit's receptive field, at the place where the unit is strongest.
 
     Attributes:
         image: the photo's number in the index.
         name: the photo's name, relative to the index's folder of photos.
-        row, column: on the layer's map.
-        value: the unit's there.
-        box: the receptive field in the network's input (left, top, width, height in pixels); parts
-            may lie outside of it.
-        pixels: uint8 RGB, gray where the field leaves what the network saw; None if the photo cannot
-            be read.
-        error: why not.
+        row, column: the place on the layer's map.
+        value: the unit's activation there.
+        box: the receptive field in the network's input (left, top, width, height in pixels); a part may lie outside.
+        pixels: uint8 RGB, gray outside of what the network saw; None if the photo cannot be read.
+        error: why the photo cannot be read; else empty.
     """
 
     image: int

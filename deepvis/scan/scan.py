@@ -1,4 +1,4 @@
-"""One pass over the images: network, reduction, checkpoints, several processes."""
+"""The scan: running the network on all images, with checkpoints, in one or several processes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from deepvis.scan.index_file import load, save
 from deepvis.scan.merging import merge, with_statistics
 from deepvis.scan.reduce import Bar, Extremes, Tally, extremes
 
-MOST_MEMORY = 8 << 30  # bytes for what is kept of all units
+MOST_MEMORY = 8 << 30  # most bytes for the statistics of all units
 
 
 @dataclass(frozen=True)
@@ -38,14 +38,14 @@ class Options:
     """How to scan.
 
     Attributes:
-        k: places kept for each unit.
-        batch: images at a time; 0 for the device's usual number. Halved when memory runs out.
-        workers: threads that decode; None for the usual number.
+        k: number of top images to keep for each unit.
+        batch: images in a batch; 0 for the device's default. It is halved when memory runs out.
+        workers: threads that decode images; None for the default.
         every: seconds between checkpoints.
-        rank, world: this process's place among several that share the images.
+        rank, world: number of this process, and number of processes that share the images.
         reduce: decode large JPEGs at a fraction of their size.
-        weakest: keep the weakest places too; they cost a further look at every map.
-        correlation: sum up the products of responses.
+        weakest: also keep the images with the weakest activations, which takes more time.
+        correlation: compute the correlations of the units' responses.
     """
 
     k: int = 9
@@ -60,7 +60,7 @@ class Options:
 
 
 def spans_of(network: Network, layers: Sequence[str]) -> tuple[Span, ...]:
-    """Rows of the index for these layers, in the order given."""
+    """The rows of the index that belong to these layers, in the given order."""
     shapes = {layer.name: layer for layer in network.layers}
     spans, start = [], 0
     for name in layers:
@@ -71,10 +71,10 @@ def spans_of(network: Network, layers: Sequence[str]) -> tuple[Span, ...]:
 
 
 def look(network: Network, batch: Tensor, spans: Sequence[Span], bar: Bar) -> dict[str, Extremes]:
-    """One batch (N×channels×H×W) through the network, its layers taken together as they come out.
+    """Run a batch (N×channels×H×W) through the network and find the extremes of each layer as it is computed.
 
     Args:
-        bar: of all units; see `extremes`.
+        bar: the bar of all units; see `extremes`.
     """
     wanted: dict[str, list[Span]] = {}
     for span in spans:
@@ -108,22 +108,22 @@ def scan(
     options: Options = Options(),
     progress: Callable[[int, int, int], None] = lambda done, total, broken: None,
 ) -> Index | None:
-    """Scan the images into the folder `out`, going on where an earlier scan into it stopped.
+    """Scan the images into the folder `out`; an earlier scan there is continued.
 
-    What is there afterwards does not depend on where it stopped. Images that an earlier scan has not
-    seen come behind those that it has; these are not read again. An image that cannot be read is
-    skipped and stands in the index's `broken`.
+    The result does not depend on where the earlier scan stopped. Its images are not read again, and new images come
+    after them. An image that cannot be read is skipped and listed in the index's `broken`.
 
-    An index without its state, as it comes with the program, cannot grow; but it learns where its images are now.
+    New images cannot be added to an index without its state file, such as the bundled one; but if the images have
+    moved, the index is updated with their new folder.
 
     Args:
         layers: names of the network's layers; None for all.
-        progress: called with (images done, images in all, broken ones) at first and after each batch.
+        progress: called with (images done, all images, broken images) at the start and after each batch.
     Returns:
-        The index, also written to `out`; None in a process that only has a share (rank above 0).
+        The index, which is also written to `out`; None in a process of rank above 0.
     Raises:
         UserError: `out` holds a scan of something else or is in use, no image can be read, the disk is full.
-        KeyboardInterrupt: after Ctrl-C or SIGTERM, with all that was scanned safe.
+        KeyboardInterrupt: after Ctrl-C or SIGTERM, when all that was scanned has been saved.
     """
     names = [layer.name for layer in network.layers] if layers is None else list(layers)
     spans = spans_of(network, names)
@@ -155,7 +155,7 @@ def scan(
 
 
 def _check_memory(spans: Sequence[Span], options: Options) -> None:
-    """Raises UserError for layers of so many units that what is kept of them would not fit."""
+    """Raise UserError if the statistics of these layers would take too much memory."""
     needs = {
         s.name: s.units * (4 * CHUNK + 8 * BINS + 100 * options.k + 8 * options.correlation * s.units) for s in spans
     }
@@ -171,7 +171,7 @@ def _check_memory(spans: Sequence[Span], options: Options) -> None:
 
 
 class _Once:
-    """Says the first of many notes, of which the others say the same of other images."""
+    """Prints only the first of many notes; the others would say the same about other images."""
 
     def __init__(self) -> None:
         self._alone = threading.Lock()
@@ -185,8 +185,7 @@ class _Once:
 
 
 def _found_again(network: Network, images: Images, out: Path) -> Index | None:
-    """The index without a state that is there, with these images in place of its own, if they are the same; else
-    None."""
+    """If `out` has an index without a state file and these are its images: the index, updated with their folder."""
     if (out / STATE).exists() or not (out / INDEX).exists():
         return None
     index = load(out / INDEX).check(network.fingerprint, network.name)
@@ -198,13 +197,13 @@ def _found_again(network: Network, images: Images, out: Path) -> Index | None:
 
 
 def _base(network: Network, images: Images, out: Path, spans: tuple[Span, ...], options: Options) -> Index:
-    """The state that a scan into this folder goes on from: the finished one, or an empty one."""
+    """The state that a scan into this folder starts from: that of the earlier scan, or an empty one."""
     path = out / STATE
     if not path.exists():
         if (out / INDEX).exists():
             load(out / INDEX).check(network.fingerprint, network.name)
             raise UserError(
-                f"{out / INDEX} has no {STATE}, without which it cannot grow. Remove it to scan anew, or give "
+                f"{out / INDEX} has no {STATE} beside it, so images cannot be added. Remove it to scan again, or give "
                 f"another --out."
             )
         return _empty(network, images, spans, options)
@@ -212,7 +211,7 @@ def _base(network: Network, images: Images, out: Path, spans: tuple[Span, ...], 
     gone = set(state.files) - set(images.names)
     if gone:
         raise UserError(
-            f"{out} is an index of {len(state.files)} images, of which {len(gone)} are not in {images.root}: "
+            f"{out} is an index of {len(state.files)} images, but {len(gone)} are not in {images.root}: "
             f"{', '.join(sorted(gone)[:5])}{' …' if len(gone) > 5 else ''}. Give the folder that they are in "
             f"(--images), "
             f"or another folder for a new index (--out)."
@@ -221,14 +220,14 @@ def _base(network: Network, images: Images, out: Path, spans: tuple[Span, ...], 
 
 
 def _check(state: Index, path: Path, network: Network, spans: tuple[Span, ...], options: Options) -> Index:
-    """The state, if this scan can go on from it; UserError if not."""
+    """Check that this scan can continue from the state, and return it; UserError if not."""
     state = state.check(network.fingerprint, network.name)
     if state.spans != spans:
         raise UserError(
             f"{path} is a scan of the layers {', '.join(s.name for s in state.spans)}. Give these, or another --out."
         )
     mine = _settings(network, options)
-    without = {"batch": 0, "shown": (), "channels": 0}  # change nothing that is found, but for rounding
+    without = {"batch": 0, "shown": (), "channels": 0}  # do not change the results, except for rounding
     if {**state.settings, **without} != {**mine, **without} or state.k != options.k:
         raise UserError(
             f"{path} was made with {dict(state.settings)}, top {state.k}; this scan has {mine}, top {options.k}. "
@@ -279,19 +278,19 @@ def _own_path(out: Path, options: Options) -> Path:
 def _begun(
     own: Path, base: Index, network: Network, spans: tuple[Span, ...], images: Images, options: Options
 ) -> Index:
-    """What this process has of its share so far; the first process adds its share to what there is."""
+    """The state of this process's share so far; rank 0 starts from the state of the earlier scan."""
     if own.name == STATE:
         return base
     if own.exists():
         state = _check(load(own), own, network, spans, options)
         if tuple(state.files) != images.names:
-            raise UserError(f"{own} is part of a scan of other images. Remove it to begin this part anew.")
+            raise UserError(f"{own} is part of a scan of other images. Remove it to start this part again.")
         return state
     return base if options.rank == 0 else _empty(network, images, spans, options)
 
 
 def shares(begin: int, end: int, world: int) -> list[tuple[int, int]]:
-    """Cut the images from `begin` to `end` into a range for each process, at multiples of CHUNK."""
+    """Divide the images from `begin` to `end` into a range for each process; the ranges meet at multiples of CHUNK."""
     chunks = range(begin // CHUNK, -(-end // CHUNK))
     cuts = [chunks.start + len(chunks) * i // world for i in range(world + 1)]
     edges = [min(max(cut * CHUNK, begin), end) for cut in cuts]
@@ -353,14 +352,14 @@ def _pass(
 
 
 class Looker:
-    """Takes batches of pixels through a network, in pieces that fit the memory."""
+    """Runs batches through a network, in smaller pieces if memory runs out."""
 
     def __init__(self, tally: Tally) -> None:
         self._tally = tally
         self._most = CHUNK
 
     def __call__(self, network: Network, batch: Batch) -> list[tuple[list[int], dict[str, Extremes]]]:
-        """The numbers of the images of each piece, and what was found in them."""
+        """For each piece of a batch the numbers of its images and their extremes."""
         found, start = [], 0
         while start < len(batch.numbers):
             part = slice(start, start + self._most)
@@ -391,7 +390,7 @@ def as_input(network: Network, pixels: np.ndarray) -> Tensor:
 
 
 def cut(begin: int, end: int, size: int) -> list[tuple[int, int]]:
-    """Batches: ranges of `size` images that begin at a chunk's begin, so that resuming changes nothing."""
+    """Divide images into batches of `size`, aligned with chunks, so that a resumed scan has the same batches."""
     ranges = []
     while begin < end:
         chunk = begin // CHUNK * CHUNK
@@ -414,7 +413,7 @@ def _usual_decoders(network: Network) -> int:
 
 
 def _gathered(out: Path, network: Network, state: Index, options: Options, wanted: tuple[int, int]) -> Index:
-    """This process's share with all others', as soon as they are there."""
+    """Wait for the shares of all processes and merge them with this one's."""
     parts, said = [state], 0.0
     waiting = {rank: _own_path(out, replace(options, rank=rank)) for rank in range(1, options.world)}
     borders = shares(*wanted, options.world)
@@ -447,7 +446,7 @@ def _remove_parts(out: Path) -> None:
 
 @contextlib.contextmanager
 def _locked(out: Path, rank: int) -> Iterator[None]:
-    """Keep a second scan out of the folder; the lock ends with the process that holds it."""
+    """Lock the folder against a second scan while the block runs; the lock also ends if the process dies."""
     path = out / f".lock-{rank}"
     with writing(out, "Give another folder with --out."):
         out.mkdir(parents=True, exist_ok=True)
@@ -468,7 +467,7 @@ def _locked(out: Path, rank: int) -> Iterator[None]:
 
 
 def layers_from(network: Network, text: str) -> list[str]:
-    """The layers that --layers names: with commas, or all."""
+    """The layers that the option --layers names: names with commas, or all."""
     if text in ("", "all"):
         return [layer.name for layer in network.layers]
     return list(

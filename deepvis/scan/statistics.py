@@ -1,4 +1,4 @@
-"""What an index says of a layer as a whole: histograms, dead units, and which units go together. Without torch."""
+"""The statistics of a layer from an index: histograms, dead units, correlations. Without torch."""
 
 from __future__ import annotations
 
@@ -12,14 +12,13 @@ BINS = 32
 
 
 def layer_statistics(index: Index, layer: str) -> Statistics:
-    """How the units of a layer answered to the images of a scan, without their order by similarity; if the layer was
-    not scanned, a note that says so."""
+    """The statistics of a layer's units, without their order by similarity; if it was not scanned, a note says so."""
     try:
         rows = index.span(layer).rows
     except UserError as error:
         return Statistics(layer, note=str(error))
     if not index.count:
-        return Statistics(layer, note="None of the images that were scanned could be read.")
+        return Statistics(layer, note="None of the scanned images could be read.")
     pairs = [_bins(counts) for counts in index.histogram[rows]]
     edges = np.array([[edges[0], edges[-1]] for _, edges in pairs], np.float32)
     correlation = index.correlation.get(layer)
@@ -31,8 +30,7 @@ def layer_statistics(index: Index, layer: str) -> Statistics:
 
 
 def _bins(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """As `rebinned`; of a unit that always answers the same, with room on either side, so that it is seen to be one
-    column."""
+    """As `rebinned`; if the response is always the same, its single bin gets empty bins on both sides."""
     if np.count_nonzero(counts) != 1:
         return rebinned(counts, BINS)
     _, edges = rebinned(counts, 1)
@@ -42,9 +40,9 @@ def _bins(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def always_on(index: Index, rows: slice) -> np.ndarray:
-    """Units that are above 0 at every place of every image; none of them if all are, which is the layer's nature.
+    """Which units are above 0 at every place of every image; none if all units of the layer are (as after a softmax).
 
-    An index without the weakest places knows of each image's strongest place only.
+    In an index without bottom images only each image's largest activation is known and compared.
     """
     weakest = index.bottom[rows]
     on = index.active[rows] == index.count
@@ -53,13 +51,12 @@ def always_on(index: Index, rows: slice) -> np.ndarray:
 
 
 def by_similarity(correlation: np.ndarray) -> np.ndarray:
-    """An order of the units in which those that correlate are neighbours: the leaves of a tree, joined by average
-    linkage.
+    """An order of the units in which correlated units are neighbours: the leaves of a tree by average linkage.
 
     Args:
         correlation: U×U.
     Returns:
-        int U.
+        int U, the units in that order.
     """
     from scipy.cluster.hierarchy import leaves_list, linkage
 

@@ -1,1 +1,1 @@
-"""What lies on the disk: images of units, and the original toolbox's folders."""
+"""Images of units on the disk: the stores of synthesized images, and the original toolbox's folders."""

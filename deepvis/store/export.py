@@ -1,4 +1,4 @@
-"""Write what is known of the units as the JPEG folders that the original toolbox reads (see jpegs.py)."""
+"""Export images of units to the JPEG folders that the original toolbox reads (see original_folders.py)."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ def export(
     side: int = 0,
     root: Path | None = None,
 ) -> int:
-    """Write the folders; files that are there already are left as they are, so that a stopped run goes on.
+    """Write the folders. Existing files are skipped, so a stopped export can be resumed.
 
     Args:
-        store: of synthesized images; None writes no `regularized_opt`.
-        side: of each patch in pixels; 0: of the layer's receptive field, at most the input's.
-        root: where the photos are, if not where they were scanned.
+        store: the store of synthesized images; None writes no `regularized_opt`.
+        side: side of each patch in pixels; 0 takes the layer's receptive field, at most the input.
+        root: the folder of the photos, if they have moved since the scan.
     Returns:
-        How many files were written.
+        The number of files written.
     Raises:
-        UserError: a photo cannot be read, a file cannot be written, the index lacks a layer.
+        UserError: a photo cannot be read, a file cannot be written, or a layer is not in the index.
     """
     photos = Photos(Images(Path(root or index.root), tuple(index.files), reading=index.reading))
     written = 0
@@ -76,14 +76,14 @@ def _grid(tiles: Sequence[np.ndarray], size: tuple[int, int]) -> np.ndarray:
 
 
 def _montage(images: Sequence[np.ndarray]) -> np.ndarray:
-    """The original shows one of four blocks, for four recipes; all four hold these images here."""
+    """A montage as the original toolbox reads it: four blocks for four recipes, all with the same images here."""
     side = max(images[0].shape[:2])
     nine = np.stack([_square(images[i % len(images)], side) for i in range(GRID * GRID)])
     return montage(np.broadcast_to(nine, (4, *nine.shape)))
 
 
 def _square(image: np.ndarray, side: int) -> np.ndarray:
-    """As large as fits, in the middle of gray."""
+    """The image as large as fits in the middle of a gray square."""
     width, height = with_side(image.shape[1], image.shape[0], side)
     square = np.full((side, side, 3), 127, np.uint8)
     top, left = (side - height) // 2, (side - width) // 2
@@ -102,8 +102,8 @@ def _write(path: Path, image: np.ndarray) -> int:
     done, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])
     if not done:
         raise UserError(
-            f"{path}: {image.shape[1]}×{image.shape[0]} pixels do not fit into a JPEG; give a smaller --side"
+            f"{path}: {image.shape[1]}×{image.shape[0]} pixels are too many for a JPEG; give a smaller --side"
         )
-    with writing(path, "The same command goes on once there is room."):
+    with writing(path, "Make room and run the same command again to resume."):
         write_whole(path, data.tobytes())
     return 1

@@ -1,11 +1,11 @@
-"""The original toolbox's JPEG folders, read as stored pictures of units.
+"""Reading the original toolbox's JPEG folders as stored images of units.
 
     precomputed/<model>/regularized_opt/<layer>/<layer>_<unit>_montage.jpg   synthesized images
                         max_im/<layer>/<layer>_<unit>.jpg                    the nine top images as one picture
-                        max_deconv/<layer>/<layer>_<unit>.jpg                their deconvs
+                        max_deconv/<layer>/<layer>_<unit>.jpg                their deconv images
 
-`deepvis export` writes the same. Nothing in them says for which weights they were made. Without
-torch: the window reads them.
+`deepvis export` writes these folders too. They do not say for which weights they were made. Without torch, because
+the window reads them.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ SYNTHESIZED, TOP, DECONV = "regularized_opt", "max_im", "max_deconv"
 _SUFFIX = {SYNTHESIZED: "_montage", TOP: "", DECONV: ""}
 SMALL, LARGE = 1, 2  # pixels around each picture of a montage, and around each block of nine
 _EDGE = SMALL + LARGE
-# The original shows these layers' units with the pictures of the convolution below them.
+# For units of these layers the original toolbox shows the pictures of the convolution before them.
 BELOW = {"pool1": "conv1", "norm1": "conv1", "pool2": "conv2", "norm2": "conv2", "pool5": "conv5"}
 
 
 def jpeg_path(root: Path, folder: str, layer: str, unit: int) -> Path:
-    """Where the picture of a unit is; `folder` is SYNTHESIZED, TOP or DECONV."""
+    """The path of a unit's picture; `folder` is SYNTHESIZED, TOP or DECONV."""
     name = folder_name(layer)
     return root / folder / name / f"{name}_{unit:04d}{_SUFFIX[folder]}.jpg"
 
@@ -54,12 +54,12 @@ def _tiled(pictures: np.ndarray, columns: int) -> np.ndarray:
 
 
 def shown_block(picture: np.ndarray) -> list[np.ndarray]:
-    """The nine pictures of a montage's block at the lower left, which is the one that the original shows.
+    """The nine pictures in the lower left block of a montage, which is the block that the original toolbox shows.
 
-    A picture that is no montage comes back as it is.
+    A picture that is not a montage is returned as it is.
     """
     half, odd = divmod(picture.shape[0], 2)
-    gap = 2 * SMALL if (half - 2 * _EDGE) % 3 == 1 else SMALL  # lines are as wide as two borders, or one
+    gap = 2 * SMALL if (half - 2 * _EDGE) % 3 == 1 else SMALL  # lines between pictures are two borders wide, or one
     side, rest = divmod(half - 2 * _EDGE - 2 * gap, 3)
     if picture.shape[0] != picture.shape[1] or odd or rest or side < 1:
         return [picture]
@@ -69,7 +69,7 @@ def shown_block(picture: np.ndarray) -> list[np.ndarray]:
 
 
 def thirds(picture: np.ndarray) -> list[np.ndarray]:
-    """The nine pictures of a grid of 3×3 (H×W×3), row by row, each with its share of the lines."""
+    """The nine pictures of a 3×3 grid (H×W×3), row by row, including the lines between them."""
     rows, columns = ([round(i * length / 3) for i in range(4)] for length in picture.shape[:2])
     return [
         np.ascontiguousarray(picture[top:bottom, left:right])
@@ -78,7 +78,7 @@ def thirds(picture: np.ndarray) -> list[np.ndarray]:
 
 
 def read_jpeg(root: Path, folder: str, layer: str, unit: int) -> np.ndarray | None:
-    """A whole JPEG, uint8 H×W×3 RGB; None if it is missing or broken."""
+    """A unit's JPEG, uint8 H×W×3 RGB; None if it is missing or broken."""
     for name in (layer, BELOW.get(layer)):
         path = name and jpeg_path(root, folder, name, unit)
         if path and path.is_file():
@@ -88,15 +88,15 @@ def read_jpeg(root: Path, folder: str, layer: str, unit: int) -> np.ndarray | No
 
 
 class JpegFolders:
-    """Pictures of units from the folders under `root`, behind those of the stores: read as a `Store` is."""
+    """Pictures of units, read like a `Store`: those of the stores, else those of the folders under `root`."""
 
     def __init__(self, root: Path, store: Store | OwnFirst) -> None:
         self._root, self._store = root, store
-        self.note = getattr(store, "note", "")  # why some pictures are not shown
+        self.note = getattr(store, "note", "")  # says why some pictures are not shown
 
     @cached_property
     def records(self) -> Mapping[Key, dict[str, Any]]:
-        """{(layer, unit): how its images were made}; of a JPEG nothing is known."""
+        """{(layer, unit): how its images were made}; empty records for JPEGs, about which nothing is known."""
         found: dict[Key, dict[str, Any]] = {}
         for path in self._root.glob(f"{SYNTHESIZED}/*/*_montage.jpg"):
             match = re.fullmatch(rf"{re.escape(path.parent.name)}_(\d+)_montage\.jpg", path.name)
@@ -117,9 +117,9 @@ class JpegFolders:
 
 
 def open_pictures(model: str, fingerprint: str, modules: Mapping[str, str]) -> JpegFolders:
-    """All stored pictures of a network's units: one's own, the bundled ones, the original toolbox's.
+    """All stored images of a network's units: the user's own, the bundled ones, the original toolbox's.
 
-    Args, Raises: as `open_both`.
+    Args and errors as in `open_both`.
     """
     return JpegFolders(
         store_folder(paths.precomputed().own, model).parent, open_both(paths.precomputed(), model, fingerprint, modules)

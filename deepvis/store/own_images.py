@@ -1,9 +1,9 @@
-"""A network's two stores of synthesized images: the user's own, and the one that comes with the program.
+"""A network's two stores of synthesized images: the user's own, and the bundled one.
 
-    precomputed/<model>/synthesized-own/   in the user's place: what `deepvis synthesize` and the window's key enter write
-                        synthesized/       in the bundled place, which neither of them touches
+    precomputed/<model>/synthesized-own/   in the user's folder; written by `deepvis synthesize` and by key enter
+                        synthesized/       in the bundled folder; not changed by these
 
-One's own images are shown first, unit by unit. Without torch: the window reads them.
+If a unit has images of the user's own, these are shown. Without torch, because the window reads them.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ _OF_ONE_GROWTH = ("module", "input", "preset", "seed", "objective", "true_size",
 
 
 def own_folder(root: Path, model: str) -> Path:
-    """Where the user's own images of a model's units go."""
+    """The folder for the user's own images of a model's units."""
     return store_folder(root, model).with_name("synthesized-own")
 
 
 @dataclass(frozen=True)
 class OwnFirst:
-    """Both stores, read as a `Store` is; of each unit one's own images where there are some.
+    """Both stores, which can be read like one `Store`: for each unit the user's own images, else the bundled ones.
 
     Attributes:
-        own, bundled: empty where there is none.
-        note: why one's own images cannot be shown, in words.
+        own, bundled: the two stores; empty if they do not exist.
+        note: a text that says why the user's own images cannot be shown; else empty.
     """
 
     own: Store
@@ -63,12 +63,12 @@ class OwnFirst:
 
 
 def open_both(places: Places, model: str, fingerprint: str, paths: Mapping[str, str] | None = None) -> OwnFirst:
-    """What is stored of a network's units in the user's place and in the bundled one.
+    """Open both stores of a network: the one in the user's folder, and the bundled one.
 
     Args:
-        paths: {layer: module}; images that were made when a layer's name stood for another module are left out.
+        paths: {layer: path of its module}; images made for another module under the same layer name are left out.
     Raises:
-        UserError: nothing is of this network, or can be read, as `open_store`.
+        UserError: as in `open_store`, if no images of either store can be used.
     """
     own, refusal = _opened(own_folder(places.own, model), fingerprint, paths)
     bundled, bundled_refusal = _opened(store_folder(places.bundled, model), fingerprint, paths)
@@ -96,14 +96,14 @@ def _opened(folder: Path, fingerprint: str, paths: Mapping[str, str] | None) -> 
 
 
 def keep(store: Store, layer: str, unit: int, images: np.ndarray, record: Mapping[str, Any], part: str) -> str:
-    """Put images into one's own store, without loss of better ones that it has of the unit.
+    """Put a unit's images into the user's own store, without losing better ones.
 
-    Those of the same growth with fewer steps are replaced, other ones are set aside beside it.
+    The same images with fewer steps are replaced. Other images of the unit are renamed and stay in the same folder.
 
     Returns:
-        What was done, in words.
+        A message that says what was done.
     Raises:
-        UserError: those in the store have more steps, or it cannot be written.
+        UserError: the images in the store have more steps, or the store cannot be written.
     """
     made = json.loads(json.dumps(record))
     have, name, aside = store.records.get((layer, unit), {}), unit_id(layer, unit), ""
@@ -117,7 +117,7 @@ def keep(store: Store, layer: str, unit: int, images: np.ndarray, record: Mappin
         if have == made:
             return f"kept already: {len(images)} images of {name}"
         if not _is_same_growth(have, made):
-            aside = f"; those that were there are in {_set_aside(store, layer, unit).name} beside it"
+            aside = f"; the images there before are now in {_set_aside(store, layer, unit).name} beside it"
     store.add(layer, unit, images, record, part)
     store.finish()
     return f"kept {len(images)} images of {name} in {store.path(layer, unit)}{aside}"
@@ -130,7 +130,7 @@ def _steps(record: Mapping[str, Any]) -> int:
 
 
 def _is_same_growth(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Whether two records are of the same images, with more steps or fewer."""
+    """Whether two records are of the same images (recipe, seeds …), perhaps with different numbers of steps."""
     recipes = [
         {**record["recipe"], "steps": 0} if isinstance(record.get("recipe"), dict) else None for record in (one, other)
     ]
@@ -143,7 +143,7 @@ def _is_same_growth(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
 
 def _set_aside(store: Store, layer: str, unit: int) -> Path:
-    """Copy a unit's images, and a file with their record, under a number that is free."""
+    """Copy a unit's images, and their record, to files with a free number."""
     path = store.path(layer, unit)
     try:
         copy = next(free for i in count(1) if not (free := path.with_name(f"{path.stem}-{i}.webp")).exists())
@@ -153,6 +153,6 @@ def _set_aside(store: Store, layer: str, unit: int) -> Path:
         write_whole(copy, path.read_bytes())
     except OSError as error:
         raise UserError(
-            f"{path}: cannot be set aside: {error.strerror or error}. It is kept as it is, and the new images are not."
+            f"{path}: cannot be copied: {error.strerror or error}. It stays as it is, and the new images are not saved."
         ) from error
     return copy

@@ -1,12 +1,12 @@
-"""The store of synthesized images: one file per unit, and a manifest that says how each was made.
+"""The store of synthesized images: a file for each unit, and a manifest that says how each was made.
 
-    precomputed/<model>/synthesized/manifest.json     the network, and a record per unit
-                                    added-*.jsonl     records not yet in the manifest, a line each
+    precomputed/<model>/synthesized/manifest.json     the network, and a record for each unit
+                                    added-*.jsonl     records that are not yet in the manifest, one on each line
                                     <layer>/<unit>.webp   the unit's images, side by side
 
-A unit is in the store if its record and its file are; the file is written first, beside its place,
-and then renamed. So whatever ends a run, what it has finished is there and nothing is torn.
-Without torch: the window reads it.
+A unit is in the store if both its record and its file are. The file is written first, under a temporary name, and then
+renamed. So however a run ends, all that it finished is in the store, and no file is damaged.
+Without torch, because the window reads it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ WIDEST = 16383  # pixels
 _NAME = 500  # characters of a layer's name
 Key = tuple[str, int]  # layer name, unit
 
-_KEPT = "What was made before is kept."
+_KEPT = "Everything made before is kept."
 
 
 @dataclass
@@ -41,10 +41,10 @@ class Store:
     """Synthesized images of one network in one folder.
 
     Attributes:
-        folder: where they are.
-        fingerprint: of the network that they were made for.
-        records: {(layer, unit): how its images were made}; "scores" one per image, "failed": why
-            there is no image.
+        folder: the folder.
+        fingerprint: fingerprint of the network that they were made for.
+        records: {(layer, unit): how its images were made}. A record has "scores", one for each image, or "failed",
+            which says why there are no images.
     """
 
     folder: Path
@@ -62,15 +62,18 @@ class Store:
         )
 
     def read(self, layer: str, unit: int) -> list[np.ndarray]:
-        """The unit's images, uint8 H×W×3 RGB, best first; empty if there are none. Raises UserError for a record
-        that cannot be."""
+        """The unit's images, uint8 H×W×3 RGB, best first; empty if there are none.
+
+        Raises:
+            UserError: the unit's record is damaged.
+        """
         record = self.records.get((layer, unit))
         if not record:
             return []
         if not _is_sound(record):
             raise UserError(
                 f"{self.folder}: the record of {layer}:{unit} is {shown(record)}; expected scores, or why it failed. "
-                "Make its images anew: deepvis synthesize"
+                "Make its images again: deepvis synthesize"
             )
         if "failed" in record or not is_regular(self.path(layer, unit)):
             return []
@@ -86,13 +89,14 @@ class Store:
     def add(
         self, layer: str, unit: int, images: np.ndarray, record: Mapping[str, Any], part: str, quality: int = 80
     ) -> None:
-        """Put a unit's images in (uint8 N×H×W×3 RGB, best first), replacing older ones.
+        """Store a unit's images (uint8 N×H×W×3 RGB, best first) in place of older ones.
 
         Args:
-            record: see `records`; must hold "scores", one per image, or "failed".
-            part: names the file that the record is appended to: one for each process that writes.
+            record: see `records`; must have "scores", one for each image, or "failed".
+            part: part of the name of the file that the record is appended to; each process must use its own.
+            quality: of the WebP file, 1 to 100.
         Raises:
-            UserError: it cannot be written, or the images side by side are too wide for a file.
+            UserError: the files cannot be written, or the images side by side are too wide for a file.
         """
         strip = _strip(images, quality) if len(images) else None
         with writing(self.folder, _KEPT):
@@ -106,10 +110,10 @@ class Store:
         self.records[layer, unit] = dict(record)
 
     def finish(self) -> None:
-        """Gather the records of all parts in the manifest; other processes may still be adding.
+        """Move the records of all parts into the manifest; other processes may still add to the store.
 
         Raises:
-            UserError: it cannot be written, or the manifest there cannot be read.
+            UserError: the manifest cannot be written, or the old one cannot be read.
         """
         if not any(self.folder.glob("added-*.jsonl")):
             return
@@ -128,17 +132,19 @@ class Store:
 
 
 def open_store(folder: Path, fingerprint: str, model: str = "") -> Store:
-    """The store in a folder, empty if there is none yet.
+    """Open the store in a folder; it is empty if there is none yet.
 
+    Args:
+        model: the network's name; if it is given, the store is made ready for adding images.
     Raises:
-        UserError: it cannot be read, or was made for another network.
+        UserError: the store cannot be read, or was made for another network.
     """
     store = _open(folder)
     if store.fingerprint and not same_network(store.fingerprint, fingerprint):
         raise UserError(
             f"{folder} holds images of another network or scaling of the input ({store.model or 'unknown'}, "
             f"fingerprint {store.fingerprint}; this one "
-            f"is {fingerprint}). Remove the folder, or name another one."
+            f"is {fingerprint}). Remove the folder, or give another one."
         )
     store.fingerprint, store.model = fingerprint, model or store.model
     if model:
@@ -148,9 +154,9 @@ def open_store(folder: Path, fingerprint: str, model: str = "") -> Store:
 
 
 def _begin(store: Store) -> None:
-    """Make a store ready to be added to: with a manifest, without what killed processes left."""
+    """Make a store ready for adding images: write a missing manifest, remove temporary files of killed processes."""
     has_manifest = (store.folder / MANIFEST).exists()
-    if has_manifest and not os.access(store.folder, os.W_OK):  # one that is complete need not be written
+    if has_manifest and not os.access(store.folder, os.W_OK):  # read-only: fine if nothing is added
         return
     store.folder.mkdir(parents=True, exist_ok=True)
     with locked(store.folder / LOCK):
@@ -170,7 +176,7 @@ def _open(folder: Path) -> Store:
             )
         except UserError as error:
             raise UserError(
-                f"{path}: cannot be read as a manifest: {error} Remove the folder to make the images anew."
+                f"{path}: cannot be read as a manifest: {error} Remove the folder to make the images again."
             ) from error
         for row in rows:
             _take(store.records, row)
@@ -184,36 +190,36 @@ def _take(records: dict[Key, dict[str, Any]], row: Mapping[str, Any]) -> None:
 
 
 def _manifest_of(found: object) -> tuple[str, str, list[dict[str, Any]]]:
-    """Model, fingerprint and records, if a manifest holds them; else UserError."""
+    """Model, fingerprint and records of a manifest; UserError if it does not have them."""
     if not isinstance(found, dict) or not isinstance(found.get("units"), list):
         raise UserError(f"{shown(found)}: expected model, fingerprint and units.")
     if not all(is_text(found.get(key)) for key in ("model", "fingerprint")):
         raise UserError("expected model and fingerprint, each a text.")
     wrong = next((row for row in found["units"] if not _is_record(row)), None)
     if wrong is not None:
-        raise UserError(f"{shown(wrong)} is no record of a unit's images.")
+        raise UserError(f"{shown(wrong)} is not a record of a unit's images.")
     return found["model"], found["fingerprint"], found["units"]
 
 
 def _is_record(row: object) -> bool:
-    """It names a unit."""
+    """Whether a row is a record, which names a layer and a unit."""
     if not isinstance(row, dict) or not isinstance(row.get("layer"), str) or len(row["layer"]) > _NAME:
         return False
     return type(row.get("unit")) is int and 0 <= row["unit"] < 2**31
 
 
 def _is_sound(record: Mapping[str, Any]) -> bool:
-    """Of what the program uses it says only what can be; the rest is for people."""
+    """Whether the entries of a record that the program uses have the right types; the others are for people to read."""
     scores, failed = record.get("scores", []), record.get("failed", "")
     return isinstance(scores, list) and all(type(score) in (int, float) for score in scores) and isinstance(failed, str)
 
 
 def _lines(part: Path) -> Iterator[dict[str, Any]]:
-    """The records of a part; a line that a killed process left unfinished is none."""
+    """The records of a part; a line that a killed process left unfinished is skipped."""
     try:
         lines = read_bytes(part, JSON_BYTES, "records of images").decode("utf-8", "replace").splitlines()
     except UserError:
-        if not os.path.lexists(part):  # gathered meanwhile
+        if not os.path.lexists(part):  # another process has moved it into the manifest
             return
         raise
     for line in lines:
@@ -224,7 +230,7 @@ def _lines(part: Path) -> Iterator[dict[str, Any]]:
 
 
 def store_folder(root: Path, model: str) -> Path:
-    """Where a model's synthesized images are."""
+    """The folder of a model's bundled synthesized images."""
     return root / folder_name(model) / "synthesized"
 
 
@@ -233,6 +239,6 @@ def _strip(images: np.ndarray, quality: int) -> bytes:
     if max(strip.shape[:2]) > WIDEST:
         raise UserError(
             f"{len(images)} images of {images.shape[2]}×{images.shape[1]} side by side: a WebP file has {WIDEST} "
-            "pixels at most on a side. Make fewer of each unit (--per-unit), or store them smaller (--side)"
+            "pixels at most on a side. Make fewer for each unit (--per-unit), or store them smaller (--side)"
         )
     return cv2.imencode(".webp", strip[..., ::-1], [cv2.IMWRITE_WEBP_QUALITY, quality])[1].tobytes()

@@ -1,5 +1,5 @@
-"""The images that a unit prefers, made by gradient ascent.
+"""Preferred images of units, made by gradient ascent.
 
-start → parameterization → transforms → network → objective → gradient step → regularizers;
-each of them is a table of small functions, and a Recipe says which are used and how strongly.
+start → parameterization → transforms → network → objective → gradient step → regularizers.
+Each of these is a table of small functions; a Recipe says which are used, and how strongly.
 """

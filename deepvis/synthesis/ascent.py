@@ -1,9 +1,9 @@
-"""Gradient ascent to the images that an objective prefers, a batch of independent ones at a time.
+"""Gradient ascent on an objective, for a batch of independent images.
 
-Equation (2) of Yosinski et al. 2015, x ← r_θ(x + η ∂a/∂x), and what came after it. Images are held
-in values of 0 to 255 about the network's mean colour, red first, whatever the network takes; on the
-way into it they are scaled. So blur widths, decay, noise and step sizes mean the same picture for
-every network, which is how the paper's settings for one network carry over to others.
+Equation (2) of Yosinski et al. 2015, x ← r_θ(x + η ∂a/∂x), and later methods. Images have values from 0 to 255 with
+the network's mean colour subtracted, and red first, for every network; they are scaled to the network's input in each
+step. So blur widths, decay, noise and step sizes have the same effect on the picture in every network, and the paper's
+settings for one network can be used for others.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ from deepvis.synthesis.regularizers import PENALTIES, REGULARIZERS
 from deepvis.synthesis.steps import POLICIES, Adam
 from deepvis.synthesis.transforms import DRAWS, middle, sample, view_matrix
 
-CONTRAST = 100.0  # by which pixel images may be raised to be seen
-SIDE = 224  # of the input that a recipe's margin and shifts are said for
+CONTRAST = 100.0  # largest factor by which the contrast of pixel images is raised for display
+SIDE = 224  # side of the input for which a recipe's margin and shifts are given
 _NUMBERS = [field.name for field in fields(Recipe) if field.name not in CHOICES]
 
 
 class Ascent:
-    """A batch of images on their way. Each has its own seed and its own recipe's numbers.
+    """A batch of images during gradient ascent. Each image has its own seed and its own recipe parameters.
 
-    An image depends on its own seed, recipe and objective alone, up to the rounding of the
-    network's batched arithmetic.
+    An image depends only on its own seed, recipe and objective, except for the network's rounding, which depends on
+    the batch.
 
     Attributes:
-        size: (height, width) of what the network sees and of the result.
-        count: steps done.
-        scores: the objective's value for each image, before the last step; float32 [B].
-        dead: which images never had a gradient of the objective that is finite and not zero
-            everywhere; one redirected through the ReLUs, or a penalty's, does not count.
+        size: (height, width) of what the network sees, and of the result.
+        count: number of steps done.
+        scores: the objective's value for each image before the last step; float32 [B].
+        dead: images for which the objective's gradient was zero everywhere or not finite in all steps; bool [B].
+            Gradients passed through the ReLUs, and gradients of penalties, do not count.
     """
 
     def __init__(
@@ -55,16 +55,16 @@ class Ascent:
     ) -> None:
         """
         Args:
-            network: used by no other thread while a step runs.
-            recipes, seeds: one for each image; recipes must agree in `Recipe.structure`.
-            size: (height, width) of what the network sees; None: its own input.
-            start: B×C×H×W images to begin with, red first, 0 to 255, in place of the recipe's
-                start; pixel recipes only. As large as the canvas: `size`, with the recipe's margin on every side.
+            network: must not be used by another thread while a step runs.
+            recipes, seeds: one for each image; the recipes must have the same `Recipe.structure`.
+            size: (height, width) of what the network sees; None for the size of its input.
+            start: images to start from, B×C×H×W, red first, 0 to 255, in place of the recipe's start; only for pixel
+                recipes. Their size is that of the canvas: `size` with the recipe's margin on every side.
         Raises:
-            UserError: recipes that cannot share a batch, or a start of another shape or for Fourier coefficients.
+            UserError: the recipes cannot share a batch, or `start` has another shape or is given for Fourier recipes.
         """
         if len({recipe.structure for recipe in recipes}) != 1 or len(seeds) != len(recipes):
-            raise UserError("images of one batch need a seed each and recipes that agree in parameterization, "
+            raise UserError("the images of a batch need a seed each, and recipes with the same parameterization, "
                             "colors, optimizer, policy, margin, keep and steps")  # fmt: skip
         if start is not None and recipes[0].parameterization != "pixels":
             raise UserError("a start image needs a recipe of pixels, such as plain or yosinski-3")
@@ -150,7 +150,7 @@ class Ascent:
         self.count += 1
 
     def _seen(self, image: Tensor) -> Tensor:
-        """The network's input: a random view of the canvas."""
+        """The network's input: a randomly transformed view of the canvas, with noise."""
         if self._views:
             n = self._numbers
             draws = torch.stack([torch.rand(DRAWS, generator=draw) for draw in self._draws]).to(image.device)
@@ -162,14 +162,14 @@ class Ascent:
         return self._input(image)
 
     def _input(self, image: Tensor) -> Tensor:
-        """In the network's own scale and channel order."""
+        """An image in the network's scale and channel order."""
         x = image * self._scale
         x = x.flip(1) if self.network.input.order == "bgr" else x
         return x.to(self.network.dtype, memory_format=torch.channels_last)
 
     def _gradient(self, image: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
-        """The objective's values [B], and the gradient of objective less penalties at the parameters,
-        0 for images whose gradient is not finite."""
+        """The objective's values [B], and the gradient of objective minus penalties with respect to the parameters
+        (0 for images whose gradient is not finite)."""
         values = self._parameters.values
         penalties = [self._strength(name) * penalty(image) for name, penalty in PENALTIES.items() if name in self._used]
         score = self.objective(self._activations(seen))
@@ -188,7 +188,7 @@ class Ascent:
             (away,) = torch.autograd.grad(sum(penalties[1:], penalties[0]).sum(), values)
             grad = grad - away
         fine = (_largest(grad) if keep else largest).isfinite()
-        if grad.device.type != "cpu" or not bool(fine.all()):  # elsewhere the question costs more than the answer
+        if grad.device.type != "cpu" or not bool(fine.all()):  # on a GPU the check takes longer than the `where`
             grad = torch.where(_each(fine, grad), grad, 0.0)
         return score.detach().float(), grad
 
@@ -207,13 +207,13 @@ class Ascent:
             return
         if self.recipe.policy == "relative" and not self._settled:
             size = grad.flatten(1).square().mean(1).sqrt()
-            self._first = torch.where(self._first > 0, self._first, size)  # also of a unit that was dead at first
+            self._first = torch.where(self._first > 0, self._first, size)  # later for a unit that was dead at first
             self._settled = bool((self._first > 0).all())
         eta = POLICIES[self.recipe.policy](self._numbers, score, grad, self._first.clamp(min=1e-30))
         values.addcmul_(grad, _each(eta, grad))
 
     def _strength(self, name: str) -> Tensor:
-        """[B] of a regularizer; blur rests between its steps."""
+        """A regularizer's strength [B]; that of blur is 0 between the steps in which it is applied."""
         strength = self._numbers[name]
         if name == "blur_width":
             every = self._numbers["blur_every"]
@@ -229,7 +229,7 @@ class Ascent:
     # ---- the result -----------------------------------------------------------------------------
 
     def final_scores(self) -> Tensor:
-        """The objective for each image of the result: of the best, or of the last as it is, unmoved; float32 [B]."""
+        """The objective's value for each image of the result (the last ones without random transforms); float32 [B]."""
         if self._best is not None:
             return self._best_scores
         with torch.no_grad():
@@ -237,11 +237,13 @@ class Ascent:
             return self.objective(self._activations(self._input(seen))).float()
 
     def images(self, raised: bool = True) -> np.ndarray:
-        """The images so far: uint8 B×H×W×3 RGB; of a network of other channels those that pictures get into
-        (`InputSpec.places`: of one channel gray, of two red and green).
+        """The images so far, uint8 B×H×W×3 RGB.
+
+        If the network does not have three channels, those of `InputSpec.places` are shown: one as gray, two as red
+        and green.
 
         Args:
-            raised: raise the contrast of faint pixel images until they are well seen.
+            raised: raise the contrast of faint pixel images so that they can be seen.
         """
         with torch.no_grad():
             image = self._best if self._best is not None else self._parameters.image()
@@ -256,20 +258,19 @@ class Ascent:
 
 
 def _passing(x: Tensor, f: Callable[[Tensor], Tensor]) -> Tensor:
-    """A ReLU that lets the whole gradient through, so that a unit that is off learns how to come on."""
+    """A ReLU that lets the whole gradient through, so that an inactive unit gets a gradient, too."""
     return replaced(x, f, lambda grad: grad)
 
 
 def _slope(score: Tensor, values: Tensor, retain_graph: bool) -> Tensor:
-    """The gradient of the sum of scores; 0 where none flows, as behind a step function or `no_grad` in the network's
-    code."""
+    """The gradient of the sum of scores; 0 where there is none, as after a step function or under `no_grad`."""
     if not score.requires_grad:
         return torch.zeros_like(values)
     return torch.autograd.grad(score.sum(), values, retain_graph=retain_graph, materialize_grads=True)[0]
 
 
 def _largest(grad: Tensor) -> Tensor:
-    """[B], the largest size of a value; not a number, where any is not."""
+    """The largest absolute value of each image's gradient [B]; NaN if a value is NaN."""
     return grad.flatten(1).abs().amax(1)  # six times as fast as the norm of this name
 
 

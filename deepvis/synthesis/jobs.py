@@ -1,4 +1,4 @@
-"""Many units: in batches, resumable, shared out among processes, into one store."""
+"""Synthesizing the images of many units into a store: in batches, resumable, in one or several processes."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from deepvis.synthesis.targets import SynthesisCanvas, canvas, check_objective, 
 
 @dataclass(frozen=True)
 class Plan:
-    """What every unit of a run has in common.
+    """The settings of a run, which are the same for all its units.
 
     Attributes:
-        recipe, preset: how images are made, and the preset's name that this began with.
-        per_unit: images of each unit, from different seeds.
-        seed: of the first image; image i of unit u has `image_seed(seed, u, i)`.
+        recipe, preset: the recipe, and the name of the preset that it was made from.
+        per_unit: number of images for each unit, from different seeds.
+        seed: seed of the run; image i of unit u has `image_seed(seed, u, i)`.
         objective: a key of `targets.OBJECTIVES`.
-        true_size: on a canvas of the receptive field.
-        side: stored images are shrunk until no side is longer (pixels; 0: stored as they are).
-        quality: of WebP, 1 to 100.
+        true_size: use a canvas of the receptive field's size.
+        side: longer side of the stored images in pixels, if they are larger; 0 stores them as they are.
+        quality: quality of the WebP files, 1 to 100.
     """
 
     recipe: Recipe
@@ -49,7 +49,7 @@ class Plan:
 
 
 def record(plan: Plan, network: Network, layer: str) -> dict[str, object]:
-    """What the store says of a layer's unit made by the plan."""
+    """The record to store with the images of a layer's unit made with this plan."""
     return {
         "module": network.paths[layer],
         "input": [network.input.height, network.input.width],
@@ -65,7 +65,7 @@ def record(plan: Plan, network: Network, layer: str) -> dict[str, object]:
 
 
 def auto_batch(device: torch.device, size: tuple[int, int], whole: tuple[int, int]) -> int:
-    """Images at a time: what a CPU's caches or a GPU's cores like; more of small canvases."""
+    """A good batch size for the device's caches or cores; larger for small canvases."""
     smaller = (whole[0] * whole[1]) / (size[0] * size[1])
     return int(min(256, max(1, (4 if device.type == "cpu" else 64) * smaller)))
 
@@ -73,21 +73,20 @@ def auto_batch(device: torch.device, size: tuple[int, int], whole: tuple[int, in
 def synthesize(
     network: Network, chosen: Sequence[tuple[Layer, Sequence[int]]], plan: Plan, store: Store, batch: int | None = None
 ) -> dict[str, int]:
-    """Make the images of units that are not in the store yet, and put them there.
+    """Make the images of the units that are not in the store yet, and store them.
 
-    A run that was interrupted goes on with the batches that have units missing. Batches are always
-    made up of the same units, because a network's rounding depends on its neighbours in the batch:
-    so the same files come out as without the interruption. Out of memory halves the batch and goes on.
-    Units without a gradient are noted in the store and skipped.
+    A resumed run makes the batches in which units are missing. Batches always consist of the same units, because the
+    network's rounding depends on the other images of a batch; so a resumed run gives the same files as one that was
+    not interrupted. If memory runs out the batch is halved. Units without a gradient are recorded as failed.
 
     Args:
         chosen: layers with their units.
-        batch: images at a time; None: by the device and the size of the canvas.
+        batch: images in a batch; None chooses it by the device and the size of the canvas.
     Returns:
         {"made", "found", "failed"}: numbers of units.
     Raises:
-        UserError: a layer cannot have the objective or so many images of a unit (before anything is made), the store
-            cannot be written, or there is no memory for a single image.
+        UserError: a layer cannot have this objective or so many images for each unit (raised before anything is made),
+            the store cannot be written, or a single image does not fit into memory.
     """
     for layer, _ in chosen:
         check_objective(layer, plan.objective)
@@ -101,7 +100,7 @@ def synthesize(
     counts["found"] = len(tasks) - len(missing)
     parts = _parts(network, tasks, plan, batch) if missing else []
     wanted = [part for part in parts if any((part.layer.name, unit) in missing for unit in part.units)]
-    # As many threads whether parts are missing or not: rounding depends on how many cores each has.
+    # `parts`, not `wanted`: rounding depends on the number of threads, which must be the same in a resumed run.
     with (
         tqdm(total=len(missing), unit="unit", desc="synthesize", position=rank, smoothing=0.1) as bar,
         ReplicaPool(network, most=len(parts)) as pool,
@@ -122,7 +121,7 @@ def synthesize(
 
 
 def same(store: Store, layer: str, unit: int, wanted: dict[str, object], per_unit: int) -> bool:
-    """The store has this unit's images made in just this way, by whatever its record says of it."""
+    """Whether the store has this unit's images and they were made in exactly this way, according to their record."""
     have = store.records.get((layer, unit), {})
     alike = all(have.get(key, value) == value for key, value in wanted.items() if key != "deepvis")
     return store.has(layer, unit) and alike and ("failed" in have or len(have.get("scores", ())) == per_unit)
@@ -131,10 +130,10 @@ def same(store: Store, layer: str, unit: int, wanted: dict[str, object], per_uni
 def not_bundled(
     network: Network, chosen: Sequence[tuple[Layer, Sequence[int]]], plan: Plan, store: Store, bundled: Store
 ) -> list[tuple[Layer, list[int]]]:
-    """The chosen units without those of which the bundled store has the very images that the plan would make, and
-    the user's own none.
+    """The chosen units that have to be made: without those for which the bundled store has the same images.
 
-    A run never puts those into the user's store, so that it has the same batches whenever it goes on.
+    A unit is left out only if the user's own store has no images of it. A run never stores such units, so a resumed run
+    leaves out the same ones and has the same batches.
     """
     left = []
     for layer, units in chosen:
@@ -157,7 +156,7 @@ def _by_layer(tasks: Sequence[tuple[Layer, int]]) -> Iterator[tuple[Layer, list[
 
 @dataclass(frozen=True)
 class _Part:
-    """Units of a layer whose images are made together: as many at a time as `size` says, or as memory holds."""
+    """Units of a layer whose images are made together, up to `size` images in a batch."""
 
     layer: Layer
     units: Sequence[int]
@@ -171,7 +170,7 @@ _Made = tuple[np.ndarray, np.ndarray, np.ndarray]  # images, scores, dead
 def _parts(network: Network, tasks: Sequence[tuple[Layer, int]], plan: Plan, batch: int | None) -> list[_Part]:
     """The batches of all units.
 
-    Before any of them is begun: to measure a receptive field switches cuDNN off, for all threads.
+    All are planned before the first is made, because measuring a receptive field switches cuDNN off in all threads.
     """
     parts = []
     for layer, units in _by_layer(tasks):
@@ -191,19 +190,19 @@ def _demand_room(layer: Layer, place: SynthesisCanvas, plan: Plan) -> None:
         raise UserError(
             f"--per-unit {plan.per_unit}: images of {width} pixels of a unit of {layer.name} lie side by side in a "
             f"file of "
-            f"{WIDEST} pixels at most: {WIDEST // width} do. Make fewer, or store them smaller (--side)"
+            f"{WIDEST} pixels at most: {WIDEST // width} fit. Make fewer, or store them smaller (--side)"
         )
 
 
 def _by_unit(part: _Part, made: _Made, each: int) -> Iterator[tuple[int, np.ndarray, list[float], str]]:
-    """Each unit's images (best first), their scores, and why there are none; usually an empty text."""
+    """Yield for each unit its number, images (best first), scores, and why it failed (empty if it did not)."""
     images, scores, dead = made
     for i, unit in enumerate(part.units):
         mine = slice(i * each, (i + 1) * each)
         order = np.argsort(-scores[mine], kind="stable")
         failed = ""
         if dead[mine].all():
-            failed = "no gradient reaches the image: the unit is dead, or it is not finite"
+            failed = "no gradient reaches the image: it is zero (a dead unit) or not finite"
         elif not np.isfinite(scores[mine]).all():
             failed = (
                 "the unit's value for the image is not finite: the recipe's steps are too large, or the network is "
@@ -213,7 +212,7 @@ def _by_unit(part: _Part, made: _Made, each: int) -> Iterator[tuple[int, np.ndar
 
 
 def _fitting(network: Network, part: _Part, plan: Plan, stopped: threading.Event) -> _Made:
-    """All images of a part, as many at a time as memory holds."""
+    """Make all images of a part, in smaller batches if memory runs out."""
     jobs = [(unit, image_seed(plan.seed, unit, i)) for unit in part.units for i in range(plan.per_unit)]
     done: list[_Made] = []
     first, size = 0, part.size
@@ -234,8 +233,8 @@ def _fitting(network: Network, part: _Part, plan: Plan, stopped: threading.Event
                     f"layer {part.layer.name}: out of memory with one image of {canvas_size} pixels and a margin of "
                     f"{plan.recipe.margin} at a time: give a smaller --set margin=…, or --device cpu"
                 ) from error
-        size = (size + 1) // 2  # here, for with the exception goes what its traceback holds on the device
-        tqdm.write(f"out of memory: going on with {size} images at a time")
+        size = (size + 1) // 2  # after the handler, which has freed the tensors that the traceback held
+        tqdm.write(f"out of memory: continuing with {size} images in a batch")
         if network.device.type == "cuda":
             torch.cuda.empty_cache()
     images, scores, dead = zip(*done)

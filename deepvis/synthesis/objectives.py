@@ -1,6 +1,6 @@
-"""Objectives: what is to become large. Functions of activations that add, subtract and scale.
+"""Objectives, which gradient ascent maximizes. They can be added, subtracted and scaled.
 
-An objective says which layers it looks at and turns their activations into one number per image.
+An objective names the layers that it reads, and turns their activations into a number for each image.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Activations = Mapping[str, Tensor]  # layer name -> B×C×H×W, or B×N
 
 @dataclass(frozen=True)
 class Objective:
-    """`value(activations)` is [B], one number per image of the batch; `layers` are those it reads."""
+    """An objective: `value(activations)` is [B], a number for each image; `layers` are the layers that it reads."""
 
     layers: frozenset[str]
     value: Callable[[Activations], Tensor]
@@ -34,18 +34,18 @@ class Objective:
     __rmul__ = __mul__
 
     def __neg__(self) -> Objective:
-        """What a unit abhors."""
+        """The negative objective, whose images the unit likes least."""
         return self * -1
 
     def __sub__(self, other: Objective) -> Objective:
         return self + -other
 
 
-Units = int | Sequence[int]  # one for all images of the batch, or one for each
+Units = int | Sequence[int]  # a unit for all images of the batch, or a unit for each image
 
 
 def unit(layer: str, units: Units, position: tuple[int, int] | None = None) -> Objective:
-    """A unit at one position of its map (row, column; None: the middle), or an entry of a vector."""
+    """The activation of a unit at a position of its map (row, column; None for the middle), or an entry of a vector."""
 
     def value(a: Activations) -> Tensor:
         chosen = _pick(a[layer], units)
@@ -58,17 +58,17 @@ def unit(layer: str, units: Units, position: tuple[int, int] | None = None) -> O
 
 
 def channel(layer: str, units: Units) -> Objective:
-    """The mean of a unit's whole map."""
+    """The mean over a unit's whole map."""
     return Objective(frozenset([layer]), lambda a: _mean(_pick(a[layer], units)))
 
 
 def probability(layer: str, units: Units) -> Objective:
-    """The softmax probability of a class, `layer` being its logits."""
+    """The softmax probability of a class; `layer` has the logits."""
     return Objective(frozenset([layer]), lambda a: _mean(_pick(F.softmax(a[layer], 1), units)))
 
 
 def log_probability(layer: str, units: Units) -> Objective:
-    """The logarithm of a class's probability, `layer` being the logits."""
+    """The logarithm of a class's softmax probability; `layer` has the logits."""
     return Objective(frozenset([layer]), lambda a: _mean(_pick(F.log_softmax(a[layer], 1), units)))
 
 
@@ -82,13 +82,13 @@ def direction(layer: str, vector: Tensor) -> Objective:
 
 
 def whole_layer(layer: str) -> Objective:
-    """Half the mean square of a whole layer, which enhances what is there (DeepDream, Mordvintsev et al. 2015)."""
+    """Half the mean square of a layer, which amplifies all its activations (DeepDream, Mordvintsev et al. 2015)."""
     return Objective(frozenset([layer]), lambda a: a[layer].flatten(1).square().mean(1) / 2)
 
 
 def diversity(layer: str) -> Objective:
-    """How much the images of the batch differ: minus the mean cosine of their layers' Gram matrices
-    to the other images' (Olah et al. 2017, section "Diversity"). 0 for a batch of one."""
+    """How much the images of a batch differ: minus the mean cosine similarity of an image's Gram matrix at the layer
+    to those of the other images (Olah et al. 2017, section "Diversity"). 0 for a batch of one."""
 
     def value(a: Activations) -> Tensor:
         flat = a[layer].flatten(2) if a[layer].ndim > 2 else a[layer][..., None]

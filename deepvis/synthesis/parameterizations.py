@@ -1,6 +1,6 @@
-"""Parameterizations: what is optimized, and the image it stands for.
+"""Parameterizations: the values that are optimized, and how an image is made from them.
 
-Images are B×3×H×W (or B×C×H×W for networks of other channels), red first, 0 to 255 with the
+Images are B×3×H×W (or B×C×H×W for networks with other channels), red first, from 0 to 255 with the
 network's mean colour subtracted: 0 is the mean image, as in the papers.
 """
 
@@ -14,17 +14,17 @@ from torch import Tensor
 
 from deepvis.networks.network import InputSpec
 
-# Principal colours of photographs: columns are the eigenvectors of the colours' covariance over the
-# bundled photos (64×64 each, its own mean taken off) times the square root of their eigenvalue;
-# brightness, blue–yellow, green–magenta. Olah et al. 2017 decorrelate colours in this way.
+# Principal colours of photographs. The columns are the eigenvectors of the colours' covariance over the bundled photos
+# (64×64 each, minus the photo's mean) times the square root of the eigenvalue: brightness, blue–yellow,
+# green–magenta. Olah et al. 2017 decorrelate colours in this way.
 PRINCIPAL_COLORS = ((0.165, -0.072, 0.019), (0.186, -0.005, -0.036), (0.197, 0.066, 0.018))
 
 
-_LEAST_ROOM = 0.02 * 255  # between a mean colour and black or white
+_LEAST_ROOM = 0.02 * 255  # least distance of a mean colour from black or white for a value to count
 
 
 def mean_color(spec: InputSpec) -> Tensor:
-    """The network's mean as red, green, blue (or its channels in order) from 0 to 255."""
+    """The network's mean as red, green, blue (or other channels in order), from 0 to 255."""
     mean = torch.tensor(spec.mean) * (255 / spec.range)
     return mean.flip(0) if spec.order == "bgr" else mean
 
@@ -36,13 +36,13 @@ def network_scale(spec: InputSpec) -> Tensor:
 
 
 def color_places(spec: InputSpec) -> list[int]:
-    """Which of an image's channels (red first) are shown as red, green and blue; one channel: as gray."""
+    """The channels of an image (red first) to show as red, green and blue; a single one is shown as gray."""
     last = spec.channels - 1
     return [last - place if spec.order == "bgr" else place for place in spec.places]
 
 
 class Parameterization(Protocol):
-    """`values` are optimized (B×…, each image on its own); `image()` is what they stand for."""
+    """`values` are optimized (B×…, independently for each image); `image()` makes the images from them."""
 
     values: Tensor
 
@@ -50,7 +50,7 @@ class Parameterization(Protocol):
 
 
 class Pixels:
-    """The image itself."""
+    """The pixels themselves are optimized."""
 
     def __init__(self, image: Tensor) -> None:
         self.values = image.clone().requires_grad_(True)
@@ -60,11 +60,12 @@ class Pixels:
 
 
 class Fourier:
-    """Fourier coefficients, made smaller the higher their frequency, then colours, then a sigmoid.
+    """Fourier coefficients are optimized. They are scaled down with frequency, mixed to colours and put through a
+    sigmoid.
 
-    A step changes all frequencies by what they hold in photographs, instead of the highest most
-    (Olah et al. 2017; Mordvintsev et al. 2018, "Differentiable Image Parameterizations"). The
-    sigmoid keeps every value between black and white.
+    So a step changes each frequency in proportion to its strength in photographs, and not the highest frequencies most
+    (Olah et al. 2017; Mordvintsev et al. 2018, "Differentiable Image Parameterizations"). The sigmoid keeps all
+    values between black and white.
     """
 
     def __init__(
@@ -75,15 +76,13 @@ class Fourier:
             coefficients: B×C×H×(W/2+1)×2.
             size: (H, W).
             power: [B].
-            mix: B×C×C from the parameters' channels to colours, None for none.
-            mean: [C] colour from 0 to 255 that all-zero coefficients stand for.
+            mix: B×C×C, matrix from the coefficients' channels to colours; None for no mixing.
+            mean: [C], the colour (0 to 255) of the image for coefficients that are all zero.
         """
         self.values = coefficients.clone().requires_grad_(True)
         self._size, self._mix = size, mix
         scale = _falling(size, power).to(coefficients)[:, None, :, :, None]
-        self._scale = scale.expand(
-            -1, -1, -1, -1, 2
-        ).contiguous()  # written out: eight times as fast as broadcast along a row
+        self._scale = scale.expand(-1, -1, -1, -1, 2).contiguous()  # eight times as fast as broadcasting in each step
         share = (mean / 255).clamp(0.02, 0.98)
         self._offset = torch.logit(share)[:, None, None].to(coefficients)
         self._mean = mean[:, None, None].to(coefficients)
@@ -103,7 +102,7 @@ def coefficients_shape(channels: int, size: tuple[int, int]) -> tuple[int, ...]:
 
 
 def _falling(size: tuple[int, int], power: Tensor) -> Tensor:
-    """B×H×(W/2+1): 1 / frequency ** power in the image's own scale, so that unit coefficients give values about 1."""
+    """B×H×(W/2+1): 1 / frequency ** power, normalised so that coefficients of size 1 give values of size about 1."""
     height, width = size
     rows = torch.fft.fftfreq(height)[:, None]
     columns = torch.fft.rfftfreq(width)[None]
@@ -114,7 +113,7 @@ def _falling(size: tuple[int, int], power: Tensor) -> Tensor:
 
 
 def color_mix(saturation: Tensor) -> Tensor:
-    """B×3×3 from decorrelated channels to red, green, blue; `saturation` [B] scales all but the first."""
+    """B×3×3, the matrix from decorrelated channels to red, green, blue; `saturation` [B] scales all but the first."""
     colors = torch.tensor(PRINCIPAL_COLORS)
     colors = colors / colors.norm(dim=0).max()
     strength = torch.ones(len(saturation), 3)
@@ -124,16 +123,15 @@ def color_mix(saturation: Tensor) -> Tensor:
 
 
 def shown(image: Tensor, mean: Tensor, most: float = 1.0) -> Tensor:
-    """The image as it is looked at and stored: uint8, B×C×H×W, mean added.
+    """The image as it is shown and stored: uint8, B×C×H×W, with the mean added.
 
-    A pixel image is not bounded. Where more than a hundredth of its values would leave the range
-    from black to white, its contrast is lowered until no more do. (Where the mean itself is black
-    or white, what lies beyond it cannot be shown, at whatever contrast.)
+    A pixel image has no fixed range. If more than 1 % of its values would be beyond black or white, its contrast is
+    lowered until only 1 % are. (Values beyond a mean that is itself black or white can never be shown, and are not
+    counted.)
 
     Args:
-        most: factor by which the contrast may be raised, until a hundredth of the values leave the
-            range. Regularized steps end at whatever size they balance at, of which the figure that
-            is in the image says nothing; the paper's tool too stretched what it saved, about gray.
+        most: largest factor by which the contrast is raised, until 1 % of the values are beyond black or white. With
+            regularizers an image ends at an arbitrary contrast; the paper's tool also stretched the saved images.
     """
     mean = mean.to(image)[:, None, None]
     room = torch.where(image > 0, 255 - mean, mean)

@@ -1,7 +1,7 @@
-"""Recipes: every number that decides how a preferred image comes about. Without torch.
+"""Recipes: all parameters that decide how a preferred image is made. Without torch.
 
-Sizes are pixels of the network's input; strengths of pixel recipes hold for images of 0 to 255,
-whatever the network's own scale (see `deepvis.synthesis.ascent`).
+Sizes are in pixels of the network's input. Strengths in pixel recipes are for images of 0 to 255, whatever the scale
+of the network's input (see `deepvis.synthesis.ascent`).
 """
 
 from __future__ import annotations
@@ -36,38 +36,37 @@ class Recipe:
     """How a preferred image is made.
 
     Attributes:
-        steps: of gradient ascent.
+        steps: number of steps of gradient ascent.
         parameterization: what is optimized: "pixels", or the "fourier" coefficients of the image,
             scaled by 1 / frequency ** `power` (Olah et al. 2017, "Feature Visualization").
-        power: see there.
-        colors: of a fourier image: "decorrelated" (steps along the principal colours of
-            photographs) or "plain" (red, green and blue).
-        saturation: strength of the colours against the brightness, of decorrelated ones.
-        start: "noise" (the mean plus normal noise), "uniform" (noise from black to white; of pixels), "mean".
-        start_noise: standard deviation of the start's noise; of fourier coefficients, theirs.
-        optimizer: "ascent", plain steps along the gradient, or "adam".
-        policy: how long a plain step is (see `deepvis.synthesis.steps`).
-        rate: of Adam; of a plain step's policy "constant", the factor of the gradient; of
-            "relative", the root mean square of the first step.
-        max_rate: bound of the factor for the progress policies.
-        progress: gain in the objective that a step shall bring, by the gradient ("progress";
-            "progress01" early on).
-        late_progress: "progress01": gain later on, as a fraction of what is missing to 1.
-        decay: θ_decay, L2 decay towards the mean image at each step.
-        blur_width: θ_b_width, standard deviation of the Gaussian blur; `blur_every` so many steps
-            (θ_b_every; 0: never).
-        small_norm: θ_n_pct, percentage of pixels that are set to the mean for their small norm.
-        small_contribution: θ_c_pct, the same for the small size of their contribution.
-        small_value: the same for each colour value's size by itself.
-        small_benefit: the same for pixels that the objective loses least by, or gains.
-        total_variation, frequency_penalty, edge: strengths of penalties (see `regularizers`).
-        margin: pixels by which the canvas is larger than what the network sees, on each side.
-        jitter, rotate, scale_low, scale_high: bounds of the random shift (pixels), turn (degrees)
-            and magnification of each step. Margin and shift are said for an input of 224 pixels, and are
-            smaller or larger in proportion on others and on canvases of early layers.
-        noise: standard deviation of the noise that is added to what the network sees, in 1/255.
-        redirect: number of first steps in which a gradient that is zero everywhere, as a dead
-            unit's, is replaced by one that passes the ReLUs.
+        power: the exponent of that scale.
+        colors: for fourier images: "decorrelated" (the principal colours of photographs) or "plain" (red, green, blue).
+        saturation: strength of decorrelated colours relative to the brightness.
+        start: "noise" (the mean plus normal noise), "uniform" (noise from black to white; only for pixels), "mean".
+        start_noise: standard deviation of the noise at the start, in pixel values or in fourier coefficients.
+        optimizer: "ascent" (plain steps along the gradient) or "adam".
+        policy: how the length of a plain step is chosen (see `deepvis.synthesis.steps`).
+        rate: Adam's learning rate; with policy "constant" the factor of the gradient; with "relative" the root mean
+            square of the first step.
+        max_rate: upper limit of the gradient's factor with the progress policies.
+        progress: the gain in the objective that each step is to make, by the gradient's prediction (policy
+            "progress", and "progress01" at first).
+        late_progress: with "progress01", the later gain as a fraction of the distance to 1.
+        decay: θ_decay, L2 decay towards the mean image in each step.
+        blur_width, blur_every: θ_b_width, standard deviation of the Gaussian blur, and θ_b_every, the number of steps
+            between two blurs (0: no blur).
+        small_norm: θ_n_pct, percentage of pixels that are set to the mean because their norm is small.
+        small_contribution: θ_c_pct, the same for pixels with a small absolute contribution.
+        small_value: the same for each colour value, if its absolute value is small.
+        small_benefit: the same for pixels by whose removal the objective loses most (see `regularizers`).
+        total_variation, frequency_penalty, edge: strengths of the penalties (see `regularizers`).
+        margin: by how many pixels the canvas is larger than what the network sees, on each side.
+        jitter, rotate, scale_low, scale_high: limits of the random shift (pixels), rotation (degrees) and
+            magnification in each step. Margin and shift are given for an input of 224 pixels, and are scaled in
+            proportion for other inputs and for the canvases of early layers.
+        noise: standard deviation of the noise added to what the network sees, in 1/255.
+        redirect: number of first steps in which a gradient that is zero everywhere (of a dead unit) is replaced by
+            one that passes through the ReLUs.
         keep: which image is the result: the "best" so far by the objective, or the "last".
     """
 
@@ -105,12 +104,12 @@ class Recipe:
 
     @property
     def structure(self) -> tuple[object, ...]:
-        """Recipes that agree in this can share a batch."""
+        """Recipes with the same structure can share a batch."""
         return tuple(getattr(self, name) for name in _STRUCTURE)
 
     @property
     def transformed(self) -> bool:
-        """The network sees the image from a random view at each step."""
+        """Whether the image is randomly transformed in each step."""
         return bool(self.margin or self.jitter or self.rotate or self.scale_low != 1 or self.scale_high != 1)
 
 
@@ -125,8 +124,8 @@ _PAPER = Recipe(
 
 PRESETS: dict[str, Recipe] = {
     # Yosinski et al. 2015, Table 1, rows 1 to 4 (Figure 4: top left, top right, bottom left, bottom right).
-    # The paper does not say its step size. Row 4 needs a small one: after a large step the pixels that
-    # it lets live are others than before, and no figure grows.
+    # The paper does not give a step size. Row 4 needs a small one: with large steps it keeps other pixels each
+    # time, and no shape develops.
     "yosinski-1": replace(
         _PAPER, decay=0.0, blur_width=0.5, blur_every=4, small_norm=50, small_contribution=0, rate=1.0
     ),
@@ -140,18 +139,19 @@ PRESETS: dict[str, Recipe] = {
         _PAPER, decay=0.0, blur_width=0.5, blur_every=4, small_norm=0, small_contribution=90, rate=0.02
     ),
     "plain": _PAPER,  # gradient ascent without any regularizer
-    # Found by the judge of tests/benchmarks/recognised.py, with the contrast of photographs as a second aim.
+    # Found with tests/benchmarks/recognised.py, so that another network recognises the images and their contrast is
+    # that of photographs.
     "modern": Recipe(rate=0.1, margin=32, jitter=32, rotate=20, scale_low=0.7, scale_high=1.3),
 }
 
 
 def recipe(preset: str, changes: Mapping[str, object] | None = None) -> Recipe:
-    """A preset with some of its numbers changed.
+    """A preset with some of its parameters changed.
 
     Args:
-        changes: {parameter: value}; a value may be a text that holds a number.
+        changes: {parameter: value}; a value may be a number as text.
     Raises:
-        UserError: unknown preset or parameter (the nearest names are said), or a value that cannot be.
+        UserError: unknown preset or parameter (the message names similar ones), or an impossible value.
     """
     if preset not in PRESETS:
         names = (*PRESETS, *saved())
@@ -160,10 +160,10 @@ def recipe(preset: str, changes: Mapping[str, object] | None = None) -> Recipe:
 
 
 def named(name: str, changes: Mapping[str, object] | None = None) -> Recipe:
-    """As `recipe`; `name` may also be that of a saved recipe, or a YAML file of parameters, as `save` writes it.
+    """Like `recipe`, but `name` may also be a saved recipe, or a YAML file of parameters as `save` writes it.
 
     Raises:
-        UserError: as `recipe`; the file cannot be read.
+        UserError: as in `recipe`, or the file cannot be read.
     """
     if name not in PRESETS and not name.endswith((".yaml", ".yml")):
         name = str(saved().get(name, name))
@@ -182,10 +182,10 @@ def named(name: str, changes: Mapping[str, object] | None = None) -> Recipe:
 
 
 def saved() -> dict[str, Path]:
-    """{name: file} of the saved recipes, by name; of those whose names can be shown.
+    """{name: file} of the saved recipes, in order of names. Names that cannot be printed are left out.
 
     Raises:
-        UserError: their folder cannot be listed.
+        UserError: the folder of saved recipes cannot be listed.
     """
     folder = paths.recipes()
     try:
@@ -201,15 +201,15 @@ def saved() -> dict[str, Path]:
 
 
 def image_seed(seed: int, unit: int, index: int) -> int:
-    """The seed of a unit's image: the same in whatever order, batch or process it is made."""
+    """The seed of image `index` of a unit; it does not depend on the order, batch or process in which it is made."""
     return (seed * 1_000_003 + unit) * 1009 + index
 
 
 def save(path: Path, made: Recipe, **facts: object) -> None:
-    """Write a recipe, and facts such as the seed and the unit it was found on, as YAML.
+    """Write a recipe as YAML, with facts such as the seed and the unit for which it was found.
 
     Raises:
-        UserError: it cannot be written, or could not be read again.
+        UserError: the file cannot be written, or the recipe is not valid.
     """
     checked(asdict(made))
     with writing(path):
@@ -217,10 +217,10 @@ def save(path: Path, made: Recipe, **facts: object) -> None:
 
 
 def checked(values: Mapping[str, object]) -> Recipe:
-    """A recipe from its parameters by name, as a manifest keeps them.
+    """A recipe from {parameter: value}, as a manifest stores it.
 
     Raises:
-        UserError: unknown parameter, or a value that cannot be.
+        UserError: unknown parameter, or an impossible value.
     """
     read: dict[str, Any] = {name: _read(name, value) for name, value in values.items()}
     made = Recipe(**read)
@@ -230,7 +230,7 @@ def checked(values: Mapping[str, object]) -> Recipe:
     _demand(0 < made.scale_low <= made.scale_high, "scale_low", made.scale_low, "more than 0, not more than scale_high")
     for name in PIXELS_ONLY:
         zero = made.parameterization == "pixels" or getattr(made, name) == 0
-        _demand(zero, name, getattr(made, name), "0, for it works on pixels; or parameterization pixels")
+        _demand(zero, name, getattr(made, name), "0, because it works only on pixels; or parameterization pixels")
     _demand(
         made.blur_every >= 1 or made.blur_width == 0,
         "blur_every",
@@ -248,7 +248,7 @@ def checked(values: Mapping[str, object]) -> Recipe:
     return made
 
 
-# Beyond these nobody gets an image: it would take days, or the memory of many machines.
+# Outside of these limits an image would take days, or the memory of many machines.
 _BOUNDS: dict[str, tuple[float, float]] = {
     **dict.fromkeys(_PERCENTAGES, (0, 100)),
     "steps": (1, 100_000),

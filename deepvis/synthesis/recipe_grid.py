@@ -1,7 +1,7 @@
-"""A grid of recipes: one unit, and 4×4 settings about a chosen one, to find a recipe by eye.
+"""The recipe grid: images of one unit with 4×4 settings around a chosen one, to find a recipe by eye.
 
-Two of a recipe's numbers span the grid, in geometric steps; everything else, the seed too, is the
-same for all sixteen, so that what differs between two images is what the settings do. Without torch.
+Two parameters of the recipe vary along the sides, in geometric steps. Everything else, also the seed, is the same for
+all sixteen images, so that they differ only by these two settings. Without torch.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 from deepvis.synthesis.recipe import Recipe
 
 SIDE = 4
-FINEST = 4  # halvings of the step, beyond which the eye sees no difference
+FINEST = 4  # most halvings of the step; smaller steps make no visible difference
 _OTHER = (
     "start_noise",
     "noise",
@@ -28,19 +28,20 @@ _OTHER = (
     "edge",
     "frequency_penalty",
 )
-_NONE = {"scale_low": 1, "scale_high": 1}  # of the others 0
+_NONE = {"scale_low": 1, "scale_high": 1}  # values that have no effect; 0 for the other parameters
 
 
 @dataclass(frozen=True)
 class Axis:
-    """One of a recipe's numbers, along one side of the grid.
+    """A parameter of the recipe that varies along a side of the grid.
 
     Attributes:
-        name: of the parameter.
-        words, short: what the window calls it, and on the small tiles.
-        factor: between neighbours in the coarsest grid; of numbers with a `top`, of the odds
-            value / (top − value), which keeps them between 0 and `top`.
-        first: a middling value, for recipes in which it is 0.
+        name: the parameter's name.
+        words, short: its description in the title, and its short name on the tiles.
+        factor: the factor between neighbours in the coarsest grid. For a parameter with a `top` it is the factor of
+            the odds value / (top − value), so that the value stays between 0 and `top`.
+        first: a medium value, for recipes in which the parameter is 0.
+        top: the largest possible value.
     """
 
     name: str
@@ -51,12 +52,12 @@ class Axis:
     top: float = math.inf
 
     def times(self, value: float, factor: float) -> float:
-        """The value, moved by a factor (its odds, where there is a top), to three digits."""
+        """The value (or its odds, if there is a top) times a factor, rounded to three digits."""
         if math.isinf(self.top):
             return float(f"{value * factor:.3g}")
         value = min(value, (1 - 1e-6) * self.top)
         odds = value / (self.top - value) * factor
-        small = self.top / (1 + max(odds, 1 / odds))  # three digits of what is missing to 0, or to the top
+        small = self.top / (1 + max(odds, 1 / odds))  # the distance to 0 or to the top, whichever is smaller
         small = float(f"{small:.3g}")
         return small if odds < 1 else round(self.top - small, 9)
 
@@ -84,14 +85,14 @@ PAIRS: dict[str, tuple[tuple[Axis, Axis], ...]] = {  # by parameterization: (acr
 
 @dataclass(frozen=True)
 class RecipeGrid:
-    """A grid of settings about a chosen one (the window calls it the desk).
+    """A grid of settings around a chosen one.
 
     Attributes:
-        preset: name of the recipe that it began with.
-        recipe: the chosen settings, which the grid lies about.
-        seed: of all sixteen images.
-        pair: which two settings span the grid, a position in PAIRS.
-        halvings: of the geometric step.
+        preset: name of the recipe that the user started from.
+        recipe: the chosen settings, around which the grid lies.
+        seed: the seed of all sixteen images.
+        pair: which two parameters vary, a position in PAIRS.
+        halvings: how often the geometric step was halved.
     """
 
     preset: str
@@ -103,13 +104,13 @@ class RecipeGrid:
 
 @dataclass(frozen=True)
 class Table:
-    """The grid, row by row.
+    """The settings in a recipe grid.
 
     Attributes:
         across, down: the two axes.
         columns, rows: their values.
-        recipes: one for each tile.
-        chosen: the tile that has the chosen settings.
+        recipes: a recipe for each tile, row by row.
+        chosen: the tile with the chosen settings.
     """
 
     across: Axis
@@ -122,9 +123,9 @@ class Table:
 
 @lru_cache(maxsize=64)
 def table(grid: RecipeGrid) -> Table:
-    """The sixteen settings: the chosen one, one step less and up to two steps more of each number.
+    """The sixteen settings: for each of the two parameters one step less, the chosen value, one and two steps more.
 
-    Of a number that is 0 in the chosen settings the grid has 0 and three values from weak to strong.
+    If the chosen value is 0, the values are 0 and three values from weak to strong.
     """
     across, down = PAIRS[grid.recipe.parameterization][grid.pair]
     columns, column = _values(across, getattr(grid.recipe, across.name), grid.halvings)
@@ -147,24 +148,24 @@ def _with(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
 
 
 def chosen(grid: RecipeGrid, tile: int) -> RecipeGrid:
-    """The grid about the settings of a tile, with half the step."""
+    """The grid around the settings of a tile, with half the step."""
     return replace(grid, recipe=table(grid).recipes[tile], halvings=min(grid.halvings + 1, FINEST))
 
 
 def other_pair(grid: RecipeGrid) -> RecipeGrid:
-    """The same settings, with another two of them along the sides, in coarse steps again."""
+    """The grid around the same settings in which the next two parameters vary, with coarse steps again."""
     pairs = PAIRS[grid.recipe.parameterization]
     return replace(grid, pair=(grid.pair + 1) % len(pairs), halvings=0)
 
 
 def tile_text(table: Table, tile: int) -> str:
-    """What a tile says: its two values."""
+    """The text on a tile: its two values."""
     row, column = divmod(tile, SIDE)
     return f"{table.across.text(table.columns[column])}  {table.down.text(table.rows[row])}"
 
 
 def full_text(table: Table, tile: int) -> str:
-    """All of a tile's settings but those that do nothing."""
+    """All settings of a tile that have an effect."""
     recipe = table.recipes[tile]
     of_pairs = [axis for pair in PAIRS[recipe.parameterization] for axis in pair]
     axes = dict.fromkeys(

@@ -40,7 +40,7 @@ def blur(image: Tensor, _grad: Tensor, width: Tensor) -> Tensor:
 
 
 def _mirrored(planes: Tensor, pad: tuple[int, int, int, int]) -> Tensor:
-    """Continued by its mirror image, edge pixel included (scipy's "reflect"), also beyond one image's size."""
+    """The planes padded by mirror images that repeat the edge pixel (scipy's "reflect"), by any width."""
     left, right, top, bottom = pad
     rows = _fold(torch.arange(-top, planes.shape[2] + bottom, device=planes.device), planes.shape[2])
     columns = _fold(torch.arange(-left, planes.shape[3] + right, device=planes.device), planes.shape[3])
@@ -53,17 +53,17 @@ def _fold(places: Tensor, size: int) -> Tensor:
 
 
 def small_value(image: Tensor, _grad: Tensor, percent: Tensor) -> Tensor:
-    """Set each colour value to the mean whose size is below a percentile of all (original tool)."""
+    """Set each colour value to the mean if its absolute value is below a percentile of all (original tool)."""
     return _clipped(image, image.abs(), percent)
 
 
 def small_norm(image: Tensor, _grad: Tensor, percent: Tensor) -> Tensor:
-    """Set pixels to the mean whose norm over the colours is below the θ_n_pct percentile, section 3."""
+    """Set pixels to the mean if their norm over the colours is below the θ_n_pct percentile, section 3."""
     return _clipped(image, image.square().sum(1, keepdim=True).sqrt(), percent)  # ten times as fast as norm()
 
 
 def small_benefit(image: Tensor, grad: Tensor, percent: Tensor) -> Tensor:
-    """Set pixels to the mean that the objective gains least by, or loses by (original tool).
+    """Set pixels to the mean if that makes the objective gain least, or lose most (original tool).
 
     By the gradient, setting pixel x to 0 changes the objective by −Σ_colours x ∘ ∇x. The
     original tool clips where this is below the percentile.
@@ -72,19 +72,19 @@ def small_benefit(image: Tensor, grad: Tensor, percent: Tensor) -> Tensor:
 
 
 def small_contribution(image: Tensor, grad: Tensor, percent: Tensor) -> Tensor:
-    """Set pixels to the mean whose |Σ_colours x ∘ ∇x| is below the θ_c_pct percentile, section 3."""
+    """Set pixels to the mean if their |Σ_colours x ∘ ∇x| is below the θ_c_pct percentile, section 3."""
     return _clipped(image, (image * grad).sum(1, keepdim=True).abs(), percent)
 
 
 def _clipped(image: Tensor, measure: Tensor, percent: Tensor) -> Tensor:
-    """0 where the measure is below its percentile (NumPy's, linear), each image by its own."""
+    """The image with 0 where the measure is below its percentile (linear, as NumPy's), separately for each image."""
     flat = measure.flatten(1)
     bound = torch.stack([_percentile(row, p) for row, p in zip(flat, percent.tolist())])
     return image * (measure >= bound[:, None, None, None])
 
 
 def _percentile(values: Tensor, percent: float) -> Tensor:
-    """As numpy.percentile; −∞ for 0, below which nothing lies."""
+    """As numpy.percentile, but −∞ for 0 percent, so that no value is below it."""
     if percent == 0:
         return values.new_tensor(-torch.inf)
     place = percent / 100 * (len(values) - 1)
@@ -113,19 +113,19 @@ REGULARIZERS: dict[str, Regularizer] = {
 
 
 def total_variation(image: Tensor) -> Tensor:
-    """Mean size of the differences of neighbouring pixels, in 1/255 [B] (Mahendran & Vedaldi 2014, β = 1)."""
+    """Mean absolute difference of neighbouring pixels, in 1/255 [B] (Mahendran & Vedaldi 2014, β = 1)."""
     down = (image[:, :, 1:] - image[:, :, :-1]).abs().mean((1, 2, 3))
     along = (image[..., 1:] - image[..., :-1]).abs().mean((1, 2, 3))
     return (down + along) / 2
 
 
 def high_frequency(image: Tensor) -> Tensor:
-    """Mean square of what a 3×3 mean takes away, in 1/255² [B]: the noise of single pixels."""
+    """Mean square of the difference from a 3×3 mean, in 1/255² [B]: the noise of single pixels."""
     return (image - F.avg_pool2d(image, 3, 1, 1, count_include_pad=False)).square().mean((1, 2, 3))
 
 
 def edge(image: Tensor) -> Tensor:
-    """Mean square of the outermost tenth on each side, in 1/255² [B]: draws the figure into the middle."""
+    """Mean square of the outermost tenth on each side, in 1/255² [B]: it keeps the shape in the middle."""
     height, width = image.shape[2:]
     mask = torch.ones(height, width, device=image.device, dtype=image.dtype)
     mask[height // 10 : height - height // 10, width // 10 : width - width // 10] = 0

@@ -1,8 +1,8 @@
-"""Random search for recipes, judged by another network.
+"""Random search for recipes, whose images another network rates.
 
 "We ran a random hyperparameter search of 300 possible combinations and settled on four that
-complement each other well" (Yosinski et al. 2015, section 3); here an independent network
-looks at the images instead of the authors.
+complement each other well" (Yosinski et al. 2015, section 3). Here an independent network
+judges the images, in place of the authors.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from deepvis.synthesis.ascent import Ascent
 from deepvis.synthesis.recipe import Recipe, checked, save
 from deepvis.synthesis.targets import canvas, objective
 
-# Rows of images (uint8 N×H×W×3 RGB), a title for each image -> one picture, BGR.
+# Takes rows of images (uint8 N×H×W×3 RGB) and a title for each image; returns one picture, BGR.
 Drawing = Callable[[Sequence[np.ndarray], Sequence[Sequence[str]]], np.ndarray]
 
-BEST = 9  # recipes that are written and drawn
-TRIAL = "trial"  # what the store has instead of a layer
-# A parameter's values: 0 with a chance of a third (it is off), else uniform or log-uniform between two bounds.
+BEST = 9  # number of recipes that are written and drawn
+TRIAL = "trial"  # name in the store in place of a layer
+# Values of a parameter: with a probability of 1/3 it is 0 (off), else uniform or log-uniform between two bounds.
 RANGES: dict[str, dict[str, tuple[float, float, str]]] = {
     "pixels": {
         "decay": (1e-4, 0.5, "log"),
@@ -53,7 +53,7 @@ _NEVER_OFF = ("rate", "power", "saturation")
 
 @dataclass(frozen=True, eq=False)
 class Trial:
-    """A recipe with its images, and the judge's probability of its class for each."""
+    """A recipe, its images, and for each image the judge's probability of the image's class."""
 
     recipe: Recipe
     images: np.ndarray
@@ -65,7 +65,7 @@ class Trial:
 
 
 def random_recipe(base: Recipe, draw: np.random.Generator) -> Recipe:
-    """The base with the searched parameters drawn anew."""
+    """The base recipe with new random values for the searched parameters."""
     values: dict[str, object] = {}
     for name, (low, high, spacing) in RANGES[base.parameterization].items():
         value = low * (high / low) ** draw.random() if spacing == "log" else draw.uniform(low, high)
@@ -87,16 +87,16 @@ def search(
     draw: Drawing,
     layer: str = "",
 ) -> list[str]:
-    """Try recipes on some classes, write the best of them and a contact sheet.
+    """Try random recipes on some classes; write the best recipes and a contact sheet.
 
-    Every trial is kept in `out`/trials: after Ctrl-C, or whatever ended it, the same search goes on with those that are
-    missing, and one of more trials with those beyond. The best of an earlier search in `out` make room for the new.
+    Every trial is kept in `out`/trials. However the search ended, the same search later makes only the missing trials,
+    and a search with more trials only the additional ones. The best recipes of an earlier search are replaced.
 
     Args:
-        draw: of the contact sheet.
+        draw: draws the contact sheet.
         layer: the class layer; empty: the last layer but a softmax with as many units as the judge knows classes.
     Returns:
-        A line for each of the best: the judge's mean probability of the right class, and what was drawn.
+        A line for each of the best recipes: the judge's mean probability of the right class, and the parameters.
     Raises:
         UserError: the networks do not know the same number of classes, or `out` cannot be written or is of another
             network.
@@ -126,7 +126,7 @@ def search(
             if trial in _best(done):
                 _write(out, done, target, units, seed, draw)
     except KeyboardInterrupt:
-        best = f"; the best of them are in {out}, and the same command goes on from there" if done else ""
+        best = f"; the best are in {out}, and the same command resumes the search" if done else ""
         tqdm.write(f"stopped after {len(done)} recipes{best}")
         raise
     finally:
@@ -137,14 +137,14 @@ def search(
 
 
 def _kept(store: Store, number: int, one: Recipe, wanted: Mapping[str, object]) -> Trial | None:
-    """A trial of an earlier run, if it was just this one."""
+    """The trial of an earlier run if it was made in the same way; else None."""
     record = store.records.get((TRIAL, number), {})
     images = store.read(TRIAL, number) if all(_alike(record.get(key), value) for key, value in wanted.items()) else []
     return Trial(one, np.stack(images), record["scores"]) if images else None
 
 
 def _alike(stored: object, wanted: object) -> bool:
-    """Also if the judge's mark is of an earlier version."""
+    """Whether two values of a record are the same, also if one is a fingerprint of an earlier version."""
     return stored == wanted or isinstance(wanted, Mark) and same_network(str(stored), wanted)
 
 
@@ -161,7 +161,7 @@ def _class_layer(network: Network, judge: Network, name: str) -> Layer:
         layer = fitting[-1] if fitting else network.layers[-1]
     if layer.units != known:
         raise UserError(
-            f"the judge knows {known} classes, layer {layer.name} has {layer.units} units: they must be the same "
+            f"the judge has {known} classes, but layer {layer.name} has {layer.units} units: they must be the same "
             f"classes"
         )
     return layer

@@ -1,4 +1,4 @@
-"""How far a step of plain gradient ascent goes: η of equation (2), for each image by itself."""
+"""Step sizes of gradient ascent: policies for η of equation (2), for each image separately, and Adam."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ def constant(numbers: Numbers, score: Tensor, grad: Tensor, first: Tensor) -> Te
 def relative(numbers: Numbers, score: Tensor, grad: Tensor, first: Tensor) -> Tensor:
     """η = rate / (root mean square of the first gradient).
 
-    Constant over the run; the first step moves the image's values by `rate` in the root mean
-    square, whatever the scale of the network's input and of its units.
+    It is constant over the run. The first step changes the image's values by a root mean square of `rate`, whatever
+    the scale of the network's input and of its units.
     """
     return numbers["rate"] / first
 
 
 def progress(numbers: Numbers, score: Tensor, grad: Tensor, first: Tensor) -> Tensor:
-    """The η by which the objective gains `progress`, as the gradient predicts: η·|∇|² (original tool)."""
+    """The η with which the objective gains `progress`; the gradient predicts a gain of η·|∇|² (original tool)."""
     return torch.minimum(numbers["progress"] / _square(grad), numbers["max_rate"])
 
 
 def progress01(numbers: Numbers, score: Tensor, grad: Tensor, first: Tensor) -> Tensor:
-    """As `progress`, for objectives bounded by 1: the gain shrinks with what is missing (original tool)."""
+    """As `progress`, for objectives of at most 1: the gain shrinks with the distance to 1 (original tool)."""
     wanted = torch.minimum(numbers["late_progress"] * (1 - score), numbers["progress"])
     return torch.minimum(wanted / _square(grad), numbers["max_rate"])
 
@@ -48,7 +48,7 @@ POLICIES: dict[str, Callable[[Numbers, Tensor, Tensor, Tensor], Tensor]] = {
 
 
 class Adam:
-    """Kingma & Ba 2015, ascending, with a rate for each image."""
+    """Adam (Kingma & Ba 2015) for ascent, with a learning rate for each image."""
 
     def __init__(self, values: Tensor, betas: tuple[float, float] = (0.9, 0.999), epsilon: float = 1e-8) -> None:
         self._mean, self._square = torch.zeros_like(values), torch.zeros_like(values)

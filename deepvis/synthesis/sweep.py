@@ -1,4 +1,4 @@
-"""Each regularizer alone, from none to strong (Yosinski et al. 2015, Figure 3)."""
+"""The sweep: images with each regularizer alone, from none to strong (Yosinski et al. 2015, Figure 3)."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from deepvis.synthesis.ascent import Ascent
 from deepvis.synthesis.recipe import Recipe
 from deepvis.synthesis.targets import canvas, cut, objective
 
-# What a sweep goes through: a regularizer's parameter, its strongest value, how the values between
-# lie, and what must be set beside it.
+# The rows of a sweep: {parameter of a regularizer: (its strongest value, spacing of the values, other parameters that
+# must be set)}.
 SWEEPS: Mapping[str, tuple[float, str, Mapping[str, Any]]] = {
     "decay": (0.5, "geometric", {}),
     "blur_width": (3.0, "linear", {"blur_every": 4}),
@@ -36,10 +36,10 @@ def strengths(strongest: float, spacing: str, count: int) -> list[float]:
 def sweep(
     network: Network, layer: Layer, unit: int, base: Recipe, columns: int, seed: int
 ) -> tuple[list[np.ndarray], list[list[str]]]:
-    """A row of images for each regularizer alone, from none to strong. After Ctrl-C the rows that are done.
+    """A row of images for each regularizer alone, from none to strong. After Ctrl-C only the rows that are done.
 
     Args:
-        base: the recipe to which one regularizer is added at a time; of pixels.
+        base: a pixel recipe, to which one regularizer at a time is added.
     Returns:
         For each regularizer: uint8 columns×H×W×3 RGB, and a title for each image.
     Raises:
@@ -76,4 +76,4 @@ def _row(network: Network, layer: Layer, unit: int, recipes: list[Recipe], seed:
         raise UserError(
             f"unit {unit_id(layer.name, unit)}: no gradient reaches the image: the unit is dead, or it is not finite"
         )
-    return cut(ascent.images(raised=False), place)  # what a regularizer does to the contrast is to be seen
+    return cut(ascent.images(raised=False), place)  # the effect on the contrast must be visible

@@ -1,4 +1,4 @@
-"""What to synthesize: units by their ids, on which canvas, and the objective that stands for them."""
+"""What to synthesize: reading unit ids, and choosing the canvas and the objective for units."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from deepvis.synthesis.objectives import Objective
 
 @dataclass(frozen=True)
 class SynthesisCanvas:
-    """Where a layer's units are optimized.
+    """The canvas on which a layer's units are optimized.
 
     Attributes:
         size: (height, width) of what the network sees.
-        position: (row, column) of the unit in its map there; None for a vector.
-        field: (left, top, width, height) of the canvas that the unit depends on; None: all of it.
+        position: (row, column) of the map at which the unit is optimized; None for a vector.
+        field: (left, top, width, height) of the unit's receptive field on the canvas; None for all of it.
     """
 
     size: tuple[int, int]
@@ -34,19 +34,18 @@ class SynthesisCanvas:
 
 
 def canvas(network: Network, layer: Layer, field: ReceptiveField, true_size: bool = True) -> SynthesisCanvas:
-    """The canvas for a layer's units: the receptive field, where it is smaller than the input and
-    the network can take it (some check the size of their input).
+    """The canvas for a layer's units: the receptive field if it is smaller than the input, else the whole input.
 
-    "The images reflect the true sizes of the features" (Yosinski et al. 2015, Figure 5); the part
-    of the network below the layer then has far less to compute. The canvas is a multiple of the
-    layer's stride, so that every layer below lies on it as it lies on the whole input.
+    "The images reflect the true sizes of the features" (Yosinski et al. 2015, Figure 5), and the layers below have much
+    less to compute. The canvas is a multiple of the layer's stride, so that all layers below are aligned as on the
+    whole input. If the network does not run on such a canvas (some check their input's size), it is the whole input.
     """
     spec = network.input
     whole = SynthesisCanvas((spec.height, spec.width), (layer.height // 2, layer.width // 2) if layer.is_map else None)
     if not (true_size and layer.is_map) or field.clipped:
         return whole
     down, right = field.stride
-    if not (isinstance(down, int) and isinstance(right, int) and down > 0 and right > 0):  # known by its share only
+    if not (isinstance(down, int) and isinstance(right, int) and down > 0 and right > 0):  # an approximation
         return whole
     rows, top, height = _fitted(int(field.start[0]), down, field.height)
     columns, left, width = _fitted(int(field.start[1]), right, field.width)
@@ -57,8 +56,10 @@ def canvas(network: Network, layer: Layer, field: ReceptiveField, true_size: boo
 
 
 def draft(network: Network, layer: Layer, place: SynthesisCanvas) -> SynthesisCanvas:
-    """A canvas of half the size in place of the whole input, which takes a third of the time; the
-    same one where it is smaller than the input already, or the network takes no other size."""
+    """A canvas of half the size, which takes a third of the time, in place of the whole input.
+
+    The canvas stays as it is if it is smaller than the input already, or if the network takes no other size.
+    """
     spec = network.input
     if place.field is not None or place.size != (spec.height, spec.width):
         return place
@@ -71,14 +72,14 @@ def draft(network: Network, layer: Layer, place: SynthesisCanvas) -> SynthesisCa
 
 
 def _fitted(start: int, stride: int, extent: int) -> tuple[int, int, int]:
-    """First place whose field lies wholly on the canvas: (place, where its field starts, size of the canvas)."""
+    """For the first place whose receptive field lies inside the canvas: (place, start of its field, canvas size)."""
     place = max(0, math.ceil(-start / stride))
     first = start + place * stride
     return place, first, math.ceil((first + extent) / stride) * stride
 
 
 def _takes(network: Network, layer: Layer, small: SynthesisCanvas) -> bool:
-    """The network runs on the canvas up to the layer, and the layer's map there has the unit's place."""
+    """Whether the network runs on the canvas up to the layer, and the unit's position is on the layer's map."""
     x = torch.zeros(1, len(network.input.mean), *small.size, device=network.device, dtype=network.dtype)
     try:
         with torch.no_grad():
@@ -91,7 +92,7 @@ def _takes(network: Network, layer: Layer, small: SynthesisCanvas) -> bool:
 
 
 def cut(images: np.ndarray, place: SynthesisCanvas) -> np.ndarray:
-    """The part of images (B×H×W×C) that the unit depends on."""
+    """The part of the images (B×H×W×C) in the unit's receptive field."""
     if place.field is None:
         return images
     left, top, width, height = place.field
@@ -99,19 +100,19 @@ def cut(images: np.ndarray, place: SynthesisCanvas) -> np.ndarray:
 
 
 def objective(layer: Layer, units: Sequence[int], canvas: SynthesisCanvas, kind: str = "unit") -> Objective:
-    """What each image of a batch is to excite: image i unit `units[i]`.
+    """The objective for a batch of images: image i is to excite unit `units[i]`.
 
     Args:
         kind: a key of OBJECTIVES.
     Raises:
-        UserError: as `check_objective`.
+        UserError: as in `check_objective`.
     """
     check_objective(layer, kind)
     return OBJECTIVES[kind](layer.name, list(units), canvas)
 
 
 def check_objective(layer: Layer, kind: str) -> None:
-    """Raises UserError if there is no such objective, or the layer cannot have it."""
+    """Raise UserError if there is no such objective, or if it does not work for this layer."""
     if kind not in OBJECTIVES:
         raise UserError(f"objective {kind!r}: expected {', '.join(OBJECTIVES)}")
     if kind in _OF_LOGITS and (layer.is_map or layer.kind == "Softmax"):
@@ -134,13 +135,12 @@ _OF_LOGITS = ("probability", "log_probability")
 
 
 def parse_units(text: str, layers: Sequence[Layer]) -> list[tuple[Layer, list[int]]]:
-    """Read a choice of units: ``head:0-99,fc:130,stem`` (a layer alone: all its units; labels as in
-    ``probs:zebra``).
+    """Read a list of units: ``head:0-99,fc:130,probs:zebra,stem`` (a layer alone stands for all its units).
 
     Returns:
-        Layers with their units, each in the order in which it was named, without repetitions.
+        Layers with their units, in the order in which they were named, without repetitions.
     Raises:
-        UserError: unknown layer, unit out of range; it says what exists.
+        UserError: unknown layer, or unit out of range; the message says what exists.
     """
     chosen: dict[str, dict[int, None]] = {}
     for item in _items(text, layers):
@@ -152,7 +152,7 @@ def parse_units(text: str, layers: Sequence[Layer]) -> list[tuple[Layer, list[in
 
 
 def _items(text: str, layers: Sequence[Layer]) -> list[str]:
-    """What lies between the commas; those that are part of a label stay ("fc:tench, Tinca tinca")."""
+    """Split a list at its commas, but not at a comma inside a label ("fc:tench, Tinca tinca")."""
     labels = [label.lower() for layer in layers for label in layer.labels if "," in label]
     items: list[str] = []
     for part in filter(None, (part.strip() for part in text.split(","))):

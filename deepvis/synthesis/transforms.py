@@ -1,6 +1,6 @@
-"""Random views: what the network sees of the canvas at each step.
+"""Random transforms of the canvas in each step.
 
-One affine sampling does shift, turn and magnification at once, each image its own.
+Shift, rotation and magnification are done by a single affine sampling, different for each image.
 """
 
 from __future__ import annotations
@@ -11,18 +11,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-DRAWS = 5  # random numbers that a view takes
+DRAWS = 5  # random numbers for each view
 
 
 def view_matrix(draws: Tensor, jitter: Tensor, rotate: Tensor, low: Tensor, high: Tensor) -> Tensor:
-    """The affine map of each view, in pixels about the middle.
+    """The affine transform of each view, in pixels relative to the centre.
 
     Args:
-        draws: B×DRAWS from 0 to 1, uniform: along, down, turn, magnification, spare.
-        jitter: [B] bound of the shift in pixels; rotate: [B] bound of the turn in degrees;
-        low, high: [B] bounds of the magnification; it is uniform on a logarithmic scale.
+        draws: B×DRAWS, uniform from 0 to 1: shift along x, shift along y, rotation, magnification, one unused.
+        jitter: [B], largest shift in pixels.
+        rotate: [B], largest rotation in degrees.
+        low, high: [B], limits of the magnification, which is uniform on a logarithmic scale.
     Returns:
-        B×2×3, output pixel (x, y, 1) about the output's middle -> canvas pixel about its middle.
+        B×2×3, from an output pixel (x, y, 1) to a canvas pixel, both relative to their centres.
     """
     spread = 2 * draws - 1
     angle = spread[:, 2] * rotate * (math.pi / 180)
@@ -33,7 +34,7 @@ def view_matrix(draws: Tensor, jitter: Tensor, rotate: Tensor, low: Tensor, high
 
 
 def sample(canvas: Tensor, matrix: Tensor, size: tuple[int, int]) -> Tensor:
-    """What each view sees: bilinear, the canvas mirrored where the view leaves it.
+    """Sample each view bilinearly; outside of the canvas its mirror image is sampled.
 
     Args:
         canvas: B×C×H×W.
@@ -49,8 +50,7 @@ def sample(canvas: Tensor, matrix: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def _grid(theta: Tensor, size: tuple[int, int]) -> Tensor:
-    """`F.affine_grid`, without its product of one row and three columns for every pixel, which takes as long as the
-    sampling."""
+    """Like `F.affine_grid`, but without its matrix product for every pixel, which takes as long as the sampling."""
     down, along = ((2 * torch.arange(n, device=theta.device, dtype=theta.dtype) + 1) / n - 1 for n in size)
     rows = theta[:, :, 1, None] * down + theta[:, :, 2, None]
     columns = theta[:, :, 0, None] * along
@@ -58,6 +58,6 @@ def _grid(theta: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def middle(canvas: Tensor, size: tuple[int, int]) -> Tensor:
-    """The middle of the canvas, B×C×height×width."""
+    """The central part of the canvas, B×C×height×width."""
     top, left = (canvas.shape[2] - size[0]) // 2, (canvas.shape[3] - size[1]) // 2
     return canvas[:, :, top : top + size[0], left : left + size[1]]

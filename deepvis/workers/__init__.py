@@ -1,1 +1,1 @@
-"""What works beside the loop: the newest wish, the newest answer."""
+"""Threads that work beside the main loop. Each takes the newest request and hands out the newest answer."""

@@ -1,8 +1,8 @@
-"""The worker threads that own the network: requests in, results out, the newest wins.
+"""The worker threads that run the network: they take the newest request and hand out results.
 
-torch is imported in these threads and not before: importing it takes seconds, during which the
-window is already up, and the main thread must never start a torch thread team of its own (two
-teams halve each other's speed).
+torch is imported in these threads and not before, because importing it takes seconds, and the window
+opens meanwhile. The main thread must never start torch threads of its own: two sets of torch threads
+halve each other's speed.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ class _Pass(Task[Request]):
     """A request that a thread has taken.
 
     Attributes:
-        number: of the request; the same may be asked again.
-        is_repeat: the same has been asked of an earlier frame: nobody waits for this one.
+        number: number of the request, because equal requests may follow one another.
+        is_repeat: it asks the same as the request before it, only of a newer frame: the user does not wait for it.
     """
 
     number: int
@@ -46,54 +46,56 @@ class _Pass(Task[Request]):
 
     @property
     def can_go(self) -> bool:
-        """Whether it makes way for a new wish. The first answer to a wish does not: who holds a key down wants to
-        see something on the way. Nor does a pass whose peaks are to be collected."""
+        """Whether the pass is given up for a new request of the user.
+
+        The first pass for a request is not: a user who holds a key down wants to see something on the way.
+        Neither is a pass whose peaks are collected.
+        """
         return self.is_repeat and not self.wish.peaks
 
 
 class Engine(Worker[Request, Result]):
     """Answers requests in threads of its own.
 
-    What it has beyond a `Worker`: several threads, each with its replica of the network; results appear in the order
-    of their requests, so one that is ready early waits for those that were asked before it. A wish of the
-    user, which is a request that asks more than the same of a newer live frame, overtakes the
-    mere frames: passes for these are given up. A result that was asked for before the newest wish is handed out too,
-    as it names its request. A failure becomes a result with an error text, and the thread lives on.
+    It differs from other workers: it has several threads, each with a replica of the network. Results are handed out in
+    the order of their requests, also if a later one is ready first. If the user asks for something else, passes that
+    only repeat the old request for newer frames are given up. Results of older requests are handed out too, because a
+    result names its request. A failure becomes a result with an error text, and the thread goes on.
 
-    Receptive fields are measured in a thread of their own, as that takes as long as ten passes: the
-    first result of a layer comes without its field, and once more with it.
+    Receptive fields are measured in another thread, because that takes as long as ten passes: the first result
+    of a layer comes without its receptive field, and is handed out again once the field is known.
     """
 
     def __init__(self, load: Callable[[], Network], answer: Callable[..., Result] = _answer) -> None:
         """
         Args:
-            load: makes the network; called in the engine's thread, because it takes seconds.
-            answer: (network, request, receptive field or None, is_unwanted) -> result, as
-                `deepvis.attribution.passes.answer`; replaceable for tests.
+            load: loads the network; called in the engine's thread, because it takes seconds.
+            answer: (network, request, receptive field or None, is_unwanted) -> result; tests put another function
+                in place of `deepvis.attribution.passes.answer`.
         """
         super().__init__()
         self._load, self._compute = load, answer
         self._own = threading.local()  # each thread's replica of the network
-        self._is_repeat = False  # whether the newest request is
-        self._asked = 0  # how many requests
+        self._is_repeat = False  # whether the newest request is a repeat (see `_Pass`)
+        self._asked = 0  # number of requests so far
         self._is_waiting = False  # no thread has taken the newest request yet
-        self._taken: deque[_Pass] = deque()  # being worked on, or done before one that was taken earlier
-        self._early: dict[_Pass, Result] = {}  # of those that were done before one that was taken earlier
+        self._taken: deque[_Pass] = deque()  # running, or done while an earlier one still runs
+        self._early: dict[_Pass, Result] = {}  # results of passes that wait for an earlier one
         self._ready: deque[tuple[_Pass, Result]] = deque(maxlen=2)
         self._running = 0
         self._finished: deque[float] = deque(maxlen=240)
         self._fields: dict[str, ReceptiveField | None] = {}  # None: cannot be measured
-        self._unmeasured: str | None = None  # the layer that was asked for last, if its field is not known
+        self._unmeasured: str | None = None  # the layer of the newest result, if its receptive field is not known
         self.network: Network | None = None
         self.error = ""
         self.note = ""
 
     def start(self) -> None:
-        """Load the network and begin to answer, all in the background."""
+        """Load the network and start answering, in the background."""
         self._start(self._begin)
 
     def want(self, wish: Request | None) -> None:
-        """Hand in a request; never blocks. One that still waits is forgotten."""
+        """Hand in a request; it replaces one that still waits. Never blocks."""
         if wish is None:
             return
         with self._changed:
@@ -108,16 +110,16 @@ class Engine(Worker[Request, Result]):
 
     @property
     def result(self) -> Result | None:
-        """The newest result; perhaps of an older request."""
+        """The newest result; it may answer an older request."""
         return self.answer
 
     def collect(self, timeout: float = 0.0) -> Result | None:
-        """The oldest result that was not collected yet, None if there is none.
+        """The oldest result that was not collected yet; None if there is none.
 
-        Of results that nobody collects only the newest few are kept.
+        Only the two newest results are kept for collecting.
 
         Args:
-            timeout: seconds to wait for one, while there is one on its way.
+            timeout: seconds to wait for a result, if a pass is running.
         """
         with self._changed:
             if timeout and not self._ready and self._running:
@@ -126,7 +128,7 @@ class Engine(Worker[Request, Result]):
 
     @property
     def backlog(self) -> int:
-        """Requests that wait or are being worked on, and results that were not collected yet."""
+        """Number of requests that wait or run, and of results that were not collected yet."""
         with self._changed:
             return self._is_waiting + self._running + len(self._ready)
 
@@ -153,7 +155,7 @@ class Engine(Worker[Request, Result]):
             return result
 
     def _answers(self, request: Request) -> bool:
-        """Whether the newest result is the whole answer, its receptive field included; or there will be none."""
+        """Whether the newest result answers the request, with its receptive field, or no answer will come."""
         if self._stopping or self.error:
             return True
         result = self.result
@@ -164,7 +166,7 @@ class Engine(Worker[Request, Result]):
             network = self._load()
             workers, threads = cpu_plan() if network.device.type == "cpu" else (1, 1)
             replicas = [network.replica() for _ in range(workers)]
-        except BaseException as error:  # whatever a network's code raises, the window has to say it
+        except BaseException as error:  # a network's code may raise anything; the window must show it
             self._fail(words(error))
             return
         self.note = "; ".join(network.notes)
@@ -182,7 +184,7 @@ class Engine(Worker[Request, Result]):
     def _serve(self, network: Network, threads: int) -> None:
         import torch
 
-        torch.set_num_threads(threads)  # the OpenMP team is this thread's own
+        torch.set_num_threads(threads)  # each thread has its own setting
         self._own.network = network
         self._run()
 
@@ -194,7 +196,7 @@ class Engine(Worker[Request, Result]):
         return _Pass(self._wish, self._generation, self._asked, self._is_repeat)
 
     def _take(self) -> _Pass | None:
-        """Take the newest request, which is then no other thread's."""
+        """Take the newest request, so that no other thread takes it; None if there is none."""
         with self._changed:
             one = self._next()
             if one is not None:
@@ -204,7 +206,7 @@ class Engine(Worker[Request, Result]):
             return one
 
     def _finish(self, task: Task[Request]) -> None:
-        """Its result was the last of it."""
+        """Nothing to do: a request has a single result."""
 
     def work(self, task: Task[Request]) -> Generator[Result, None, None]:
         result = self._unless_out_of_memory(task)
@@ -224,7 +226,7 @@ class Engine(Worker[Request, Result]):
             return not self._stopping and task in self._taken
 
     def _hand_out(self, task: Task[Request], answer: Result | None) -> bool:
-        """Show the result, and those that waited for it, unless it has been given up."""
+        """Hand out a result, and those that waited for it, unless its pass was given up."""
         with self._changed:
             self._running -= 1
             if answer is not None and isinstance(task, _Pass) and task in self._taken:
@@ -251,14 +253,14 @@ class Engine(Worker[Request, Result]):
         try:
             return self._run_pass(task)
         except torch.OutOfMemoryError:
-            return None  # and with the exception goes what its traceback holds on the device
+            return None  # leaving the handler frees the tensors that the exception's traceback holds
 
     def _to_cpu(self, network: Network) -> Network:
         import torch
 
-        self.note = f"{network.device} is out of memory: going on with the CPU"
+        self.note = f"{network.device} is out of memory: the network now runs on the CPU"
         workers, threads = cpu_plan()
-        torch.set_num_threads(workers * threads)  # there is one worker: all cores are its own
+        torch.set_num_threads(workers * threads)  # there is only one worker, which gets all cores
         self.network = network.on(torch.device("cpu"))
         torch.cuda.empty_cache()
         return self.network.replica()
@@ -266,7 +268,7 @@ class Engine(Worker[Request, Result]):
     # ---- receptive fields --------------------------------------------------------------------
 
     def _measure_fields(self) -> None:
-        """Measure the field of the layer that is looked at, after its first result: nobody waits for that longer."""
+        """Measure the shown layer's receptive field after its first result, which therefore need not wait for it."""
         import torch
 
         torch.set_num_threads(1)
@@ -282,7 +284,7 @@ class Engine(Worker[Request, Result]):
             self._take_in(layer, field)
 
     def _next_unmeasured(self) -> tuple[str, Network] | None:
-        """Wait for a layer whose field is to be measured; None: it is time to end."""
+        """Wait for a layer whose receptive field is to be measured; None if the thread is to end."""
         with self._changed:
             self._changed.wait_for(lambda: self._stopping or self._unmeasured is not None)
             if self._stopping or self._unmeasured is None or self.network is None:
@@ -301,10 +303,10 @@ class Engine(Worker[Request, Result]):
             self._changed.notify_all()
 
     def _hand_out_again(self, task: Task[Request], known: Result, result: Result) -> None:
-        """The newest result, of which more is known now."""
+        """Hand out the newest result once more, with its receptive field."""
         if self._ready and self._ready[-1][1] is known:
             self._ready[-1] = self._ready[-1][0], result
-        else:  # its peaks have been collected
+        else:  # it was collected with its peaks, which must not be counted twice
             again = _Pass(result.request, self._generation, self._asked, is_repeat=True)
             self._ready.append((again, replace(result, peaks=None)))
         self._given = task, result

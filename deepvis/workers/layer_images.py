@@ -1,4 +1,4 @@
-"""What the layer pane shows of an index: each unit's top image, or the statistics of the layer."""
+"""What the layer pane shows from an index: each unit's top image, or the layer's histograms and correlation."""
 
 from __future__ import annotations
 
@@ -22,37 +22,37 @@ from deepvis.workers.messages import Cells, LayerImages, LayerImagesWish
 from deepvis.workers.worker import Task, WishOf, Worker
 
 CACHE = 32 << 20  # bytes of patches that are kept
-PUBLISH = 0.05  # seconds between two showings while patches are coming in
+PUBLISH = 0.05  # seconds between two updates while patches are being cut
 STATISTICS = 4  # layers whose statistics are kept
 
 
 @dataclass(frozen=True)
 class OpenIndex:
-    """A network's index, or why there is none, in words; neither while it is not open yet."""
+    """A network's index, or a note that says why there is none; neither while it is being opened."""
 
     index: Index | None = None
     note: str = ""
 
 
 class LayerImagesWorker(Worker[WishOf[OpenIndex, LayerImagesWish], LayerImages]):
-    """Hands out what the layer pane shows of an index."""
+    """Provides what the layer pane shows from an index."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._opened = OpenIndex()  # what all below is of
-        self._shown = LayerImages()  # what is not asked for anew stays
+        self._opened = OpenIndex()  # the index that the attributes below belong to
+        self._shown = LayerImages()  # parts that are not requested again stay
         self._patches: LRUCache[tuple[str, int, int], np.ndarray] = byte_cache(CACHE, lambda patch: patch.nbytes)
         self._statistics: LRUCache[str, Statistics] = LRUCache(STATISTICS)
 
     @property
     def cells(self) -> Cells | None:
-        """The top images of the layer that was wished last, as far as they have been cut."""
+        """The top images of the layer requested last, as far as they have been cut."""
         answer = self.answer
         return answer.cells if answer is not None else None
 
     @property
     def statistics(self) -> Statistics | None:
-        """The newest statistics; perhaps of a layer that was wished before."""
+        """The newest statistics; they may be of the layer requested before."""
         answer = self.answer
         return answer.statistics if answer is not None else None
 
@@ -77,7 +77,7 @@ class LayerImagesWorker(Worker[WishOf[OpenIndex, LayerImagesWish], LayerImages])
                 yield None if cells is None else self._show(cells, self._shown.statistics)
 
     def _turn_to(self, opened: OpenIndex, wish: LayerImagesWish) -> None:
-        """Forget what is of another index, and show no more what is of another layer."""
+        """Drop everything that belongs to another index, and images of another layer."""
         if opened != self._opened:
             self._opened, self._shown = opened, LayerImages()
             self._patches.clear()
@@ -97,7 +97,7 @@ class LayerImagesWorker(Worker[WishOf[OpenIndex, LayerImagesWish], LayerImages])
         return known
 
     def _cut(self, index: Index, wish: LayerImagesWish) -> Generator[Cells | None, None, None]:
-        """Each unit's best patch, photo by photo, shown as they come in."""
+        """Cut each unit's top image, photo by photo, and yield them as they come."""
         layer, side = wish.pictures_of, wish.side
         cells = {unit: self._patches[layer, unit, side] for unit in wish.units if (layer, unit, side) in self._patches}
         whole = int(index.settings["width"]), int(index.settings["height"])
@@ -124,12 +124,12 @@ class LayerImagesWorker(Worker[WishOf[OpenIndex, LayerImagesWish], LayerImages])
 def _by_photo(
     index: Index, wish: LayerImagesWish, known: dict[int, np.ndarray]
 ) -> tuple[dict[int, list[tuple[int, int, int]]], frozenset[int]]:
-    """{photo: [(unit, row, column)]} of the units' best places that are not known yet, and the units that are dead."""
+    """The top images still to be cut, {photo: [(unit, row, column)]}, and the dead units."""
     by_photo: dict[int, list[tuple[int, int, int]]] = {}
     dead = set()
     for unit in wish.units:
         image, row, column, value = next(iter(places(index, wish.pictures_of, unit)), (-1, 0, 0, 0.0))
-        if value == 0:  # an answer of exactly 0 is none
+        if value == 0:  # a unit whose largest activation is exactly 0 is dead
             dead.add(unit)
         elif unit not in known:
             by_photo.setdefault(image, []).append((unit, row, column))

@@ -1,7 +1,7 @@
-"""What the window asks of the workers, and what comes back.
+"""Requests to the workers, and their answers; all are immutable.
 
-Both are immutable. What the network itself is asked stands in `deepvis.attribution.requests`. Without torch and without
-threads, so that what makes the wishes and what draws the answers may import it.
+Requests to the network itself are in `deepvis.attribution.requests`. Without torch and threads, so that the rooms that
+make requests and that draw answers may import it.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from deepvis.synthesis.recipe import Recipe
 
 @dataclass(frozen=True)
 class UnitImagesWish:
-    """Which stored images the window shows.
+    """A request for stored images.
 
     Attributes:
         layer, unit: the selected unit.
-        cells: units whose best image is shown in the layer pane; empty if none is.
-        side: longer side of these, in pixels.
+        cells: the units whose best image the layer pane shows; empty if it shows none.
+        side: longer side of these images, in pixels.
     """
 
     layer: str
@@ -36,14 +36,14 @@ class UnitImagesWish:
 
 @dataclass(frozen=True, eq=False)
 class UnitPictures:
-    """Stored pictures of the selected unit, and of the units that pattern mode shows.
+    """Stored images of the selected unit, and the best one of each unit in the layer pane.
 
     Attributes:
-        layer, unit: whose they are.
-        synthesized: uint8 H×W×3 RGB each, best first.
-        cells: {unit: its best picture}, as far as they have been read.
-        known: there are pictures of this layer in the store.
-        note: why there are none of this unit, in words; empty if nobody has made any.
+        layer, unit: the selected unit.
+        synthesized: its images, uint8 H×W×3 RGB each, best first.
+        cells: {unit: its best image}, as far as they have been read.
+        known: the store has images of this layer.
+        note: a text that says why the unit has no images; empty if none have been made.
     """
 
     layer: str
@@ -59,14 +59,14 @@ class UnitPictures:
 
 @dataclass(frozen=True)
 class LayerImagesWish:
-    """What the layer pane shows of an index.
+    """A request for what the layer pane shows from an index.
 
     Attributes:
-        layer: whose statistics; empty for none.
-        is_sorted: with the order of the units by similarity.
-        pictures_of: whose units' top images.
-        units: which of them; empty for none.
-        side: longer side of these, in pixels.
+        layer: the layer whose statistics are asked for; empty for none.
+        is_sorted: the order of its units by similarity is asked for too.
+        pictures_of: the layer whose units' top images are asked for.
+        units: the units of that layer whose top image is asked for; empty for none.
+        side: longer side of these images, in pixels.
     """
 
     layer: str = ""
@@ -78,13 +78,13 @@ class LayerImagesWish:
 
 @dataclass(frozen=True, eq=False)
 class Cells:
-    """One picture for each of a layer's units.
+    """The top image or strongest moment of each unit of a layer.
 
     Attributes:
-        layer: whose they are.
-        pictures: {unit: uint8 H×W×3 RGB}, as far as they have been made.
-        dead: units that no picture excites.
-        note: why there are none, in words.
+        layer: the layer.
+        pictures: {unit: uint8 H×W×3 RGB}, as far as they have been cut.
+        dead: units that no image excites.
+        note: a text that says why there are none.
     """
 
     layer: str
@@ -95,7 +95,7 @@ class Cells:
 
 @dataclass(frozen=True, eq=False)
 class LayerImages:
-    """What an index says of a layer; what has not been asked for yet is None."""
+    """What an index has about a layer; parts that have not been requested are None."""
 
     cells: Cells | None = None
     statistics: Statistics | None = None
@@ -103,18 +103,18 @@ class LayerImages:
 
 @dataclass(frozen=True, eq=False)
 class TopPictures:
-    """The patches of photos that a unit answered to most, and what in them it answered to.
+    """A unit's top images (patches of photos or of moments) and their backward images.
 
     Attributes:
-        layer, unit: whose they are.
+        layer, unit: the unit.
         root: the folder that the photos' names are relative to.
-        patches: best first.
+        patches: the top images, strongest first.
         method: the backward method.
-        backward: for each patch the values carried back to its pixels, float32 h×w×3 RGB, None
-            without a photo; empty until they are there.
-        note: why there are no patches, in words.
-        backward_note: why there are no backward images.
-        seen: of moments that were collected, for each patch what the network saw, uint8 RGB; else empty.
+        backward: for each patch its backward image, float32 h×w×3 RGB, or None if its photo is missing; empty
+            until they have been computed.
+        note: a text that says why there are no patches.
+        backward_note: a text that says why there are no backward images.
+        seen: for collected moments: for each patch the whole picture that the network saw, uint8 RGB; else empty.
     """
 
     layer: str
@@ -130,13 +130,13 @@ class TopPictures:
 
 @dataclass(frozen=True)
 class TopImagesWish:
-    """Whose top images are shown.
+    """A request for a unit's top images.
 
     Attributes:
         layer, unit: the unit.
         method: backward method, a key of `deepvis.networks.activation_rules.METHODS`.
-        moments: of the unit, that were collected and are shown instead of the index's.
-        or_deconv: where that method carries nothing back, as from behind a ReLU6 that is at its limit, deconv does.
+        moments: the unit's collected moments, to show in place of the index's top images; None for the index.
+        or_deconv: use deconv if `method` gives only zeros, as it does after a ReLU6 that is at its limit.
     """
 
     layer: str
@@ -151,12 +151,12 @@ class TopImagesWish:
 
 @dataclass(frozen=True)
 class MomentsWish:
-    """Whose moments are shown.
+    """A request for collected moments to show.
 
     Attributes:
         layer, unit: the selected unit.
-        field: the layer's receptive field; None: a moment is shown whole.
-        units: of the layer, whose strongest moment is shown in the layer pane; empty if none is.
+        field: the layer's receptive field; None if not known: then whole moments are shown.
+        units: the units whose strongest moment the layer pane shows; empty if it shows none.
         side: longer side of these, in pixels.
     """
 
@@ -186,8 +186,9 @@ class GrowthWish:
         layer, unit: the unit.
         preset: name of the recipe.
         seeds: one for each image.
-        recipes: the desk's, one for each image, which then end at the recipes' steps and, on a
-            CPU, are made at half the size where the network takes it; empty: all as the preset.
+        recipes: for the recipe grid: a recipe for each image. These images end after their recipes' steps and, on
+            a CPU, are made at half the size if the network takes that. Empty: all images use the preset and grow
+            until the request changes.
     """
 
     layer: str
@@ -199,9 +200,16 @@ class GrowthWish:
 
 @dataclass(frozen=True, eq=False)
 class Grown:
-    """What has become of a `GrowthWish` so far: images (uint8 H×W×3 RGB each), steps, scores; or an error in words.
+    """The images of a `GrowthWish` so far: images (uint8 H×W×3 RGB each), steps, scores; or an error message.
 
-    `recipe`: of the first image. `done`: they grow no more.
+    Attributes:
+        wish: the request.
+        images: uint8 H×W×3 RGB each.
+        scores: the objective's value of each image.
+        steps: how many steps were made.
+        error: a text that says why it failed; empty if it did not.
+        recipe: the recipe of the first image.
+        done: the images are finished.
     """
 
     wish: GrowthWish

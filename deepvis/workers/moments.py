@@ -1,4 +1,4 @@
-"""The strongest moments of the live picture, for all units of all layers, collected in a thread of its own."""
+"""Collecting moments: the frames of the input to which each unit of each layer responds most."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from deepvis.scan.results import Patch
 from deepvis.workers.messages import Cells, Moments, MomentsWish, TopPictures
 from deepvis.workers.worker import Task, Worker
 
-WAITING = 8  # results that may wait for the thread; of more, the oldest are left out
-PUBLISH = 0.25  # seconds between two showings of what has been collected
-NONE_YET = "No moment of this unit yet. Collecting goes on while the camera or a video runs, or e walks through files."
+WAITING = 8  # results that may wait for the thread; if there are more, the oldest are dropped
+PUBLISH = 0.25  # seconds between two updates of what is shown
+NONE_YET = "No moments of this unit yet. They come while the camera or a video runs, or as you go through files with e."
 
 
 @dataclass(frozen=True)
 class _Save:
-    """To do: write the collection into a folder."""
+    """A task: write the collection into a folder."""
 
     folder: Path
     model: str
@@ -40,27 +40,27 @@ class _Save:
 
 @dataclass(frozen=True, eq=False)
 class _Seen:
-    """To do: take in a picture, and what the network answered to it."""
+    """A task: add a frame with its units' largest activations."""
 
     frame: Frame
-    crop: bool  # whether the network saw the middle that was cut out
+    crop: bool  # whether the frame was cropped
     peaks: Peaks
     layers: Sequence[Layer]
     size: tuple[int, int]  # width and height of the network's input
 
 
 class MomentsWorker(Worker[MomentsWish, Moments]):
-    """One collection at a time, which ends with `forget`. No method but `close` waits."""
+    """Collects moments. There is one collection at a time; `forget` ends it. No method but `close` waits."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._waiting: deque[tuple[int, _Seen | _Save]] = deque()  # what to do in which generation, in order
+        self._waiting: deque[tuple[int, _Seen | _Save]] = deque()  # (generation, task), in order
         self._collection: _Collection | None = None
-        self._collected = 0  # the generation of the collection
+        self._collected = 0  # the generation that the collection belongs to
         self._count = 0
-        self._is_stale = False  # a ranking has changed since it was shown
+        self._is_stale = False  # a ranking has changed since it was handed out
         self._shown = 0.0
-        self._failure: Exception | None = None  # of a frame that could not be taken in
+        self._failure: Exception | None = None  # the error for a frame that could not be added
 
     @property
     def count(self) -> int:
@@ -69,7 +69,7 @@ class MomentsWorker(Worker[MomentsWish, Moments]):
 
     @property
     def top(self) -> TopPictures | None:
-        """The newest moments of the selected unit; perhaps of a unit of the layer that was selected before."""
+        """The newest moments of the selected unit; they may be of another unit of the layer, selected before."""
         answer = self.answer
         return answer.top if answer is not None else None
 
@@ -80,7 +80,7 @@ class MomentsWorker(Worker[MomentsWish, Moments]):
         return answer.cells if answer is not None else None
 
     def take(self, result: Result, layers: Sequence[Layer], size: tuple[int, int]) -> None:
-        """Take in a result with peaks; one without is left out.
+        """Add a result with peaks to the collection; a result without peaks is ignored.
 
         Args:
             layers: of the network.
@@ -96,13 +96,13 @@ class MomentsWorker(Worker[MomentsWish, Moments]):
             self._do_next(seen)
 
     def save(self, folder: Path, model: str, fingerprint: str, say: Callable[[str, bool], None]) -> None:
-        """Write the moments and their index into a folder; `say(words, is_error)` is told, in the thread."""
+        """Write the moments and their index into a folder; the thread then calls `say(words, is_error)`."""
         self._do_next(_Save(folder, model, fingerprint, say))
 
     def forget(self) -> None:
-        """End the collection, of which nothing is shown from now on; the next result begins another.
+        """End the collection; its moments are no longer shown, and the next result starts a new one.
 
-        What was asked to be saved before is saved.
+        A `save` that was asked for before is still carried out.
         """
         with self._changed:
             self._wish = None
@@ -126,7 +126,7 @@ class MomentsWorker(Worker[MomentsWish, Moments]):
         return super().is_due() or bool(self._waiting) or self._collected != self._generation
 
     def is_over(self) -> bool:
-        """What is to be saved is saved first."""
+        """Whether the thread may end: not before everything is saved that was asked for."""
         return self._stopping and not any(isinstance(what, _Save) for _, what in self._waiting)
 
     @property
@@ -134,7 +134,7 @@ class MomentsWorker(Worker[MomentsWish, Moments]):
         return PUBLISH if self._is_stale else None
 
     def look_around(self) -> None:
-        """Take in and save what waits, and see to it that what has changed is shown anew, but not too often."""
+        """Carry out the waiting tasks; if rankings have changed, answer the request again, but not too often."""
         with self._changed:
             todo, generation = list(self._waiting), self._generation
             self._waiting.clear()
@@ -142,19 +142,19 @@ class MomentsWorker(Worker[MomentsWish, Moments]):
             self._turn_to(of)
             try:
                 self._do(what)
-            except Exception as error:  # the other frames, and what is to be saved, must outlive whatever a frame holds
+            except Exception as error:  # a bad frame must not stop the other frames and the saving
                 self._failure = error
         self._turn_to(generation)
         with self._changed:
             if self._collected != self._generation:
                 return
             self._count = len(self._collection.live) if self._collection else 0
-            self._failure = self._failure if self._wish is not None else None  # there is nobody to tell it
+            self._failure = self._failure if self._wish is not None else None  # without a request nobody is told
             if self._failure or self._is_stale and time.monotonic() - self._shown >= PUBLISH:
                 self._done = None
 
     def _turn_to(self, generation: int) -> None:
-        """Leave nothing of a collection that has been ended."""
+        """Turn to the collection of a generation; drop everything of one that has ended."""
         if generation != self._collected:
             self._collected, self._collection = generation, None
             self._is_stale, self._failure = False, None
@@ -199,11 +199,11 @@ def _save(collection: _Collection | None, save: _Save) -> None:
 
 
 class _Collection:
-    """What has been collected, and the patches that are shown of it. Used by the worker's thread alone."""
+    """A collection, and the patches cut from it. Used by the worker's thread only."""
 
     def __init__(self, live: LiveTop, size: tuple[int, int]) -> None:
         self.live = live
-        self.has_bands = False  # some picture had more of them than colours
+        self.has_bands = False  # some frame had more than three bands
         self._size = size
         self._cut: dict[int, tuple[tuple[int, int, int], np.ndarray]] = {}  # {unit: (frame and place, patch)}
         self._cut_for: tuple[object, ...] = ()
@@ -215,13 +215,13 @@ class _Collection:
         there = np.flatnonzero(top.image[wish.unit] >= 0)
         patches = [self._patch(top, wish, wish.unit, int(place), pictures) for place in there]
         self._cut_cells(top, wish, pictures)
-        # A JPEG keeps three bands: where there were more, it is not what the network saw.
+        # Moments are kept as JPEGs of three bands: if there were more, they are not what the network saw.
         seen = () if self.has_bands else tuple(pictures[patch.image] for patch in patches)
         shown = TopPictures(wish.layer, wish.unit, "", tuple(patches), note="" if patches else NONE_YET, seen=seen)
         return Moments(shown, Cells(wish.layer, {unit: pixels for unit, (_, pixels) in self._cut.items()}))
 
     def _cut_cells(self, top: Ranked, wish: MomentsWish, pictures: dict[int, np.ndarray]) -> None:
-        """The patches of the layer pane; those whose moment is the same as before are not cut again."""
+        """Cut the patches for the layer pane; those whose moment has not changed are not cut again."""
         cut_for = (wish.layer, wish.field, wish.side)
         old = self._cut if cut_for == self._cut_for else {}
         self._cut, self._cut_for = {}, cut_for
@@ -236,7 +236,7 @@ class _Collection:
         return as_cell(pixels, box, wish.side)
 
     def _patch(self, top: Ranked, wish: MomentsWish, unit: int, place: int, pictures: dict[int, np.ndarray]) -> Patch:
-        """What the unit saw at one of its moments."""
+        """The patch of one of the unit's moments."""
         number, row, column = int(top.image[unit, place]), int(top.row[unit, place]), int(top.column[unit, place])
         pixels, box = self._pixels(top, wish, unit, place, pictures)
         return Patch(number, self.live.name(number), row, column, float(top.value[unit, place]), box, pixels)

@@ -1,4 +1,4 @@
-"""What in a unit's top images excites it: passes of the network, in a thread of their own."""
+"""Computing the backward images of a unit's top images in a thread of its own."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from deepvis.workers.worker import MUCH_MEMORY, Task, WishOf, Worker
 if TYPE_CHECKING:
     from deepvis.networks.network import Network
 
-AT_A_TIME = 3  # photos that go back through the network together: nine would take the memory of nine passes
+AT_A_TIME = 3  # photos in one batch of a backward pass: all nine would take too much memory
 
 
 @dataclass(frozen=True, eq=False)
 class PatchPass:
-    """To carry a unit back to its patches.
+    """A request for the backward images of a unit's patches.
 
     Attributes:
-        task: that the patches answer.
-        quiet_until: when a pass may be spent on it, if it is still wanted then (`time.monotonic`).
+        task: the task that the patches answer.
+        quiet_until: time from which the pass may start, if it is still wanted then (`time.monotonic`).
         pictures: the patches.
-        photos: that they were cut from; None for moments, which bring what the network saw.
+        photos: the photos that they were cut from; None for moments, which include what the network saw.
     """
 
     task: Task[WishOf[Network, TopImagesWish]]
@@ -38,7 +38,7 @@ class PatchPass:
 
 
 class PatchPassesWorker(Worker[PatchPass, TopPictures]):
-    """Makes the backward images of the newest patches, and gives them back to who has cut these."""
+    """Computes the backward images of the newest patches, and gives them to the worker that cut the patches."""
 
     def __init__(
         self,
@@ -47,8 +47,8 @@ class PatchPassesWorker(Worker[PatchPass, TopPictures]):
     ) -> None:
         """
         Args:
-            lasts: waits until a time, and says whether the task is still wanted then.
-            give_back: takes the answer to a task; called also if nobody wants it any more.
+            lasts: waits until a time, and returns whether the task is still wanted then.
+            give_back: takes the answer to a task; also called if it is no longer wanted.
         """
         super().__init__()
         self._lasts, self._give_back = lasts, give_back
@@ -60,7 +60,7 @@ class PatchPassesWorker(Worker[PatchPass, TopPictures]):
         super()._run()
 
     def failed(self, wish: PatchPass, why: str) -> TopPictures:
-        """Out of memory, or whatever a network's code raises."""
+        """The answer if memory ran out or the network's code raised."""
         return replace(wish.pictures, backward_note=why)
 
     def work(self, task: Task[PatchPass]) -> Generator[TopPictures, None, None]:
@@ -92,14 +92,14 @@ class PatchPassesWorker(Worker[PatchPass, TopPictures]):
 
 
 def _backward(network: Network, wish: TopImagesWish, one: PatchPass) -> tuple[np.ndarray | None, ...]:
-    """For each patch what flows back to its pixels; None without a photo."""
+    """The backward image of each patch; None if its photo is missing."""
     from deepvis.scan.patch_backward import patch_backward
 
     seen = [patch for patch in one.pictures.patches if patch.pixels is not None]
     whole_photos = _photos(one, seen)
     boxes = [patch.box for patch in seen]
     whole = (0, 0, network.input.width, network.input.height)
-    # From the place alone whose patch is shown; where that is all of the photo, from all of the map, as live.
+    # The pass starts at the place of the map whose patch is shown; if a patch is the whole photo, at all places.
     places = None if all(box == whole for box in boxes) else [(patch.row, patch.column) for patch in seen]
     images: list[np.ndarray] = []
     for first in range(0, len(seen), AT_A_TIME):
@@ -113,7 +113,7 @@ def _backward(network: Network, wish: TopImagesWish, one: PatchPass) -> tuple[np
 
 
 def _photos(one: PatchPass, patches: list[Patch]) -> list[np.ndarray]:
-    """What the network is to see: the moments, or the photos of the patches."""
+    """The pictures to run the network on: the moments, or the photos of the patches."""
     if one.pictures.seen or one.photos is None:
         return list(one.pictures.seen)
     return [one.photos.read(patch.image) for patch in patches]

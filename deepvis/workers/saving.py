@@ -1,4 +1,4 @@
-"""What the window writes to the disk: in threads of their own, so that no key waits for an encoder or a disk."""
+"""Writing files for the window in threads of their own, so that no key waits for an encoder or a disk."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from deepvis.core.runtime import be_patient
 
 
 class Saving:
-    """Jobs that write, and what they have to say of it. No exit cuts them off.
+    """Runs jobs that write files. The program does not exit before they have ended.
 
     Attributes:
-        said: (words, whether it is an error) of the jobs that are done, for the loop to take.
+        said: (message, whether it is an error) of each job that has ended, for the loop to take.
     """
 
     def __init__(self) -> None:
@@ -22,13 +22,13 @@ class Saving:
         self._threads: list[threading.Thread] = []
 
     def start(self, name: str, save: Callable[[], str]) -> None:
-        """Run a job; it returns what it did in words, or raises. Never blocks."""
+        """Run a job in a thread; never blocks. The job returns a message that says what it did, or raises."""
 
         def run() -> None:
             be_patient()
             try:
                 self.said.append((save(), False))
-            except Exception as error:  # the user has to be told whatever it was
+            except Exception as error:  # whatever it is, the user has to see it
                 self.said.append((words(error), True))
 
         thread = threading.Thread(target=run, name=f"deepvis-{name}")
@@ -36,7 +36,7 @@ class Saving:
         thread.start()
 
     def is_busy(self, name: str) -> bool:
-        """A job of that name still runs."""
+        """Whether a job of that name still runs."""
         return any(one.name == f"deepvis-{name}" and one.is_alive() for one in self._threads)
 
     def join(self) -> None:

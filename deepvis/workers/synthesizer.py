@@ -1,4 +1,4 @@
-"""Images that grow before the user's eyes: gradient ascent in a thread of its own, for as long as it is wished."""
+"""Images that grow in the window: gradient ascent in a thread of its own, for as long as it is requested."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from deepvis.networks.network import Network
     from deepvis.store.unit_images import Store
 
-PUBLISH = 0.1  # seconds between two showings: making the images takes the time of a fraction of a step
+PUBLISH = 0.1  # seconds between two updates of the shown images; an update takes a fraction of a step's time
 DEAD = "no gradient reaches the image: the unit is dead, or it is not finite"
 
 
 class GrowthWorker(Worker["WishOf[Network, GrowthWish]", Grown]):
-    """Synthesizes what was wished last, and stops at the next step when the wish changes.
+    """Synthesizes the images of the newest request; when the request changes, it stops after the current step.
 
     torch is imported in the thread. On Linux it runs at a lower priority than the live view.
     """
@@ -33,14 +33,14 @@ class GrowthWorker(Worker["WishOf[Network, GrowthWish]", Grown]):
         super().__init__()
         self._original: Network | None = None
         self._replica: Network | None = None  # of the original, the thread's own
-        self._cores = 0  # that the thread uses on a CPU; 0: not set yet
+        self._cores = 0  # number of torch threads on a CPU; 0 if not set yet
 
     def want(self, wish: WishOf[Network, GrowthWish] | None) -> None:
-        """Say what is to grow (None: nothing); never blocks."""
+        """Request images to grow (None: no images); never blocks."""
         with self._changed:
             answer = self.answer
             if wish is None and answer is not None and answer.error:
-                self.renew()  # wished again, it is tried again
+                self.renew()  # so that the same request is tried again later
             super().want(wish)
 
     def failed(self, wish: WishOf[Network, GrowthWish], why: str) -> Grown:
@@ -78,7 +78,7 @@ class GrowthWorker(Worker["WishOf[Network, GrowthWish]", Grown]):
                 yield Grown(wish, error=DEAD)
                 return
             images = tuple(cut(ascent.images(), place))
-            with MUCH_MEMORY:  # a pass each time is too dear
+            with MUCH_MEMORY:  # only for "best": exact scores cost a pass each time
                 scores = ascent.final_scores() if recipes[0].keep == "best" else ascent.scores
             yield Grown(wish, images, tuple(scores.tolist()), ascent.count, recipe=recipes[0], done=done)
             shown = time.monotonic()
@@ -97,9 +97,10 @@ class GrowthWorker(Worker["WishOf[Network, GrowthWish]", Grown]):
 
 
 def keep_grown(grown: Grown, store: Store, network: Network) -> str:
-    """Put images of the network's unit into the user's own store (see `own_images.keep`), and say what was done.
+    """Put grown images into the user's own store (see `own_images.keep`); return a message that says what was done.
 
-    They are ordered by what the network saw last of each, which was a random view where the recipe has such.
+    The images are ordered by their last scores. With a recipe that has random transforms, each score is of a randomly
+    transformed image.
     """
     from deepvis.store.own_images import keep
     from deepvis.synthesis.jobs import Plan, record

@@ -1,4 +1,4 @@
-"""The selected unit's top images, from the index of a scan, and what in them excites the unit.
+"""The selected unit's top images, from the index of a scan, and their backward images.
 
 Two workers: one cuts the patches, which takes milliseconds; the other, in `patch_passes`, carries the unit back to
 their pixels, which takes a pass of the network. So patches never wait for a pass, and no key for either.
@@ -36,20 +36,20 @@ if TYPE_CHECKING:
 CACHE = 48 << 20  # bytes of patches and backward images that are kept
 SIDE = 256  # pixels of a patch's longer side: as much as a tile has on a large screen
 READERS = 4  # photos that are decoded at the same time
-QUIET = 0.05  # seconds that a selection has to last before a pass is spent on it
-LOOK_AGAIN = 1.0  # seconds after which it is looked whether the index on the disk is another one
+QUIET = 0.05  # seconds that a unit must stay selected before its backward images are computed
+LOOK_AGAIN = 1.0  # seconds between two checks whether the index on the disk has changed
 
 
 def open_index(folder: Path, network: Network, model: str = "") -> Index:
-    """The index in a folder, if it is of this network.
+    """Open the index in a folder and check that it belongs to this network.
 
     Args:
-        model: what the user calls the network.
+        model: the network's name on the command line, for the message.
     Raises:
-        UserError: there is none, it cannot be read, or it is of another network or input.
+        UserError: there is no index, it cannot be read, or it is of another network or input size.
     """
     if not (folder / INDEX).is_file():
-        raise UserError(f"None yet. This finds them: deepvis scan --model {model or network.name} --images DIR")
+        raise UserError(f"There are none yet. To find them: deepvis scan --model {model or network.name} --images DIR")
     index = load(folder / INDEX).check(network.fingerprint, network.name, network.layers)
     size, spec = (index.settings["width"], index.settings["height"]), network.input
     if size != (spec.width, spec.height):
@@ -62,11 +62,11 @@ def open_index(folder: Path, network: Network, model: str = "") -> Index:
 
 @dataclass(frozen=True, eq=False)
 class _Opened:
-    """What is known of the network's index on the disk.
+    """The network's index on the disk, as it was opened last.
 
     Attributes:
-        stamp: what it was opened for and from; of another one it is opened anew.
-        photos: of the index.
+        stamp: the network and the file that it was opened for; if one of these changes it is opened again.
+        photos: the index's photos.
     """
 
     stamp: tuple[object, ...] = ()
@@ -75,21 +75,22 @@ class _Opened:
 
 
 class TopImagesWorker(Worker["WishOf[Network, TopImagesWish]", TopPictures]):
-    """Hands out the selected unit's top images: first the patches, then with what flows back to them.
+    """Provides the selected unit's top images: first the patches, then also their backward images.
 
-    An index that is made or replaced meanwhile is taken up within LOOK_AGAIN seconds. torch is used in the
-    second thread only, on a replica of the network and, on Linux, at a lower priority than the live view.
+    Images of an older request, index or network are never handed out as those of the newest one. If the index on the
+    disk is created or replaced, it is opened within LOOK_AGAIN seconds. torch is used in the second thread only, on a
+    replica of the network and, on Linux, at a lower priority than the live view.
     """
 
     def __init__(self, folder: Callable[[Network], Path], model: str = "") -> None:
         """
         Args:
-            folder: where a network's index is.
-            model: what the user calls the network.
+            folder: gives the folder of a network's index.
+            model: the network's name on the command line, for messages.
         """
         super().__init__()
         self._folder, self._model = folder, model
-        self._wished = 0.0  # when the wish was made
+        self._wished = 0.0  # time of the request
         self._opened = _Opened()
         self._cache: LRUCache[TopImagesWish, TopPictures] = byte_cache(CACHE, _size)
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="deepvis-photos")
@@ -97,7 +98,7 @@ class TopImagesWorker(Worker["WishOf[Network, TopImagesWish]", TopPictures]):
 
     @property
     def opened(self) -> OpenIndex:
-        """The index of the network that was named last, or why there is none."""
+        """The index of the network in the newest request, or a note that says why there is none."""
         with self._changed:
             opened = self._opened
             is_right = self._wish is not None and opened.stamp[:1] == (self._wish.source,)
@@ -120,7 +121,7 @@ class TopImagesWorker(Worker["WishOf[Network, TopImagesWish]", TopPictures]):
         return self._passes.close(max(0.0, until - time.monotonic())) and has_ended
 
     def serves(self, answered: WishOf[Network, TopImagesWish], wish: WishOf[Network, TopImagesWish]) -> bool:
-        """Its patches stay while another method's pass runs."""
+        """The unit's patches stay visible while the pass of another backward method runs."""
         same = (answered.wish.layer, answered.wish.unit) == (wish.wish.layer, wish.wish.unit)
         return same and answered.source is wish.source
 
@@ -138,7 +139,7 @@ class TopImagesWorker(Worker["WishOf[Network, TopImagesWish]", TopPictures]):
         return LOOK_AGAIN
 
     def look_around(self) -> None:
-        """Open the index if it is not the one that is open; what was made from the one before is not shown or kept."""
+        """Open the index if it is new or has changed, and drop everything that was made from the one before."""
         wish = self._wish
         if wish is None or (stamp := self._stamp(wish.source)) == self._opened.stamp:
             return
@@ -163,7 +164,7 @@ class TopImagesWorker(Worker["WishOf[Network, TopImagesWish]", TopPictures]):
         try:
             folder = self._folder(network)
             stat = (folder / INDEX).stat()
-        except Exception:  # opening it says why
+        except Exception:  # `open_index` below will say why
             return (network,)
         return network, folder, stat.st_ino, stat.st_mtime_ns, stat.st_size
 
@@ -184,16 +185,16 @@ class TopImagesWorker(Worker["WishOf[Network, TopImagesWish]", TopPictures]):
             nothing = TopPictures(wish.layer, wish.unit, note=opened.index.note)
             return self._from_jpegs(network, wish) or nothing
         found = patches(index, wish.layer, wish.unit, opened.photos, side=SIDE, map=self._readers.map)
-        found = [patch for patch in found if patch.value != 0]  # an answer of exactly 0 is none
+        found = [patch for patch in found if patch.value != 0]  # an activation of exactly 0 is no response
         note = ""
         if not found:
-            note = f"The unit is dead: none of the {index.count:,} images that were scanned excites it."
+            note = f"The unit is dead: none of the {index.count:,} scanned images excites it."
         elif all(patch.pixels is None for patch in found):
             note, found = _why_missing(index, found), []
         return TopPictures(wish.layer, wish.unit, index.root, tuple(found), wish.method, note=note)
 
     def _from_jpegs(self, network: Network, wish: TopImagesWish) -> TopPictures | None:
-        """The original toolbox's images, of which neither values nor photos are known; None if there are none."""
+        """The unit's images in the original toolbox's folders, without values and photos; None if there are none."""
         root = self._folder(network).parent
         whole = read_jpeg(root, TOP, wish.layer, wish.unit)
         if whole is None:
@@ -201,7 +202,7 @@ class TopImagesWorker(Worker["WishOf[Network, TopImagesWish]", TopPictures]):
         found = [Patch(-1, "", 0, 0, math.nan, (0, 0, part.shape[1], part.shape[0]), part) for part in thirds(whole)]
         pictures = TopPictures(wish.layer, wish.unit, "", tuple(found), wish.method)
         if wish.method not in ("deconv", network.telling_backward):
-            return replace(pictures, backward_note="the original toolbox's folders hold deconvs only")
+            return replace(pictures, backward_note="the original toolbox's folders have deconv images only")
         whole = read_jpeg(root, DECONV, wish.layer, wish.unit)
         if whole is None:
             return replace(pictures, backward_note=f"no {DECONV} of this unit in {root}")
@@ -209,7 +210,7 @@ class TopImagesWorker(Worker["WishOf[Network, TopImagesWish]", TopPictures]):
         return replace(pictures, method="deconv", backward=tuple(around_gray))
 
     def _keep(self, task: Task[WishOf[Network, TopImagesWish]], pictures: TopPictures) -> None:
-        """Keep what is from the index that is open, unless some photo is missing, which may be there the next time."""
+        """Cache images from the open index, unless a photo is missing, which may be back the next time."""
         if not pictures.patches or any(patch.pixels is None for patch in pictures.patches):
             return
         with self._changed:
@@ -219,16 +220,16 @@ class TopImagesWorker(Worker["WishOf[Network, TopImagesWish]", TopPictures]):
     # ---- for the passes, in their thread ------------------------------------------------------
 
     def _lasts(self, task: Task[WishOf[Network, TopImagesWish]], until: float) -> bool:
-        """Wait until that time; whether the wish is still wanted then."""
+        """Wait until that time; return whether the task is still wanted then."""
         with self._changed:
             return not self._changed.wait_for(lambda: not self._is_wanted(task), until - time.monotonic())
 
     def _take_back(self, task: Task[WishOf[Network, TopImagesWish]], pictures: TopPictures) -> None:
-        """Patches with what flows back to them, or with a note why nothing does."""
+        """Take patches with their backward images, or with a note that says why there are none."""
         if pictures.backward:
             self._keep(task, pictures)
         with self._changed:
-            if self._is_wanted(task):  # else there may be a whole answer to the newest wish already
+            if self._is_wanted(task):  # else the newest request may have been answered completely
                 self._hand_out(task, pictures)
 
 
@@ -238,7 +239,7 @@ def _why_missing(index: Index, found: list[Patch]) -> str:
         return found[0].error
     return (
         f"Photos of the index are not in {index.root}: {', '.join(missing[:3])}{' …' if len(missing) > 3 else ''}. "
-        "deepvis scan --images DIR, with the folder that they are in now, finds them again."
+        "If they have moved, run deepvis scan --images DIR with the folder that they are in now."
     )
 
 

@@ -1,4 +1,4 @@
-"""The stored images of units, fetched in a thread of its own: no key waits for a disk."""
+"""The stored images of units, read in a thread of its own, so that no key waits for the disk."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from deepvis.workers.messages import UnitImagesWish, UnitPictures
 from deepvis.workers.worker import Task, Worker
 
 CACHE = 48 << 20  # bytes of decoded images that are kept
-PUBLISH = 0.05  # seconds between two showings while a layer's images are coming in
+PUBLISH = 0.05  # seconds between two updates while a layer's images are being read
 
 
 class StoredImages(Protocol):
-    """What images are read from: a `Store`, or the original toolbox's JPEG folders."""
+    """A source of stored images: a `Store`, or the original toolbox's JPEG folders."""
 
     @property
     def records(self) -> Mapping[Key, Mapping[str, Any]]: ...
@@ -31,21 +31,21 @@ class StoredImages(Protocol):
 
 
 class UnitImagesWorker(Worker[UnitImagesWish, UnitPictures]):
-    """Hands out the stored images of the selected unit, and of those in the layer pane.
+    """Provides the stored images of the selected unit, and those for the layer pane.
 
-    `renew` opens the store anew.
+    `renew` opens the store again.
     """
 
     def __init__(self, open_store: Callable[[], StoredImages]) -> None:
         """
         Args:
-            open_store: called in the thread; may raise UserError, which becomes the answer's note.
+            open_store: called in the thread; if it raises UserError, the message becomes the answer's note.
         """
         super().__init__()
         self._open_store = open_store
         self._store: StoredImages | None = None
-        self._note = ""  # why there is no store
-        self._opened = -1  # the generation that the store is of
+        self._note = ""  # says why there is no store
+        self._opened = -1  # the generation in which the store was opened
         self._cache: LRUCache[tuple[str, int, int], list[np.ndarray]] = byte_cache(CACHE, _size)
 
     def serves(self, answered: UnitImagesWish, wish: UnitImagesWish) -> bool:
@@ -55,7 +55,7 @@ class UnitImagesWorker(Worker[UnitImagesWish, UnitPictures]):
         return UnitPictures(wish.layer, wish.unit, note=why)
 
     def work(self, task: Task[UnitImagesWish]) -> Generator[UnitPictures | None, None, None]:
-        """Show the selected unit's images at once, those of the cells as they come in."""
+        """Read the selected unit's images first, then those of the cells, and yield them as they come."""
         self._open(task.generation)
         store, wish = self._store, task.wish
         if store is None:
@@ -68,7 +68,7 @@ class UnitImagesWorker(Worker[UnitImagesWish, UnitPictures]):
         cells: dict[int, np.ndarray] = {}
         shown = 0.0
         for unit in wish.cells:
-            with contextlib.suppress(Exception):  # an odd record: this cell alone stays empty
+            with contextlib.suppress(Exception):  # a bad record leaves only its own cell empty
                 cells[unit] = self._read(store, wish.layer, unit, wish.side)[0]
             is_due = time.monotonic() - shown > PUBLISH
             yield UnitPictures(wish.layer, wish.unit, mine, dict(cells), known, note) if is_due else None
@@ -82,11 +82,11 @@ class UnitImagesWorker(Worker[UnitImagesWish, UnitPictures]):
         self._cache.clear()
         try:
             self._store, self._note = self._open_store(), ""
-        except Exception as error:  # a broken store must not end the images of the next one
+        except Exception as error:  # the thread must go on: the store may be repaired
             self._store, self._note = None, words(error)
 
     def _read(self, store: StoredImages, layer: str, unit: int, side: int) -> list[np.ndarray]:
-        """All images of a unit; with `side` only the best one, that large."""
+        """All images of a unit or, if `side` is given, only the best one, resized to this longer side."""
         key = (layer, unit, side)
         if key in self._cache:
             return self._cache[key]

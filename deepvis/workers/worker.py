@@ -1,4 +1,4 @@
-"""What works beside the window: the newest wish in, the newest answer out, in threads that end with `close`."""
+"""The base class of the workers, which answer the newest request in a thread until they are closed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Answer = TypeVar("Answer")
 
 
 class InTurn:
-    """A fair lock: who waits longest has it next, so that one who wants it again and again keeps nobody out."""
+    """A fair lock: the thread that has waited longest gets it next, so that no thread can keep it from the others."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -37,15 +37,16 @@ class InTurn:
 
 
 MUCH_MEMORY = InTurn()
-"""Held beside the window for what takes hundreds of megabytes for a moment, such as a batch of images in the network.
+"""Held by a worker for work that takes hundreds of megabytes for a moment, such as a batch of images in the network.
 
-One at a time, because the process keeps the most that was ever needed at once (see `deepvis.core.runtime`).
+Only one worker does such work at a time, because the process keeps as much memory as it ever used at once (see
+`deepvis.core.runtime`).
 """
 
 
 @dataclass(frozen=True)
 class WishOf(Generic[Source, Wish]):
-    """A wish, and what it is to be answered from: a network, an index. Of another source it is another wish."""
+    """A request together with its source, such as a network or an index. With another source it is another request."""
 
     source: Source
     wish: Wish
@@ -53,25 +54,25 @@ class WishOf(Generic[Source, Wish]):
 
 @dataclass(frozen=True)
 class Task(Generic[Wish]):
-    """A wish that is being answered, and the generation of what it is answered from."""
+    """A request that is being answered, and the generation of the data that it is answered from (see `Worker`)."""
 
     wish: Wish
     generation: int
 
 
 class Worker(Generic[Wish, Answer]):
-    """Answers the newest wish in a thread of its own, which begins with the first wish.
+    """Answers the newest request in a thread of its own, which starts with the first request.
 
-    Each answer belongs to a task: a wish and a generation. It is handed out only while that wish is the newest, or the
-    newest is served as well by it (`serves`), and only in its generation: `renew` begins another one wherever what
-    answers are made from is replaced (an index, a store, a collection). So an answer to an older wish, or from what
-    has been closed or replaced, is never shown in the place of another.
+    Each answer belongs to a task: a request and a generation. It is handed out only while its request is the newest, or
+    while it also serves the newest one (`serves`), and only in its generation. `renew` starts a new generation when the
+    data that answers are made from is replaced (an index, a store, a collection). So an answer to an older request, or
+    from data that has been replaced, is never handed out as the answer to another request.
 
-    A subclass says how an answer is made (`work`) and what one is that says why there is none (`failed`). It may do
-    what is due each time the thread wakes (`look_around`), and how often that is (`patience`).
+    A subclass defines how an answer is made (`work`) and the answer that says why it failed (`failed`). It may also do
+    something each time the thread wakes up (`look_around`), and define how often that is (`patience`).
 
-    Whoever reads or writes what several threads share holds `_changed`, and never works meanwhile: no caller waits.
-    Threads are daemons: a driver that hangs holds no exit up.
+    Hold `_changed` to read or write what several threads share, and do no long work while holding it, so that no caller
+    waits. The threads are daemons, so one that hangs in a driver does not keep the program from exiting.
     """
 
     def __init__(self) -> None:
@@ -81,12 +82,12 @@ class Worker(Generic[Wish, Answer]):
         self._wish: Wish | None = None
         self._generation = 0
         self._given: tuple[Task[Wish], Answer] | None = None  # the newest answer
-        self._done: Task[Wish] | None = None  # of which all is there
+        self._done: Task[Wish] | None = None  # the task that is answered completely
 
     # ---- for who asks ------------------------------------------------------------------------
 
     def want(self, wish: Wish | None) -> None:
-        """Ask for something (None: for nothing any more); never blocks. The newest wish counts."""
+        """Make a request (None to ask for nothing); it replaces the one before. Never blocks."""
         with self._changed:
             if wish != self._wish:
                 self._wish = wish
@@ -96,7 +97,7 @@ class Worker(Generic[Wish, Answer]):
 
     @property
     def answer(self) -> Answer | None:
-        """The newest answer to the newest wish, perhaps not all of it yet; or to one before that it serves as well."""
+        """The newest answer to the newest request, perhaps not complete yet, or an older answer that serves it too."""
         with self._changed:
             if self._given is None or not self._serves_now(self._given[0]):
                 return None
@@ -104,12 +105,12 @@ class Worker(Generic[Wish, Answer]):
 
     @property
     def idle(self) -> bool:
-        """All that the newest wish asks for is there."""
+        """Whether the newest request is answered completely."""
         with self._changed:
             return self._wish is None or self._done == Task(self._wish, self._generation)
 
     def renew(self) -> None:
-        """What answers are made from is another now: none of before is handed out, the newest wish is begun anew."""
+        """Start a new generation: older answers are no longer handed out, and the newest request is answered again."""
         with self._changed:
             self._generation += 1
             self._given = self._done = None
@@ -129,35 +130,35 @@ class Worker(Generic[Wish, Answer]):
     # ---- for subclasses to say ---------------------------------------------------------------
 
     def work(self, task: Task[Wish]) -> Generator[Answer | None, None, None]:
-        """Make the answer to a wish, in the thread.
+        """Make the answer to a request, in the thread.
 
-        Each part of it that is yielded is shown at once; the last one is whole. At each yield, also of None, the work
-        ends if there is a newer wish.
+        Each answer that is yielded is handed out at once; the last one is complete. At each yield, also of None, the
+        work is ended if there is a newer request.
         """
         raise NotImplementedError
 
     def failed(self, wish: Wish, why: str) -> Answer:
-        """The answer after an exception."""
+        """The answer that says why the work failed."""
         raise NotImplementedError
 
     def serves(self, answered: Wish, wish: Wish) -> bool:
-        """Whether an answer to an older wish may be shown until there is one to the newest."""
+        """Whether an answer to an older request may be handed out until there is one to the newest."""
         return answered == wish
 
     def look_around(self) -> None:
-        """Called each time the thread wakes, before it takes up a wish."""
+        """Called each time the thread wakes up, before it takes a request."""
 
     def is_due(self) -> bool:
-        """Whether there is something to do; asked with `_changed` held."""
+        """Whether there is something to do; called with `_changed` held."""
         return self._stopping or self._next() is not None
 
     def is_over(self) -> bool:
-        """Whether the thread may end; asked with `_changed` held."""
+        """Whether the thread may end; called with `_changed` held."""
         return self._stopping
 
     @property
     def patience(self) -> float | None:
-        """Seconds after which the thread wakes though nothing is due."""
+        """Seconds after which the thread wakes up even if nothing is due; None for never."""
         return None
 
     # ---- the thread --------------------------------------------------------------------------
@@ -165,7 +166,7 @@ class Worker(Generic[Wish, Answer]):
     def _start(self, target: Callable[..., None], *args: object) -> None:
         name = f"deepvis-{type(self).__name__}{target.__name__}"
         thread = threading.Thread(target=target, args=args, name=name, daemon=True)
-        with self._changed:  # `close` sees threads that run and no others
+        with self._changed:  # so that `close` finds every thread that was started
             if not self._stopping:
                 thread.start()
                 self._threads.append(thread)
@@ -181,7 +182,7 @@ class Worker(Generic[Wish, Answer]):
                 self._carry_out(task)
 
     def _next(self) -> Task[Wish] | None:
-        """The newest wish, unless it has been answered; to be called with `_changed` held."""
+        """The task of the newest request, None if it has been answered; call it with `_changed` held."""
         if self._wish is None:
             return None
         task = Task(self._wish, self._generation)
@@ -190,7 +191,7 @@ class Worker(Generic[Wish, Answer]):
     def _take(self) -> Task[Wish] | None:
         with self._changed:
             task = self._next()
-            if task is not None:  # what it is left for halfway is begun again if it is wished again
+            if task is not None:  # so that an unfinished request starts again if it is made again
                 self._done = None
             return task
 
@@ -200,7 +201,7 @@ class Worker(Generic[Wish, Answer]):
                 for part in parts:
                     if not self._hand_out(task, part):
                         return
-        except BaseException as error:  # the thread must outlive whatever the work raises, be it `sys.exit`
+        except BaseException as error:  # the thread must go on whatever the work raises, even `sys.exit`
             self._hand_out(task, self.failed(task.wish, words(error)))
         self._finish(task)
 
@@ -209,7 +210,7 @@ class Worker(Generic[Wish, Answer]):
             return not self._stopping and self._wish == task.wish and self._generation == task.generation
 
     def _hand_out(self, task: Task[Wish], answer: Answer | None) -> bool:
-        """Show an answer, if it serves the newest wish; returns whether that is still the task's own."""
+        """Hand out an answer if it serves the newest request; return whether that is still the task's request."""
         with self._changed:
             if answer is not None and self._serves_now(task):
                 self._given = task, answer
@@ -217,7 +218,7 @@ class Worker(Generic[Wish, Answer]):
             return self._is_wanted(task)
 
     def _serves_now(self, task: Task[Wish]) -> bool:
-        """Whether its answer may be shown; to be called with `_changed` held."""
+        """Whether the task's answer may be handed out; call it with `_changed` held."""
         return self._wish is not None and task.generation == self._generation and self.serves(task.wish, self._wish)
 
     def _finish(self, task: Task[Wish]) -> None:

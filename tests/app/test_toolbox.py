@@ -334,7 +334,7 @@ def test_enter_keeps_what_grows_in_ones_own_store_and_never_waits_for_the_disk(
     idle(box)
     press(box, "x", "enter")  # does not wait
     press(box, "enter")
-    assert "still being kept" in message(box)[0]
+    assert "still being saved" in message(box)[0]
     gate.set()
     box.effects.saving.join()
     idle(box)

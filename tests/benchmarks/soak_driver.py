@@ -95,8 +95,13 @@ class Watch:
             seconds = time.perf_counter() - start
             if seconds > self._longest["seconds"]:
                 parts = {name: round(took, 3) for name, took in self._parts.items() if took > 0.01}
-                self._longest = {"seconds": round(seconds, 3), "cpu": round(time.thread_time() - cpu, 3),
-                                 "starved": round(without_core() - starved, 3), "parts": parts, "events": self._came}  # fmt: skip
+                self._longest = {
+                    "seconds": round(seconds, 3),
+                    "cpu": round(time.thread_time() - cpu, 3),
+                    "starved": round(without_core() - starved, 3),
+                    "parts": parts,
+                    "events": self._came,
+                }
             self.tell(toolbox)
 
         Window.poll, Renderer.compose, toolbox_module.Toolbox.turn, commands.press = (
@@ -171,18 +176,23 @@ def stale(toolbox, scene) -> list[str]:
         requests.growth_wish(state, layers),
     )
     is_right = {
-        "the network's answer": asked and result and replace(result.request, peaks=False) == replace(asked, peaks=False),
+        "the network's answer": asked
+        and result
+        and replace(result.request, peaks=False) == replace(asked, peaks=False),
         "the engine": toolbox.engine.idle,
         "the input": not toolbox.feed.busy,
-        "the synthesized images": toolbox.workers.unit_images.idle and (pictures is None or (pictures.layer, pictures.unit) == of),
+        "the synthesized images": toolbox.workers.unit_images.idle
+        and (pictures is None or (pictures.layer, pictures.unit) == of),
         "the top images": toolbox.workers.top_images.idle and (tops is None or (tops.layer, tops.unit) == of),
-        "the bundled index": toolbox.workers.top_images.opened.index is not None and Path(toolbox.workers.top_images.opened.index.root).is_dir(),
+        "the bundled index": toolbox.workers.top_images.opened.index is not None
+        and Path(toolbox.workers.top_images.opened.index.root).is_dir(),
         "the overview": toolbox.workers.layer_images.idle,
-        "the statistics": not (state.shown.needs is Needs.STATISTICS) or scene.own_statistics is not None,
+        "the statistics": state.shown.needs is not Needs.STATISTICS or scene.own_statistics is not None,
         "the moments": not state.moments or toolbox.workers.moments.idle,
-        "the growing images": growth is None or (toolbox.workers.growth.answer is not None and scene.own_grown is not None),
+        "the growing images": growth is None
+        or (toolbox.workers.growth.answer is not None and scene.own_grown is not None),
         **{f"pane {name}": toolbox.renderer.is_drawn(name, scene) for name in toolbox.renderer.layout.panes},
-    }  # fmt: skip
+    }
     return [name for name, holds in is_right.items() if not holds]
 
 

@@ -221,7 +221,7 @@ def test_signals_keep_what_is_done(
         patch.setattr(jobs, "ReplicaPool", lambda network, most: ReplicaPool(network, 1))
         assert run("synthesize", "--units", "fc:0-4", "--batch", "1", "--out", "s", *TINY) == 128 + number
     assert len(json.loads((tmp_path / "s" / "manifest.json").read_text())["units"]) <= 2
-    assert "the same command goes on from there" in capsys.readouterr().out
+    assert "run the same command again to resume" in capsys.readouterr().out
 
     tries, steps = [], []
     with monkeypatch.context() as patch:
@@ -277,8 +277,8 @@ def test_search(run: Callable[..., int], capsys: pytest.CaptureFixture) -> None:
         (("synthesize", "--layer", "fc", "--set", "steps=0", "--out", "s"), "expected 1 to 100000"),
         (("synthesize", "--layer", "fc", "--objective", "most", "--out", "s"), "unit, channel"),
         (("synthesize", "--layer", "conv", "--objective", "probability", "--out", "s", *TINY), "class scores"),
-        (("synthesize", "--layer", "fc", "--batch", "0", "--out", "s"), "auto or a number"),
-        (("synthesize", "--layer", "fc", "--batch", "some", "--out", "s"), "auto or a number"),
+        (("synthesize", "--layer", "fc", "--batch", "0", "--out", "s"), "auto or a whole number"),
+        (("synthesize", "--layer", "fc", "--batch", "some", "--out", "s"), "auto or a whole number"),
         (("synthesize", "--layer", "fc", "--quality", "101", "--out", "s"), "1 to 100"),
         (("synthesize", "--layer", "fc", "--out", "net/model.yaml", *TINY), "cannot be written"),
         (("sweep", "--unit", "fc:1", "--out", "sweep.gif"), ".png, .jpg or .webp"),

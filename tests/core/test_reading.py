@@ -80,7 +80,7 @@ def use_model(path: Path) -> None:
     assert 0 < taken.height * taken.width * taken.channels <= 1 << 28 and all(
         map(math.isfinite, (*taken.mean, *taken.std, taken.range))
     )
-    taken.scaling, taken.note
+    assert taken.scaling is not None and taken.note is not None
     loading._labels(spec, (), 5)
     loading._layers(spec, loading.nn.Linear(1, 1))
     loading._is_file(str(spec.values.get("weights")), spec.folder)

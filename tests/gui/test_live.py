@@ -459,7 +459,7 @@ def test_s_shows_the_stored_images_of_all_units(program):
     assert program.picture()["layer"].std() > 20
     program.go("6b:3")
     program.wait(
-        lambda: "None have been synthesized for layer 6b" in program.words("layer"), "it says that there are none", 30
+        lambda: "No images are stored for layer 6b" in program.words("layer"), "it says that there are none", 30
     )
 
 
@@ -568,7 +568,7 @@ def test_the_desk_closes_in_on_a_click_goes_back_and_saves(program):
     program.go("2a:3")
     program.press("2")
     program.wait(
-        lambda: "desk" in program.words("layer") and "step" in program.words("layer"), "sixteen images grow", 30
+        lambda: "recipe grid" in program.words("layer") and "step" in program.words("layer"), "sixteen images grow", 30
     )
     left, top, width, height = program.now["mosaic"]
     tile_left, tile_top, tile_width, tile_height = tile_boxes(width, height, 1.0)[6]

@@ -286,7 +286,7 @@ def test_a_driver_that_raises(folder):
 def test_a_camera_with_pictures_of_no_known_kind(camera, folder, monkeypatch):
     monkeypatch.setattr(camera, "read", lambda: (True, np.zeros((4, 4, 5), np.uint8)))
     with running(CAMERA, 0, folder, open_capture=camera) as feed:
-        assert "no known kind" in error_of(feed).text
+        assert "unknown kind" in error_of(feed).text
         assert feed.source == "files"
 
 

@@ -131,9 +131,7 @@ def test_numbers_of_any_length_have_a_place() -> None:
 @pytest.mark.parametrize("kind", ["pipe", "device"])
 def test_a_pipe_as_input_says_what_cameras_are_called(kind: str, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "x") if kind == "pipe" else (tmp_path / "x").symlink_to("/dev/zero")
-    with pytest.raises(
-        UserError, match=rf"x is a {kind}.*expected a folder.*of cameras the number, of streams the address"
-    ):
+    with pytest.raises(UserError, match=rf"x is a {kind}.*expected a folder.*a camera's number or a stream's address"):
         Playlist(tmp_path / "x")
     with pytest.raises(UserError, match=f"is a {kind}"):
         find_images(tmp_path / "x")

@@ -491,7 +491,7 @@ def test_the_desk_takes_other_settings_other_seeds_and_other_recipes() -> None:
         ("yosinski-1", PRESETS["yosinski-1"], 2)
     ]
     for key in ("3", "4"):
-        assert keys(CLASS, key) == replace(CLASS, message="that is for the desk: 2 opens it")
+        assert keys(CLASS, key) == replace(CLASS, message="this key works in the recipe grid: 2 opens it")
 
 
 def test_the_desk_stays_when_one_walks_to_another_unit() -> None:

@@ -159,7 +159,7 @@ def test_networks_as_users_write_them(make: Callable[[], nn.Module]) -> None:
 
 
 def test_a_network_whose_modules_cannot_be_watched() -> None:
-    with pytest.raises(UserError, match="net: the network is TorchScript.*the module that it was made of"):
+    with pytest.raises(UserError, match="net: the network is TorchScript.*the module that it was made from"):
         ready(lambda: torch.jit.script(nn.Sequential(nn.ReLU())))
 
 

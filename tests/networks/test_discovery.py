@@ -228,7 +228,7 @@ def test_modules_that_cannot_be_shown_are_named() -> None:
             return F.pad(x, (0, 0, 0, 0, 0, 1))[:, :, None]
 
     text = layers_table(ready(Odd()))
-    assert "Cannot be shown, being no map, tokens or vector of one picture: five (a tensor 1×4×1×16×16)" in text
+    assert "cannot be shown, because they return no map, tokens or vector: five (a tensor 1×4×1×16×16)" in text
     with torch.no_grad():
         five = ready(nn.Sequential(nn.Conv2d(3, 4, 1), Five()))
     assert names(five) == ["0"] and answer(five, Request(FRAME, True, "0", "gradient", ("0", 1))).pixels.any()
@@ -247,7 +247,7 @@ def test_a_forward_without_gradients_inside_is_watched_and_said_to_have_none(mod
             return self.last(x)
 
     network = ready(Shut())
-    assert "no gradient comes back through it: trunk" in layers_table(network)
+    assert "under no_grad or inference_mode: trunk" in layers_table(network)
     for origin in ("trunk", "last"):
         result = answer(network, Request(FRAME, True, origin, "gradient", (origin, 1), True))
         assert result.activations.any() and not result.pixels.any()

@@ -390,7 +390,7 @@ def test_a_package_without_the_one_checkpoint(tmp_path: Path, monkeypatch) -> No
     package.mkdir()
     (package / "__init__.py").touch()
     monkeypatch.syspath_prepend(str(tmp_path))
-    assert "should carry one .pth or .pt file, it has 0" in message(
+    assert "should contain one .pth or .pt file, but it has 0" in message(
         write(tmp_path, NET + "weights: package:broken_weights_pkg\n")
     )
     torch.save(tiny().state_dict(), package / "w.pth")

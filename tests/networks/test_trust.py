@@ -253,7 +253,7 @@ def test_the_question_in_the_terminal(
     if runs:
         trust.ask(str(folder), Consent())
     else:
-        with pytest.raises(UserError, match="not trusted; nothing of it was run"):
+        with pytest.raises(UserError, match="not trusted; its code was not run"):
             trust.ask(str(folder), Consent())
     said = capsys.readouterr().err
     assert "python:mynet:Net" in said and "mynet.py" in said and "[y/N]" in said and not (folder / "ran").exists()
@@ -293,7 +293,7 @@ def test_a_configuration_that_cannot_be_written(folder: Path, capsys: pytest.Cap
         "a file where the folder should be"
     ) if not remembered_in().parent.parent.exists() else None
     loading.load(str(folder), "cpu", consent=Consent(trust=True))
-    assert "cannot be remembered" in capsys.readouterr().err
+    assert "cannot be saved" in capsys.readouterr().err
     loading.load(str(folder), "cpu", consent=READ)  # for now
 
 

@@ -256,7 +256,7 @@ def test_without_data_it_says_why_and_the_mouse_finds_nothing(content, parts, ex
 
 def test_a_matrix_whose_order_is_not_there_yet_is_being_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     unsorted = replace(KNOWN, order=None)
-    why = "Which units answer to the same images"  # instead of the matrix
+    why = "which units are active on the same images"  # instead of the matrix
     assert why in words(scene("correlation, sorted", statistics=unsorted), monkeypatch)
     assert why not in words(scene("correlation", statistics=unsorted), monkeypatch)
 

@@ -584,7 +584,7 @@ STATES = {
     ("desk", "layer", "rate 0.02  contribution 90%"),
     ("desk", "status", "score 0.30   rate "),
     ("desk", "layer", "enter  save"),
-    ("desk starts", "layer", "on their way"),
+    ("desk starts", "layer", "making the first images"),
     ("desk starts", "layer", "rate 0.02  contribution 90%"),
     ("desk fails", "layer", "no gradient"),
     ("naming", "layer", "Enter saves"),
@@ -594,7 +594,7 @@ STATES = {
     ("failed", "layer", "RuntimeError"),
     ("failed", "unit", "RuntimeError"),
     ("failed", "backward", "RuntimeError"),
-    ("typing", "layer", "Enter goes"),
+    ("typing", "layer", "Enter selects"),
     ("hover", "status", "REC"),
     ("hover", "status", "a class with the number 7"),
     ("message", "status", "conv9"),
@@ -667,7 +667,7 @@ def test_images_of_another_grid_unit_or_seed_are_not_shown_on_the_desk(written: 
         replace(ON_DESK, recipe_grids=(replace(DESK, seed=1),)),
     )
     for state in others:
-        assert "on their way" in written.say("layer", replace(STATES["desk"], state=state))
+        assert "making the first images" in written.say("layer", replace(STATES["desk"], state=state))
     assert "step 37" in written.say("layer", replace(STATES["desk"], grown=grown_on(finer), state=others[0]))
 
 

@@ -45,6 +45,6 @@ def test_moments_are_carried_back_without_any_index(tmp_path: Path) -> None:
         while not (worker.idle and not worker.answer.patches):
             assert time.monotonic() < end + LIMIT
             time.sleep(0.005)
-        assert "None yet. This finds them: deepvis scan" in worker.answer.note
+        assert "There are none yet. To find them: deepvis scan" in worker.answer.note
     finally:
         assert worker.close(LIMIT)

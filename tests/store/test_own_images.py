@@ -125,7 +125,7 @@ def test_what_cannot_be_set_aside_stays(own: Store, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(
         own_images, "write_whole", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device"))
     )
-    with pytest.raises(UserError, match="No space left.*kept as it is"):
+    with pytest.raises(UserError, match="No space left.*stays as it is"):
         kept(own, 200, 20, rate=0.5)
     assert files(own.folder) == before
 

@@ -141,7 +141,7 @@ def test_the_order_does_not_show(tmp_path: Path) -> None:
 
 def test_the_images_of_another_network_are_refused(tmp_path: Path) -> None:
     opened(tmp_path)  # even before there is an image
-    with pytest.raises(UserError, match=f"another network.*net.*{MARK}.*ffff.*name another one"):
+    with pytest.raises(UserError, match=f"another network.*net.*{MARK}.*ffff.*give another one"):
         open_store(tmp_path, "ffff", "other")
     assert json.loads((tmp_path / MANIFEST).read_text())["fingerprint"] == MARK
 

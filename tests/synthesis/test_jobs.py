@@ -394,7 +394,7 @@ def test_more_images_than_a_file_is_wide_are_refused_before_any_is_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(jobs, "_run", lambda *_: pytest.fail("made"))
-    with pytest.raises(UserError, match="--per-unit 700: images of 24 pixels of a unit of fc .*: 682 do"):
+    with pytest.raises(UserError, match="--per-unit 700: images of 24 pixels of a unit of fc .*: 682 fit"):
         go(tmp_path, "fc:1-2", replace(PLAN, per_unit=700))
     go_on = pytest.raises(pytest.fail.Exception)
     with go_on:

@@ -362,7 +362,7 @@ def test_out_of_memory_goes_on_with_the_cpu() -> None:
     with running(out_of_memory_on_cuda(gates), lambda: FakeNetwork("cuda:0")) as engine:
         engine.want(request("a"))
         gates.wait_for("a")  # tried again by the engine itself
-        assert engine.note == "cuda:0 is out of memory: going on with the CPU"
+        assert engine.note == "cuda:0 is out of memory: the network now runs on the CPU"
         assert engine.wait(request("b"), LIMIT).error == ""
         assert engine.network.device.type == "cpu" and engine.idle and engine.error == ""
     assert gates.ran == ["a", "b"]

@@ -271,7 +271,7 @@ def test_the_original_toolboxs_pictures_stand_where_there_is_no_index(
         assert np.abs(inside - other.pixels.mean((0, 1))).max() < 12 and np.isnan(one.value)
     assert all(image.min() >= -1 and image.max() <= 1 for image in shown.backward)
     other = fetched(worker, network, TopImagesWish("odd", 2, "gradient"))
-    assert other.patches and "deconvs only" in other.backward_note
+    assert other.patches and "deconv images only" in other.backward_note
     (tmp_path / "max_deconv/odd/odd_0003.jpg").unlink()
     assert "max_deconv" in fetched(worker, network, TopImagesWish("odd", 3, "deconv")).backward_note
     (tmp_path / "max_im/odd/odd_0001.jpg").write_bytes(b"")

@@ -1,8 +1,8 @@
-"""The panes: one module each, with a function that draws it, one that names all it depends on, and
-one that says whether there is something new to draw at all.
+"""The panes, one module each. A pane has three functions: `draw` draws it, `key` returns everything that its
+picture depends on, and `ready` says whether a new picture can be drawn.
 
-A pane whose answer has not come yet keeps its picture and its title, which belong together, until
-the answer comes or the network is so slow that the pane has to say so.
+While a pane waits for a result it keeps its old picture and title, which belong together, until the result
+arrives or the network is so slow that the pane has to say so.
 """
 
 from deepvis.render.panes.backward import BACKWARD

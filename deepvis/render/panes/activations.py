@@ -1,4 +1,4 @@
-"""The layer's activations in the big pane, or the values that the backward pass has at it."""
+"""The layer's activations, or its backward values, in the layer pane."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _draw_activations(canvas: Canvas, scene: Scene) -> None:
 
 
 def _extent(canvas: Canvas, scene: Scene) -> str:
-    """How many units of which size; which of them are on the page, if not all."""
+    """How many units the layer has and their size; which of them are on this page, if there are several pages."""
     layer, page = scene.layer, page_text(canvas, scene)
     size = f" of {layer.width}×{layer.height}" if layer.is_map else ""
     return page.replace("   ", f"{size}   ", 1) if page else extent_text(layer)
@@ -52,8 +52,8 @@ def _draw_layer_gradient(canvas: Canvas, scene: Scene) -> None:
         return
     if result.layer_gradient is None:
         canvas.caption(title).words(
-            f"{layer.name} comes after {scene.origin_unit}, where the backward pass starts: nothing flows here. "
-            f"Go to an earlier layer, or press d to let the origin follow the selection.",
+            f"The backward pass starts at {scene.origin_unit} and does not reach {layer.name}, a later layer. "
+            f"Go to an earlier layer, or press d to start the backward pass from the selected unit.",
             size=15,
         )
         return
@@ -75,7 +75,7 @@ def _draw_grid(canvas: Canvas, scene: Scene, result: Result, gradient: bool) -> 
 
 
 def _draw_labels(canvas: Canvas, scene: Scene, values: np.ndarray, grid: Grid) -> None:
-    """Names in the cells if they are large enough, else beside the strongest."""
+    """Write the units' names in their cells, or beside the strongest units if the cells are too small."""
     size, layer = canvas.px(11), scene.layer
     if grid.cell_width >= canvas.px(66) and grid.cell_height >= canvas.px(24):
         for unit in grid.units:

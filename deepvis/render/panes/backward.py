@@ -23,7 +23,7 @@ def _backward_key(scene: Scene) -> Key:
 
 
 def _draw_off(canvas: Canvas, _scene: LoadingScene) -> None:
-    """What the pane is for."""
+    """Say what the pane is for."""
     canvas.fill()
     canvas.caption("backward").words(
         "which pixels excite the unit\n\nb: gradient, deconv, guided backprop\nm: how it is shown"

@@ -1,4 +1,4 @@
-"""What one view of the big pane is: a content of the layer's units, the backward image, the help …"""
+"""The class of a view in the layer pane: a content of the layer's units, the backward image, the help …"""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ class BigView:
     """One view.
 
     Attributes:
-        draw: draws the whole pane, its title too.
-        ready: what it needs is there; until then the pane keeps its picture.
-        key: what the drawing depends on, besides what that of all views does.
-        at: which unit lies under a point, given in pixels of the pane's body, which is the pane without its title.
+        draw: draws the whole pane, with its title.
+        ready: says whether everything that it needs has arrived; until then the pane keeps its picture.
+        key: returns what its picture depends on, besides the things that all views depend on.
+        at: returns the unit under a point, given in pixels of the pane's body (the pane without its title).
     """
 
     draw: Callable[[Canvas, Scene], None]

@@ -1,4 +1,4 @@
-"""The grid of a layer's units in the big pane: where each cell lies, pictures in the cells, marks about them."""
+"""The grid of a layer's units in the layer pane: where the cells lie, pictures in them, frames around them."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from deepvis.workers.messages import Cells, UnitPictures
 
 
 def layer_grid(scene: Scene, width: int, height: int, scale: float) -> Grid:
-    """The grid of the current layer, on the page of the selected unit, in a picture of that size."""
+    """The grid of the current layer in a picture of that size, on the page with the selected unit."""
     layer, state = scene.layer, scene.state
     return make_grid(layer.units, layer.height, layer.width, width, height, state.view, state.unit, scale)
 
 
 def unit_at(body: Canvas, scene: Scene, x: int, y: int) -> Hover | None:
-    """The unit whose cell lies under a point of the pane's body."""
+    """The unit whose cell is under a point of the pane's body; None if there is none."""
     unit = layer_grid(scene, body.width, body.height, body.scale).at(x, y)
     return Hover(scene.state.layer, unit) if unit is not None else None
 
 
 def page_text(canvas: Canvas, scene: Scene) -> str:
-    """Which units are on the page of a pane (with its title); empty if all are."""
+    """A text that says which units are on the page, in a pane with its title; empty if all units are."""
     grid = layer_grid(scene, canvas.width, canvas.height - canvas.px_caption, canvas.scale)
     units = scene.layer.units
     if grid.count == units:
@@ -40,7 +40,7 @@ def page_text(canvas: Canvas, scene: Scene) -> str:
 
 
 def draw_marks(canvas: Canvas, scene: Scene, grid: Grid) -> None:
-    """Frames about what is pointed at, what is selected, and where the backward pass starts."""
+    """Frame the unit under the mouse, the selected unit and the unit that the backward pass starts from."""
     state, hover = scene.state, scene.hover
     if isinstance(hover, Hover) and hover.layer == state.layer and hover.unit is not None and hover.unit in grid.units:
         canvas.frame(_around(grid.box(hover.unit)), (235, 235, 235))
@@ -53,13 +53,13 @@ def draw_marks(canvas: Canvas, scene: Scene, grid: Grid) -> None:
 
 
 def _around(box: Box) -> Box:
-    """A cell with the line before it, so that a frame does not hide the map's first row and column."""
+    """The cell grown by a pixel at the left and top, so that a frame does not hide the map's first row and column."""
     left, top, width, height = box
     return left - 1, top - 1, width + 1, height + 1
 
 
 def draw_pictures(canvas: Canvas, scene: Scene, owner: Cells | UnitPictures) -> None:
-    """A picture in each unit's cell, as far as they are there."""
+    """Draw the pictures that have arrived in their units' cells."""
     grid = layer_grid(scene, canvas.width, canvas.height, canvas.scale)
     canvas.image[:] = _pictures(owner, grid, canvas.width, canvas.height, canvas.scale)
     draw_marks(canvas, scene, grid)
@@ -67,7 +67,7 @@ def draw_pictures(canvas: Canvas, scene: Scene, owner: Cells | UnitPictures) -> 
 
 @lru_cache(maxsize=2)
 def _pictures(owner: Cells | UnitPictures, grid: Grid, width: int, height: int, scale: float) -> np.ndarray:
-    """All cells, kept while only marks move: not to be written to."""
+    """The picture of all cells, cached while only the marks move. Do not write to it."""
     canvas = Canvas(np.empty((height, width, 3), np.uint8), scale)
     canvas.fill()
     if isinstance(owner, Cells):
@@ -96,7 +96,7 @@ def _say_dead(canvas: Canvas, units: Collection[int], grid: Grid) -> None:
 
 
 def _put_inside(canvas: np.ndarray, image: np.ndarray, left: int, top: int, width: int, height: int) -> None:
-    """A picture (RGB) in the middle of a box that may stick out of the canvas, its proportions kept."""
+    """Put a picture (RGB) in the middle of a box, with its proportions kept. The box may reach out of the canvas."""
     factor = min(width / image.shape[1], height / image.shape[0])
     w, h = max(1, round(image.shape[1] * factor)), max(1, round(image.shape[0] * factor))
     x, y = left + (width - w) // 2, top + (height - h) // 2
@@ -107,5 +107,5 @@ def _put_inside(canvas: np.ndarray, image: np.ndarray, left: int, top: int, widt
 
 
 def say_why(canvas: Canvas, what: str, why: str) -> None:
-    """In place of the cells: what would be there, and why it is not."""
+    """Say in place of the cells what they would show, and why they cannot."""
     canvas.words(f"{what}\n\n{why}\n\nPress s for the next view.", size=15)

@@ -1,4 +1,4 @@
-"""Which units answer to the same images, in the big pane: units by units."""
+"""The correlation of a layer's units in the layer pane."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from deepvis.render.panes.cells import say_why
 from deepvis.render.panes.pane import number
 from deepvis.render.scene import Matrix, Scene
 
-_WITHOUT = "The index has no correlations: it was made with --no-correlation. Remove it and scan again without."
+_WITHOUT = "The index has no correlations: it was made with --no-correlation. Remove it and scan without it."
 
 
 def _draw_correlation(canvas: Canvas, scene: Scene) -> None:
-    """Which units answer to the same images."""
+    """Draw the correlation matrix of the layer's units; when zoomed, the selected unit's strongest correlations."""
     statistics, matrix = scene.own_statistics, scene.own_matrix
     title = f"{scene.layer.name}   correlation{', sorted' if scene.state.shown.is_sorted else ''}"
     if statistics is None or matrix is None:
         is_known = statistics is not None and (statistics.note or statistics.correlation is None)
         why = (statistics.note or _WITHOUT) if statistics is not None and is_known else "looking …"
-        say_why(canvas.caption(title), "Which units answer to the same images: correlation, units by units.", why)
+        say_why(canvas.caption(title), "Here the matrix shows which units are active on the same images.", why)
         return
     if scene.state.zoom == "unit":
         right = f"correlation over {statistics.images:,} images   blue < 0"
@@ -40,12 +40,12 @@ def _draw_correlation(canvas: Canvas, scene: Scene) -> None:
 
 
 def matrix_box(width: int, height: int, view: PaneView) -> Box:
-    """Where the square of units by units lies in a pane of that size; parts of it may lie outside."""
+    """The box of the correlation matrix in a pane of that size; parts of it may lie outside the pane."""
     return make_grid(1, 1, 1, width, height, view).box(0)
 
 
 def pair_at(x: int, y: int, width: int, height: int, matrix: Matrix, view: PaneView) -> tuple[int, int] | None:
-    """The units of the row and of the column under a point of the pane."""
+    """The row's unit and the column's unit under a point of the pane; None outside the matrix."""
     left, top, side, _ = matrix_box(width, height, view)
     order = matrix.order
     column, row = (x - left) * len(order) // side, (y - top) * len(order) // side
@@ -54,7 +54,7 @@ def pair_at(x: int, y: int, width: int, height: int, matrix: Matrix, view: PaneV
 
 
 def nearest_words(scene: Scene, matrix: Matrix) -> str:
-    """Which unit the selected one goes together with most."""
+    """A sentence that names the unit with the highest correlation with the selected one."""
     layer, unit = scene.layer, scene.state.unit
     others = matrix.correlation[unit].copy()
     others[unit] = -np.inf
@@ -68,10 +68,7 @@ def nearest_words(scene: Scene, matrix: Matrix) -> str:
 
 
 def draw_partners(canvas: Canvas, scene: Scene, matrix: Matrix) -> None:
-    """The units that the selected one goes together with most, or least, as bars.
-
-    White the same way, blue the other way.
-    """
+    """Draw the selected unit's strongest correlations as bars, one for each other unit: white > 0, blue < 0."""
     layer, row = scene.layer, matrix.correlation[scene.state.unit]
     size, margin = canvas.px(13), canvas.px(14)
     line = text.line_height(size) + canvas.px(6)
@@ -92,17 +89,17 @@ def draw_partners(canvas: Canvas, scene: Scene, matrix: Matrix) -> None:
 
 @lru_cache(maxsize=4)
 def brightest(matrix: Matrix) -> float:
-    """The correlation that is shown at full brightness: few pairs of units have more."""
+    """The correlation that is shown at full brightness; 0.2 % of the pairs of units exceed it."""
     few = np.abs(matrix.correlation[np.triu_indices(len(matrix.correlation), 1)])[::7]
     return max(0.1, round(float(np.quantile(few, 0.998)), 2)) if len(few) else 1.0
 
 
 def draw_matrix(canvas: Canvas, scene: Scene, matrix: Matrix) -> None:
-    """Units by units, with the selected one's row and column and what is pointed at marked."""
+    """Draw the correlation matrix; mark the selected unit's row and column and the pair under the mouse."""
     state = scene.state
     canvas.image[:] = _seen(matrix, state.view, canvas.width, canvas.height, GAMMAS[state.gamma])
     left, top, side, _ = matrix_box(canvas.width, canvas.height, state.view)
-    place = np.argsort(matrix.order)  # of a permutation that is its inverse
+    place = np.argsort(matrix.order)  # the inverse of the permutation
 
     def begin(unit: int) -> int:
         return int(place[unit]) * side // len(place)
@@ -114,7 +111,7 @@ def draw_matrix(canvas: Canvas, scene: Scene, matrix: Matrix) -> None:
     wide = extent(state.unit)
     around = (
         (begin(state.unit) - 1, wide + 2) if wide > 2 else (begin(state.unit), 1)
-    )  # beside it, or over what is too thin to be seen
+    )  # around the row, or over it if it is too thin
     _outline(canvas, (left - 1, top + around[0], side + 2, around[1]), strong)
     _outline(canvas, (left + around[0], top - 1, around[1], side + 2), strong)
     hover = scene.hover
@@ -137,7 +134,7 @@ def _outline(canvas: Canvas, box: Box, color: text.Color) -> None:
 
 @lru_cache(maxsize=2)
 def _seen(matrix: Matrix, view: PaneView, width: int, height: int, gamma: float) -> np.ndarray:
-    """The seen part of the matrix, kept while only marks move: not to be written to."""
+    """The picture of the matrix's visible part, cached while only the marks move. Do not write to it."""
     picture = np.empty((height, width, 3), np.uint8)
     fill(picture, colors.GROUND)
     left, top, side, _ = matrix_box(width, height, view)

@@ -1,4 +1,4 @@
-"""How often each unit answers how much, in the big pane."""
+"""The histograms of a layer's units in the layer pane."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DEAD, ALWAYS = colors.BAD, colors.FROZEN
 
 @dataclass(frozen=True, eq=False)
 class Histograms:
-    """Of a layer's units, from an index that has them; for the arrays see `Statistics`."""
+    """The statistics of a layer's units that the histograms need; see `Statistics` for the arrays."""
 
     images: int
     counts: np.ndarray
@@ -40,7 +40,7 @@ class Histograms:
 
 @lru_cache(maxsize=4)
 def _histograms_of(statistics: Statistics) -> Histograms | None:
-    """One object for each, that what is drawn of it can be kept; None if the index has none."""
+    """The histograms in these statistics, as the same object each time, so that drawings are cached; None if none."""
     names = ("counts", "low", "high", "mean", "deviation", "active", "dead", "always")
     arrays = {name: getattr(statistics, name) for name in names}
     if statistics.note or any(array is None for array in arrays.values()):
@@ -49,17 +49,17 @@ def _histograms_of(statistics: Statistics) -> Histograms | None:
 
 
 def _own(scene: Scene) -> Histograms | None:
-    """The selected layer's."""
+    """The selected layer's histograms; None if there are none."""
     return None if scene.own_statistics is None else _histograms_of(scene.own_statistics)
 
 
 def _draw_histograms(canvas: Canvas, scene: Scene) -> None:
-    """How often each unit answers how much."""
+    """Draw the histogram of each unit's maxima in its cell; when zoomed, the selected unit's alone."""
     known, zoomed = _own(scene), scene.state.zoom == "unit"
     title = f"{scene.unit if zoomed else scene.layer.name}   {'histogram' if zoomed else 'histograms'}"
     if known is None:
         why = "looking …" if scene.own_statistics is None else scene.own_statistics.note
-        say_why(canvas.caption(title), "How often each unit answers how much: a histogram of its maxima.", why)
+        say_why(canvas.caption(title), "Here each cell shows a histogram of its unit's maxima.", why)
         return
     title = f"{title} of the maxima in {known.images:,} images   {'' if zoomed else page_text(canvas, scene)}"
     body = canvas.caption(title, "log scale" if zoomed else histogram_words(known))
@@ -72,7 +72,7 @@ def _draw_histograms(canvas: Canvas, scene: Scene) -> None:
 
 
 def histogram_words(known: Histograms) -> str:
-    """How many units are never active and how many always, with the colours that they have."""
+    """How many units are dead (never active) and how many always on, with the colours of their histograms."""
     dead, always = int(known.dead.sum()), int(known.always.sum())
     return "   ".join(
         [f"red: {dead:,} dead" if dead else "none dead", *([f"blue: {always:,} always on"] if always else [])]
@@ -80,7 +80,7 @@ def histogram_words(known: Histograms) -> str:
 
 
 def draw_histograms(canvas: Canvas, scene: Scene, known: Histograms, grid: Grid) -> None:
-    """Each unit's histogram in its cell, and where in it the picture that is shown lies."""
+    """Draw each unit's histogram in its cell, and mark the unit's maximum in the current picture."""
     canvas.image[:] = _histograms(known, grid, canvas.width, canvas.height)
     activations = scene.activations
     if activations is None:
@@ -94,11 +94,11 @@ def draw_histograms(canvas: Canvas, scene: Scene, known: Histograms, grid: Grid)
     ys = (grid.top + row * grid.cell_height)[:, None, None] + np.arange(grid.cell_height - line)[:, None]
     ys, xs = np.broadcast_arrays(ys, left[:, None, None] + np.arange(thick))
     inside = (ys >= 0) & (ys < canvas.height) & (xs >= 0) & (xs < canvas.width)
-    canvas.image[ys[inside], xs[inside]] = colors.ACCENT  # all at once: a call for each takes ten times as long
+    canvas.image[ys[inside], xs[inside]] = colors.ACCENT  # all units at once: a call for each takes ten times as long
 
 
 def draw_histogram(canvas: Canvas, scene: Scene, known: Histograms) -> None:
-    """The selected unit's histogram, as large as the pane, with its axis."""
+    """Draw the selected unit's histogram with its axis, as large as the pane."""
     s, unit, channel = known, scene.state.unit, scene.channel
     size, margin = canvas.px(12), canvas.px(14)
     line = text.line_height(size)
@@ -134,7 +134,7 @@ def draw_histogram(canvas: Canvas, scene: Scene, known: Histograms) -> None:
 
 @lru_cache(maxsize=2)
 def _histograms(known: Histograms, grid: Grid, width: int, height: int) -> np.ndarray:
-    """All cells, kept while only marks move: not to be written to."""
+    """The picture of all cells, cached while only the marks move. Do not write to it."""
     picture = np.empty((height, width, 3), np.uint8)
     fill(picture, colors.GROUND)
     line = line_width(grid)
@@ -165,7 +165,7 @@ def _ink(known: Histograms, unit: int) -> text.Color:
 
 
 def _levels(counts: np.ndarray, width: int, height: int) -> np.ndarray:
-    """Heights of the bars for each column of pixels (int, n×width): logarithmic, a filled bin is never of height 0."""
+    """Heights of the bars for each column of pixels (int, n×width), logarithmic; a bin that is not empty is seen."""
     logs = np.log1p(counts)
     highest = np.maximum(logs.max(axis=1, keepdims=True), 1e-30)
     tall = np.where(counts > 0.01, np.ceil(logs / highest * (height - 1)), 0).astype(int)

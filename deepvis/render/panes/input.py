@@ -1,4 +1,4 @@
-"""The input pane: the picture as the network gets it, and the most likely classes."""
+"""The input pane: the picture that the network gets, and the most likely classes."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ def _result(scene: LoadingScene) -> Result | None:
 
 
 def _aspect(scene: LoadingScene) -> float:
-    """Width / height of the network's input; of most networks it is 1."""
+    """Width / height of the network's input; 1 while it loads."""
     return scene.aspect if isinstance(scene, Scene) else 1.0
 
 
 def _shown_frame(scene: LoadingScene) -> Frame | None:
-    """The picture that the other panes speak of; the newest one while the network is slow."""
+    """The picture of the result that the other panes show; while the network is busy, the newest picture."""
     result = _result(scene)
     return result.request.frame if result and not scene.busy else scene.frame
 
 
 def _crop(scene: LoadingScene) -> bool:
-    """How the shown picture was cut; as the user wants it, while the network is slow."""
+    """Whether the shown picture was cropped; while the network is busy, whether the user wants it cropped."""
     result = _result(scene)
     return result.request.crop if result and not scene.busy else scene.state.crop
 
 
 def _input_ready(scene: Scene) -> bool:
-    """Not between two layers, where the box of the receptive field would flicker."""
+    """False while the selected layer's result is not there yet, so that the receptive field's box does not flicker."""
     return scene.own_result is not None or scene.busy or scene.result is None or bool(scene.failed)
 
 
@@ -52,7 +52,7 @@ def _input_key(scene: Scene) -> Key:
 
 
 def draw_input(canvas: Canvas, scene: LoadingScene) -> None:
-    """The picture as the network gets it, with the most likely classes under it (or over it)."""
+    """Draw the picture that the network gets, with the most likely classes below it or over its lower part."""
     canvas.fill()
     frame, state = _shown_frame(scene), scene.state
     if frame is None:
@@ -78,7 +78,7 @@ def draw_input(canvas: Canvas, scene: LoadingScene) -> None:
 
 
 def _places(body: Canvas, scene: LoadingScene) -> tuple[Box, Box]:
-    """Of the picture, and of the predictions under it; where there is little room they lie on it."""
+    """The boxes of the picture and of the predictions below it; if there is little room they lie over the picture."""
     bars = TOP * _line(body) + body.px(6) if scene.state.predictions else 0
     beside = body.height - bars >= 0.6 * body.width
     room = body.height - (bars if beside else 0)
@@ -94,7 +94,7 @@ def _line(canvas: Canvas) -> int:
 
 
 def class_at(canvas: Canvas, scene: Scene, x: int, y: int) -> Target:
-    """The unit of the class whose prediction stands at that height of the pane."""
+    """The unit of the class whose prediction is drawn at the height `y` of the pane; None if there is none."""
     if not scene.state.predictions or scene.scores is None or scene.class_layer is None:
         return None
     bars = _places(canvas.part((0, canvas.px_caption, canvas.width, canvas.height - canvas.px_caption)), scene)[1]
@@ -108,7 +108,7 @@ def _best(scores: np.ndarray) -> np.ndarray:
 
 
 def _draw_field(canvas: Canvas, scene: Scene, frame: Frame) -> None:
-    """Frame what the unit sees from the place of its map where it is strongest; nothing if that is all."""
+    """Frame the receptive field at the place of the map where the unit is strongest, unless it is the whole picture."""
     r, channel, of_unit = scene.own_result, scene.channel, scene.receptive_field
     if r is None or channel is None or of_unit is None or not scene.layer.is_map:
         return
@@ -123,12 +123,12 @@ def _draw_field(canvas: Canvas, scene: Scene, frame: Frame) -> None:
         return
     left, top, width, height = box
     line = canvas.px(1)
-    canvas.frame(box, (20, 20, 20))  # a dark line beside the bright one: one of the two is seen on any picture
+    canvas.frame(box, (20, 20, 20))  # a dark line beside the bright one: on any picture one of them can be seen
     canvas.frame((left + line, top + line, width - 2 * line, height - 2 * line), colors.ACCENT)
 
 
 def _on_screen(field: Box, input_size: tuple[int, int], canvas: Canvas) -> Box:
-    """A box in pixels of the network's input -> the frame around it in the picture, cut off at its edges."""
+    """Turn a box in pixels of the network's input into a frame around it in the canvas, clipped at the edges."""
     (left, top, width, height), (high, wide) = field, input_size
     x, y, margin = canvas.width / wide, canvas.height / high, 2 * canvas.px(1)
     x0, x1 = (min(max(0, round(at * x) + out), canvas.width) for at, out in ((left, -margin), (left + width, margin)))
@@ -151,7 +151,7 @@ def _draw_bars(canvas: Canvas, scores: np.ndarray, classes: Sequence[str]) -> No
     for i, unit in enumerate(_best(scores)):
         y = canvas.px(3) + i * line
         value = float(scores[unit])
-        length = round(min(max(0, value), 1) * (canvas.width - 2 * margin))  # 0 comes first: it wins over NaN
+        length = round(min(max(0, value), 1) * (canvas.width - 2 * margin))  # max(0, NaN) is 0
         canvas.bar((margin, y, length, line - canvas.px(2)), (104, 78, 40))
         name = (classes[unit] if unit < len(classes) else "") or f"class {unit}"
         color = colors.TEXT if i == 0 else (196, 192, 190)

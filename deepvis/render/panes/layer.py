@@ -1,7 +1,7 @@
-"""The big pane: all units of the layer, or what zoom and help put in their place.
+"""The layer pane: all units of the layer, or an enlarged unit, the backward image, the recipe grid or the help.
 
-VIEWS is the table of all that it can show. The contents among them have the names of
-`deepvis.interface.contents.CONTENTS`, where the rest of what is known of them stands.
+VIEWS is the table of everything that it can show. The contents of `deepvis.interface.contents.CONTENTS` have the same
+names here.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ VIEWS: dict[str, BigView] = {
 
 
 def _view_name(state: State) -> str:
-    """Which of VIEWS the big pane shows."""
+    """The name in VIEWS of what the layer pane shows."""
     if state.help:
         return "help"
     if state.recipe_grids:
@@ -65,12 +65,12 @@ def _target(canvas: Canvas, scene: Scene, x: int, y: int) -> Target:
 
 
 def layer_body(canvas: Canvas) -> Canvas:
-    """The pane without its title."""
+    """The part of the pane below its title."""
     return canvas.part((0, canvas.px_caption, canvas.width, canvas.height - canvas.px_caption))
 
 
 def draw_layer(canvas: Canvas, scene: Scene) -> None:
-    """All units of the current layer, or what zoom and help put in their place."""
+    """Draw what the layer pane has to show, and the prompt over it while the user types."""
     canvas.fill()
     VIEWS[_view_name(scene.state)].draw(canvas, scene)
     _draw_typing(canvas, scene.state)

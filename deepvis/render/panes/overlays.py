@@ -1,4 +1,4 @@
-"""What lies over the big pane for a while: the help and the prompt for a unit."""
+"""The help screen, and the prompt for a unit's id or a recipe's name."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def draw_help(canvas: Canvas, scene: LoadingScene) -> None:
 
 
 def _help_columns(groups: Groups, canvas: Canvas) -> tuple[int, list[list[str]]]:
-    """The size of the letters and the groups in each column: one column, or two where that makes them larger."""
+    """The font size and the groups in each column: two columns if that allows a larger font, else one."""
     lines = {name: len(rows) + 1.5 for name, rows in groups.items()}
     half = len(lines)
     while half > 1 and sum(list(lines.values())[:half]) > 0.55 * sum(lines.values()):
@@ -33,13 +33,13 @@ def _help_columns(groups: Groups, canvas: Canvas) -> tuple[int, list[list[str]]]
     for columns in ([names], [names[:half], names[half:]]):
         most = max(sum(lines[name] for name in column) for column in columns)
         by_height = int((canvas.height - canvas.px(14)) / (most * 1.38))
-        by_width = max(canvas.px(9), _widest(groups, canvas, canvas.width // len(columns)))  # below that words are cut
+        by_width = max(canvas.px(9), _widest(groups, canvas, canvas.width // len(columns)))  # not smaller: rather cut
         choices.append((max(min(canvas.px(14), by_height, by_width), 6), columns))
     return max(choices, key=lambda choice: choice[0])  # the first of equal ones
 
 
 def _widest(groups: Groups, canvas: Canvas, room: int) -> int:
-    """The size of the letters at which the longest row fits in a column."""
+    """The font size at which the longest row fits in a column."""
     rows, size = [row for group in groups.values() for row in group], canvas.px(14)
     keys = max((text.width(keys, size, 600) for keys, _ in rows), default=0)
     words = max((text.width(words, size) for _, words in rows), default=0)
@@ -61,16 +61,16 @@ def _draw_help_column(body: Canvas, groups: Groups, size: int) -> None:
         y += step // 2
 
 
-UNIT_PROMPT = ("go to unit", "layer:number or layer:class, Enter goes, Esc leaves")
-NAME_PROMPT = ("name of the recipe", "Enter saves the chosen settings, Esc leaves")
+UNIT_PROMPT = ("go to unit", "type layer:number or layer:class; Enter selects it, Esc cancels")
+NAME_PROMPT = ("name of the recipe", "Enter saves the chosen settings, Esc cancels")
 
 
 def draw_prompt(canvas: Canvas, typed: str, what: str, hint: str) -> None:
-    """A line that is being typed: `what` it is, and a hint below it."""
+    """Draw the line that the user types, with `what` it is before it and a hint below it."""
     size, margin = canvas.px(18), canvas.px(24)
     room = canvas.width - 2 * margin
     line = f"{what}: {typed}▏"
-    while typed and text.width(line, size) > room:  # the end is where one types
+    while typed and text.width(line, size) > room:  # cut the beginning: the user types at the end
         typed = typed[1:]
         line = f"{what}: …{typed}▏"
     hint = text.shorten(hint, room, canvas.px(12))

@@ -1,4 +1,4 @@
-"""What a pane is, and words that several panes use."""
+"""The class of a pane, and texts that several panes use."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ class Pane:
     """One pane.
 
     Attributes:
-        draw: draws it.
+        draw: draws the pane.
         loading: draws it while the network loads.
-        key: all that the drawing depends on: it is drawn again when that changes, and only while `ready`.
-        ready: there is something new to draw. A pane whose answer has not come keeps its picture and its title, which
-            belong together.
-        target: what lies under a point, given in pixels of the pane.
+        key: returns everything that its picture depends on. The pane is redrawn when this changes, but only while
+            `ready` says true.
+        ready: says whether a new picture can be drawn. While the pane waits for a result, it keeps its picture and its
+            title, which belong together.
+        target: returns what is under a point, given in pixels of the pane.
     """
 
     draw: Callable[[Canvas, Scene], None]
@@ -36,7 +37,7 @@ class Pane:
 
 
 def number(value: float) -> str:
-    """A value in few characters."""
+    """A value as a short text."""
     if not math.isfinite(value):
         return "NaN" if math.isnan(value) else "∞" if value > 0 else "−∞"
     if value == 0 or 0.01 <= abs(value) < 1000:
@@ -49,7 +50,7 @@ def extent_text(layer: Layer) -> str:
 
 
 def why_not(scene: Scene) -> str:
-    """Words for a pane whose answer is not there."""
+    """A text that says why a pane has no result to show."""
     if scene.failed:
         return f"the network failed: {scene.failed}"
     if scene.frame is None:

@@ -1,4 +1,4 @@
-"""A picture of each unit in the big pane: its preferred image, or what it answered to most."""
+"""An image of each unit in the layer pane: its preferred image or its top image."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from deepvis.render.scene import Scene
 
 
 def _draw_synthesized(canvas: Canvas, scene: Scene) -> None:
-    """Each unit's preferred image in its cell; the selected unit's, as large as it goes, in unit zoom."""
+    """Draw each unit's preferred image in its cell; when zoomed, only the selected unit's images, enlarged."""
     layer, pictures = scene.layer, scene.pictures
     title = f"{layer.name}   synthesized   {page_text(canvas, scene)}"
     if pictures is None or pictures.layer != scene.pictures_of:
@@ -23,9 +23,9 @@ def _draw_synthesized(canvas: Canvas, scene: Scene) -> None:
         draw_images(canvas.caption(f"{scene.unit}   synthesized"), scene.own_pictures.synthesized)
         return
     if not pictures.known:
-        why = pictures.note or f"None have been synthesized for layer {layer.name} yet."
+        why = pictures.note or f"No images are stored for layer {layer.name} yet."
         canvas.caption(title).words(
-            f"Each unit's preferred image, in its cell. {why} deepvis synthesize --model "
+            f"Here each cell shows its unit's preferred image. {why} deepvis synthesize --model "
             f"{scene.status.model} --layer {scene.pictures_of} makes them; x makes the selected unit's now. "
             f"Press s for the next view.",
             size=15,
@@ -35,13 +35,13 @@ def _draw_synthesized(canvas: Canvas, scene: Scene) -> None:
 
 
 def _draw_tops(canvas: Canvas, scene: Scene) -> None:
-    """What each unit answered to most, in its cell."""
+    """Draw each unit's top image in its cell; when zoomed, the selected unit's top images."""
     cells = scene.own_cells
     what = "strongest moment" if scene.state.moments else "top image"
     title = f"{scene.layer.name}   {what} of each unit   {page_text(canvas, scene)}"
     if cells is None or cells.note:
         why = "looking …" if cells is None else cells.note
-        say_why(canvas.caption(title), "The picture that excites each unit most, in its cell.", why)
+        say_why(canvas.caption(title), "Here each cell shows the picture that excites its unit most.", why)
         return
     patches = scene.own_tops.patches if scene.own_tops else ()
     read = [patch.pixels for patch in patches if patch.pixels is not None]

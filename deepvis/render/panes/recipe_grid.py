@@ -1,4 +1,4 @@
-"""The grid of recipes in the big pane: sixteen settings of one unit's image, growing side by side."""
+"""The recipe grid in the layer pane: images of one unit by sixteen settings, growing side by side."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from deepvis.synthesis import recipe_grid
 from deepvis.synthesis.recipe_grid import SIDE
 
 _HINT = (
-    "click the best: the grid closes in on it      3  other settings      4  other seed      "
+    "click the best: the grid narrows around it      3  other settings      4  other seed      "
     "backspace  back      enter  save      2  close"
 )
 
 
 def _words_height(scale: float) -> int:
-    """Of a tile's line of words, in pixels."""
+    """Height of a tile's line of text, in pixels."""
     return text.line_height(max(1, round(11 * scale))) + max(1, round(3 * scale))
 
 
 def tile_boxes(width: int, height: int, scale: float) -> list[Box]:
-    """Where the tiles with their words lie in a pane of that size, below its title."""
+    """The boxes of the tiles, each with its line of text, in a pane of that size below its title."""
     foot = _words_height(scale * 12 / 11)
     h = max(1, (height - foot) // SIDE)
     w = max(1, min(width // SIDE, max(h, round(190 * scale))))  # so wide that the words fit
@@ -41,22 +41,18 @@ def tile_at(x: int, y: int, width: int, height: int, scale: float) -> int | None
 
 
 def recipe_at(body: Canvas, scene: Scene, x: int, y: int) -> Hover | None:
-    """The tile under a point of the pane's body."""
+    """The tile under a point of the pane's body; None if there is none."""
     tile = tile_at(x, y, body.width, body.height, body.scale)
     return None if tile is None else Hover(scene.state.layer, scene.state.unit, tile=tile)
 
 
 def draw_recipe_grid(canvas: Canvas, scene: Scene) -> None:
-    """The state's grid of recipes, with the images as far as they have grown."""
+    """Draw the current recipe grid, with its images as far as they have grown."""
     shown, grown = scene.state.recipe_grids[-1], scene.own_recipe_grid
     table = recipe_grid.table(shown)
     name = " ".join(filter(None, (scene.unit, scene.layer.label(scene.state.unit))))
-    title = f"desk   {shown.preset}, seed {shown.seed}   → {table.across.words}   ↓ {table.down.words}   {name}"
-    steps = (
-        f"step {grown.steps} of {table.recipes[0].steps}"
-        if grown and grown.images
-        else "the first images are on their way …"
-    )
+    title = f"recipe grid   {shown.preset}, seed {shown.seed}   → {table.across.words}   ↓ {table.down.words}   {name}"
+    steps = f"step {grown.steps} of {table.recipes[0].steps}" if grown and grown.images else "making the first images …"
     body = canvas.caption(title, "" if grown and grown.error else steps)
     if grown and grown.error:
         body.words(grown.error, size=15)
@@ -81,7 +77,7 @@ def draw_recipe_grid(canvas: Canvas, scene: Scene) -> None:
 
 
 def _put(cell: Canvas, image: np.ndarray | None) -> Box:
-    """The image (uint8 RGB) in the middle above the words, or a dark square; the box about it."""
+    """Draw the image (uint8 RGB) in the middle above the text, or a dark square; return the box around it."""
     room_width, room_height = (
         max(1, cell.width - cell.px(6)),
         max(1, cell.height - _words_height(cell.scale) - cell.px(4)),
@@ -100,7 +96,7 @@ def _put(cell: Canvas, image: np.ndarray | None) -> Box:
 
 
 def _badge(tile: Canvas, words: str) -> None:
-    """A mark in the corner of an image, which has the highest score of all."""
+    """Mark the image with the highest score, in its corner."""
     size, inset = tile.px(11), tile.px(2)
     width, height = text.width(words, size, 600) + tile.px(8), text.line_height(size)
     tile.bar((inset, inset, width, height), colors.GROUND)
@@ -108,7 +104,7 @@ def _badge(tile: Canvas, words: str) -> None:
 
 
 def _label(cell: Canvas, words: str, chosen: bool) -> None:
-    """The tile's values, below its image."""
+    """Write the tile's settings below its image."""
     size, weight = cell.px(11), 600 if chosen else 400
     words = text.shorten(words, cell.width - cell.px(4), size, weight)
     x = (cell.width - text.width(words, size, weight)) // 2
@@ -117,7 +113,7 @@ def _label(cell: Canvas, words: str, chosen: bool) -> None:
 
 
 def tile_words(scene: Scene, tile: int) -> str:
-    """All settings of a tile, with its score."""
+    """The score and all settings of a tile, for the status bar."""
     grown = scene.own_recipe_grid
     score = f"score {number(grown.scores[tile])}   " if grown and grown.scores else ""
     return score + recipe_grid.full_text(recipe_grid.table(scene.state.recipe_grids[-1]), tile)

@@ -46,7 +46,7 @@ def _top_image_text(scene: Scene, hover: TopImage) -> str:
         return ""
     patch = tops.patches[hover.number]
     if not tops.root and not patch.name:
-        return "a picture of the original toolbox, which does not say of what photo it is"
+        return "a picture from the original toolbox; its photo is not known"
     what = "moment" if tops.seen else "whole photo"
     invitation = f"   a click shows the {what} to the network" if hover.photo and not patch.error else ""
     return f"{patch.error or patch.name}   {number(patch.value)}{invitation}"
@@ -69,7 +69,7 @@ def _field_text(scene: Scene) -> str:
 
 
 def _bad_text(scene: Scene) -> str:
-    """What of the layer's values are no numbers."""
+    """A text that counts the layer's values that are NaN or infinite; empty if there are none."""
     result, activations = scene.own_result, scene.activations
     if result is None or activations is None or not result.bad:
         return ""
@@ -91,7 +91,7 @@ def _facts(scene: Scene) -> list[str]:
 
 
 def draw_status(canvas: Canvas, scene: LoadingScene) -> None:
-    """What is shown, how fast, and the last message; in one line where the pane is very low."""
+    """Draw the status bar in two lines: what is shown and how fast, then the last message; in one if it is very low."""
     canvas.fill(colors.PANEL)
     status, margin = scene.status, canvas.px(8)
     size = min(canvas.px(13), int((canvas.height - canvas.px(2)) / 2.7))  # so that two lines fit
@@ -148,7 +148,7 @@ def _rate(name: str, rate: float | None) -> str:
 
 
 def _second_line(scene: LoadingScene) -> tuple[str, text.Color]:
-    """One thing at a time: an error, a message while it is new, what the mouse points at, or timings."""
+    """The text and colour of the second line: a message, else what the mouse points at, else timings."""
     s, status = scene.state, scene.status
     if s.message:
         return s.message, colors.BAD if s.message_is_error else colors.TEXT

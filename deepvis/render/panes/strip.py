@@ -1,4 +1,4 @@
-"""The layer list: the names in network order."""
+"""The layer list: the layers' names in network order."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from deepvis.render.scene import LoadingScene, Scene
 
 @lru_cache(maxsize=64)
 def layer_boxes(names: tuple[str, ...], current: int, width: int, height: int, scale: float) -> tuple[Box | None, ...]:
-    """Where each layer's name stands in the list's pane; None for those scrolled out of sight."""
+    """The box of each layer's name in the layer list; None if it is scrolled out of sight."""
 
     def px(size: float) -> int:
         return max(1, round(size * scale))
@@ -69,7 +69,7 @@ def _layer_at(canvas: Canvas, scene: Scene, x: int, y: int) -> Target:
 
 
 def draw_layers(canvas: Canvas, scene: Scene) -> None:
-    """The layers' names in network order; the current one marked, bright while the cursor is here."""
+    """Draw the layers' names in network order; the current one is marked, brightly if the cursor is in the list."""
     canvas.fill()
     state, hovered, size = scene.state, _hovered(scene), canvas.px(13)
     boxes = _boxes(canvas, scene)

@@ -55,7 +55,7 @@ def draw_unit(canvas: Canvas, scene: Scene) -> None:
 
 
 def _draw_number(canvas: Canvas, label: str, values: np.ndarray, unit: int) -> None:
-    """A vector's unit: its value as large as the pane allows, with its name and its rank in the layer."""
+    """Write a vector unit's value as large as the pane allows, with its name and its rank in the layer."""
     stronger = int((values > values[unit]).sum())
     big = max(canvas.px(18), min(canvas.px(72), canvas.height // 5, canvas.width // 8))
     middle, small = max(canvas.px(14), big // 2), max(canvas.px(11), big // 3)

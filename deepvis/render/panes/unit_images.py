@@ -1,4 +1,4 @@
-"""The unit images pane: synthesized images, top images, and what in these excites the unit."""
+"""The unit images pane: a unit's synthesized images, its top images and the backward images of the top images."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from deepvis.render.scene import LoadingScene, Scene
 from deepvis.workers.messages import TopPictures
 
 GRID = 3  # rows and columns of top images
-USUAL = "deconv"  # the backward method where nothing says another
+USUAL = "deconv"  # the backward method if none is chosen
 _OFF = "unit images are off\n9 shows them"
 _BACKWARD = "what in these images excites the unit"
 
 
 def _unit_images_ready(scene: Scene) -> bool:
-    """Not between two units: the pictures of the one before go when those of the new one are there."""
+    """False while the selected unit's images are not there yet: until then the images of the unit before stay."""
     there = scene.own_pictures is not None and scene.own_tops is not None
     return there or not scene.state.unit_images
 
@@ -40,7 +40,7 @@ def _unit_images_key(scene: Scene) -> Key:
 
 
 def _draw_loading(canvas: Canvas, scene: LoadingScene) -> None:
-    """What the blocks are for."""
+    """Say what the blocks are for."""
     canvas.fill()
     if not scene.state.unit_images:
         canvas.words(_OFF)
@@ -73,13 +73,13 @@ def draw_unit_images(canvas: Canvas, scene: Scene) -> None:
 
 
 def _blocks(canvas: Canvas) -> list[Canvas]:
-    """Three parts of the same size, so that what belongs together stands in the same place of each."""
+    """Three parts of the same size, so that a top image and its backward image lie at the same place in theirs."""
     height = canvas.height // 3
     return [canvas.part((0, i * height, canvas.width, height - canvas.px(2))) for i in range(3)]
 
 
 def top_image_at(canvas: Canvas, scene: Scene, x: int, y: int) -> Target:
-    """The top image under a point of the pane, or the one whose backward image is there."""
+    """The top image under a point of the pane, also if its backward image is there; None if there is none."""
     tops = scene.own_tops
     if tops is None or not tops.patches or not scene.state.unit_images or canvas.height < 3:
         return None
@@ -100,7 +100,7 @@ def _whole(tops: TopPictures, number: int) -> Photo | None:
 
 
 def _tiles(block: Canvas, tops: TopPictures) -> list[Box]:
-    """Where the top images stand below a block's title: as large as a grid allows, in the middle."""
+    """The boxes of the top images below a block's title: a centred grid, as large as fits."""
     _, _, wide, high = tops.patches[0].box
     gap, room = block.px(2), block.height - block.px_caption
     factor = min((block.width - gap) / GRID / wide, (room - gap) / GRID / high)
@@ -113,7 +113,7 @@ def _tiles(block: Canvas, tops: TopPictures) -> list[Box]:
 
 
 def _draw_tops(canvas: Canvas, scene: Scene) -> None:
-    """The patches of photos, or of the moments collected, that the unit answered to most, or why there are none."""
+    """Draw the unit's top images (or strongest moments), or say why there are none."""
     tops, title = scene.own_tops, _tops_title(scene.state)
     if tops is None or not tops.patches:
         why = "looking …" if tops is None else tops.note
@@ -141,14 +141,14 @@ def _draw_value(tile: Canvas, value: float) -> None:
 
 
 def _mark(tile: Canvas, scene: Scene, number: int) -> None:
-    """Frame the one that the mouse points at."""
+    """Frame the top image that the mouse points at."""
     hover = scene.hover
     if isinstance(hover, TopImage) and hover.number == number:
         tile.frame((0, 0, tile.width, tile.height), colors.ACCENT, 2)
 
 
 def _draw_backward(canvas: Canvas, scene: Scene) -> None:
-    """What in each patch excites the unit, or why it is not shown."""
+    """Draw the backward image of each top image, or say why there are none."""
     tops, state = scene.own_tops, scene.state
     usual = tops.method if tops and tops.method else USUAL
     method, filter = (state.method, state.filter) if state.method else (usual, "raw")
@@ -156,9 +156,9 @@ def _draw_backward(canvas: Canvas, scene: Scene) -> None:
     if tops is None or not tops.patches:
         body.words(_BACKWARD)
     elif state.moments and not tops.seen:
-        body.words("Moments of more than three bands are kept as they are shown, not as the network saw them.")
+        body.words("no backward images: a moment keeps only three of the input's bands")
     elif state.collecting:
-        body.words("once collecting stops (v)")
+        body.words("shown once collecting stops (v)")
     elif tops.method != method or not tops.backward:
         body.words(tops.backward_note if tops.method == method and tops.backward_note else "the network is computing …")
     else:
@@ -176,14 +176,14 @@ def _draw_backward(canvas: Canvas, scene: Scene) -> None:
 
 
 def _draw_synthesized(canvas: Canvas, scene: Scene) -> None:
-    """What is growing now, else what is stored; else in words how to get some."""
+    """Draw the growing images, or else the stored ones, or else say how to make some."""
     grown, pictures = scene.own_grown, scene.own_pictures
     if scene.state.growing:
         if grown is not None and grown.images:
             score = number(max(grown.scores))
             draw_images(canvas.caption(f"growing · {grown.wish.preset}", f"step {grown.steps} · {score}"), grown.images)
             return
-        words = grown.error if grown is not None and grown.error else "the first images are on their way …"
+        words = grown.error if grown is not None and grown.error else "making the first images …"
         canvas.caption("growing", scene.unit).words(words)
         return
     if pictures is not None and pictures.synthesized:
@@ -199,7 +199,7 @@ def _draw_synthesized(canvas: Canvas, scene: Scene) -> None:
 
 
 def draw_images(canvas: Canvas, images: Sequence[np.ndarray]) -> None:
-    """Images (uint8 RGB of one size) as large as they fit side by side, in the middle."""
+    """Draw images (uint8 RGB, all of one size) side by side, as large as they fit."""
     height, width = images[0].shape[:2]
     gap = canvas.px(2)
 

@@ -11,12 +11,12 @@ from deepvis.attribution.requests import Request, Result
 from deepvis.interface.state import State
 from deepvis.render import LoadingScene, Scene, Status
 from deepvis.scan.results import Statistics
-from deepvis.workers.messages import Cells, Grown, Growth, TopPictures, UnitPictures
+from deepvis.workers.messages import Cells, Grown, GrowthWish, TopPictures, UnitPictures
 
 RESULT = Result(Request(PHOTO, True, "head"))
 FOUND = Findings(
     pictures=UnitPictures("head", 3),
-    grown=Grown(Growth("head", 3, "modern", (1,))),
+    grown=Grown(GrowthWish("head", 3, "modern", (1,))),
     tops=TopPictures("head", 3),
     cells=Cells("head"),
     statistics=Statistics("head"),

@@ -11,7 +11,7 @@ from deepvis.core.layers import Layer
 from deepvis.interface.commands import Facts, run
 from deepvis.interface.contents import CONTENTS, Content, Needs
 from deepvis.interface.layout import lay_out
-from deepvis.interface.requests import overview_wish_for, picture_wish_for
+from deepvis.interface.requests import layer_images_wish, unit_images_wish
 from deepvis.interface.settings import DEFAULT_PANES, SCHEMA
 from deepvis.interface.state import Hover, State
 from deepvis.render import LoadingScene, Renderer, Scene
@@ -53,9 +53,9 @@ def test_a_content_that_is_added_is_in_the_cycle_drawn_fetched_for_and_pointed_a
         state = run(state, "content", Facts(LAYERS)).state
         seen.append(state.content)
     assert seen[-2:] == ["new", "activations"]
-    wish = picture_wish_for(State(content="new"), LAYERS, range(4), 16)
+    wish = unit_images_wish(State(content="new"), LAYERS, range(4), 16)
     assert wish is not None and wish.cells == (0, 1, 2, 3)
-    assert overview_wish_for(State(content="new"), LAYERS, range(4), 16).layer == ""
+    assert layer_images_wish(State(content="new"), LAYERS, range(4), 16).layer == ""
     renderer = Renderer(lay_out(DEFAULT_PANES, 600, 400, 1.0))
     image, _ = renderer.compose(scene("new"))
     left, top, width, height = renderer.layout.panes["layer"]

@@ -212,7 +212,7 @@ def max_pool_back(g: np.ndarray, switches: dict, shape: tuple[int, ...]) -> np.n
     return out
 
 
-RULES = {  # signal from above, slope of the activation function -> signal below
+BY_HAND = {  # signal from above, slope of the activation function -> signal below
     "gradient": lambda g, slope: g * slope,
     "deconv": lambda g, slope: np.maximum(g, 0),
     "guided": lambda g, slope: np.maximum(g, 0) * slope,
@@ -222,7 +222,7 @@ RULES = {  # signal from above, slope of the activation function -> signal below
 def by_hand(net: Mixed, x: np.ndarray, method: str, unit: int) -> tuple[np.ndarray, np.ndarray]:
     """What `Mixed` computes and what `method` carries back to its input, step by step."""
     p = {name: value.numpy() for name, value in net.named_parameters()}
-    rule = RULES[method]
+    rule = BY_HAND[method]
 
     a1 = conv(x, p["conv1.weight"], p["conv1.bias"], 1)
     r1 = np.maximum(a1, 0)
@@ -394,7 +394,7 @@ def test_in_place_function_whose_return_value_is_dropped(f: Callable, method: st
         assert torch.equal(out, plain)
     (grad,) = torch.autograd.grad(out, leaf, SIGNAL[None])
     active = X.abs() < 0.5 if f is F.hardtanh_ else X > 0
-    torch.testing.assert_close(grad, 2 * torch.from_numpy(RULES[method](SIGNAL.numpy(), active.numpy())))
+    torch.testing.assert_close(grad, 2 * torch.from_numpy(BY_HAND[method](SIGNAL.numpy(), active.numpy())))
 
 
 class Dropping(nn.Module):
@@ -471,7 +471,7 @@ def test_the_network_may_go_on_in_place_with_what_an_activation_function_returne
     assert torch.equal(out, module(X))
     (grad,) = torch.autograd.grad(out, leaf, SIGNAL[None])
     slope = slope_of(lambda x: F.silu(x * 2)) / 2
-    torch.testing.assert_close(grad, torch.from_numpy(RULES[method](3 * SIGNAL.numpy(), slope.numpy())) * 2)
+    torch.testing.assert_close(grad, torch.from_numpy(BY_HAND[method](3 * SIGNAL.numpy(), slope.numpy())) * 2)
 
 
 @pytest.mark.parametrize("method", RULES)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -27,6 +28,7 @@ from deepvis.render.panes.status import _hover_text
 from deepvis.scan.results import Patch, Statistics
 from deepvis.synthesis.recipe import PRESETS
 from deepvis.synthesis.recipe_grid import RecipeGrid
+from deepvis.workers.layer_images import OpenIndex
 from deepvis.workers.messages import Cells, TopPictures, UnitPictures
 
 SMALL = (
@@ -249,7 +251,8 @@ def test_a_top_image_under_the_mouse_and_the_desk(box: Toolbox) -> None:
     """The mouse rests on a top image while the desk opens, and the other way round."""
     patch = Patch(0, "a.jpg", 0, 0, 2.0, (0, 0, 4, 4), np.ones((4, 4, 3), np.uint8))
     box.workers.top_images.close()
-    box.workers.top_images._pictures = TopPictures("stem", 0, "/data", (patch,) * 9, "deconv")
+    top = TopPictures("stem", 0, "/data", (patch,) * 9, "deconv")
+    box.workers.top_images = SimpleNamespace(answer=top, opened=OpenIndex(), want=lambda wish: None)
     left, top, width, height = box.renderer.layout.panes["unit_images"]
     box.window.events = [[Mouse("move", left + width // 2, top + height // 2)]]
     box.turn()

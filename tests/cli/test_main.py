@@ -122,7 +122,7 @@ def test_keys_may_type_an_id(loaded: Network, asked: list[Request]) -> None:
     expected = State()
     facts = Facts(network().layers)
     for key in ["g", *f"{names()[1]}:5", "enter"]:
-        expected = press(expected, key, facts, bindings())
+        expected = press(expected, key, facts, bindings()).state
     assert asked[0].layer == names()[1] and (expected.layer, expected.unit) == (1, 5)
 
 

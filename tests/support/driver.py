@@ -37,6 +37,7 @@ from deepvis.core import runtime
 runtime.tune()  # before anything imports torch
 
 from deepvis.app import toolbox
+from deepvis.cli import live
 from deepvis.cli import main as command_line
 from deepvis.display.window import Window
 from deepvis.interface import requests
@@ -170,14 +171,14 @@ def answer(scene) -> dict[str, object]:
 
 def main() -> int:
     out, gate = os.fdopen(int(sys.argv[1]), "w"), Path(sys.argv[2])
-    load = command_line._network
+    load = live.network_of
 
     def gated(*what):
         while not gate.exists():
             time.sleep(0.01)
         return load(*what)
 
-    command_line._network = gated
+    live.network_of = gated
     Teller(out).watch()
     return command_line.main(sys.argv[3:])
 

@@ -198,7 +198,7 @@ def test_faint_images_of_pixels_are_shown_with_raised_contrast_and_those_of_freq
     "changes", [{"steps": 3}, {"keep": "best"}, {"margin": 1}, {"optimizer": "adam"}, {"policy": "progress"}]
 )
 def test_recipes_that_cannot_share_a_batch(changes: dict) -> None:
-    with pytest.raises(UserError, match="agree"):
+    with pytest.raises(UserError, match="same parameterization"):
         Ascent(small(), unit("fc", 0), [PIXELS, replace(PIXELS, **changes)], [0, 1])
     with pytest.raises(UserError, match="seed"):
         Ascent(small(), unit("fc", 0), [PIXELS, PIXELS], [0])

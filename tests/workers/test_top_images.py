@@ -252,7 +252,7 @@ def test_a_dead_unit_and_one_that_few_images_excite(opened, network, own: Path) 
     save(index, own / INDEX)
     worker = opened(own)
     dead = fetched(worker, network, TopImagesWish("relu", 0))
-    assert "dead" in dead.note and "30 images" in dead.note and not dead.patches
+    assert "dead" in dead.note and "30 scanned images" in dead.note and not dead.patches
     assert len(fetched(worker, network, TopImagesWish("relu", 1)).backward) == 4
 
 

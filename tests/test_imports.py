@@ -197,16 +197,13 @@ def test_what_is_asked_of_the_workers_is_said_without_a_thread() -> None:
     assert [name for name in seen if name.startswith("deepvis.workers.")] == ["deepvis.workers.messages"]
 
 
-DOUBLED: set[str] = {"Window", "View", "Canvas"}  # until each of two classes has a name of its own
-
-
 def test_no_two_classes_share_a_name() -> None:
     places: dict[str, list[str]] = {}
     for module, tree in TREES.items():
         for node in ast.walk(tree):
             if isinstance(node, ast.ClassDef):
                 places.setdefault(node.name, []).append(f"{module}:{node.lineno}")
-    assert {name: where for name, where in places.items() if len(where) > 1 and name not in DOUBLED} == {}
+    assert {name: where for name, where in places.items() if len(where) > 1} == {}
 
 
 def test_no_cycles() -> None:

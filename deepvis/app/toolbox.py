@@ -101,9 +101,10 @@ class Toolbox:
         self._listen(0 if events else GLANCE)  # the user does not wait for the network
         self.questions.ask(request_for(self.state, self.feed.frame, self._layers()))
         self._tick()
-        self._show(self._pointed(self.scene()))
+        scene = self._pointed(self.scene())
+        self._show(scene)
         # Last, so that decoding photos does not slow down the drawing that a key waits for.
-        self._want()
+        self._want(scene)
 
     def _patience(self) -> int:
         """How long to wait for events, in milliseconds: shorter while frames or results are expected."""
@@ -151,9 +152,9 @@ class Toolbox:
         self._moved = False
         return replace(scene, state=self.state)
 
-    def _want(self) -> None:
+    def _want(self, scene: LoadingScene) -> None:
         """Send the workers their requests: stored images, top images, statistics, moments, images to synthesize."""
-        network, scene = self.engine.network, self.scene()
+        network = self.engine.network
         if network is None or not isinstance(scene, Scene):
             return
         cells, side = self.renderer.cells(scene)

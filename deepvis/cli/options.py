@@ -53,9 +53,7 @@ def add_input(parser: argparse.ArgumentParser) -> None:
 
 def add_recipe(parser: argparse.ArgumentParser) -> None:
     """Add the options that choose how images are synthesized; `recipe_of` reads them."""
-    parser.add_argument(
-        "--preset", help=f"{', '.join(PRESETS)}, the name of a recipe saved on the desk, or a recipe file"
-    )
+    parser.add_argument("--preset", help=f"{', '.join(PRESETS)}, the name of a saved recipe, or a recipe file")
     parser.add_argument(
         "--set", nargs="*", action="extend", default=[], metavar="NAME=VALUE", help="parameters other than the preset's"
     )

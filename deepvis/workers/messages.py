@@ -134,7 +134,7 @@ class TopImagesWish:
 
     Attributes:
         layer, unit: the unit.
-        method: backward method, a key of `deepvis.networks.activation_rules.METHODS`.
+        method: backward method, a key of `deepvis.attribution.methods.METHODS`.
         moments: the unit's collected moments, to show in place of the index's top images; None for the index.
         or_deconv: use deconv if `method` gives only zeros, as it does after a ReLU6 that is at its limit.
     """

@@ -15,7 +15,6 @@ from deepvis.core.errors import words
 from deepvis.core.frames import Frame
 from deepvis.core.geometry import Box
 from deepvis.core.layers import Layer
-from deepvis.core.runtime import be_patient
 from deepvis.scan.index import Ranked
 from deepvis.scan.moments import LiveTop
 from deepvis.scan.patches import as_cell, cut_out, field_box
@@ -51,6 +50,8 @@ class _Seen:
 
 class MomentsWorker(Worker[MomentsWish, Moments]):
     """Collects moments. There is one collection at a time; `forget` ends it. No method but `close` waits."""
+
+    has_low_priority = True
 
     def __init__(self) -> None:
         super().__init__()
@@ -117,10 +118,6 @@ class MomentsWorker(Worker[MomentsWish, Moments]):
                 self._start(self._run)
 
     # ---- the thread --------------------------------------------------------------------------
-
-    def _run(self) -> None:
-        be_patient()
-        super()._run()
 
     def is_due(self) -> bool:
         return super().is_due() or bool(self._waiting) or self._collected != self._generation

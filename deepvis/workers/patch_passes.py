@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from deepvis.core.runtime import be_patient, cpu_plan
+from deepvis.core.runtime import cpu_plan
 from deepvis.inputs.datasets import Photos
 from deepvis.scan.results import Patch
 from deepvis.workers.messages import TopImagesWish, TopPictures
+from deepvis.workers.own_replica import OwnReplica
 from deepvis.workers.worker import MUCH_MEMORY, Task, WishOf, Worker
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ class PatchPass:
 class PatchPassesWorker(Worker[PatchPass, TopPictures]):
     """Computes the backward images of the newest patches, and gives them to the worker that cut the patches."""
 
+    has_low_priority = True
+
     def __init__(
         self,
         lasts: Callable[[Task[WishOf[Network, TopImagesWish]], float], bool],
@@ -52,12 +55,7 @@ class PatchPassesWorker(Worker[PatchPass, TopPictures]):
         """
         super().__init__()
         self._lasts, self._give_back = lasts, give_back
-        self._original: Network | None = None
-        self._replica: Network | None = None  # of the original, the thread's own
-
-    def _run(self) -> None:
-        be_patient()
-        super()._run()
+        self._replica = OwnReplica()
 
     def failed(self, wish: PatchPass, why: str) -> TopPictures:
         """The answer if memory ran out or the network's code raised."""
@@ -83,12 +81,9 @@ class PatchPassesWorker(Worker[PatchPass, TopPictures]):
         """A replica of the network for this thread alone, and its share of the cores."""
         import torch
 
-        if self._replica is None or network is not self._original:
-            self._original = self._replica = None  # before another one takes memory
-            self._original, self._replica = network, network.replica()
-            workers, threads = cpu_plan()
-            torch.set_num_threads(workers * threads if network.device.type == "cpu" else 1)
-        return self._replica
+        workers, threads = cpu_plan()
+        torch.set_num_threads(workers * threads if network.device.type == "cpu" else 1)
+        return self._replica.of(network)
 
 
 def _backward(network: Network, wish: TopImagesWish, one: PatchPass) -> tuple[np.ndarray | None, ...]:

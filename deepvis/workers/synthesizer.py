@@ -11,8 +11,8 @@ import numpy as np
 
 from deepvis.core.errors import UserError
 from deepvis.core.layers import find_layer
-from deepvis.core.runtime import be_patient
 from deepvis.workers.messages import Grown, GrowthWish
+from deepvis.workers.own_replica import OwnReplica
 from deepvis.workers.worker import MUCH_MEMORY, Task, WishOf, Worker
 
 if TYPE_CHECKING:
@@ -29,10 +29,11 @@ class GrowthWorker(Worker["WishOf[Network, GrowthWish]", Grown]):
     torch is imported in the thread. On Linux it runs at a lower priority than the live view.
     """
 
+    has_low_priority = True
+
     def __init__(self) -> None:
         super().__init__()
-        self._original: Network | None = None
-        self._replica: Network | None = None  # of the original, the thread's own
+        self._replica = OwnReplica()
         self._cores = 0  # number of torch threads on a CPU; 0 if not set yet
 
     def want(self, wish: WishOf[Network, GrowthWish] | None) -> None:
@@ -45,10 +46,6 @@ class GrowthWorker(Worker["WishOf[Network, GrowthWish]", Grown]):
 
     def failed(self, wish: WishOf[Network, GrowthWish], why: str) -> Grown:
         return Grown(wish.wish, error=why)
-
-    def _run(self) -> None:
-        be_patient()
-        super()._run()
 
     def work(self, task: Task[WishOf[Network, GrowthWish]]) -> Generator[Grown | None, None, None]:
         from deepvis.synthesis.ascent import Ascent
@@ -87,13 +84,10 @@ class GrowthWorker(Worker["WishOf[Network, GrowthWish]", Grown]):
         """A replica of the network for this thread alone."""
         import torch
 
-        if self._replica is None or network is not self._original:
-            if not self._cores and network.device.type == "cpu":  # of this thread alone; the rest is the live view's
-                self._cores = max(1, torch.get_num_threads() // 2)
-                torch.set_num_threads(self._cores)
-            self._original = self._replica = None  # before another one takes memory
-            self._original, self._replica = network, network.replica()
-        return self._replica
+        if not self._cores and network.device.type == "cpu":  # of this thread alone; the rest is the live view's
+            self._cores = max(1, torch.get_num_threads() // 2)
+            torch.set_num_threads(self._cores)
+        return self._replica.of(network)
 
 
 def keep_grown(grown: Grown, store: Store, network: Network) -> str:

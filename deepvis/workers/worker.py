@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from deepvis.core.errors import words
+from deepvis.core.runtime import be_patient
 
 Source = TypeVar("Source")
 Wish = TypeVar("Wish")
@@ -73,7 +74,12 @@ class Worker(Generic[Wish, Answer]):
 
     Hold `_changed` to read or write what several threads share, and do no long work while holding it, so that no caller
     waits. The threads are daemons, so one that hangs in a driver does not keep the program from exiting.
+
+    Attributes:
+        has_low_priority: the thread waits for the live view when cores are scarce; on Linux only.
     """
+
+    has_low_priority = False
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -172,6 +178,8 @@ class Worker(Generic[Wish, Answer]):
                 self._threads.append(thread)
 
     def _run(self) -> None:
+        if self.has_low_priority:
+            be_patient()
         while True:
             with self._changed:
                 self._changed.wait_for(self.is_due, self.patience)

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 def main(argv: list[str] | None = None) -> int:
     """Set up signals, then import and run the command line; returns the exit status."""
-    import signal
+    import _signal  # built into Python: Ctrl-C would show a traceback while `signal` itself is imported
 
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends silently, also during the imports below
+    if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
+        _signal.signal(_signal.SIGINT, _signal.SIG_DFL)  # Ctrl-C ends silently, also during the imports below
     from deepvis.core import interrupt, runtime
 
     interrupt.end_at_once()

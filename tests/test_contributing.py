@@ -42,7 +42,8 @@ PROMISES = {
     "A backward method": f"""{NETWORK}
 from deepvis.attribution.passes import answer
 from deepvis.attribution.requests import Request
-from deepvis.interface.commands import Facts, run
+from deepvis.interface.command import Facts
+from deepvis.interface.commands import run
 from deepvis.interface.state import State
 
 def pixels(method):
@@ -82,7 +83,8 @@ image, changed = renderer.compose(scene())
 assert changed and len(np.unique(image)) > 3 and not renderer.compose(scene(unit=1))[1]
 """,
     "A command": f"""{NETWORK}
-from deepvis.interface.commands import Facts, bindings, help_rows, press
+from deepvis.interface.command import Facts
+from deepvis.interface.commands import bindings, help_rows, press
 from deepvis.interface.state import State
 
 bound = bindings({{}})

@@ -16,8 +16,10 @@ from deepvis.core.errors import UserError
 from deepvis.core.frames import Frame
 from deepvis.inputs.feed import Feed, FeedWish
 from deepvis.interface import commands
-from deepvis.interface.commands import Facts, help_rows
+from deepvis.interface.command import Facts
+from deepvis.interface.commands import help_rows, keys_of
 from deepvis.interface.layout import lay_out
+from deepvis.interface.moving import goto
 from deepvis.interface.requests import request_for
 from deepvis.interface.settings import Settings
 from deepvis.interface.state import State
@@ -65,6 +67,7 @@ def picture(
             result=result,
             findings=findings,
             help=help_rows(bound),
+            keys=keys_of(bound),
             status=Status(model=settings.model, device=str(network.device)),
         )
 
@@ -76,7 +79,7 @@ def picture(
 def _selected(state: State, unit: str | None, facts: Facts) -> State:
     if unit is None:
         return state
-    state = commands.goto(state, unit, facts)
+    state = goto(state, unit, facts)
     if state.message_is_error:
         raise UserError(f"--unit {unit!r}: {state.message}")
     return state

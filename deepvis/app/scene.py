@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -46,19 +47,21 @@ def build_scene(
     result: Result | None,
     findings: Findings,
     help: HelpRows,
+    keys: Mapping[str, str],
     status: Status,
     busy: bool = False,
     waiting: str = "",
 ) -> LoadingScene:
     """Build the `Scene` to show, or a `LoadingScene` while there is no network."""
     if network is None:
-        return LoadingScene(state, frame=frame, busy=busy, waiting=waiting, help=help, status=status)
+        return LoadingScene(state, frame=frame, busy=busy, waiting=waiting, help=help, keys=keys, status=status)
     return Scene(
         state,
         frame=frame,
         busy=busy,
         waiting=waiting,
         help=help,
+        keys=keys,
         status=status,
         layers=network.layers,
         classes=network.classes,

@@ -23,8 +23,8 @@ from deepvis.display.window import Close, Event, Key, Mouse, Resize, Window
 from deepvis.inputs.bands import Reading
 from deepvis.inputs.feed import Feed, FeedWish
 from deepvis.interface import commands
-from deepvis.interface.commands import Facts
-from deepvis.interface.effects import Quit
+from deepvis.interface.command import Facts
+from deepvis.interface.effects import Outcome, Quit
 from deepvis.interface.layout import Layout, lay_out
 from deepvis.interface.requests import request_for
 from deepvis.interface.settings import Settings
@@ -61,7 +61,7 @@ class Toolbox:
         self.workers = UnitWorkers(settings.model, lambda: engine.network)
         self.effects = Effects(settings, self.workers, self.bar, self.renderer)
         self._bound = commands.bindings(settings.keys)
-        self._help = commands.help_rows(self._bound)
+        self._help, self._keys = commands.help_rows(self._bound), commands.keys_of(self._bound)
         self._mouse: tuple[int, int] | None = None  # its last position, in pixels of the picture
         self._moved = False
         self._notice = 0  # the number of the feed's last notice that was shown
@@ -120,7 +120,7 @@ class Toolbox:
                 self._mouse, self._moved = (x, y), True
             case Mouse("click", x, y):
                 target = self.renderer.target_at(x, y, self.scene())
-                self.state = commands.click(self.state, target, self._facts())
+                self._apply(commands.click(self.state, target, self._facts()))
             case Mouse("wheel", x, y, steps):
                 place = self.renderer.fraction_in_layer(x, y)
                 if place and steps:
@@ -131,7 +131,10 @@ class Toolbox:
                 self.quit()
 
     def _press(self, key: str) -> None:
-        outcome = commands.press(self.state, key, self._facts(), self._bound)
+        self._apply(commands.press(self.state, key, self._facts(), self._bound))
+
+    def _apply(self, outcome: Outcome) -> None:
+        """Take the new state, then carry out the effects in order."""
         self.state = outcome.state
         for effect in outcome.effects:
             if isinstance(effect, Quit):
@@ -256,6 +259,7 @@ class Toolbox:
             result=self.questions.result,
             findings=self.workers.findings_for(state),
             help=self._help,
+            keys=self._keys,
             status=self.bar.status(
                 network, debug=state.debug, recording=self.effects.recording.is_on, moments=state.moments
             ),

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 def main(argv: list[str] | None = None) -> int:
     """Set up signals, then import and run the command line; returns the exit status."""
-    import _signal  # built into Python: Ctrl-C would show a traceback while `signal` itself is imported
+    # Built into Python: Ctrl-C would show a traceback while `signal` itself is imported.
+    import _signal  # type: ignore[import-not-found]  # typeshed does not have it
 
     if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
         _signal.signal(_signal.SIGINT, _signal.SIG_DFL)  # Ctrl-C ends silently, also during the imports below

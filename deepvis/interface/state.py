@@ -29,6 +29,7 @@ PRESET_CYCLE = (
     "plain",
 )  # key 1, before saved recipes
 Source = Literal["camera", "files"]
+THEMES = ("dark",)  # the colours of the interface
 ZOOMS = ("layer", "unit", "backward")  # key z: what the big pane shows
 
 
@@ -63,6 +64,22 @@ class TopImage:
 
 
 @dataclass(frozen=True)
+class Control:
+    """What the mouse points at: a tab or a chip, which stands for a command.
+
+    Attributes:
+        call: the command that a click runs, as `deepvis.interface.commands.run` takes it.
+        words: what it does, in words.
+    """
+
+    call: str
+    words: str
+
+
+Target = Hover | TopImage | Control | None  # what lies under a point of the picture
+
+
+@dataclass(frozen=True)
 class State:
     """Everything that the user has chosen to see; every command returns a new state.
 
@@ -91,6 +108,7 @@ class State:
         collecting: the strongest moments of the input are collected for every unit.
         moments: the top images shown are the collected moments, not those of a data set.
         recipe_grids: the recipe grids visited so far, the last of which is shown; empty if the recipe grid is closed.
+        theme: the colours of the interface, one of THEMES.
     """
 
     layer: int = 0
@@ -118,7 +136,7 @@ class State:
     naming: bool = False
     message: str = ""
     message_is_error: bool = False
-    hover: Hover | TopImage | None = None
+    hover: Target = None
     growing: bool = False
     preset: str = PRESET_CYCLE[0]
     recipe_grids: tuple[RecipeGrid, ...] = ()
@@ -126,6 +144,7 @@ class State:
     moments: bool = False
     values: bool = False
     photo: Photo | None = None
+    theme: str = THEMES[0]
 
     @property
     def shown(self) -> Content:

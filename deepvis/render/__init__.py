@@ -7,11 +7,12 @@ import time
 import numpy as np
 
 from deepvis.interface.layout import Layout
-from deepvis.render import colors
+from deepvis.interface.state import Target
+from deepvis.render.colors import DARK, THEMES
 from deepvis.render.draw import Canvas, fill
 from deepvis.render.panes import PANES
 from deepvis.render.panes.cells import layer_grid
-from deepvis.render.panes.pane import Key, Pane, Target
+from deepvis.render.panes.pane import Key, Pane
 from deepvis.render.scene import LoadingScene, Scene, Status
 
 __all__ = ["LoadingScene", "Renderer", "Scene", "Status"]
@@ -30,6 +31,7 @@ class Renderer:
     """
 
     def __init__(self, layout: Layout) -> None:
+        self._theme = DARK
         self.layout = layout
         self.seconds: dict[str, float] = {}
 
@@ -41,7 +43,7 @@ class Renderer:
     def layout(self, layout: Layout) -> None:
         self._layout = layout
         self._image = np.empty((layout.height, layout.width, 3), np.uint8)
-        fill(self._image, colors.GROUND)
+        fill(self._image, self._theme.ground)
         self._keys: dict[str, Key] = {}
         self._drawn: dict[str, LoadingScene] = {}  # keeps alive the objects whose ids are in the keys
 
@@ -53,6 +55,9 @@ class Renderer:
             any pane was redrawn.
         """
         changed = False
+        if THEMES[scene.state.theme] is not self._theme:
+            self._theme = THEMES[scene.state.theme]
+            self.layout = self.layout  # everything is drawn anew, also the gaps between the panes
         for name in self.layout.panes:
             pane, before = PANES[name], self._keys.get(name)
             key = _key(pane, scene)
@@ -74,7 +79,8 @@ class Renderer:
         gap = self.layout.px(_GAP)
         width = width - gap if left + width < self.layout.width else width
         height = height - gap if top + height < self.layout.height else height
-        return Canvas(self._image[top : top + max(1, height), left : left + max(1, width)], self.layout.scale)
+        part = self._image[top : top + max(1, height), left : left + max(1, width)]
+        return Canvas(part, self.layout.scale, self._theme)
 
     def pane_pictures(self, scene: LoadingScene, longest: int = 1800) -> dict[str, np.ndarray]:
         """Each pane drawn as a picture of its own, with `longest` pixels on its longer side (fewer if it is tiny)."""
@@ -82,7 +88,7 @@ class Renderer:
         for name, (_, _, width, height) in self.layout.panes.items():
             factor = min(max(1.0, longest / max(width, height)), ENLARGED)
             image = np.empty((round(height * factor), round(width * factor), 3), np.uint8)
-            _draw(PANES[name], Canvas(image, self.layout.scale * factor), scene)
+            _draw(PANES[name], Canvas(image, self.layout.scale * factor, THEMES[scene.state.theme]), scene)
             pictures[name] = image
         return pictures
 

@@ -2,19 +2,69 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 
-# The interface's own colours, BGR.
-GROUND = (24, 21, 20)
-PANEL = (36, 32, 30)
-LINE = (62, 56, 52)
-TEXT = (228, 226, 224)
-DIM = (158, 150, 146)
-ACCENT = (64, 186, 255)  # amber: the selection
-FROZEN = (255, 176, 84)  # sky blue: a frozen origin
-GOOD = (120, 200, 110)
-BAD = (96, 96, 255)
+Color = tuple[int, int, int]  # BGR
+
+
+@dataclass(frozen=True)
+class Theme:
+    """The interface's own colours. Pictures, maps and heat have theirs elsewhere.
+
+    Attributes:
+        ground: behind pictures, between panes.
+        panel: behind titles and the status bar.
+        line: thin lines.
+        text, soft, dim: of words, from the most to the least important.
+        accent, faint_accent: the selection; the selection while the cursor is elsewhere.
+        on_accent: of words on the accent.
+        pointed: a frame around what the mouse points at.
+        frozen: a frozen origin.
+        good, bad: of good and bad news.
+        bars, negative_bars: of diagrams.
+        probability: the bars behind the names of classes.
+    """
+
+    ground: Color
+    panel: Color
+    line: Color
+    text: Color
+    soft: Color
+    dim: Color
+    accent: Color
+    faint_accent: Color
+    on_accent: Color
+    pointed: Color
+    frozen: Color
+    good: Color
+    bad: Color
+    bars: Color
+    negative_bars: Color
+    probability: Color
+
+
+DARK = Theme(
+    ground=(24, 21, 20),
+    panel=(36, 32, 30),
+    line=(62, 56, 52),
+    text=(228, 226, 224),
+    soft=(196, 192, 190),
+    dim=(158, 150, 146),
+    accent=(64, 186, 255),  # amber
+    faint_accent=(60, 130, 175),
+    on_accent=(20, 20, 20),
+    pointed=(235, 235, 235),
+    frozen=(255, 176, 84),  # sky blue
+    good=(120, 200, 110),
+    bad=(96, 96, 255),
+    bars=(208, 204, 200),
+    negative_bars=(255, 130, 40),
+    probability=(104, 78, 40),
+)
+THEMES: dict[str, Theme] = {"dark": DARK}  # by the names in `deepvis.interface.state.THEMES`
 
 
 def _ramp(negative: tuple[int, int, int], positive: tuple[int, int, int]) -> np.ndarray:

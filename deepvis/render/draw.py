@@ -7,12 +7,11 @@ import numpy as np
 
 from deepvis.core.geometry import Box, resize, resize_for_screen
 from deepvis.interface.layout import CAPTION
-from deepvis.render import colors, text
+from deepvis.render import text
+from deepvis.render.colors import DARK, Color, Theme
 
-BARS = (208, 204, 200)  # of diagrams
 
-
-def fill(image: np.ndarray, color: text.Color) -> None:
+def fill(image: np.ndarray, color: Color) -> None:
     """Fill a picture, or a part of one, with a colour. (NumPy's own assignment takes ten times as long.)"""
     if image.size:
         cv2.rectangle(image, (0, 0), (image.shape[1], image.shape[0]), color, cv2.FILLED)
@@ -24,10 +23,11 @@ class Canvas:
     Attributes:
         image: uint8 H×W×3 BGR view into the picture; drawing here draws there.
         scale: size of text and marks.
+        theme: the interface's colours.
     """
 
-    def __init__(self, image: np.ndarray, scale: float = 1.0) -> None:
-        self.image, self.scale = image, scale
+    def __init__(self, image: np.ndarray, scale: float = 1.0, theme: Theme = DARK) -> None:
+        self.image, self.scale, self.theme = image, scale, theme
 
     @property
     def width(self) -> int:
@@ -45,33 +45,34 @@ class Canvas:
     def px(self, size: float) -> int:
         return max(1, round(size * self.scale))
 
-    def fill(self, color: text.Color = colors.GROUND) -> None:
-        fill(self.image, color)
+    def fill(self, color: Color | None = None) -> None:
+        """Fill the canvas, with the theme's ground colour if none is given."""
+        fill(self.image, color or self.theme.ground)
 
-    def bar(self, box: Box, color: text.Color) -> None:
+    def bar(self, box: Box, color: Color) -> None:
         """Fill a box with a colour."""
         left, top, width, height = box
         fill(self.image[top : top + height, left : left + width], color)
 
     def part(self, box: Box) -> Canvas:
         left, top, width, height = box
-        return Canvas(self.image[top : top + height, left : left + width], self.scale)
+        return Canvas(self.image[top : top + height, left : left + width], self.scale, self.theme)
 
-    def caption(self, words: str, right: str = "", color: text.Color = colors.TEXT) -> Canvas:
+    def caption(self, words: str, right: str = "", color: Color | None = None) -> Canvas:
         """Draw the pane's title line and return the rest of the pane."""
         height = self.px_caption
         bar = self.image[:height]
-        fill(bar, colors.PANEL)
+        fill(bar, self.theme.panel)
         size, margin = self.px(12), self.px(6)
         room = self.width - 2 * margin
         right = text.shorten(right, room // 2, size)
         end = text.width(right, size)
         words = text.shorten(words, room - end - margin, size)
-        text.put(bar, words, margin, self.px(2), size, color)
-        text.put(bar, right, self.width - margin - end, self.px(2), size, colors.DIM)
+        text.put(bar, words, margin, self.px(2), size, color or self.theme.text)
+        text.put(bar, right, self.width - margin - end, self.px(2), size, self.theme.dim)
         return self.part((0, height, self.width, self.height - height))
 
-    def words(self, message: str, color: text.Color = colors.DIM, size: float = 13) -> None:
+    def words(self, message: str, color: Color | None = None, size: float = 13) -> None:
         """Write a message in the middle of the pane, in a smaller font if there is little room."""
         size, room = self.px(size), max(1, self.width - self.px(24))
         lines = text.wrap(message, room, size)
@@ -84,10 +85,10 @@ class Canvas:
             lines = (*lines[: fitting - 1], text.shorten(" ".join(lines[fitting - 1 :]), room, size))
         y = max(0, (self.height - step * len(lines)) // 2)
         for line in lines:
-            text.put(self.image, line, (self.width - text.width(line, size)) // 2, y, size, color)
+            text.put(self.image, line, (self.width - text.width(line, size)) // 2, y, size, color or self.theme.dim)
             y += step
 
-    def frame(self, box: Box, color: text.Color, thickness: float = 1) -> None:
+    def frame(self, box: Box, color: Color, thickness: float = 1) -> None:
         """Outline a box from the inside."""
         left, top, width, height = box
         t = self.px(thickness)

@@ -11,7 +11,8 @@ import numpy as np
 from deepvis.core.errors import UserError
 from deepvis.core.geometry import resize, with_side
 from deepvis.core.layers import Layer, unit_id
-from deepvis.render import colors, text
+from deepvis.render import text
+from deepvis.render.colors import DARK
 from deepvis.render.draw import fill
 from deepvis.store.own_images import OwnFirst
 from deepvis.store.unit_images import Store
@@ -26,11 +27,11 @@ def labelled(rows: Sequence[np.ndarray], titles: Sequence[Sequence[str]], least:
     factor = max(1, math.ceil(least / width))
     height, width = height * factor, width * factor
     picture = np.empty((len(rows) * (height + line + GAP), len(rows[0]) * (width + GAP), 3), np.uint8)
-    fill(picture, colors.GROUND)
+    fill(picture, DARK.ground)
     for r, (images, words) in enumerate(zip(rows, titles)):
         for c, (image, title) in enumerate(zip(images, words)):
             x, y = c * (width + GAP), r * (height + line + GAP)
-            text.put(picture, text.shorten(title, width, size), x, y, size, colors.TEXT)
+            text.put(picture, text.shorten(title, width, size), x, y, size, DARK.text)
             picture[y + line : y + line + height, x : x + width] = _scaled(image, width, height)[..., ::-1]
     return picture
 
@@ -61,7 +62,7 @@ def montage(store: Store | OwnFirst, layer: Layer, side: int = 0) -> np.ndarray:
     columns = math.ceil(math.sqrt(layer.units * 1.6 * height / width))
     rows = math.ceil(layer.units / columns)
     picture = np.empty((rows * (height + GAP) - GAP, columns * (width + GAP) - GAP, 3), np.uint8)
-    fill(picture, colors.GROUND)
+    fill(picture, DARK.ground)
     for unit, image in images.items():
         y, x = (unit // columns) * (height + GAP), (unit % columns) * (width + GAP)
         picture[y : y + height, x : x + width] = _scaled(image, width, height)[..., ::-1]
@@ -88,7 +89,7 @@ def true_sizes(store: Store | OwnFirst, layers: Sequence[Layer], units: int) -> 
         raise UserError(f"{store.folder}: no stored images of {names}: make them with deepvis synthesize")
     width = max(row.shape[1] for row in rows)
     picture = np.empty((sum(row.shape[0] + 2 * GAP for row in rows), width, 3), np.uint8)
-    fill(picture, colors.GROUND)
+    fill(picture, DARK.ground)
     y = 0
     for row in rows:
         picture[y : y + row.shape[0], : row.shape[1]] = row
@@ -104,9 +105,9 @@ def _row(blocks: Sequence[tuple[str, list[np.ndarray]]]) -> np.ndarray:
     lines = max(math.ceil(len(images) / columns) for _, images in blocks)
     block_width = max(least, columns * (width + GAP)) + 2 * GAP
     picture = np.empty((line + lines * (height + GAP), len(blocks) * block_width, 3), np.uint8)
-    fill(picture, colors.GROUND)
+    fill(picture, DARK.ground)
     for b, (name, images) in enumerate(blocks):
-        text.put(picture, text.shorten(name, block_width - GAP, size), b * block_width, 0, size, colors.TEXT)
+        text.put(picture, text.shorten(name, block_width - GAP, size), b * block_width, 0, size, DARK.text)
         for i, image in enumerate(images):
             x, y = b * block_width + (i % columns) * (width + GAP), line + (i // columns) * (height + GAP)
             picture[y : y + height, x : x + width] = _scaled(image, width, height)[..., ::-1]

@@ -11,6 +11,7 @@ import numpy as np
 from deepvis.attribution.requests import Result
 from deepvis.interface.unit_grid import Grid
 from deepvis.render import colors
+from deepvis.render.colors import DARK, Color
 from deepvis.render.draw import fill
 
 
@@ -42,20 +43,26 @@ def look(result: Result, gradient: bool = False) -> Look:
 
 @lru_cache(maxsize=2)
 def mosaic(
-    result: Result, gradient: bool, grid: Grid, width: int, height: int, gamma: float, boost: float
+    result: Result, gradient: bool, grid: Grid, width: int, height: int, gamma: float, boost: float, ground: Color
 ) -> np.ndarray:
     """The maps in the cells of the grid, uint8 height×width×3 BGR.
 
     Cached while only the marks move. Do not write to it.
     """
     picture = np.empty((height, width, 3), np.uint8)
-    fill(picture, colors.GROUND)
-    draw_maps(picture, look(result, gradient).maps, grid, gamma, boost, gradient)
+    fill(picture, ground)
+    draw_maps(picture, look(result, gradient).maps, grid, gamma, boost, gradient, ground)
     return picture
 
 
 def draw_maps(
-    canvas: np.ndarray, maps: np.ndarray, grid: Grid, gamma: float, boost: float, gradient: bool = False
+    canvas: np.ndarray,
+    maps: np.ndarray,
+    grid: Grid,
+    gamma: float,
+    boost: float,
+    gradient: bool = False,
+    ground: Color = DARK.ground,
 ) -> None:
     """Draw the maps into the canvas in the cells of the grid; only the visible cells are drawn.
 
@@ -67,6 +74,7 @@ def draw_maps(
         gamma: exponent of the normalised values; below 1 it brightens weak values.
         boost: 0 normalises over the layer, 1 over each channel.
         gradient: the maps are backward values: green is positive, red negative.
+        ground: the colour between the cells.
     """
     height, width = canvas.shape[:2]
     rows = range(max(0, -grid.top // grid.cell_height), min(grid.rows, -(-(height - grid.top) // grid.cell_height)))
@@ -81,9 +89,9 @@ def draw_maps(
     size = (len(columns) * grid.cell_width, len(rows) * grid.cell_height)
     # INTER_NEAREST keeps each position of a map visible as a square; colouring before enlarging saves time.
     picture = cv2.resize(colors.paint(levels, signed, gradient), size, interpolation=cv2.INTER_NEAREST)
-    _separate(picture, grid)
+    _separate(picture, grid, ground)
     _paste(canvas, picture, grid.left + columns.start * grid.cell_width, grid.top + rows.start * grid.cell_height)
-    _cover_rest(canvas, grid)
+    _cover_rest(canvas, grid, ground)
 
 
 def _tiles(maps: np.ndarray, limits: np.ndarray, grid: Grid, rows: range, columns: range) -> np.ndarray:
@@ -112,14 +120,14 @@ def line_width(grid: Grid) -> int:
     return 0 if side < 6 else 1 if side < 40 else 2 if side < 90 else 3
 
 
-def _separate(picture: np.ndarray, grid: Grid) -> None:
+def _separate(picture: np.ndarray, grid: Grid, ground: Color) -> None:
     height, width = picture.shape[:2]
     line = line_width(grid)
     if line:
         for y in range(grid.cell_height, height + 1, grid.cell_height):
-            fill(picture[y - line : y], colors.GROUND)
+            fill(picture[y - line : y], ground)
         for x in range(grid.cell_width, width + 1, grid.cell_width):
-            fill(picture[:, x - line : x], colors.GROUND)
+            fill(picture[:, x - line : x], ground)
 
 
 def _paste(canvas: np.ndarray, picture: np.ndarray, left: int, top: int) -> None:
@@ -129,11 +137,11 @@ def _paste(canvas: np.ndarray, picture: np.ndarray, left: int, top: int) -> None
     canvas[top : top + part.shape[0], left : left + part.shape[1]] = part
 
 
-def _cover_rest(canvas: np.ndarray, grid: Grid) -> None:
+def _cover_rest(canvas: np.ndarray, grid: Grid, ground: Color) -> None:
     """Fill the cells after the last unit with the ground colour, so that they are not taken for units of value zero."""
     row, cells = divmod(grid.count, grid.columns)
     bottom, right = grid.top + grid.rows * grid.cell_height, grid.left + grid.columns * grid.cell_width
     top = grid.top + row * grid.cell_height
     left = max(0, grid.left + cells * grid.cell_width)
-    fill(canvas[max(0, top) : max(0, top + grid.cell_height), left : max(0, right)], colors.GROUND)
-    fill(canvas[max(0, top + grid.cell_height) : max(0, bottom), : max(0, right)], colors.GROUND)
+    fill(canvas[max(0, top) : max(0, top + grid.cell_height), left : max(0, right)], ground)
+    fill(canvas[max(0, top + grid.cell_height) : max(0, bottom), : max(0, right)], ground)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from functools import lru_cache
 
@@ -11,7 +12,7 @@ from deepvis.attribution.requests import Result
 from deepvis.core.frames import Frame
 from deepvis.core.layers import Layer, unit_id
 from deepvis.core.receptive_field import ReceptiveField
-from deepvis.interface.state import Hover, State, TopImage
+from deepvis.interface.state import Control, State, Target, TopImage
 from deepvis.scan.results import Statistics
 from deepvis.synthesis.recipe import image_seed
 from deepvis.synthesis.recipe_grid import SIDE, table
@@ -59,6 +60,7 @@ class LoadingScene:
         busy: the network has been computing for so long that the user should be told.
         waiting: a text that says what the program waits for, until there is something to show.
         help: rows (group, keys, text) of the help screen.
+        keys: {command name: its keys}.
         status: what the status bar says besides the selection.
     """
 
@@ -68,6 +70,7 @@ class LoadingScene:
     busy: bool = False
     waiting: str = ""
     help: tuple[tuple[str, str, str], ...] = ()
+    keys: Mapping[str, str] = field(default_factory=dict)
     status: Status = field(default_factory=Status)
 
 
@@ -103,7 +106,7 @@ class Scene(LoadingScene):
     statistics: Statistics | None = None
 
     @property
-    def hover(self) -> Hover | TopImage | None:
+    def hover(self) -> Target:
         """What the mouse points at, or None if it does not exist in this scene.
 
         Panes must read this and not `state.hover`, which was found in an earlier picture, perhaps with another
@@ -112,6 +115,8 @@ class Scene(LoadingScene):
         hover, state = self.state.hover, self.state
         if isinstance(hover, TopImage):
             return hover if self.own_tops is not None and 0 <= hover.number < len(self.own_tops.patches) else None
+        if isinstance(hover, Control):
+            return hover
         if hover is None or not 0 <= hover.layer < len(self.layers):
             return None
         units = self.layers[hover.layer].units

@@ -9,7 +9,7 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-Color = tuple[int, int, int]  # BGR
+from deepvis.render.colors import Color
 
 CACHE = (
     32 << 20

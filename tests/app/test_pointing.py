@@ -16,7 +16,8 @@ from deepvis.attribution.requests import Result
 from deepvis.core.frames import Frame, Photo
 from deepvis.core.layers import Layer
 from deepvis.display.window import Key, Mouse, Resize
-from deepvis.interface.commands import COMMANDS, Facts, run
+from deepvis.interface.command import Facts
+from deepvis.interface.commands import COMMANDS, run
 from deepvis.interface.contents import CONTENTS
 from deepvis.interface.layout import lay_out
 from deepvis.interface.requests import request_for

@@ -26,6 +26,7 @@ GIVEN = {
     "result": RESULT,
     "findings": FOUND,
     "help": (("view", "h", "help"),),
+    "keys": {"help": "h"},
     "status": Status("m"),
     "busy": True,
     "waiting": "so long",

@@ -31,7 +31,7 @@ from deepvis.attribution.requests import Request
 from deepvis.cli.main import _parser
 from deepvis.core.frames import Frame
 from deepvis.interface import commands
-from deepvis.interface.commands import Facts
+from deepvis.interface.command import Facts
 from deepvis.interface.state import State
 from deepvis.networks.network import InputSpec, prepare
 from deepvis.render.panes import PANES

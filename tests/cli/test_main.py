@@ -21,7 +21,8 @@ from deepvis.cli import live, main
 from deepvis.core import paths
 from deepvis.core.errors import UserError
 from deepvis.core.paths import ROOT
-from deepvis.interface.commands import Facts, bindings, press
+from deepvis.interface.command import Facts
+from deepvis.interface.commands import bindings, press
 from deepvis.interface.settings import Settings
 from deepvis.interface.state import State
 from deepvis.networks import loading

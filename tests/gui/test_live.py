@@ -228,7 +228,7 @@ def middle(box) -> tuple[float, float]:
 
 def accent(pixels: np.ndarray) -> tuple[int, int, int, int]:
     """Bounding box of what has the colour of the selection: left, top, width, height."""
-    rows, columns = np.nonzero((pixels == colors.ACCENT[::-1]).all(axis=2))
+    rows, columns = np.nonzero((pixels == colors.DARK.accent[::-1]).all(axis=2))
     assert rows.size, "nothing is marked as selected"
     return columns.min(), rows.min(), np.ptp(columns) + 1, np.ptp(rows) + 1
 

@@ -11,7 +11,8 @@ from deepvis.core.frames import Photo
 from deepvis.core.layers import Layer
 from deepvis.display.key_codes import NAMES
 from deepvis.interface import commands
-from deepvis.interface.commands import COMMANDS, FAST, Facts, bindings, click, goto, point, press, run, wheel
+from deepvis.interface.command import Facts
+from deepvis.interface.commands import COMMANDS, bindings, click, point, press, run, wheel
 from deepvis.interface.contents import CONTENTS
 from deepvis.interface.effects import (
     Effect,
@@ -24,6 +25,7 @@ from deepvis.interface.effects import (
     TakeSnapshot,
     ToggleRecording,
 )
+from deepvis.interface.moving import FAST, goto
 from deepvis.interface.state import (
     BOOSTS,
     COMMON_BACKWARD,
@@ -291,7 +293,7 @@ def test_e_and_w_step_through_files_and_leave_the_camera_first() -> None:
 def test_a_top_images_photo_becomes_the_input_until_it_is_left() -> None:
     photo = Photo("/data", "a.jpg")
     for before in (State(step=3, unit=4), State(source="camera", frozen=True)):
-        shown = click(before, TopImage(2, photo), FACTS)
+        shown = click(before, TopImage(2, photo), FACTS).state
         assert shown == replace(before, photo=photo)
         for name in ("next_file", "previous_file", "switch_source"):
             assert do(shown, name) == before
@@ -394,9 +396,9 @@ def test_a_wrong_typed_id_ends_typing_with_a_message() -> None:
 
 
 def test_click_selects_a_layer_or_a_unit() -> None:
-    assert click(IN, Hover(0), FACTS) == State(layer=0, unit=31)
-    assert click(State(), Hover(4, 77), FACTS) == State(layer=4, unit=77, in_channels=True)
-    assert click(IN, None, FACTS) == IN
+    assert click(IN, Hover(0), FACTS).state == State(layer=0, unit=31)
+    assert click(State(), Hover(4, 77), FACTS).state == State(layer=4, unit=77, in_channels=True)
+    assert click(IN, None, FACTS).state == IN
 
 
 def test_point_changes_only_what_is_pointed_at() -> None:
@@ -472,17 +474,17 @@ def test_what_fills_the_big_pane_takes_turns_with_the_desk(key: str) -> None:
 
 def test_a_click_closes_in_on_a_tile_and_backspace_goes_back() -> None:
     state = keys(CLASS, "2")
-    clicked = click(state, TILE, FACTS)
+    clicked = click(state, TILE, FACTS).state
     assert clicked == replace(state, recipe_grids=(*state.recipe_grids, chosen(state.recipe_grids[0], 7)))
-    twice = click(clicked, TILE, FACTS)
+    twice = click(clicked, TILE, FACTS).state
     assert keys(twice, "backspace") == clicked and keys(twice, "backspace", "backspace") == state
     assert keys(state, "backspace") == state
-    assert click(CLASS, TILE, FACTS) == CLASS  # of a desk that has just been closed
+    assert click(CLASS, TILE, FACTS).state == CLASS  # of a desk that has just been closed
     assert wheel(clicked, 3, 0.5, 0.5) == clicked
 
 
 def test_the_desk_takes_other_settings_other_seeds_and_other_recipes() -> None:
-    state = click(keys(CLASS, "2"), TILE, FACTS)
+    state = click(keys(CLASS, "2"), TILE, FACTS).state
     after = keys(state, "3", "4", "4").recipe_grids
     assert [(one.pair, one.seed) for one in after] == [(0, 0), (0, 0), (1, 0), (1, 1), (1, 2)]
     assert {one.recipe for one in after[1:]} == {after[1].recipe}
@@ -544,7 +546,7 @@ def test_every_command_survives_a_network_that_is_not_there_yet(name: str) -> No
     for state in (State(), State(in_channels=True), State(typing="head:3"), State(zoom="unit", view=PaneView(3.0))):
         after = do(state, name, facts=NOTHING)
         assert (after.layer, after.unit) == (0, 0)
-        assert click(after, Hover(2, 3), NOTHING) == after
+        assert click(after, Hover(2, 3), NOTHING).state == after
 
 
 def check(state: State, facts: Facts) -> None:
@@ -575,7 +577,7 @@ def test_random_walks_keep_the_invariants() -> None:
                 layer = dice.randrange(len(LAYERS))
                 unit = dice.choice([None, dice.randrange(LAYERS[layer].units)])
                 tile = dice.choice([None, dice.randrange(16)]) if unit is not None else None
-                state = commands.click(state, Hover(layer, unit, tile), facts)
+                state = commands.click(state, Hover(layer, unit, tile), facts).state
             elif kind < 0.95:
                 state = wheel(state, dice.randint(-3, 5), dice.random(), dice.random())
             elif state.typing is None:

@@ -11,7 +11,8 @@ import pytest
 from deepvis.attribution.requests import Request, Result
 from deepvis.core.frames import Frame, Photo
 from deepvis.core.layers import Layer
-from deepvis.interface.commands import Facts, click
+from deepvis.interface.command import Facts
+from deepvis.interface.commands import click
 from deepvis.interface.contents import CONTENTS
 from deepvis.interface.layout import lay_out
 from deepvis.interface.settings import DEFAULT_PANES
@@ -90,7 +91,7 @@ def test_each_top_image_is_in_its_units_cell() -> None:
     for unit in range(UNITS):
         left, top, width, height = grid.box(unit)
         color = pane[top + height // 2, left + width // 2]
-        expected = PICTURES[unit][0, 0, ::-1] if unit in PICTURES else colors.GROUND
+        expected = PICTURES[unit][0, 0, ::-1] if unit in PICTURES else colors.DARK.ground
         np.testing.assert_array_equal(color, expected)
 
 
@@ -114,7 +115,7 @@ def test_dead_units_and_those_always_on_have_their_colours_and_are_counted(monke
     shown = scene("histograms", statistics=KNOWN)
     pane = drawn(shown)
     grid = layer_grid(shown, pane.shape[1], pane.shape[0], 1.0)
-    for unit, ink in ((1, colors.BAD), (2, colors.FROZEN)):
+    for unit, ink in ((1, colors.DARK.bad), (2, colors.DARK.frozen)):
         left, top, width, height = grid.box(unit)
         assert (pane[top : top + height, left : left + width] == ink).all(2).mean() > 0.2
     said = words(shown, monkeypatch)
@@ -129,7 +130,7 @@ def test_a_mark_says_where_in_its_histogram_the_present_picture_lies() -> None:
     grid = layer_grid(shown, pane.shape[1], pane.shape[0], 1.0)
     for unit in range(1, UNITS):
         left, top, width, height = grid.box(unit)
-        marked = (pane[top + 4, left : left + width] == colors.ACCENT).all(1).nonzero()[0]
+        marked = (pane[top + 4, left : left + width] == colors.DARK.accent).all(1).nonzero()[0]
         assert abs(marked.mean() - unit / (UNITS - 1) * (width - 4)) <= 2, unit
 
 
@@ -178,7 +179,7 @@ def test_hovering_names_both_units_and_a_click_selects_the_row(monkeypatch: pyte
     said = words(shown, monkeypatch)
     assert "classes:3 class number 3   and   classes:8 class number 8" in said
     assert f"r = {known.correlation[3, 8]:.2f}".replace("-", "−") in said
-    assert click(shown.state, shown.state.hover, Facts(LAYERS)).unit == 3
+    assert click(shown.state, shown.state.hover, Facts(LAYERS)).state.unit == 3
 
 
 def test_the_title_names_what_the_selected_unit_goes_with(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -229,7 +230,7 @@ def test_moments_stand_where_top_images_do_and_can_be_clicked(monkeypatch: pytes
     left, top, width, height = made.layout.panes["unit_images"]
     target = made.target_at(left + 20, top + height // 2 - 60, stopped)
     assert target == TopImage(0, Photo("", "camera 0, moment 4")) and target.photo.pixels is patch.pixels
-    assert click(stopped.state, target, Facts(LAYERS)).photo is target.photo
+    assert click(stopped.state, target, Facts(LAYERS)).state.photo is target.photo
     hovered = words(replace(stopped, state=replace(stopped.state, hover=target)), monkeypatch)
     assert "camera 0   1.25" in hovered and "a click shows the moment to the network" in hovered
 

@@ -18,7 +18,8 @@ from deepvis.attribution.requests import Result
 from deepvis.core.frames import Frame, Photo
 from deepvis.core.layers import Layer
 from deepvis.core.receptive_field import ReceptiveField
-from deepvis.interface.commands import COMMANDS, Facts, bindings, help_rows, press, run
+from deepvis.interface.command import Facts
+from deepvis.interface.commands import COMMANDS, bindings, help_rows, press, run
 from deepvis.interface.layout import Layout, lay_out
 from deepvis.interface.requests import request_for
 from deepvis.interface.settings import DEFAULT_PANES
@@ -209,7 +210,7 @@ def slow_mosaic(canvas: np.ndarray, maps: np.ndarray, grid, gamma: float, boost:
             cell = np.repeat(level[..., None], 3, axis=2)
         for room, line in ((6, 1), (40, 2), (90, 3)):  # from this size on, the line between cells is so wide
             if min(width, height) >= room:
-                cell[-line:] = cell[:, -line:] = colors.GROUND
+                cell[-line:] = cell[:, -line:] = colors.DARK.ground
         for y in range(height):
             for x in range(width):
                 if 0 <= above + y < canvas.shape[0] and 0 <= left + x < canvas.shape[1]:
@@ -235,7 +236,7 @@ def test_the_mosaic_is_the_slow_one(shape, view: PaneView, kind: str, gamma: flo
     maps = (rng.normal(size=shape) * rng.uniform(0.1, 4, (shape[0], 1, 1))).astype(np.float32)
     maps = np.abs(maps) if kind == "unsigned" else maps
     grid = make_grid(*shape, 110, 90, view)
-    fast = np.full((90, 110, 3), colors.GROUND, np.uint8)
+    fast = np.full((90, 110, 3), colors.DARK.ground, np.uint8)
     slow = fast.copy()
     draw_maps(fast, maps, grid, gamma, boost, gradient=kind == "gradient")
     slow_mosaic(slow, maps, grid, gamma, boost, gradient=kind == "gradient")
@@ -254,7 +255,7 @@ def test_all_zero_is_black_and_not_an_error() -> None:
     canvas = np.full((50, 60, 3), 9, np.uint8)
     with np.errstate(all="raise"):
         draw_maps(canvas, np.zeros((12, 1, 1), np.float32), make_grid(12, 1, 1, 60, 50), 0.5, 1.0)
-    assert set(np.unique(canvas)) <= {0, 9, *colors.GROUND}
+    assert set(np.unique(canvas)) <= {0, 9, *colors.DARK.ground}
 
 
 @pytest.mark.parametrize("state", [State(), State(zoom="unit", unit=3), State(boost=3, unit=3)])
@@ -853,7 +854,7 @@ def framed(frame: Frame, field: ReceptiveField, place: tuple[int, int], crop: bo
     result.activations[3][place] = 99
     where = lay_out({"input": (0, 0, 1, 1)}, 448, 468, 1)
     picture = fresh(scene(state, result, frame=frame), where)[20:]
-    ys, xs = np.nonzero((picture == colors.ACCENT).all(2))
+    ys, xs = np.nonzero((picture == colors.DARK.accent).all(2))
     if not len(ys):
         return None
     assert (picture[ys.min() - 1 :, xs.min()][0] < 60).all()  # dark outside the bright line
@@ -923,7 +924,7 @@ def test_a_vectors_unit_says_value_name_and_rank_in_large_letters(written: Writt
 def test_without_predictions_the_picture_is_in_the_middle() -> None:
     of = scene(State(predictions=False, receptive_field=False))
     picture = fresh(of, lay_out({"input": (0, 0, 1, 1)}, 200, 320, 1))[20:]
-    rows = np.nonzero((picture != colors.GROUND).any((1, 2)))[0]
+    rows = np.nonzero((picture != colors.DARK.ground).any((1, 2)))[0]
     assert abs(rows[0] - (len(picture) - 1 - rows[-1])) <= 1
 
 
@@ -932,7 +933,7 @@ def test_arrows_say_that_the_list_of_layers_goes_on(current: int, above: bool, b
     layers = tuple(Layer(f"block.{i}", "Conv2d", 4, 3, 3) for i in range(300))
     of = scene(State(layer=current), answer(State(layer=current), layers), layers=layers)
     picture = fresh(of, lay_out({"layers": (0, 0, 1, 1)}, 640, 30, 1))
-    right = (picture[:, -13:] != colors.GROUND).any((1, 2))
+    right = (picture[:, -13:] != colors.DARK.ground).any((1, 2))
     assert (right[:12].any(), right[18:].any()) == (above, below)
 
 

@@ -8,7 +8,8 @@ import pytest
 from deepvis.attribution.requests import Request, Result
 from deepvis.core.frames import Frame
 from deepvis.core.layers import Layer
-from deepvis.interface.commands import Facts, run
+from deepvis.interface.command import Facts
+from deepvis.interface.commands import run
 from deepvis.interface.contents import CONTENTS, Content, Needs
 from deepvis.interface.layout import lay_out
 from deepvis.interface.requests import layer_images_wish, unit_images_wish

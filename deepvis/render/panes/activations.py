@@ -9,7 +9,7 @@ from deepvis.attribution.requests import Result
 from deepvis.core.geometry import Box
 from deepvis.interface.state import BOOSTS, GAMMAS
 from deepvis.interface.unit_grid import Grid
-from deepvis.render import colors, text
+from deepvis.render import text
 from deepvis.render.draw import Canvas
 from deepvis.render.mosaic import look, mosaic
 from deepvis.render.panes.big_view import BigView
@@ -68,7 +68,7 @@ def _draw_grid(canvas: Canvas, scene: Scene, result: Result, gradient: bool) -> 
     state, layer = scene.state, scene.layer
     grid = layer_grid(scene, canvas.width, canvas.height, canvas.scale)
     gamma, boost = GAMMAS[state.gamma], BOOSTS[state.boost]
-    canvas.image[:] = mosaic(result, gradient, grid, canvas.width, canvas.height, gamma, boost)
+    canvas.image[:] = mosaic(result, gradient, grid, canvas.width, canvas.height, gamma, boost, canvas.theme.ground)
     if layer.labels:
         _draw_labels(canvas, scene, look(result, gradient).maps[:, 0, 0], grid)
     draw_marks(canvas, scene, grid)
@@ -98,8 +98,8 @@ def _draw_labels(canvas: Canvas, scene: Scene, values: np.ndarray, grid: Grid) -
         free = all(x + w < a or a + c < x or y + h < b or b + d < y for a, b, c, d in taken)
         if name and 0 <= x and x + w <= canvas.width and 0 <= top < canvas.height and free:
             taken.append((x, y, w, h))
-            canvas.bar((x, y, w, h), colors.PANEL)
-            text.put(canvas.image, name, x + canvas.px(4), y + canvas.px(1), size, colors.TEXT)
+            canvas.bar((x, y, w, h), canvas.theme.panel)
+            text.put(canvas.image, name, x + canvas.px(4), y + canvas.px(1), size, canvas.theme.text)
 
 
 ACTIVATIONS = BigView(_draw_activations, ready=lambda scene: scene.own_result is not None, at=unit_at)

@@ -40,7 +40,7 @@ def draw_backward(canvas: Canvas, scene: Scene) -> None:
     frozen = "frozen" if state.origin else ""
     title = f"{label(state.method)} from {scene.origin_unit}"
     body = canvas.caption(
-        title, f"{frozen + ' · ' if frozen else ''}{state.filter}", colors.FROZEN if frozen else colors.TEXT
+        title, f"{frozen + ' · ' if frozen else ''}{state.filter}", canvas.theme.frozen if frozen else canvas.theme.text
     )
     pixels = scene.backward
     if pixels is None:

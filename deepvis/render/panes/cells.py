@@ -11,7 +11,8 @@ import numpy as np
 from deepvis.core.geometry import Box, resize_for_screen
 from deepvis.interface.state import Hover
 from deepvis.interface.unit_grid import Grid, make_grid
-from deepvis.render import colors, text
+from deepvis.render import text
+from deepvis.render.colors import Theme
 from deepvis.render.draw import Canvas
 from deepvis.render.mosaic import line_width
 from deepvis.render.scene import Scene
@@ -43,13 +44,13 @@ def draw_marks(canvas: Canvas, scene: Scene, grid: Grid) -> None:
     """Frame the unit under the mouse, the selected unit and the unit that the backward pass starts from."""
     state, hover = scene.state, scene.hover
     if isinstance(hover, Hover) and hover.layer == state.layer and hover.unit is not None and hover.unit in grid.units:
-        canvas.frame(_around(grid.box(hover.unit)), (235, 235, 235))
-    strong = colors.ACCENT if state.in_channels else (60, 130, 175)
+        canvas.frame(_around(grid.box(hover.unit)), canvas.theme.pointed)
+    strong = canvas.theme.accent if state.in_channels else canvas.theme.faint_accent
     canvas.frame(_around(grid.box(state.unit)), strong, 2)
     if state.origin and state.origin[0] == state.layer and state.origin[1] in grid.units:
         left, top, width, height = _around(grid.box(state.origin[1]))
         inset = canvas.px(2)  # inside the selection's frame, so that both are seen
-        canvas.frame((left + inset, top + inset, width - 2 * inset, height - 2 * inset), colors.FROZEN, 2)
+        canvas.frame((left + inset, top + inset, width - 2 * inset, height - 2 * inset), canvas.theme.frozen, 2)
 
 
 def _around(box: Box) -> Box:
@@ -61,14 +62,16 @@ def _around(box: Box) -> Box:
 def draw_pictures(canvas: Canvas, scene: Scene, owner: Cells | UnitPictures) -> None:
     """Draw the pictures that have arrived in their units' cells."""
     grid = layer_grid(scene, canvas.width, canvas.height, canvas.scale)
-    canvas.image[:] = _pictures(owner, grid, canvas.width, canvas.height, canvas.scale)
+    canvas.image[:] = _pictures(owner, grid, canvas.width, canvas.height, canvas.scale, canvas.theme)
     draw_marks(canvas, scene, grid)
 
 
 @lru_cache(maxsize=2)
-def _pictures(owner: Cells | UnitPictures, grid: Grid, width: int, height: int, scale: float) -> np.ndarray:
+def _pictures(
+    owner: Cells | UnitPictures, grid: Grid, width: int, height: int, scale: float, theme: Theme
+) -> np.ndarray:
     """The picture of all cells, cached while only the marks move. Do not write to it."""
-    canvas = Canvas(np.empty((height, width, 3), np.uint8), scale)
+    canvas = Canvas(np.empty((height, width, 3), np.uint8), scale, theme)
     canvas.fill()
     if isinstance(owner, Cells):
         _put_all(canvas.image, owner.pictures, grid)
@@ -92,7 +95,7 @@ def _say_dead(canvas: Canvas, units: Collection[int], grid: Grid) -> None:
     for unit in units:
         left, top, w, h = grid.box(unit)
         if width < w and height < h:
-            text.put(canvas.image, word, left + (w - width) // 2, top + (h - height) // 2, size, colors.DIM)
+            text.put(canvas.image, word, left + (w - width) // 2, top + (h - height) // 2, size, canvas.theme.dim)
 
 
 def _put_inside(canvas: np.ndarray, image: np.ndarray, left: int, top: int, width: int, height: int) -> None:

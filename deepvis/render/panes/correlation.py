@@ -12,7 +12,8 @@ from deepvis.core.layers import unit_id
 from deepvis.interface.state import GAMMAS, Hover
 from deepvis.interface.unit_grid import PaneView, make_grid
 from deepvis.render import colors, text
-from deepvis.render.draw import BARS, Canvas, fill
+from deepvis.render.colors import Color, Theme
+from deepvis.render.draw import Canvas, fill
 from deepvis.render.panes.big_view import BigView
 from deepvis.render.panes.cells import say_why
 from deepvis.render.panes.pane import number
@@ -81,10 +82,13 @@ def draw_partners(canvas: Canvas, scene: Scene, matrix: Matrix) -> None:
     longest = max((abs(float(row[u])) for u in order), default=0) or 1.0
     for i, (unit, name) in enumerate(zip(order, names, strict=True)):
         r, y = float(row[unit]), margin + i * line
-        text.put(canvas.image, text.shorten(name, wide, size), margin, y, size, colors.TEXT)
+        text.put(canvas.image, text.shorten(name, wide, size), margin, y, size, canvas.theme.text)
         length = max(1, round(abs(r) / longest * room))
-        canvas.bar((2 * margin + wide, y, length, line - canvas.px(4)), BARS if r >= 0 else (255, 130, 40))
-        text.put(canvas.image, number(r), 3 * margin + wide + length, y, size, colors.DIM)
+        canvas.bar(
+            (2 * margin + wide, y, length, line - canvas.px(4)),
+            canvas.theme.bars if r >= 0 else canvas.theme.negative_bars,
+        )
+        text.put(canvas.image, number(r), 3 * margin + wide + length, y, size, canvas.theme.dim)
 
 
 @lru_cache(maxsize=4)
@@ -97,7 +101,7 @@ def brightest(matrix: Matrix) -> float:
 def draw_matrix(canvas: Canvas, scene: Scene, matrix: Matrix) -> None:
     """Draw the correlation matrix; mark the selected unit's row and column and the pair under the mouse."""
     state = scene.state
-    canvas.image[:] = _seen(matrix, state.view, canvas.width, canvas.height, GAMMAS[state.gamma])
+    canvas.image[:] = _seen(matrix, state.view, canvas.width, canvas.height, GAMMAS[state.gamma], canvas.theme)
     left, top, side, _ = matrix_box(canvas.width, canvas.height, state.view)
     place = np.argsort(matrix.order)  # the inverse of the permutation
 
@@ -107,7 +111,7 @@ def draw_matrix(canvas: Canvas, scene: Scene, matrix: Matrix) -> None:
     def extent(unit: int) -> int:
         return max(1, (int(place[unit]) + 1) * side // len(place) - begin(unit))
 
-    strong = colors.ACCENT if state.in_channels else (60, 130, 175)
+    strong = canvas.theme.accent if state.in_channels else canvas.theme.faint_accent
     wide = extent(state.unit)
     around = (
         (begin(state.unit) - 1, wide + 2) if wide > 2 else (begin(state.unit), 1)
@@ -118,25 +122,27 @@ def draw_matrix(canvas: Canvas, scene: Scene, matrix: Matrix) -> None:
     if isinstance(hover, Hover) and hover.unit is not None and hover.other is not None:
         row, column = hover.unit, hover.other
         _outline(
-            canvas, (left + begin(column) - 2, top + begin(row) - 2, extent(column) + 4, extent(row) + 4), (20, 20, 20)
+            canvas,
+            (left + begin(column) - 2, top + begin(row) - 2, extent(column) + 4, extent(row) + 4),
+            canvas.theme.on_accent,
         )
         _outline(
             canvas,
             (left + begin(column) - 1, top + begin(row) - 1, extent(column) + 2, extent(row) + 2),
-            (235, 235, 235),
+            canvas.theme.pointed,
         )
 
 
-def _outline(canvas: Canvas, box: Box, color: text.Color) -> None:
+def _outline(canvas: Canvas, box: Box, color: Color) -> None:
     left, top, width, height = box
     cv2.rectangle(canvas.image, (left, top), (left + width - 1, top + height - 1), color, 1)
 
 
 @lru_cache(maxsize=2)
-def _seen(matrix: Matrix, view: PaneView, width: int, height: int, gamma: float) -> np.ndarray:
+def _seen(matrix: Matrix, view: PaneView, width: int, height: int, gamma: float, theme: Theme) -> np.ndarray:
     """The picture of the matrix's visible part, cached while only the marks move. Do not write to it."""
     picture = np.empty((height, width, 3), np.uint8)
-    fill(picture, colors.GROUND)
+    fill(picture, theme.ground)
     left, top, side, _ = matrix_box(width, height, view)
     order, n = matrix.order, len(matrix.order)
     rows, columns = (

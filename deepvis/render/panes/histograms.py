@@ -12,15 +12,14 @@ from deepvis.core.geometry import Box
 from deepvis.interface.state import Hover
 from deepvis.interface.unit_grid import Grid
 from deepvis.render import colors, text
-from deepvis.render.draw import BARS, Canvas, fill
+from deepvis.render.colors import Color, Theme
+from deepvis.render.draw import Canvas, fill
 from deepvis.render.mosaic import line_width
 from deepvis.render.panes.big_view import BigView
 from deepvis.render.panes.cells import draw_marks, layer_grid, page_text, say_why, unit_at
 from deepvis.render.panes.pane import number
 from deepvis.render.scene import Scene
 from deepvis.scan.results import Statistics
-
-DEAD, ALWAYS = colors.BAD, colors.FROZEN
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +80,7 @@ def histogram_words(known: Histograms) -> str:
 
 def draw_histograms(canvas: Canvas, scene: Scene, known: Histograms, grid: Grid) -> None:
     """Draw each unit's histogram in its cell, and mark the unit's maximum in the current picture."""
-    canvas.image[:] = _histograms(known, grid, canvas.width, canvas.height)
+    canvas.image[:] = _histograms(known, grid, canvas.width, canvas.height, canvas.theme)
     activations = scene.activations
     if activations is None:
         return
@@ -94,7 +93,9 @@ def draw_histograms(canvas: Canvas, scene: Scene, known: Histograms, grid: Grid)
     ys = (grid.top + row * grid.cell_height)[:, None, None] + np.arange(grid.cell_height - line)[:, None]
     ys, xs = np.broadcast_arrays(ys, left[:, None, None] + np.arange(thick))
     inside = (ys >= 0) & (ys < canvas.height) & (xs >= 0) & (xs < canvas.width)
-    canvas.image[ys[inside], xs[inside]] = colors.ACCENT  # all units at once: a call for each takes ten times as long
+    canvas.image[ys[inside], xs[inside]] = (
+        canvas.theme.accent
+    )  # all units at once: a call for each takes ten times as long
 
 
 def draw_histogram(canvas: Canvas, scene: Scene, known: Histograms) -> None:
@@ -107,36 +108,36 @@ def draw_histogram(canvas: Canvas, scene: Scene, known: Histograms) -> None:
         f"deviation {number(float(s.deviation[unit]))}",
         f"above 0 in {int(s.active[unit]):,} of {s.images:,} images",
     ]
-    marks = [(float(s.low[unit]), colors.DIM), (float(s.high[unit]), colors.DIM)]
+    marks = [(float(s.low[unit]), canvas.theme.dim), (float(s.high[unit]), canvas.theme.dim)]
     body = canvas.part(
         (margin, margin + line, canvas.width - 2 * margin, max(1, canvas.height - 2 * margin - 3 * line))
     )
-    _draw_bars(body.image, _levels(s.counts[unit : unit + 1], body.width, body.height)[0], _ink(s, unit))
+    _draw_bars(body.image, _levels(s.counts[unit : unit + 1], body.width, body.height)[0], _ink(s, unit, canvas.theme))
     span = max(s.high[unit] - s.low[unit], 1e-30)
     if s.low[unit] < 0 < s.high[unit]:
-        marks.append((0.0, colors.DIM))
+        marks.append((0.0, canvas.theme.dim))
     if channel is not None:
-        marks.append((float(colors.finite(channel).max()), colors.ACCENT))
+        marks.append((float(colors.finite(channel).max()), canvas.theme.accent))
     bottom = margin + line + body.height
     for value, ink in marks:
         x = int(min(max((value - s.low[unit]) / span, 0), 1) * (body.width - 1))
-        said = number(value) if ink == colors.DIM else f"now {number(value)}"
-        if ink == colors.ACCENT or value == 0:
-            _clipped(body.image, x, 0, canvas.px(2) if ink == colors.ACCENT else 1, body.height, ink)
+        said = number(value) if ink == canvas.theme.dim else f"now {number(value)}"
+        if ink == canvas.theme.accent or value == 0:
+            _clipped(body.image, x, 0, canvas.px(2) if ink == canvas.theme.accent else 1, body.height, ink)
         at = min(
             max(canvas.px(2), margin + x - text.width(said, size) // 2),
             canvas.width - text.width(said, size) - canvas.px(2),
         )
-        text.put(canvas.image, said, at, bottom + (line if ink == colors.ACCENT else 0), size, ink)
+        text.put(canvas.image, said, at, bottom + (line if ink == canvas.theme.accent else 0), size, ink)
     said = text.shorten("   ".join(words), canvas.width - 2 * margin, size)
-    text.put(canvas.image, said, margin, margin // 2, size, colors.TEXT)
+    text.put(canvas.image, said, margin, margin // 2, size, canvas.theme.text)
 
 
 @lru_cache(maxsize=2)
-def _histograms(known: Histograms, grid: Grid, width: int, height: int) -> np.ndarray:
+def _histograms(known: Histograms, grid: Grid, width: int, height: int, theme: Theme) -> np.ndarray:
     """The picture of all cells, cached while only the marks move. Do not write to it."""
     picture = np.empty((height, width, 3), np.uint8)
-    fill(picture, colors.GROUND)
+    fill(picture, theme.ground)
     line = line_width(grid)
     w, h = max(1, grid.cell_width - line), max(1, grid.cell_height - line)
     seen = [u for u in grid.units if _is_seen(grid.box(u), width, height)]
@@ -144,12 +145,12 @@ def _histograms(known: Histograms, grid: Grid, width: int, height: int) -> np.nd
     cell = np.empty((h, w, 3), np.uint8)
     for unit, bars in zip(seen, _levels(known.counts[seen], w, h), strict=True):
         left, top, *_ = grid.box(unit)
-        fill(cell, colors.PANEL)
+        fill(cell, theme.panel)
         if 0 < zero[unit] < 1:
-            _clipped(cell, int(zero[unit] * (w - 1)), 0, 1, h, colors.LINE)
-        _draw_bars(cell, bars, _ink(known, unit))
+            _clipped(cell, int(zero[unit] * (w - 1)), 0, 1, h, theme.line)
+        _draw_bars(cell, bars, _ink(known, unit, theme))
         if known.dead[unit]:
-            cv2.rectangle(cell, (0, 0), (w - 1, h - 1), DEAD, 1)
+            cv2.rectangle(cell, (0, 0), (w - 1, h - 1), theme.bad, 1)
         x0, y0, x1, y1 = max(0, left), max(0, top), min(width, left + w), min(height, top + h)
         picture[y0:y1, x0:x1] = cell[y0 - top : y1 - top, x0 - left : x1 - left]
     return picture
@@ -160,8 +161,8 @@ def _is_seen(box: Box, width: int, height: int) -> bool:
     return -w < left < width and -h < top < height
 
 
-def _ink(known: Histograms, unit: int) -> text.Color:
-    return DEAD if known.dead[unit] else ALWAYS if known.always[unit] else BARS
+def _ink(known: Histograms, unit: int, theme: Theme) -> Color:
+    return theme.bad if known.dead[unit] else theme.frozen if known.always[unit] else theme.bars
 
 
 def _levels(counts: np.ndarray, width: int, height: int) -> np.ndarray:
@@ -172,7 +173,7 @@ def _levels(counts: np.ndarray, width: int, height: int) -> np.ndarray:
     return tall[:, np.arange(width) * counts.shape[1] // width]
 
 
-def _draw_bars(image: np.ndarray, tall: np.ndarray, ink: text.Color) -> None:
+def _draw_bars(image: np.ndarray, tall: np.ndarray, ink: Color) -> None:
     """Columns of these heights, from the bottom up."""
     image[np.arange(len(image))[::-1, None] < tall[None]] = ink
 
@@ -184,7 +185,7 @@ def _at(known: Histograms, values: np.ndarray) -> np.ndarray:
     return places
 
 
-def _clipped(image: np.ndarray, left: int, top: int, width: int, height: int, color: text.Color) -> None:
+def _clipped(image: np.ndarray, left: int, top: int, width: int, height: int, color: Color) -> None:
     fill(image[max(0, top) : max(0, top + height), max(0, left) : max(0, left + width)], color)
 
 

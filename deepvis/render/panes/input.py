@@ -9,10 +9,10 @@ import numpy as np
 from deepvis.attribution.requests import Result
 from deepvis.core.frames import Frame
 from deepvis.core.geometry import Box, cut
-from deepvis.interface.state import Hover
+from deepvis.interface.state import Hover, Target
 from deepvis.render import colors, text
 from deepvis.render.draw import Canvas
-from deepvis.render.panes.pane import Key, Pane, Target, number
+from deepvis.render.panes.pane import Key, Pane, number
 from deepvis.render.scene import LoadingScene, Scene
 
 TOP = 5
@@ -124,7 +124,7 @@ def _draw_field(canvas: Canvas, scene: Scene, frame: Frame) -> None:
     left, top, width, height = box
     line = canvas.px(1)
     canvas.frame(box, (20, 20, 20))  # a dark line beside the bright one: on any picture one of them can be seen
-    canvas.frame((left + line, top + line, width - 2 * line, height - 2 * line), colors.ACCENT)
+    canvas.frame((left + line, top + line, width - 2 * line, height - 2 * line), canvas.theme.accent)
 
 
 def _on_screen(field: Box, input_size: tuple[int, int], canvas: Canvas) -> Box:
@@ -152,9 +152,9 @@ def _draw_bars(canvas: Canvas, scores: np.ndarray, classes: Sequence[str]) -> No
         y = canvas.px(3) + i * line
         value = float(scores[unit])
         length = round(min(max(0, value), 1) * (canvas.width - 2 * margin))  # max(0, NaN) is 0
-        canvas.bar((margin, y, length, line - canvas.px(2)), (104, 78, 40))
+        canvas.bar((margin, y, length, line - canvas.px(2)), canvas.theme.probability)
         name = (classes[unit] if unit < len(classes) else "") or f"class {unit}"
-        color = colors.TEXT if i == 0 else (196, 192, 190)
+        color = canvas.theme.text if i == 0 else canvas.theme.soft
         text.put(
             canvas.image, text.shorten(name, canvas.width - canvas.px(62), size), margin + canvas.px(4), y, size, color
         )

@@ -7,7 +7,7 @@ names here.
 from __future__ import annotations
 
 from deepvis.interface.contents import Needs
-from deepvis.interface.state import Hover, State
+from deepvis.interface.state import Hover, State, Target
 from deepvis.render.draw import Canvas
 from deepvis.render.panes.activations import ACTIVATIONS, LAYER_GRADIENT
 from deepvis.render.panes.backward import draw_backward
@@ -15,7 +15,7 @@ from deepvis.render.panes.big_view import BigView
 from deepvis.render.panes.correlation import CORRELATION
 from deepvis.render.panes.histograms import HISTOGRAMS
 from deepvis.render.panes.overlays import NAME_PROMPT, UNIT_PROMPT, draw_help, draw_prompt
-from deepvis.render.panes.pane import Key, Pane, Target
+from deepvis.render.panes.pane import Key, Pane
 from deepvis.render.panes.pictures import SYNTHESIZED, TOP_IMAGES
 from deepvis.render.panes.recipe_grid import draw_recipe_grid, recipe_at
 from deepvis.render.scene import LoadingScene, Scene

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deepvis.render import colors, text
+from deepvis.render import text
 from deepvis.render.draw import Canvas
 from deepvis.render.scene import LoadingScene
 
@@ -51,12 +51,12 @@ def _draw_help_column(body: Canvas, groups: Groups, size: int) -> None:
     keys = [keys for rows in groups.values() for keys, _ in rows]
     key_column = body.px(24) + max((text.width(k, size, 600) for k in keys), default=0) + body.px(14)
     for group, rows in groups.items():
-        text.put(body.image, group, body.px(12), y, size, colors.ACCENT, 600)
+        text.put(body.image, group, body.px(12), y, size, body.theme.accent, 600)
         y += step
         for names, words in rows:
-            text.put(body.image, names, body.px(24), y, size, colors.TEXT, 600)
+            text.put(body.image, names, body.px(24), y, size, body.theme.text, 600)
             words = text.shorten(words, body.width - key_column - body.px(6), size)
-            text.put(body.image, words, key_column, y, size, colors.TEXT)
+            text.put(body.image, words, key_column, y, size, body.theme.text)
             y += step
         y += step // 2
 
@@ -78,7 +78,7 @@ def draw_prompt(canvas: Canvas, typed: str, what: str, hint: str) -> None:
     height = min(canvas.height, canvas.px(74))
     box = ((canvas.width - width) // 2, (canvas.height - height) // 2, width, height)
     panel = canvas.part(box)
-    panel.fill(colors.PANEL)
-    panel.frame((0, 0, panel.width, panel.height), colors.ACCENT, 2)
-    text.put(panel.image, line, margin, panel.px(12), size, colors.TEXT)
-    text.put(panel.image, hint, margin, panel.px(44), panel.px(12), colors.DIM)
+    panel.fill(panel.theme.panel)
+    panel.frame((0, 0, panel.width, panel.height), panel.theme.accent, 2)
+    text.put(panel.image, line, margin, panel.px(12), size, panel.theme.text)
+    text.put(panel.image, hint, margin, panel.px(44), panel.px(12), panel.theme.dim)

@@ -7,11 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from deepvis.core.layers import Layer
-from deepvis.interface.state import Hover, TopImage
+from deepvis.interface.state import Target
 from deepvis.render.draw import Canvas
 from deepvis.render.scene import LoadingScene, Scene
 
-Target = Hover | TopImage | None  # what lies under a point
 Key = tuple[object, ...]
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from deepvis.core.geometry import Box, contains, resize_for_screen
 from deepvis.interface.state import Hover
-from deepvis.render import colors, text
+from deepvis.render import text
 from deepvis.render.draw import Canvas
 from deepvis.render.panes.pane import number
 from deepvis.render.scene import Scene
@@ -64,16 +64,16 @@ def draw_recipe_grid(canvas: Canvas, scene: Scene) -> None:
         image = grown.images[tile] if grown and grown.images else None
         frame = _put(cell, image)
         if tile == hovered:
-            cell.frame(frame, (235, 235, 235))
+            cell.frame(frame, cell.theme.pointed)
         if tile == table.chosen:
-            cell.frame(frame, colors.ACCENT, 2)
+            cell.frame(frame, cell.theme.accent, 2)
         if grown and tile == best:
             _badge(cell.part(frame), f"best {number(grown.scores[tile])}")
         _label(cell, recipe_grid.tile_text(table, tile), tile == table.chosen)
     size = body.px(12)
     hint = text.shorten(_HINT, body.width - body.px(12), size)
     y = body.height - text.line_height(size) - body.px(1)
-    text.put(body.image, hint, (body.width - text.width(hint, size)) // 2, y, size, colors.DIM)
+    text.put(body.image, hint, (body.width - text.width(hint, size)) // 2, y, size, body.theme.dim)
 
 
 def _put(cell: Canvas, image: np.ndarray | None) -> Box:
@@ -87,7 +87,7 @@ def _put(cell: Canvas, image: np.ndarray | None) -> Box:
     w, h = max(1, round(width * factor)), max(1, round(height * factor))
     left, top = (cell.width - w) // 2, cell.px(2) + (room_height - h) // 2
     if image is None:
-        cell.bar((left, top, w, h), colors.PANEL)
+        cell.bar((left, top, w, h), cell.theme.panel)
     else:
         part = cell.image[top : top + h, left : left + w]
         part[:] = cv2.cvtColor(resize_for_screen(image, w, h), cv2.COLOR_RGB2BGR)[: part.shape[0], : part.shape[1]]
@@ -99,8 +99,8 @@ def _badge(tile: Canvas, words: str) -> None:
     """Mark the image with the highest score, in its corner."""
     size, inset = tile.px(11), tile.px(2)
     width, height = text.width(words, size, 600) + tile.px(8), text.line_height(size)
-    tile.bar((inset, inset, width, height), colors.GROUND)
-    text.put(tile.image, words, inset + tile.px(4), inset, size, colors.GOOD, 600)
+    tile.bar((inset, inset, width, height), tile.theme.ground)
+    text.put(tile.image, words, inset + tile.px(4), inset, size, tile.theme.good, 600)
 
 
 def _label(cell: Canvas, words: str, chosen: bool) -> None:
@@ -109,7 +109,7 @@ def _label(cell: Canvas, words: str, chosen: bool) -> None:
     words = text.shorten(words, cell.width - cell.px(4), size, weight)
     x = (cell.width - text.width(words, size, weight)) // 2
     y = cell.height - _words_height(cell.scale)
-    text.put(cell.image, words, x, y, size, colors.ACCENT if chosen else colors.TEXT, weight)
+    text.put(cell.image, words, x, y, size, cell.theme.accent if chosen else cell.theme.text, weight)
 
 
 def tile_words(scene: Scene, tile: int) -> str:

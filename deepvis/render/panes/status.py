@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from deepvis.attribution.methods import label
 from deepvis.core.layers import unit_id
-from deepvis.interface.state import BOOSTS, GAMMAS, TopImage
-from deepvis.render import colors, text
+from deepvis.interface.state import BOOSTS, GAMMAS, Control, TopImage
+from deepvis.render import text
+from deepvis.render.colors import Color, Theme
 from deepvis.render.draw import Canvas
 from deepvis.render.panes.pane import Key, Pane, extent_text, number
 from deepvis.render.panes.recipe_grid import tile_words
@@ -16,6 +17,8 @@ def _hover_text(scene: Scene) -> str:
     hover = scene.hover
     if isinstance(hover, TopImage):
         return _top_image_text(scene, hover)
+    if isinstance(hover, Control):
+        return _control_text(scene, hover)
     if hover is None:
         return ""
     if hover.tile is not None:
@@ -38,6 +41,12 @@ def _hover_text(scene: Scene) -> str:
         words += f"   {'max ' if layer.is_map else ''}{number(float(values.max()))}"
         words += f"   mean {number(float(values.mean()))}" if layer.is_map else ""
     return words
+
+
+def _control_text(scene: Scene, control: Control) -> str:
+    """What a click on a tab or chip does, and the key that does it too."""
+    keys = scene.keys.get(control.call.partition("=")[0], "")
+    return f"{control.words}   key {keys}" if keys else control.words
 
 
 def _top_image_text(scene: Scene, hover: TopImage) -> str:
@@ -92,7 +101,7 @@ def _facts(scene: Scene) -> list[str]:
 
 def draw_status(canvas: Canvas, scene: LoadingScene) -> None:
     """Draw the status bar in two lines: what is shown and how fast, then the last message; in one if it is very low."""
-    canvas.fill(colors.PANEL)
+    canvas.fill(canvas.theme.panel)
     status, margin = scene.status, canvas.px(8)
     size = min(canvas.px(13), int((canvas.height - canvas.px(2)) / 2.7))  # so that two lines fit
     low = size < canvas.px(9)
@@ -100,7 +109,7 @@ def draw_status(canvas: Canvas, scene: LoadingScene) -> None:
         size = min(canvas.px(13), max(1, int(canvas.height / 1.4)))
     line = text.line_height(size)
     gap = max(0, canvas.height - (1 if low else 2) * line) // (2 if low else 3)
-    words, color = _second_line(scene)
+    words, color = _second_line(scene, canvas.theme)
     rates = [
         _rate("network", status.network_rate),
         _rate("screen", status.screen_rate) if status.network_rate else "",
@@ -109,29 +118,29 @@ def draw_status(canvas: Canvas, scene: LoadingScene) -> None:
     right = "" if low and words else text.shorten(" · ".join(r for r in rates if r), canvas.width // 2, size)
     end = canvas.width - margin - text.width(right, size)
     y = gap
-    text.put(canvas.image, right, end, y, size, colors.DIM)
+    text.put(canvas.image, right, end, y, size, canvas.theme.dim)
     x = margin
     marks = (
-        ("● REC", status.recording, colors.BAD),
-        (_moments_text(scene), status.moments is not None, colors.GOOD),
-        ("busy …", scene.busy, colors.ACCENT),
+        ("● REC", status.recording, canvas.theme.bad),
+        (_moments_text(scene), status.moments is not None, canvas.theme.good),
+        ("busy …", scene.busy, canvas.theme.accent),
     )
     for mark, on, ink in marks:
         if on:
             x = text.put(canvas.image, mark, x, y, size, ink, 600) + canvas.px(14)
     if isinstance(scene, Scene):
         unit = text.shorten(scene.unit, max(0, end - x - margin), size, 600)
-        x = text.put(canvas.image, unit, x, y, size, colors.ACCENT, 600) + canvas.px(14)
+        x = text.put(canvas.image, unit, x, y, size, canvas.theme.accent, 600) + canvas.px(14)
     if low and words:
         x = text.put(canvas.image, text.shorten(words, max(0, end - x), size), x, y, size, color) + canvas.px(14)
     if isinstance(scene, Scene):
         if bad := _bad_text(scene):
             bad = text.shorten(bad, max(0, end - x - margin), size)
-            x = text.put(canvas.image, bad, x, y, size, colors.BAD) + canvas.px(14)
+            x = text.put(canvas.image, bad, x, y, size, canvas.theme.bad) + canvas.px(14)
         facts = text.shorten("  ·  ".join(_facts(scene)), max(0, end - x - margin), size)
-        text.put(canvas.image, facts, x, y, size, colors.TEXT)
+        text.put(canvas.image, facts, x, y, size, canvas.theme.text)
     if not low:
-        words, color = (words, color) if words else ("h  help", colors.DIM)
+        words, color = (words, color) if words else ("h  help", canvas.theme.dim)
         text.put(
             canvas.image, text.shorten(words, canvas.width - 2 * margin, size), margin, 2 * gap + line, size, color
         )
@@ -147,16 +156,16 @@ def _rate(name: str, rate: float | None) -> str:
     return "" if rate is None else f"{name} {rate:.0f}/s" if rate else f"{name} idle"
 
 
-def _second_line(scene: LoadingScene) -> tuple[str, text.Color]:
+def _second_line(scene: LoadingScene, theme: Theme) -> tuple[str, Color]:
     """The text and colour of the second line: a message, else what the mouse points at, else timings."""
     s, status = scene.state, scene.status
     if s.message:
-        return s.message, colors.BAD if s.message_is_error else colors.TEXT
+        return s.message, theme.bad if s.message_is_error else theme.text
     if status.message:
-        return status.message, colors.BAD if status.is_error else colors.TEXT
+        return status.message, theme.bad if status.is_error else theme.text
     if isinstance(scene, Scene) and (hover := _hover_text(scene)):
-        return hover, colors.TEXT
-    return (status.timings, colors.DIM) if s.debug else ("", colors.TEXT)
+        return hover, theme.text
+    return (status.timings, theme.dim) if s.debug else ("", theme.text)
 
 
 STATUS = Pane(draw_status, draw_status, _status_key)

@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 
 from deepvis.core.geometry import Box, contains
-from deepvis.interface.state import Hover
-from deepvis.render import colors, text
+from deepvis.interface.state import Hover, Target
+from deepvis.render import text
 from deepvis.render.draw import Canvas
-from deepvis.render.panes.pane import Key, Pane, Target
+from deepvis.render.panes.pane import Key, Pane
 from deepvis.render.scene import LoadingScene, Scene
 
 
@@ -79,16 +79,20 @@ def draw_layers(canvas: Canvas, scene: Scene) -> None:
             continue
         left, top, width, height = box
         current = i == state.layer
-        fill = (colors.ACCENT if not state.in_channels else (44, 96, 128)) if current else colors.PANEL
+        fill = (
+            (canvas.theme.accent if not state.in_channels else canvas.theme.faint_accent)
+            if current
+            else canvas.theme.panel
+        )
         canvas.bar(box, fill)
-        ink = (20, 20, 20) if current and not state.in_channels else colors.TEXT
+        ink = canvas.theme.on_accent if current and not state.in_channels else canvas.theme.text
         weight = 600 if current else 400
         name = text.shorten(scene.layers[i].name, width - canvas.px(8), size, weight)
         text.put(canvas.image, name, left + canvas.px(8), top + canvas.px(1), size, ink, weight)
         if state.origin and state.origin[0] == i:
-            canvas.frame(box, colors.FROZEN, 2)
+            canvas.frame(box, canvas.theme.frozen, 2)
         elif i == hovered:
-            canvas.frame(box, colors.DIM)
+            canvas.frame(box, canvas.theme.dim)
 
 
 def _draw_arrows(canvas: Canvas, above: bool, below: bool) -> None:
@@ -100,7 +104,7 @@ def _draw_arrows(canvas: Canvas, above: bool, below: bool) -> None:
     ):
         if there:
             cv2.fillPoly(
-                canvas.image, [np.array([(x - size, base), (x + size, base), (x, tip)])], colors.DIM, cv2.LINE_AA
+                canvas.image, [np.array([(x - size, base), (x + size, base), (x, tip)])], canvas.theme.dim, cv2.LINE_AA
             )
 
 

@@ -61,9 +61,9 @@ def _draw_number(canvas: Canvas, label: str, values: np.ndarray, unit: int) -> N
     middle, small = max(canvas.px(14), big // 2), max(canvas.px(11), big // 3)
     wrapped = text.wrap(label, canvas.width - canvas.px(16), middle)[:2] if label else ()
     lines = [
-        *((line, middle, colors.TEXT) for line in wrapped),
-        (number(float(values[unit])), big, colors.ACCENT),
-        (f"rank {stronger + 1:,} of {len(values):,}", small, colors.DIM),
+        *((line, middle, canvas.theme.text) for line in wrapped),
+        (number(float(values[unit])), big, canvas.theme.accent),
+        (f"rank {stronger + 1:,} of {len(values):,}", small, canvas.theme.dim),
     ]
     y = max(0, canvas.height - sum(text.line_height(size) for _, size, _ in lines)) // 2
     for words, size, color in lines:

@@ -11,10 +11,10 @@ from deepvis.attribution.methods import label
 from deepvis.core.frames import Photo
 from deepvis.core.geometry import Box
 from deepvis.core.layers import unit_id
-from deepvis.interface.state import State, TopImage
+from deepvis.interface.state import State, Target, TopImage
 from deepvis.render import colors, text
 from deepvis.render.draw import Canvas
-from deepvis.render.panes.pane import Key, Pane, Target, number
+from deepvis.render.panes.pane import Key, Pane, number
 from deepvis.render.scene import LoadingScene, Scene
 from deepvis.workers.messages import TopPictures
 
@@ -123,7 +123,7 @@ def _draw_tops(canvas: Canvas, scene: Scene) -> None:
     for i, (patch, box) in enumerate(zip(tops.patches, _tiles(canvas, tops))):
         tile = body.part(box)
         if patch.pixels is None:
-            tile.fill(colors.PANEL)
+            tile.fill(tile.theme.panel)
             tile.words("missing", size=11)
         else:
             tile.cover(patch.pixels)
@@ -137,14 +137,14 @@ def _draw_value(tile: Canvas, value: float) -> None:
     height = min(tile.height, text.line_height(size))
     strip = (0, tile.height - height, min(tile.width, text.width(words, size) + tile.px(6)), height)
     tile.shade(strip)
-    text.put(tile.image, words, tile.px(3), tile.height - height, size, colors.TEXT)
+    text.put(tile.image, words, tile.px(3), tile.height - height, size, tile.theme.text)
 
 
 def _mark(tile: Canvas, scene: Scene, number: int) -> None:
     """Frame the top image that the mouse points at."""
     hover = scene.hover
     if isinstance(hover, TopImage) and hover.number == number:
-        tile.frame((0, 0, tile.width, tile.height), colors.ACCENT, 2)
+        tile.frame((0, 0, tile.width, tile.height), tile.theme.accent, 2)
 
 
 def _draw_backward(canvas: Canvas, scene: Scene) -> None:
@@ -165,7 +165,7 @@ def _draw_backward(canvas: Canvas, scene: Scene) -> None:
         for i, (values, box) in enumerate(zip(tops.backward, _tiles(canvas, tops))):
             tile = body.part(box)
             if values is None:
-                tile.fill(colors.PANEL)
+                tile.fill(tile.theme.panel)
             elif not np.isfinite(values).all():
                 tile.words("not a number", size=11)
             elif not values.any():

@@ -1,0 +1,82 @@
+"""What a command is, what it knows besides the state, and the makers of simple commands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+
+from deepvis.core.layers import Layer
+from deepvis.interface.effects import Outcome
+from deepvis.interface.state import PRESET_CYCLE, State
+from deepvis.interface.unit_grid import Grid, make_grid
+from deepvis.synthesis.recipe import PRESETS, Recipe
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What commands need to know besides the state.
+
+    Attributes:
+        layers: the network's layers; empty until it is loaded.
+        area: width and height of the layer pane's picture, in pixels.
+        scale: size of text and marks; it decides how many units fit on a page of a large layer.
+        recipes: {name: recipe}, in the order in which key 1 goes through them.
+    """
+
+    layers: tuple[Layer, ...] = ()
+    area: tuple[int, int] = (900, 800)
+    scale: float = 1.0
+    recipes: Mapping[str, Recipe] = field(default_factory=lambda: {name: PRESETS[name] for name in PRESET_CYCLE})
+
+    def grid(self, state: State) -> Grid:
+        layer = self.layers[state.layer]
+        return make_grid(layer.units, layer.height, layer.width, *self.area, state.view, state.unit, self.scale)
+
+
+Action = Callable[[State, Facts], "State | Outcome"]  # an Outcome if there are also effects
+
+
+@dataclass(frozen=True)
+class Command:
+    """One row of the table of commands.
+
+    Attributes:
+        do: what it does.
+        keys: the keys that call it.
+        help: what the help screen says.
+        group: the part of the help screen where it stands.
+        options: returns the values that can be chosen directly (by a click or by name); none for most commands.
+        choose: chooses one of these values.
+    """
+
+    do: Action
+    keys: tuple[str, ...]
+    help: str
+    group: str
+    options: Callable[[Facts], Sequence[str]] = lambda facts: ()
+    choose: Callable[[State, Facts, str], State] = lambda state, facts, option: state
+
+
+Value = TypeVar("Value")
+
+
+def next_value(values: Sequence[Value], value: Value) -> Value:
+    """The value after this one; after the last comes the first."""
+    return values[(values.index(value) + 1) % len(values)] if value in values else values[0]
+
+
+def flip(name: str) -> Action:
+    """A command that switches an attribute of the state on or off."""
+    return lambda state, facts: with_value(state, name, not getattr(state, name))
+
+
+def cycle(name: str, values: Sequence[object]) -> Action:
+    """A command that goes through the values of an attribute of the state."""
+    return lambda state, facts: with_value(state, name, next_value(values, getattr(state, name)))
+
+
+def with_value(state: State, name: str, value: object) -> State:
+    """The state with another value of this attribute."""
+    changes: dict[str, Any] = {name: value}
+    return replace(state, **changes)

@@ -43,7 +43,8 @@ def picture(
     Args:
         start: the state at the beginning.
         unit: id of a unit to select first.
-        keys: names of keys to press then, in order.
+        keys: names of keys to press then, in order; also commands by name, with an option if wanted
+            ("content=top_images": a line below stands for a space).
     Returns:
         uint8 H×W×3 BGR.
     Raises:
@@ -88,9 +89,26 @@ def _selected(state: State, unit: str | None, facts: Facts) -> State:
 def _pressed(state: State, keys: Sequence[str], facts: Facts, bound: Mapping[str, str]) -> State:
     """The state after some keys. Their effects (recording, saving) are not carried out."""
     for key in keys:
-        if key not in bound and state.typing is None:
-            raise UserError(f"--keys: no command has the key {key!r}; keys: {' '.join(sorted(bound))}")
-        state = commands.press(state, key, facts, bound).state
+        if key in bound or state.typing is not None:
+            state = commands.press(state, key, facts, bound).state
+        else:
+            state = _ran(state, key, facts, bound)
+    return state
+
+
+def _ran(state: State, call: str, facts: Facts, bound: Mapping[str, str]) -> State:
+    """The state after a command by name, as "theme=light"."""
+    name, _, option = call.partition("=")
+    if name not in commands.COMMANDS:
+        raise UserError(
+            f"--keys: no key and no command {call!r}; keys: {' '.join(sorted(bound))}; "
+            f"commands: {' '.join(commands.COMMANDS)}"
+        )
+    known = commands.COMMANDS[name].options(facts)
+    spaced = option.replace("_", " ")
+    state = commands.run(state, f"{name}={spaced if spaced in known else option}" if option else name, facts).state
+    if option and state.message_is_error:
+        raise UserError(f"--keys {call!r}: {state.message}")
     return state
 
 

@@ -27,7 +27,11 @@ def add(commands: Commands) -> None:
     add_input(parser)
     parser.add_argument("--unit", help="the selected unit: layer:number or layer:class (head:151)")
     parser.add_argument("--back", choices=[m for m in METHOD_CYCLE if m], help="backward method")
-    parser.add_argument("--keys", default="", help='keys to press first, as in "right right down b"')
+    parser.add_argument(
+        "--keys",
+        default="",
+        help='keys to press first, as in "right right down b"; or commands by name, as in "content=histograms"',
+    )
     parser.add_argument("--size", default="", metavar="WxH", help="size of the picture (1500x930)")
     parser.add_argument("--out", required=True, type=path_argument, help="picture to write (png, jpg, webp)")
 

@@ -14,20 +14,24 @@ from dataclasses import fields
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from deepvis.core.errors import UserError
 from deepvis.networks.activation_rules import replaced
 from deepvis.networks.network import Network
 from deepvis.synthesis import parameterizations as images
+from deepvis.synthesis.bregman import SplitBregman
 from deepvis.synthesis.objectives import Objective
-from deepvis.synthesis.recipe import CHOICES, Recipe
+from deepvis.synthesis.phases import growth, moment
+from deepvis.synthesis.photo_spectrum import photo_magnitudes
+from deepvis.synthesis.recipe import CHOICES, STRUCTURE, Recipe
 from deepvis.synthesis.regularizers import PENALTIES, REGULARIZERS
 from deepvis.synthesis.steps import POLICIES, Adam
-from deepvis.synthesis.transforms import DRAWS, middle, sample, view_matrix
+from deepvis.synthesis.transforms import DRAWS, middle, sample, view_matrix, windowed
 
 CONTRAST = 100.0  # largest factor by which the contrast of pixel images is raised for display
 SIDE = 224  # side of the input for which a recipe's margin and shifts are given
-_NUMBERS = [field.name for field in fields(Recipe) if field.name not in CHOICES]
+_NUMBERS = [field.name for field in fields(Recipe) if field.name not in (*CHOICES, "phases")]
 
 
 class Ascent:
@@ -52,37 +56,42 @@ class Ascent:
         seeds: Sequence[int],
         size: tuple[int, int] | None = None,
         start: Tensor | None = None,
+        probability: Objective | None = None,
     ) -> None:
         """
         Args:
             network: must not be used by another thread while a step runs.
             recipes, seeds: one for each image; the recipes must have the same `Recipe.structure`.
             size: (height, width) of what the network sees; None for the size of its input.
-            start: images to start from, B×C×H×W, red first, 0 to 255, in place of the recipe's start; only for pixel
-                recipes. Their size is that of the canvas: `size` with the recipe's margin on every side.
+            start: images to start from, B×C×H×W, red first, 0 to 255, in place of the recipe's start; not with
+                maco. Their size is that of the canvas: `size` with the recipe's margin on every side.
+            probability: the objective of phases that climb the class's probability; None if the units have none.
         Raises:
-            UserError: the recipes cannot share a batch, or `start` has another shape or is given for Fourier recipes.
+            UserError: the recipes cannot share a batch, or `start` has another shape or is given for a maco recipe.
         """
         if len({recipe.structure for recipe in recipes}) != 1 or len(seeds) != len(recipes):
-            raise UserError("the images of a batch need a seed each, and recipes with the same parameterization, "
-                            "colors, optimizer, policy, margin, keep and steps")  # fmt: skip
-        if start is not None and recipes[0].parameterization != "pixels":
-            raise UserError("a start image needs a recipe of pixels, such as plain or yosinski-3")
+            raise UserError("the images of a batch need a seed each, and recipes with the same " + ", ".join(STRUCTURE))
+        if start is not None and recipes[0].parameterization == "maco":
+            raise UserError("a start image needs a recipe of pixels or of a Fourier image, such as plain or modern")
         self.network, self.objective, self.recipe, self._recipes = network, objective, recipes[0], recipes
+        self._probability = probability
         spec, device = network.input, network.device
         self.size = size or (spec.height, spec.width)
         self._share = min(self.size) / SIDE
         self.count = 0
         self.scores = torch.zeros(len(recipes), device=device)
         self.dead = torch.ones(len(recipes), dtype=torch.bool, device=device)
-        self._numbers = {n: torch.tensor([float(getattr(r, n)) for r in recipes], device=device) for n in _NUMBERS}
+        self._base = {n: torch.tensor([float(getattr(r, n)) for r in recipes], device=device) for n in _NUMBERS}
+        self._numbers, self._phase = self._base, -1
         self._mean, self._scale = images.mean_color(spec), images.network_scale(spec).to(device)[:, None, None]
         self._draws = [torch.Generator().manual_seed(seed) for seed in seeds]
         self._noises = [torch.Generator(device).manual_seed(seed) for seed in seeds]
         self._redirects = max(recipe.redirect for recipe in recipes)
         self._views = any(recipe.transformed for recipe in recipes)
-        self._used = [name for name in (*REGULARIZERS, *PENALTIES, "noise") if bool(self._numbers[name].any())]
-        self._parameters = self._fourier() if self.recipe.parameterization == "fourier" else self._pixels(start)
+        in_phases = {name for phase in self.recipe.phases for name, *values in phase.numbers if any(values)}
+        self._used = {name for name in _NUMBERS if name in in_phases or bool(self._base[name].any())}
+        self._bregman = SplitBregman(self.recipe.bregman_rule)
+        self._parameters: images.Parameterization = self._started(start)
         self._adam = Adam(self._parameters.values.detach()) if self.recipe.optimizer == "adam" else None
         self._first, self._settled = torch.zeros_like(self.scores), False
         self._best_scores = torch.full_like(self.scores, -torch.inf)
@@ -92,8 +101,34 @@ class Ascent:
 
     @property
     def _canvas(self) -> tuple[int, int]:
+        height, width = self._grown
         margin = 2 * round(self.recipe.margin * self._share)
-        return self.size[0] + margin, self.size[1] + margin
+        return height + margin, width + margin
+
+    @property
+    def _grown(self) -> tuple[int, int]:
+        """The size of the canvas without its margin: that of the network's input, times the growth of the phases."""
+        factor = growth(self.recipe.phases, self._phase)
+        return round(self.size[0] * factor), round(self.size[1] * factor)
+
+    def _started(self, start: Tensor | None) -> images.Parameterization:
+        if start is not None:
+            self._demand_shape(start)
+        if self.recipe.parameterization == "pixels":
+            return self._pixels(start)
+        if self.recipe.parameterization == "maco":
+            return self._held()
+        made = self._fourier()
+        return made if start is None else made.started_from(start)
+
+    def _held(self) -> images.HeldMagnitudes:
+        spec, device = self.network.input, self.network.device
+        shape = images.coefficients_shape(len(spec.mean), self._canvas)[:-1]
+        angles = torch.stack([torch.rand(shape, generator=draw) for draw in self._draws]) * (2 * torch.pi) - torch.pi
+        magnitudes, mix = photo_magnitudes(len(spec.mean), self._canvas)
+        return images.HeldMagnitudes(
+            angles.to(device), self._canvas, magnitudes, None if mix is None else mix.to(device)
+        )
 
     def _fourier(self) -> images.Fourier:
         spec, numbers = self.network.input, self._numbers
@@ -109,7 +144,6 @@ class Ascent:
     def _pixels(self, start: Tensor | None) -> images.Pixels:
         mean = self._mean[:, None, None]
         if start is not None:
-            self._demand_shape(start)
             values = start.cpu() - mean
         else:
             shape = (len(self._mean), *self._canvas)
@@ -134,10 +168,10 @@ class Ascent:
 
     def step(self) -> None:
         """One step of all images."""
+        self._enter_phase()
         values = self._parameters.values
         image = self._parameters.image()
-        seen = self._seen(image)
-        score, grad = self._gradient(image, seen)
+        score, grad = self._gradient(image)
         if self.recipe.keep == "best":
             self._remember(score, image.detach())
         with torch.no_grad():
@@ -146,8 +180,34 @@ class Ascent:
                 for name, regularize in REGULARIZERS.items():
                     if name in self._used:
                         values.copy_(regularize(values, grad, self._strength(name)))
+                self._confine(values)
         self.scores = score
         self.count += 1
+
+    def _enter_phase(self) -> None:
+        """Take the numbers of this step's phase; a new phase may enlarge the canvas."""
+        phases = self.recipe.phases
+        if not phases:
+            return
+        now = moment(phases, self.recipe.steps, self.count)
+        own = {
+            name: torch.full_like(self._base[name], value) for name, value in phases[now.phase].at(now.share).items()
+        }
+        self._numbers = self._base | own
+        if now.phase != self._phase:
+            before, self._phase = self._canvas, now.phase
+            if self._canvas != before:
+                self._parameters = self._parameters.resized(self._canvas)
+                self._adam = Adam(self._parameters.values.detach()) if self._adam else None
+                self._best, self._best_scores = None, torch.full_like(self.scores, -torch.inf)
+
+    def _confine(self, values: Tensor) -> None:
+        """Clip pixels to black and white, and replace the image by the nearest one with little total variation."""
+        if self.recipe.bound == "range":
+            mean = self._mean.to(values)[:, None, None]
+            torch.minimum(torch.maximum(values, -mean), 255 - mean, out=values)
+        if "bregman" in self._used:
+            values.copy_(self._bregman.reduce(values, self._numbers["bregman"], self.recipe.bregman_iterations))
 
     def _seen(self, image: Tensor) -> Tensor:
         """The network's input: a randomly transformed view of the canvas, with noise."""
@@ -155,11 +215,26 @@ class Ascent:
             n = self._numbers
             draws = torch.stack([torch.rand(DRAWS, generator=draw) for draw in self._draws]).to(image.device)
             matrix = view_matrix(draws, n["jitter"] * self._share, n["rotate"], n["scale_low"], n["scale_high"])
+            if "window" in self._used:
+                room = (image.shape[3] - self.size[1]) / 2, (image.shape[2] - self.size[0]) / 2
+                shift = windowed(draws, n["window"], room)
+                matrix[:, :, 2] = torch.where((n["window"] > 0)[:, None], shift, matrix[:, :, 2])
             image = sample(image, matrix, self.size)
+        if "gradient_margin" in self._used:
+            image = self._without_margin(image)
         if "noise" in self._used:
             noise = [torch.randn(image.shape[1:], generator=g, device=image.device) for g in self._noises]
             image = image + torch.stack(noise) * self._numbers["noise"].view(-1, 1, 1, 1)
         return self._input(image)
+
+    def _without_margin(self, image: Tensor) -> Tensor:
+        """The same image, through which gradients flow in the middle only."""
+        edge = (self._numbers["gradient_margin"] * self._share).round().view(-1, 1, 1, 1)
+        height, width = image.shape[2:]
+        rows = torch.arange(height, device=image.device)[:, None]
+        columns = torch.arange(width, device=image.device)
+        inside = (rows >= edge) & (rows < height - edge) & (columns >= edge) & (columns < width - edge)
+        return torch.where(inside, image, image.detach())
 
     def _input(self, image: Tensor) -> Tensor:
         """An image in the network's scale and channel order."""
@@ -167,21 +242,27 @@ class Ascent:
         x = x.flip(1) if self.network.input.order == "bgr" else x
         return x.to(self.network.dtype, memory_format=torch.channels_last)
 
-    def _gradient(self, image: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
+    def _gradient(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """The objective's values [B], and the gradient of objective minus penalties with respect to the parameters
         (0 for images whose gradient is not finite)."""
         values = self._parameters.values
         penalties = [self._strength(name) * penalty(image) for name, penalty in PENALTIES.items() if name in self._used]
-        score = self.objective(self._activations(seen))
         redirect = self.count < self._redirects
-        keep = redirect or bool(penalties)
-        grad = _slope(score, values, retain_graph=keep)
+        keep, views, objective = redirect or bool(penalties), self.recipe.views, self._aim
+        seen = self._seen(image)
+        score = objective(self._activations(seen, objective)) / views
+        grad = _slope(score, values, retain_graph=keep or views > 1)
+        for left in range(views - 1, 0, -1):
+            seen = self._seen(image)
+            more = objective(self._activations(seen, objective)) / views
+            grad = grad + _slope(more, values, retain_graph=keep or left > 1)
+            score = score.detach() + more
         largest = _largest(grad)
         none = largest == 0
         self.dead &= none | ~largest.isfinite()
         if redirect and bool(none.any()):
             with self.network.under(_passing):
-                passing = self.objective(self._activations(seen.clone()))
+                passing = objective(self._activations(seen.clone(), objective))
             around = _slope(passing, values, retain_graph=bool(penalties))
             grad = torch.where(_each(none & (self.count < self._numbers["redirect"]), grad), around, grad)
         if penalties:
@@ -192,8 +273,15 @@ class Ascent:
             grad = torch.where(_each(fine, grad), grad, 0.0)
         return score.detach().float(), grad
 
-    def _activations(self, x: Tensor) -> dict[str, Tensor]:
-        layers = self.objective.layers
+    @property
+    def _aim(self) -> Objective:
+        """The objective of this step's phase."""
+        phases = self.recipe.phases
+        is_probability = bool(phases) and self._phase >= 0 and phases[self._phase].objective == "probability"
+        return self._probability if is_probability and self._probability is not None else self.objective
+
+    def _activations(self, x: Tensor, objective: Objective) -> dict[str, Tensor]:
+        layers = objective.layers
         if len(layers) == 1:
             (layer,) = layers
             return {layer: self.network.up_to(layer, x).float()}
@@ -233,8 +321,13 @@ class Ascent:
         if self._best is not None:
             return self._best_scores
         with torch.no_grad():
-            seen = middle(self._parameters.image(), self.size)
-            return self.objective(self._activations(self._input(seen))).float()
+            seen = self._whole(self._parameters.image())
+            return self.objective(self._activations(self._input(seen), self.objective)).float()
+
+    def _whole(self, canvas: Tensor) -> Tensor:
+        """The canvas without its margin; a grown one is reduced to the size of what the network sees."""
+        grown = middle(canvas, self._grown)
+        return grown if grown.shape[2:] == self.size else F.interpolate(grown, self.size, mode="area")
 
     def images(self, raised: bool = True) -> np.ndarray:
         """The images so far, uint8 B×H×W×3 RGB.
@@ -249,7 +342,7 @@ class Ascent:
             image = self._best if self._best is not None else self._parameters.image()
             most = CONTRAST if raised and self.recipe.parameterization == "pixels" else 1.0
             places = images.color_places(self.network.input)
-            shown = images.shown(middle(image, self.size)[:, places], self._mean[places], most)
+            shown = images.shown(self._whole(image)[:, places], self._mean[places], most)
             if len(places) == 1:
                 shown = shown.expand(-1, 3, -1, -1)
             elif len(places) == 2:

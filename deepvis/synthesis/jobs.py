@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from deepvis.networks.network import Network
 from deepvis.networks.replicas import ReplicaPool, failed, is_out_of_memory
 from deepvis.store.unit_images import WIDEST, Key, Store
 from deepvis.synthesis.ascent import Ascent
-from deepvis.synthesis.recipe import Recipe, image_seed
+from deepvis.synthesis.recipe import Recipe, as_values, checked, image_seed, says
 from deepvis.synthesis.targets import SynthesisCanvas, canvas, check_objective, cut, objective
 
 
@@ -54,7 +54,7 @@ def record(plan: Plan, network: Network, layer: str) -> dict[str, object]:
         "module": network.paths[layer],
         "input": [network.input.height, network.input.width],
         "preset": plan.preset,
-        "recipe": asdict(plan.recipe),
+        "recipe": as_values(plan.recipe),
         "seed": plan.seed,
         "objective": plan.objective,
         "true_size": plan.true_size,
@@ -123,8 +123,13 @@ def synthesize(
 def same(store: Store, layer: str, unit: int, wanted: dict[str, object], per_unit: int) -> bool:
     """Whether the store has this unit's images and they were made in exactly this way, according to their record."""
     have = store.records.get((layer, unit), {})
-    alike = all(have.get(key, value) == value for key, value in wanted.items() if key != "deepvis")
+    alike = all(_alike(key, have.get(key, value), value) for key, value in wanted.items() if key != "deepvis")
     return store.has(layer, unit) and alike and ("failed" in have or len(have.get("scores", ())) == per_unit)
+
+
+def _alike(key: str, have: object, wanted: object) -> bool:
+    """Whether two entries of a record say the same."""
+    return says(have, checked(wanted)) if key == "recipe" and isinstance(wanted, Mapping) else have == wanted
 
 
 def not_bundled(

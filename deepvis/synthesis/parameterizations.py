@@ -11,7 +11,9 @@ from typing import Protocol
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
+from deepvis.core.errors import UserError
 from deepvis.networks.network import InputSpec
 
 # Principal colours of photographs. The columns are the eigenvectors of the colours' covariance over the bundled photos
@@ -42,11 +44,16 @@ def color_places(spec: InputSpec) -> list[int]:
 
 
 class Parameterization(Protocol):
-    """`values` are optimized (B×…, independently for each image); `image()` makes the images from them."""
+    """`values` are optimized (B×…, independently for each image); `image()` makes the images from them.
+
+    `resized(size)` is the same image on a canvas of another (height, width).
+    """
 
     values: Tensor
 
     def image(self) -> Tensor: ...
+
+    def resized(self, size: tuple[int, int]) -> Parameterization: ...
 
 
 class Pixels:
@@ -57,6 +64,9 @@ class Pixels:
 
     def image(self) -> Tensor:
         return self.values
+
+    def resized(self, size: tuple[int, int]) -> Pixels:
+        return Pixels(F.interpolate(self.values.detach(), size, mode="bilinear", align_corners=False))
 
 
 class Fourier:
@@ -80,7 +90,7 @@ class Fourier:
             mean: [C], the colour (0 to 255) of the image for coefficients that are all zero.
         """
         self.values = coefficients.clone().requires_grad_(True)
-        self._size, self._mix = size, mix
+        self._size, self._mix, self._power, self._color = size, mix, power, mean
         scale = _falling(size, power).to(coefficients)[:, None, :, :, None]
         self._scale = scale.expand(-1, -1, -1, -1, 2).contiguous()  # eight times as fast as broadcasting in each step
         share = (mean / 255).clamp(0.02, 0.98)
@@ -88,13 +98,75 @@ class Fourier:
         self._mean = mean[:, None, None].to(coefficients)
 
     def image(self) -> Tensor:
-        spectrum = torch.view_as_complex(self.values * self._scale)
-        planes = torch.fft.irfft2(spectrum, s=self._size)
+        planes = self._planes()
         if self._mix is None:
             planes = planes + self._offset
         else:
             planes = torch.baddbmm(self._offset[None, :, 0], self._mix, planes.flatten(2)).view_as(planes)
         return torch.add(-self._mean, torch.sigmoid(planes), alpha=255)
+
+    def _planes(self) -> Tensor:
+        planes: Tensor = torch.fft.irfft2(torch.view_as_complex(self.values * self._scale), s=self._size)
+        return planes
+
+    def resized(self, size: tuple[int, int]) -> Fourier:
+        planes = F.interpolate(self._planes().detach(), size, mode="bicubic", align_corners=False)
+        empty = torch.zeros(len(planes), *coefficients_shape(planes.shape[1], size)).to(planes)
+        made = Fourier(empty, size, self._power, self._mix, self._color)
+        return made._with_planes(planes)
+
+    def started_from(self, image: Tensor) -> Fourier:
+        """The same parameterization of a given image, B×C×H×W from 0 to 255; values near black or white are cut."""
+        planes = torch.logit((image.to(self.values) / 255).clamp(0.02, 0.98)) - self._offset
+        if self._mix is not None:
+            planes = torch.linalg.solve(self._mix, planes.flatten(2)).view_as(planes)
+        return self._with_planes(planes)
+
+    def _with_planes(self, planes: Tensor) -> Fourier:
+        with torch.no_grad():
+            self.values.copy_(torch.view_as_real(torch.fft.rfft2(planes)) / self._scale)
+        return self
+
+
+class HeldMagnitudes:
+    """Only the phases of the Fourier coefficients are optimized; their magnitudes are held (MACO, Fel et al. 2023).
+
+    So contrast, colours and the spectrum are those of photographs, and no step can change them.
+    """
+
+    def __init__(self, phases: Tensor, size: tuple[int, int], magnitudes: Tensor, mix: Tensor | None) -> None:
+        """
+        Args:
+            phases: B×C×H×(W/2+1), in radians.
+            size: (H, W).
+            magnitudes: C×H×(W/2+1), of the coefficients of `torch.fft.rfft2`.
+            mix: C×C, matrix from the coefficients' channels to colours; None for no mixing.
+        """
+        self.values = phases.clone().requires_grad_(True)
+        self._size, self._mix = size, mix
+        self._magnitudes = magnitudes.to(phases)
+
+    def image(self) -> Tensor:
+        spectrum = torch.polar(self._magnitudes.expand_as(self.values), self._angles())
+        planes: Tensor = torch.fft.irfft2(spectrum, s=self._size)
+        return planes if self._mix is None else torch.einsum("ck,bkhw->bchw", self._mix, planes)
+
+    def _angles(self) -> Tensor:
+        """The phases, of which those of opposite frequencies are opposite: the image is real, and keeps its magnitudes.
+
+        Only the first column, and the last one of an even width, hold both of two opposite frequencies.
+        """
+        height, width = self._size
+        columns = list(self.values.unbind(-1))
+        for column in {0, len(columns) - 1} if width % 2 == 0 else {0}:
+            upper = columns[column][..., 1 : (height + 1) // 2]
+            none = torch.zeros_like(columns[column][..., :1])  # frequencies that are their own opposites are real
+            middle = none if height % 2 == 0 else none[..., :0]
+            columns[column] = torch.cat([none, upper, middle, -upper.flip(-1)], -1)
+        return torch.stack(columns, -1)
+
+    def resized(self, size: tuple[int, int]) -> HeldMagnitudes:
+        raise UserError("maco: its canvas cannot grow: remove grow from the recipe's phases")
 
 
 def coefficients_shape(channels: int, size: tuple[int, int]) -> tuple[int, ...]:

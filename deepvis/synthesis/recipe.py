@@ -6,10 +6,11 @@ of the network's input (see `deepvis.synthesis.ascent`).
 
 from __future__ import annotations
 
+import json
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +21,17 @@ from deepvis.core.errors import UserError
 from deepvis.core.files import write_whole, writing
 from deepvis.core.nearest import did_you_mean
 from deepvis.core.reading import place_of, read_yaml, shown
+from deepvis.synthesis.phases import OBJECTIVES, Phase
 
 CHOICES: dict[str, tuple[str, ...]] = {
-    "parameterization": ("pixels", "fourier"),
+    "parameterization": ("pixels", "fourier", "maco"),
     "colors": ("decorrelated", "plain"),
     "start": ("noise", "uniform", "mean"),
     "optimizer": ("ascent", "adam"),
-    "policy": ("constant", "relative", "progress", "progress01"),
+    "policy": ("constant", "relative", "normalized", "progress", "progress01"),
     "keep": ("best", "last"),
+    "bound": ("free", "range"),
+    "bregman_rule": ("shrinkage", "scikit-image"),
 }
 
 
@@ -38,7 +42,8 @@ class Recipe:
     Attributes:
         steps: number of steps of gradient ascent.
         parameterization: what is optimized: "pixels", or the "fourier" coefficients of the image,
-            scaled by 1 / frequency ** `power` (Olah et al. 2017, "Feature Visualization").
+            scaled by 1 / frequency ** `power` (Olah et al. 2017, "Feature Visualization"), or with "maco" only the
+            phases of these coefficients, whose magnitudes are those of photographs (Fel et al. 2023).
         power: the exponent of that scale.
         colors: for fourier images: "decorrelated" (the principal colours of photographs) or "plain" (red, green, blue).
         saturation: strength of decorrelated colours relative to the brightness.
@@ -47,7 +52,7 @@ class Recipe:
         optimizer: "ascent" (plain steps along the gradient) or "adam".
         policy: how the length of a plain step is chosen (see `deepvis.synthesis.steps`).
         rate: Adam's learning rate; with policy "constant" the factor of the gradient; with "relative" the root mean
-            square of the first step.
+            square of the first step; with "normalized" the mean change of a value in each step.
         max_rate: upper limit of the gradient's factor with the progress policies.
         progress: the gain in the objective that each step is to make, by the gradient's prediction (policy
             "progress", and "progress01" at first).
@@ -59,15 +64,25 @@ class Recipe:
         small_contribution: θ_c_pct, the same for pixels with a small absolute contribution.
         small_value: the same for each colour value, if its absolute value is small.
         small_benefit: the same for pixels by whose removal the objective loses most (see `regularizers`).
-        total_variation, frequency_penalty, edge: strengths of the penalties (see `regularizers`).
+        bregman: weight of the image in the search for the nearest image with little total variation, which replaces
+            it after each step; smaller ones smooth more (see `deepvis.synthesis.bregman`). 0: off.
+        bregman_iterations, bregman_rule: iterations of this search in each step, and its rule.
+        bound: "free", or "range": values are clipped to black and white after each step.
+        total_variation, frequency_penalty, edge, alpha_norm: strengths of the penalties (see `regularizers`).
         margin: by how many pixels the canvas is larger than what the network sees, on each side.
         jitter, rotate, scale_low, scale_high: limits of the random shift (pixels), rotation (degrees) and
             magnification in each step. Margin and shift are given for an input of 224 pixels, and are scaled in
             proportion for other inputs and for the canvases of early layers.
+        window: if it is not 0, the random shift is normally distributed, with this share of the largest possible
+            shift as its standard deviation: the network sees the middle of the canvas more often. It replaces `jitter`.
+        gradient_margin: the gradient counts only in the middle of what the network sees: not in so many pixels from
+            each edge (for an input of 224 pixels).
+        views: in how many random views the network sees the image in each step.
         noise: standard deviation of the noise added to what the network sees, in 1/255.
         redirect: number of first steps in which a gradient that is zero everywhere (of a dead unit) is replaced by
             one that passes through the ReLUs.
         keep: which image is the result: the "best" so far by the objective, or the "last".
+        phases: parts of the run with other numbers (see `deepvis.synthesis.phases`); none: the numbers stay.
     """
 
     steps: int = 256
@@ -90,31 +105,45 @@ class Recipe:
     small_contribution: float = 0.0
     small_value: float = 0.0
     small_benefit: float = 0.0
+    bregman: float = 0.0
+    bregman_iterations: int = 5
+    bregman_rule: str = "shrinkage"
+    bound: str = "free"
     total_variation: float = 0.0
     frequency_penalty: float = 0.0
     edge: float = 0.0
+    alpha_norm: float = 0.0
     margin: int = 0
     jitter: float = 0.0
     rotate: float = 0.0
     scale_low: float = 1.0
     scale_high: float = 1.0
+    window: float = 0.0
+    gradient_margin: int = 0
+    views: int = 1
     noise: float = 0.0
     redirect: int = 16
     keep: str = "last"
+    phases: tuple[Phase, ...] = ()
 
     @property
     def structure(self) -> tuple[object, ...]:
         """Recipes with the same structure can share a batch."""
-        return tuple(getattr(self, name) for name in _STRUCTURE)
+        return tuple(getattr(self, name) for name in STRUCTURE)
 
     @property
     def transformed(self) -> bool:
-        """Whether the image is randomly transformed in each step."""
-        return bool(self.margin or self.jitter or self.rotate or self.scale_low != 1 or self.scale_high != 1)
+        """Whether the image is randomly transformed in each step, or grows."""
+        given = bool(self.margin or self.jitter or self.rotate or self.scale_low != 1 or self.scale_high != 1)
+        names = ("jitter", "rotate", "scale_low", "scale_high", "window")
+        return given or any(p.grow != 1 or any(name in names for name, *_ in p.numbers) for p in self.phases)
 
 
-_STRUCTURE = ("parameterization", "colors", "optimizer", "policy", "margin", "keep", "steps")
-PIXELS_ONLY = ("decay", "blur_width", "small_norm", "small_contribution", "small_value", "small_benefit")
+STRUCTURE = (  # what all recipes of a batch have in common
+    "parameterization", "colors", "optimizer", "policy", "margin", "keep", "steps", "bound", "bregman_iterations",
+    "bregman_rule", "views", "phases",
+)  # fmt: skip
+PIXELS_ONLY = ("decay", "blur_width", "small_norm", "small_contribution", "small_value", "small_benefit", "bregman")
 _PERCENTAGES = ("small_norm", "small_contribution", "small_value", "small_benefit")
 
 _PAPER = Recipe(
@@ -213,7 +242,21 @@ def save(path: Path, made: Recipe, **facts: object) -> None:
     """
     checked(asdict(made))
     with writing(path):
-        write_whole(path, yaml.safe_dump({**facts, "recipe": asdict(made)}, sort_keys=False).encode())
+        write_whole(path, yaml.safe_dump({**facts, "recipe": as_values(made)}, sort_keys=False).encode())
+
+
+def as_values(made: Recipe) -> dict[str, Any]:
+    """The recipe as a file holds it: {parameter: value} of numbers, texts, lists and mappings alone."""
+    values: dict[str, Any] = json.loads(json.dumps(asdict(made)))
+    return values
+
+
+def says(stored: object, made: Recipe) -> bool:
+    """Whether a stored {parameter: value} is this recipe. It may have been stored when there were fewer parameters."""
+    try:
+        return isinstance(stored, Mapping) and checked(stored) == made
+    except UserError:
+        return False
 
 
 def checked(values: Mapping[str, object]) -> Recipe:
@@ -254,6 +297,10 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "steps": (1, 100_000),
     "redirect": (0, 100_000),
     "blur_every": (0, 100_000),
+    "bregman_iterations": (1, 1000),
+    "gradient_margin": (0, 1024),
+    "views": (1, 64),
+    "window": (0, 100),
     "decay": (0, 1),
     "margin": (0, 1024),
     "jitter": (0, 1e6),
@@ -266,9 +313,19 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "progress": (-1e12, 1e12),
     "late_progress": (-1e12, 1e12),
     "max_rate": (-1e308, 1e308),
-    **dict.fromkeys(("noise", "start_noise", "rate", "total_variation", "frequency_penalty", "edge"), (0, 1e308)),
+    **dict.fromkeys(
+        ("noise", "start_noise", "rate", "total_variation", "frequency_penalty", "edge", "alpha_norm", "bregman"),
+        (0, 1e308),
+    ),
 }
 _TYPES = {name: type(value) for name, value in asdict(Recipe()).items()}
+# What a phase may change: numbers that each image of a batch has for itself.
+IN_PHASES = tuple(
+    name
+    for name in _TYPES
+    if name not in (*CHOICES, *STRUCTURE, "steps", "redirect", "start_noise", "saturation", "power")
+)
+_MOST_PHASES = 100
 
 
 def _read(name: str, value: Any) -> object:
@@ -277,16 +334,58 @@ def _read(name: str, value: Any) -> object:
             f"unknown parameter {shown(name)}.{did_you_mean(str(name), _TYPES, 1)} Parameters: {', '.join(_TYPES)}."
         )
     kind = _TYPES[name]
+    if name == "phases":
+        return _read_phases(value)
     if name in CHOICES:
         _demand(isinstance(value, str) and value in CHOICES[name], name, value, " or ".join(CHOICES[name]))
         return value
+    number = _number(name, value)
+    _demand(kind is float or number == int(number), name, value, "a whole number")
+    return kind(number)
+
+
+def _read_phases(value: object) -> tuple[Phase, ...]:
+    """Phases, as lists and mappings of a file: {steps: 150, grow: 1.2, objective: score, numbers: {rate: [6, 1]}}."""
+    most = f"a list of at most {_MOST_PHASES} phases, such as {{steps: 150, numbers: {{rate: [6, 1]}}}}"
+    _demand(isinstance(value, (list, tuple)) and len(value) <= _MOST_PHASES, "phases", value, most)
+    assert isinstance(value, (list, tuple))
+    return tuple(phase if isinstance(phase, Phase) else _read_phase(phase) for phase in value)
+
+
+def _read_phase(value: object) -> Phase:
+    keys = [field.name for field in fields(Phase)]
+    known = isinstance(value, Mapping) and set(value) <= set(keys) and "steps" in value
+    _demand(known, "phases", value, f"for each phase its steps, and if wanted {', '.join(keys[1:])}")
+    assert isinstance(value, Mapping)
+    numbers = value.get("numbers", ())
+    if isinstance(numbers, Mapping):
+        pairs = [(name, *(n if isinstance(n, (list, tuple)) else (n, n))) for name, n in numbers.items()]
+    else:
+        pairs = list(numbers) if isinstance(numbers, (list, tuple)) else [numbers]
+    triples = all(isinstance(one, (list, tuple)) and len(one) == 3 and one[0] in IN_PHASES for one in pairs)
+    _demand(triples, "phases: numbers", numbers, f"{{name: number or [first, last]}}, with: {', '.join(IN_PHASES)}")
+    read = tuple((str(name), _bounded(name, first), _bounded(name, last)) for name, first, last in pairs)
+    steps, grow = _bounded("steps", value["steps"]), _number("phases: grow", value.get("grow", 1.0))
+    _demand(0.25 <= grow <= 4, "phases: grow", grow, "0.25 to 4")
+    objective = value.get("objective", OBJECTIVES[0])
+    _demand(objective in OBJECTIVES, "phases: objective", objective, " or ".join(OBJECTIVES))
+    return Phase(int(steps), grow, str(objective), read)
+
+
+def _bounded(name: str, value: object) -> float:
+    number = _number(f"phases: {name}", value)
+    low, high = _BOUNDS[name]
+    _demand(low <= number <= high, f"phases: {name}", value, f"{low:g} to {high:g}")
+    return number
+
+
+def _number(name: str, value: Any) -> float:
     try:
         number = float(value)
     except (TypeError, ValueError, OverflowError):
         number = math.nan
     _demand(math.isfinite(number) and not isinstance(value, bool), name, value, "a number")
-    _demand(kind is float or number == int(number), name, value, "a whole number")
-    return kind(number)
+    return number
 
 
 def _demand(holds: bool, name: str, value: object, expected: str) -> None:

@@ -132,8 +132,15 @@ def edge(image: Tensor) -> Tensor:
     return (image.square() * mask).mean((1, 2, 3))
 
 
+def alpha_norm(image: Tensor) -> Tensor:
+    """Mean of (|x| / 80)⁶ over the pixels, |x| being the norm over the colours: it keeps colours within the usual range
+    (Mahendran & Vedaldi 2016, eq. (6), α = 6; Simonyan et al. 2014 have α = 2)."""
+    return (image.square().sum(1) / 80**2).pow(3).mean((1, 2))
+
+
 PENALTIES: dict[str, Callable[[Tensor], Tensor]] = {
     "total_variation": total_variation,
     "frequency_penalty": high_frequency,
     "edge": edge,
+    "alpha_norm": alpha_norm,
 }

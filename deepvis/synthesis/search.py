@@ -8,7 +8,7 @@ judges the images, in place of the authors.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,7 @@ from deepvis.core.picture_files import write
 from deepvis.networks.network import Network
 from deepvis.store.unit_images import WIDEST, Store, open_store
 from deepvis.synthesis.ascent import Ascent
-from deepvis.synthesis.recipe import Recipe, checked, save
+from deepvis.synthesis.recipe import Recipe, as_values, checked, save, says
 from deepvis.synthesis.targets import canvas, objective
 
 # Takes rows of images (uint8 N×H×W×3 RGB) and a title for each image; returns one picture, BGR.
@@ -116,7 +116,7 @@ def search(
     done: list[Trial] = []
     try:
         for number, one in enumerate(tqdm(recipes, unit="recipe", desc="search")):
-            wanted = {**how, "recipe": asdict(one)}
+            wanted = {**how, "recipe": as_values(one)}
             if kept := _kept(store, number, one, wanted):
                 done.append(kept)
                 continue
@@ -139,7 +139,9 @@ def search(
 def _kept(store: Store, number: int, one: Recipe, wanted: Mapping[str, object]) -> Trial | None:
     """The trial of an earlier run if it was made in the same way; else None."""
     record = store.records.get((TRIAL, number), {})
-    images = store.read(TRIAL, number) if all(_alike(record.get(key), value) for key, value in wanted.items()) else []
+    alike = says(record.get("recipe"), one)
+    alike = alike and all(_alike(record.get(key), value) for key, value in wanted.items() if key != "recipe")
+    images = store.read(TRIAL, number) if alike else []
     return Trial(one, np.stack(images), record["scores"]) if images else None
 
 

@@ -24,6 +24,14 @@ def relative(numbers: Numbers, score: Tensor, grad: Tensor, first: Tensor) -> Te
     return numbers["rate"] / first
 
 
+def normalized(numbers: Numbers, score: Tensor, grad: Tensor, first: Tensor) -> Tensor:
+    """η = rate / (mean absolute value of this step's gradient), so that each step changes values by `rate` on average.
+
+    The step of Nguyen et al. 2016 (their code) and of DeepDream.
+    """
+    return numbers["rate"] / grad.flatten(1).abs().mean(1).clamp(min=1e-30)
+
+
 def progress(numbers: Numbers, score: Tensor, grad: Tensor, first: Tensor) -> Tensor:
     """The η with which the objective gains `progress`; the gradient predicts a gain of η·|∇|² (original tool)."""
     return torch.minimum(numbers["progress"] / _square(grad), numbers["max_rate"])
@@ -42,6 +50,7 @@ def _square(grad: Tensor) -> Tensor:
 POLICIES: dict[str, Callable[[Numbers, Tensor, Tensor, Tensor], Tensor]] = {
     "constant": constant,
     "relative": relative,
+    "normalized": normalized,
     "progress": progress,
     "progress01": progress01,
 }

@@ -33,6 +33,22 @@ def view_matrix(draws: Tensor, jitter: Tensor, rotate: Tensor, low: Tensor, high
     return torch.stack([cos, -sin, shift[:, 0], sin, cos, shift[:, 1]], 1).view(-1, 2, 3)
 
 
+def windowed(draws: Tensor, window: Tensor, room: tuple[float, float]) -> Tensor:
+    """Random shifts that favour the middle of the canvas (Nguyen et al. 2016, section S2.3).
+
+    Args:
+        draws: B×DRAWS, as in `view_matrix`; the first two are used.
+        window: [B], standard deviation of the shift as a share of the largest possible one.
+        room: the largest possible shift along x and y, in pixels.
+    Returns:
+        B×2, in pixels; views lie on whole pixels of the canvas.
+    """
+    most = draws.new_tensor(room)
+    normal = math.sqrt(2) * torch.erfinv((2 * draws[:, :2] - 1).clamp(-1 + 1e-6, 1 - 1e-6))
+    shift = torch.maximum(torch.minimum(normal * window[:, None] * most, most), -most)
+    return (shift + most).round() - most
+
+
 def sample(canvas: Tensor, matrix: Tensor, size: tuple[int, int]) -> Tensor:
     """Sample each view bilinearly; outside of the canvas its mirror image is sampled.
 

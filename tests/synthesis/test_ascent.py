@@ -328,7 +328,8 @@ def test_where_no_gradient_flows_units_count_as_dead(name: str, one: Recipe) -> 
     [
         ((1, 3, 32, 30), PIXELS, "expected 1×3×32×32"),
         ((2, 3, 32, 32), PIXELS, "expected 1×3×32×32"),
-        ((1, 3, 32, 32), MODERN, "recipe of pixels"),
+        ((1, 3, 32, 32), MODERN, "expected 1×3×40×40"),
+        ((1, 3, 32, 32), Recipe(parameterization="maco"), "recipe of pixels or of a Fourier"),
     ],
 )
 def test_a_start_that_does_not_fit(shape: tuple[int, ...], one: Recipe, said: str) -> None:

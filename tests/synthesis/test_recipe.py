@@ -33,7 +33,7 @@ def test_presets_are_recipes_that_can_be() -> None:
 
 
 def test_tables_of_names_agree() -> None:
-    assert set(REGULARIZERS) == set(PIXELS_ONLY) and set(CHOICES["policy"]) == set(POLICIES)
+    assert {*REGULARIZERS, "bregman"} == set(PIXELS_ONLY) and set(CHOICES["policy"]) == set(POLICIES)
     assert {*REGULARIZERS, *PENALTIES, *CHOICES} <= {field.name for field in fields(Recipe)}
 
 
@@ -69,7 +69,7 @@ def test_numbers_may_be_texts() -> None:
         ),
         ("plain", {"margin": -1}, "expected 0 to "),
         ("plain", {"total_variation": -1}, "expected 0 to "),
-        ("plain", {"policy": "fast"}, "constant or relative or progress or progress01"),
+        ("plain", {"policy": "fast"}, "constant or relative or normalized or progress"),
         ("plain", {"keep": ["best"]}, "best or last"),
         ("modern", {"scale_low": 0}, "scale_low"),
         ("modern", {"scale_low": 2}, "scale_high"),

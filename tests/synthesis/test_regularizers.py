@@ -112,6 +112,9 @@ def penalty_reference(name: str, x: np.ndarray) -> float:
     channels, height, width = x.shape
     if name == "total_variation":
         return (np.abs(np.diff(x, axis=1)).mean() + np.abs(np.diff(x, axis=2)).mean()) / 2
+    if name == "alpha_norm":
+        norms = [np.linalg.norm(x[:, i, j]) for i in range(height) for j in range(width)]
+        return float(np.mean([(norm / 80) ** 6 for norm in norms]))
     if name == "edge":
         inner = np.zeros((height, width), bool)
         inner[height // 10 : height - height // 10, width // 10 : width - width // 10] = True

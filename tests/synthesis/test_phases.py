@@ -124,10 +124,10 @@ def test_gradients_come_from_inside_the_margin() -> None:
     score, grad = ascent._gradient(image)
     plain = Ascent(small(), unit("fc", [1]), [replace(one, gradient_margin=0)], [7])
     same, whole = plain._gradient(plain._parameters.image())
-    inside = np.zeros((32, 32), bool)
+    inside = torch.zeros(32, 32, dtype=torch.bool)
     inside[10:-10, 10:-10] = True
     assert torch.equal(score, same)
-    assert torch.allclose(grad[..., inside], whole[..., inside]) and not grad[..., ~inside].any()
+    assert torch.allclose(grad[:, :, inside], whole[:, :, inside]) and not grad[:, :, ~inside].any()
 
 
 def test_several_views_are_averaged() -> None:

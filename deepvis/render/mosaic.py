@@ -12,7 +12,7 @@ from deepvis.attribution.requests import Result
 from deepvis.interface.unit_grid import Grid
 from deepvis.render import colors
 from deepvis.render.colors import DARK, Color
-from deepvis.render.draw import fill
+from deepvis.render.draw import fill, inside, paste
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +90,7 @@ def draw_maps(
     # INTER_NEAREST keeps each position of a map visible as a square; colouring before enlarging saves time.
     picture = cv2.resize(colors.paint(levels, signed, gradient), size, interpolation=cv2.INTER_NEAREST)
     _separate(picture, grid, ground)
-    _paste(canvas, picture, grid.left + columns.start * grid.cell_width, grid.top + rows.start * grid.cell_height)
+    paste(canvas, picture, grid.left + columns.start * grid.cell_width, grid.top + rows.start * grid.cell_height)
     _cover_rest(canvas, grid, ground)
 
 
@@ -130,18 +130,12 @@ def _separate(picture: np.ndarray, grid: Grid, ground: Color) -> None:
             fill(picture[:, x - line : x], ground)
 
 
-def _paste(canvas: np.ndarray, picture: np.ndarray, left: int, top: int) -> None:
-    cut_left, cut_top = max(0, -left), max(0, -top)
-    left, top = max(0, left), max(0, top)
-    part = picture[cut_top : cut_top + canvas.shape[0] - top, cut_left : cut_left + canvas.shape[1] - left]
-    canvas[top : top + part.shape[0], left : left + part.shape[1]] = part
-
-
 def _cover_rest(canvas: np.ndarray, grid: Grid, ground: Color) -> None:
     """Fill the cells after the last unit with the ground colour, so that they are not taken for units of value zero."""
     row, cells = divmod(grid.count, grid.columns)
     bottom, right = grid.top + grid.rows * grid.cell_height, grid.left + grid.columns * grid.cell_width
     top = grid.top + row * grid.cell_height
-    left = max(0, grid.left + cells * grid.cell_width)
-    fill(canvas[max(0, top) : max(0, top + grid.cell_height), left : max(0, right)], ground)
-    fill(canvas[max(0, top + grid.cell_height) : max(0, bottom), : max(0, right)], ground)
+    left = grid.left + cells * grid.cell_width
+    fill(inside(canvas, (left, top, right - left, grid.cell_height)), ground)
+    top += grid.cell_height
+    fill(inside(canvas, (0, top, right, bottom - top)), ground)

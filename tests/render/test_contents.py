@@ -19,11 +19,12 @@ from deepvis.interface.settings import DEFAULT_PANES
 from deepvis.interface.state import Hover, State, TopImage
 from deepvis.interface.unit_grid import PaneView
 from deepvis.render import Renderer, Scene, Status, colors, text
+from deepvis.render.draw import Canvas, inside, paste
 from deepvis.render.panes.cells import layer_grid
 from deepvis.render.panes.correlation import brightest, matrix_box
 from deepvis.render.scene import Matrix
 from deepvis.scan.results import Patch, Statistics
-from deepvis.workers.messages import Cells, TopPictures
+from deepvis.workers.messages import Cells, TopPictures, UnitPictures
 
 UNITS = 12
 LAYERS = (
@@ -297,3 +298,34 @@ def test_every_content_can_be_drawn_at_any_size(content: str, size: tuple[int, i
             cells=Cells("map", pictures),
         )
         assert cv2.countNonZero(cv2.cvtColor(drawn(shown, *size), cv2.COLOR_BGR2GRAY))
+
+
+@pytest.mark.parametrize("content", ["synthesized", "top images", "histograms", "correlation, sorted", "activations"])
+def test_a_magnified_pane_may_lie_anywhere(content: str) -> None:
+    """A cell may end one pixel inside of the pane, or one pixel, the line between cells, outside of it."""
+    cells = Cells("map", PICTURES, frozenset({7}))
+    stored = UnitPictures("map", 0, cells=PICTURES, known=True)
+    found = {"cells": cells, "statistics": KNOWN, "pictures": stored}
+    whole = drawn(scene(content, **found, state={"view": PaneView(4.0, 0.5, 0.5), "unit": 5}), 700, 500)
+    for step in range(0, 240, 3):
+        at = PaneView(4.0, 0.3 + step / 600, 0.7 - step / 600)
+        moved = drawn(scene(content, **found, state={"view": at, "unit": 5}), 700, 500)
+        assert moved.shape == whole.shape
+
+
+@pytest.mark.parametrize("left, top", [(-9, -7), (-8, -6), (-7, 0), (0, 0), (3, 2), (19, 14), (20, 15), (40, 40)])
+def test_pasting_cuts_off_what_lies_outside(left: int, top: int) -> None:
+    image, picture = np.zeros((15, 20, 3), np.uint8), np.full((6, 8, 3), 200, np.uint8)
+    expected = image.copy()
+    for y in range(15):
+        for x in range(20):
+            if left <= x < left + 8 and top <= y < top + 6:
+                expected[y, x] = 200
+    paste(image, picture, left, top)
+    assert (image == expected).all()
+    box = (left, top, 8, 6)
+    assert inside(image, box).size == expected.any(2).sum() * 3
+    canvas = Canvas(np.zeros((15, 20, 3), np.uint8))
+    canvas.bar(box, (200, 200, 200))
+    canvas.shade(box)
+    assert (canvas.image.any(2) == expected.any(2)).all()

@@ -13,7 +13,7 @@ from deepvis.interface.state import GAMMAS, Hover
 from deepvis.interface.unit_grid import PaneView, make_grid
 from deepvis.render import colors, text
 from deepvis.render.colors import Color, Theme
-from deepvis.render.draw import Canvas, fill
+from deepvis.render.draw import Canvas, fill, paste
 from deepvis.render.panes.big_view import BigView
 from deepvis.render.panes.cells import say_why
 from deepvis.render.panes.pane import number
@@ -157,8 +157,7 @@ def _seen(matrix: Matrix, view: PaneView, width: int, height: int, gamma: float,
         grown = cv2.resize(painted, (max(1, w), max(1, h)), interpolation=cv2.INTER_NEAREST)
     else:
         grown = resize(painted, max(1, w), max(1, h))
-    cut = grown[max(0, -y0) : height - y0, max(0, -x0) : width - x0]
-    picture[max(0, y0) : max(0, y0) + cut.shape[0], max(0, x0) : max(0, x0) + cut.shape[1]] = cut
+    paste(picture, grown, x0, y0)
     return picture
 
 

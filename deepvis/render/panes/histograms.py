@@ -13,7 +13,7 @@ from deepvis.interface.state import Hover
 from deepvis.interface.unit_grid import Grid
 from deepvis.render import colors, text
 from deepvis.render.colors import Color, Theme
-from deepvis.render.draw import Canvas, fill
+from deepvis.render.draw import Canvas, fill, inside, paste
 from deepvis.render.mosaic import line_width
 from deepvis.render.panes.big_view import BigView
 from deepvis.render.panes.cells import draw_marks, layer_grid, page_text, say_why, unit_at
@@ -123,7 +123,7 @@ def draw_histogram(canvas: Canvas, scene: Scene, known: Histograms) -> None:
         x = int(min(max((value - s.low[unit]) / span, 0), 1) * (body.width - 1))
         said = number(value) if ink == canvas.theme.dim else f"now {number(value)}"
         if ink == canvas.theme.accent or value == 0:
-            _clipped(body.image, x, 0, canvas.px(2) if ink == canvas.theme.accent else 1, body.height, ink)
+            body.bar((x, 0, canvas.px(2) if ink == canvas.theme.accent else 1, body.height), ink)
         at = min(
             max(canvas.px(2), margin + x - text.width(said, size) // 2),
             canvas.width - text.width(said, size) - canvas.px(2),
@@ -147,12 +147,11 @@ def _histograms(known: Histograms, grid: Grid, width: int, height: int, theme: T
         left, top, *_ = grid.box(unit)
         fill(cell, theme.panel)
         if 0 < zero[unit] < 1:
-            _clipped(cell, int(zero[unit] * (w - 1)), 0, 1, h, theme.line)
+            fill(inside(cell, (int(zero[unit] * (w - 1)), 0, 1, h)), theme.line)
         _draw_bars(cell, bars, _ink(known, unit, theme))
         if known.dead[unit]:
             cv2.rectangle(cell, (0, 0), (w - 1, h - 1), theme.bad, 1)
-        x0, y0, x1, y1 = max(0, left), max(0, top), min(width, left + w), min(height, top + h)
-        picture[y0:y1, x0:x1] = cell[y0 - top : y1 - top, x0 - left : x1 - left]
+        paste(picture, cell, left, top)
     return picture
 
 
@@ -183,10 +182,6 @@ def _at(known: Histograms, values: np.ndarray) -> np.ndarray:
     span = np.maximum(known.high - known.low, 1e-30)
     places: np.ndarray = np.clip((values - known.low) / span, 0, 1)
     return places
-
-
-def _clipped(image: np.ndarray, left: int, top: int, width: int, height: int, color: Color) -> None:
-    fill(image[max(0, top) : max(0, top + height), max(0, left) : max(0, left + width)], color)
 
 
 def _histogram_at(body: Canvas, scene: Scene, x: int, y: int) -> Hover | None:

@@ -308,7 +308,7 @@ def test_a_magnified_pane_may_lie_anywhere(content: str) -> None:
     found = {"cells": cells, "statistics": KNOWN, "pictures": stored}
     whole = drawn(scene(content, **found, state={"view": PaneView(4.0, 0.5, 0.5), "unit": 5}), 700, 500)
     for step in range(240):  # by about a pixel each
-        at = PaneView(4.0, 0.4 + step / 2800, 0.5 - step / 2000)
+        at = PaneView(4.0, 0.4 + step / 1700, 0.44 - step / 1700)
         moved = drawn(scene(content, **found, state={"view": at, "unit": 5}), 700, 500)
         assert moved.shape == whole.shape
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from deepvis.attribution.methods import METHODS
-from deepvis.interface.command import Action, Command, Facts, cycle, flip, next_value
+from deepvis.interface.command import Action, Command, Facts, choice, cycle, flip, next_value
 from deepvis.interface.contents import CONTENTS
 from deepvis.interface.effects import (
     Effect,
@@ -27,11 +27,13 @@ from deepvis.interface.effects import (
 from deepvis.interface.moving import FAST, across, along, first_unit, goto, last_unit, layer_by, select, turn_page
 from deepvis.interface.state import (
     BOOSTS,
+    COLORS,
     COMMON_BACKWARD,
     FILTERS,
     GAMMAS,
     METHOD_CYCLE,
     PRESET_CYCLE,
+    THEMES,
     ZOOMS,
     Control,
     Hover,
@@ -141,6 +143,8 @@ def _reset(state: State, facts: Facts) -> State | Outcome:
         step=state.step,
         photo=state.photo,
         preset=state.preset,
+        theme=state.theme,
+        colors=state.colors,
     )
     return Outcome(begun, (ForgetMoments(),)) if state.moments else begun
 
@@ -297,6 +301,9 @@ COMMANDS: dict[str, Command] = {
     "values": Command(flip("values"), ("6",), "values on the top images, on / off", "view"),
     "debug": Command(flip("debug"), ("5",), "timings on / off", "view"),
     "reset": Command(_reset, ("esc",), "reset the view", "view"),
+    # how it looks
+    "colors": choice("colors", COLORS, ("#",), "colours of values: blue–orange, viridis, inferno …", "look"),
+    "theme": choice("theme", THEMES, ("*",), "dark / light", "look"),
     "desk": Command(_desk, ("2",), "recipe grid: 16 settings on the selected unit / close", "recipe grid"),
     "desk_settings": Command(_on_grid(recipe_grid.other_pair), ("3",), "vary two other settings", "recipe grid"),
     "desk_seed": Command(_on_grid(lambda one: replace(one, seed=one.seed + 1)), ("4",), "another seed", "recipe grid"),

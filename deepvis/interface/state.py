@@ -29,7 +29,8 @@ PRESET_CYCLE = (
     "plain",
 )  # key 1, before saved recipes
 Source = Literal["camera", "files"]
-THEMES = ("dark",)  # the colours of the interface
+THEMES = ("dark", "light")  # the colours of the interface
+COLORS = ("blue-orange", "viridis", "inferno", "cividis", "turbo")  # of values; key #
 ZOOMS = ("layer", "unit", "backward")  # key z: what the big pane shows
 
 
@@ -108,7 +109,7 @@ class State:
         collecting: the strongest moments of the input are collected for every unit.
         moments: the top images shown are the collected moments, not those of a data set.
         recipe_grids: the recipe grids visited so far, the last of which is shown; empty if the recipe grid is closed.
-        theme: the colours of the interface, one of THEMES.
+        theme, colors: the colours of the interface and of values, from THEMES and COLORS.
     """
 
     layer: int = 0
@@ -145,6 +146,7 @@ class State:
     values: bool = False
     photo: Photo | None = None
     theme: str = THEMES[0]
+    colors: str = COLORS[0]
 
     @property
     def shown(self) -> Content:

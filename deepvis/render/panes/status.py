@@ -6,8 +6,9 @@ from deepvis.attribution.methods import label
 from deepvis.core.layers import unit_id
 from deepvis.interface.state import BOOSTS, GAMMAS, Control, TopImage
 from deepvis.render import text
-from deepvis.render.colors import Color, Theme
+from deepvis.render.colors import Theme
 from deepvis.render.draw import Canvas
+from deepvis.render.palettes import Color
 from deepvis.render.panes.pane import Key, Pane, extent_text, number
 from deepvis.render.panes.recipe_grid import tile_words
 from deepvis.render.scene import LoadingScene, Scene

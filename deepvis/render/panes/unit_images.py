@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 
 from deepvis.attribution.methods import label
 from deepvis.core.frames import Photo
-from deepvis.core.geometry import Box
+from deepvis.core.geometry import Box, resize
 from deepvis.core.layers import unit_id
 from deepvis.interface.state import State, Target, TopImage
 from deepvis.render import colors, text
 from deepvis.render.draw import Canvas
+from deepvis.render.palettes import Palette
 from deepvis.render.panes.pane import Key, Pane, number
 from deepvis.render.scene import LoadingScene, Scene
 from deepvis.workers.messages import TopPictures
@@ -162,17 +164,39 @@ def _draw_backward(canvas: Canvas, scene: Scene) -> None:
     elif tops.method != method or not tops.backward:
         body.words(tops.backward_note if tops.method == method and tops.backward_note else "the network is computing …")
     else:
-        for i, (values, box) in enumerate(zip(tops.backward, _tiles(canvas, tops))):
+        boxes = _tiles(canvas, tops)
+        images = _backward_tiles(tops, filter, *boxes[0][2:], canvas.palette)
+        for i, (image, box) in enumerate(zip(images, boxes)):
             tile = body.part(box)
-            if values is None:
+            if image is None:
                 tile.fill(tile.theme.panel)
-            elif not np.isfinite(values).all():
-                tile.words("not a number", size=11)
-            elif not values.any():
-                tile.words("nothing flows back", size=11)
+            elif isinstance(image, str):
+                tile.words(image, size=11)
             else:
-                tile.cover(colors.backward_image(values, filter)[..., ::-1])
+                tile.image[:] = image
             _mark(tile, scene, i)
+
+
+@lru_cache(maxsize=2)
+def _backward_tiles(
+    tops: TopPictures, filter: str, width: int, height: int, palette: Palette
+) -> tuple[np.ndarray | str | None, ...]:
+    """The backward images as BGR pictures of that size, words in place of one, or None for a missing photo.
+
+    Each is brought to the size first and has its own range there: where positive and negative values lie side by side,
+    most of a picture's contrast is lost in reducing it.
+    """
+
+    def tile(values: np.ndarray | None) -> np.ndarray | str | None:
+        if values is None:
+            return None
+        if not np.isfinite(values).all():
+            return "not a number"
+        if not values.any():
+            return "nothing flows back"
+        return colors.backward_image(resize(values, width, height), filter, palette)
+
+    return tuple(map(tile, tops.backward))
 
 
 def _draw_synthesized(canvas: Canvas, scene: Scene) -> None:

@@ -31,7 +31,9 @@ from deepvis.interface.state import (
     COMMON_BACKWARD,
     FILTERS,
     GAMMAS,
+    HEATS,
     METHOD_CYCLE,
+    OPACITIES,
     PRESET_CYCLE,
     THEMES,
     ZOOMS,
@@ -55,7 +57,19 @@ def _choose_zoom(state: State, facts: Facts, zoom: str) -> State:
     state = replace(state, recipe_grids=())
     if zoom == "backward" and state.method is None:  # there is no backward image yet: switch the gradient on
         state = replace(state, method="gradient")
+    if zoom == "picture" and state.heat == "off":
+        state = _choose_heat(state, facts, "activation")
     return replace(state, zoom=zoom)
+
+
+def _cycle_heat(state: State, facts: Facts) -> State:
+    return _choose_heat(state, facts, next_value(HEATS, state.heat))
+
+
+def _choose_heat(state: State, facts: Facts, heat: str) -> State:
+    """Lay another heat over the picture; if no backward method is on, its heat switches the gradient on."""
+    method = state.method or "gradient" if heat == "backward" else state.method
+    return replace(state, heat=heat, method=method)
 
 
 def _cycle_backward(state: State, facts: Facts) -> State:
@@ -75,7 +89,8 @@ def _with_method(state: State, method: str | None) -> State:
     """Set the backward method; None also switches off what needs a backward pass."""
     if method is None:
         zoom = "layer" if state.zoom == "backward" else state.zoom
-        return replace(state, method=None, layer_gradient=False, zoom=zoom)
+        heat = "off" if state.heat == "backward" else state.heat
+        return replace(state, method=None, layer_gradient=False, zoom=zoom, heat=heat)
     return replace(state, method=method)
 
 
@@ -94,7 +109,7 @@ def _layer_gradient(state: State, facts: Facts) -> State:
 
 
 def _cycle_content(state: State, facts: Facts) -> State:
-    """Next content of the layer pane. The enlarged backward image is closed.
+    """Next content of the layer pane. The enlarged backward image or picture is closed.
 
     The magnification ends when a grid of units gives way to a correlation matrix, or a matrix to a grid.
     """
@@ -102,7 +117,8 @@ def _cycle_content(state: State, facts: Facts) -> State:
 
 
 def _choose_content(state: State, facts: Facts, content: str) -> State:
-    changed = replace(state, content=content, zoom="layer" if state.zoom == "backward" else state.zoom, recipe_grids=())
+    zoom = state.zoom if state.zoom == "unit" else "layer"
+    changed = replace(state, content=content, zoom=zoom, recipe_grids=())
     return changed if changed.shown.is_matrix == state.shown.is_matrix else replace(changed, view=PaneView())
 
 
@@ -145,6 +161,7 @@ def _reset(state: State, facts: Facts) -> State | Outcome:
         preset=state.preset,
         theme=state.theme,
         colors=state.colors,
+        opacity=state.opacity,
     )
     return Outcome(begun, (ForgetMoments(),)) if state.moments else begun
 
@@ -267,7 +284,7 @@ COMMANDS: dict[str, Command] = {
     "zoom": Command(
         _cycle_zoom,
         ("z",),
-        "big pane: layer, selected unit, backward image",
+        "big pane: layer, selected unit, backward image, picture with heat",
         "view",
         lambda facts: ZOOMS,
         _choose_zoom,
@@ -303,6 +320,22 @@ COMMANDS: dict[str, Command] = {
     "reset": Command(_reset, ("esc",), "reset the view", "view"),
     # how it looks
     "colors": choice("colors", COLORS, ("#",), "colours of values: blue–orange, viridis, inferno …", "look"),
+    "heat": Command(
+        _cycle_heat,
+        ("\\",),
+        "heat over the picture: where the unit is active, backward image",
+        "look",
+        lambda facts: HEATS,
+        _choose_heat,
+    ),
+    "opacity": Command(
+        cycle("opacity", OPACITIES),
+        ("|",),
+        "opacity of the heat",
+        "look",
+        lambda facts: tuple(map(str, OPACITIES)),
+        lambda state, facts, value: replace(state, opacity=float(value)),
+    ),
     "theme": choice("theme", THEMES, ("*",), "dark / light", "look"),
     "desk": Command(_desk, ("2",), "recipe grid: 16 settings on the selected unit / close", "recipe grid"),
     "desk_settings": Command(_on_grid(recipe_grid.other_pair), ("3",), "vary two other settings", "recipe grid"),

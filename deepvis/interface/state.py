@@ -31,7 +31,9 @@ PRESET_CYCLE = (
 Source = Literal["camera", "files"]
 THEMES = ("dark", "light")  # the colours of the interface
 COLORS = ("blue-orange", "viridis", "inferno", "cividis", "turbo")  # of values; key #
-ZOOMS = ("layer", "unit", "backward")  # key z: what the big pane shows
+HEATS = ("off", "activation", "backward")  # over the picture; key backslash
+OPACITIES = (0.3, 0.5, 0.7)  # key |
+ZOOMS = ("layer", "unit", "backward", "picture")  # key z: what the big pane shows
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,7 @@ class State:
         moments: the top images shown are the collected moments, not those of a data set.
         recipe_grids: the recipe grids visited so far, the last of which is shown; empty if the recipe grid is closed.
         theme, colors: the colours of the interface and of values, from THEMES and COLORS.
+        heat, opacity: what is laid over the picture as heat, one of HEATS, and how opaque it is.
     """
 
     layer: int = 0
@@ -147,6 +150,8 @@ class State:
     photo: Photo | None = None
     theme: str = THEMES[0]
     colors: str = COLORS[0]
+    heat: str = HEATS[0]
+    opacity: float = OPACITIES[1]
 
     @property
     def shown(self) -> Content:

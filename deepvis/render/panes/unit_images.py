@@ -15,6 +15,7 @@ from deepvis.core.layers import unit_id
 from deepvis.interface.state import State, Target, TopImage
 from deepvis.render import colors, text
 from deepvis.render.draw import Canvas
+from deepvis.render.heat import cover, heat_of_tops
 from deepvis.render.palettes import Palette
 from deepvis.render.panes.pane import Key, Pane, number
 from deepvis.render.scene import LoadingScene, Scene
@@ -38,6 +39,7 @@ def _unit_images_key(scene: Scene) -> Key:
     return (
         s.unit_images, scene.unit, id(scene.own_pictures), id(scene.own_grown), s.growing, s.preset,
         id(scene.own_tops), s.method, s.filter, s.values, hover, s.moments, s.collecting,
+        (s.heat, s.opacity, scene.receptive_field) if s.heat != "off" else None,
     )  # fmt: skip
 
 
@@ -122,6 +124,7 @@ def _draw_tops(canvas: Canvas, scene: Scene) -> None:
         canvas.caption(title, scene.unit).words(why)
         return
     body = canvas.caption(title, unit_id(tops.layer, tops.unit))
+    heats = heat_of_tops(scene, tops)
     for i, (patch, box) in enumerate(zip(tops.patches, _tiles(canvas, tops))):
         tile = body.part(box)
         if patch.pixels is None:
@@ -129,6 +132,8 @@ def _draw_tops(canvas: Canvas, scene: Scene) -> None:
             tile.words("missing", size=11)
         else:
             tile.cover(patch.pixels)
+            if heats[i : i + 1] and (heat := heats[i]) is not None:
+                cover(tile.image, heat, scene.state.opacity, tile.palette)
         if scene.state.values and not math.isnan(patch.value):
             _draw_value(tile, patch.value)
         _mark(tile, scene, i)

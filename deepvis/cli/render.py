@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import replace
 
-from deepvis.app.sources import sources
+from deepvis.app.sources import first_state, sources
 from deepvis.cli.options import (
     Commands,
     add_input,
@@ -16,7 +16,7 @@ from deepvis.cli.options import (
     settings_of,
 )
 from deepvis.core.errors import UserError
-from deepvis.interface.state import METHOD_CYCLE, State
+from deepvis.interface.state import METHOD_CYCLE
 
 
 def add(commands: Commands) -> None:
@@ -43,7 +43,7 @@ def _render(args: argparse.Namespace) -> None:
     if args.size:
         settings = replace(settings, window=replace(settings.window, **_size(args.size)))
     camera, files, first = sources(settings)
-    start = State(source=first, crop=settings.crop, method=args.back)
+    start = replace(first_state(settings, first), method=args.back)
     network = asked_network(settings, consent_of(args))
     write(args.out, picture(settings, network, camera, files, start, args.unit, args.keys.split()))
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from deepvis.attribution.methods import METHODS
-from deepvis.interface.command import Action, Command, Facts, choice, cycle, flip, next_value
+from deepvis.interface.command import Action, Command, Facts, cycle, flip, next_value
 from deepvis.interface.contents import CONTENTS
 from deepvis.interface.effects import (
     Effect,
@@ -24,18 +24,15 @@ from deepvis.interface.effects import (
     TakeSnapshot,
     ToggleRecording,
 )
+from deepvis.interface.looks import LOOKS, choose_heat, enlarge
 from deepvis.interface.moving import FAST, across, along, first_unit, goto, last_unit, layer_by, select, turn_page
 from deepvis.interface.state import (
     BOOSTS,
-    COLORS,
     COMMON_BACKWARD,
     FILTERS,
     GAMMAS,
-    HEATS,
     METHOD_CYCLE,
-    OPACITIES,
     PRESET_CYCLE,
-    THEMES,
     ZOOMS,
     Control,
     Hover,
@@ -58,18 +55,8 @@ def _choose_zoom(state: State, facts: Facts, zoom: str) -> State:
     if zoom == "backward" and state.method is None:  # there is no backward image yet: switch the gradient on
         state = replace(state, method="gradient")
     if zoom == "picture" and state.heat == "off":
-        state = _choose_heat(state, facts, "activation")
+        state = choose_heat(state, facts, "activation")
     return replace(state, zoom=zoom)
-
-
-def _cycle_heat(state: State, facts: Facts) -> State:
-    return _choose_heat(state, facts, next_value(HEATS, state.heat))
-
-
-def _choose_heat(state: State, facts: Facts, heat: str) -> State:
-    """Lay another heat over the picture; if no backward method is on, its heat switches the gradient on."""
-    method = state.method or "gradient" if heat == "backward" else state.method
-    return replace(state, heat=heat, method=method)
 
 
 def _cycle_backward(state: State, facts: Facts) -> State:
@@ -149,9 +136,11 @@ def _step(delta: int) -> Action:
 
 
 def _reset(state: State, facts: Facts) -> State | Outcome:
-    """Reset the view and keep the input. If the recipe grid is open, only close it."""
+    """Reset the view and keep the input. If the recipe grid is open or a pane is enlarged, only close that."""
     if state.recipe_grids:
         return replace(state, recipe_grids=())
+    if state.enlarged is not None:
+        return replace(state, enlarged=None)
     begun = State(
         source=state.source,
         frozen=state.frozen,
@@ -162,6 +151,8 @@ def _reset(state: State, facts: Facts) -> State | Outcome:
         theme=state.theme,
         colors=state.colors,
         opacity=state.opacity,
+        layout=state.layout,
+        full_screen=state.full_screen,
     )
     return Outcome(begun, (ForgetMoments(),)) if state.moments else begun
 
@@ -318,25 +309,7 @@ COMMANDS: dict[str, Command] = {
     "values": Command(flip("values"), ("6",), "values on the top images, on / off", "view"),
     "debug": Command(flip("debug"), ("5",), "timings on / off", "view"),
     "reset": Command(_reset, ("esc",), "reset the view", "view"),
-    # how it looks
-    "colors": choice("colors", COLORS, ("#",), "colours of values: blue–orange, viridis, inferno …", "look"),
-    "heat": Command(
-        _cycle_heat,
-        ("\\",),
-        "heat over the picture: where the unit is active, backward image",
-        "look",
-        lambda facts: HEATS,
-        _choose_heat,
-    ),
-    "opacity": Command(
-        cycle("opacity", OPACITIES),
-        ("|",),
-        "opacity of the heat",
-        "look",
-        lambda facts: tuple(map(str, OPACITIES)),
-        lambda state, facts, value: replace(state, opacity=float(value)),
-    ),
-    "theme": choice("theme", THEMES, ("*",), "dark / light", "look"),
+    **LOOKS,
     "desk": Command(_desk, ("2",), "recipe grid: 16 settings on the selected unit / close", "recipe grid"),
     "desk_settings": Command(_on_grid(recipe_grid.other_pair), ("3",), "vary two other settings", "recipe grid"),
     "desk_seed": Command(_on_grid(lambda one: replace(one, seed=one.seed + 1)), ("4",), "another seed", "recipe grid"),
@@ -364,6 +337,7 @@ _MOUSE_HELP = (
     ("mouse", "hover", "show a unit's name and value"),
     ("mouse", "click", "select a unit, a layer, a class, a tile of the recipe grid"),
     ("mouse", "click", "on a top image: its whole photo or moment is the input"),
+    ("mouse", "double click", "enlarge a pane / back"),
     ("mouse", "wheel", "magnify the layer pane"),
 )
 
@@ -442,6 +416,21 @@ def click(state: State, target: Target, facts: Facts) -> Outcome:
     if isinstance(target, Control):
         return run(state, target.call, facts)
     return Outcome(_clicked(state, target, facts) if target is not None and facts.layers else state)
+
+
+def double_click(state: State, target: Target, pane: str | None, before: State, facts: Facts) -> Outcome:
+    """Enlarge a pane or show all again. On a tab, a chip or a tile it is a second click.
+
+    Args:
+        pane: the pane under the mouse.
+        before: the state before the first of the two clicks, whose selection is taken back.
+    """
+    if isinstance(target, Control) or isinstance(target, Hover) and target.tile is not None:
+        return click(state, target, facts)
+    if pane is None or pane == "status":
+        return Outcome(state)
+    undone = replace(state, layer=before.layer, unit=before.unit, in_channels=before.in_channels, photo=before.photo)
+    return Outcome(enlarge(undone, facts, pane))
 
 
 def _clicked(state: State, target: Hover | TopImage, facts: Facts) -> State:

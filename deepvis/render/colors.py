@@ -65,19 +65,19 @@ DARK = Theme(
     probability=(104, 78, 40),
 )
 LIGHT = Theme(
-    ground=(250, 249, 248),
-    panel=(236, 234, 232),
-    line=(208, 204, 200),
+    ground=(240, 238, 236),
+    panel=(226, 224, 222),
+    line=(196, 192, 188),
     text=(30, 28, 26),
     soft=(58, 54, 50),
-    dim=(104, 98, 92),
-    accent=(0, 80, 150),  # dark amber
+    dim=(96, 90, 84),
+    accent=(0, 72, 138),  # dark amber
     faint_accent=(140, 200, 240),
     on_accent=(255, 255, 255),
     pointed=(30, 28, 26),
-    frozen=(190, 92, 0),  # strong blue
-    good=(40, 104, 16),
-    bad=(30, 20, 190),
+    frozen=(180, 84, 0),  # strong blue
+    good=(36, 96, 12),
+    bad=(30, 20, 180),
     bars=(100, 94, 88),
     probability=(240, 214, 184),
     is_light=True,
@@ -99,8 +99,9 @@ def contrast(one: Color, other: Color) -> float:
 
 
 def ink_on(ground: Color) -> Color:
-    """The colour of words on any ground: near black or near white."""
-    return max((DARK.on_accent, DARK.pointed), key=lambda ink: contrast(ink, ground))
+    """The colour of words on any ground: black or white, whichever has more contrast: at least √21 = 4.58."""
+    inks: tuple[Color, Color] = (0, 0, 0), (255, 255, 255)
+    return max(inks, key=lambda ink: contrast(ink, ground))
 
 
 def finite(maps: np.ndarray) -> np.ndarray:
@@ -156,7 +157,7 @@ def backward_image(pixels: np.ndarray, filter: str, palette: Palette) -> np.ndar
     Args:
         pixels: float32 H×W×3 RGB, any range.
         filter: "raw" (colours around mid-gray), "gray" (the mean over the colours), "norm" (the L2 norm over
-            the colours), "blurred norm" (the norm smoothed by a Gaussian). The norms have the colours of unsigned values.
+            the colours), "blurred norm" (the norm smoothed by a Gaussian). The norms are painted as unsigned values.
     Returns:
         uint8 H×W×3 BGR in the picture's own range, see `_strong`. If all values are zero the picture is flat.
     """

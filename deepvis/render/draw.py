@@ -44,9 +44,7 @@ class Canvas:
         palette: the colours of values.
     """
 
-    def __init__(
-        self, image: np.ndarray, scale: float = 1.0, theme: Theme = DARK, palette: Palette = USUAL
-    ) -> None:
+    def __init__(self, image: np.ndarray, scale: float = 1.0, theme: Theme = DARK, palette: Palette = USUAL) -> None:
         self.image, self.scale, self.theme, self.palette = image, scale, theme, palette
 
     @property
@@ -78,9 +76,7 @@ class Canvas:
         left, top, width, height = box
         return Canvas(self.image[top : top + height, left : left + width], self.scale, self.theme, self.palette)
 
-    def caption(
-        self, words: str, right: str = "", color: Color | None = None, legend: Legend | None = None
-    ) -> Canvas:
+    def caption(self, words: str, right: str = "", color: Color | None = None, legend: Legend | None = None) -> Canvas:
         """Draw the pane's title line, with a legend at its right end, and return the rest of the pane."""
         height = self.px_caption
         bar = self.image[:height]

@@ -62,7 +62,8 @@ def cover(picture: np.ndarray, heat: np.ndarray, opacity: float, palette: Palett
     height, width = picture.shape[:2]
     levels = cv2.resize(heat, (width, height), interpolation=cv2.INTER_LINEAR)
     alpha = cv2.LUT(levels, (np.minimum(np.arange(256) / 255 / _FULL, 1) * opacity).astype(np.float32))
-    picture[:] = cv2.blendLinear(cv2.applyColorMap(levels, palette.heat), np.ascontiguousarray(picture), alpha, 1 - alpha)
+    painted = cv2.applyColorMap(levels, palette.heat)
+    picture[:] = cv2.blendLinear(painted, np.ascontiguousarray(picture), alpha, 1 - alpha)
 
 
 def spread(

@@ -191,7 +191,8 @@ def written(monkeypatch: pytest.MonkeyPatch) -> Iterator[Written]:
 def blue_orange(v: np.ndarray) -> np.ndarray:
     """Signed values from −1 to 1 as BGR: black at 0, full blue and orange at 0.6, near white at 1."""
     size = np.abs(v)
-    full, bright = (np.where(v < 0, *pair) for pair in (((255, 120, 40), (0, 125, 235)), ((255, 220, 175), (175, 228, 255))))
+    full = np.where(v < 0, (255, 120, 40), (0, 125, 235))
+    bright = np.where(v < 0, (255, 220, 175), (175, 228, 255))
     return np.where(size < 0.6, full * size / 0.6, full + (bright - full) * (size - 0.6) / 0.4)
 
 

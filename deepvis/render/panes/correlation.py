@@ -72,7 +72,7 @@ def nearest_words(scene: Scene, matrix: Matrix) -> str:
 
 
 def draw_partners(canvas: Canvas, scene: Scene, matrix: Matrix) -> None:
-    """Draw the selected unit's strongest correlations as bars, one for each other unit, in the colours of signed values."""
+    """Draw the selected unit's strongest correlations as bars in the colours of signed values."""
     layer, row = scene.layer, matrix.correlation[scene.state.unit]
     size, margin = canvas.px(13), canvas.px(14)
     line = text.line_height(size) + canvas.px(6)
@@ -104,7 +104,8 @@ def brightest(matrix: Matrix) -> float:
 def draw_matrix(canvas: Canvas, scene: Scene, matrix: Matrix) -> None:
     """Draw the correlation matrix; mark the selected unit's row and column and the pair under the mouse."""
     state = scene.state
-    canvas.image[:] = _seen(matrix, state.view, canvas.width, canvas.height, GAMMAS[state.gamma], canvas.theme, canvas.palette)
+    size, gamma = (canvas.width, canvas.height), GAMMAS[state.gamma]
+    canvas.image[:] = _seen(matrix, state.view, *size, gamma, canvas.theme, canvas.palette)
     left, top, side, _ = matrix_box(canvas.width, canvas.height, state.view)
     place = np.argsort(matrix.order)  # the inverse of the permutation
 

@@ -66,8 +66,8 @@ def _top_image_text(scene: Scene, hover: TopImage) -> str:
 def _status_key(scene: Scene) -> Key:
     s = scene.state
     selection = (s.layer, s.unit, s.method, s.filter, s.origin, s.gamma, s.boost, s.layer_gradient, s.collecting)
-    words = (heat_words(scene), _field_text(scene), _bad_text(scene), _hover_text(scene), scene.status, s.message, s.message_is_error)
-    return (selection, words, scene.busy, id(scene.layers), s.debug)
+    words = (heat_words(scene), _field_text(scene), _bad_text(scene), _hover_text(scene))
+    return (selection, words, scene.status, s.message, s.message_is_error, scene.busy, id(scene.layers), s.debug)
 
 
 def _field_text(scene: Scene) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 
 from deepvis.attribution.methods import label
 from deepvis.core.frames import Photo
-from deepvis.core.geometry import Box, resize
+from deepvis.core.geometry import Box, contains, resize
 from deepvis.core.layers import unit_id
 from deepvis.interface.state import State, Target, TopImage
 from deepvis.render import colors, text
@@ -76,22 +76,31 @@ def draw_unit_images(canvas: Canvas, scene: Scene) -> None:
     _draw_backward(backward, scene)
 
 
+def _block_boxes(canvas: Canvas) -> list[Box]:
+    """Three parts of the same size, so that a top image and its backward image lie at the same place in theirs.
+
+    They lie side by side if the pane is wide, else one below the other.
+    """
+    gap, width, height = canvas.px(2), canvas.width // 3, canvas.height // 3
+    if canvas.width > canvas.height:
+        return [(i * width, 0, max(1, width - gap), canvas.height) for i in range(3)]
+    return [(0, i * height, canvas.width, max(1, height - gap)) for i in range(3)]
+
+
 def _blocks(canvas: Canvas) -> list[Canvas]:
-    """Three parts of the same size, so that a top image and its backward image lie at the same place in theirs."""
-    height = canvas.height // 3
-    return [canvas.part((0, i * height, canvas.width, height - canvas.px(2))) for i in range(3)]
+    return [canvas.part(box) for box in _block_boxes(canvas)]
 
 
 def top_image_at(canvas: Canvas, scene: Scene, x: int, y: int) -> Target:
     """The top image under a point of the pane, also if its backward image is there; None if there is none."""
     tops = scene.own_tops
-    if tops is None or not tops.patches or not scene.state.unit_images or canvas.height < 3:
+    if tops is None or not tops.patches or not scene.state.unit_images or min(canvas.width, canvas.height) < 3:
         return None
-    block = _blocks(canvas)[0]
-    number, y = divmod(y, canvas.height // 3)
-    for i, (left, top, width, height) in enumerate(_tiles(block, tops) if number in (1, 2) else ()):
-        if left <= x < left + width and top <= y - block.px_caption < top + height:
-            return TopImage(i, _whole(tops, i))
+    for left, top, width, height in _block_boxes(canvas)[1:]:
+        block = canvas.part((left, top, width, height))
+        for i, tile in enumerate(_tiles(block, tops)):
+            if contains(tile, x - left, y - top - block.px_caption):
+                return TopImage(i, _whole(tops, i))
     return None
 
 

@@ -237,7 +237,8 @@ class Window:
                 self._events.pop()
             self._events.append(Mouse("move", x, y))
         elif event == cv2.EVENT_LBUTTONDOWN:
-            self._events.append(Mouse("click", x, y))
+            if self._events[-1:] != [Mouse("double", x, y)]:  # Qt reports the second press too, after the double click
+                self._events.append(Mouse("click", x, y))
         elif event == cv2.EVENT_LBUTTONDBLCLK:  # in place of a second click
             self._events.append(Mouse("double", x, y))
         elif event == cv2.EVENT_MOUSEWHEEL:

@@ -41,15 +41,16 @@ def _render(args: argparse.Namespace) -> None:
     if settings.input == "camera" and args.input is None:
         settings = replace(settings, input="photos")  # without a screen there is rarely a camera
     if args.size:
-        settings = replace(settings, window=replace(settings.window, **_size(args.size)))
+        width, height = _size(args.size)
+        settings = replace(settings, window=replace(settings.window, width=width, height=height))
     camera, files, first = sources(settings)
     start = replace(first_state(settings, first), method=args.back)
     network = asked_network(settings, consent_of(args))
     write(args.out, picture(settings, network, camera, files, start, args.unit, args.keys.split()))
 
 
-def _size(text: str) -> dict[str, int]:
+def _size(text: str) -> tuple[int, int]:
     width, _, height = text.lower().partition("x")
     if not (width.isdecimal() and height.isdecimal() and 200 <= int(width) <= 10000 and 150 <= int(height) <= 10000):
         raise UserError(f"--size {text!r}: expected width x height in pixels, such as 1500x930")
-    return {"width": int(width), "height": int(height)}
+    return int(width), int(height)

@@ -44,6 +44,10 @@ class Renderer:
     def layout(self, layout: Layout) -> None:
         self._layout = layout
         self._image = np.empty((layout.height, layout.width, 3), np.uint8)
+        self._forget()
+
+    def _forget(self) -> None:
+        """Forget what was drawn, so that everything is drawn anew, also the gaps between the panes."""
         fill(self._image, self._theme.ground)
         self._keys: dict[str, Key] = {}
         self._drawn: dict[str, LoadingScene] = {}  # keeps alive the objects whose ids are in the keys
@@ -59,7 +63,7 @@ class Renderer:
         chosen = _colors_of(scene)
         if chosen != (self._theme, self._palette):
             self._theme, self._palette = chosen
-            self.layout = self.layout  # everything is drawn anew, also the gaps between the panes
+            self._forget()
         for name in self.layout.panes:
             pane, before = PANES[name], self._keys.get(name)
             key = _key(pane, scene)

@@ -20,10 +20,10 @@ from deepvis.core.layers import Layer
 from deepvis.core.receptive_field import ReceptiveField
 from deepvis.interface.command import Facts
 from deepvis.interface.commands import COMMANDS, bindings, help_rows, press, run
-from deepvis.interface.layout import Layout, lay_out
+from deepvis.interface.layout import Layout, fit, lay_out
 from deepvis.interface.requests import request_for
-from deepvis.interface.settings import DEFAULT_PANES
-from deepvis.interface.state import FILTERS, Hover, State, TopImage
+from deepvis.interface.settings import DEFAULT_PANES, Settings
+from deepvis.interface.state import FILTERS, LAYOUT_NAMES, Hover, State, TopImage
 from deepvis.interface.unit_grid import PaneView, make_grid
 from deepvis.render import LoadingScene, Renderer, Scene, Status, colors, text
 from deepvis.render.mosaic import draw_maps
@@ -522,6 +522,9 @@ STATES = {
     "busy": scene(State(layer=1, method="deconv"), answer(State()), busy=True),
     "backward": scene(State(layer=2, unit=3, in_channels=True, method="guided", filter="blurred norm", origin=(1, 2))),
     "big backward": scene(State(method="deconv", zoom="backward")),
+    "picture": scene(State(zoom="picture", heat="activation", opacity=0.7)),
+    "backward heat": scene(State(zoom="picture", heat="backward", method="guided", theme="light", colors="turbo")),
+    "no place": scene(State(layer=3, unit=2, heat="activation", theme="light", boost=2), keys={"heat": "Q"}),
     "backward values": scene(State(layer=1, method="guided", layer_gradient=True)),
     "nothing flows": scene(State(layer=2, method="gradient", layer_gradient=True, origin=(0, 1))),
     "unit": scene(State(zoom="unit", unit=4, gamma=2, boost=2)),
@@ -817,6 +820,34 @@ def test_no_text_is_cut_or_covered(written: Written, size: tuple[int, int], scal
         assert left <= word.box[0] and word.box[2] < left + width and top <= word.box[1] and word.box[3] < top + height
     if name not in ("typing", "naming"):  # its prompt is meant to cover
         assert not [(a.words, b.words) for i, a in enumerate(words) for b in words[:i] if overlap(a, b)]
+
+
+@pytest.mark.parametrize("name", ["plain", "backward", "top images", "pattern", "picture", "no place", "hover", "desk"])
+@pytest.mark.parametrize("enlarged", [None, "layer", "input", "unit_images"])
+@pytest.mark.parametrize("chosen", LAYOUT_NAMES)
+@pytest.mark.parametrize("size", [(1280, 720), (900, 1600), (3840, 2160)], ids=str)
+def test_no_text_is_cut_in_any_layout(written: Written, size, chosen: str, enlarged: str | None, name: str) -> None:
+    if size == (3840, 2160) and name not in ("plain", "no place"):
+        return  # slow
+    where = fit(Settings(), State(layout=chosen, enlarged=enlarged), *size)
+    words = written.draw(STATES[name], where)
+    assert words and not [w.words for w in words if w.cut]
+    for word in words:
+        left, top, width, height = where.panes[word.pane]
+        assert left <= word.box[0] and word.box[2] < left + width and top <= word.box[1] and word.box[3] < top + height
+    assert not [(a.words, b.words) for i, a in enumerate(words) for b in words[:i] if overlap(a, b)]
+
+
+def test_a_theme_and_colours_redraw_everything(drawn: list[str]) -> None:
+    renderer, result = Renderer(layout()), answer(State())
+    plain = renderer.compose(scene(State(), result))[0].copy()
+    for state in (State(theme="light"), State(colors="viridis"), State()):
+        drawn.clear()
+        image, changed = renderer.compose(scene(state, result))
+        assert changed and sorted(drawn) == sorted(PANES)
+        np.testing.assert_array_equal(image, fresh(scene(state, result), layout()))
+        assert (image != plain).mean() > 0.5 or state.theme == "dark"
+    np.testing.assert_array_equal(image, plain)
 
 
 @pytest.mark.parametrize("scale", [1, 2])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from deepvis.attribution.methods import label
 from deepvis.core.layers import unit_id
-from deepvis.interface.state import BOOSTS, GAMMAS, Control, TopImage
+from deepvis.interface.state import BOOSTS, COLORS, GAMMAS, Control, TopImage
 from deepvis.render import text
 from deepvis.render.colors import Theme
 from deepvis.render.draw import Canvas
@@ -98,6 +98,8 @@ def _facts(scene: Scene) -> list[str]:
         words.append(f"gamma {GAMMAS[s.gamma]:g}")
     if s.boost:
         words.append(f"boost {BOOSTS[s.boost]:g}")
+    if s.colors != COLORS[0]:
+        words.append(f"colours {s.colors}")
     return [w for w in words if w]
 
 

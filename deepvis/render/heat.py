@@ -15,7 +15,7 @@ from deepvis.render.palettes import Palette
 from deepvis.render.scene import Scene
 from deepvis.workers.messages import TopPictures
 
-SIDE = 256  # longest side of a heat in pixels; it is smooth, so that it can be enlarged without loss
+SIDE = 160  # longest side of a heat in pixels: it is smooth and can be enlarged, and maps are rarely finer
 _FULL = 0.5  # from this strength on heat has its full opacity; below it fades
 
 
@@ -61,9 +61,21 @@ def cover(picture: np.ndarray, heat: np.ndarray, opacity: float, palette: Palett
     """
     height, width = picture.shape[:2]
     levels = cv2.resize(heat, (width, height), interpolation=cv2.INTER_LINEAR)
-    alpha = cv2.LUT(levels, (np.minimum(np.arange(256) / 255 / _FULL, 1) * opacity).astype(np.float32))
-    painted = cv2.applyColorMap(levels, palette.heat)
-    picture[:] = cv2.blendLinear(painted, np.ascontiguousarray(picture), alpha, 1 - alpha)
+    hot, rest = _mixing(opacity, palette)
+    dimmed = cv2.multiply(picture, cv2.applyColorMap(levels, rest), scale=1 / 255)
+    cv2.add(dimmed, cv2.applyColorMap(levels, hot), dst=picture)
+
+
+@lru_cache(maxsize=8)
+def _mixing(opacity: float, palette: Palette) -> tuple[np.ndarray, np.ndarray]:
+    """Tables from levels to what heat adds to a picture, and to how much of the picture it leaves (255: all).
+
+    Mixing with bytes takes half the time of mixing with floats.
+    """
+    alpha = (np.minimum(np.arange(256) / 255 / _FULL, 1) * opacity)[:, None, None]
+    hot = (palette.heat * alpha).round().astype(np.uint8)
+    rest = np.repeat((255 * (1 - alpha)).round().astype(np.uint8), 3, axis=2)
+    return hot, rest
 
 
 def spread(

@@ -18,7 +18,7 @@ from deepvis.inputs.feed import Feed, FeedWish
 from deepvis.interface import commands
 from deepvis.interface.command import Facts
 from deepvis.interface.commands import help_rows, keys_of
-from deepvis.interface.layout import lay_out
+from deepvis.interface.layout import fit
 from deepvis.interface.moving import goto
 from deepvis.interface.requests import request_for
 from deepvis.interface.settings import Settings
@@ -50,11 +50,12 @@ def picture(
     Raises:
         UserError: no such unit or key, or the input gives no picture.
     """
-    scale = 1.0 if settings.window.scale == "auto" else float(settings.window.scale)
-    renderer = Renderer(lay_out(settings.panes, settings.window.width, settings.window.height, scale))
+    size = settings.window.width, settings.window.height
+    renderer = Renderer(fit(settings, start, *size))
     bound = commands.bindings(settings.keys)
     facts = Facts(network.layers, renderer.layer_area, renderer.layout.scale)
     state = _pressed(_selected(start, unit, facts), keys, facts, bound)
+    renderer.layout = fit(settings, state, *size)
     frame = _frame(camera, files, state, network.input)
     request = request_for(state, frame, network.layers)
     if request is None:

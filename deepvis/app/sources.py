@@ -1,4 +1,4 @@
-"""Which camera and files the settings name."""
+"""Which camera and files the settings name, and the state that the program begins with."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from deepvis.core import paths
 from deepvis.interface.settings import Settings
-from deepvis.interface.state import Source
+from deepvis.interface.state import Source, State
 
 
 def sources(settings: Settings) -> tuple[int | str | None, Path, Source]:
@@ -30,3 +30,9 @@ def sources(settings: Settings) -> tuple[int | str | None, Path, Source]:
 
     Playlist(path)  # raises before a window opens
     return camera, path, first
+
+
+def first_state(settings: Settings, source: Source) -> State:
+    """The state at the beginning, as the settings want it."""
+    window = settings.window
+    return State(source=source, crop=settings.crop, colors=settings.colors, theme=window.theme, layout=window.layout)

@@ -25,7 +25,7 @@ from deepvis.inputs.feed import Feed, FeedWish
 from deepvis.interface import commands
 from deepvis.interface.command import Facts
 from deepvis.interface.effects import Outcome, Quit
-from deepvis.interface.layout import Layout, lay_out
+from deepvis.interface.layout import Layout, fit
 from deepvis.interface.requests import request_for
 from deepvis.interface.settings import Settings
 from deepvis.interface.state import State
@@ -54,8 +54,9 @@ class Toolbox:
     def __init__(self, settings: Settings, engine: Engine, feed: Feed, window: Window, start: State) -> None:
         self.settings, self.engine, self.feed, self.window = settings, engine, feed, window
         self.state = start
-        self._scale = window.scale
-        self.renderer = Renderer(self._layout(*window.size))
+        self._size = window.size
+        self._laid_out = (start.layout, start.enlarged, window.size)  # what the renderer's layout was made for
+        self.renderer = Renderer(self._layout())
         self.bar = StatusBar(settings.model)
         self.questions = Questions(engine)
         self.workers = UnitWorkers(settings.model, lambda: engine.network)
@@ -64,6 +65,7 @@ class Toolbox:
         self._help, self._keys = commands.help_rows(self._bound), commands.keys_of(self._bound)
         self._mouse: tuple[int, int] | None = None  # its last position, in pixels of the picture
         self._moved = False
+        self._before_click = start
         self._notice = 0  # the number of the feed's last notice that was shown
         self._note = ""
         self._is_over = False
@@ -91,6 +93,7 @@ class Toolbox:
         events = self.window.poll(self._patience())
         for event in events:
             self._react(event)
+            self._fit()
         network = self.engine.network
         reading = network.input.reading if network else Reading()
         self.feed.want(FeedWish(self.state.source, self.state.frozen, self.state.step, self.state.photo, reading))
@@ -119,14 +122,18 @@ class Toolbox:
             case Mouse("move", x, y):
                 self._mouse, self._moved = (x, y), True
             case Mouse("click", x, y):
-                target = self.renderer.target_at(x, y, self.scene())
+                target, self._before_click = self.renderer.target_at(x, y, self.scene()), self.state
                 self._apply(commands.click(self.state, target, self._facts()))
+            case Mouse("double", x, y):
+                target, pane = self.renderer.target_at(x, y, self.scene()), self.renderer.layout.pane_at(x, y)
+                before = self._before_click
+                self._apply(commands.double_click(self.state, target, pane, before, self._facts()))
             case Mouse("wheel", x, y, steps):
                 place = self.renderer.fraction_in_layer(x, y)
                 if place and steps:
                     self.state = commands.wheel(self.state, steps, *place)
             case Resize(width, height):
-                self.renderer.layout = self._layout(width, height)
+                self._size = (width, height)
             case Close():
                 self.quit()
 
@@ -141,6 +148,13 @@ class Toolbox:
                 self.quit()
             else:
                 self.state = self.effects.do(effect, self.state, self.engine.network, self.scene)
+
+    def _fit(self) -> None:
+        """Lay out the panes anew, if the user has chosen another layout or the window has another size."""
+        self.window.fill_screen(self.state.full_screen)
+        wanted = (self.state.layout, self.state.enlarged, self._size)
+        if wanted != self._laid_out:
+            self._laid_out, self.renderer.layout = wanted, self._layout()
 
     def _pointed(self, scene: LoadingScene) -> LoadingScene:
         """The scene with what the mouse points at now: keys, the wheel, a new size or a result may have changed it."""
@@ -246,8 +260,8 @@ class Toolbox:
         layout, recipes = self.renderer.layout, self.effects.recipes.known
         return Facts(self._layers(), self.renderer.layer_area, layout.scale, recipes)
 
-    def _layout(self, width: int, height: int) -> Layout:
-        return lay_out(self.settings.panes, width, height, self._scale)
+    def _layout(self) -> Layout:
+        return fit(self.settings, self.state, *self._size, self.window.scale)
 
     def scene(self) -> LoadingScene:
         """The scene to show now."""

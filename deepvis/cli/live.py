@@ -6,9 +6,8 @@ import argparse
 import os
 import sys
 
-from deepvis.app.sources import sources
+from deepvis.app.sources import first_state, sources
 from deepvis.cli.options import Commands, add_input, add_network, consent_of, network_of, settings_of
-from deepvis.interface.state import State
 from deepvis.networks import trust
 
 
@@ -31,7 +30,7 @@ def _live(args: argparse.Namespace) -> None:
     settings, consent = settings_of(args), consent_of(args)
     camera, files, first = sources(settings)
     trust.ask(settings.model, consent)  # asked here because the network is loaded in another thread
-    start = State(source=first, crop=settings.crop)
+    start = first_state(settings, first)
     if not live(settings, Engine(lambda: network_of(settings, consent)), Feed(camera, files), start, probe.check):
         sys.stdout.flush()
         os._exit(0)

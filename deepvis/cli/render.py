@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import replace
 
-from deepvis.app.sources import sources
+from deepvis.app.sources import first_state, sources
 from deepvis.cli.options import (
     Commands,
     add_input,
@@ -16,7 +16,7 @@ from deepvis.cli.options import (
     settings_of,
 )
 from deepvis.core.errors import UserError
-from deepvis.interface.state import METHOD_CYCLE, State
+from deepvis.interface.state import METHOD_CYCLE
 
 
 def add(commands: Commands) -> None:
@@ -45,15 +45,16 @@ def _render(args: argparse.Namespace) -> None:
     if settings.input == "camera" and args.input is None:
         settings = replace(settings, input="photos")  # without a screen there is rarely a camera
     if args.size:
-        settings = replace(settings, window=replace(settings.window, **_size(args.size)))
+        width, height = _size(args.size)
+        settings = replace(settings, window=replace(settings.window, width=width, height=height))
     camera, files, first = sources(settings)
-    start = State(source=first, crop=settings.crop, method=args.back)
+    start = replace(first_state(settings, first), method=args.back)
     network = asked_network(settings, consent_of(args))
     write(args.out, picture(settings, network, camera, files, start, args.unit, args.keys.split()))
 
 
-def _size(text: str) -> dict[str, int]:
+def _size(text: str) -> tuple[int, int]:
     width, _, height = text.lower().partition("x")
     if not (width.isdecimal() and height.isdecimal() and 200 <= int(width) <= 10000 and 150 <= int(height) <= 10000):
         raise UserError(f"--size {text!r}: expected width x height in pixels, such as 1500x930")
-    return {"width": int(width), "height": int(height)}
+    return int(width), int(height)

@@ -80,3 +80,12 @@ def with_value(state: State, name: str, value: object) -> State:
     """The state with another value of this attribute."""
     changes: dict[str, Any] = {name: value}
     return replace(state, **changes)
+
+
+def choice(name: str, values: Sequence[str], keys: tuple[str, ...], help: str, group: str) -> Command:
+    """A command that goes through the values of an attribute of the state; each value can also be chosen directly."""
+
+    def choose(state: State, facts: Facts, value: str) -> State:
+        return with_value(state, name, value)
+
+    return Command(cycle(name, values), keys, help, group, lambda facts: values, choose)

@@ -24,6 +24,7 @@ from deepvis.interface.effects import (
     TakeSnapshot,
     ToggleRecording,
 )
+from deepvis.interface.looks import LOOKS, choose_heat, enlarge
 from deepvis.interface.moving import FAST, across, along, first_unit, goto, last_unit, layer_by, select, turn_page
 from deepvis.interface.state import (
     BOOSTS,
@@ -53,6 +54,8 @@ def _choose_zoom(state: State, facts: Facts, zoom: str) -> State:
     state = replace(state, recipe_grids=())
     if zoom == "backward" and state.method is None:  # there is no backward image yet: switch the gradient on
         state = replace(state, method="gradient")
+    if zoom == "picture" and state.heat == "off":
+        state = choose_heat(state, facts, "activation")
     return replace(state, zoom=zoom)
 
 
@@ -73,7 +76,8 @@ def _with_method(state: State, method: str | None) -> State:
     """Set the backward method; None also switches off what needs a backward pass."""
     if method is None:
         zoom = "layer" if state.zoom == "backward" else state.zoom
-        return replace(state, method=None, layer_gradient=False, zoom=zoom)
+        heat = "off" if state.heat == "backward" else state.heat
+        return replace(state, method=None, layer_gradient=False, zoom=zoom, heat=heat)
     return replace(state, method=method)
 
 
@@ -92,7 +96,7 @@ def _layer_gradient(state: State, facts: Facts) -> State:
 
 
 def _cycle_content(state: State, facts: Facts) -> State:
-    """Next content of the layer pane. The enlarged backward image is closed.
+    """Next content of the layer pane. The enlarged backward image or picture is closed.
 
     The magnification ends when a grid of units gives way to a correlation matrix, or a matrix to a grid.
     """
@@ -100,7 +104,8 @@ def _cycle_content(state: State, facts: Facts) -> State:
 
 
 def _choose_content(state: State, facts: Facts, content: str) -> State:
-    changed = replace(state, content=content, zoom="layer" if state.zoom == "backward" else state.zoom, recipe_grids=())
+    zoom = state.zoom if state.zoom == "unit" else "layer"
+    changed = replace(state, content=content, zoom=zoom, recipe_grids=())
     return changed if changed.shown.is_matrix == state.shown.is_matrix else replace(changed, view=PaneView())
 
 
@@ -131,9 +136,11 @@ def _step(delta: int) -> Action:
 
 
 def _reset(state: State, facts: Facts) -> State | Outcome:
-    """Reset the view and keep the input. If the recipe grid is open, only close it."""
+    """Reset the view and keep the input. If the recipe grid is open or a pane is enlarged, only close that."""
     if state.recipe_grids:
         return replace(state, recipe_grids=())
+    if state.enlarged is not None:
+        return replace(state, enlarged=None)
     begun = State(
         source=state.source,
         frozen=state.frozen,
@@ -141,6 +148,11 @@ def _reset(state: State, facts: Facts) -> State | Outcome:
         step=state.step,
         photo=state.photo,
         preset=state.preset,
+        theme=state.theme,
+        colors=state.colors,
+        opacity=state.opacity,
+        layout=state.layout,
+        full_screen=state.full_screen,
     )
     return Outcome(begun, (ForgetMoments(),)) if state.moments else begun
 
@@ -263,7 +275,7 @@ COMMANDS: dict[str, Command] = {
     "zoom": Command(
         _cycle_zoom,
         ("z",),
-        "big pane: layer, selected unit, backward image",
+        "big pane: layer, selected unit, backward image, picture with heat",
         "view",
         lambda facts: ZOOMS,
         _choose_zoom,
@@ -297,6 +309,7 @@ COMMANDS: dict[str, Command] = {
     "values": Command(flip("values"), ("6",), "values on the top images, on / off", "view"),
     "debug": Command(flip("debug"), ("5",), "timings on / off", "view"),
     "reset": Command(_reset, ("esc",), "reset the view", "view"),
+    **LOOKS,
     "desk": Command(_desk, ("2",), "recipe grid: 16 settings on the selected unit / close", "recipe grid"),
     "desk_settings": Command(_on_grid(recipe_grid.other_pair), ("3",), "vary two other settings", "recipe grid"),
     "desk_seed": Command(_on_grid(lambda one: replace(one, seed=one.seed + 1)), ("4",), "another seed", "recipe grid"),
@@ -324,6 +337,7 @@ _MOUSE_HELP = (
     ("mouse", "hover", "show a unit's name and value"),
     ("mouse", "click", "select a unit, a layer, a class, a tile of the recipe grid"),
     ("mouse", "click", "on a top image: its whole photo or moment is the input"),
+    ("mouse", "double click", "enlarge a pane / back"),
     ("mouse", "wheel", "magnify the layer pane"),
 )
 
@@ -402,6 +416,21 @@ def click(state: State, target: Target, facts: Facts) -> Outcome:
     if isinstance(target, Control):
         return run(state, target.call, facts)
     return Outcome(_clicked(state, target, facts) if target is not None and facts.layers else state)
+
+
+def double_click(state: State, target: Target, pane: str | None, before: State, facts: Facts) -> Outcome:
+    """Enlarge a pane or show all again. On a tab, a chip or a tile it is a second click.
+
+    Args:
+        pane: the pane under the mouse.
+        before: the state before the first of the two clicks, whose selection is taken back.
+    """
+    if isinstance(target, Control) or isinstance(target, Hover) and target.tile is not None:
+        return click(state, target, facts)
+    if pane is None or pane == "status":
+        return Outcome(state)
+    undone = replace(state, layer=before.layer, unit=before.unit, in_channels=before.in_channels, photo=before.photo)
+    return Outcome(enlarge(undone, facts, pane))
 
 
 def _clicked(state: State, target: Hover | TopImage, facts: Facts) -> State:

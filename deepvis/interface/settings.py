@@ -21,6 +21,7 @@ from deepvis.core import paths
 from deepvis.core.errors import UserError
 from deepvis.core.nearest import nearest
 from deepvis.core.reading import is_text, parse_yaml, shown
+from deepvis.interface.state import COLORS, LAYOUT_NAMES, THEMES
 
 Rectangle = tuple[float, float, float, float]  # left, top, width, height, fractions of the window
 
@@ -44,6 +45,8 @@ class WindowSettings:
     width: int = 1500
     height: int = 930
     scale: float | Literal["auto"] = "auto"
+    theme: str = THEMES[0]
+    layout: str = LAYOUT_NAMES[0]
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,7 @@ class Settings:
     window: WindowSettings = WindowSettings()
     panes: Mapping[str, Rectangle] = field(default_factory=lambda: DEFAULT_PANES)
     keys: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    colors: str = COLORS[0]
 
 
 # ---- the table ----------------------------------------------------------------------------------
@@ -158,6 +162,7 @@ SCHEMA: Mapping[str, Row] = {
     "crop": Row((bool,), lambda value: True, "true, false"),
     "output": _text("the name of a folder (in quotes if it is a number)"),
     "data": _text("auto, or the name of a folder (in quotes if it is a number)"),
+    "colors": _choice(*COLORS),
     "window.width": _pixels(320, 16384),
     "window.height": _pixels(200, 16384),
     "window.scale": Row(
@@ -166,6 +171,8 @@ SCHEMA: Mapping[str, Row] = {
         "auto, or a number from 0.25 to 8",
         ("auto",),
     ),
+    "window.theme": _choice(*THEMES),
+    "window.layout": _choice(*LAYOUT_NAMES),
     **{f"panes.{name}": _PANE for name in DEFAULT_PANES},
 }  # and a row keys.<command> for each command, see _keys_row
 

@@ -29,8 +29,12 @@ PRESET_CYCLE = (
     "plain",
 )  # key 1, before saved recipes
 Source = Literal["camera", "files"]
-THEMES = ("dark",)  # the colours of the interface
-ZOOMS = ("layer", "unit", "backward")  # key z: what the big pane shows
+THEMES = ("dark", "light")  # the colours of the interface
+COLORS = ("blue-orange", "viridis", "inferno", "cividis", "turbo")  # of values; key #
+HEATS = ("off", "activation", "backward")  # over the picture; key backslash
+OPACITIES = (0.3, 0.5, 0.7)  # key |
+LAYOUT_NAMES = ("standard", "projector")
+ZOOMS = ("layer", "unit", "backward", "picture")  # key z: what the big pane shows
 
 
 @dataclass(frozen=True)
@@ -108,7 +112,11 @@ class State:
         collecting: the strongest moments of the input are collected for every unit.
         moments: the top images shown are the collected moments, not those of a data set.
         recipe_grids: the recipe grids visited so far, the last of which is shown; empty if the recipe grid is closed.
-        theme: the colours of the interface, one of THEMES.
+        theme, colors: the colours of the interface and of values, from THEMES and COLORS.
+        heat, opacity: what is laid over the picture as heat, one of HEATS, and how opaque it is.
+        layout: where the panes lie, one of LAYOUT_NAMES.
+        enlarged: the pane that fills the window; None if all are shown.
+        full_screen: the window fills the screen.
     """
 
     layer: int = 0
@@ -145,6 +153,12 @@ class State:
     values: bool = False
     photo: Photo | None = None
     theme: str = THEMES[0]
+    colors: str = COLORS[0]
+    heat: str = HEATS[0]
+    opacity: float = OPACITIES[1]
+    layout: str = LAYOUT_NAMES[0]
+    enlarged: str | None = None
+    full_screen: bool = False
 
     @property
     def shown(self) -> Content:

@@ -8,8 +8,9 @@ import numpy as np
 
 from deepvis.interface.layout import Layout
 from deepvis.interface.state import Target
-from deepvis.render.colors import DARK, THEMES
+from deepvis.render.colors import DARK, THEMES, Theme
 from deepvis.render.draw import Canvas, fill
+from deepvis.render.palettes import USUAL, Palette, palette
 from deepvis.render.panes import PANES
 from deepvis.render.panes.cells import layer_grid
 from deepvis.render.panes.pane import Key, Pane
@@ -31,7 +32,7 @@ class Renderer:
     """
 
     def __init__(self, layout: Layout) -> None:
-        self._theme = DARK
+        self._theme, self._palette = DARK, USUAL
         self.layout = layout
         self.seconds: dict[str, float] = {}
 
@@ -43,6 +44,10 @@ class Renderer:
     def layout(self, layout: Layout) -> None:
         self._layout = layout
         self._image = np.empty((layout.height, layout.width, 3), np.uint8)
+        self._forget()
+
+    def _forget(self) -> None:
+        """Forget what was drawn, so that everything is drawn anew, also the gaps between the panes."""
         fill(self._image, self._theme.ground)
         self._keys: dict[str, Key] = {}
         self._drawn: dict[str, LoadingScene] = {}  # keeps alive the objects whose ids are in the keys
@@ -55,9 +60,10 @@ class Renderer:
             any pane was redrawn.
         """
         changed = False
-        if THEMES[scene.state.theme] is not self._theme:
-            self._theme = THEMES[scene.state.theme]
-            self.layout = self.layout  # everything is drawn anew, also the gaps between the panes
+        chosen = _colors_of(scene)
+        if chosen != (self._theme, self._palette):
+            self._theme, self._palette = chosen
+            self._forget()
         for name in self.layout.panes:
             pane, before = PANES[name], self._keys.get(name)
             key = _key(pane, scene)
@@ -80,7 +86,7 @@ class Renderer:
         width = width - gap if left + width < self.layout.width else width
         height = height - gap if top + height < self.layout.height else height
         part = self._image[top : top + max(1, height), left : left + max(1, width)]
-        return Canvas(part, self.layout.scale, self._theme)
+        return Canvas(part, self.layout.scale, self._theme, self._palette)
 
     def pane_pictures(self, scene: LoadingScene, longest: int = 1800) -> dict[str, np.ndarray]:
         """Each pane drawn as a picture of its own, with `longest` pixels on its longer side (fewer if it is tiny)."""
@@ -88,7 +94,7 @@ class Renderer:
         for name, (_, _, width, height) in self.layout.panes.items():
             factor = min(max(1.0, longest / max(width, height)), ENLARGED)
             image = np.empty((round(height * factor), round(width * factor), 3), np.uint8)
-            _draw(PANES[name], Canvas(image, self.layout.scale * factor, THEMES[scene.state.theme]), scene)
+            _draw(PANES[name], Canvas(image, self.layout.scale * factor, *_colors_of(scene)), scene)
             pictures[name] = image
         return pictures
 
@@ -130,6 +136,11 @@ class Renderer:
         left, top, *_ = self.layout.panes["layer"]
         width, height = self.layer_area
         return (x - left) / width, (y - top - self._canvas("layer").px_caption) / height
+
+
+def _colors_of(scene: LoadingScene) -> tuple[Theme, Palette]:
+    theme = THEMES[scene.state.theme]
+    return theme, palette(scene.state.colors, theme.is_light)
 
 
 def _draw(pane: Pane, canvas: Canvas, scene: LoadingScene) -> None:

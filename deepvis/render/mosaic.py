@@ -11,8 +11,9 @@ import numpy as np
 from deepvis.attribution.requests import Result
 from deepvis.interface.unit_grid import Grid
 from deepvis.render import colors
-from deepvis.render.colors import DARK, Color
+from deepvis.render.colors import DARK
 from deepvis.render.draw import fill, inside, paste
+from deepvis.render.palettes import USUAL, Color, Palette
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +44,15 @@ def look(result: Result, gradient: bool = False) -> Look:
 
 @lru_cache(maxsize=2)
 def mosaic(
-    result: Result, gradient: bool, grid: Grid, width: int, height: int, gamma: float, boost: float, ground: Color
+    result: Result,
+    gradient: bool,
+    grid: Grid,
+    width: int,
+    height: int,
+    gamma: float,
+    boost: float,
+    ground: Color,
+    palette: Palette,
 ) -> np.ndarray:
     """The maps in the cells of the grid, uint8 height×width×3 BGR.
 
@@ -51,7 +60,7 @@ def mosaic(
     """
     picture = np.empty((height, width, 3), np.uint8)
     fill(picture, ground)
-    draw_maps(picture, look(result, gradient).maps, grid, gamma, boost, gradient, ground)
+    draw_maps(picture, look(result, gradient).maps, grid, gamma, boost, gradient, ground, palette)
     return picture
 
 
@@ -63,6 +72,7 @@ def draw_maps(
     boost: float,
     gradient: bool = False,
     ground: Color = DARK.ground,
+    palette: Palette = USUAL,
 ) -> None:
     """Draw the maps into the canvas in the cells of the grid; only the visible cells are drawn.
 
@@ -73,8 +83,9 @@ def draw_maps(
         maps: float32 C×h×w.
         gamma: exponent of the normalised values; below 1 it brightens weak values.
         boost: 0 normalises over the layer, 1 over each channel.
-        gradient: the maps are backward values: green is positive, red negative.
+        gradient: the maps are backward values, which are always signed.
         ground: the colour between the cells.
+        palette: the colours of the values.
     """
     height, width = canvas.shape[:2]
     rows = range(max(0, -grid.top // grid.cell_height), min(grid.rows, -(-(height - grid.top) // grid.cell_height)))
@@ -88,7 +99,7 @@ def draw_maps(
     levels = colors.to_levels(tiles, signed, gamma)
     size = (len(columns) * grid.cell_width, len(rows) * grid.cell_height)
     # INTER_NEAREST keeps each position of a map visible as a square; colouring before enlarging saves time.
-    picture = cv2.resize(colors.paint(levels, signed, gradient), size, interpolation=cv2.INTER_NEAREST)
+    picture = cv2.resize(colors.paint(levels, signed, palette), size, interpolation=cv2.INTER_NEAREST)
     _separate(picture, grid, ground)
     paste(canvas, picture, grid.left + columns.start * grid.cell_width, grid.top + rows.start * grid.cell_height)
     _cover_rest(canvas, grid, ground)

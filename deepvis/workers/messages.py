@@ -112,6 +112,7 @@ class TopPictures:
         method: the backward method.
         backward: for each patch its backward image, float32 h×w×3 RGB, or None if its photo is missing; empty
             until they have been computed.
+        maps: for each patch the unit's activations on its whole photo, float32 h×w, or None; empty like `backward`.
         note: a text that says why there are no patches.
         backward_note: a text that says why there are no backward images.
         seen: for collected moments: for each patch the whole picture that the network saw, uint8 RGB; else empty.
@@ -126,6 +127,7 @@ class TopPictures:
     note: str = ""
     backward_note: str = ""
     seen: tuple[np.ndarray, ...] = ()
+    maps: tuple[np.ndarray | None, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -478,7 +478,7 @@ def test_keys_of_the_settings(tmp_path: Path) -> None:
 def test_the_help_names_every_command_and_the_mouse() -> None:
     rows = help_rows(bindings())
     assert [words for _, _, words in rows[: len(COMMANDS)]] == [command.help for command in COMMANDS.values()]
-    assert {keys for group, keys, _ in rows if group == "mouse"} == {"hover", "click", "wheel"}
+    assert {keys for group, keys, _ in rows if group == "mouse"} == {"hover", "click", "double click", "wheel"}
 
 
 # ---- what the parts have to say ------------------------------------------------------------------

@@ -405,7 +405,7 @@ def same(large: np.ndarray, small: np.ndarray, caption: int = 22) -> None:
     assert np.corrcoef(*pictures)[0, 1] > 0.9
 
 
-def test_a_shows_backward_values_in_green_and_red(program):
+def test_a_shows_backward_values_in_orange_and_blue(program):
     program.go("head:151")
     program.press("b", "d")
     program.go("stem:0")
@@ -415,8 +415,8 @@ def test_a_shows_backward_values_in_green_and_red(program):
     assert program.state["layer_gradient"]
     values = mosaic(program).astype(int)
     red, green, blue = np.moveaxis(values, 2, 0)
-    assert ((green > red + 15) & (green > blue + 15)).sum() > 500
-    assert ((red > green + 15) & (red > blue + 15)).sum() > 500
+    assert ((red > green + 15) & (green > blue + 15)).sum() > 500
+    assert ((blue > green + 15) & (green > red + 15)).sum() > 500
     assert "gradient from head:151" in program.words("layer")
 
 

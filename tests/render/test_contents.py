@@ -171,7 +171,9 @@ def test_each_point_of_the_matrix_is_what_the_mouse_says_and_has_its_colour(
             if units == UNITS and middle:  # not in a frame
                 r = np.clip(known.correlation[row, column] / brightest(Matrix(known.correlation, known.order)), -1, 1)
                 blue, _, red = pane[y, x].astype(int)
-                assert abs(blue - 255 * abs(r)) < 3 and abs(red - (255 * r if r > 0 else 40 * -r)) < 3
+                places = (-1, -0.6, 0, 0.6, 1)  # light blue, blue, black, orange, light orange
+                assert abs(blue - np.interp(r, places, (255, 255, 0, 0, 175))) < 4
+                assert abs(red - np.interp(r, places, (175, 40, 0, 235, 255))) < 4
 
 
 def test_hovering_names_both_units_and_a_click_selects_the_row(monkeypatch: pytest.MonkeyPatch) -> None:

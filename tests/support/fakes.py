@@ -28,7 +28,11 @@ class FakeWindow:
         self.size = (400, 260)
         self.events: list[list[Event] | BaseException] = []
         self.pictures: list[np.ndarray] = []
+        self.fills_screen = False
         self.log = log
+
+    def fill_screen(self, on: bool) -> None:
+        self.fills_screen = on
 
     def poll(self, milliseconds: int) -> list[Event]:
         events = self.events.pop(0) if self.events else [Close()]

@@ -50,7 +50,7 @@ def draw_backward(canvas: Canvas, scene: Scene) -> None:
     elif not pixels.any():
         body.words(f"nothing flows back from {scene.origin_unit}: all paths to the pixels are inactive in this picture")
     else:
-        body.picture(colors.backward_image(pixels, state.filter))
+        body.picture(colors.backward_image(pixels, state.filter, canvas.palette))
 
 
 BACKWARD = Pane(draw_backward, _draw_off, _backward_key, _backward_ready)

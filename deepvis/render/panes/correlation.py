@@ -12,10 +12,12 @@ from deepvis.core.layers import unit_id
 from deepvis.interface.state import GAMMAS, Hover
 from deepvis.interface.unit_grid import PaneView, make_grid
 from deepvis.render import colors, text
-from deepvis.render.colors import Color, Theme
+from deepvis.render.colors import Theme
 from deepvis.render.draw import Canvas, fill, paste
+from deepvis.render.palettes import Color, Palette
 from deepvis.render.panes.big_view import BigView
 from deepvis.render.panes.cells import say_why
+from deepvis.render.panes.legend import legend_of
 from deepvis.render.panes.pane import number
 from deepvis.render.scene import Matrix, Scene
 
@@ -32,11 +34,12 @@ def _draw_correlation(canvas: Canvas, scene: Scene) -> None:
         say_why(canvas.caption(title), "Here the matrix shows which units are active on the same images.", why)
         return
     if scene.state.zoom == "unit":
-        right = f"correlation over {statistics.images:,} images   blue < 0"
+        right = f"correlation over {statistics.images:,} images"
         draw_partners(canvas.caption(f"{scene.unit}   goes most with", right), scene, matrix)
         return
     most = brightest(matrix)
-    body = canvas.caption(f"{title}   blue −{most:g} … white {most:g}", nearest_words(scene, matrix))
+    legend = legend_of(-most, most, True, GAMMAS[scene.state.gamma], canvas.palette)
+    body = canvas.caption(title, nearest_words(scene, matrix), legend=legend)
     draw_matrix(body, scene, matrix)
 
 
@@ -69,7 +72,7 @@ def nearest_words(scene: Scene, matrix: Matrix) -> str:
 
 
 def draw_partners(canvas: Canvas, scene: Scene, matrix: Matrix) -> None:
-    """Draw the selected unit's strongest correlations as bars, one for each other unit: white > 0, blue < 0."""
+    """Draw the selected unit's strongest correlations as bars in the colours of signed values."""
     layer, row = scene.layer, matrix.correlation[scene.state.unit]
     size, margin = canvas.px(13), canvas.px(14)
     line = text.line_height(size) + canvas.px(6)
@@ -86,7 +89,7 @@ def draw_partners(canvas: Canvas, scene: Scene, matrix: Matrix) -> None:
         length = max(1, round(abs(r) / longest * room))
         canvas.bar(
             (2 * margin + wide, y, length, line - canvas.px(4)),
-            canvas.theme.bars if r >= 0 else canvas.theme.negative_bars,
+            canvas.palette.color(0.6 if r >= 0 else -0.6),
         )
         text.put(canvas.image, number(r), 3 * margin + wide + length, y, size, canvas.theme.dim)
 
@@ -101,7 +104,8 @@ def brightest(matrix: Matrix) -> float:
 def draw_matrix(canvas: Canvas, scene: Scene, matrix: Matrix) -> None:
     """Draw the correlation matrix; mark the selected unit's row and column and the pair under the mouse."""
     state = scene.state
-    canvas.image[:] = _seen(matrix, state.view, canvas.width, canvas.height, GAMMAS[state.gamma], canvas.theme)
+    size, gamma = (canvas.width, canvas.height), GAMMAS[state.gamma]
+    canvas.image[:] = _seen(matrix, state.view, *size, gamma, canvas.theme, canvas.palette)
     left, top, side, _ = matrix_box(canvas.width, canvas.height, state.view)
     place = np.argsort(matrix.order)  # the inverse of the permutation
 
@@ -139,7 +143,9 @@ def _outline(canvas: Canvas, box: Box, color: Color) -> None:
 
 
 @lru_cache(maxsize=2)
-def _seen(matrix: Matrix, view: PaneView, width: int, height: int, gamma: float, theme: Theme) -> np.ndarray:
+def _seen(
+    matrix: Matrix, view: PaneView, width: int, height: int, gamma: float, theme: Theme, palette: Palette
+) -> np.ndarray:
     """The picture of the matrix's visible part, cached while only the marks move. Do not write to it."""
     picture = np.empty((height, width, 3), np.uint8)
     fill(picture, theme.ground)
@@ -150,7 +156,7 @@ def _seen(matrix: Matrix, view: PaneView, width: int, height: int, gamma: float,
         for start, room in ((top, height), (left, width))
     )
     seen = matrix.correlation[np.ix_(order[rows.start : rows.stop], order[columns.start : columns.stop])]
-    painted = colors.paint(colors.to_levels(seen / brightest(matrix), True, gamma), True)
+    painted = colors.paint(colors.to_levels(seen / brightest(matrix), True, gamma), True, palette)
     x0, y0 = left + columns.start * side // n, top + rows.start * side // n
     w, h = left + columns.stop * side // n - x0, top + rows.stop * side // n - y0
     if w >= len(columns) and h >= len(rows):

@@ -12,9 +12,10 @@ from deepvis.core.geometry import Box
 from deepvis.interface.state import Hover
 from deepvis.interface.unit_grid import Grid
 from deepvis.render import colors, text
-from deepvis.render.colors import Color, Theme
+from deepvis.render.colors import Theme
 from deepvis.render.draw import Canvas, fill, inside, paste
 from deepvis.render.mosaic import line_width
+from deepvis.render.palettes import Color
 from deepvis.render.panes.big_view import BigView
 from deepvis.render.panes.cells import draw_marks, layer_grid, page_text, say_why, unit_at
 from deepvis.render.panes.pane import number

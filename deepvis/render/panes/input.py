@@ -11,7 +11,8 @@ from deepvis.core.frames import Frame
 from deepvis.core.geometry import Box, cut
 from deepvis.interface.state import Hover, Target
 from deepvis.render import colors, text
-from deepvis.render.draw import Canvas
+from deepvis.render.draw import Canvas, Legend
+from deepvis.render.heat import cover, heat_of_input
 from deepvis.render.panes.pane import Key, Pane, number
 from deepvis.render.scene import LoadingScene, Scene
 
@@ -22,12 +23,17 @@ def _result(scene: LoadingScene) -> Result | None:
     return scene.result if isinstance(scene, Scene) else None
 
 
+def picture_of(scene: LoadingScene, frame: Frame) -> np.ndarray:
+    """The part of a frame that the network gets, uint8 RGB."""
+    return cut(frame.image, _aspect(scene), _crop(scene))
+
+
 def _aspect(scene: LoadingScene) -> float:
     """Width / height of the network's input; 1 while it loads."""
     return scene.aspect if isinstance(scene, Scene) else 1.0
 
 
-def _shown_frame(scene: LoadingScene) -> Frame | None:
+def shown_frame(scene: LoadingScene) -> Frame | None:
     """The picture of the result that the other panes show; while the network is busy, the newest picture."""
     result = _result(scene)
     return result.request.frame if result and not scene.busy else scene.frame
@@ -39,22 +45,29 @@ def _crop(scene: LoadingScene) -> bool:
     return result.request.crop if result and not scene.busy else scene.state.crop
 
 
-def _input_ready(scene: Scene) -> bool:
-    """False while the selected layer's result is not there yet, so that the receptive field's box does not flicker."""
-    return scene.own_result is not None or scene.busy or scene.result is None or bool(scene.failed)
+def input_ready(scene: Scene) -> bool:
+    """False while the result is not there yet, so that the receptive field's box and the heat do not flicker."""
+    heat_waits = scene.state.heat == "backward" and scene.backward is None
+    return scene.own_result is not None and not heat_waits or scene.busy or scene.result is None or bool(scene.failed)
 
 
 def _input_key(scene: Scene) -> Key:
     s = scene.state
     field = (s.layer, s.unit) if s.receptive_field else None
-    shown = (id(_shown_frame(scene)), id(scene.result), _crop(scene), scene.input_size)
-    return (*shown, s.frozen, s.photo, s.predictions, scene.waiting, field)
+    return (picture_key(scene), s.frozen, s.photo, s.predictions, scene.waiting, field)
+
+
+def picture_key(scene: Scene) -> Key:
+    """What the picture with its heat depends on."""
+    s = scene.state
+    heat = None if s.heat == "off" else (s.heat, s.opacity, s.layer, s.unit, s.method, s.backward_origin)
+    return (id(shown_frame(scene)), id(scene.result), _crop(scene), scene.input_size, heat)
 
 
 def draw_input(canvas: Canvas, scene: LoadingScene) -> None:
     """Draw the picture that the network gets, with the most likely classes below it or over its lower part."""
     canvas.fill()
-    frame, state = _shown_frame(scene), scene.state
+    frame, state = shown_frame(scene), scene.state
     if frame is None:
         canvas.caption("input").words(scene.waiting or "no picture yet")
         return
@@ -65,12 +78,15 @@ def draw_input(canvas: Canvas, scene: LoadingScene) -> None:
     }
     if frame.bands is not None:
         marks[f"{frame.bands.shape[2]} bands"] = True
-    body = canvas.caption(frame.name, " · ".join(mark for mark, on in marks.items() if on))
+    legend = heat_legend(canvas, scene) if isinstance(scene, Scene) else None
+    body = canvas.caption(frame.name, " · ".join(mark for mark, on in marks.items() if on), legend=legend)
     place, bars = _places(body, scene)
     picture = body.part(place)
-    picture.cover(cut(frame.image, _aspect(scene), _crop(scene)))
-    if state.receptive_field and isinstance(scene, Scene):
-        _draw_field(picture, scene, frame)
+    picture.cover(picture_of(scene, frame))
+    if isinstance(scene, Scene):
+        draw_heat(picture, scene)
+        if state.receptive_field:
+            _draw_field(picture, scene, frame)
     if state.predictions:
         if place[1] + place[3] > bars[1]:
             body.shade(bars)
@@ -109,10 +125,8 @@ def _best(scores: np.ndarray) -> np.ndarray:
 
 def _draw_field(canvas: Canvas, scene: Scene, frame: Frame) -> None:
     """Frame the receptive field at the place of the map where the unit is strongest, unless it is the whole picture."""
-    r, channel, of_unit = scene.own_result, scene.channel, scene.receptive_field
-    if r is None or channel is None or of_unit is None or not scene.layer.is_map:
-        return
-    if r.request.frame is not frame or r.request.crop != _crop(scene):
+    channel, of_unit = scene.channel, scene.receptive_field
+    if channel is None or of_unit is None or not scene.layer.is_map or not _is_seen(scene, frame):
         return
     values = colors.finite(channel)
     if values.min() == values.max():  # no place is stronger than another
@@ -125,6 +139,33 @@ def _draw_field(canvas: Canvas, scene: Scene, frame: Frame) -> None:
     line = canvas.px(1)
     canvas.frame(box, (20, 20, 20))  # a dark line beside the bright one: on any picture one of them can be seen
     canvas.frame((left + line, top + line, width - 2 * line, height - 2 * line), canvas.theme.accent)
+
+
+def _is_seen(scene: Scene, frame: Frame) -> bool:
+    """Whether the shown picture is the one that the newest result is about."""
+    request = scene.result.request if scene.result else None
+    return request is not None and request.frame is frame and request.crop == _crop(scene)
+
+
+def _seen_heat(scene: Scene) -> np.ndarray | None:
+    frame = shown_frame(scene)
+    return heat_of_input(scene) if frame is not None and _is_seen(scene, frame) else None
+
+
+def draw_heat(picture: Canvas, scene: Scene) -> None:
+    """Lay the heat, if it is on, over the picture that fills the canvas."""
+    heat = _seen_heat(scene)
+    if heat is not None and picture.image.size:
+        cover(picture.image, heat, scene.state.opacity, picture.palette)
+
+
+def heat_legend(canvas: Canvas, scene: Scene) -> Legend | None:
+    """A legend for the heat over the picture; None if there is none."""
+    if _seen_heat(scene) is None:
+        return None
+    channel = scene.channel if scene.state.heat == "activation" else None
+    most = "strong" if channel is None else number(float(colors.finite(channel).max()))
+    return Legend("0", most, canvas.palette.heat.transpose(1, 0, 2))
 
 
 def _on_screen(field: Box, input_size: tuple[int, int], canvas: Canvas) -> Box:
@@ -162,4 +203,4 @@ def _draw_bars(canvas: Canvas, scores: np.ndarray, classes: Sequence[str]) -> No
         text.put(canvas.image, shown, canvas.width - margin - canvas.px(4) - text.width(shown, size), y, size, color)
 
 
-INPUT = Pane(draw_input, draw_input, _input_key, _input_ready, class_at)
+INPUT = Pane(draw_input, draw_input, _input_key, input_ready, class_at)

@@ -16,6 +16,7 @@ from deepvis.render.panes.correlation import CORRELATION
 from deepvis.render.panes.histograms import HISTOGRAMS
 from deepvis.render.panes.overlays import NAME_PROMPT, UNIT_PROMPT, draw_help, draw_prompt
 from deepvis.render.panes.pane import Key, Pane
+from deepvis.render.panes.picture import PICTURE
 from deepvis.render.panes.pictures import SYNTHESIZED, TOP_IMAGES
 from deepvis.render.panes.recipe_grid import draw_recipe_grid, recipe_at
 from deepvis.render.scene import LoadingScene, Scene
@@ -24,6 +25,7 @@ VIEWS: dict[str, BigView] = {
     "help": BigView(draw_help),
     "recipe grid": BigView(draw_recipe_grid, key=lambda scene: (id(scene.own_recipe_grid),), at=recipe_at),
     "backward": BigView(draw_backward, ready=lambda scene: scene.backward is not None),
+    "picture": PICTURE,
     "layer gradient": LAYER_GRADIENT,
     "activations": ACTIVATIONS,
     "synthesized": SYNTHESIZED,
@@ -40,8 +42,8 @@ def _view_name(state: State) -> str:
         return "help"
     if state.recipe_grids:
         return "recipe grid"
-    if state.zoom == "backward":
-        return "backward"
+    if state.zoom in ("backward", "picture"):
+        return state.zoom
     return "layer gradient" if state.layer_gradient and state.shown.needs is Needs.ACTIVATIONS else state.content
 
 

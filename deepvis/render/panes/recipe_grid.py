@@ -68,7 +68,7 @@ def draw_recipe_grid(canvas: Canvas, scene: Scene) -> None:
         if tile == table.chosen:
             cell.frame(frame, cell.theme.accent, 2)
         if grown and tile == best:
-            _badge(cell.part(frame), f"best {number(grown.scores[tile])}")
+            _badge(cell.part(frame), "best", number(grown.scores[tile]))
         _label(cell, recipe_grid.tile_text(table, tile), tile == table.chosen)
     size = body.px(12)
     hint = text.shorten(_HINT, body.width - body.px(12), size)
@@ -95,9 +95,12 @@ def _put(cell: Canvas, image: np.ndarray | None) -> Box:
     return left - edge, top - edge, w + 2 * edge, h + 2 * edge
 
 
-def _badge(tile: Canvas, words: str) -> None:
-    """Mark the image with the highest score, in its corner."""
+def _badge(tile: Canvas, word: str, score: str) -> None:
+    """Mark the image with the highest score, in its corner; without the score if there is no room for it."""
     size, inset = tile.px(11), tile.px(2)
+    words = f"{word} {score}"
+    if text.width(words, size, 600) + tile.px(12) > tile.width:
+        words = text.shorten(word, tile.width - tile.px(12), size, 600)
     width, height = text.width(words, size, 600) + tile.px(8), text.line_height(size)
     tile.bar((inset, inset, width, height), tile.theme.ground)
     text.put(tile.image, words, inset + tile.px(4), inset, size, tile.theme.good, 600)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from deepvis.attribution.methods import label
 from deepvis.core.layers import unit_id
-from deepvis.interface.state import BOOSTS, GAMMAS, Control, TopImage
+from deepvis.interface.state import BOOSTS, COLORS, GAMMAS, Control, TopImage
 from deepvis.render import text
-from deepvis.render.colors import Color, Theme
+from deepvis.render.colors import Theme
 from deepvis.render.draw import Canvas
+from deepvis.render.heat import heat_words
+from deepvis.render.palettes import Color
 from deepvis.render.panes.pane import Key, Pane, extent_text, number
 from deepvis.render.panes.recipe_grid import tile_words
 from deepvis.render.scene import LoadingScene, Scene
@@ -64,8 +66,8 @@ def _top_image_text(scene: Scene, hover: TopImage) -> str:
 def _status_key(scene: Scene) -> Key:
     s = scene.state
     selection = (s.layer, s.unit, s.method, s.filter, s.origin, s.gamma, s.boost, s.layer_gradient, s.collecting)
-    words = (_field_text(scene), _bad_text(scene), _hover_text(scene), scene.status, s.message, s.message_is_error)
-    return (selection, words, scene.busy, id(scene.layers), s.debug)
+    words = (heat_words(scene), _field_text(scene), _bad_text(scene), _hover_text(scene))
+    return (selection, words, scene.status, s.message, s.message_is_error, scene.busy, id(scene.layers), s.debug)
 
 
 def _field_text(scene: Scene) -> str:
@@ -87,7 +89,7 @@ def _bad_text(scene: Scene) -> str:
 
 def _facts(scene: Scene) -> list[str]:
     s, layer = scene.state, scene.layer
-    words = [layer.label(s.unit), layer.shape_text, _field_text(scene)]
+    words = [layer.label(s.unit), heat_words(scene), layer.shape_text, _field_text(scene)]
     if s.method:
         words.append(f"{label(s.method)}, {s.filter}" + (f", origin {scene.origin_unit} frozen" if s.origin else ""))
     if s.layer_gradient:
@@ -96,6 +98,8 @@ def _facts(scene: Scene) -> list[str]:
         words.append(f"gamma {GAMMAS[s.gamma]:g}")
     if s.boost:
         words.append(f"boost {BOOSTS[s.boost]:g}")
+    if s.colors != COLORS[0]:
+        words.append(f"colours {s.colors}")
     return [w for w in words if w]
 
 

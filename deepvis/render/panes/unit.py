@@ -51,7 +51,7 @@ def draw_unit(canvas: Canvas, scene: Scene) -> None:
     of = look(result)
     (limit,) = colors.limits(of.maps[unit : unit + 1], BOOSTS[scene.state.boost], max(of.high, -of.low))
     levels = colors.to_levels(of.maps[unit] / limit, of.signed, GAMMAS[scene.state.gamma])
-    body.picture(colors.paint(levels, of.signed), exact=True)
+    body.picture(colors.paint(levels, of.signed, canvas.palette), exact=True)
 
 
 def _draw_number(canvas: Canvas, label: str, values: np.ndarray, unit: int) -> None:

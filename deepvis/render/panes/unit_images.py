@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 
 from deepvis.attribution.methods import label
 from deepvis.core.frames import Photo
-from deepvis.core.geometry import Box
+from deepvis.core.geometry import Box, contains, resize
 from deepvis.core.layers import unit_id
 from deepvis.interface.state import State, Target, TopImage
 from deepvis.render import colors, text
 from deepvis.render.draw import Canvas
+from deepvis.render.heat import cover, heat_of_tops
+from deepvis.render.palettes import Palette
 from deepvis.render.panes.pane import Key, Pane, number
 from deepvis.render.scene import LoadingScene, Scene
 from deepvis.workers.messages import TopPictures
@@ -36,6 +39,7 @@ def _unit_images_key(scene: Scene) -> Key:
     return (
         s.unit_images, scene.unit, id(scene.own_pictures), id(scene.own_grown), s.growing, s.preset,
         id(scene.own_tops), s.method, s.filter, s.values, hover, s.moments, s.collecting,
+        (s.heat, s.opacity, scene.receptive_field) if s.heat != "off" else None,
     )  # fmt: skip
 
 
@@ -72,22 +76,31 @@ def draw_unit_images(canvas: Canvas, scene: Scene) -> None:
     _draw_backward(backward, scene)
 
 
+def _block_boxes(canvas: Canvas) -> list[Box]:
+    """Three parts of the same size, so that a top image and its backward image lie at the same place in theirs.
+
+    They lie side by side if the pane is wide, else one below the other.
+    """
+    gap, width, height = canvas.px(2), canvas.width // 3, canvas.height // 3
+    if canvas.width > canvas.height:
+        return [(i * width, 0, max(1, width - gap), canvas.height) for i in range(3)]
+    return [(0, i * height, canvas.width, max(1, height - gap)) for i in range(3)]
+
+
 def _blocks(canvas: Canvas) -> list[Canvas]:
-    """Three parts of the same size, so that a top image and its backward image lie at the same place in theirs."""
-    height = canvas.height // 3
-    return [canvas.part((0, i * height, canvas.width, height - canvas.px(2))) for i in range(3)]
+    return [canvas.part(box) for box in _block_boxes(canvas)]
 
 
 def top_image_at(canvas: Canvas, scene: Scene, x: int, y: int) -> Target:
     """The top image under a point of the pane, also if its backward image is there; None if there is none."""
     tops = scene.own_tops
-    if tops is None or not tops.patches or not scene.state.unit_images or canvas.height < 3:
+    if tops is None or not tops.patches or not scene.state.unit_images or min(canvas.width, canvas.height) < 3:
         return None
-    block = _blocks(canvas)[0]
-    number, y = divmod(y, canvas.height // 3)
-    for i, (left, top, width, height) in enumerate(_tiles(block, tops) if number in (1, 2) else ()):
-        if left <= x < left + width and top <= y - block.px_caption < top + height:
-            return TopImage(i, _whole(tops, i))
+    for left, top, width, height in _block_boxes(canvas)[1:]:
+        block = canvas.part((left, top, width, height))
+        for i, tile in enumerate(_tiles(block, tops)):
+            if contains(tile, x - left, y - top - block.px_caption):
+                return TopImage(i, _whole(tops, i))
     return None
 
 
@@ -120,6 +133,7 @@ def _draw_tops(canvas: Canvas, scene: Scene) -> None:
         canvas.caption(title, scene.unit).words(why)
         return
     body = canvas.caption(title, unit_id(tops.layer, tops.unit))
+    heats = heat_of_tops(scene, tops)
     for i, (patch, box) in enumerate(zip(tops.patches, _tiles(canvas, tops))):
         tile = body.part(box)
         if patch.pixels is None:
@@ -127,6 +141,8 @@ def _draw_tops(canvas: Canvas, scene: Scene) -> None:
             tile.words("missing", size=11)
         else:
             tile.cover(patch.pixels)
+            if heats[i : i + 1] and (heat := heats[i]) is not None:
+                cover(tile.image, heat, scene.state.opacity, tile.palette)
         if scene.state.values and not math.isnan(patch.value):
             _draw_value(tile, patch.value)
         _mark(tile, scene, i)
@@ -162,17 +178,39 @@ def _draw_backward(canvas: Canvas, scene: Scene) -> None:
     elif tops.method != method or not tops.backward:
         body.words(tops.backward_note if tops.method == method and tops.backward_note else "the network is computing …")
     else:
-        for i, (values, box) in enumerate(zip(tops.backward, _tiles(canvas, tops))):
+        boxes = _tiles(canvas, tops)
+        images = _backward_tiles(tops, filter, *boxes[0][2:], canvas.palette)
+        for i, (image, box) in enumerate(zip(images, boxes)):
             tile = body.part(box)
-            if values is None:
+            if image is None:
                 tile.fill(tile.theme.panel)
-            elif not np.isfinite(values).all():
-                tile.words("not a number", size=11)
-            elif not values.any():
-                tile.words("nothing flows back", size=11)
+            elif isinstance(image, str):
+                tile.words(image, size=11)
             else:
-                tile.cover(colors.backward_image(values, filter)[..., ::-1])
+                tile.image[:] = image
             _mark(tile, scene, i)
+
+
+@lru_cache(maxsize=2)
+def _backward_tiles(
+    tops: TopPictures, filter: str, width: int, height: int, palette: Palette
+) -> tuple[np.ndarray | str | None, ...]:
+    """The backward images as BGR pictures of that size, words in place of one, or None for a missing photo.
+
+    Each is brought to the size first and has its own range there: where positive and negative values lie side by side,
+    most of a picture's contrast is lost in reducing it.
+    """
+
+    def tile(values: np.ndarray | None) -> np.ndarray | str | None:
+        if values is None:
+            return None
+        if not np.isfinite(values).all():
+            return "not a number"
+        if not values.any():
+            return "nothing flows back"
+        return colors.backward_image(resize(values, width, height), filter, palette)
+
+    return tuple(map(tile, tops.backward))
 
 
 def _draw_synthesized(canvas: Canvas, scene: Scene) -> None:

@@ -51,6 +51,7 @@ def build_scene(
     status: Status,
     busy: bool = False,
     waiting: str = "",
+    held: Result | None = None,
 ) -> LoadingScene:
     """Build the `Scene` to show, or a `LoadingScene` while there is no network."""
     if network is None:
@@ -67,6 +68,7 @@ def build_scene(
         classes=network.classes,
         input_size=(network.input.height, network.input.width),
         result=result,
+        held=held,
         pictures=findings.pictures,
         grown=findings.grown,
         pictures_of=stands_for(network.layers, state.layer),

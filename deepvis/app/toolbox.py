@@ -23,10 +23,11 @@ from deepvis.display.window import Close, Event, Key, Mouse, Resize, Window
 from deepvis.inputs.bands import Reading
 from deepvis.inputs.feed import Feed, FeedWish
 from deepvis.interface import commands
-from deepvis.interface.command import Facts
+from deepvis.interface.asking import renewed
+from deepvis.interface.command import Answers, Facts
 from deepvis.interface.effects import Outcome, Quit
 from deepvis.interface.layout import Layout, lay_out
-from deepvis.interface.requests import request_for
+from deepvis.interface.requests import held_request, request_for
 from deepvis.interface.settings import Settings
 from deepvis.interface.state import State
 from deepvis.render import LoadingScene, Renderer, Scene
@@ -99,7 +100,8 @@ class Toolbox:
         if network:
             self.feed.show_bands(network.input.places)
         self._listen(0 if events else GLANCE)  # the user does not wait for the network
-        self.questions.ask(request_for(self.state, self.feed.frame, self._layers()))
+        layers = self._layers()
+        self.questions.ask(request_for(self.state, self.feed.frame, layers), held_request(self.state, layers))
         self._tick()
         scene = self._pointed(self.scene())
         self._show(scene)
@@ -173,6 +175,7 @@ class Toolbox:
                 self.workers.collect(result, self.engine.network)
             if result.error:
                 self.bar.say(f"network: {result.error}", is_error=True)
+            self.state = renewed(self.state, self._facts())
         if self.engine.note != self._note:
             self._note = self.engine.note
             self.bar.say(self._note)
@@ -244,7 +247,11 @@ class Toolbox:
 
     def _facts(self) -> Facts:
         layout, recipes = self.renderer.layout, self.effects.recipes.known
-        return Facts(self._layers(), self.renderer.layer_area, layout.scale, recipes)
+        return Facts(self._layers(), self.renderer.layer_area, layout.scale, recipes, self._answers)
+
+    def _answers(self) -> Answers:
+        opened = self.workers.top_images.opened
+        return Answers(self.questions.result, self.questions.held, opened.index, opened.note)
 
     def _layout(self, width: int, height: int) -> Layout:
         return lay_out(self.settings.panes, width, height, self._scale)
@@ -257,6 +264,7 @@ class Toolbox:
             network,
             frame=self.feed.frame,
             result=self.questions.result,
+            held=self.questions.held,
             findings=self.workers.findings_for(state),
             help=self._help,
             keys=self._keys,

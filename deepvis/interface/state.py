@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from deepvis.attribution.methods import METHODS
-from deepvis.core.frames import Photo
+from deepvis.core.frames import Frame, Photo
 from deepvis.interface.contents import CONTENTS, Content
-from deepvis.interface.unit_grid import PaneView
+from deepvis.interface.unit_grid import Order, PaneView
 from deepvis.synthesis.recipe_grid import RecipeGrid
 
 METHOD_CYCLE = (None, *METHODS)  # key n
@@ -76,6 +76,19 @@ class Control:
     words: str
 
 
+@dataclass(frozen=True)
+class Ranking:
+    """The way from a layer's strongest unit to weaker ones.
+
+    Attributes:
+        order: the units, strongest first, as they were when the way began.
+        rank: how many of them come before the selected unit.
+    """
+
+    order: Order
+    rank: int
+
+
 Target = Hover | TopImage | Control | None  # what lies under a point of the picture
 
 
@@ -109,6 +122,9 @@ class State:
         moments: the top images shown are the collected moments, not those of a data set.
         recipe_grids: the recipe grids visited so far, the last of which is shown; empty if the recipe grid is closed.
         theme: the colours of the interface, one of THEMES.
+        order: the order of the layer's units in the layer pane; None for the order of their numbers.
+        ranking: where the user is on the way from the layer's strongest unit to weaker ones; None if not on it.
+        held: the picture that the one in view is compared with; None if none is held.
     """
 
     layer: int = 0
@@ -145,6 +161,15 @@ class State:
     values: bool = False
     photo: Photo | None = None
     theme: str = THEMES[0]
+    order: Order | None = None
+    ranking: Ranking | None = None
+    held: Frame | None = None
+
+    @property
+    def shown_order(self) -> Order | None:
+        """The order of the units in the layer pane's grid; None for the order of their numbers."""
+        order = self.order
+        return order if order is not None and order.layer == self.layer and not self.shown.is_matrix else None
 
     @property
     def shown(self) -> Content:

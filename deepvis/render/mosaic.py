@@ -104,13 +104,14 @@ def _tiles(maps: np.ndarray, limits: np.ndarray, grid: Grid, rows: range, column
     inverse = (1 / limits)[:, None, None]
     for i, row in enumerate(rows):
         first = grid.first + row * grid.columns + columns.start
-        part = slice(first, min(first + len(columns), grid.first + grid.count))
-        if part.start < part.stop:
+        cells = slice(first, min(first + len(columns), grid.first + grid.count))
+        if cells.start < cells.stop:
+            part = cells if grid.order is None else grid.order.units[cells]
             seen = maps[part]
             if seen.shape[1:] != (h, w):
                 stack = seen.reshape(-1, seen.shape[2])  # maps one below the other, resized in one call
                 seen = cv2.resize(stack, (w, len(seen) * h), interpolation=cv2.INTER_AREA).reshape(-1, h, w)
-            np.multiply(seen, inverse[part], out=tiles[i, :, : part.stop - part.start].transpose(1, 0, 2))
+            np.multiply(seen, inverse[part], out=tiles[i, :, : cells.stop - cells.start].transpose(1, 0, 2))
     return tiles.reshape(len(rows) * h, len(columns) * w)
 
 

@@ -83,6 +83,7 @@ class Scene(LoadingScene):
         classes: names of the entries of its output.
         input_size: height and width of its input, in pixels.
         result: the newest result of the network; it may answer an older request.
+        held: the same for the held picture; None if none is held.
         pictures: stored images; they may still be those of the unit selected before.
         grown: images that are being synthesized, perhaps still of the unit before; None if there are none.
         pictures_of: the layer whose images are shown for the selected layer (for class probabilities, the layer
@@ -98,6 +99,7 @@ class Scene(LoadingScene):
     classes: tuple[str, ...] = ()
     input_size: tuple[int, int] = (224, 224)
     result: Result | None = None
+    held: Result | None = None
     pictures: UnitPictures | None = None
     grown: Grown | None = None
     pictures_of: str = ""

@@ -41,6 +41,8 @@ def _extent(canvas: Canvas, scene: Scene) -> str:
     """How many units the layer has and their size; which of them are on this page, if there are several pages."""
     layer, page = scene.layer, page_text(canvas, scene)
     size = f" of {layer.width}×{layer.height}" if layer.is_map else ""
+    if scene.state.shown_order is not None:
+        return f"{extent_text(layer)}   {page}"
     return page.replace("   ", f"{size}   ", 1) if page else extent_text(layer)
 
 
@@ -87,8 +89,8 @@ def _draw_labels(canvas: Canvas, scene: Scene, values: np.ndarray, grid: Grid) -
                 text.put(canvas.image, name, left + canvas.px(4), top + canvas.px(3), size, ink)
         return
     taken: list[Box] = []
-    for cell in np.argsort(values[grid.first : grid.first + grid.count])[::-1][:TOP]:
-        unit = grid.first + int(cell)
+    for cell in np.argsort(values[np.asarray(grid.units)])[::-1][:TOP]:
+        unit = grid.units[int(cell)]
         left, top, width, height = grid.box(unit)
         name = text.shorten(layer.label(unit), canvas.px(180), size)
         w, h = text.width(name, size) + canvas.px(8), text.line_height(size) + canvas.px(2)

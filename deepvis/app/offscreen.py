@@ -80,7 +80,9 @@ def picture(
         state = _pressed(_selected(start, unit, facts(start)), keys, facts, bound)
         state = renewed(state, facts(state))
         result, held = asked.result(state), asked.held(state)
-        result = replace(result, receptive_field=network.receptive_field(result.request.layer))
+        field = network.receptive_field(result.request.layer)
+        result = replace(result, receptive_field=field)
+        held = replace(held, receptive_field=field) if held is not None else None
         cells, side = renderer.cells(scene(Findings()))
         return renderer.compose(scene(_findings(state, network, workers, cells, side)))[0]
     finally:

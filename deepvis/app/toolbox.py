@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from deepvis.app.effects import Effects
+from deepvis.app.lately import Lately
 from deepvis.app.questions import Questions
 from deepvis.app.scene import build_scene
 from deepvis.app.status import StatusBar
@@ -47,6 +48,7 @@ class Toolbox:
     Attributes:
         state: what the user wants to see.
         questions: sends the requests to the engine.
+        lately: what the selected unit did in the last seconds.
         workers: the threads that load or compute images and statistics of units.
         bar: messages and rates in the status bar.
         effects: carries out what keys do besides changing the state.
@@ -59,6 +61,7 @@ class Toolbox:
         self.renderer = Renderer(self._layout(*window.size))
         self.bar = StatusBar(settings.model)
         self.questions = Questions(engine)
+        self.lately = Lately()
         self.workers = UnitWorkers(settings.model, lambda: engine.network)
         self.effects = Effects(settings, self.workers, self.bar, self.renderer)
         self._bound = commands.bindings(settings.keys)
@@ -175,7 +178,9 @@ class Toolbox:
                 self.workers.collect(result, self.engine.network)
             if result.error:
                 self.bar.say(f"network: {result.error}", is_error=True)
-            self.state = renewed(self.state, self._facts())
+            if layers := self._layers():
+                self.lately.take(result, layers[self.state.layer].name, self.state)
+                self.state = renewed(self.state, self._facts())
         if self.engine.note != self._note:
             self._note = self.engine.note
             self.bar.say(self._note)
@@ -265,6 +270,7 @@ class Toolbox:
             frame=self.feed.frame,
             result=self.questions.result,
             held=self.questions.held,
+            curve=self.lately.curve,
             findings=self.workers.findings_for(state),
             help=self._help,
             keys=self._keys,

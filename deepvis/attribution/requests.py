@@ -99,4 +99,5 @@ def difference(result: Result, held: Result) -> np.ndarray | None:
     same = (result.request.layer, result.request.crop) == (held.request.layer, held.request.crop)
     if one is None or other is None or not same or one.shape != other.shape:
         return None
-    return one - other
+    values: np.ndarray = one - other
+    return values

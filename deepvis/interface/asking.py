@@ -122,8 +122,8 @@ def _by_difference(state: State, facts: Facts) -> Order | str | None:
     values = difference(result, held) if result is not None and held is not None else None
     if values is None or result is None:
         return WAIT
-    words = f"difference from {state.held.name}"
-    return _descending(state, np.abs(values).max(axis=(1, 2)), "difference", words, _picture(result, held))
+    largest = np.abs(values).max(axis=(1, 2))
+    return _descending(state, largest, "difference", "difference of the two pictures", _picture(result, held))
 
 
 SORTS: dict[str, Callable[[State, Facts], Order | str | None]] = {  # in the order of their key
@@ -227,8 +227,9 @@ def _held(state: State, facts: Facts) -> Result | None:
 
 
 def _of_layer(result: Result | None, state: State, facts: Facts) -> Result | None:
-    fits = result is not None and result.activations is not None
-    return result if fits and result.request.layer == facts.layers[state.layer].name else None
+    if result is None or result.activations is None or result.request.layer != facts.layers[state.layer].name:
+        return None
+    return result
 
 
 def _moves(state: State, result: Result) -> bool:

@@ -36,6 +36,7 @@ from deepvis.interface.state import (
     ZOOMS,
     Control,
     Hover,
+    LiveMoment,
     Source,
     State,
     Target,
@@ -337,6 +338,7 @@ _MOUSE_HELP = (
     ("mouse", "hover", "show a unit's name and value"),
     ("mouse", "click", "select a unit, a layer, a class, a tile of the recipe grid"),
     ("mouse", "click", "on a top image: its whole photo or moment is the input"),
+    ("mouse", "click", "on the curve of the last ten seconds: its strongest moment is the input"),
     ("mouse", "wheel", "magnify the layer pane"),
 )
 
@@ -417,7 +419,9 @@ def click(state: State, target: Target, facts: Facts) -> Outcome:
     return Outcome(_clicked(state, target, facts) if target is not None and facts.layers else state)
 
 
-def _clicked(state: State, target: Hover | TopImage, facts: Facts) -> State:
+def _clicked(state: State, target: Hover | TopImage | LiveMoment, facts: Facts) -> State:
+    if isinstance(target, LiveMoment):
+        return replace(state, photo=target.photo)
     if isinstance(target, TopImage):
         return replace(state, photo=target.photo) if target.photo else state
     if target.tile is not None:

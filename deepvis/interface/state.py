@@ -89,7 +89,18 @@ class Ranking:
     rank: int
 
 
-Target = Hover | TopImage | Control | None  # what lies under a point of the picture
+@dataclass(frozen=True)
+class LiveMoment:
+    """What the mouse points at: the strongest moment of what the selected unit did lately.
+
+    Attributes:
+        photo: the picture of that moment.
+    """
+
+    photo: Photo
+
+
+Target = Hover | TopImage | Control | LiveMoment | None  # what lies under a point of the picture
 
 
 @dataclass(frozen=True)

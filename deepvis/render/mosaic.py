@@ -31,19 +31,24 @@ class Look:
     signed: bool
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=4)
 def look(result: Result, gradient: bool = False) -> Look:
     """The activations of a result, or its backward values. Cached, because reading a large layer takes long."""
     values = result.layer_gradient if gradient else result.activations
     if values is None:
         raise ValueError("a result without such values cannot be looked at")
+    return look_at(values, gradient)
+
+
+def look_at(values: np.ndarray, gradient: bool = False) -> Look:
+    """Maps (float32 C×H×W) and their range."""
     maps = colors.finite(values)
     return Look(maps, float(maps.min()), float(maps.max()), gradient or colors.is_signed(maps))
 
 
 @lru_cache(maxsize=2)
 def mosaic(
-    result: Result, gradient: bool, grid: Grid, width: int, height: int, gamma: float, boost: float, ground: Color
+    seen: Look, gradient: bool, grid: Grid, width: int, height: int, gamma: float, boost: float, ground: Color
 ) -> np.ndarray:
     """The maps in the cells of the grid, uint8 height×width×3 BGR.
 
@@ -51,7 +56,7 @@ def mosaic(
     """
     picture = np.empty((height, width, 3), np.uint8)
     fill(picture, ground)
-    draw_maps(picture, look(result, gradient).maps, grid, gamma, boost, gradient, ground)
+    draw_maps(picture, seen.maps, grid, gamma, boost, gradient, ground)
     return picture
 
 

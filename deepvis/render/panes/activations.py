@@ -5,13 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from deepvis.attribution.methods import label
-from deepvis.attribution.requests import Result
 from deepvis.core.geometry import Box
 from deepvis.interface.state import BOOSTS, GAMMAS
 from deepvis.interface.unit_grid import Grid
 from deepvis.render import text
 from deepvis.render.draw import Canvas
-from deepvis.render.mosaic import look, mosaic
+from deepvis.render.mosaic import Look, look, mosaic
 from deepvis.render.panes.big_view import BigView
 from deepvis.render.panes.cells import draw_marks, layer_grid, page_text, unit_at
 from deepvis.render.panes.pane import extent_text, number, why_not
@@ -34,7 +33,7 @@ def _draw_activations(canvas: Canvas, scene: Scene) -> None:
     body = canvas.caption(
         f"{layer.name}   {layer.kind}   {_extent(canvas, scene)}", f"{sign}{number(seen.low)} … {number(seen.high)}"
     )
-    _draw_grid(body, scene, result, gradient=False)
+    draw_grid(body, scene, seen, gradient=False)
 
 
 def _extent(canvas: Canvas, scene: Scene) -> str:
@@ -63,16 +62,17 @@ def _draw_layer_gradient(canvas: Canvas, scene: Scene) -> None:
     body = canvas.caption(
         f"{title}   {page_text(canvas, scene)}", f"green > 0, red < 0   {number(seen.low)} … {number(seen.high)}"
     )
-    _draw_grid(body, scene, result, gradient=True)
+    draw_grid(body, scene, seen, gradient=True)
 
 
-def _draw_grid(canvas: Canvas, scene: Scene, result: Result, gradient: bool) -> None:
+def draw_grid(canvas: Canvas, scene: Scene, seen: Look, gradient: bool) -> None:
+    """Draw the units' maps in their cells, with the units' names and marks."""
     state, layer = scene.state, scene.layer
     grid = layer_grid(scene, canvas.width, canvas.height, canvas.scale)
     gamma, boost = GAMMAS[state.gamma], BOOSTS[state.boost]
-    canvas.image[:] = mosaic(result, gradient, grid, canvas.width, canvas.height, gamma, boost, canvas.theme.ground)
+    canvas.image[:] = mosaic(seen, gradient, grid, canvas.width, canvas.height, gamma, boost, canvas.theme.ground)
     if layer.labels:
-        _draw_labels(canvas, scene, look(result, gradient).maps[:, 0, 0], grid)
+        _draw_labels(canvas, scene, seen.maps[:, 0, 0], grid)
     draw_marks(canvas, scene, grid)
 
 

@@ -12,6 +12,7 @@ from deepvis.core.geometry import Box, cut
 from deepvis.interface.state import Hover, Target
 from deepvis.render import colors, text
 from deepvis.render.draw import Canvas
+from deepvis.render.panes.compared import at_compared, draw_compared, held_key, ready_compared
 from deepvis.render.panes.pane import Key, Pane, number
 from deepvis.render.scene import LoadingScene, Scene
 
@@ -41,27 +42,36 @@ def _crop(scene: LoadingScene) -> bool:
 
 def _input_ready(scene: Scene) -> bool:
     """False while the selected layer's result is not there yet, so that the receptive field's box does not flicker."""
-    return scene.own_result is not None or scene.busy or scene.result is None or bool(scene.failed)
+    return ready_compared(
+        scene, lambda one: one.own_result is not None or one.busy or one.result is None or bool(one.failed)
+    )
 
 
 def _input_key(scene: Scene) -> Key:
     s = scene.state
     field = (s.layer, s.unit) if s.receptive_field else None
     shown = (id(_shown_frame(scene)), id(scene.result), _crop(scene), scene.input_size)
-    return (*shown, s.frozen, s.photo, s.predictions, scene.waiting, field)
+    return (*shown, s.frozen, s.photo, s.predictions, scene.waiting, field, *held_key(scene))
 
 
-def draw_input(canvas: Canvas, scene: LoadingScene) -> None:
-    """Draw the picture that the network gets, with the most likely classes below it or over its lower part."""
+def draw_input(canvas: Canvas, scene: Scene) -> None:
+    """Draw the picture that the network gets, beside the held one if one is held."""
+    draw_compared(canvas, scene, _draw_one)
+
+
+def _draw_one(canvas: Canvas, scene: LoadingScene) -> None:
+    """Draw a picture, with the most likely classes below it or over its lower part."""
     canvas.fill()
     frame, state = _shown_frame(scene), scene.state
     if frame is None:
         canvas.caption("input").words(scene.waiting or "no picture yet")
         return
+    held = isinstance(scene, Scene) and scene.is_held
     marks = {
-        "frozen": state.frozen and state.photo is None,
+        "held": held,
+        "frozen": state.frozen and state.photo is None and not held,
         "stretched": not _crop(scene),
-        "e: back": state.photo is not None,
+        "e: back": state.photo is not None and not held,
     }
     if frame.bands is not None:
         marks[f"{frame.bands.shape[2]} bands"] = True
@@ -94,6 +104,11 @@ def _line(canvas: Canvas) -> int:
 
 
 def class_at(canvas: Canvas, scene: Scene, x: int, y: int) -> Target:
+    """The unit of the class whose prediction is under a point of the pane; None if there is none."""
+    return at_compared(canvas, scene, x, y, _class_at)
+
+
+def _class_at(canvas: Canvas, scene: Scene, x: int, y: int) -> Target:
     """The unit of the class whose prediction is drawn at the height `y` of the pane; None if there is none."""
     if not scene.state.predictions or scene.scores is None or scene.class_layer is None:
         return None
@@ -162,4 +177,4 @@ def _draw_bars(canvas: Canvas, scores: np.ndarray, classes: Sequence[str]) -> No
         text.put(canvas.image, shown, canvas.width - margin - canvas.px(4) - text.width(shown, size), y, size, color)
 
 
-INPUT = Pane(draw_input, draw_input, _input_key, _input_ready, class_at)
+INPUT = Pane(draw_input, _draw_one, _input_key, _input_ready, class_at)

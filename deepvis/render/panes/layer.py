@@ -58,7 +58,8 @@ def _layer_key(scene: Scene) -> Key:
     hover = scene.hover if isinstance(scene.hover, Hover) and scene.hover.layer == s.layer else None
     answer = (id(scene.result), _layer_ready(scene) and scene.busy, scene.waiting, id(scene.layers))
     chosen = (view, s.layer, s.unit, s.in_channels, s.zoom, s.gamma, s.boost, s.view, s.method, s.filter, s.origin)
-    return (*answer, *chosen, hover, s.typing, s.naming, s.moments, s.recipe_grids, s.order, *held_key(scene), VIEWS[view].key(scene))
+    over = (hover, s.typing, s.naming, s.moments, s.recipe_grids)
+    return (*answer, *chosen, *over, s.order, *held_key(scene), VIEWS[view].key(scene))
 
 
 def _target(canvas: Canvas, scene: Scene, x: int, y: int) -> Target:

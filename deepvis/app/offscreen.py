@@ -57,7 +57,7 @@ def picture(
     renderer = Renderer(lay_out(settings.panes, settings.window.width, settings.window.height, scale))
     bound = commands.bindings(settings.keys)
     workers = UnitWorkers(settings.model, lambda: network)
-    asked = _Asked(network, workers, camera, files)
+    asked = _StillAnswers(network, workers, camera, files)
 
     def facts(state: State) -> Facts:
         answers = lambda: asked.answers(state)  # noqa: E731, computed only for the commands that need it
@@ -90,7 +90,7 @@ def picture(
             close()
 
 
-class _Asked:
+class _StillAnswers:
     """What the network and the index say for a state. Nothing is computed twice in a row."""
 
     def __init__(self, network: Network, workers: UnitWorkers, camera: int | str | None, files: Path) -> None:

@@ -238,7 +238,7 @@ COMMANDS: dict[str, Command] = {
     "previous_page": Command(turn_page(-1), (",",), "previous page of a layer with very many units", "move"),
     "next_page": Command(turn_page(1), (".",), "next page", "move"),
     "goto": Command(_start_typing, ("g",), "go to a unit: type its id (head:151, probs:zebra)", "move"),
-    "strongest": Command(walk_strongest(1), ("tab",), "the layer's strongest unit; again: the next strongest", "move"),
+    "strongest": Command(walk_strongest(1), ("tab",), "strongest unit of the layer; again: the next strongest", "move"),
     "stronger": Command(walk_strongest(-1), ("`",), "back to the stronger unit before", "move"),
     "switch_source": Command(_switch_source, ("c",), "camera / files", "input"),
     "freeze": Command(flip("frozen"), ("f", "space"), "freeze the camera, pause a video", "input"),
@@ -304,12 +304,12 @@ COMMANDS: dict[str, Command] = {
     "sort": Command(
         sort_next,
         ("'",),
-        "sort the layer's units: by number, activation now, data set maximum, similarity",
+        "sort the units: activation now, maximum, similarity, number",
         "view",
         lambda facts: tuple(SORTS),
         sort_by,
     ),
-    "sort_again": Command(sort_again, ('"',), "sort anew by the same, for the picture in view", "view"),
+    "sort_again": Command(sort_again, ('"',), "sort anew, for the picture in view", "view"),
     "hold": Command(hold, (";",), "hold the picture in view and compare others with it / let go", "view"),
     "desk": Command(_desk, ("2",), "recipe grid: 16 settings on the selected unit / close", "recipe grid"),
     "desk_settings": Command(_on_grid(recipe_grid.other_pair), ("3",), "vary two other settings", "recipe grid"),
@@ -338,7 +338,7 @@ _MOUSE_HELP = (
     ("mouse", "hover", "show a unit's name and value"),
     ("mouse", "click", "select a unit, a layer, a class, a tile of the recipe grid"),
     ("mouse", "click", "on a top image: its whole photo or moment is the input"),
-    ("mouse", "click", "on the curve of the last ten seconds: its strongest moment is the input"),
+    ("mouse", "click", "on the curve of the last seconds: its peak is the input"),
     ("mouse", "wheel", "magnify the layer pane"),
 )
 

@@ -55,7 +55,7 @@ def _moment_text(scene: Scene) -> str:
     curve = scene.own_curve
     if curve is None:
         return ""
-    when = f"{-curve.peak_seconds:.1f} s before the newest picture"
+    when = f"{abs(curve.peak_seconds):.1f} s before the newest picture"
     return f"strongest moment: {number(curve.peak)}, {when}   a click shows it to the network"
 
 

@@ -74,7 +74,7 @@ assert torch.allclose(aim(activations), torch.tensor([1 + 3.0, 1 + 1.5]))
     "A content of the layer pane": f"""{SCENE}
 renderer = Renderer(lay_out(DEFAULT_PANES, 600, 400, 1.0))
 before = renderer.compose(scene())[0].copy()
-after, changed = renderer.compose(scene(content="strongest"))
+after, changed = renderer.compose(scene(content="weakest"))
 assert changed and (before != after).any()
 """,
     "A pane": f"""{SCENE}

@@ -11,6 +11,7 @@ from deepvis.core.frames import Frame
 from deepvis.core.layers import stands_for
 from deepvis.interface.state import State
 from deepvis.render import LoadingScene, Scene, Status
+from deepvis.render.scene import Curve
 from deepvis.scan.results import Statistics
 from deepvis.workers.messages import Cells, Grown, TopPictures, UnitPictures
 
@@ -51,6 +52,8 @@ def build_scene(
     status: Status,
     busy: bool = False,
     waiting: str = "",
+    held: Result | None = None,
+    curve: Curve | None = None,
 ) -> LoadingScene:
     """Build the `Scene` to show, or a `LoadingScene` while there is no network."""
     if network is None:
@@ -67,6 +70,8 @@ def build_scene(
         classes=network.classes,
         input_size=(network.input.height, network.input.width),
         result=result,
+        held=held,
+        curve=curve,
         pictures=findings.pictures,
         grown=findings.grown,
         pictures_of=stands_for(network.layers, state.layer),

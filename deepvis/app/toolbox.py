@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from deepvis.app.effects import Effects
+from deepvis.app.lately import Lately
 from deepvis.app.questions import Questions
 from deepvis.app.scene import build_scene
 from deepvis.app.status import StatusBar
@@ -23,10 +24,11 @@ from deepvis.display.window import Close, Event, Key, Mouse, Resize, Window
 from deepvis.inputs.bands import Reading
 from deepvis.inputs.feed import Feed, FeedWish
 from deepvis.interface import commands
-from deepvis.interface.command import Facts
+from deepvis.interface.asking import renewed
+from deepvis.interface.command import Answers, Facts
 from deepvis.interface.effects import Outcome, Quit
 from deepvis.interface.layout import Layout, fit
-from deepvis.interface.requests import request_for
+from deepvis.interface.requests import held_request, request_for
 from deepvis.interface.settings import Settings
 from deepvis.interface.state import State
 from deepvis.render import LoadingScene, Renderer, Scene
@@ -46,6 +48,7 @@ class Toolbox:
     Attributes:
         state: what the user wants to see.
         questions: sends the requests to the engine.
+        lately: what the selected unit did in the last seconds.
         workers: the threads that load or compute images and statistics of units.
         bar: messages and rates in the status bar.
         effects: carries out what keys do besides changing the state.
@@ -59,6 +62,7 @@ class Toolbox:
         self.renderer = Renderer(self._layout())
         self.bar = StatusBar(settings.model)
         self.questions = Questions(engine)
+        self.lately = Lately()
         self.workers = UnitWorkers(settings.model, lambda: engine.network)
         self.effects = Effects(settings, self.workers, self.bar, self.renderer)
         self._bound = commands.bindings(settings.keys)
@@ -102,7 +106,8 @@ class Toolbox:
         if network:
             self.feed.show_bands(network.input.places)
         self._listen(0 if events else GLANCE)  # the user does not wait for the network
-        self.questions.ask(request_for(self.state, self.feed.frame, self._layers()))
+        layers = self._layers()
+        self.questions.ask(request_for(self.state, self.feed.frame, layers), held_request(self.state, layers))
         self._tick()
         scene = self._pointed(self.scene())
         self._show(scene)
@@ -187,6 +192,9 @@ class Toolbox:
                 self.workers.collect(result, self.engine.network)
             if result.error:
                 self.bar.say(f"network: {result.error}", is_error=True)
+            if layers := self._layers():
+                self.lately.take(result, layers[self.state.layer].name, self.state)
+                self.state = renewed(self.state, self._facts())
         if self.engine.note != self._note:
             self._note = self.engine.note
             self.bar.say(self._note)
@@ -258,7 +266,11 @@ class Toolbox:
 
     def _facts(self) -> Facts:
         layout, recipes = self.renderer.layout, self.effects.recipes.known
-        return Facts(self._layers(), self.renderer.layer_area, layout.scale, recipes)
+        return Facts(self._layers(), self.renderer.layer_area, layout.scale, recipes, self._answers)
+
+    def _answers(self) -> Answers:
+        opened = self.workers.top_images.opened
+        return Answers(self.questions.result, self.questions.held, opened.index, opened.note)
 
     def _layout(self) -> Layout:
         return fit(self.settings, self.state, *self._size, self.window.scale)
@@ -271,6 +283,8 @@ class Toolbox:
             network,
             frame=self.feed.frame,
             result=self.questions.result,
+            held=self.questions.held,
+            curve=self.lately.curve,
             findings=self.workers.findings_for(state),
             help=self._help,
             keys=self._keys,

@@ -6,7 +6,7 @@ found.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from deepvis.app.scene import Findings
@@ -64,7 +64,7 @@ class UnitWorkers:
 
     # -- what is wanted ---------------------------------------------------------------------------
 
-    def want_stored(self, state: State, network: Network, cells: range, side: int) -> None:
+    def want_stored(self, state: State, network: Network, cells: Sequence[int], side: int) -> None:
         """Request the stored images, top images and statistics that the state shows.
 
         Args:
@@ -76,7 +76,9 @@ class UnitWorkers:
         self.top_images.want(WishOf(network, top))
         self.layer_images.want(WishOf(self.top_images.opened, layer_images_wish(state, layers, cells, side)))
 
-    def want_made(self, state: State, network: Network, cells: range, side: int, field: ReceptiveField | None) -> None:
+    def want_made(
+        self, state: State, network: Network, cells: Sequence[int], side: int, field: ReceptiveField | None
+    ) -> None:
         """Request the images to synthesize, and the collected moments that the state shows.
 
         Args:

@@ -14,7 +14,8 @@ class Photo:
     Attributes:
         root: folder of the data set; empty for a moment.
         name: of a file: its path relative to `root`, "shard.tar!member" in an archive; of a moment: its name.
-        pixels: of a moment: what the network saw, uint8 RGB, of one to two times its input's size; else None.
+        pixels: of a moment: what the network saw, uint8 RGB, of one to two times its input's size, or
+            a live frame as it was; else None.
     """
 
     root: str

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from deepvis.attribution.methods import METHODS
+from deepvis.interface.asking import SORTS, hold, sort_again, sort_by, sort_next, walk_strongest
 from deepvis.interface.command import Action, Command, Facts, cycle, flip, next_value
 from deepvis.interface.contents import CONTENTS
 from deepvis.interface.effects import (
@@ -36,6 +37,7 @@ from deepvis.interface.state import (
     ZOOMS,
     Control,
     Hover,
+    LiveMoment,
     Source,
     State,
     Target,
@@ -248,6 +250,8 @@ COMMANDS: dict[str, Command] = {
     "previous_page": Command(turn_page(-1), (",",), "previous page of a layer with very many units", "move"),
     "next_page": Command(turn_page(1), (".",), "next page", "move"),
     "goto": Command(_start_typing, ("g",), "go to a unit: type its id (head:151, probs:zebra)", "move"),
+    "strongest": Command(walk_strongest(1), ("tab",), "strongest unit of the layer; again: the next strongest", "move"),
+    "stronger": Command(walk_strongest(-1), ("`",), "back to the stronger unit before", "move"),
     "switch_source": Command(_switch_source, ("c",), "camera / files", "input"),
     "freeze": Command(flip("frozen"), ("f", "space"), "freeze the camera, pause a video", "input"),
     "next_file": Command(_step(1), ("e", "pgdn"), "next file", "input"),
@@ -309,6 +313,16 @@ COMMANDS: dict[str, Command] = {
     "values": Command(flip("values"), ("6",), "values on the top images, on / off", "view"),
     "debug": Command(flip("debug"), ("5",), "timings on / off", "view"),
     "reset": Command(_reset, ("esc",), "reset the view", "view"),
+    "sort": Command(
+        sort_next,
+        ("'",),
+        "sort the units: activation now, maximum, similarity, number",
+        "view",
+        lambda facts: tuple(SORTS),
+        sort_by,
+    ),
+    "sort_again": Command(sort_again, ('"',), "sort anew, for the picture in view", "view"),
+    "hold": Command(hold, (";",), "hold the picture in view and compare others with it / let go", "view"),
     **LOOKS,
     "desk": Command(_desk, ("2",), "recipe grid: 16 settings on the selected unit / close", "recipe grid"),
     "desk_settings": Command(_on_grid(recipe_grid.other_pair), ("3",), "vary two other settings", "recipe grid"),
@@ -338,6 +352,7 @@ _MOUSE_HELP = (
     ("mouse", "click", "select a unit, a layer, a class, a tile of the recipe grid"),
     ("mouse", "click", "on a top image: its whole photo or moment is the input"),
     ("mouse", "double click", "enlarge a pane / back"),
+    ("mouse", "click", "on the curve of the last seconds: its peak is the input"),
     ("mouse", "wheel", "magnify the layer pane"),
 )
 
@@ -433,7 +448,9 @@ def double_click(state: State, target: Target, pane: str | None, before: State, 
     return Outcome(enlarge(undone, facts, pane))
 
 
-def _clicked(state: State, target: Hover | TopImage, facts: Facts) -> State:
+def _clicked(state: State, target: Hover | TopImage | LiveMoment, facts: Facts) -> State:
+    if isinstance(target, LiveMoment):
+        return replace(state, photo=target.photo)
     if isinstance(target, TopImage):
         return replace(state, photo=target.photo) if target.photo else state
     if target.tile is not None:

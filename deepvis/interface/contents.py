@@ -49,5 +49,7 @@ CONTENTS: dict[str, Content] = {  # in the order of the key s
         Content("histograms", Needs.STATISTICS),
         Content("correlation", Needs.STATISTICS, is_matrix=True),
         Content("correlation, sorted", Needs.STATISTICS, is_matrix=True, is_sorted=True),
+        Content("strongest", Needs.ACTIVATIONS),
+        Content("difference", Needs.ACTIVATIONS),
     )
 }

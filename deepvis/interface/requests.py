@@ -6,6 +6,7 @@ All functions are pure; `layers` are the network's layers.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from deepvis.attribution.requests import Request
 from deepvis.core.frames import Frame
@@ -36,7 +37,13 @@ def request_for(state: State, frame: Frame | None, layers: Sequence[Layer]) -> R
     return Request(frame, state.crop, name, state.method, origin, state.layer_gradient, peaks=state.collecting)
 
 
-def unit_images_wish(state: State, layers: Sequence[Layer], cells: range, side: int) -> UnitImagesWish | None:
+def held_request(state: State, layers: Sequence[Layer]) -> Request | None:
+    """The same request for the held picture; None if there is none."""
+    request = request_for(state, state.held, layers)
+    return None if request is None else replace(request, peaks=False, held=True)
+
+
+def unit_images_wish(state: State, layers: Sequence[Layer], cells: Sequence[int], side: int) -> UnitImagesWish | None:
     """The stored images that the state shows.
 
     Args:
@@ -67,7 +74,7 @@ def top_images_wish(
     )
 
 
-def layer_images_wish(state: State, layers: Sequence[Layer], cells: range, side: int) -> LayerImagesWish:
+def layer_images_wish(state: State, layers: Sequence[Layer], cells: Sequence[int], side: int) -> LayerImagesWish:
     """The request for what the layer pane shows from the index: top images, histograms or correlation."""
     of = stands_for(layers, state.layer)
     if state.shown.needs is Needs.TOP_IMAGES:
@@ -77,7 +84,7 @@ def layer_images_wish(state: State, layers: Sequence[Layer], cells: range, side:
 
 
 def moments_wish(
-    state: State, layers: Sequence[Layer], cells: range, side: int, field: ReceptiveField | None
+    state: State, layers: Sequence[Layer], cells: Sequence[int], side: int, field: ReceptiveField | None
 ) -> MomentsWish:
     """The request for the collected moments that the state shows."""
     units = tuple(cells) if state.shown.needs is Needs.TOP_IMAGES else ()

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from deepvis.attribution.methods import METHODS
-from deepvis.core.frames import Photo
+from deepvis.core.frames import Frame, Photo
 from deepvis.interface.contents import CONTENTS, Content
-from deepvis.interface.unit_grid import PaneView
+from deepvis.interface.unit_grid import Order, PaneView
 from deepvis.synthesis.recipe_grid import RecipeGrid
 
 METHOD_CYCLE = (None, *METHODS)  # key n
@@ -80,7 +80,31 @@ class Control:
     words: str
 
 
-Target = Hover | TopImage | Control | None  # what lies under a point of the picture
+@dataclass(frozen=True)
+class Ranking:
+    """The way from a layer's strongest unit to weaker ones.
+
+    Attributes:
+        order: the units, strongest first, as they were when the way began.
+        rank: how many of them come before the selected unit.
+    """
+
+    order: Order
+    rank: int
+
+
+@dataclass(frozen=True)
+class LiveMoment:
+    """What the mouse points at: the strongest moment of what the selected unit did lately.
+
+    Attributes:
+        photo: the picture of that moment.
+    """
+
+    photo: Photo
+
+
+Target = Hover | TopImage | Control | LiveMoment | None  # what lies under a point of the picture
 
 
 @dataclass(frozen=True)
@@ -117,6 +141,9 @@ class State:
         layout: where the panes lie, one of LAYOUT_NAMES.
         enlarged: the pane that fills the window; None if all are shown.
         full_screen: the window fills the screen.
+        order: the order of the layer's units in the layer pane; None for the order of their numbers.
+        ranking: where the user is on the way from the layer's strongest unit to weaker ones; None if not on it.
+        held: the picture that the one in view is compared with; None if none is held.
     """
 
     layer: int = 0
@@ -159,6 +186,15 @@ class State:
     layout: str = LAYOUT_NAMES[0]
     enlarged: str | None = None
     full_screen: bool = False
+    order: Order | None = None
+    ranking: Ranking | None = None
+    held: Frame | None = None
+
+    @property
+    def shown_order(self) -> Order | None:
+        """The order of the units in the layer pane's grid; None for the order of their numbers."""
+        order = self.order
+        return order if order is not None and order.layer == self.layer and not self.shown.is_matrix else None
 
     @property
     def shown(self) -> Content:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -98,7 +99,7 @@ class Renderer:
             pictures[name] = image
         return pictures
 
-    def cells(self, scene: LoadingScene) -> tuple[range, int]:
+    def cells(self, scene: LoadingScene) -> tuple[Sequence[int], int]:
         """The units in the rows that the layer pane shows at least in part, and a size for their images.
 
         The size is the longer side of a cell in pixels, rounded up to a power of two. If the layer pane does not show

@@ -32,19 +32,24 @@ class Look:
     signed: bool
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=4)
 def look(result: Result, gradient: bool = False) -> Look:
     """The activations of a result, or its backward values. Cached, because reading a large layer takes long."""
     values = result.layer_gradient if gradient else result.activations
     if values is None:
         raise ValueError("a result without such values cannot be looked at")
+    return look_at(values, gradient)
+
+
+def look_at(values: np.ndarray, gradient: bool = False) -> Look:
+    """Maps (float32 C×H×W) and their range."""
     maps = colors.finite(values)
     return Look(maps, float(maps.min()), float(maps.max()), gradient or colors.is_signed(maps))
 
 
 @lru_cache(maxsize=2)
 def mosaic(
-    result: Result,
+    seen: Look,
     gradient: bool,
     grid: Grid,
     width: int,
@@ -60,7 +65,7 @@ def mosaic(
     """
     picture = np.empty((height, width, 3), np.uint8)
     fill(picture, ground)
-    draw_maps(picture, look(result, gradient).maps, grid, gamma, boost, gradient, ground, palette)
+    draw_maps(picture, seen.maps, grid, gamma, boost, gradient, ground, palette)
     return picture
 
 
@@ -115,13 +120,14 @@ def _tiles(maps: np.ndarray, limits: np.ndarray, grid: Grid, rows: range, column
     inverse = (1 / limits)[:, None, None]
     for i, row in enumerate(rows):
         first = grid.first + row * grid.columns + columns.start
-        part = slice(first, min(first + len(columns), grid.first + grid.count))
-        if part.start < part.stop:
+        cells = slice(first, min(first + len(columns), grid.first + grid.count))
+        if cells.start < cells.stop:
+            part = cells if grid.order is None else grid.order.units[cells]
             seen = maps[part]
             if seen.shape[1:] != (h, w):
                 stack = seen.reshape(-1, seen.shape[2])  # maps one below the other, resized in one call
                 seen = cv2.resize(stack, (w, len(seen) * h), interpolation=cv2.INTER_AREA).reshape(-1, h, w)
-            np.multiply(seen, inverse[part], out=tiles[i, :, : part.stop - part.start].transpose(1, 0, 2))
+            np.multiply(seen, inverse[part], out=tiles[i, :, : cells.stop - cells.start].transpose(1, 0, 2))
     return tiles.reshape(len(rows) * h, len(columns) * w)
 
 

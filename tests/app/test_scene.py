@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import fields, replace
 
+import numpy as np
 from fakes import LAYERS, PHOTO, FakeEngine
 
 from deepvis.app.scene import Findings, build_scene
 from deepvis.attribution.requests import Request, Result
 from deepvis.interface.state import State
 from deepvis.render import LoadingScene, Scene, Status
+from deepvis.render.scene import Curve
 from deepvis.scan.results import Statistics
 from deepvis.workers.messages import Cells, Grown, GrowthWish, TopPictures, UnitPictures
 
@@ -28,6 +30,8 @@ GIVEN = {
     "help": (("view", "h", "help"),),
     "keys": {"help": "h"},
     "status": Status("m"),
+    "held": replace(RESULT),
+    "curve": Curve("head", 3, np.zeros(2), np.ones(2), 0.0, 1.0),
     "busy": True,
     "waiting": "so long",
 }
@@ -49,7 +53,7 @@ def test_a_scene_has_all_that_the_workers_have() -> None:
     wanted = {name: value for name, value in GIVEN.items() if name != "findings"}
     wanted |= {one.name: getattr(FOUND, one.name) for one in fields(Findings)}
     wanted |= {"state": State(layer=1, unit=3), "layers": LAYERS, "classes": ("a", "b"), "input_size": (224, 224)}
-    wanted |= {"pictures_of": "head"}
+    wanted |= {"pictures_of": "head", "is_held": False}
     assert {one.name for one in fields(Scene)} == set(wanted)
     assert all(getattr(built, name) is value or getattr(built, name) == value for name, value in wanted.items())
 

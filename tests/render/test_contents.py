@@ -243,7 +243,7 @@ def test_moments_stand_where_top_images_do_and_can_be_clicked(monkeypatch: pytes
 WHY = "No images have been scanned for net yet: deepvis scan --images DIR"
 
 
-@pytest.mark.parametrize("content", [*CONTENTS][2:])
+@pytest.mark.parametrize("content", [*CONTENTS][2:6])
 @pytest.mark.parametrize(("parts", "expected"), [
     ({}, "looking"),
     ({"cells": Cells("map", note=WHY), "statistics": Statistics("map", note=WHY)}, "deepvis scan --images DIR"),

@@ -32,6 +32,8 @@ import zlib
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import numpy as np
+
 from deepvis.core import runtime
 
 runtime.tune()  # before anything imports torch
@@ -117,7 +119,7 @@ class Teller:
             self._crc = {name: crc(image, box) for name, box in layout.panes.items()}
         now = {
             "events": dict(self._events),
-            "state": asdict(toolbox.state),
+            "state": plain(asdict(toolbox.state)),
             "layers": [asdict(layer) for layer in toolbox._layers()],
             "size": [layout.width, layout.height],
             "panes": {name: list(box) for name, box in layout.panes.items()},
@@ -148,6 +150,17 @@ class Teller:
             and toolbox.workers.top_images.idle
             and toolbox.workers.layer_images.idle
         )
+
+
+def plain(value):
+    """The value with lists in place of arrays: numbers of a row, of a picture only its shape."""
+    if isinstance(value, dict):
+        return {key: plain(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(plain(one) for one in value)
+    if isinstance(value, np.ndarray):
+        return value.tolist() if value.ndim == 1 else list(value.shape)
+    return value
 
 
 def mosaic(renderer) -> list[int]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from deepvis.attribution.methods import label
-from deepvis.attribution.requests import Result
 from deepvis.core.geometry import Box
 from deepvis.interface.state import BOOSTS, GAMMAS
 from deepvis.interface.unit_grid import Grid
@@ -33,13 +32,15 @@ def _draw_activations(canvas: Canvas, scene: Scene) -> None:
     seen = look(result)
     title = f"{layer.name}   {layer.kind}   {_extent(canvas, scene)}"
     body = canvas.caption(title, legend=_legend(canvas, scene, seen))
-    _draw_grid(body, scene, result, gradient=False)
+    draw_grid(body, scene, seen, gradient=False)
 
 
 def _extent(canvas: Canvas, scene: Scene) -> str:
     """How many units the layer has and their size; which of them are on this page, if there are several pages."""
     layer, page = scene.layer, page_text(canvas, scene)
     size = f" of {layer.width}×{layer.height}" if layer.is_map else ""
+    if scene.state.shown_order is not None:
+        return f"{extent_text(layer)}   {page}"
     return page.replace("   ", f"{size}   ", 1) if page else extent_text(layer)
 
 
@@ -58,7 +59,7 @@ def _draw_layer_gradient(canvas: Canvas, scene: Scene) -> None:
         return
     seen = look(result, gradient=True)
     body = canvas.caption(f"{title}   {page_text(canvas, scene)}", legend=_legend(canvas, scene, seen))
-    _draw_grid(body, scene, result, gradient=True)
+    draw_grid(body, scene, seen, gradient=True)
 
 
 def _legend(canvas: Canvas, scene: Scene, seen: Look) -> Legend:
@@ -66,14 +67,15 @@ def _legend(canvas: Canvas, scene: Scene, seen: Look) -> Legend:
     return legend_of(seen.low, seen.high, seen.signed, gamma, canvas.palette, boost > 0)
 
 
-def _draw_grid(canvas: Canvas, scene: Scene, result: Result, gradient: bool) -> None:
+def draw_grid(canvas: Canvas, scene: Scene, seen: Look, gradient: bool) -> None:
+    """Draw the units' maps in their cells, with the units' names and marks."""
     state, layer = scene.state, scene.layer
     grid = layer_grid(scene, canvas.width, canvas.height, canvas.scale)
     gamma, boost = GAMMAS[state.gamma], BOOSTS[state.boost]
     size, ground = (canvas.width, canvas.height), canvas.theme.ground
-    canvas.image[:] = mosaic(result, gradient, grid, *size, gamma, boost, ground, canvas.palette)
+    canvas.image[:] = mosaic(seen, gradient, grid, *size, gamma, boost, ground, canvas.palette)
     if layer.labels:
-        _draw_labels(canvas, scene, look(result, gradient).maps[:, 0, 0], grid)
+        _draw_labels(canvas, scene, seen.maps[:, 0, 0], grid)
     draw_marks(canvas, scene, grid)
 
 
@@ -90,8 +92,8 @@ def _draw_labels(canvas: Canvas, scene: Scene, values: np.ndarray, grid: Grid) -
                 text.put(canvas.image, name, left + canvas.px(4), top + canvas.px(3), size, ink)
         return
     taken: list[Box] = []
-    for cell in np.argsort(values[grid.first : grid.first + grid.count])[::-1][:TOP]:
-        unit = grid.first + int(cell)
+    for cell in np.argsort(values[np.asarray(grid.units)])[::-1][:TOP]:
+        unit = grid.units[int(cell)]
         left, top, width, height = grid.box(unit)
         name = text.shorten(layer.label(unit), canvas.px(180), size)
         w, h = text.width(name, size) + canvas.px(8), text.line_height(size) + canvas.px(2)

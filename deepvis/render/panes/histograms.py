@@ -89,7 +89,8 @@ def draw_histograms(canvas: Canvas, scene: Scene, known: Histograms, grid: Grid)
     thick = 1 if grid.cell_width < canvas.px(40) else canvas.px(2)
     now = _at(known, colors.finite(activations).max(axis=(1, 2)))
     seen = np.array([u for u in grid.units if _is_seen(grid.box(u), canvas.width, canvas.height)], int)
-    row, column = np.divmod(seen - grid.first, grid.columns)
+    places = seen if grid.order is None else grid.order.places[seen]
+    row, column = np.divmod(places - grid.first, grid.columns)
     left = grid.left + column * grid.cell_width + (now[seen] * (grid.cell_width - line - thick)).astype(int)
     ys = (grid.top + row * grid.cell_height)[:, None, None] + np.arange(grid.cell_height - line)[:, None]
     ys, xs = np.broadcast_arrays(ys, left[:, None, None] + np.arange(thick))

@@ -13,6 +13,7 @@ from deepvis.interface.state import Hover, Target
 from deepvis.render import colors, text
 from deepvis.render.draw import Canvas, Legend
 from deepvis.render.heat import cover, heat_of_input
+from deepvis.render.panes.compared import at_compared, draw_compared, held_key, ready_compared
 from deepvis.render.panes.pane import Key, Pane, number
 from deepvis.render.scene import LoadingScene, Scene
 
@@ -47,6 +48,10 @@ def _crop(scene: LoadingScene) -> bool:
 
 def input_ready(scene: Scene) -> bool:
     """False while the result is not there yet, so that the receptive field's box and the heat do not flicker."""
+    return ready_compared(scene, _is_there)
+
+
+def _is_there(scene: Scene) -> bool:
     heat_waits = scene.state.heat == "backward" and scene.backward is None
     return scene.own_result is not None and not heat_waits or scene.busy or scene.result is None or bool(scene.failed)
 
@@ -54,7 +59,7 @@ def input_ready(scene: Scene) -> bool:
 def _input_key(scene: Scene) -> Key:
     s = scene.state
     field = (s.layer, s.unit) if s.receptive_field else None
-    return (picture_key(scene), s.frozen, s.photo, s.predictions, scene.waiting, field)
+    return (picture_key(scene), s.frozen, s.photo, s.predictions, scene.waiting, field, *held_key(scene))
 
 
 def picture_key(scene: Scene) -> Key:
@@ -64,17 +69,24 @@ def picture_key(scene: Scene) -> Key:
     return (id(shown_frame(scene)), id(scene.result), _crop(scene), scene.input_size, heat)
 
 
-def draw_input(canvas: Canvas, scene: LoadingScene) -> None:
-    """Draw the picture that the network gets, with the most likely classes below it or over its lower part."""
+def draw_input(canvas: Canvas, scene: Scene) -> None:
+    """Draw the picture that the network gets, beside the held one if one is held."""
+    draw_compared(canvas, scene, _draw_one)
+
+
+def _draw_one(canvas: Canvas, scene: LoadingScene) -> None:
+    """Draw a picture, with the most likely classes below it or over its lower part."""
     canvas.fill()
     frame, state = shown_frame(scene), scene.state
     if frame is None:
         canvas.caption("input").words(scene.waiting or "no picture yet")
         return
+    held = isinstance(scene, Scene) and scene.is_held
     marks = {
-        "frozen": state.frozen and state.photo is None,
+        "held": held,
+        "frozen": state.frozen and state.photo is None and not held,
         "stretched": not _crop(scene),
-        "e: back": state.photo is not None,
+        "e: back": state.photo is not None and not held,
     }
     if frame.bands is not None:
         marks[f"{frame.bands.shape[2]} bands"] = True
@@ -110,6 +122,11 @@ def _line(canvas: Canvas) -> int:
 
 
 def class_at(canvas: Canvas, scene: Scene, x: int, y: int) -> Target:
+    """The unit of the class whose prediction is under a point of the pane; None if there is none."""
+    return at_compared(canvas, scene, x, y, _class_at)
+
+
+def _class_at(canvas: Canvas, scene: Scene, x: int, y: int) -> Target:
     """The unit of the class whose prediction is drawn at the height `y` of the pane; None if there is none."""
     if not scene.state.predictions or scene.scores is None or scene.class_layer is None:
         return None
@@ -203,4 +220,4 @@ def _draw_bars(canvas: Canvas, scores: np.ndarray, classes: Sequence[str]) -> No
         text.put(canvas.image, shown, canvas.width - margin - canvas.px(4) - text.width(shown, size), y, size, color)
 
 
-INPUT = Pane(draw_input, draw_input, _input_key, input_ready, class_at)
+INPUT = Pane(draw_input, _draw_one, _input_key, input_ready, class_at)

@@ -6,19 +6,21 @@ names here.
 
 from __future__ import annotations
 
-from deepvis.interface.contents import Needs
 from deepvis.interface.state import Hover, State, Target
 from deepvis.render.draw import Canvas
 from deepvis.render.panes.activations import ACTIVATIONS, LAYER_GRADIENT
 from deepvis.render.panes.backward import draw_backward
 from deepvis.render.panes.big_view import BigView
+from deepvis.render.panes.compared import held_key
 from deepvis.render.panes.correlation import CORRELATION
+from deepvis.render.panes.difference import DIFFERENCE
 from deepvis.render.panes.histograms import HISTOGRAMS
 from deepvis.render.panes.overlays import NAME_PROMPT, UNIT_PROMPT, draw_help, draw_prompt
 from deepvis.render.panes.pane import Key, Pane
 from deepvis.render.panes.picture import PICTURE
 from deepvis.render.panes.pictures import SYNTHESIZED, TOP_IMAGES
 from deepvis.render.panes.recipe_grid import draw_recipe_grid, recipe_at
+from deepvis.render.panes.strongest import STRONGEST
 from deepvis.render.scene import LoadingScene, Scene
 
 VIEWS: dict[str, BigView] = {
@@ -33,6 +35,8 @@ VIEWS: dict[str, BigView] = {
     "histograms": HISTOGRAMS,
     "correlation": CORRELATION,
     "correlation, sorted": CORRELATION,
+    "strongest": STRONGEST,
+    "difference": DIFFERENCE,
 }
 
 
@@ -44,7 +48,7 @@ def _view_name(state: State) -> str:
         return "recipe grid"
     if state.zoom in ("backward", "picture"):
         return state.zoom
-    return "layer gradient" if state.layer_gradient and state.shown.needs is Needs.ACTIVATIONS else state.content
+    return "layer gradient" if state.layer_gradient and state.content == "activations" else state.content
 
 
 def _layer_ready(scene: Scene) -> bool:
@@ -56,7 +60,8 @@ def _layer_key(scene: Scene) -> Key:
     hover = scene.hover if isinstance(scene.hover, Hover) and scene.hover.layer == s.layer else None
     answer = (id(scene.result), _layer_ready(scene) and scene.busy, scene.waiting, id(scene.layers))
     chosen = (view, s.layer, s.unit, s.in_channels, s.zoom, s.gamma, s.boost, s.view, s.method, s.filter, s.origin)
-    return (*answer, *chosen, hover, s.typing, s.naming, s.moments, s.recipe_grids, VIEWS[view].key(scene))
+    over = (hover, s.typing, s.naming, s.moments, s.recipe_grids)
+    return (*answer, *chosen, *over, s.order, *held_key(scene), VIEWS[view].key(scene))
 
 
 def _target(canvas: Canvas, scene: Scene, x: int, y: int) -> Target:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from deepvis.attribution.methods import label
 from deepvis.core.layers import unit_id
-from deepvis.interface.state import BOOSTS, COLORS, GAMMAS, Control, TopImage
+from deepvis.interface.state import BOOSTS, COLORS, GAMMAS, Control, LiveMoment, TopImage
 from deepvis.render import text
 from deepvis.render.colors import Theme
 from deepvis.render.draw import Canvas
@@ -21,6 +21,8 @@ def _hover_text(scene: Scene) -> str:
         return _top_image_text(scene, hover)
     if isinstance(hover, Control):
         return _control_text(scene, hover)
+    if isinstance(hover, LiveMoment):
+        return _moment_text(scene)
     if hover is None:
         return ""
     if hover.tile is not None:
@@ -49,6 +51,14 @@ def _control_text(scene: Scene, control: Control) -> str:
     """What a click on a tab or chip does, and the key that does it too."""
     keys = scene.keys.get(control.call.partition("=")[0], "")
     return f"{control.words}   key {keys}" if keys else control.words
+
+
+def _moment_text(scene: Scene) -> str:
+    curve = scene.own_curve
+    if curve is None:
+        return ""
+    when = f"{abs(curve.peak_seconds):.1f} s before the newest picture"
+    return f"strongest moment: {number(curve.peak)}, {when}   a click shows it to the network"
 
 
 def _top_image_text(scene: Scene, hover: TopImage) -> str:

@@ -21,6 +21,7 @@ from deepvis.interface.commands import help_rows, keys_of
 from deepvis.interface.layout import lay_out
 from deepvis.interface.moving import goto
 from deepvis.interface.requests import request_for
+from deepvis.interface.saved_view import SavedView
 from deepvis.interface.settings import Settings
 from deepvis.interface.state import State
 from deepvis.networks.network import InputSpec, Network
@@ -37,6 +38,7 @@ def picture(
     start: State,
     unit: str | None = None,
     keys: Sequence[str] = (),
+    view: SavedView | None = None,
 ) -> np.ndarray:
     """Return the picture that the window would show after these keys.
 
@@ -44,6 +46,7 @@ def picture(
         start: the state at the beginning.
         unit: id of a unit to select first.
         keys: names of keys to press then, in order.
+        view: to be opened before that; `start` holds what of it need not wait for the network.
     Returns:
         uint8 H×W×3 BGR.
     Raises:
@@ -53,7 +56,8 @@ def picture(
     renderer = Renderer(lay_out(settings.panes, settings.window.width, settings.window.height, scale))
     bound = commands.bindings(settings.keys)
     facts = Facts(network.layers, renderer.layer_area, renderer.layout.scale)
-    state = _pressed(_selected(start, unit, facts), keys, facts, bound)
+    begun = start if view is None else view.selected(start, network.layers)
+    state = _pressed(_selected(begun, unit, facts), keys, facts, bound)
     frame = _frame(camera, files, state, network.input)
     request = request_for(state, frame, network.layers)
     if request is None:
@@ -118,7 +122,7 @@ def _frame(camera: int | str | None, files: Path, state: State, taken: InputSpec
     feed = Feed(camera, files)
     feed.show_bands(taken.places)
     # Asked before the feed starts, or it might show the first file.
-    feed.want(FeedWish(state.source, step=state.step, reading=taken.reading))
+    feed.want(FeedWish(state.source, step=state.step, photo=state.photo, reading=taken.reading))
     with feed:
         frame = feed.wait_frame(None, PATIENCE)
         if frame is None:

@@ -25,6 +25,7 @@ from deepvis.interface.commands import help_rows, keys_of
 from deepvis.interface.layout import fit
 from deepvis.interface.moving import goto
 from deepvis.interface.requests import held_request, request_for
+from deepvis.interface.saved_view import SavedView
 from deepvis.interface.settings import Settings
 from deepvis.interface.state import State
 from deepvis.networks.network import InputSpec, Network
@@ -41,6 +42,7 @@ def picture(
     start: State,
     unit: str | None = None,
     keys: Sequence[str] = (),
+    view: SavedView | None = None,
 ) -> np.ndarray:
     """Return the picture that the window would show after these keys.
 
@@ -49,6 +51,7 @@ def picture(
         unit: id of a unit to select first.
         keys: names of keys to press then, in order; also commands by name, with an option if wanted
             ("content=top_images": a line below stands for a space).
+        view: to be opened before that; `start` holds what of it need not wait for the network.
     Returns:
         uint8 H×W×3 BGR.
     Raises:
@@ -78,7 +81,8 @@ def picture(
         )
 
     try:
-        state = _pressed(_selected(start, unit, facts(start)), keys, facts, bound)
+        begun = start if view is None else view.selected(start, network.layers)
+        state = _pressed(_selected(begun, unit, facts(begun)), keys, facts, bound)
         state = renewed(state, facts(state))
         renderer.layout = fit(settings, state, *size)
         result, held = asked.result(state), asked.held(state)

@@ -29,6 +29,7 @@ from deepvis.interface.command import Answers, Facts
 from deepvis.interface.effects import Outcome, Quit
 from deepvis.interface.layout import Layout, fit
 from deepvis.interface.requests import held_request, request_for
+from deepvis.interface.saved_view import SavedView
 from deepvis.interface.settings import Settings
 from deepvis.interface.state import State
 from deepvis.render import LoadingScene, Renderer, Scene
@@ -54,7 +55,15 @@ class Toolbox:
         effects: carries out what keys do besides changing the state.
     """
 
-    def __init__(self, settings: Settings, engine: Engine, feed: Feed, window: Window, start: State) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        engine: Engine,
+        feed: Feed,
+        window: Window,
+        start: State,
+        view: SavedView | None = None,
+    ) -> None:
         self.settings, self.engine, self.feed, self.window = settings, engine, feed, window
         self.state = start
         self._size = window.size
@@ -64,7 +73,7 @@ class Toolbox:
         self.questions = Questions(engine)
         self.lately = Lately()
         self.workers = UnitWorkers(settings.model, lambda: engine.network)
-        self.effects = Effects(settings, self.workers, self.bar, self.renderer)
+        self.effects = Effects(settings, self.workers, self.bar, self.renderer, self._pane_pointed_at)
         self._bound = commands.bindings(settings.keys)
         self._help, self._keys = commands.help_rows(self._bound), commands.keys_of(self._bound)
         self._mouse: tuple[int, int] | None = None  # its last position, in pixels of the picture
@@ -73,6 +82,7 @@ class Toolbox:
         self._notice = 0  # the number of the feed's last notice that was shown
         self._note = ""
         self._is_over = False
+        self._view = view  # to be opened as soon as the network is there
 
     # -- the loop -----------------------------------------------------------------------------
 
@@ -105,6 +115,8 @@ class Toolbox:
             raise UserError(self.engine.error)
         if network:
             self.feed.show_bands(network.input.places)
+            if self._view is not None:
+                self.state, self._view = self._view.selected(self.state, network.layers), None
         self._listen(0 if events else GLANCE)  # the user does not wait for the network
         layers = self._layers()
         self.questions.ask(request_for(self.state, self.feed.frame, layers), held_request(self.state, layers))
@@ -160,6 +172,9 @@ class Toolbox:
         wanted = (self.state.layout, self.state.enlarged, self._size)
         if wanted != self._laid_out:
             self._laid_out, self.renderer.layout = wanted, self._layout()
+
+    def _pane_pointed_at(self) -> str | None:
+        return self.renderer.layout.pane_at(*self._mouse) if self._mouse is not None else None
 
     def _pointed(self, scene: LoadingScene) -> LoadingScene:
         """The scene with what the mouse points at now: keys, the wheel, a new size or a result may have changed it."""
@@ -301,7 +316,14 @@ class Toolbox:
         return self.bar.message.text or "waiting for the first picture …" if self.feed.frame is None else ""
 
 
-def live(settings: Settings, engine: Engine, feed: Feed, start: State, probe: Callable[[], None]) -> bool:
+def live(
+    settings: Settings,
+    engine: Engine,
+    feed: Feed,
+    start: State,
+    probe: Callable[[], None],
+    view: SavedView | None = None,
+) -> bool:
     """Open the window and run the toolbox in it until the user closes it.
 
     If called from the main thread, Ctrl-C, SIGTERM and SIGHUP also close it.
@@ -309,16 +331,17 @@ def live(settings: Settings, engine: Engine, feed: Feed, start: State, probe: Ca
     Args:
         engine, feed: must not be started yet.
         probe: raises UserError if no window can be opened.
+        view: to be opened; `start` holds what of it need not wait for the network.
     Returns:
         Whether the network's threads have ended. If not (a pass or the loading takes too long to wait for), Python's
         normal exit would abort among torch's running threads.
     Raises:
-        UserError: no display, or the network cannot be loaded.
+        UserError: no display, the network cannot be loaded, or it has no such layer or unit as the view's.
     """
     probe()
     scale = settings.window.scale
     window = Window("deepvis", settings.window.width, settings.window.height, None if scale == "auto" else scale)
-    toolbox = Toolbox(settings, engine, feed, window, start)
+    toolbox = Toolbox(settings, engine, feed, window, start, view)
     with giving_back(), interrupt.calling(lambda *_: toolbox.quit()):
         engine.start()
         feed.start()

@@ -7,7 +7,17 @@ import os
 import sys
 
 from deepvis.app.sources import first_state, sources
-from deepvis.cli.options import Commands, add_input, add_network, consent_of, network_of, settings_of
+from deepvis.cli.options import (
+    Commands,
+    add_input,
+    add_network,
+    add_view,
+    begun,
+    consent_of,
+    network_of,
+    settings_of,
+    view_of,
+)
 from deepvis.networks import trust
 
 
@@ -17,6 +27,7 @@ def add(commands: Commands) -> None:
     parser.set_defaults(run=_live)
     add_network(parser)
     add_input(parser)
+    add_view(parser)
 
 
 def _live(args: argparse.Namespace) -> None:
@@ -27,10 +38,12 @@ def _live(args: argparse.Namespace) -> None:
     from deepvis.inputs.feed import Feed
     from deepvis.workers.engine import Engine
 
-    settings, consent = settings_of(args), consent_of(args)
+    view, consent = view_of(args), consent_of(args)
+    settings = settings_of(args, view)
     camera, files, first = sources(settings)
     trust.ask(settings.model, consent)  # asked here because the network is loaded in another thread
-    start = first_state(settings, first)
-    if not live(settings, Engine(lambda: network_of(settings, consent)), Feed(camera, files), start, probe.check):
+    start = begun(args, view, first_state(settings, first), files)
+    engine, feed = Engine(lambda: network_of(settings, consent)), Feed(camera, files)
+    if not live(settings, engine, feed, start, probe.check, view):
         sys.stdout.flush()
         os._exit(0)

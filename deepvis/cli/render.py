@@ -10,10 +10,13 @@ from deepvis.cli.options import (
     Commands,
     add_input,
     add_network,
+    add_view,
     asked_network,
+    begun,
     consent_of,
     path_argument,
     settings_of,
+    view_of,
 )
 from deepvis.core.errors import UserError
 from deepvis.interface.state import METHOD_CYCLE
@@ -25,6 +28,7 @@ def add(commands: Commands) -> None:
     parser.set_defaults(run=_render)
     add_network(parser)
     add_input(parser)
+    add_view(parser)
     parser.add_argument("--unit", help="the selected unit: layer:number or layer:class (head:151)")
     parser.add_argument("--back", choices=[m for m in METHOD_CYCLE if m], help="backward method")
     parser.add_argument(
@@ -41,16 +45,18 @@ def _render(args: argparse.Namespace) -> None:
     from deepvis.core.picture_files import check_suffix, write
 
     check_suffix(args.out)  # a wrong name must fail before the work, not after it
-    settings = settings_of(args)
+    view = view_of(args)
+    settings = settings_of(args, view)
     if settings.input == "camera" and args.input is None:
         settings = replace(settings, input="photos")  # without a screen there is rarely a camera
     if args.size:
         width, height = _size(args.size)
         settings = replace(settings, window=replace(settings.window, width=width, height=height))
     camera, files, first = sources(settings)
-    start = replace(first_state(settings, first), method=args.back)
+    start = begun(args, view, first_state(settings, first), files)
+    start = replace(start, method=args.back or start.method)
     network = asked_network(settings, consent_of(args))
-    write(args.out, picture(settings, network, camera, files, start, args.unit, args.keys.split()))
+    write(args.out, picture(settings, network, camera, files, start, args.unit, args.keys.split(), view))
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -15,14 +15,17 @@ from deepvis.interface.asking import SORTS, hold, sort_again, sort_by, sort_next
 from deepvis.interface.command import Action, Command, Facts, cycle, flip, next_value
 from deepvis.interface.contents import CONTENTS
 from deepvis.interface.effects import (
+    CopyPicture,
     Effect,
     ForgetMoments,
     KeepImages,
     KeepMoments,
     Outcome,
     Quit,
+    SaveNumbers,
     SaveRecipe,
     TakeSnapshot,
+    TellLink,
     ToggleRecording,
 )
 from deepvis.interface.looks import LOOKS, choose_heat, enlarge
@@ -329,6 +332,11 @@ COMMANDS: dict[str, Command] = {
     "desk_seed": Command(_on_grid(lambda one: replace(one, seed=one.seed + 1)), ("4",), "another seed", "recipe grid"),
     "desk_back": Command(_desk_back, ("backspace",), "back to the grid before", "recipe grid"),
     "snapshot": Command(_ask_for(TakeSnapshot()), ("p",), "save a picture of the window and of each pane", "program"),
+    "save_numbers": Command(
+        _ask_for(SaveNumbers()), ("+",), "save the numbers (.npz, .csv) and the view, for --view", "program"
+    ),
+    "view_link": Command(_ask_for(TellLink()), ("&",), "a link that opens this view again, for --view", "program"),
+    "copy": Command(_ask_for(CopyPicture()), ("@",), "copy the pane under the mouse, else the window", "program"),
     "record": Command(_ask_for(ToggleRecording()), ("r",), "record a video of the window / stop", "program"),
     "help": Command(flip("help"), ("h",), "this help", "program"),
     "quit": Command(_ask_for(Quit()), ("q",), "quit", "program"),

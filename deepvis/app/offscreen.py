@@ -5,24 +5,31 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from deepvis.app.opening import highest_of
 from deepvis.app.scene import Findings, build_scene
 from deepvis.app.unit_workers import UnitWorkers
 from deepvis.attribution.passes import answer
+from deepvis.core import paths
 from deepvis.core.errors import UserError
 from deepvis.core.frames import Frame
 from deepvis.inputs.feed import Feed, FeedWish
 from deepvis.interface import commands
 from deepvis.interface.commands import Facts, help_rows
 from deepvis.interface.layout import lay_out
+from deepvis.interface.opening import begun, opened
 from deepvis.interface.requests import request_for
 from deepvis.interface.settings import Settings
-from deepvis.interface.state import State
+from deepvis.interface.state import Home, State
 from deepvis.networks.network import InputSpec, Network
 from deepvis.render import LoadingScene, Renderer, Status
+from deepvis.scan.index import index_folder
+from deepvis.workers.top_images import open_index
 
 PATIENCE = 60.0  # seconds for an input to give its first picture
 
@@ -40,7 +47,7 @@ def picture(
 
     Args:
         start: the state at the beginning.
-        unit: id of a unit to select first.
+        unit: id of a unit to select first, or auto; None for what the settings say.
         keys: names of keys to press then, in order.
     Returns:
         uint8 H×W×3 BGR.
@@ -51,8 +58,10 @@ def picture(
     renderer = Renderer(lay_out(settings.panes, settings.window.width, settings.window.height, scale))
     bound = commands.bindings(settings.keys)
     facts = Facts(network.layers, renderer.layer_area, renderer.layout.scale)
-    state = _pressed(_selected(start, unit, facts), keys, facts, bound)
-    frame = _frame(camera, files, state, network.input)
+    first = _frame(camera, files, start, network.input)
+    state = _opened(start, unit or settings.unit, facts, network, first)
+    state = _pressed(state, keys, facts, bound)
+    frame = first if _wants_same_frame(start, state) else _frame(camera, files, state, network.input)
     request = request_for(state, frame, network.layers)
     if request is None:
         raise UserError(f"network {network.name} has no layer to show")
@@ -73,13 +82,30 @@ def picture(
     return renderer.compose(scene(_findings(state, network, settings.model, cells, side)))[0]
 
 
-def _selected(state: State, unit: str | None, facts: Facts) -> State:
-    if unit is None:
-        return state
+def _opened(state: State, unit: str, facts: Facts, network: Network, frame: Frame) -> State:
+    """The state that the window opens with: with this unit or, for "auto", as the window chooses."""
+    if unit == "auto":
+        return _as_the_window(state, network, frame)
     state = commands.goto(state, unit, facts)
     if state.message_is_error:
         raise UserError(f"--unit {unit!r}: {state.message}")
-    return state
+    return replace(state, home=Home(state.layer, state.unit))
+
+
+def _as_the_window(state: State, network: Network, frame: Frame) -> State:
+    state = begun(state, network.layers)
+    layer, index = network.layers[state.layer].name, None
+    with suppress(UserError):  # there is none, or it cannot be used: its pane will say so
+        index = open_index(index_folder(paths.precomputed(), network.name), network)
+    request = request_for(replace(state, method=None), frame, network.layers)
+    activations = answer(network, request, None).activations if request is not None else None
+    if activations is None:
+        return state
+    return opened(state, network.layers, activations, highest_of(index, layer), network.telling_backward)
+
+
+def _wants_same_frame(one: State, other: State) -> bool:
+    return (one.source, one.step) == (other.source, other.step)
 
 
 def _pressed(state: State, keys: Sequence[str], facts: Facts, bound: Mapping[str, str]) -> State:

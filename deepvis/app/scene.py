@@ -11,7 +11,7 @@ from deepvis.core.layers import stands_for
 from deepvis.interface.state import State
 from deepvis.render import LoadingScene, Scene, Status
 from deepvis.scan.results import Statistics
-from deepvis.workers.messages import Cells, Grown, TopPictures, UnitPictures
+from deepvis.workers.messages import Cells, Grown, Scanning, TopPictures, UnitPictures
 
 if TYPE_CHECKING:
     from deepvis.networks.network import Network
@@ -29,6 +29,7 @@ class Findings:
         tops: top images.
         cells: the top image of each unit of a layer.
         statistics: histograms and correlation of a layer's units.
+        scanning: how far the scan is that the window makes by itself.
     """
 
     pictures: UnitPictures | None = None
@@ -36,6 +37,7 @@ class Findings:
     tops: TopPictures | None = None
     cells: Cells | None = None
     statistics: Statistics | None = None
+    scanning: Scanning | None = None
 
 
 def build_scene(
@@ -70,4 +72,5 @@ def build_scene(
         tops=findings.tops,
         cells=findings.cells,
         statistics=findings.statistics,
+        scanning=findings.scanning,
     )

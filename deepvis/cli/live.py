@@ -7,7 +7,7 @@ import os
 import sys
 
 from deepvis.app.sources import sources
-from deepvis.cli.options import Commands, add_input, add_network, consent_of, network_of, settings_of
+from deepvis.cli.options import Commands, add_input, add_network, add_unit, consent_of, network_of, settings_of
 from deepvis.interface.state import State
 from deepvis.networks import trust
 
@@ -18,6 +18,7 @@ def add(commands: Commands) -> None:
     parser.set_defaults(run=_live)
     add_network(parser)
     add_input(parser)
+    add_unit(parser)
 
 
 def _live(args: argparse.Namespace) -> None:

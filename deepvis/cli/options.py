@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 """What a command is added to."""
 
-_OVERRIDES = ("model", "weights", "input", "device", "precision", "data")  # settings that commands have options for
+_OVERRIDES = ("model", "weights", "input", "device", "precision", "data", "unit")  # settings that commands have options for
 
 
 def add_network(parser: argparse.ArgumentParser) -> None:
@@ -49,6 +49,11 @@ def add_network(parser: argparse.ArgumentParser) -> None:
 def add_input(parser: argparse.ArgumentParser) -> None:
     """Add the option that chooses what the network sees."""
     parser.add_argument("--input", help="camera, camera index, video, stream address, folder, list file, image, photos")
+
+
+def add_unit(parser: argparse.ArgumentParser) -> None:
+    """Add the option that chooses the unit that is selected first."""
+    parser.add_argument("--unit", help="the selected unit: layer:number or layer:class (head:151), or auto")
 
 
 def add_recipe(parser: argparse.ArgumentParser) -> None:

@@ -10,6 +10,7 @@ from deepvis.cli.options import (
     Commands,
     add_input,
     add_network,
+    add_unit,
     asked_network,
     consent_of,
     path_argument,
@@ -25,7 +26,7 @@ def add(commands: Commands) -> None:
     parser.set_defaults(run=_render)
     add_network(parser)
     add_input(parser)
-    parser.add_argument("--unit", help="the selected unit: layer:number or layer:class (head:151)")
+    add_unit(parser)
     parser.add_argument("--back", choices=[m for m in METHOD_CYCLE if m], help="backward method")
     parser.add_argument("--keys", default="", help='keys to press first, as in "right right down b"')
     parser.add_argument("--size", default="", metavar="WxH", help="size of the picture (1500x930)")
@@ -45,7 +46,7 @@ def _render(args: argparse.Namespace) -> None:
     camera, files, first = sources(settings)
     start = State(source=first, crop=settings.crop, method=args.back)
     network = asked_network(settings, consent_of(args))
-    write(args.out, picture(settings, network, camera, files, start, args.unit, args.keys.split()))
+    write(args.out, picture(settings, network, camera, files, start, keys=args.keys.split()))
 
 
 def _size(text: str) -> dict[str, int]:

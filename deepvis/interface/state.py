@@ -63,6 +63,15 @@ class TopImage:
 
 
 @dataclass(frozen=True)
+class Home:
+    """What the window opened on: a unit, and the backward method that was on. The command reset goes back to it."""
+
+    layer: int = 0
+    unit: int = 0
+    method: str | None = None
+
+
+@dataclass(frozen=True)
 class State:
     """Everything that the user has chosen to see; every command returns a new state.
 
@@ -91,6 +100,7 @@ class State:
         collecting: the strongest moments of the input are collected for every unit.
         moments: the top images shown are the collected moments, not those of a data set.
         recipe_grids: the recipe grids visited so far, the last of which is shown; empty if the recipe grid is closed.
+        home: what the window opened on.
     """
 
     layer: int = 0
@@ -126,6 +136,7 @@ class State:
     moments: bool = False
     values: bool = False
     photo: Photo | None = None
+    home: Home = Home()
 
     @property
     def shown(self) -> Content:

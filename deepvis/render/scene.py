@@ -15,7 +15,7 @@ from deepvis.interface.state import Hover, State, TopImage
 from deepvis.scan.results import Statistics
 from deepvis.synthesis.recipe import image_seed
 from deepvis.synthesis.recipe_grid import SIDE, table
-from deepvis.workers.messages import Cells, Grown, TopPictures, UnitPictures
+from deepvis.workers.messages import Cells, Grown, Scanning, TopPictures, UnitPictures
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,7 @@ class Scene(LoadingScene):
         cells: the top image of each unit, perhaps still of the layer before; None before the first has arrived.
         statistics: histograms and correlation of units, perhaps still of the layer before; None before the first
             have arrived.
+        scanning: how far the scan is that the window makes by itself; None if it makes none.
     """
 
     _: KW_ONLY
@@ -101,6 +102,7 @@ class Scene(LoadingScene):
     tops: TopPictures | None = None
     cells: Cells | None = None
     statistics: Statistics | None = None
+    scanning: Scanning | None = None
 
     @property
     def hover(self) -> Hover | TopImage | None:
@@ -175,6 +177,16 @@ class Scene(LoadingScene):
         """The top images, if they are the selected unit's."""
         t = self.tops
         return t if t is not None and (t.layer, t.unit) == (self.pictures_of, self.state.unit) else None
+
+    @property
+    def scan_words(self) -> str:
+        """A text that says how far the scan is that the window makes by itself; empty if it makes none."""
+        return self.scanning.words if self.scanning is not None else ""
+
+    @property
+    def is_scanning(self) -> bool:
+        """Whether the window scans by itself now, so that what the index has is renewed now and then."""
+        return self.scanning is not None and not self.scanning.is_over
 
     @property
     def own_cells(self) -> Cells | None:

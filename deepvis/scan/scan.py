@@ -21,13 +21,13 @@ from deepvis.core.files import locked, remove_unfinished, system_reason, writing
 from deepvis.core.interrupt import Interrupted, postponed
 from deepvis.core.layers import find_layer
 from deepvis.inputs.datasets import Batch, Images, batches
-from deepvis.networks.capture import trace
+from deepvis.networks.capture import Abandoned, trace
 from deepvis.networks.network import ONE_AT_A_TIME, Network, prepare
 from deepvis.networks.outputs import shown
 from deepvis.networks.replicas import ReplicaPool, failed, is_out_of_memory
-from deepvis.scan.index import BINS, CHUNK, INDEX, STATE, Index, Span, joined
+from deepvis.scan.index import BINS, CHUNK, INDEX, PROVISIONAL, STATE, Index, Span, joined
 from deepvis.scan.index_file import load, save
-from deepvis.scan.merging import merge, with_statistics
+from deepvis.scan.merging import merge, so_far, with_statistics
 from deepvis.scan.reduce import Bar, Extremes, Tally, extremes
 
 MOST_MEMORY = 8 << 30  # most bytes for the statistics of all units
@@ -46,6 +46,7 @@ class Options:
         reduce: decode large JPEGs at a fraction of their size.
         weakest: also keep the images with the weakest activations, which takes more time.
         correlation: compute the correlations of the units' responses.
+        provisional: nobody asked for this scan, so one that does not fit to it may replace it.
     """
 
     k: int = 9
@@ -57,6 +58,31 @@ class Options:
     reduce: bool = True
     weakest: bool = True
     correlation: bool = True
+    provisional: bool = False
+
+
+@dataclass(frozen=True)
+class Companion:
+    """Another thread that accompanies a scan: it makes it wait, looks at its results, and may end it.
+
+    Attributes:
+        rest: called often in the threads of the scan; it may wait.
+        is_over: asked after each batch; if it returns true, what was scanned is saved and `Abandoned` is raised.
+        look: called with the index so far, first after the first batch and then whenever the number of images has
+            grown by half.
+    """
+
+    rest: Callable[[], None] = lambda: None
+    is_over: Callable[[], bool] = lambda: False
+    look: Callable[[Index], None] | None = None
+
+    def gives_up(self) -> bool:
+        """As `is_over`, after resting."""
+        self.rest()
+        return self.is_over()
+
+
+ALONE = Companion()
 
 
 def spans_of(network: Network, layers: Sequence[str]) -> tuple[Span, ...]:
@@ -70,11 +96,14 @@ def spans_of(network: Network, layers: Sequence[str]) -> tuple[Span, ...]:
     return tuple(spans)
 
 
-def look(network: Network, batch: Tensor, spans: Sequence[Span], bar: Bar) -> dict[str, Extremes]:
+def look(
+    network: Network, batch: Tensor, spans: Sequence[Span], bar: Bar, rest: Callable[[], None] = lambda: None
+) -> dict[str, Extremes]:
     """Run a batch (N×channels×H×W) through the network and find the extremes of each layer as it is computed.
 
     Args:
         bar: the bar of all units; see `extremes`.
+        rest: called at each layer.
     """
     wanted: dict[str, list[Span]] = {}
     for span in spans:
@@ -82,6 +111,7 @@ def look(network: Network, batch: Tensor, spans: Sequence[Span], bar: Bar) -> di
     found = {}
 
     def visit(path: str, _child: nn.Module, _inputs: tuple[Any, ...], output: object) -> None:
+        rest()
         tensor = shown(output)
         for span in wanted[path]:
             if tensor is None:
@@ -107,6 +137,7 @@ def scan(
     layers: Sequence[str] | None = None,
     options: Options = Options(),
     progress: Callable[[int, int, int], None] = lambda done, total, broken: None,
+    companion: Companion = ALONE,
 ) -> Index | None:
     """Scan the images into the folder `out`; an earlier scan there is continued.
 
@@ -119,27 +150,29 @@ def scan(
     Args:
         layers: names of the network's layers; None for all.
         progress: called with (images done, all images, broken images) at the start and after each batch.
+        companion: the thread that accompanies the scan.
     Returns:
         The index, which is also written to `out`; None in a process of rank above 0.
     Raises:
         UserError: `out` holds a scan of something else or is in use, no image can be read, the disk is full.
         KeyboardInterrupt: after Ctrl-C or SIGTERM, when all that was scanned has been saved.
+        Abandoned: the companion has ended the scan, and all that was scanned has been saved.
     """
     names = [layer.name for layer in network.layers] if layers is None else list(layers)
     spans = spans_of(network, names)
-    _check_memory(spans, options)
+    demand_memory(spans, options, MOST_MEMORY)
     with _locked(out, options.rank):
         if (found := _found_again(network, images, out)) is not None:
             return found
-        base = _base(network, images, out, spans, options)
+        base = _base(network, images, out, spans, options, companion)
         images = replace(images.after(base.files), reading=network.input.reading, note=_Once())
         own = _own_path(out, options)
-        state = _begun(own, base, network, spans, images, options)
+        state = _begun(own, base, network, spans, images, options, companion)
         missed = (max((end for _, end in base.scanned), default=0), len(images.names))
         first, last = shares(*missed, options.world)[options.rank]
         first = max([first, *(end for _, end in state.scanned)])
         state = replace(state, files=images.names, root=str(images.root))
-        state = _pass(network, images, state, (first, last), own, options, progress)
+        state = _pass(network, images, state, (first, last), own, options, progress, companion)
         if options.rank > 0:
             return None
         if options.world > 1:
@@ -154,17 +187,17 @@ def scan(
         return index
 
 
-def _check_memory(spans: Sequence[Span], options: Options) -> None:
-    """Raise UserError if the statistics of these layers would take too much memory."""
+def demand_memory(spans: Sequence[Span], options: Options, most: float) -> None:
+    """Raise UserError if the statistics of these layers take more than `most` bytes of memory."""
     needs = {
         s.name: s.units * (4 * CHUNK + 8 * BINS + 100 * options.k + 8 * options.correlation * s.units) for s in spans
     }
-    if sum(needs.values()) > MOST_MEMORY:
+    if sum(needs.values()) > most:
         widest = max(needs, key=lambda name: needs[name])
         raise UserError(
             f"a scan of these layers takes {sum(needs.values()) / 1e9:,.1f} GB of memory, {needs[widest] / 1e9:,.1f} "
             f"of them for layer "
-            f"{widest}; expected at most {MOST_MEMORY / 1e9:.1f}. Leave it out (--layers), or scan without the "
+            f"{widest}; expected at most {most / 1e9:.1f}. Leave it out (--layers), or scan without the "
             f"correlation of "
             f"units (--no-correlation)"
         )
@@ -196,7 +229,9 @@ def _found_again(network: Network, images: Images, out: Path) -> Index | None:
     return index
 
 
-def _base(network: Network, images: Images, out: Path, spans: tuple[Span, ...], options: Options) -> Index:
+def _base(
+    network: Network, images: Images, out: Path, spans: tuple[Span, ...], options: Options, companion: Companion
+) -> Index:
     """The state that a scan into this folder starts from: that of the earlier scan, or an empty one."""
     path = out / STATE
     if not path.exists():
@@ -206,9 +241,22 @@ def _base(network: Network, images: Images, out: Path, spans: tuple[Span, ...], 
                 f"{out / INDEX} has no {STATE} beside it, so images cannot be added. Remove it to scan again, or give "
                 f"another --out."
             )
-        return _empty(network, images, spans, options)
-    state = _check(load(path), path, network, spans, options)
-    gone = set(state.files) - set(images.names)
+        return _empty(network, images, spans, options, companion)
+    state = load(path)
+    try:
+        return _continued(state, path, network, images, spans, options)
+    except UserError:
+        if not state.is_provisional:
+            raise
+        return _empty(network, images, spans, options, companion)
+
+
+def _continued(
+    state: Index, path: Path, network: Network, images: Images, spans: tuple[Span, ...], options: Options
+) -> Index:
+    """The state of the earlier scan, if these images continue it; UserError if not."""
+    state = _check(state, path, network, spans, options)
+    gone, out = set(state.files) - set(images.names), path.parent
     if gone:
         raise UserError(
             f"{out} is an index of {len(state.files)} images, but {len(gone)} are not in {images.root}: "
@@ -216,7 +264,8 @@ def _base(network: Network, images: Images, out: Path, spans: tuple[Span, ...], 
             f"(--images), "
             f"or another folder for a new index (--out)."
         )
-    return state
+    stays = state.is_provisional and options.provisional
+    return state if stays else replace(state, settings={**state.settings, PROVISIONAL: False})
 
 
 def _check(state: Index, path: Path, network: Network, spans: tuple[Span, ...], options: Options) -> Index:
@@ -227,7 +276,7 @@ def _check(state: Index, path: Path, network: Network, spans: tuple[Span, ...], 
             f"{path} is a scan of the layers {', '.join(s.name for s in state.spans)}. Give these, or another --out."
         )
     mine = _settings(network, options)
-    without = {"batch": 0, "shown": (), "channels": 0}  # do not change the results, except for rounding
+    without = {"batch": 0, "shown": (), "channels": 0, PROVISIONAL: False}  # do not change the results, except for rounding
     if {**state.settings, **without} != {**mine, **without} or state.k != options.k:
         raise UserError(
             f"{path} was made with {dict(state.settings)}, top {state.k}; this scan has {mine}, top {options.k}. "
@@ -243,18 +292,21 @@ def _settings(network: Network, options: Options) -> dict[str, object]:
         bands["shown"] = list(network.input.places)
     bands |= {} if reading.channels == 3 else {"channels": reading.channels}
     bands |= {"white": [reading.white, reading.range]} if reading.white else {}
+    bands |= {PROVISIONAL: True} if options.provisional else {}
     return bands | {
         "height": network.input.height, "width": network.input.width, "crop": True, "reduce": options.reduce,
         "weakest": options.weakest, "correlation": options.correlation, "batch": _batch_size(network, options),
     }  # fmt: skip
 
 
-def _empty(network: Network, images: Images, spans: tuple[Span, ...], options: Options) -> Index:
+def _empty(
+    network: Network, images: Images, spans: tuple[Span, ...], options: Options, companion: Companion
+) -> Index:
     tally = Tally(spans, options.k, torch.device("cpu"), options.weakest, options.correlation)
     nothing = np.zeros(tally.units)
     maps = [span.name for span in spans if span.height * span.width > 1]
     with ReplicaPool(network) as pool:
-        fields = dict(pool.each(lambda replica, name: replica.receptive_field(name), maps))
+        fields = dict(pool.each(lambda replica, name: replica.receptive_field(name, companion.gives_up), maps))
     return Index(
         model=network.name,
         fingerprint=network.fingerprint,
@@ -276,7 +328,13 @@ def _own_path(out: Path, options: Options) -> Path:
 
 
 def _begun(
-    own: Path, base: Index, network: Network, spans: tuple[Span, ...], images: Images, options: Options
+    own: Path,
+    base: Index,
+    network: Network,
+    spans: tuple[Span, ...],
+    images: Images,
+    options: Options,
+    companion: Companion,
 ) -> Index:
     """The state of this process's share so far; rank 0 starts from the state of the earlier scan."""
     if own.name == STATE:
@@ -286,7 +344,7 @@ def _begun(
         if tuple(state.files) != images.names:
             raise UserError(f"{own} is part of a scan of other images. Remove it to start this part again.")
         return state
-    return base if options.rank == 0 else _empty(network, images, spans, options)
+    return base if options.rank == 0 else _empty(network, images, spans, options, companion)
 
 
 def shares(begin: int, end: int, world: int) -> list[tuple[int, int]]:
@@ -308,6 +366,7 @@ def _pass(
     path: Path,
     options: Options,
     progress: Callable[[int, int, int], None],
+    companion: Companion,
 ) -> Index:
     tally = Tally(state.spans, options.k, network.device, options.weakest, options.correlation)
     if state.count:
@@ -320,6 +379,7 @@ def _pass(
     least = (spec.width, spec.height) if options.reduce else None
 
     def load_image(number: int) -> np.ndarray:
+        companion.rest()
         return spec.seen(images.read(number, least, spec.aspect), crop=True)
 
     def now() -> Index:
@@ -332,7 +392,8 @@ def _pass(
         contextlib.closing(batches(cut(begin, end, size), load_image, decoders)) as stream,
     ):
         progress(0, end - begin, len(broken))
-        for batch, found in pool.each(Looker(tally), stream):
+        looked = 0
+        for batch, found in pool.each(Looker(tally, companion.rest), stream):
             broken.update(batch.broken)
             for numbers, part in found:
                 tally.commit(part, numbers)
@@ -340,11 +401,17 @@ def _pass(
                 tally.end_chunk()
             done = batch.last
             progress(done - begin, end - begin, len(broken))
-            if interrupted() or time.monotonic() - saved > options.every:
+            if companion.look is not None and tally.count > 1.5 * looked and done < end:
+                looked = tally.count
+                companion.look(so_far(now()))
+            is_over = companion.is_over()
+            if is_over or interrupted() or time.monotonic() - saved > options.every:
                 save(now(), path, state=True)
                 saved = time.monotonic()
             if (number := interrupted()) is not None:
                 raise Interrupted(number)
+            if is_over:
+                raise Abandoned
     result = now()
     if path.name != STATE:
         save(result, path, state=True)
@@ -354,8 +421,8 @@ def _pass(
 class Looker:
     """Runs batches through a network, in smaller pieces if memory runs out."""
 
-    def __init__(self, tally: Tally) -> None:
-        self._tally = tally
+    def __init__(self, tally: Tally, rest: Callable[[], None] = lambda: None) -> None:
+        self._tally, self._rest = tally, rest
         self._most = CHUNK
 
     def __call__(self, network: Network, batch: Batch) -> list[tuple[list[int], dict[str, Extremes]]]:
@@ -366,7 +433,7 @@ class Looker:
             numbers = batch.numbers[part]
             try:
                 pixels, tally = as_input(network, batch.pixels[part]), self._tally
-                found.append((numbers, look(network, pixels, tally.spans, tally.bar)))
+                found.append((numbers, look(network, pixels, tally.spans, tally.bar, self._rest)))
                 start += len(numbers)
             except UserError:
                 raise

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
-from fakes import LAYERS, PHOTO, FakeEngine, FakeFeed, FakeWindow, idle, press
+from fakes import LAYERS, PHOTO, FakeEngine, FakeFeed, FakeWindow, idle, press, quiet
 
 from deepvis.app import effects, questions, unit_workers
 from deepvis.app import toolbox as toolbox_module
@@ -38,12 +38,13 @@ from deepvis.workers.messages import Grown, GrowthWish, LayerImagesWish, TopImag
 
 @pytest.fixture
 def box(tmp_path: Path) -> Toolbox:
-    return toolbox(Settings(output=str(tmp_path / "out")))
+    return toolbox(quiet(output=str(tmp_path / "out")))
 
 
 def toolbox(settings: Settings) -> Toolbox:
     log: list[str] = []
     box = Toolbox(settings, FakeEngine(log), FakeFeed(log), FakeWindow(log), State())
+    box._introduction = ""  # or it would take the place of the messages
     box.log = log
     return box
 
@@ -465,7 +466,7 @@ def test_keys_without_a_name_and_unbound_ones_do_nothing(box: Toolbox) -> None:
 
 
 def test_keys_of_the_settings(tmp_path: Path) -> None:
-    box = toolbox(Settings(output=str(tmp_path), keys={"next_layer": ("x", "h"), "zoom": ()}))
+    box = toolbox(quiet(output=str(tmp_path), keys={"next_layer": ("x", "h"), "zoom": ()}))
     press(box, "x")
     assert box.state.layer == 1
     press(box, "o", "z", "h")
@@ -675,7 +676,7 @@ def test_live_opens_starts_runs_and_gives_the_signals_back(monkeypatch: pytest.M
     opened = []
     monkeypatch.setattr(toolbox_module, "Window", lambda *arguments: opened.append(arguments) or window)
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
-    live(Settings(output=str(tmp_path)), FakeEngine(log), FakeFeed(log), State(), lambda: log.append("probe"))
+    live(quiet(output=str(tmp_path)), FakeEngine(log), FakeFeed(log), State(), lambda: log.append("probe"))
     assert opened == [("deepvis", 1500, 930, None)]
     assert log[0] == "probe" and set(log[1:3]) == {"engine starts", "feed starts"}
     assert sorted(log[3:]) == ["engine", "feed", "window"]
@@ -694,7 +695,7 @@ def test_a_signal_ends_the_loop_cleanly(monkeypatch: pytest.MonkeyPatch, tmp_pat
 
     window.poll = poll
     monkeypatch.setattr(toolbox_module, "Window", lambda *arguments: window)
-    live(Settings(output=str(tmp_path)), FakeEngine(log), FakeFeed(log), State(), lambda: None)
+    live(quiet(output=str(tmp_path)), FakeEngine(log), FakeFeed(log), State(), lambda: None)
     assert sorted(log)[:1] == ["engine"] and "window" in log and "feed" in log
 
 
@@ -705,7 +706,7 @@ def test_without_a_display_no_window_is_tried(monkeypatch: pytest.MonkeyPatch) -
         raise UserError("no display")
 
     with pytest.raises(UserError, match="no display"):
-        live(Settings(), FakeEngine([]), FakeFeed([]), State(), probe)
+        live(quiet(), FakeEngine([]), FakeFeed([]), State(), probe)
 
 
 # ---- the desk --------------------------------------------------------------------------------
@@ -743,14 +744,14 @@ def test_a_saved_recipe_is_one_of_the_presets_from_then_on(
 def test_a_recipe_that_cannot_be_saved_or_read_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paths, "data", lambda: tmp_path)
     (tmp_path / "recipes").write_text("a file")
-    box = toolbox(Settings(output=str(tmp_path / "out")))
+    box = toolbox(quiet(output=str(tmp_path / "out")))
     monkeypatch.setattr(box.workers.growth, "want", lambda wish: None)
     press(box, "2", "enter", "enter")
     assert "cannot be written" in message(box)[0] and message(box)[1] and box.state.preset == "modern"
     (tmp_path / "recipes").unlink()
     (tmp_path / "recipes").mkdir()
     (tmp_path / "recipes" / "bad.yaml").write_text("stepz: 4")
-    box = toolbox(Settings(output=str(tmp_path / "out")))
+    box = toolbox(quiet(output=str(tmp_path / "out")))
     assert "Did you mean steps" in message(box)[0] and "bad" not in box._facts().recipes
 
 
@@ -778,7 +779,7 @@ def test_one_broken_recipe_hides_no_other(
     monkeypatch.setattr(paths, "recipes", lambda: tmp_path)
     recipe.save(tmp_path / "mine.yaml", PRESETS["plain"])
     (tmp_path / name).mkdir() if content is None else (tmp_path / name).write_bytes(content)
-    box = toolbox(Settings())
+    box = toolbox(quiet())
     assert "mine" in box._facts().recipes and {"modern", "yosinski-1"} <= set(box._facts().recipes)
     told = name not in ("line\nbreak.yaml", "\udcff.yaml", "modern.yaml")  # names that cannot be shown; a preset's
     assert message(box)[1] == told and (name in message(box)[0]) == told
@@ -787,5 +788,5 @@ def test_one_broken_recipe_hides_no_other(
 def test_a_folder_of_recipes_that_cannot_be_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paths, "data", lambda: tmp_path)
     (tmp_path / "recipes").write_text("a file")
-    box = toolbox(Settings())
+    box = toolbox(quiet())
     assert "cannot be listed" in message(box)[0] and "modern" in box._facts().recipes

@@ -6,7 +6,7 @@ found.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,18 +57,23 @@ class UnitWorkers:
     """
 
     def __init__(
-        self, model: str, network: Callable[[], Network | None], is_busy: Callable[[], bool] = lambda: False
+        self,
+        model: str,
+        network: Callable[[], Network | None],
+        is_busy: Callable[[], bool] = lambda: False,
+        fields: Callable[[], Mapping[str, ReceptiveField]] = dict,
     ) -> None:
         """
         Args:
             model: the network's name on the command line, for messages.
             network: returns the network, None while it loads.
             is_busy: whether the network computes for the live view.
+            fields: returns the receptive fields that are known already, by layer.
         """
         self._network = network
         self.leisure = Leisure(is_busy)
         self.unit_images = UnitImagesWorker(self._open_store)
-        self.own_scan = OwnScanWorker(self.leisure)
+        self.own_scan = OwnScanWorker(self.leisure, fields)
         self.top_images = TopImagesWorker(
             lambda network: index_folder(paths.precomputed(), network.name), model, self.own_scan.index
         )

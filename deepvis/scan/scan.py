@@ -7,7 +7,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from deepvis.core.errors import UserError
 from deepvis.core.files import locked, remove_unfinished, system_reason, writing
 from deepvis.core.interrupt import Interrupted, postponed
 from deepvis.core.layers import find_layer
+from deepvis.core.receptive_field import ReceptiveField
 from deepvis.inputs.datasets import Batch, Images, batches
 from deepvis.networks.capture import Abandoned, trace
 from deepvis.networks.network import ONE_AT_A_TIME, Network, prepare
@@ -70,11 +71,13 @@ class Companion:
         is_over: asked after each batch; if it returns true, what was scanned is saved and `Abandoned` is raised.
         look: called with the index so far, first after the first batch and then whenever the number of images has
             grown by half.
+        fields: returns the receptive fields that are known already, by layer.
     """
 
     rest: Callable[[], None] = lambda: None
     is_over: Callable[[], bool] = lambda: False
     look: Callable[[Index], None] | None = None
+    fields: Callable[[], Mapping[str, ReceptiveField]] = dict
 
     def gives_up(self) -> bool:
         """As `is_over`, after resting."""
@@ -164,10 +167,10 @@ def scan(
     with _locked(out, options.rank):
         if (found := _found_again(network, images, out)) is not None:
             return found
-        base = _base(network, images, out, spans, options, companion)
+        base = _base(network, images, out, spans, options)
         images = replace(images.after(base.files), reading=network.input.reading, note=_Once())
         own = _own_path(out, options)
-        state = _begun(own, base, network, spans, images, options, companion)
+        state = _begun(own, base, network, spans, images, options)
         missed = (max((end for _, end in base.scanned), default=0), len(images.names))
         first, last = shares(*missed, options.world)[options.rank]
         first = max([first, *(end for _, end in state.scanned)])
@@ -180,7 +183,7 @@ def scan(
         if state.count == 0:
             why = next(iter(state.broken.values()), "there is none")
             raise UserError(f"{images.root}: none of the {len(images.names)} images can be read; the first one: {why}")
-        index = with_statistics(state)
+        index = with_statistics(_with_fields(network, state, out, companion))
         save(index, out / STATE, state=True)
         save(index, out / INDEX)
         _remove_parts(out)
@@ -229,9 +232,7 @@ def _found_again(network: Network, images: Images, out: Path) -> Index | None:
     return index
 
 
-def _base(
-    network: Network, images: Images, out: Path, spans: tuple[Span, ...], options: Options, companion: Companion
-) -> Index:
+def _base(network: Network, images: Images, out: Path, spans: tuple[Span, ...], options: Options) -> Index:
     """The state that a scan into this folder starts from: that of the earlier scan, or an empty one."""
     path = out / STATE
     if not path.exists():
@@ -241,14 +242,14 @@ def _base(
                 f"{out / INDEX} has no {STATE} beside it, so images cannot be added. Remove it to scan again, or give "
                 f"another --out."
             )
-        return _empty(network, images, spans, options, companion)
+        return _empty(network, images, spans, options)
     state = load(path)
     try:
         return _continued(state, path, network, images, spans, options)
     except UserError:
         if not state.is_provisional:
             raise
-        return _empty(network, images, spans, options, companion)
+        return _empty(network, images, spans, options)
 
 
 def _continued(
@@ -299,14 +300,9 @@ def _settings(network: Network, options: Options) -> dict[str, object]:
     }  # fmt: skip
 
 
-def _empty(
-    network: Network, images: Images, spans: tuple[Span, ...], options: Options, companion: Companion
-) -> Index:
+def _empty(network: Network, images: Images, spans: tuple[Span, ...], options: Options) -> Index:
     tally = Tally(spans, options.k, torch.device("cpu"), options.weakest, options.correlation)
     nothing = np.zeros(tally.units)
-    maps = [span.name for span in spans if span.height * span.width > 1]
-    with ReplicaPool(network) as pool:
-        fields = dict(pool.each(lambda replica, name: replica.receptive_field(name, companion.gives_up), maps))
     return Index(
         model=network.name,
         fingerprint=network.fingerprint,
@@ -318,9 +314,20 @@ def _empty(
         mean=nothing,
         variance=nothing,
         settings=_settings(network, options),
-        receptive_fields=fields,
         **tally.arrays(),
     )
+
+
+def _with_fields(network: Network, state: Index, out: Path, companion: Companion) -> Index:
+    """The state with the receptive fields of all layers; those that are missing are measured, which takes a while."""
+    known = {**companion.fields(), **state.receptive_fields}
+    maps = [span.name for span in state.spans if span.height * span.width > 1 and span.name not in known]
+    if not maps:
+        return replace(state, receptive_fields=known)
+    save(state, out / STATE, state=True)
+    with ReplicaPool(network) as pool:
+        measured = pool.each(lambda replica, name: replica.receptive_field(name, companion.gives_up), maps)
+        return replace(state, receptive_fields={**known, **dict(measured)})
 
 
 def _own_path(out: Path, options: Options) -> Path:
@@ -328,13 +335,7 @@ def _own_path(out: Path, options: Options) -> Path:
 
 
 def _begun(
-    own: Path,
-    base: Index,
-    network: Network,
-    spans: tuple[Span, ...],
-    images: Images,
-    options: Options,
-    companion: Companion,
+    own: Path, base: Index, network: Network, spans: tuple[Span, ...], images: Images, options: Options
 ) -> Index:
     """The state of this process's share so far; rank 0 starts from the state of the earlier scan."""
     if own.name == STATE:
@@ -344,7 +345,7 @@ def _begun(
         if tuple(state.files) != images.names:
             raise UserError(f"{own} is part of a scan of other images. Remove it to start this part again.")
         return state
-    return base if options.rank == 0 else _empty(network, images, spans, options, companion)
+    return base if options.rank == 0 else _empty(network, images, spans, options)
 
 
 def shares(begin: int, end: int, world: int) -> list[tuple[int, int]]:
@@ -403,7 +404,7 @@ def _pass(
             progress(done - begin, end - begin, len(broken))
             if companion.look is not None and tally.count > 1.5 * looked and done < end:
                 looked = tally.count
-                companion.look(so_far(now()))
+                companion.look(so_far(replace(now(), receptive_fields=companion.fields())))
             is_over = companion.is_over()
             if is_over or interrupted() or time.monotonic() - saved > options.every:
                 save(now(), path, state=True)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deepvis.core import paths
 from deepvis.core.errors import UserError
+from deepvis.core.receptive_field import ReceptiveField
 from deepvis.inputs.datasets import Images, find_images
 from deepvis.scan.index import INDEX, STATE, Index, scan_folder
 from deepvis.scan.index_file import load
@@ -45,9 +46,13 @@ class OwnScanWorker(Worker["WishOf[Network, ScanWish]", Scanning]):
 
     has_low_priority = True
 
-    def __init__(self, leisure: Leisure) -> None:
+    def __init__(self, leisure: Leisure, fields: Callable[[], Mapping[str, ReceptiveField]] = dict) -> None:
+        """
+        Args:
+            fields: returns the receptive fields that are known already, by layer.
+        """
         super().__init__()
-        self._leisure = leisure
+        self._leisure, self._fields = leisure, fields
         self._index: tuple[Network, Index] | None = None
 
     def index(self, network: Network) -> Index | None:
@@ -75,7 +80,9 @@ class OwnScanWorker(Worker["WishOf[Network, ScanWish]", Scanning]):
         def progress(done: int, total: int, broken: int) -> None:
             self._hand_out(task, Scanning(done, total))
 
-        companion = Companion(lambda: self._leisure.rest(is_over), is_over, lambda index: self._keep(network, index))
+        companion = Companion(
+            lambda: self._leisure.rest(is_over), is_over, lambda index: self._keep(network, index), self._fields
+        )
         yield Scanning(0, len(images.names))
         try:
             scan(network, images, out, options=_options(network), progress=progress, companion=companion)

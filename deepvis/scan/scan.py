@@ -68,7 +68,7 @@ class Companion:
 
     Attributes:
         rest: called often in the threads of the scan; it may wait.
-        is_over: asked after each batch; if it returns true, what was scanned is saved and `Abandoned` is raised.
+        is_over: asked as often; if it returns true, what was scanned is saved and `Abandoned` is raised.
         look: called with the index so far, first after the first batch and then whenever the number of images has
             grown by half.
         fields: returns the receptive fields that are known already, by layer.
@@ -83,6 +83,11 @@ class Companion:
         """As `is_over`, after resting."""
         self.rest()
         return self.is_over()
+
+    def pace(self) -> None:
+        """Rest. Raises Abandoned if the scan is to end."""
+        if self.gives_up():
+            raise Abandoned
 
 
 ALONE = Companion()
@@ -100,13 +105,13 @@ def spans_of(network: Network, layers: Sequence[str]) -> tuple[Span, ...]:
 
 
 def look(
-    network: Network, batch: Tensor, spans: Sequence[Span], bar: Bar, rest: Callable[[], None] = lambda: None
+    network: Network, batch: Tensor, spans: Sequence[Span], bar: Bar, pace: Callable[[], None] = ALONE.pace
 ) -> dict[str, Extremes]:
     """Run a batch (N×channels×H×W) through the network and find the extremes of each layer as it is computed.
 
     Args:
         bar: the bar of all units; see `extremes`.
-        rest: called at each layer.
+        pace: called at each layer.
     """
     wanted: dict[str, list[Span]] = {}
     for span in spans:
@@ -114,7 +119,7 @@ def look(
     found = {}
 
     def visit(path: str, _child: nn.Module, _inputs: tuple[Any, ...], output: object) -> None:
-        rest()
+        pace()
         tensor = shown(output)
         for span in wanted[path]:
             if tensor is None:
@@ -380,7 +385,7 @@ def _pass(
     least = (spec.width, spec.height) if options.reduce else None
 
     def load_image(number: int) -> np.ndarray:
-        companion.rest()
+        companion.pace()
         return spec.seen(images.read(number, least, spec.aspect), crop=True)
 
     def now() -> Index:
@@ -389,12 +394,13 @@ def _pass(
 
     with (
         postponed() as interrupted,
+        _saved_if_abandoned(lambda: save(now(), path, state=True)),
         ReplicaPool(network) as pool,
         contextlib.closing(batches(cut(begin, end, size), load_image, decoders)) as stream,
     ):
         progress(0, end - begin, len(broken))
         looked = 0
-        for batch, found in pool.each(Looker(tally, companion.rest), stream):
+        for batch, found in pool.each(Looker(tally, companion.pace), stream):
             broken.update(batch.broken)
             for numbers, part in found:
                 tally.commit(part, numbers)
@@ -405,25 +411,31 @@ def _pass(
             if companion.look is not None and tally.count > 1.5 * looked and done < end:
                 looked = tally.count
                 companion.look(so_far(replace(now(), receptive_fields=companion.fields())))
-            is_over = companion.is_over()
-            if is_over or interrupted() or time.monotonic() - saved > options.every:
+            if interrupted() or time.monotonic() - saved > options.every:
                 save(now(), path, state=True)
                 saved = time.monotonic()
             if (number := interrupted()) is not None:
                 raise Interrupted(number)
-            if is_over:
-                raise Abandoned
     result = now()
     if path.name != STATE:
         save(result, path, state=True)
     return result
 
 
+@contextlib.contextmanager
+def _saved_if_abandoned(save_now: Callable[[], None]) -> Iterator[None]:
+    try:
+        yield
+    except Abandoned:
+        save_now()
+        raise
+
+
 class Looker:
     """Runs batches through a network, in smaller pieces if memory runs out."""
 
-    def __init__(self, tally: Tally, rest: Callable[[], None] = lambda: None) -> None:
-        self._tally, self._rest = tally, rest
+    def __init__(self, tally: Tally, pace: Callable[[], None] = ALONE.pace) -> None:
+        self._tally, self._pace = tally, pace
         self._most = CHUNK
 
     def __call__(self, network: Network, batch: Batch) -> list[tuple[list[int], dict[str, Extremes]]]:
@@ -434,7 +446,7 @@ class Looker:
             numbers = batch.numbers[part]
             try:
                 pixels, tally = as_input(network, batch.pixels[part]), self._tally
-                found.append((numbers, look(network, pixels, tally.spans, tally.bar, self._rest)))
+                found.append((numbers, look(network, pixels, tally.spans, tally.bar, self._pace)))
                 start += len(numbers)
             except UserError:
                 raise

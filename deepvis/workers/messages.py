@@ -168,7 +168,11 @@ class Scanning:
             return f"The photos cannot be scanned: {self.error}"
         if self.is_over:
             return ""
-        return f"scanning {self.done:,} of {self.total:,} photos …" if self.done else "preparing to scan the photos …"
+        return f"scanning {self.so_far} …" if self.done else "preparing to scan the photos …"
+
+    @property
+    def so_far(self) -> str:
+        return f"{self.done:,} of {self.total:,} photos"
 
 
 # ---- moments of the live picture ----------------------------------------------------------------

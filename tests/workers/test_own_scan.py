@@ -184,3 +184,26 @@ def test_a_network_of_many_units_is_scanned_without_correlations(
     monkeypatch.setattr(own_scan, "CORRELATION", 1000)
     worker.gate.set()
     assert not done(worker, replace(network)).correlation
+
+
+def test_it_ends_in_the_midst_of_a_batch(network: Network, photos: Path) -> None:
+    """The thread is held at a layer of the second batch; nothing of that batch is waited for."""
+    at_layer, gate, batches = threading.Event(), threading.Event(), threading.Event()
+
+    class Held(Leisure):
+        def rest(self, is_over=lambda: False) -> None:
+            if batches.is_set():
+                at_layer.set()
+                assert gate.wait(60)
+
+    class Counting(OwnScanWorker):
+        def _keep(self, network: Network, index: Index | None) -> None:
+            batches.set()
+
+    worker = Counting(Held(lambda: False))
+    worker.want(WishOf(network, ScanWish()))
+    assert at_layer.wait(60)
+    worker.close(0)
+    gate.set()
+    assert worker.close(60)
+    assert load(out(network) / STATE).count == 16

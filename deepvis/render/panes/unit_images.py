@@ -119,8 +119,10 @@ def _draw_tops(canvas: Canvas, scene: Scene) -> None:
         note = "looking …" if tops is None else tops.note
         canvas.caption(title, scene.unit).words(note if scene.state.moments else why_no_index(scene, note))
         return
-    is_partial = scene.is_scanning and not scene.state.moments
-    body = canvas.caption(title, scene.scan_words if is_partial else unit_id(tops.layer, tops.unit))
+    if scene.scanning is not None and scene.is_scanning and not scene.state.moments:
+        body = canvas.caption(f"{title} so far", scene.scanning.so_far)
+    else:
+        body = canvas.caption(title, unit_id(tops.layer, tops.unit))
     for i, (patch, box) in enumerate(zip(tops.patches, _tiles(canvas, tops))):
         tile = body.part(box)
         if patch.pixels is None:

@@ -28,12 +28,12 @@ from deepvis.scan.index import index_folder
 from deepvis.scan.moments import live_folder
 from deepvis.store.original_folders import open_pictures
 from deepvis.store.own_images import own_folder
-from deepvis.store.unit_images import open_store
+from deepvis.store.unit_images import forget_provisional, open_store
 from deepvis.workers.layer_images import LayerImagesWorker, OpenIndex
 from deepvis.workers.leisure import Leisure
 from deepvis.workers.messages import Grown, GrowthWish, TopPictures
 from deepvis.workers.moments import MomentsWorker
-from deepvis.workers.own_scan import OwnScanWorker, ScanWish, lacks_index
+from deepvis.workers.own_scan import OwnScanWorker, ScanWish
 from deepvis.workers.synthesizer import GrowthWorker, keep_by_itself, keep_grown
 from deepvis.workers.top_images import TopImagesWorker
 from deepvis.workers.unit_images import StoredImages, UnitImagesWorker
@@ -112,8 +112,7 @@ class UnitWorkers:
         """
         opened = self.top_images.opened
         if self._decided_for is not network and opened != OpenIndex():
-            is_missing = opened.index is None and lacks_index(network)
-            self._wanted_scan = WishOf(network, ScanWish(folder)) if is_missing else None
+            self._wanted_scan = WishOf(network, ScanWish(folder)) if opened.index is None else None
             self._decided_for = network
         self.own_scan.want(self._wanted_scan)
 
@@ -188,7 +187,9 @@ class UnitWorkers:
     def _keep_by_itself(self, grown: Grown, network: Network) -> None:
         """Put images that grew by themselves into the user's own store; where that fails, no more grow."""
         try:
-            store = open_store(own_folder(paths.precomputed().own, network.name), network.fingerprint, network.name)
+            folder = own_folder(paths.precomputed().own, network.name)
+            forget_provisional(folder, network.fingerprint)
+            store = open_store(folder, network.fingerprint, network.name)
             keep_by_itself(grown, store, network)
         except UserError as error:
             self._cannot_keep = str(error)

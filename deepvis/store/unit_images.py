@@ -155,6 +155,23 @@ def open_store(folder: Path, fingerprint: str, model: str = "") -> Store:
     return store
 
 
+def forget_provisional(folder: Path, fingerprint: str) -> None:
+    """Remove the images of another network from a folder, if the window has made all of them by itself.
+
+    Raises:
+        UserError: they cannot be removed.
+    """
+    store = _open(folder)
+    is_other = bool(store.fingerprint) and not same_network(store.fingerprint, fingerprint)
+    if not is_other or not all(record.get(PROVISIONAL) for record in store.records.values()):
+        return
+    with writing(folder), locked(folder / LOCK):
+        for layer, unit in store.records:
+            store.path(layer, unit).unlink(missing_ok=True)
+        for file in (*folder.glob("added-*.jsonl"), folder / MANIFEST):
+            file.unlink(missing_ok=True)
+
+
 def _begin(store: Store) -> None:
     """Make a store ready for adding images: write a missing manifest, remove temporary files of killed processes."""
     has_manifest = (store.folder / MANIFEST).exists()

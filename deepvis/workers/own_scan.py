@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 
 from deepvis.core import paths
 from deepvis.core.errors import UserError
+from deepvis.core.marks import same_network
 from deepvis.core.receptive_field import ReceptiveField
 from deepvis.inputs.datasets import Images, find_images
 from deepvis.scan.index import INDEX, STATE, Index, scan_folder
 from deepvis.scan.index_file import load
+from deepvis.store.original_folders import TOP
 from deepvis.workers.leisure import Leisure
 from deepvis.workers.messages import Scanning
 from deepvis.workers.worker import Task, WishOf, Worker
@@ -71,6 +73,9 @@ class OwnScanWorker(Worker["WishOf[Network, ScanWish]", Scanning]):
 
         torch.set_num_threads(1)  # of this thread and those that the scan starts
         network = task.wish.source
+        if not lacks_index(network):
+            yield Scanning(is_over=True)
+            return
         out = scan_folder(paths.precomputed().own, network.name)
         images = _images(out, task.wish.wish, network)
 
@@ -98,23 +103,29 @@ class OwnScanWorker(Worker["WishOf[Network, ScanWish]", Scanning]):
 
 
 def lacks_index(network: Network) -> bool:
-    """Whether the window may scan by itself: the user has no index of this network, not even one that cannot be used,
-    and none of the original toolbox's folders."""
-    from deepvis.store.original_folders import TOP
-
+    """Whether the window may scan by itself: the user has not scanned with a network of this name, and has none of the
+    original toolbox's folders. A provisional index of another network, such as one that was trained further, counts as
+    none."""
     out = scan_folder(paths.precomputed().own, network.name)
-    return not (out / INDEX).exists() and not (out.parent / TOP).is_dir()
+    if (out.parent / TOP).is_dir():
+        return False
+    if not (out / INDEX).exists():
+        return True
+    index, size = load(out / INDEX), (network.input.width, network.input.height)
+    fits = same_network(index.fingerprint, network.fingerprint)
+    fits &= (index.settings["width"], index.settings["height"]) == size
+    return index.is_provisional and not fits and (out / STATE).exists()
 
 
 def _images(out: Path, wish: ScanWish, network: Network) -> Images:
     """The images to scan: those of the scan that was begun, of the folder in view, or else the bundled photos."""
-    if (out / STATE).exists():
-        state = load(out / STATE)
-        if not state.is_provisional:
-            raise UserError(
-                f"{out}: your scan of {len(state.files):,} images is not finished. The command that began it goes on "
-                f"with it: deepvis scan --images {state.root}"
-            )
+    state = load(out / STATE) if (out / STATE).exists() else None
+    if state is not None and not state.is_provisional:
+        raise UserError(
+            f"{out}: your scan of {len(state.files):,} images is not finished. The command that began it goes on "
+            f"with it: deepvis scan --images {state.root}"
+        )
+    if state is not None and same_network(state.fingerprint, network.fingerprint):
         return _found(Path(state.root), network)
     if wish.folder is not None:
         images = _found(wish.folder, network)

@@ -117,7 +117,7 @@ def _toolbox(model: str, backward: bool):
     from deepvis.app.toolbox import Toolbox
     from deepvis.display.window import Window
 
-    settings = Settings(model=model)
+    settings = Settings(model=model, scan="off", grow="off")
     engine = Engine(lambda: loading.load(model, weights=weights(model)))
     shown, scores = LAYERS[model]
     start = State(layer=shown, source="camera", method="gradient" if backward else None,

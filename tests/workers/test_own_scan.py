@@ -207,3 +207,29 @@ def test_it_ends_in_the_midst_of_a_batch(network: Network, photos: Path) -> None
     gate.set()
     assert worker.close(60)
     assert load(out(network) / STATE).count == 16
+
+
+def test_a_network_that_was_trained_further_is_scanned_anew(worker: Watched, network: Network, photos: Path) -> None:
+    worker.gate.set()
+    done(worker, network)
+    trained = replace(network, fingerprint="0" * 32)
+    worker.want(WishOf(trained, ScanWish()))
+    until(lambda: worker.answer is not None and worker.answer.is_over)
+    assert worker.answer.error == "" and load(out(trained) / INDEX).fingerprint == "0" * 32
+
+
+def test_an_index_of_the_users_own_is_left_alone(worker: Watched, network: Network, photos: Path) -> None:
+    worker.gate.set()
+    scan(network, find_images(photos), out(network), options=Options(batch=16, workers=1))
+    before = (out(network) / INDEX).read_bytes()
+    trained = replace(network, fingerprint="0" * 32)
+    worker.want(WishOf(trained, ScanWish()))
+    until(lambda: worker.answer is not None and worker.answer.is_over)
+    assert (out(network) / INDEX).read_bytes() == before and worker.answer.words == ""
+
+
+def test_the_original_toolboxs_top_images_stay(worker: Watched, network: Network, photos: Path) -> None:
+    (out(network).parent / "max_im").mkdir(parents=True)
+    worker.want(WishOf(network, ScanWish()))
+    until(lambda: worker.answer is not None and worker.answer.is_over)
+    assert not out(network).exists()

@@ -17,7 +17,7 @@ from deepvis.core.layers import Layer
 from deepvis.interface.requests import growth_wish
 from deepvis.interface.state import State
 from deepvis.networks.network import InputSpec, Network, prepare
-from deepvis.store.unit_images import open_store
+from deepvis.store.unit_images import forget_provisional, open_store
 from deepvis.synthesis.ascent import Ascent
 from deepvis.synthesis.jobs import Plan, synthesize
 from deepvis.synthesis.recipe import PRESETS
@@ -286,3 +286,20 @@ def test_more_of_them_take_the_place_of_fewer(tmp_path: Path) -> None:
     assert len(store.read("logits", 2)) == 1
     keep_by_itself(finished(), store, net)
     assert len(store.read("logits", 2)) == 2
+
+
+def test_a_network_that_was_trained_further_gets_new_ones(tmp_path: Path) -> None:
+    net = network()
+    keep_by_itself(finished(), open_store(tmp_path, "a" * 32, "tiny"), net)
+    forget_provisional(tmp_path, "a" * 32)
+    assert open_store(tmp_path, "a" * 32).has("logits", 2)
+    forget_provisional(tmp_path, "b" * 32)
+    assert not open_store(tmp_path, "b" * 32).records and not list(tmp_path.glob("*/*.webp"))
+
+
+def test_one_image_of_the_users_own_keeps_them_all(tmp_path: Path) -> None:
+    store = open_store(tmp_path, "a" * 32, "tiny")
+    keep_by_itself(finished(), store, network())
+    store.add("logits", 1, np.zeros((1, 32, 32, 3), np.uint8), {"scores": [0.5]}, "mine")
+    forget_provisional(tmp_path, "b" * 32)
+    assert open_store(tmp_path, "a" * 32).has("logits", 2)

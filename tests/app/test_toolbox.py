@@ -12,9 +12,11 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
+from waiting import until
 from fakes import LAYERS, PHOTO, FakeEngine, FakeFeed, FakeWindow, idle, press, quiet
 
 from deepvis.app import effects, questions, unit_workers
+from deepvis.app import opening as opening_module
 from deepvis.app import toolbox as toolbox_module
 from deepvis.app.status import RATE_SECONDS
 from deepvis.app.toolbox import Toolbox, live
@@ -29,11 +31,21 @@ from deepvis.interface.commands import COMMANDS, bindings, help_rows
 from deepvis.interface.requests import growth_wish, layer_images_wish, request_for, top_images_wish, unit_images_wish
 from deepvis.interface.settings import DEFAULT_PANES, Settings
 from deepvis.interface.state import State
+from deepvis.scan.index import Span
 from deepvis.scan.results import Patch
 from deepvis.synthesis import recipe
 from deepvis.synthesis.recipe import PRESETS, image_seed
 from deepvis.synthesis.recipe_grid import RecipeGrid, table
-from deepvis.workers.messages import Grown, GrowthWish, LayerImagesWish, TopImagesWish, TopPictures, UnitImagesWish
+from deepvis.workers.layer_images import OpenIndex
+from deepvis.workers.messages import (
+    Grown,
+    GrowthWish,
+    LayerImagesWish,
+    Scanning,
+    TopImagesWish,
+    TopPictures,
+    UnitImagesWish,
+)
 
 
 @pytest.fixture
@@ -790,3 +802,104 @@ def test_a_folder_of_recipes_that_cannot_be_listed(tmp_path: Path, monkeypatch: 
     (tmp_path / "recipes").write_text("a file")
     box = toolbox(quiet())
     assert "cannot be listed" in message(box)[0] and "modern" in box._facts().recipes
+
+
+# ---- what fills by itself ------------------------------------------------------------------------
+
+
+def opening(**settings: object) -> Toolbox:
+    """A toolbox that opens by itself, with an index that says how large each unit of the stem gets."""
+    box = toolbox(Settings(scan="off", grow="off", **settings))
+    box._introduction = None
+    highest = np.array([[1.0], [1], [1], [0.99], [1], [1]], np.float32)
+    index = SimpleNamespace(
+        count=7, spans=(Span("stem", 0, 6, 8, 8),), span=lambda name: Span("stem", 0, 6, 8, 8),
+        top=SimpleNamespace(value=highest),
+    )  # fmt: skip
+    box.workers.top_images = SimpleNamespace(
+        opened=OpenIndex(index), answer=None, want=lambda wish: None, close=lambda timeout=5.0: True
+    )
+    return box
+
+
+def test_it_opens_on_the_strongest_unit_with_its_backward_image_and_says_what_runs_where() -> None:
+    box = opening()
+    idle(box, 4)
+    assert (box.state.layer, box.state.unit, box.state.method) == (0, 3, "deconv")
+    assert box.opening.is_over and box.questions.result.request.origin == ("stem", 3)
+    text, is_error = message(box)
+    assert text.startswith("fake on ") and "top images: " in text and "7 photos" in text and not is_error
+    box.bar.clear()
+    idle(box, 3)
+    assert message(box)[0] == ""  # said once
+
+
+@pytest.mark.parametrize("turns", [0, 1])
+def test_a_selecting_key_before_wins(turns: int) -> None:
+    box = opening()
+    box.engine.slow = True
+    idle(box, turns)
+    press(box, "o")
+    box.engine.slow = False
+    idle(box, 4)
+    assert (box.state.layer, box.state.unit) == (1, 0) and box.opening.is_over
+
+
+def test_it_waits_for_the_index_but_not_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    box = opening()
+    box.workers.top_images.opened = OpenIndex()
+    idle(box, 4)
+    assert not box.opening.is_over and box.state.method is None
+    monkeypatch.setattr(opening_module, "PATIENCE", 0.0)
+    idle(box, 2)
+    assert box.opening.is_over and box.state.unit == 0  # all activations are equal
+
+
+def test_the_unit_of_the_settings() -> None:
+    box = opening(unit="head:7")
+    idle(box, 2)
+    assert (box.state.layer, box.state.unit, box.state.method) == (1, 7, None)
+    press(box, "u", "esc")
+    assert (box.state.layer, box.state.unit) == (1, 7)
+
+
+def test_a_unit_that_does_not_exist_is_said_and_it_opens_all_the_same() -> None:
+    box = opening(unit="head:77")
+    idle(box, 2)
+    assert "head:77" in message(box)[0] and message(box)[1]
+    idle(box, 2)
+    assert (box.state.layer, box.state.unit) == (0, 3)
+
+
+def test_an_error_is_read_before_the_introduction() -> None:
+    box = opening()
+    box.bar.say("no camera", is_error=True)
+    idle(box, 4)
+    assert message(box) == ("no camera", True)
+    box.bar.clear()
+    idle(box)
+    assert message(box)[0].startswith("fake on ")
+
+
+@pytest.mark.parametrize(("setting", "wanted"), [("auto", True), ("off", False)])
+def test_scanning_and_growing_can_be_turned_off(setting: str, wanted: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    box = toolbox(Settings(unit="stem:0", scan=setting, grow=setting))
+    scans, grows = [], []
+    monkeypatch.setattr(box.workers.own_scan, "want", scans.append)
+    monkeypatch.setattr(box.workers.growth, "want", lambda wish: grows.append(wish) if wish else None)
+    monkeypatch.setattr(type(box.workers.unit_images), "records", {})
+    until(lambda: idle(box) or box.workers.top_images.opened != OpenIndex())
+    idle(box, 2)
+    assert any(scans) is wanted
+    assert bool(grows) is wanted and all(one.wish.by_itself for one in grows)
+
+
+def test_nothing_grows_by_itself_while_photos_are_scanned(monkeypatch: pytest.MonkeyPatch) -> None:
+    workers = toolbox(quiet()).workers
+    scanning = [Scanning(16, 424)]
+    monkeypatch.setattr(type(workers.own_scan), "answer", property(lambda self: scanning[0]))
+    monkeypatch.setattr(type(workers.unit_images), "records", {})
+    network = FakeEngine([]).network
+    assert workers._growth_by_itself(State(), network, range(0)) is None
+    scanning[0] = Scanning(is_over=True, error="no photos")
+    assert workers._growth_by_itself(State(), network, range(0)).unit == 0

@@ -489,7 +489,7 @@ def use(user: User, meter: Meter, minutes: float, rate: float) -> None:
         count += 1
         user.use(min(BETWEEN, max(1.0, (minutes - meter.minute) * 60)), rate)
         user.calm()
-        if user.program.now["error"] or complaints(user.program):
+        if user.program.now["error"] or user.program.stderr:
             raise Broken(f"network: {user.program.now['error']!r}, stderr: {user.program.stderr!r}")
         print(meter.line(user.sent), flush=True)
     user.rest()

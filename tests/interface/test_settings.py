@@ -67,6 +67,9 @@ precision: bfloat16
 crop: off
 output: /tmp/out
 data: /tmp/mine
+scan: off
+grow: "off"
+unit: head:7
 window: {width: 320, height: 200, scale: 2}
 panes: {unit: [0.8, 0.5, 0.2, 0.4], unit_images: [0.8, 0, 0.2, 0.5], backward: off, layers: null}
 keys: {pause: [q, "1"], help: "?", next_layer: []}
@@ -82,6 +85,9 @@ keys: {pause: [q, "1"], help: "?", next_layer: []}
         False,
         "/tmp/out",
         "/tmp/mine",
+        "off",
+        "off",
+        "head:7",
         WindowSettings(320, 200, 2),
         {
             "input": DEFAULT_PANES["input"],
@@ -447,7 +453,7 @@ def test_wrong_overrides(file: Path) -> None:
         "--window-width: window.width is '9'; allowed: a whole number of pixels from 320 to 16384. "
         "Correct it, or remove it for the default (1500)",
         "--modle: unknown key modle (value 1) (did you mean model?); allowed: input, camera, files, "
-        "model, weights, device, precision, crop, output, data, window, panes, keys. Correct or remove it",
+        "model, weights, device, precision, crop, output, data, scan, grow, unit, window, panes, keys. Correct or remove it",
     ]
 
 

@@ -62,7 +62,9 @@ class Toolbox:
         self.renderer = Renderer(self._layout(*window.size))
         self.bar = StatusBar(settings.model)
         self.questions = Questions(engine)
-        self.workers = UnitWorkers(settings.model, lambda: engine.network, lambda: not engine.idle, lambda: engine.fields)
+        self.workers = UnitWorkers(
+            settings.model, lambda: engine.network, lambda: not engine.idle, lambda: engine.fields
+        )
         self.opening = Opening(settings, start)
         self.effects = Effects(settings, self.workers, self.bar, self.renderer)
         self._bound = commands.bindings(settings.keys)

@@ -160,9 +160,7 @@ class UnitWorkers:
         """What the state shows, with the top images of the data set or the collected moments."""
         cells = self.moments.cells if state.moments else self.layer_images.cells
         shown, statistics = self._top_pictures(state), self.layer_images.statistics
-        return Findings(
-            self.unit_images.answer, self.growth.answer, shown, cells, statistics, self.own_scan.answer
-        )
+        return Findings(self.unit_images.answer, self.growth.answer, shown, cells, statistics, self.own_scan.answer)
 
     def _top_pictures(self, state: State) -> TopPictures | None:
         """The selected unit's top images or moments, with their backward images once they are there."""

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 """What a command is added to."""
 
-_OVERRIDES = ("model", "weights", "input", "device", "precision", "data", "unit")  # settings that commands have options for
+# Settings that commands have options for.
+_OVERRIDES = ("model", "weights", "input", "device", "precision", "data", "unit")
 
 
 def add_network(parser: argparse.ArgumentParser) -> None:

@@ -7,8 +7,8 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,77 +20,18 @@ from deepvis.core.errors import UserError
 from deepvis.core.files import locked, remove_unfinished, system_reason, writing
 from deepvis.core.interrupt import Interrupted, postponed
 from deepvis.core.layers import find_layer
-from deepvis.core.receptive_field import ReceptiveField
 from deepvis.inputs.datasets import Batch, Images, batches
 from deepvis.networks.capture import Abandoned, trace
 from deepvis.networks.network import ONE_AT_A_TIME, Network, prepare
 from deepvis.networks.outputs import shown
 from deepvis.networks.replicas import ReplicaPool, failed, is_out_of_memory
-from deepvis.scan.index import BINS, CHUNK, INDEX, PROVISIONAL, STATE, Index, Span, joined
+from deepvis.scan.index import CHUNK, INDEX, PROVISIONAL, STATE, Index, Span, joined
 from deepvis.scan.index_file import load, save
 from deepvis.scan.merging import merge, so_far, with_statistics
+from deepvis.scan.options import ALONE, USUAL, Companion, Options, demand_memory
 from deepvis.scan.reduce import Bar, Extremes, Tally, extremes
 
 MOST_MEMORY = 8 << 30  # most bytes for the statistics of all units
-
-
-@dataclass(frozen=True)
-class Options:
-    """How to scan.
-
-    Attributes:
-        k: number of top images to keep for each unit.
-        batch: images in a batch; 0 for the device's default. It is halved when memory runs out.
-        workers: threads that decode images; None for the default.
-        every: seconds between checkpoints.
-        rank, world: number of this process, and number of processes that share the images.
-        reduce: decode large JPEGs at a fraction of their size.
-        weakest: also keep the images with the weakest activations, which takes more time.
-        correlation: compute the correlations of the units' responses.
-        provisional: nobody asked for this scan, so one that does not fit to it may replace it.
-    """
-
-    k: int = 9
-    batch: int = 0
-    workers: int | None = None
-    every: float = 60
-    rank: int = 0
-    world: int = 1
-    reduce: bool = True
-    weakest: bool = True
-    correlation: bool = True
-    provisional: bool = False
-
-
-@dataclass(frozen=True)
-class Companion:
-    """Another thread that accompanies a scan: it makes it wait, looks at its results, and may end it.
-
-    Attributes:
-        rest: called often in the threads of the scan; it may wait.
-        is_over: asked as often; if it returns true, what was scanned is saved and `Abandoned` is raised.
-        look: called with the index so far, first after the first batch and then whenever the number of images has
-            grown by half.
-        fields: returns the receptive fields that are known already, by layer.
-    """
-
-    rest: Callable[[], None] = lambda: None
-    is_over: Callable[[], bool] = lambda: False
-    look: Callable[[Index], None] | None = None
-    fields: Callable[[], Mapping[str, ReceptiveField]] = dict
-
-    def gives_up(self) -> bool:
-        """As `is_over`, after resting."""
-        self.rest()
-        return self.is_over()
-
-    def pace(self) -> None:
-        """Rest. Raises Abandoned if the scan is to end."""
-        if self.gives_up():
-            raise Abandoned
-
-
-ALONE = Companion()
 
 
 def spans_of(network: Network, layers: Sequence[str]) -> tuple[Span, ...]:
@@ -143,7 +84,7 @@ def scan(
     images: Images,
     out: Path,
     layers: Sequence[str] | None = None,
-    options: Options = Options(),
+    options: Options = USUAL,
     progress: Callable[[int, int, int], None] = lambda done, total, broken: None,
     companion: Companion = ALONE,
 ) -> Index | None:
@@ -193,22 +134,6 @@ def scan(
         save(index, out / INDEX)
         _remove_parts(out)
         return index
-
-
-def demand_memory(spans: Sequence[Span], options: Options, most: float) -> None:
-    """Raise UserError if the statistics of these layers take more than `most` bytes of memory."""
-    needs = {
-        s.name: s.units * (4 * CHUNK + 8 * BINS + 100 * options.k + 8 * options.correlation * s.units) for s in spans
-    }
-    if sum(needs.values()) > most:
-        widest = max(needs, key=lambda name: needs[name])
-        raise UserError(
-            f"a scan of these layers takes {sum(needs.values()) / 1e9:,.1f} GB of memory, {needs[widest] / 1e9:,.1f} "
-            f"of them for layer "
-            f"{widest}; expected at most {most / 1e9:.1f}. Leave it out (--layers), or scan without the "
-            f"correlation of "
-            f"units (--no-correlation)"
-        )
 
 
 class _Once:
@@ -282,7 +207,8 @@ def _check(state: Index, path: Path, network: Network, spans: tuple[Span, ...], 
             f"{path} is a scan of the layers {', '.join(s.name for s in state.spans)}. Give these, or another --out."
         )
     mine = _settings(network, options)
-    without = {"batch": 0, "shown": (), "channels": 0, PROVISIONAL: False}  # do not change the results, except for rounding
+    # These do not change the results, except for rounding.
+    without = {"batch": 0, "shown": (), "channels": 0, PROVISIONAL: False}
     if {**state.settings, **without} != {**mine, **without} or state.k != options.k:
         raise UserError(
             f"{path} was made with {dict(state.settings)}, top {state.k}; this scan has {mine}, top {options.k}. "

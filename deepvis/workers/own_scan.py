@@ -21,7 +21,7 @@ from deepvis.workers.worker import Task, WishOf, Worker
 
 if TYPE_CHECKING:
     from deepvis.networks.network import Network
-    from deepvis.scan.scan import Options
+    from deepvis.scan.options import Options
 
 FEW = 30  # images of a folder in view; of fewer, every unit would have about the same top images
 BATCH = 16  # also on a GPU, so that a batch ends soon
@@ -69,7 +69,8 @@ class OwnScanWorker(Worker["WishOf[Network, ScanWish]", Scanning]):
         import torch
 
         from deepvis.networks.capture import Abandoned
-        from deepvis.scan.scan import Companion, scan
+        from deepvis.scan.options import Companion
+        from deepvis.scan.scan import scan
 
         torch.set_num_threads(1)  # of this thread and those that the scan starts
         network = task.wish.source
@@ -141,7 +142,8 @@ def _found(folder: Path, network: Network) -> Images:
 
 def _options(network: Network) -> Options:
     """As `deepvis scan` has them, but without correlations if they take much memory."""
-    from deepvis.scan.scan import Options, demand_memory, spans_of
+    from deepvis.scan.options import Options, demand_memory
+    from deepvis.scan.scan import spans_of
 
     options = Options(batch=BATCH, workers=1, every=30, provisional=True)
     try:

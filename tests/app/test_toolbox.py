@@ -12,8 +12,8 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
-from waiting import until
 from fakes import LAYERS, PHOTO, FakeEngine, FakeFeed, FakeWindow, idle, press, quiet
+from waiting import until
 
 from deepvis.app import effects, questions, unit_workers
 from deepvis.app import opening as opening_module

@@ -23,9 +23,9 @@ from deepvis.synthesis.jobs import Plan, synthesize
 from deepvis.synthesis.recipe import PRESETS
 from deepvis.synthesis.recipe_grid import RecipeGrid, table
 from deepvis.synthesis.targets import canvas, objective
-from deepvis.workers.messages import Grown, GrowthWish
-from deepvis.workers.leisure import Leisure
 from deepvis.workers import synthesizer
+from deepvis.workers.leisure import Leisure
+from deepvis.workers.messages import Grown, GrowthWish
 from deepvis.workers.synthesizer import GrowthWorker, keep_by_itself, keep_grown
 from deepvis.workers.worker import WishOf
 
@@ -236,7 +236,8 @@ def test_another_request_ends_them_and_they_are_not_kept() -> None:
             waits.set()
             assert gate.wait(60)
 
-    worker, asked = GrowthWorker(Held(lambda: False), lambda *what: kept.append(what)), GrowthWish("logits", 2, "plain", (0,))
+    worker = GrowthWorker(Held(lambda: False), lambda *what: kept.append(what))
+    asked = GrowthWish("logits", 2, "plain", (0,))
     worker.want(WishOf(net, by_itself()))
     assert waits.wait(60)
     worker.want(WishOf(net, asked))

@@ -312,7 +312,8 @@ def main() -> None:
         )
         os._exit(0)  # a pass may still run, and Python's own end would abort in the midst of torch's threads
     print(
-        f"{'model':20} {'pass':9} {'bare/s':>7} {'live/s':>7} {'live':>6} {'spin/s':>7} {'spin':>6} {'scan':>6} {'grow':>6} {'v/s':>7} "
+        f"{'model':20} {'pass':9} {'bare/s':>7} {'live/s':>7} {'live':>6} {'spin/s':>7} {'spin':>6} "
+        f"{'scan':>6} {'grow':>6} {'v/s':>7} "
         f"{'v':>6} "
         f"{'key ms':>7} {'key+net':>8} {'2 passes+30':>12} {'redraw ms':>10}"
     )
@@ -340,7 +341,8 @@ def row(model: str, backward: bool, args: argparse.Namespace) -> None:
     print(
         f"{model:20} {'fwd+bwd' if backward else 'forward':9} {m['bare']:7.1f} {m['live']:7.1f} "
         f"{m['live'] / m['bare']:6.0%} "
-        f"{m['spin']:7.1f} {m['spin'] / m['live']:6.0%} {m['scan'] / m['live']:6.0%} {m['grow'] / m['live']:6.0%} {m['v']:7.1f} {m['v'] / m['live']:6.0%} {m['key']:7.1f} "
+        f"{m['spin']:7.1f} {m['spin'] / m['live']:6.0%} {m['scan'] / m['live']:6.0%} "
+        f"{m['grow'] / m['live']:6.0%} {m['v']:7.1f} {m['v'] / m['live']:6.0%} {m['key']:7.1f} "
         f"{m['key+net']:8.1f} {2000 / m['bare'] + 30:12.1f} "
         f"{m['redraw']:10.1f}",
         flush=True,

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from deepvis.app.opening import highest_of
 from deepvis.app.scene import Findings, build_scene
 from deepvis.app.unit_workers import UnitWorkers
 from deepvis.attribution.passes import answer
@@ -24,10 +25,11 @@ from deepvis.interface.command import Answers, Facts
 from deepvis.interface.commands import help_rows, keys_of
 from deepvis.interface.layout import fit
 from deepvis.interface.moving import goto
+from deepvis.interface.opening import begun, opened
 from deepvis.interface.requests import held_request, request_for
 from deepvis.interface.saved_view import SavedView
 from deepvis.interface.settings import Settings
-from deepvis.interface.state import State
+from deepvis.interface.state import Home, State
 from deepvis.networks.network import InputSpec, Network
 from deepvis.render import LoadingScene, Renderer, Status
 
@@ -48,7 +50,7 @@ def picture(
 
     Args:
         start: the state at the beginning.
-        unit: id of a unit to select first.
+        unit: id of a unit to select first, or auto; None for what the view or the settings say.
         keys: names of keys to press then, in order; also commands by name, with an option if wanted
             ("content=top_images": a line below stands for a space).
         view: to be opened before that; `start` holds what of it need not wait for the network.
@@ -81,8 +83,10 @@ def picture(
         )
 
     try:
-        begun = start if view is None else view.selected(start, network.layers)
-        state = _pressed(_selected(begun, unit, facts(begun)), keys, facts, bound)
+        state = start if view is None else view.selected(start, network.layers)
+        if unit is not None or view is None or not view.unit:
+            state = _opened(state, unit or settings.unit, facts(state), network, asked)
+        state = _pressed(state, keys, facts, bound)
         state = renewed(state, facts(state))
         renderer.layout = fit(settings, state, *size)
         result, held = asked.result(state), asked.held(state)
@@ -124,13 +128,24 @@ class _StillAnswers:
         return Answers(self.result(state), self.held(state), opened.index, opened.note)
 
 
-def _selected(state: State, unit: str | None, facts: Facts) -> State:
-    if unit is None:
-        return state
+def _opened(state: State, unit: str, facts: Facts, network: Network, asked: _StillAnswers) -> State:
+    """The state that the window opens with: with this unit or, for "auto", as the window chooses."""
+    if unit == "auto":
+        return _as_the_window(state, network, asked)
     state = goto(state, unit, facts)
     if state.message_is_error:
         raise UserError(f"--unit {unit!r}: {state.message}")
-    return state
+    return replace(state, home=Home(state.layer, state.unit))
+
+
+def _as_the_window(state: State, network: Network, asked: _StillAnswers) -> State:
+    state = begun(state, network.layers)
+    answers = asked.answers(replace(state, method=None))
+    activations = None if answers.result is None else answers.result.activations
+    if activations is None:
+        return state
+    highest = highest_of(answers.index, network.layers[state.layer].name)
+    return opened(state, network.layers, activations, highest, network.telling_backward)
 
 
 def _pressed(state: State, keys: Sequence[str], facts: Callable[[State], Facts], bound: Mapping[str, str]) -> State:

@@ -13,7 +13,7 @@ from deepvis.interface.state import State
 from deepvis.render import LoadingScene, Scene, Status
 from deepvis.render.scene import Curve
 from deepvis.scan.results import Statistics
-from deepvis.workers.messages import Cells, Grown, TopPictures, UnitPictures
+from deepvis.workers.messages import Cells, Grown, Scanning, TopPictures, UnitPictures
 
 if TYPE_CHECKING:
     from deepvis.networks.network import Network
@@ -31,6 +31,7 @@ class Findings:
         tops: top images.
         cells: the top image of each unit of a layer.
         statistics: histograms and correlation of a layer's units.
+        scanning: how far the scan is that the window makes by itself.
     """
 
     pictures: UnitPictures | None = None
@@ -38,6 +39,7 @@ class Findings:
     tops: TopPictures | None = None
     cells: Cells | None = None
     statistics: Statistics | None = None
+    scanning: Scanning | None = None
 
 
 def build_scene(
@@ -78,4 +80,5 @@ def build_scene(
         tops=findings.tops,
         cells=findings.cells,
         statistics=findings.statistics,
+        scanning=findings.scanning,
     )

@@ -22,7 +22,7 @@ def sources(settings: Settings) -> tuple[int | str | None, Path, Source]:
     if is_camera(wanted):
         first = "camera"
         camera = camera if wanted == "camera" else int(wanted) if wanted.isdecimal() else wanted
-    path = paths.PHOTOS if (files := browsed(settings)) == "photos" else Path(os.path.expanduser(files))
+    path = files_of(settings)
     from deepvis.inputs.playlist import Playlist
 
     Playlist(path)  # raises before a window opens
@@ -43,3 +43,8 @@ def is_camera(wanted: str) -> bool:
 def browsed(settings: Settings) -> str:
     """What is browsed when the input is files, as the settings name it: "photos", or a path."""
     return settings.files if is_camera(settings.input) else settings.input
+
+
+def files_of(settings: Settings) -> Path:
+    """The folder or file that is browsed."""
+    return paths.PHOTOS if (files := browsed(settings)) == "photos" else Path(os.path.expanduser(files))

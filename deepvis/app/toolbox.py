@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 
 from deepvis.app.effects import Effects
 from deepvis.app.lately import Lately
+from deepvis.app.opening import Opening, what_runs_where
 from deepvis.app.questions import Questions
 from deepvis.app.scene import build_scene
+from deepvis.app.sources import files_of
 from deepvis.app.status import StatusBar
 from deepvis.app.unit_workers import UnitWorkers
 from deepvis.core import interrupt
@@ -34,6 +36,7 @@ from deepvis.interface.settings import Settings
 from deepvis.interface.state import State
 from deepvis.render import LoadingScene, Renderer, Scene
 from deepvis.workers.engine import Engine
+from deepvis.workers.layer_images import OpenIndex
 
 if TYPE_CHECKING:
     from deepvis.networks.network import Network
@@ -53,6 +56,7 @@ class Toolbox:
         workers: the threads that load or compute images and statistics of units.
         bar: messages and rates in the status bar.
         effects: carries out what keys do besides changing the state.
+        opening: what is selected at first.
     """
 
     def __init__(
@@ -72,7 +76,10 @@ class Toolbox:
         self.bar = StatusBar(settings.model)
         self.questions = Questions(engine)
         self.lately = Lately()
-        self.workers = UnitWorkers(settings.model, lambda: engine.network)
+        self.workers = UnitWorkers(
+            settings.model, lambda: engine.network, lambda: not engine.idle, lambda: engine.fields
+        )
+        self.opening = Opening(settings, start)
         self.effects = Effects(settings, self.workers, self.bar, self.renderer, self._pane_pointed_at)
         self._bound = commands.bindings(settings.keys)
         self._help, self._keys = commands.help_rows(self._bound), commands.keys_of(self._bound)
@@ -81,6 +88,9 @@ class Toolbox:
         self._before_click = start
         self._notice = 0  # the number of the feed's last notice that was shown
         self._note = ""
+        files = files_of(settings)
+        self._folder = files if files.is_dir() else None
+        self._introduction: str | None = None  # what runs where; None until that is known
         self._is_over = False
         self._view = view  # to be opened as soon as the network is there
 
@@ -116,9 +126,10 @@ class Toolbox:
         if network:
             self.feed.show_bands(network.input.places)
             if self._view is not None:
-                self.state, self._view = self._view.selected(self.state, network.layers), None
+                self._open_view(self._view, network)
         self._listen(0 if events else GLANCE)  # the user does not wait for the network
         layers = self._layers()
+        self._open(network)
         self.questions.ask(request_for(self.state, self.feed.frame, layers), held_request(self.state, layers))
         self._tick()
         scene = self._pointed(self.scene())
@@ -126,10 +137,35 @@ class Toolbox:
         # Last, so that decoding photos does not slow down the drawing that a key waits for.
         self._want(scene)
 
+    def _open_view(self, view: SavedView, network: Network) -> None:
+        """Select what the view that the user asked for selects, and nothing else."""
+        self.state, self._view = view.selected(self.state, network.layers), None
+        self.opening.is_over = self.opening.is_over or bool(view.unit)
+
+    def _open(self, network: Network | None) -> None:
+        """Select something at first, and then say once what runs where."""
+        index = self.workers.top_images.opened
+        self.state = self.opening.turn(self.state, network, self.questions.result, index)
+        if self.opening.error:
+            self.bar.say(self.opening.error, is_error=True)
+            self.opening.error = ""
+        if network is None or not self.opening.is_over or index == OpenIndex() or self._introduction == "":
+            return
+        if self._introduction is None:
+            scans = self.settings.scan == "auto"
+            self._introduction = what_runs_where(network, self.settings, self.state, index, scans)
+        if not self.bar.message.is_error:
+            self.bar.say(self._introduction)
+            self._introduction = ""
+
+    @property
+    def _is_live(self) -> bool:
+        """Whether new pictures come by themselves."""
+        return self.feed.frame is not None and self.feed.frame.live and not self.state.frozen
+
     def _patience(self) -> int:
         """How long to wait for events, in milliseconds: shorter while frames or results are expected."""
-        live = self.feed.frame is not None and self.feed.frame.live and not self.state.frozen
-        return 1 if live or not self.engine.idle or self.engine.network is None else 8
+        return 1 if self._is_live or not self.engine.idle or self.engine.network is None else 8
 
     def _react(self, event: Event) -> None:
         match event:
@@ -197,7 +233,11 @@ class Toolbox:
         cells, side = self.renderer.cells(scene)
         self.workers.want_stored(self.state, network, cells, side)
         field = scene.receptive_field if scene.layer.is_map else None
-        self.workers.want_made(self.state, network, cells, side, field)
+        self.workers.leisure.is_live = self._is_live
+        fills = self.opening.is_over and scene.result is not None  # the first picture comes first
+        if fills and self.settings.scan == "auto":
+            self.workers.want_scan(network, self._folder if self.state.source == "files" else None)
+        self.workers.want_made(self.state, network, cells, side, field, fills and self.settings.grow == "auto")
 
     def _listen(self, patience: float) -> None:
         """Take what is new from the engine, the feed and the jobs; wait up to `patience` seconds for a result."""
@@ -253,6 +293,7 @@ class Toolbox:
         with ExitStack() as last:  # called in reverse order, each even if another fails
             last.callback(self._stop_working)
             last.callback(self.workers.moments.close, SAVING)
+            last.callback(self.workers.own_scan.close, SAVING)
             last.callback(self.window.close)
             last.callback(self.effects.saving.join)
             last.callback(self.effects.recording.stop)

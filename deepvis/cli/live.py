@@ -11,6 +11,7 @@ from deepvis.cli.options import (
     Commands,
     add_input,
     add_network,
+    add_unit,
     add_view,
     begun,
     consent_of,
@@ -28,6 +29,7 @@ def add(commands: Commands) -> None:
     add_network(parser)
     add_input(parser)
     add_view(parser)
+    add_unit(parser)
 
 
 def _live(args: argparse.Namespace) -> None:

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 """What a command is added to."""
 
-_OVERRIDES = ("model", "weights", "input", "device", "precision", "data")  # settings that commands have options for
+# Settings that commands have options for.
+_OVERRIDES = ("model", "weights", "input", "device", "precision", "data", "unit")
 
 
 def add_network(parser: argparse.ArgumentParser) -> None:
@@ -72,6 +73,11 @@ def begun(args: argparse.Namespace, view: SavedView | None, state: State, files:
     from deepvis.app import views
 
     return state if view is None else views.begun(view, state, files, args.input)
+
+
+def add_unit(parser: argparse.ArgumentParser) -> None:
+    """Add the option that chooses the unit that is selected first."""
+    parser.add_argument("--unit", help="the selected unit: layer:number or layer:class (head:151), or auto")
 
 
 def add_recipe(parser: argparse.ArgumentParser) -> None:

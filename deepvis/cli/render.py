@@ -10,6 +10,7 @@ from deepvis.cli.options import (
     Commands,
     add_input,
     add_network,
+    add_unit,
     add_view,
     asked_network,
     begun,
@@ -29,7 +30,7 @@ def add(commands: Commands) -> None:
     add_network(parser)
     add_input(parser)
     add_view(parser)
-    parser.add_argument("--unit", help="the selected unit: layer:number or layer:class (head:151)")
+    add_unit(parser)
     parser.add_argument("--back", choices=[m for m in METHOD_CYCLE if m], help="backward method")
     parser.add_argument(
         "--keys",

@@ -141,12 +141,20 @@ def _step(delta: int) -> Action:
 
 
 def _reset(state: State, facts: Facts) -> State | Outcome:
-    """Reset the view and keep the input. If the recipe grid is open or a pane is enlarged, only close that."""
+    """Go back to the view that the window opened on, and keep the input.
+
+    If the recipe grid is open or a pane is enlarged, only close that.
+    """
     if state.recipe_grids:
         return replace(state, recipe_grids=())
     if state.enlarged is not None:
         return replace(state, enlarged=None)
+    home = state.home
     begun = State(
+        layer=home.layer,
+        unit=home.unit,
+        method=home.method,
+        home=home,
         source=state.source,
         frozen=state.frozen,
         crop=state.crop,

@@ -68,6 +68,9 @@ class Settings:
     crop: bool = True
     output: str = "deepvis-output"
     data: str = paths.USUAL
+    scan: str = "auto"
+    grow: str = "auto"
+    unit: str = "auto"
     window: WindowSettings = WindowSettings()
     panes: Mapping[str, Rectangle] = field(default_factory=lambda: DEFAULT_PANES)
     keys: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
@@ -139,6 +142,14 @@ _PANE = Row(
     store=lambda value: tuple(value) if isinstance(value, (list, tuple)) else None,
 )
 
+_AUTO = Row(  # YAML reads a bare off as false
+    (str, bool),
+    lambda value: value in ("auto", "off", False),
+    "auto, off",
+    ("auto", "off"),
+    store=lambda value: value or "off",
+)
+
 SCHEMA: Mapping[str, Row] = {
     "input": Row(
         (str, int),
@@ -163,6 +174,9 @@ SCHEMA: Mapping[str, Row] = {
     "output": _text("the name of a folder (in quotes if it is a number)"),
     "data": _text("auto, or the name of a folder (in quotes if it is a number)"),
     "colors": _choice(*COLORS),
+    "scan": _AUTO,
+    "grow": _AUTO,
+    "unit": _text("auto, or the id of a unit, such as head:151"),
     "window.width": _pixels(320, 16384),
     "window.height": _pixels(200, 16384),
     "window.scale": Row(

@@ -108,6 +108,15 @@ Target = Hover | TopImage | Control | LiveMoment | None  # what lies under a poi
 
 
 @dataclass(frozen=True)
+class Home:
+    """What the window opened on: a unit, and the backward method that was on. The command reset goes back to it."""
+
+    layer: int = 0
+    unit: int = 0
+    method: str | None = None
+
+
+@dataclass(frozen=True)
 class State:
     """Everything that the user has chosen to see; every command returns a new state.
 
@@ -144,6 +153,7 @@ class State:
         order: the order of the layer's units in the layer pane; None for the order of their numbers.
         ranking: where the user is on the way from the layer's strongest unit to weaker ones; None if not on it.
         held: the picture that the one in view is compared with; None if none is held.
+        home: what the window opened on.
     """
 
     layer: int = 0
@@ -189,6 +199,8 @@ class State:
     order: Order | None = None
     ranking: Ranking | None = None
     held: Frame | None = None
+
+    home: Home = Home()
 
     @property
     def shown_order(self) -> Order | None:

@@ -16,7 +16,7 @@ from deepvis.interface.state import Control, LiveMoment, State, Target, TopImage
 from deepvis.scan.results import Statistics
 from deepvis.synthesis.recipe import image_seed
 from deepvis.synthesis.recipe_grid import SIDE, table
-from deepvis.workers.messages import Cells, Grown, TopPictures, UnitPictures
+from deepvis.workers.messages import Cells, Grown, Scanning, TopPictures, UnitPictures
 
 
 @dataclass(frozen=True)
@@ -115,6 +115,7 @@ class Scene(LoadingScene):
             have arrived.
         curve: what a unit did lately, perhaps still the one before; None if there are no live pictures.
         is_held: this is the scene of the held picture (see `of_held`).
+        scanning: how far the scan is that the window makes by itself; None if it makes none.
     """
 
     _: KW_ONLY
@@ -131,6 +132,7 @@ class Scene(LoadingScene):
     statistics: Statistics | None = None
     curve: Curve | None = None
     is_held: bool = False
+    scanning: Scanning | None = None
 
     @property
     def of_held(self) -> Scene | None:
@@ -218,6 +220,16 @@ class Scene(LoadingScene):
         """The top images, if they are the selected unit's."""
         t = self.tops
         return t if t is not None and (t.layer, t.unit) == (self.pictures_of, self.state.unit) else None
+
+    @property
+    def scan_words(self) -> str:
+        """A text that says how far the scan is that the window makes by itself; empty if it makes none."""
+        return self.scanning.words if self.scanning is not None else ""
+
+    @property
+    def is_scanning(self) -> bool:
+        """Whether the window scans by itself now, so that what the index has is renewed now and then."""
+        return self.scanning is not None and not self.scanning.is_over
 
     @property
     def own_cells(self) -> Cells | None:

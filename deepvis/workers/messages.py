@@ -148,6 +148,35 @@ class TopImagesWish:
     or_deconv: bool = False
 
 
+@dataclass(frozen=True)
+class Scanning:
+    """How far the scan is that the window makes by itself.
+
+    Attributes:
+        done, total: number of images.
+        is_over: it has ended.
+        error: a text that says why it failed; empty if it did not.
+    """
+
+    done: int = 0
+    total: int = 0
+    is_over: bool = False
+    error: str = ""
+
+    @property
+    def words(self) -> str:
+        """What to say in place of what it will find; empty if it has found all."""
+        if self.error:
+            return f"The photos cannot be scanned: {self.error}"
+        if self.is_over:
+            return ""
+        return f"scanning {self.so_far} …" if self.done else "preparing to scan the photos …"
+
+    @property
+    def so_far(self) -> str:
+        return f"{self.done:,} of {self.total:,} photos"
+
+
 # ---- moments of the live picture ----------------------------------------------------------------
 
 
@@ -191,6 +220,7 @@ class GrowthWish:
         recipes: for the recipe grid: a recipe for each image. These images end after their recipes' steps and, on
             a CPU, are made at half the size if the network takes that. Empty: all images use the preset and grow
             until the request changes.
+        by_itself: nobody asked for these images. They end after BY_ITSELF steps and are kept in the user's own store.
     """
 
     layer: str
@@ -198,6 +228,7 @@ class GrowthWish:
     preset: str
     seeds: tuple[int, ...]
     recipes: tuple[Recipe, ...] = ()
+    by_itself: bool = False
 
 
 @dataclass(frozen=True, eq=False)

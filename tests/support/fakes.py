@@ -14,6 +14,7 @@ from deepvis.core.layers import Layer
 from deepvis.display.window import Close, Event, Key
 from deepvis.inputs.bands import Reading
 from deepvis.inputs.feed import FeedWish, Notice
+from deepvis.interface.settings import Settings
 
 LAYERS = (Layer("stem", "Conv2d", 6, 8, 8), Layer("head", "Linear", 10))
 PHOTO = Frame(np.full((30, 40, 3), 90, np.uint8), "bear.jpg", 0, False, "photos/bear.jpg")
@@ -75,6 +76,8 @@ class FakeEngine:
     def __init__(self, log: list[str]) -> None:
         self._closed = threading.Event()
         self.network = SimpleNamespace(
+            name="fake",
+            notes=(),
             layers=LAYERS,
             classes=(),
             device=SimpleNamespace(type="cpu"),
@@ -118,6 +121,11 @@ class FakeEngine:
         if timeout:
             self.log.append("engine")
         return True
+
+
+def quiet(**settings: object) -> Settings:
+    """Settings with which nothing happens by itself, and the first unit is selected."""
+    return Settings(unit="stem:0", scan="off", grow="off", **settings)
 
 
 def press(box: Toolbox, *keys: str) -> None:

@@ -15,6 +15,7 @@ from deepvis.render import text
 from deepvis.render.colors import Theme
 from deepvis.render.draw import Canvas
 from deepvis.render.mosaic import line_width
+from deepvis.render.panes.pane import Key
 from deepvis.render.scene import Scene
 from deepvis.workers.messages import Cells, UnitPictures
 
@@ -115,6 +116,17 @@ def _put_inside(canvas: np.ndarray, image: np.ndarray, left: int, top: int, widt
     if x0 < x1 and y0 < y1:
         picture = resize_for_screen(image, w, h)[y0 - y : y1 - y, x0 - x : x1 - x]
         canvas[y0:y1, x0:x1] = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+
+
+def statistics_ready(scene: Scene) -> bool:
+    """False while the statistics of a scan that still runs are being renewed: until then those before stay."""
+    return scene.own_statistics is not None or not scene.is_scanning
+
+
+def statistics_key(scene: Scene) -> Key:
+    """What a drawing of the layer's statistics depends on."""
+    known = scene.own_statistics
+    return (id(known), scene.scan_words if known is None or known.note else "")
 
 
 def say_why(canvas: Canvas, what: str, why: str) -> None:

@@ -16,9 +16,9 @@ from deepvis.render.colors import Theme
 from deepvis.render.draw import Canvas, fill, paste
 from deepvis.render.palettes import Color, Palette
 from deepvis.render.panes.big_view import BigView
-from deepvis.render.panes.cells import say_why
+from deepvis.render.panes.cells import say_why, statistics_key, statistics_ready
 from deepvis.render.panes.legend import legend_of
-from deepvis.render.panes.pane import number
+from deepvis.render.panes.pane import number, why_no_index
 from deepvis.render.scene import Matrix, Scene
 
 _WITHOUT = "The index has no correlations: it was made with --no-correlation. Remove it and scan without it."
@@ -30,7 +30,7 @@ def _draw_correlation(canvas: Canvas, scene: Scene) -> None:
     title = f"{scene.layer.name}   correlation{', sorted' if scene.state.shown.is_sorted else ''}"
     if statistics is None or matrix is None:
         is_known = statistics is not None and (statistics.note or statistics.correlation is None)
-        why = (statistics.note or _WITHOUT) if statistics is not None and is_known else "looking …"
+        why = why_no_index(scene, (statistics.note or _WITHOUT) if statistics is not None and is_known else None)
         say_why(canvas.caption(title), "Here the matrix shows which units are active on the same images.", why)
         return
     if scene.state.zoom == "unit":
@@ -173,4 +173,4 @@ def _pair_at(body: Canvas, scene: Scene, x: int, y: int) -> Hover | None:
     return Hover(scene.state.layer, *pair) if pair else None
 
 
-CORRELATION = BigView(_draw_correlation, key=lambda scene: (id(scene.own_statistics),), at=_pair_at)
+CORRELATION = BigView(_draw_correlation, statistics_ready, statistics_key, at=_pair_at)

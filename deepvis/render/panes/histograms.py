@@ -17,8 +17,16 @@ from deepvis.render.draw import Canvas, fill, inside, paste
 from deepvis.render.mosaic import line_width
 from deepvis.render.palettes import Color
 from deepvis.render.panes.big_view import BigView
-from deepvis.render.panes.cells import draw_marks, layer_grid, page_text, say_why, unit_at
-from deepvis.render.panes.pane import number
+from deepvis.render.panes.cells import (
+    draw_marks,
+    layer_grid,
+    page_text,
+    say_why,
+    statistics_key,
+    statistics_ready,
+    unit_at,
+)
+from deepvis.render.panes.pane import number, why_no_index
 from deepvis.render.scene import Scene
 from deepvis.scan.results import Statistics
 
@@ -58,7 +66,7 @@ def _draw_histograms(canvas: Canvas, scene: Scene) -> None:
     known, zoomed = _own(scene), scene.state.zoom == "unit"
     title = f"{scene.unit if zoomed else scene.layer.name}   {'histogram' if zoomed else 'histograms'}"
     if known is None:
-        why = "looking …" if scene.own_statistics is None else scene.own_statistics.note
+        why = why_no_index(scene, None if scene.own_statistics is None else scene.own_statistics.note)
         say_why(canvas.caption(title), "Here each cell shows a histogram of its unit's maxima.", why)
         return
     title = f"{title} of the maxima in {known.images:,} images   {'' if zoomed else page_text(canvas, scene)}"
@@ -190,4 +198,4 @@ def _histogram_at(body: Canvas, scene: Scene, x: int, y: int) -> Hover | None:
     return unit_at(body, scene, x, y) if _own(scene) is not None else None
 
 
-HISTOGRAMS = BigView(_draw_histograms, key=lambda scene: (id(scene.own_statistics),), at=_histogram_at)
+HISTOGRAMS = BigView(_draw_histograms, statistics_ready, statistics_key, at=_histogram_at)

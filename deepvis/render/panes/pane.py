@@ -48,6 +48,15 @@ def extent_text(layer: Layer) -> str:
     return f"{layer.units} units of {layer.width}×{layer.height}" if layer.is_map else f"{layer.units} units"
 
 
+def why_no_index(scene: Scene, note: str | None) -> str:
+    """A text that says why something of the index is not shown.
+
+    Args:
+        note: the worker's; None if it has not answered yet.
+    """
+    return scene.scan_words or ("looking …" if note is None else note)
+
+
 def why_not(scene: Scene) -> str:
     """A text that says why a pane has no result to show."""
     if scene.failed:

@@ -17,7 +17,7 @@ from deepvis.render import colors, text
 from deepvis.render.draw import Canvas
 from deepvis.render.heat import cover, heat_of_tops
 from deepvis.render.palettes import Palette
-from deepvis.render.panes.pane import Key, Pane, number
+from deepvis.render.panes.pane import Key, Pane, number, why_no_index
 from deepvis.render.scene import LoadingScene, Scene
 from deepvis.workers.messages import TopPictures
 
@@ -40,6 +40,7 @@ def _unit_images_key(scene: Scene) -> Key:
         s.unit_images, scene.unit, id(scene.own_pictures), id(scene.own_grown), s.growing, s.preset,
         id(scene.own_tops), s.method, s.filter, s.values, hover, s.moments, s.collecting,
         (s.heat, s.opacity, scene.receptive_field) if s.heat != "off" else None,
+        scene.scan_words,
     )  # fmt: skip
 
 
@@ -129,10 +130,13 @@ def _draw_tops(canvas: Canvas, scene: Scene) -> None:
     """Draw the unit's top images (or strongest moments), or say why there are none."""
     tops, title = scene.own_tops, _tops_title(scene.state)
     if tops is None or not tops.patches:
-        why = "looking …" if tops is None else tops.note
-        canvas.caption(title, scene.unit).words(why)
+        note = "looking …" if tops is None else tops.note
+        canvas.caption(title, scene.unit).words(note if scene.state.moments else why_no_index(scene, note))
         return
-    body = canvas.caption(title, unit_id(tops.layer, tops.unit))
+    if scene.scanning is not None and scene.is_scanning and not scene.state.moments:
+        body = canvas.caption(f"{title} so far", scene.scanning.so_far)
+    else:
+        body = canvas.caption(title, unit_id(tops.layer, tops.unit))
     heats = heat_of_tops(scene, tops)
     for i, (patch, box) in enumerate(zip(tops.patches, _tiles(canvas, tops))):
         tile = body.part(box)
@@ -224,11 +228,16 @@ def _draw_synthesized(canvas: Canvas, scene: Scene) -> None:
         words = grown.error if grown is not None and grown.error else "making the first images …"
         canvas.caption("growing", scene.unit).words(words)
         return
+    if grown is not None and grown.wish.by_itself and grown.images:
+        draw_images(canvas.caption("growing by itself", f"step {grown.steps}"), grown.images)
+        return
     if pictures is not None and pictures.synthesized:
         draw_images(canvas.caption("synthesized", scene.unit), pictures.synthesized)
         return
     words = "looking …"
-    if pictures is not None:
+    if grown is not None and grown.wish.by_itself and not grown.error:
+        words = "the first images of this unit begin to grow by themselves …"
+    elif pictures is not None:
         words = (
             f"images made by the network for this unit: {pictures.note or 'none stored'}\n\n"
             f"x makes some now; deepvis synthesize --units {scene.unit} stores them"

@@ -77,6 +77,7 @@ def picture(
             result=result,
             held=held,
             findings=findings,
+            facts=facts(state),
             help=help_rows(bound),
             keys=keys_of(bound),
             status=Status(model=settings.model, device=str(network.device)),

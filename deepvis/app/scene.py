@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from deepvis.attribution.requests import Result
 from deepvis.core.frames import Frame
 from deepvis.core.layers import stands_for
+from deepvis.interface.command import Facts
+from deepvis.interface.commands import PALETTE
 from deepvis.interface.state import State
 from deepvis.render import LoadingScene, Scene, Status
 from deepvis.render.scene import Curve
@@ -49,6 +51,7 @@ def build_scene(
     frame: Frame | None,
     result: Result | None,
     findings: Findings,
+    facts: Facts,
     help: HelpRows,
     keys: Mapping[str, str],
     status: Status,
@@ -58,8 +61,11 @@ def build_scene(
     curve: Curve | None = None,
 ) -> LoadingScene:
     """Build the `Scene` to show, or a `LoadingScene` while there is no network."""
+    found = PALETTE.found(state, facts)
     if network is None:
-        return LoadingScene(state, frame=frame, busy=busy, waiting=waiting, help=help, keys=keys, status=status)
+        return LoadingScene(
+            state, frame=frame, busy=busy, waiting=waiting, help=help, keys=keys, status=status, found=found
+        )
     return Scene(
         state,
         frame=frame,
@@ -68,6 +74,7 @@ def build_scene(
         help=help,
         keys=keys,
         status=status,
+        found=found,
         layers=network.layers,
         classes=network.classes,
         input_size=(network.input.height, network.input.width),

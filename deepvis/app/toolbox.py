@@ -182,13 +182,19 @@ class Toolbox:
                 before = self._before_click
                 self._apply(commands.double_click(self.state, target, pane, before, self._facts()))
             case Mouse("wheel", x, y, steps):
-                place = self.renderer.fraction_in_layer(x, y)
-                if place and steps:
-                    self.state = commands.wheel(self.state, steps, *place)
+                self._turn_wheel(x, y, steps)
             case Resize(width, height):
                 self._size = (width, height)
             case Close():
                 self.quit()
+
+    def _turn_wheel(self, x: int, y: int, steps: int) -> None:
+        """Magnify the layer pane, or scroll the layer list."""
+        place = self.renderer.fraction_in_layer(x, y)
+        if place and steps:
+            self.state = commands.wheel(self.state, steps, *place)
+        elif steps and self.renderer.layout.pane_at(x, y) == "layers":
+            self.state = commands.scroll_layers(self.state, steps, self._facts())
 
     def _press(self, key: str) -> None:
         self._apply(commands.press(self.state, key, self._facts(), self._bound))
@@ -322,7 +328,7 @@ class Toolbox:
 
     def _facts(self) -> Facts:
         layout, recipes = self.renderer.layout, self.effects.recipes.known
-        return Facts(self._layers(), self.renderer.layer_area, layout.scale, recipes, self._answers)
+        return Facts(self._layers(), self.renderer.layer_area, layout.scale, recipes, self._answers, self.feed.files)
 
     def _answers(self) -> Answers:
         opened = self.workers.top_images.opened
@@ -342,6 +348,7 @@ class Toolbox:
             held=self.questions.held,
             curve=self.lately.curve,
             findings=self.workers.findings_for(state),
+            facts=self._facts(),
             help=self._help,
             keys=self._keys,
             status=self.bar.status(

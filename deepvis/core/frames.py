@@ -1,10 +1,24 @@
-"""Frames, which flow from an input to the network, and photos, which say where an image of a data set is."""
+"""Frames, which flow from an input to the network, photos, which say where an image of a data set is, and
+the list of the files that the input goes through."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
 import numpy as np
+
+
+@dataclass(frozen=True)
+class Files:
+    """The files that the input goes through, in order.
+
+    Attributes:
+        names: their names; empty before they are listed.
+        position: of the current one.
+    """
+
+    names: tuple[str, ...] = ()
+    position: int = 0
 
 
 @dataclass(frozen=True)

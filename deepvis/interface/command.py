@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from deepvis.attribution.requests import Result
+from deepvis.core.frames import Files
 from deepvis.core.layers import Layer
 from deepvis.interface.effects import Outcome
 from deepvis.interface.state import PRESET_CYCLE, State
@@ -42,6 +43,7 @@ class Facts:
         scale: size of text and marks; it decides how many units fit on a page of a large layer.
         recipes: {name: recipe}, in the order in which key 1 goes through them.
         answers: returns what the network and the index say; called only by the commands that need it.
+        files: the files that the input goes through.
     """
 
     layers: tuple[Layer, ...] = ()
@@ -49,6 +51,7 @@ class Facts:
     scale: float = 1.0
     recipes: Mapping[str, Recipe] = field(default_factory=lambda: {name: PRESETS[name] for name in PRESET_CYCLE})
     answers: Callable[[], Answers] = Answers
+    files: Files = Files()
 
     def grid(self, state: State) -> Grid:
         layer = self.layers[state.layer]
@@ -71,6 +74,8 @@ class Command:
         group: the part of the help screen where it stands.
         options: returns the values that can be chosen directly (by a click or by name); none for most commands.
         choose: chooses one of these values.
+        by_name: the palette finds the options in another way (units, files). If there are no `options`, any text may be
+            given, and `choose` says what is wrong with it.
     """
 
     do: Action
@@ -79,6 +84,7 @@ class Command:
     group: str
     options: Callable[[Facts], Sequence[str]] = lambda facts: ()
     choose: Callable[[State, Facts, str], State] = lambda state, facts, option: state
+    by_name: bool = False
 
 
 Value = TypeVar("Value")

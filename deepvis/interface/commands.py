@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from deepvis.attribution.methods import METHODS
+from deepvis.interface import hints
 from deepvis.interface.asking import SORTS, hold, sort_again, sort_by, sort_next, walk_strongest
 from deepvis.interface.command import Action, Command, Facts, cycle, flip, next_value
 from deepvis.interface.contents import CONTENTS
@@ -30,6 +31,7 @@ from deepvis.interface.effects import (
 )
 from deepvis.interface.looks import LOOKS, choose_heat, enlarge
 from deepvis.interface.moving import FAST, across, along, first_unit, goto, last_unit, layer_by, select, turn_page
+from deepvis.interface.palette import Palette
 from deepvis.interface.state import (
     BOOSTS,
     COMMON_BACKWARD,
@@ -166,6 +168,7 @@ def _reset(state: State, facts: Facts) -> State | Outcome:
         opacity=state.opacity,
         layout=state.layout,
         full_screen=state.full_screen,
+        hints=state.hints,
     )
     return Outcome(begun, (ForgetMoments(),)) if state.moments else begun
 
@@ -240,6 +243,17 @@ def _start_typing(state: State, facts: Facts) -> State:
     return replace(state, typing="", help=False)
 
 
+def _find(state: State, facts: Facts) -> State:
+    """Open the command palette."""
+    return replace(state, typing="", naming=False, finding=True, picked=0, help=False)
+
+
+def _show_file(state: State, facts: Facts, name: str) -> State:
+    """Show a file of the folder or list that is browsed."""
+    steps = facts.files.names.index(name) - facts.files.position
+    return replace(state, source="files", photo=None, frozen=False, step=state.step + steps)
+
+
 def _backward_help() -> str:
     labels = [row.label for row in METHODS.values() if row.in_cycle]
     return f"backward: {', '.join(labels)}, blurred gradient, off"
@@ -260,12 +274,22 @@ COMMANDS: dict[str, Command] = {
     "next_layer": Command(layer_by(1), ("o",), "next layer, same unit number", "move"),
     "previous_page": Command(turn_page(-1), (",",), "previous page of a layer with very many units", "move"),
     "next_page": Command(turn_page(1), (".",), "next page", "move"),
-    "goto": Command(_start_typing, ("g",), "go to a unit: type its id (head:151, probs:zebra)", "move"),
+    "goto": Command(
+        _start_typing,
+        ("g",),
+        "go to a unit: type its id (head:151, probs:zebra)",
+        "move",
+        choose=lambda state, facts, unit: goto(state, unit, facts),
+        by_name=True,
+    ),
+    "find": Command(_find, ("/",), "find anything: a command, layer, unit, class, file", "move"),
     "strongest": Command(walk_strongest(1), ("tab",), "strongest unit of the layer; again: the next strongest", "move"),
     "stronger": Command(walk_strongest(-1), ("`",), "back to the stronger unit before", "move"),
     "switch_source": Command(_switch_source, ("c",), "camera / files", "input"),
     "freeze": Command(flip("frozen"), ("f", "space"), "freeze the camera, pause a video", "input"),
-    "next_file": Command(_step(1), ("e", "pgdn"), "next file", "input"),
+    "next_file": Command(
+        _step(1), ("e", "pgdn"), "next file", "input", lambda facts: facts.files.names, _show_file, by_name=True
+    ),
     "previous_file": Command(_step(-1), ("w", "pgup"), "previous file", "input"),
     "crop": Command(flip("crop"), ("0",), "fit the picture to the input: crop its centre / stretch it", "input"),
     "backward": Command(_cycle_backward, ("b",), _backward_help(), "backward"),
@@ -351,6 +375,9 @@ COMMANDS: dict[str, Command] = {
 }
 
 
+PALETTE = Palette(COMMANDS)
+
+
 def bindings(overrides: Mapping[str, Sequence[str]] | None = None) -> dict[str, str]:
     """{key name: command name}.
 
@@ -369,7 +396,8 @@ _MOUSE_HELP = (
     ("mouse", "click", "on a top image: its whole photo or moment is the input"),
     ("mouse", "double click", "enlarge a pane / back"),
     ("mouse", "click", "on the curve of the last seconds: its peak is the input"),
-    ("mouse", "wheel", "magnify the layer pane"),
+    ("mouse", "click", "a tab, a chip, a line of the palette: does what it says"),
+    ("mouse", "wheel", "magnify the layer pane; on a long list of layers: look further along"),
 )
 
 
@@ -394,8 +422,9 @@ def run(state: State, call: str, facts: Facts) -> Outcome:
     command, state = COMMANDS[name], replace(state, message="", message_is_error=False)
     if not option:
         return _outcome(command.do(state, facts))
-    if option not in command.options(facts):
-        known = ", ".join(command.options(facts)) or "none"
+    options = command.options(facts)
+    if option not in options and (options or not command.by_name):
+        known = ", ".join(options) or "none"
         return Outcome(
             replace(state, message=f"{name}: no option {option!r}; there are: {known}", message_is_error=True)
         )
@@ -410,21 +439,38 @@ def press(state: State, key: str, facts: Facts, bound: Mapping[str, str]) -> Out
     """Handle one key: it adds to the text being typed, runs its command, or does nothing."""
     if state.typing is not None:
         return _outcome(_type(state, state.typing, key, facts))
-    return run(state, bound[key], facts) if key in bound else Outcome(state)
+    return run(hints.after(state, bound[key]), bound[key], facts) if key in bound else Outcome(state)
 
 
 def _type(state: State, typed: str, key: str, facts: Facts) -> State | Outcome:
     """Handle a key while the user types; `typed` is the text so far."""
     if key == "esc":
-        return replace(state, typing=None, naming=False)
+        return _without_prompt(state)
+    if state.finding and key in ("up", "down", "enter"):
+        return _pick(state, key, facts)
     if key == "enter" and state.naming:
         return _name_recipe(state, typed, facts)
     if key == "enter":
         return goto(replace(state, typing=None), typed, facts)
     if key == "backspace":
-        return replace(state, typing=typed[:-1])
+        return replace(state, typing=typed[:-1], picked=0)
     text = " " if key == "space" else key
-    return replace(state, typing=typed + text) if len(text) == 1 else state
+    return replace(state, typing=typed + text, picked=0) if len(text) == 1 else state
+
+
+def _without_prompt(state: State) -> State:
+    return replace(state, typing=None, naming=False, finding=False, picked=0)
+
+
+def _pick(state: State, key: str, facts: Facts) -> State | Outcome:
+    """Choose another line of the palette, or do what the chosen one says."""
+    found = PALETTE.found(state, facts)
+    if not found:
+        return state
+    picked = min(state.picked, len(found) - 1)
+    if key == "enter":
+        return run(_without_prompt(state), found[picked].call, facts)
+    return replace(state, picked=(picked + (1 if key == "down" else -1)) % len(found))
 
 
 def _name_recipe(state: State, name: str, facts: Facts) -> State | Outcome:
@@ -444,8 +490,10 @@ def point(state: State, hover: Target) -> State:
 
 def click(state: State, target: Target, facts: Facts) -> Outcome:
     """Select the clicked layer, unit, class or tile, show a top image's photo, or run a tab's or chip's command."""
+    if state.finding:
+        state = _without_prompt(state)
     if isinstance(target, Control):
-        return run(state, target.call, facts)
+        return run(hints.after(state, target.call), target.call, facts)
     return Outcome(_clicked(state, target, facts) if target is not None and facts.layers else state)
 
 
@@ -480,5 +528,17 @@ def _clicked(state: State, target: Hover | TopImage | LiveMoment, facts: Facts) 
 
 
 def wheel(state: State, steps: int, x: float, y: float) -> State:
-    """Magnify the layer pane about a point given as fractions of the pane."""
+    """Magnify the layer pane about a point given as fractions of the pane; in the palette, go to another line."""
+    if state.finding:
+        return replace(state, picked=max(0, state.picked - steps))
     return state if state.recipe_grids else replace(state, view=zoom_at(state.view, 1.25**steps, x, y))
+
+
+def scroll_layers(state: State, steps: int, facts: Facts) -> State:
+    """Look along the layer list without selecting another layer; towards its end if `steps` is negative."""
+    last = len(facts.layers) - 1
+    if last < 0:
+        return state
+    stride = max(1, len(facts.layers) // 40)
+    at = state.layer if state.looked_at is None else state.looked_at
+    return replace(state, looked_at=min(max(0, at - steps * stride), last))

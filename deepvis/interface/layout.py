@@ -10,6 +10,7 @@ from deepvis.interface.settings import DEFAULT_PANES, Rectangle, Settings
 from deepvis.interface.state import State
 
 CAPTION = 20  # height of a pane's title line, in unscaled pixels
+CHIP_LINE = 18  # height of a line of tabs or chips
 NARROW = 0.85  # windows below this width / height are portraits
 _USUAL = (1500, 930)  # the window, longer side first, in which the type has its standard size
 _GROWTH = 0.8  # exponent: in a window twice as large the type is 1.74 times as large, and there is room for more

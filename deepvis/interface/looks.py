@@ -46,7 +46,7 @@ LOOKS: dict[str, Command] = {
     "layout": choice("layout", LAYOUT_NAMES, ("%",), "layout: standard / for a projector", "look"),
     "enlarge": Command(
         enlarge,
-        ("&",),
+        ("$",),
         "enlarge the layer pane / back",
         "look",
         lambda facts: tuple(name for name in DEFAULT_PANES if name != "status"),

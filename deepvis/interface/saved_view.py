@@ -31,7 +31,18 @@ from deepvis.core.layers import Layer, parse_unit, unit_id
 from deepvis.core.nearest import did_you_mean
 from deepvis.core.reading import is_text, place_of, read_link, read_yaml, shown
 from deepvis.interface.contents import CONTENTS
-from deepvis.interface.state import BOOSTS, FILTERS, GAMMAS, THEMES, ZOOMS, State
+from deepvis.interface.state import (
+    BOOSTS,
+    COLORS,
+    FILTERS,
+    GAMMAS,
+    HEATS,
+    LAYOUT_NAMES,
+    OPACITIES,
+    THEMES,
+    ZOOMS,
+    State,
+)
 from deepvis.interface.unit_grid import PaneView
 
 LINK = "deepvis://view?"
@@ -75,6 +86,11 @@ def _choice(names: Callable[[], Collection[str | None]]) -> Kind:
     return Kind(lambda value: isinstance(value, str | None) and value in names(), "one of the names", words)
 
 
+def _one_of(values: Sequence[float]) -> Kind:
+    allowed = ", ".join(f"{value:g}" for value in values)
+    return Kind(lambda value: type(value) is float and value in values, allowed, parse=_json)
+
+
 def _place_in(values: Sequence[object]) -> Kind:
     most = len(values) - 1
     return Kind(lambda value: type(value) is int and 0 <= value <= most, f"a whole number from 0 to {most}",
@@ -104,7 +120,8 @@ _RECIPE = Kind(
 OTHERWISE = {"layer", "unit", "origin", "source", "step", "photo"}  # a view holds these in its own words
 OF_THE_MOMENT = {  # what no view holds: what is being typed, said, pointed at, collected
     *("typing", "naming", "message", "message_is_error", "hover", "frozen"),
-    *("collecting", "moments", "recipe_grids"),
+    *("collecting", "moments", "recipe_grids", "enlarged", "full_screen", "order", "ranking", "held", "home"),
+    *("finding", "picked", "looked_at", "hints"),
 }
 ATTRIBUTES: dict[str, Kind] = {
     **{one.name: _FLAG for one in fields(State) if one.type == "bool" and one.name not in OF_THE_MOMENT},
@@ -117,6 +134,10 @@ ATTRIBUTES: dict[str, Kind] = {
     "view": _PANE_VIEW,
     "preset": _RECIPE,
     "theme": _choice(lambda: THEMES),
+    "colors": _choice(lambda: COLORS),
+    "heat": _choice(lambda: HEATS),
+    "opacity": _one_of(OPACITIES),
+    "layout": _choice(lambda: LAYOUT_NAMES),
 }
 _TEXTS = ("model", "weights", "source", "files", "file", "photo_root", "photo", "unit", "origin")
 

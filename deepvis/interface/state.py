@@ -154,6 +154,10 @@ class State:
         ranking: where the user is on the way from the layer's strongest unit to weaker ones; None if not on it.
         held: the picture that the one in view is compared with; None if none is held.
         home: what the window opened on.
+        finding: the command palette is open; `typing` is the text in it.
+        picked: the line of the palette that Enter does.
+        looked_at: the layer that the wheel has brought into view in the layer list; None: the selected one.
+        hints: the commands of the hint line that were used.
     """
 
     layer: int = 0
@@ -199,8 +203,11 @@ class State:
     order: Order | None = None
     ranking: Ranking | None = None
     held: Frame | None = None
-
     home: Home = Home()
+    finding: bool = False
+    picked: int = 0
+    looked_at: int | None = None
+    hints: tuple[str, ...] = ()
 
     @property
     def shown_order(self) -> Order | None:

@@ -87,13 +87,20 @@ class Canvas:
     def part(self, box: Box) -> Canvas:
         return Canvas(inside(self.image, box), self.scale, self.theme, self.palette)
 
-    def caption(self, words: str, right: str = "", color: Color | None = None, legend: Legend | None = None) -> Canvas:
-        """Draw the pane's title line, with a legend at its right end, and return the rest of the pane."""
+    def caption(
+        self, words: str, right: str = "", color: Color | None = None, legend: Legend | None = None, taken: int = 0
+    ) -> Canvas:
+        """Draw the pane's title line and return the rest of the pane.
+
+        Args:
+            legend: stands at the right end of the line.
+            taken: how many pixels at the right are needed for something else; not with a legend.
+        """
         height = self.px_caption
         bar = self.image[:height]
         fill(bar, self.theme.panel)
         size, margin = self.px(12), self.px(6)
-        room = self.width - 2 * margin
+        room = max(0, self.width - 2 * margin - taken)
         if legend is not None:
             room = self._legend(legend, room // 2)
         right = text.shorten(right, room // 2, size)

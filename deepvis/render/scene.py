@@ -12,6 +12,7 @@ from deepvis.attribution.requests import Result
 from deepvis.core.frames import Frame, Photo
 from deepvis.core.layers import Layer, unit_id
 from deepvis.core.receptive_field import ReceptiveField
+from deepvis.interface.palette import Entry
 from deepvis.interface.state import Control, LiveMoment, State, Target, TopImage
 from deepvis.scan.results import Statistics
 from deepvis.synthesis.recipe import image_seed
@@ -83,6 +84,7 @@ class LoadingScene:
         help: rows (group, keys, text) of the help screen.
         keys: {command name: its keys}.
         status: what the status bar says besides the selection.
+        found: the lines of the command palette; none if it is closed.
     """
 
     state: State
@@ -93,6 +95,7 @@ class LoadingScene:
     help: tuple[tuple[str, str, str], ...] = ()
     keys: Mapping[str, str] = field(default_factory=dict)
     status: Status = field(default_factory=Status)
+    found: tuple[Entry, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

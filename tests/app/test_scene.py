@@ -9,6 +9,7 @@ from fakes import LAYERS, PHOTO, FakeEngine
 
 from deepvis.app.scene import Findings, build_scene
 from deepvis.attribution.requests import Request, Result
+from deepvis.interface.command import Facts
 from deepvis.interface.state import State
 from deepvis.render import LoadingScene, Scene, Status
 from deepvis.render.scene import Curve
@@ -24,6 +25,7 @@ FOUND = Findings(
     statistics=Statistics("head"),
 )
 GIVEN = {
+    "facts": Facts(),
     "frame": PHOTO,
     "result": RESULT,
     "findings": FOUND,
@@ -50,10 +52,10 @@ def test_a_scene_has_all_that_the_workers_have() -> None:
     network.classes = ("a", "b")
     built = build_scene(State(layer=1, unit=3), network, **GIVEN)
     assert isinstance(built, Scene)
-    wanted = {name: value for name, value in GIVEN.items() if name != "findings"}
+    wanted = {name: value for name, value in GIVEN.items() if name not in ("findings", "facts")}
     wanted |= {one.name: getattr(FOUND, one.name) for one in fields(Findings)}
     wanted |= {"state": State(layer=1, unit=3), "layers": LAYERS, "classes": ("a", "b"), "input_size": (224, 224)}
-    wanted |= {"pictures_of": "head", "is_held": False}
+    wanted |= {"pictures_of": "head", "is_held": False, "found": ()}
     assert {one.name for one in fields(Scene)} == set(wanted)
     assert all(getattr(built, name) is value or getattr(built, name) == value for name, value in wanted.items())
 

@@ -505,7 +505,9 @@ def test_the_desk_takes_other_settings_other_seeds_and_other_recipes() -> None:
 
 def test_the_desk_stays_when_one_walks_to_another_unit() -> None:
     state = keys(CLASS, "2")
-    assert keys(state, "right") == replace(state, unit=4) and keys(state, "u") == replace(state, layer=3)
+    assert keys(state, "right") == replace(state, unit=4, hints=("right",)) and keys(state, "u") == replace(
+        state, layer=3
+    )
 
 
 def test_enter_asks_for_a_name_and_saves_the_chosen_settings() -> None:
@@ -553,7 +555,9 @@ def test_every_command_survives_a_network_that_is_not_there_yet(name: str) -> No
     for state in (State(), State(in_channels=True), State(typing="head:3"), State(zoom="unit", view=PaneView(3.0))):
         after = do(state, name, facts=NOTHING)
         assert (after.layer, after.unit) == (0, 0)
-        assert click(after, Hover(2, 3), NOTHING).state == after
+        assert click(after, Hover(2, 3), NOTHING).state == replace(
+            after, typing=None if after.finding else after.typing, finding=False
+        )
 
 
 def check(state: State, facts: Facts) -> None:

@@ -26,7 +26,18 @@ from deepvis.interface.saved_view import (
     read_view,
     view_of_state,
 )
-from deepvis.interface.state import BOOSTS, FILTERS, GAMMAS, THEMES, ZOOMS, State
+from deepvis.interface.state import (
+    BOOSTS,
+    COLORS,
+    FILTERS,
+    GAMMAS,
+    HEATS,
+    LAYOUT_NAMES,
+    OPACITIES,
+    THEMES,
+    ZOOMS,
+    State,
+)
 from deepvis.interface.unit_grid import PaneView
 
 LAYERS = (
@@ -44,6 +55,10 @@ CHOICES = {
     "view": st.builds(PaneView, st.floats(1, 40), st.floats(0, 1), st.floats(0, 1)),
     "preset": st.from_regex(r"[a-z0-9][a-z0-9_-]{0,20}", fullmatch=True),
     "theme": st.sampled_from(THEMES),
+    "colors": st.sampled_from(COLORS),
+    "heat": st.sampled_from(HEATS),
+    "opacity": st.sampled_from(OPACITIES),
+    "layout": st.sampled_from(LAYOUT_NAMES),
 }
 TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=20).filter(str.strip)
 

@@ -68,10 +68,8 @@ def drawn(shown: Scene, width: int = 1280, height: int = 900) -> np.ndarray:
     """The layer pane without its title."""
     made = renderer(width, height)
     image, _ = made.compose(shown)
-    left, top, *_ = made.layout.panes["layer"]
-    w, h = made.layer_area
-    title = made.layout.px(20)
-    return image[top + title : top + title + h, left : left + w].copy()
+    left, top, w, h = made.layer_box
+    return image[top : top + h, left : left + w].copy()
 
 
 def words(shown: Scene, monkeypatch: pytest.MonkeyPatch, pane: str = "layer") -> str:
@@ -155,13 +153,13 @@ def test_each_point_of_the_matrix_is_what_the_mouse_says_and_has_its_colour(
     known = statistics(units=units)
     shown = Scene(State(content=content, view=view), layers=layers, pictures_of="map", statistics=known)
     pane, made = drawn(shown), renderer()
-    left, top, *_ = made.layout.panes["layer"]
+    left, top, *_ = made.layer_box
     box_left, box_top, side, _ = matrix_box(*made.layer_area, view)
     order = np.arange(units) if content == "correlation" else known.order
     for y in range(5, pane.shape[0], 37):
         for x in range(3, pane.shape[1], 41):
             inside = 0 <= x - box_left < side and 0 <= y - box_top < side
-            target = made.target_at(left + x, top + 20 + y, shown)
+            target = made.target_at(left + x, top + y, shown)
             if not inside:
                 assert target is None
                 continue

@@ -9,7 +9,7 @@ import numpy as np
 
 from deepvis.app.toolbox import Toolbox
 from deepvis.attribution.requests import Peaks, Request, Result
-from deepvis.core.frames import Frame
+from deepvis.core.frames import Files, Frame
 from deepvis.core.layers import Layer
 from deepvis.display.window import Close, Event, Key
 from deepvis.inputs.bands import Reading
@@ -54,6 +54,7 @@ class FakeFeed:
         self.source = "files"
         self.notice: Notice | None = None
         self.busy = False
+        self.files = Files()
         self.wishes: list[FeedWish] = []
         self.log = log
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from deepvis.attribution.methods import label
+from deepvis.attribution.methods import METHODS, label
+from deepvis.interface.state import FILTERS
 from deepvis.render import colors
 from deepvis.render.draw import Canvas
+from deepvis.render.panes.chips import Chip
 from deepvis.render.panes.compared import draw_compared, held_key, ready_compared
 from deepvis.render.panes.pane import Key, Pane, why_not
 from deepvis.render.scene import LoadingScene, Scene
@@ -68,4 +70,20 @@ def _draw_one(canvas: Canvas, scene: Scene) -> None:
         body.picture(colors.backward_image(pixels, state.filter, canvas.palette))
 
 
-BACKWARD = Pane(draw_backward, _draw_off, _backward_key, _backward_ready)
+def _chips(scene: LoadingScene) -> tuple[Chip, ...]:
+    """The usual methods, also the one that is on, and the filters."""
+    state = scene.state
+    off = Chip("off", "method=off", "no backward image", state.method is None)
+    methods = [
+        Chip(row.label, f"method={row.name}", f"backward: {row.label}", row.name == state.method)
+        for row in METHODS.values()
+        if row.in_cycle or row.name == state.method
+    ]
+    filters = [
+        Chip(name, f"filter={name}", f"show the backward image {name}", name == state.filter, apart=name == FILTERS[0])
+        for name in FILTERS
+    ]
+    return (off, *methods, *(filters if state.method else ()))
+
+
+BACKWARD = Pane(draw_backward, _draw_off, _backward_key, _backward_ready, chips=_chips)

@@ -13,6 +13,7 @@ from deepvis.interface.state import Hover, Target
 from deepvis.render import colors, text
 from deepvis.render.draw import Canvas, Legend
 from deepvis.render.heat import cover, heat_of_input
+from deepvis.render.panes.chips import Chip
 from deepvis.render.panes.compared import at_compared, draw_compared, held_key, ready_compared
 from deepvis.render.panes.pane import Key, Pane, number
 from deepvis.render.scene import LoadingScene, Scene
@@ -220,4 +221,31 @@ def _draw_bars(canvas: Canvas, scores: np.ndarray, classes: Sequence[str]) -> No
         text.put(canvas.image, shown, canvas.width - margin - canvas.px(4) - text.width(shown, size), y, size, color)
 
 
-INPUT = Pane(draw_input, _draw_one, _input_key, input_ready, class_at)
+def _chips(scene: LoadingScene) -> tuple[Chip, ...]:
+    """What changes the input, as far as it does something now."""
+    state, frame = scene.state, scene.frame
+    if state.photo is not None:
+        return (Chip("‹ back", "switch_source", "back to the input before"), *_crop_chips(scene))
+    camera = state.source == "camera"
+    live = camera or (frame is not None and frame.live)
+    freeze = ("freeze", "hold the camera's picture / go on") if camera else ("pause", "pause the video / go on")
+    steps = (Chip("‹ previous", "previous_file", "previous file"), Chip("next ›", "next_file", "next file"))
+    return (
+        *(() if camera else steps),
+        *([Chip(freeze[0], "freeze", freeze[1], state.frozen)] if live else []),
+        *_crop_chips(scene),
+        Chip("files" if camera else "camera", "switch_source", f"show the {'files' if camera else 'camera'}"),
+    )
+
+
+def _crop_chips(scene: LoadingScene) -> tuple[Chip, ...]:
+    """The chip for cropping, unless the picture has the input's proportions."""
+    frame, crop = scene.frame, scene.state.crop
+    if frame is None or abs(frame.image.shape[1] / frame.image.shape[0] / _aspect(scene) - 1) < 0.01:
+        return ()
+    return (
+        Chip("crop", "crop", f"{'stretch the picture' if crop else 'crop the picture'} to the input's shape", crop),
+    )
+
+
+INPUT = Pane(draw_input, _draw_one, _input_key, input_ready, class_at, _chips)

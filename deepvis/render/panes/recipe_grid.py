@@ -6,18 +6,29 @@ import cv2
 import numpy as np
 
 from deepvis.core.geometry import Box, contains, resize_for_screen
-from deepvis.interface.state import Hover
+from deepvis.interface.state import Hover, State
 from deepvis.render import text
 from deepvis.render.draw import Canvas
+from deepvis.render.panes.chips import Chip
 from deepvis.render.panes.pane import number
 from deepvis.render.scene import Scene
 from deepvis.synthesis import recipe_grid
 from deepvis.synthesis.recipe_grid import SIDE
 
-_HINT = (
-    "click the best: the grid narrows around it      3  other settings      4  other seed      "
-    "backspace  back      enter  save      2  close"
-)
+_HINT = "click the best: the grid narrows around it"
+
+
+def grid_chips(state: State) -> tuple[Chip, ...]:
+    """The commands of the recipe grid."""
+    back = Chip("back", "desk_back", "back to the grid before")
+    return (
+        Chip("‹ close grid", "desk", "close the recipe grid"),
+        *([back] if len(state.recipe_grids) > 1 else []),
+        Chip("other settings", "desk_settings", "vary two other settings", apart=True),
+        Chip("other seed", "desk_seed", "the same settings with another seed"),
+        Chip(state.preset, "preset", "start anew from the next recipe"),
+        Chip("save", "keep", "save the chosen settings as a recipe", apart=True),
+    )
 
 
 def _words_height(scale: float) -> int:

@@ -686,6 +686,59 @@ def test_a_resized_window_is_laid_out_anew(program, size):
     assert program.unit == "stem:9"
 
 
+def test_a_double_click_enlarges_a_pane_and_the_next_one_shows_all_again(program):
+    program.go("5a:10")
+    panes = program.now["panes"]
+    program.double_click(*middle(panes["unit_images"]))  # on a top image: a click alone would show its photo
+    program.wait(lambda: set(program.now["panes"]) == {"unit_images", "status"}, "the pane is large")
+    program.picture()
+    assert program.state["photo"] is None and program.unit == "5a:10"
+    program.double_click(*middle(program.now["panes"]["unit_images"]))
+    program.wait(lambda: program.now["panes"] == panes, "all panes are back")
+    program.double_click(*middle(cell(program, 3)))
+    program.wait(lambda: set(program.now["panes"]) == {"layer", "status"}, "the layer pane is large")
+    assert program.unit == "5a:10"
+    program.press("Escape")
+    program.wait(lambda: program.now["panes"] == panes, "all panes are back")
+    assert program.unit == "5a:10"
+    program.picture()
+
+
+def test_f11_fills_the_screen_and_comes_back(program):
+    before = program.now["size"]
+    program.press("F11")
+    program.wait(lambda: program.now["size"][1] > before[1], "the window fills the screen")
+    program.picture()
+    program.press("F11")
+    program.wait(lambda: program.now["size"] == before, "the window has its size again")
+    program.picture()
+
+
+def test_heat_lies_over_the_picture_and_the_top_images(program):
+    program.go("5a:10")
+    plain = program.picture()
+    program.press("backslash")
+    program.settle()
+    active = program.picture()
+    assert {"input", "unit_images"} <= changed(plain, active) <= {"input", "unit_images"}
+    assert "heat: where 5a:10 is active" in program.words("status")
+    program.press("backslash")
+    program.settle()
+    assert "input" in changed(active, program.picture()) and program.state["method"] == "gradient"
+    program.press("bar")
+    assert program.state["opacity"] == 0.7
+    program.press("backslash")
+    assert program.state["heat"] == "off"
+
+
+def test_the_theme_changes_every_pane_and_back(program):
+    dark = program.picture()
+    program.press("asterisk")
+    assert changed(dark, program.picture()) == set(dark) - {"status"}
+    program.press("asterisk")
+    assert not changed(dark, program.picture())
+
+
 def test_a_rate_of_nothing_new_costs_nothing(program):
     """Once a still photo is shown, the network rests."""
     program.wait(lambda: program.now["network_rate"] == 0, "the network rests")

@@ -277,6 +277,10 @@ class Program:
         self.point(x, y)
         self._until_handed_out("click", lambda: self.screen.do("click", 1))
 
+    def double_click(self, x: float, y: float) -> None:
+        self.point(x, y)
+        self._until_handed_out("double", lambda: self.screen.do("click", "--repeat", 2, "--delay", 60, 1))
+
     def wheel(self, x: float, y: float, steps: int) -> None:
         """Turn the wheel, away from the user if `steps` > 0."""
         self.point(x, y)

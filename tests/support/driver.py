@@ -151,7 +151,7 @@ class Teller:
 
 
 def mosaic(renderer) -> list[int]:
-    left, top, *_ = renderer.layout.panes["layer"]
+    left, top, *_ = renderer.layout.panes.get("layer", (0, 0))  # another pane may be enlarged
     return [left, top + renderer.layout.px(CAPTION), *renderer.layer_area]
 
 

@@ -60,6 +60,8 @@ def cover(picture: np.ndarray, heat: np.ndarray, opacity: float, palette: Palett
         opacity: of the heat where it is strong, 0 to 1. Weak heat is more transparent.
     """
     height, width = picture.shape[:2]
+    if not picture.size:
+        return
     levels = cv2.resize(heat, (width, height), interpolation=cv2.INTER_LINEAR)
     hot, rest = _mixing(opacity, palette)
     dimmed = cv2.multiply(picture, cv2.applyColorMap(levels, rest), scale=1 / 255)

@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from fakes import FakeEngine, FakeFeed, FakeWindow, idle, press
+from fakes import FakeEngine, FakeFeed, FakeWindow, idle, press, quiet
 
 from deepvis.app.questions import Questions
 from deepvis.app.toolbox import Toolbox
 from deepvis.attribution.requests import Request, Result
 from deepvis.core.frames import Frame
 from deepvis.core.receptive_field import ReceptiveField
-from deepvis.interface.settings import Settings
 from deepvis.interface.state import State
 
 
@@ -132,7 +131,7 @@ def test_a_receptive_field_is_the_layers_whichever_picture_it_came_with() -> Non
 
 def test_in_the_window_a_held_picture_is_asked_for_with_each_selection() -> None:
     log: list[str] = []
-    box = Toolbox(Settings(), FakeEngine(log), FakeFeed(log), FakeWindow(log), State())
+    box = Toolbox(quiet(), FakeEngine(log), FakeFeed(log), FakeWindow(log), State())
     idle(box, 2)
     first = box.feed.frame
     press(box, ";")

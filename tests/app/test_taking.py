@@ -164,12 +164,14 @@ def test_the_bundled_photos_are_named_by_a_word(tmp_path: Path) -> None:
 def test_render_opens_a_view(folder: Path) -> None:
     network = small()
     settings = Settings(model="small", input=str(folder))
-    view = read_view(f"{LINK}files={folder}&file=cat.png&unit=conv2:5&content=histograms&predictions=false")
+    view = read_view(
+        f"{LINK}files={folder}&file=cat.png&unit=conv2:5&content=histograms&predictions=false&in_channels=true"
+    )
     start = views.begun(view, State(), folder, None)
     wanted = State(step=2, layer=2, unit=5, content="histograms", predictions=False)
     assert network.layers[2].name == "conv2"
     shown = picture(settings, network, None, folder, start, view=view)
-    assert np.array_equal(shown, picture(settings, network, None, folder, wanted))
+    assert np.array_equal(shown, picture(settings, network, None, folder, wanted, "conv2:5"))
     assert not np.array_equal(shown, picture(settings, network, None, folder, State()))
 
 

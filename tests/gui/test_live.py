@@ -20,6 +20,7 @@ from deepvis.core import paths
 from deepvis.inputs.playlist import Playlist
 from deepvis.interface.commands import COMMANDS
 from deepvis.interface.contents import CONTENTS
+from deepvis.interface.layout import CHIP_LINE
 from deepvis.interface.state import GAMMAS
 from deepvis.interface.unit_grid import PaneView, make_grid
 from deepvis.render import colors
@@ -211,7 +212,8 @@ def grid(program: Program):
 def cell(program: Program, unit: int) -> tuple[int, int, int, int]:
     """Where a unit's frame should be in the window: left, top, width, height."""
     left, top, width, height = grid(program).box(unit)
-    return program.now["mosaic"][0] + left - 1, program.now["mosaic"][1] + top - 1, width + 1, height + 1
+    x, y = max(0, left - 1), max(0, top - 1)  # at the edge of the mosaic the frame lies in the cell
+    return program.now["mosaic"][0] + x, program.now["mosaic"][1] + y, left + width - x, top + height - y
 
 
 def inside(program: Program, picture: dict[str, np.ndarray], unit: int) -> np.ndarray:
@@ -235,8 +237,8 @@ def accent(pixels: np.ndarray) -> tuple[int, int, int, int]:
 
 def framed(program: Program) -> tuple[int, int, int, int]:
     """Where the layer pane's selection frame is on the screen, in pixels of the window."""
-    left, top, width, height = accent(program.picture()["layer"])
-    return left + program.now["panes"]["layer"][0], top + program.now["panes"]["layer"][1], width, height
+    left, top, width, height = accent(mosaic(program))
+    return left + program.now["mosaic"][0], top + program.now["mosaic"][1], width, height
 
 
 def chips(program: Program) -> dict[int, int]:
@@ -385,19 +387,17 @@ def test_z_enlarges_the_unit_and_the_backward_image_in_the_big_pane(program):
     program.press("b", "m", "m", "m")  # the blurred norm: a picture that can be compared at another size
     small = program.picture()
     program.press("z")
-    large = program.picture()
     assert program.words("layer").startswith("5a:10")
-    same(large["layer"], small["unit"])
+    same(mosaic(program), small["unit"][22:-4])
     program.press("z")
     assert program.words("layer").startswith("gradient from 5a:10")
-    same(program.picture()["layer"], small["backward"])
+    same(mosaic(program), small["backward"][22 : -CHIP_LINE - 2])
 
 
-def same(large: np.ndarray, small: np.ndarray, caption: int = 22) -> None:
-    """Both panes show the same square picture in their middle."""
+def same(large: np.ndarray, small: np.ndarray) -> None:
+    """Both panes, without their titles and chips, show the same square picture in their middle."""
     pictures = []
-    for pane in (large, small):
-        body = pane[caption:-4]
+    for body in (large, small):
         side = min(body.shape[:2]) - 8
         top, left = (body.shape[0] - side) // 2, (body.shape[1] - side) // 2
         square = body[top : top + side, left : left + side]
@@ -521,7 +521,11 @@ def test_v_collects_the_strongest_moments_of_the_files_that_are_walked_through(p
 def test_top_images_of_the_selected_unit_and_a_click_that_shows_one_to_the_network(program):
     program.go("4a:15")
     program.wait(
-        lambda: "top images 4a:15 their guided" in (words := program.words("unit_images")) and "computing" not in words,
+        lambda: (
+            "top images   4a:15" in (words := program.words("unit_images"))
+            and "their guided" in words
+            and "computing" not in words
+        ),
         "the top images are there",
         30,
     )
@@ -550,7 +554,7 @@ def test_a_click_on_a_class_selects_its_unit(program):
     labels = program.now["layers"][-1]["labels"]
     first = next(word for word in program.now["words"]["input"] if word in labels)
     left, top, width, height = program.now["panes"]["input"]
-    program.click(left + 20, top + height - 5 * 19)
+    program.click(left + 20, top + height - CHIP_LINE - 5 * 19)
     program.wait(lambda: program.layer == "probs", "the class is selected")
     assert labels[program.state["unit"]] == first
 

@@ -29,7 +29,7 @@ from deepvis.interface.effects import (
     TellLink,
     ToggleRecording,
 )
-from deepvis.interface.looks import LOOKS, choose_heat, enlarge
+from deepvis.interface.looks import LOOKS, enlarge
 from deepvis.interface.moving import FAST, across, along, first_unit, goto, last_unit, layer_by, select, turn_page
 from deepvis.interface.palette import Palette
 from deepvis.interface.state import (
@@ -61,8 +61,6 @@ def _choose_zoom(state: State, facts: Facts, zoom: str) -> State:
     state = replace(state, recipe_grids=())
     if zoom == "backward" and state.method is None:  # there is no backward image yet: switch the gradient on
         state = replace(state, method="gradient")
-    if zoom == "picture" and state.heat == "off":
-        state = choose_heat(state, facts, "activation")
     return replace(state, zoom=zoom)
 
 

@@ -44,7 +44,7 @@ from pathlib import Path
 import numpy as np
 
 from deepvis.core import paths
-from deepvis.core.frames import Frame
+from deepvis.core.frames import Files, Frame
 from deepvis.core.geometry import fit
 from deepvis.inputs.decode import read_image
 from deepvis.interface.settings import Settings
@@ -101,7 +101,7 @@ def bare(model: str, backward: bool, seconds: float) -> dict:
 class EndlessCamera:
     """A camera that has a new picture every time one looks."""
 
-    source, notice, busy = "camera", None, False
+    source, notice, busy, files = "camera", None, False, Files()
 
     def __init__(self) -> None:
         self._photos, self._frame = photos(), None

@@ -74,6 +74,22 @@ X_NAMES = {
     "enter": "Return",
     "esc": "Escape",
     "backspace": "BackSpace",
+    "tab": "Tab",
+    "f11": "F11",
+    "/": "slash",
+    "\\": "backslash",
+    "|": "bar",
+    "'": "apostrophe",
+    '"': "quotedbl",
+    ";": "semicolon",
+    "`": "grave",
+    "#": "numbersign",
+    "*": "asterisk",
+    "%": "percent",
+    "$": "dollar",
+    "&": "ampersand",
+    "+": "plus",
+    "@": "at",
 }
 # What has to be pressed after `reset` so that a command has something to do.
 BEFORE = {

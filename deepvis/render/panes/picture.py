@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from deepvis.render.draw import Canvas
 from deepvis.render.heat import heat_words
 from deepvis.render.panes.big_view import BigView
@@ -10,7 +12,14 @@ from deepvis.render.panes.pane import why_not
 from deepvis.render.scene import Scene
 
 
+def _with_heat(scene: Scene) -> Scene:
+    """The scene with the heat of the unit's activation, if the user has chosen none: this view is about heat."""
+    state = scene.state
+    return scene if state.heat != "off" else replace(scene, state=replace(state, heat="activation"))
+
+
 def _draw_picture(canvas: Canvas, scene: Scene) -> None:
+    scene = _with_heat(scene)
     frame = shown_frame(scene)
     if frame is None:
         canvas.caption("picture").words(why_not(scene), size=15)
@@ -25,4 +34,4 @@ def _draw_picture(canvas: Canvas, scene: Scene) -> None:
     draw_heat(picture, scene)
 
 
-PICTURE = BigView(_draw_picture, ready=input_ready, key=picture_key)
+PICTURE = BigView(_draw_picture, ready=input_ready, key=lambda scene: picture_key(_with_heat(scene)))

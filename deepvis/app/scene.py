@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from deepvis.attribution.requests import Result
@@ -13,7 +14,7 @@ from deepvis.interface.command import Facts
 from deepvis.interface.commands import PALETTE
 from deepvis.interface.state import State
 from deepvis.render import LoadingScene, Scene, Status
-from deepvis.render.scene import Curve
+from deepvis.render.scene import NO_FILTERS, Curve, Filters
 from deepvis.scan.results import Statistics
 from deepvis.workers.messages import Cells, Grown, Scanning, TopPictures, UnitPictures
 
@@ -77,6 +78,7 @@ def build_scene(
         found=found,
         layers=network.layers,
         classes=network.classes,
+        filters=_filters(network, state),
         input_size=(network.input.height, network.input.width),
         result=result,
         held=held,
@@ -89,3 +91,17 @@ def build_scene(
         statistics=findings.statistics,
         scanning=findings.scanning,
     )
+
+
+def _filters(network: Network, state: State) -> Filters:
+    if state.content != "weights":
+        return NO_FILTERS
+    return _filters_of(network, network.layers[state.layer].name)
+
+
+@lru_cache(maxsize=8)
+def _filters_of(network: Network, layer: str) -> Filters:
+    """The same object each time, so that drawings are cached."""
+    from deepvis.networks.filters import pixel_filters
+
+    return Filters(pixel_filters(network, layer))

@@ -53,5 +53,6 @@ CONTENTS: dict[str, Content] = {  # in the order of the key s
         Content("correlation, sorted", Needs.STATISTICS, is_matrix=True, is_sorted=True, tab="sorted"),
         Content("strongest", Needs.ACTIVATIONS),
         Content("difference", Needs.ACTIVATIONS),
+        Content("weights", Needs.ACTIVATIONS),
     )
 }

@@ -490,7 +490,7 @@ def test_s_goes_through_what_a_scan_found_out_and_back_to_the_activations(progra
     is_sorted = program.picture()
     for one, other in ((start, tops), (tops, histograms), (histograms, plain), (plain, is_sorted)):
         assert "layer" in changed(one, other)
-    program.press("s", "s", "s")  # past the strongest units and the difference
+    program.press("s", "s", "s", "s")  # past the strongest units, the difference, the weights
     program.go("3a:5")
     program.point(2, 2)
     program.wait(lambda: not program.state["hover"], "the mouse points at nothing")

@@ -24,6 +24,7 @@ from deepvis.render.panes.picture import PICTURE
 from deepvis.render.panes.pictures import SYNTHESIZED, TOP_IMAGES
 from deepvis.render.panes.recipe_grid import draw_recipe_grid, grid_chips, recipe_at
 from deepvis.render.panes.strongest import STRONGEST
+from deepvis.render.panes.weights import WEIGHTS
 from deepvis.render.scene import LoadingScene, Scene
 
 VIEWS: dict[str, BigView] = {
@@ -40,6 +41,7 @@ VIEWS: dict[str, BigView] = {
     "correlation, sorted": CORRELATION,
     "strongest": STRONGEST,
     "difference": DIFFERENCE,
+    "weights": WEIGHTS,
 }
 
 

@@ -14,7 +14,7 @@ from deepvis.render.panes.unit_images import draw_images
 from deepvis.render.scene import Filters, Scene
 from deepvis.workers.messages import UnitPictures
 
-_NONE = "The units of this layer see other units, not pixels. Go to the first layers: their filters can be drawn as pictures."
+_NONE = "The units of this layer see other units, not pixels. The filters of the first layers can be drawn as pictures."
 
 
 def _draw_weights(canvas: Canvas, scene: Scene) -> None:

@@ -28,7 +28,7 @@ from deepvis.interface.moving import goto
 from deepvis.interface.opening import begun, opened
 from deepvis.interface.requests import held_request, request_for
 from deepvis.interface.saved_view import SavedView
-from deepvis.interface.settings import Settings
+from deepvis.interface.settings import Settings, naming_options
 from deepvis.interface.state import Home, State
 from deepvis.networks.network import InputSpec, Network
 from deepvis.render import LoadingScene, Renderer, Status
@@ -62,7 +62,7 @@ def picture(
     size = settings.window.width, settings.window.height
     renderer = Renderer(fit(settings, start, *size))
     bound = commands.bindings(settings.keys)
-    workers = UnitWorkers(settings.model, lambda: network)
+    workers = UnitWorkers(naming_options(settings), lambda: network)
     asked = _StillAnswers(network, workers, camera, files)
 
     def facts(state: State) -> Facts:
@@ -80,7 +80,7 @@ def picture(
             facts=facts(state),
             help=help_rows(bound),
             keys=keys_of(bound),
-            status=Status(model=settings.model, device=str(network.device)),
+            status=Status(model=settings.model, device=str(network.device), options=naming_options(settings)),
         )
 
     try:

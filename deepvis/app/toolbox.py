@@ -32,7 +32,7 @@ from deepvis.interface.effects import Outcome, Quit
 from deepvis.interface.layout import Layout, fit
 from deepvis.interface.requests import held_request, request_for
 from deepvis.interface.saved_view import SavedView
-from deepvis.interface.settings import Settings
+from deepvis.interface.settings import Settings, naming_options
 from deepvis.interface.state import State
 from deepvis.render import LoadingScene, Renderer, Scene
 from deepvis.workers.engine import Engine
@@ -73,11 +73,11 @@ class Toolbox:
         self._size = window.size
         self._laid_out = (start.layout, start.enlarged, window.size)  # what the renderer's layout was made for
         self.renderer = Renderer(self._layout())
-        self.bar = StatusBar(settings.model)
+        self.bar = StatusBar(settings.model, naming_options(settings))
         self.questions = Questions(engine)
         self.lately = Lately()
         self.workers = UnitWorkers(
-            settings.model, lambda: engine.network, lambda: not engine.idle, lambda: engine.fields
+            naming_options(settings), lambda: engine.network, lambda: not engine.idle, lambda: engine.fields
         )
         self.opening = Opening(settings, start)
         self.effects = Effects(settings, self.workers, self.bar, self.renderer, self._pane_pointed_at)
@@ -270,7 +270,8 @@ class Toolbox:
         if notice is None or notice.number == self._notice:
             return
         self._notice = notice.number
-        self.bar.say(notice.text, notice.is_error)
+        gave_way = self.state.source == "camera" and self.feed.source == "files"  # no camera, but pictures: no error
+        self.bar.say(notice.text, notice.is_error and not gave_way)
         if notice.is_error and self.feed.source != "photo":
             self.state = replace(self.state, photo=None)  # could not be read
         if notice.is_error and self.state.source == "camera" and self.feed.source == "files":

@@ -58,14 +58,14 @@ class UnitWorkers:
 
     def __init__(
         self,
-        model: str,
+        options: str,
         network: Callable[[], Network | None],
         is_busy: Callable[[], bool] = lambda: False,
         fields: Callable[[], Mapping[str, ReceptiveField]] = dict,
     ) -> None:
         """
         Args:
-            model: the network's name on the command line, for messages.
+            options: the options that name the network on the command line, each with a space before it.
             network: returns the network, None while it loads.
             is_busy: whether the network computes for the live view.
             fields: returns the receptive fields that are known already, by layer.
@@ -75,7 +75,7 @@ class UnitWorkers:
         self.unit_images = UnitImagesWorker(self._open_store)
         self.own_scan = OwnScanWorker(self.leisure, fields)
         self.top_images = TopImagesWorker(
-            lambda network: index_folder(paths.precomputed(), network.name), model, self.own_scan.index
+            lambda network: index_folder(paths.precomputed(), network.name), options, self.own_scan.index
         )
         self.layer_images = LayerImagesWorker()
         self.moments = MomentsWorker()

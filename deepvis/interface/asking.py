@@ -43,6 +43,8 @@ def sort_next(state: State, facts: Facts) -> State:
     if not facts.layers:
         return state
     by, refused = state.order.by if state.order else BY_NUMBER, ""
+    if state.content == "difference" and by == BY_NUMBER and state.held is not None:
+        return sort_by(state, facts, "difference")  # what one looks at comes first
     while True:
         by = next_value(tuple(SORTS), by)
         if by == "difference" and state.held is None:  # no mistake, and no news

@@ -349,7 +349,7 @@ COMMANDS: dict[str, Command] = {
     "sort": Command(
         sort_next,
         ("'",),
-        "sort the units: activation now, maximum, similarity, number",
+        "sort the units: activation now, maximum, similarity, difference, number",
         "view",
         lambda facts: tuple(SORTS),
         sort_by,

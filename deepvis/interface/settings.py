@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import re
+import shlex
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from itertools import combinations
@@ -75,6 +76,15 @@ class Settings:
     panes: Mapping[str, Rectangle] = field(default_factory=lambda: DEFAULT_PANES)
     keys: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
     colors: str = COLORS[0]
+
+
+def naming_options(settings: Settings) -> str:
+    """The options with which a command works on the same network and data, each with a space before it."""
+    usual = Settings()
+    given = {name: getattr(settings, name) for name in ("model", "weights", "data")}
+    return "".join(
+        f" --{name} {shlex.quote(str(value))}" for name, value in given.items() if value != getattr(usual, name)
+    )
 
 
 # ---- the table ----------------------------------------------------------------------------------

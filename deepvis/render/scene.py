@@ -24,7 +24,8 @@ from deepvis.workers.messages import Cells, Grown, Scanning, TopPictures, UnitPi
 class Status:
     """The slow-changing words of the status bar; rates are per second.
 
-    `moments`: how many were collected, None if that is off.
+    `moments`: how many were collected, None if that is off. `options`: the options that name the network and the folder
+    of one's own data on the command line, each with a space before it.
     """
 
     model: str = ""
@@ -36,6 +37,7 @@ class Status:
     timings: str = ""
     recording: bool = False
     moments: int | None = None
+    options: str = ""
 
 
 @dataclass(frozen=True, eq=False)

@@ -129,6 +129,8 @@ def export_activations(
         KeyboardInterrupt: after Ctrl-C or SIGTERM, when what is done has been saved.
     """
     write = writer_for(out)
+    if out.is_dir():
+        raise UserError(f"--out {out}: is a folder; expected the name of a file. Give another --out")
     part = out.with_name(f"{out.name}.part")
     with writing(part), contextlib.ExitStack() as held:
         part.mkdir(parents=True, exist_ok=True)
@@ -186,8 +188,11 @@ class _Spool:
         path = folder / "progress.json"
         if not path.exists():
             return cls(folder, wanted)
-        said = parse_json(read_text(path), lambda line: f"{path}, line {line}", "the progress of an export")
         remedy = f"Remove the folder {folder} to begin anew"
+        try:
+            said = parse_json(read_text(path), lambda line: f"{path}, line {line}", "the progress of an export")
+        except UserError as error:
+            raise UserError(f"{path}: is damaged. {remedy}") from error
         if not isinstance(said, dict) or said.get("about") != cls(folder, wanted)._about():
             raise UserError(f"{folder} is a part of another export (images, layers, network or options). {remedy}")
         done, broken = said.get("done"), said.get("broken")

@@ -5,13 +5,14 @@ from __future__ import annotations
 from functools import lru_cache
 
 from deepvis.attribution.requests import Result, difference
-from deepvis.interface.state import Hover
+from deepvis.interface.state import BOOSTS, GAMMAS, Hover
 from deepvis.render.draw import Canvas
 from deepvis.render.mosaic import Look, look_at
 from deepvis.render.panes.activations import draw_grid
 from deepvis.render.panes.big_view import BigView
 from deepvis.render.panes.cells import page_text, say_why, unit_at
-from deepvis.render.panes.pane import number, why_not
+from deepvis.render.panes.legend import legend_of
+from deepvis.render.panes.pane import why_not
 from deepvis.render.scene import Scene
 
 _WHAT = "Here each cell shows how much its unit is more active in one picture than in another."
@@ -46,10 +47,10 @@ def _draw_difference(canvas: Canvas, scene: Scene) -> None:
     if why or seen is None or held is None:
         say_why(canvas.caption(title), _WHAT, why)
         return
-    body = canvas.caption(
-        f"{title} from {held.name}   {page_text(canvas, scene)}",
-        f"white: more than held, blue: less   {number(seen.low)} … {number(seen.high)}",
-    )
+    gamma, boost = GAMMAS[scene.state.gamma], BOOSTS[scene.state.boost]
+    legend = legend_of(seen.low, seen.high, seen.signed, gamma, canvas.palette, boost > 0)
+    words = f"{title} from {held.name}, below 0: less active than there   {page_text(canvas, scene)}"
+    body = canvas.caption(words, legend=legend)
     draw_grid(body, scene, seen, gradient=False)
 
 

@@ -25,8 +25,8 @@ def _draw_synthesized(canvas: Canvas, scene: Scene) -> None:
     if not pictures.known:
         why = pictures.note or f"No images are stored for layer {layer.name} yet."
         canvas.caption(title).words(
-            f"Here each cell shows its unit's preferred image. {why} deepvis synthesize --model "
-            f"{scene.status.model} --layer {scene.pictures_of} makes them; x makes the selected unit's now. "
+            f"Here each cell shows its unit's preferred image. {why} deepvis synthesize{scene.status.options} "
+            f"--layer {scene.pictures_of} makes them; x makes the selected unit's now. "
             f"Press s for the next view.",
             size=15,
         )

@@ -65,7 +65,7 @@ def _tops_chips(state: State) -> tuple[Chip, ...]:
     return (
         Chip("values", "values", "values on the top images", state.values),
         Chip("moments", "collect", "collect the strongest moments of the input / stop", state.collecting),
-        *((keep,) if state.moments and not state.growing else ()),
+        *((keep,) if state.moments and not state.growing and not state.recipe_grids else ()),
     )
 
 
@@ -129,10 +129,11 @@ def _target(canvas: Canvas, scene: Scene, x: int, y: int) -> Target:
     """The chip or the top image under a point of the pane; None if there is none."""
     if not scene.state.unit_images or canvas.height < 3:
         return None
-    synthesized, tops, _ = _blocks(canvas)
-    growth, of_tops = _growth_chips(scene.state), _tops_chips(scene.state)
-    control = title_chip_at(synthesized, growth, x, y) or title_chip_at(tops, of_tops, x, y - canvas.height // 3)
-    return control or top_image_at(canvas, scene, x, y)
+    chips = _growth_chips(scene.state), _tops_chips(scene.state)
+    for block, (left, top, _, _), of_block in zip(_blocks(canvas), _block_boxes(canvas), chips):
+        if (control := title_chip_at(block, of_block, x - left, y - top)) is not None:
+            return control
+    return top_image_at(canvas, scene, x, y)
 
 
 def top_image_at(canvas: Canvas, scene: Scene, x: int, y: int) -> Target:
@@ -271,7 +272,7 @@ def _draw_synthesized(canvas: Canvas, scene: Scene) -> None:
         _growth_title(canvas, scene, "growing").words(words)
         return
     if grown is not None and grown.wish.by_itself and grown.images:
-        draw_images(canvas.caption("growing by itself", f"step {grown.steps}"), grown.images)
+        draw_images(_growth_title(canvas, scene, f"growing by itself   step {grown.steps}"), grown.images)
         return
     if pictures is not None and pictures.synthesized:
         draw_images(_growth_title(canvas, scene, f"synthesized   {scene.unit}"), pictures.synthesized)
@@ -282,7 +283,7 @@ def _draw_synthesized(canvas: Canvas, scene: Scene) -> None:
     elif pictures is not None:
         words = (
             f"images made by the network for this unit: {pictures.note or 'none stored'}\n\n"
-            f"x makes some now; deepvis synthesize --units {scene.unit} stores them"
+            f"x makes some now; deepvis synthesize{scene.status.options} --units {scene.unit} stores them"
         )
     _growth_title(canvas, scene, f"synthesized   {scene.unit}").words(words)
 

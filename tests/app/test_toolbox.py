@@ -514,7 +514,7 @@ def test_the_camera_is_given_up_and_may_be_tried_again(box: Toolbox) -> None:
     box.feed.notice = Notice("camera 0 is not there; showing photos instead", 1, True)
     idle(box)
     assert (box.state.source, box.state.frozen) == ("files", False)
-    assert message(box) == ("camera 0 is not there; showing photos instead", True)
+    assert message(box) == ("camera 0 is not there; showing photos instead", False)
     press(box, "c")  # the old notice must not take it back before the camera has had its chance
     idle(box, 3)
     assert box.state.source == "camera" and box.feed.wishes[-1].source == "camera"

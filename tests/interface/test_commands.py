@@ -650,7 +650,7 @@ def test_heat_of_the_backward_image_switches_the_gradient_on_and_ends_with_it() 
 
 def test_the_enlarged_picture_has_heat_and_gives_way_to_a_content() -> None:
     state = do(State(), "zoom=picture")
-    assert (state.zoom, state.heat) == ("picture", "activation")
+    assert (state.zoom, state.heat) == ("picture", "off")
     assert do(State(heat="backward", method="deconv"), "zoom=picture").heat == "backward"
     assert do(state, "content").zoom == "layer"
 

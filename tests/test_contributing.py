@@ -74,13 +74,21 @@ assert torch.allclose(aim(activations), torch.tensor([1 + 3.0, 1 + 1.5]))
     "A content of the layer pane": f"""{SCENE}
 renderer = Renderer(lay_out(DEFAULT_PANES, 600, 400, 1.0))
 before = renderer.compose(scene())[0].copy()
-after, changed = renderer.compose(scene(content="strongest"))
+after, changed = renderer.compose(scene(content="weakest"))
 assert changed and (before != after).any()
 """,
     "A pane": f"""{SCENE}
 renderer = Renderer(lay_out({{"file": (0.0, 0.0, 1.0, 1.0)}}, 300, 100, 1.0))
 image, changed = renderer.compose(scene())
 assert changed and len(np.unique(image)) > 3 and not renderer.compose(scene(unit=1))[1]
+""",
+    "A tab or a chip": f"""{SCENE}
+from deepvis.interface.state import Control
+renderer = Renderer(lay_out(DEFAULT_PANES, 900, 600, 1.0))
+renderer.compose(scene())
+(chip, (left, top, width, height)), = renderer.chip_boxes(scene())["unit"]
+assert renderer.target_at(left + 1, top + 1, scene()) == Control("gamma", "more contrast") and not chip.on
+assert renderer.chip_boxes(scene(gamma=1))["unit"][0][0].on
 """,
     "A command": f"""{NETWORK}
 from deepvis.interface.command import Facts

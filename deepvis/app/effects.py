@@ -8,25 +8,32 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import cv2
+
 from deepvis.app.recipes import Recipes
 from deepvis.app.recording import Recording
 from deepvis.app.status import StatusBar
+from deepvis.app.taking import Taken, link_of
 from deepvis.app.unit_workers import UnitWorkers
 from deepvis.core.errors import UserError
 from deepvis.core.layers import stands_for, unit_id
+from deepvis.display.clipboard import copy_picture
 from deepvis.display.recorder import save_snapshot
 from deepvis.interface.effects import (
+    CopyPicture,
     Effect,
     ForgetMoments,
     KeepImages,
     KeepMoments,
+    SaveNumbers,
     SaveRecipe,
     TakeSnapshot,
+    TellLink,
     ToggleRecording,
 )
 from deepvis.interface.settings import Settings
 from deepvis.interface.state import State
-from deepvis.render import LoadingScene, Renderer
+from deepvis.render import LoadingScene, Renderer, Scene
 from deepvis.workers.saving import Saving
 from deepvis.workers.worker import MUCH_MEMORY
 
@@ -43,8 +50,20 @@ class Effects:
         recipes: the recipes that key 1 goes through.
     """
 
-    def __init__(self, settings: Settings, workers: UnitWorkers, bar: StatusBar, renderer: Renderer) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        workers: UnitWorkers,
+        bar: StatusBar,
+        renderer: Renderer,
+        pointed: Callable[[], str | None] = lambda: None,
+    ) -> None:
+        """
+        Args:
+            pointed: returns the pane under the mouse.
+        """
         self._settings, self._workers, self._bar, self._renderer = settings, workers, bar, renderer
+        self._pointed = pointed
         self.saving = Saving()
         self.recording = Recording(self.saving, bar.say)
         self.recipes = Recipes(lambda words: bar.say(words, True))
@@ -70,6 +89,12 @@ class Effects:
                 self._workers.moments.forget()
             case SaveRecipe() if network is not None:
                 return self._save_recipe(effect, state, network)
+            case SaveNumbers():
+                self._save_numbers(scene(), network)
+            case TellLink():
+                self._tell_link(scene())
+            case CopyPicture():
+                self._copy(scene())
         return state
 
     def _snapshot(self, scene: LoadingScene) -> None:
@@ -86,6 +111,46 @@ class Effects:
             return f"saved {path} and a picture of each pane"
 
         self.saving.start("snapshot", save)
+
+    def _save_numbers(self, scene: LoadingScene, network: Network | None) -> None:
+        """Save the numbers of the picture in view, and the view, in the background."""
+        result = scene.own_result if isinstance(scene, Scene) else None
+        if network is None or not isinstance(scene, Scene) or result is None:
+            self._bar.say("there are no numbers yet: the network has not answered for this layer")
+        elif self.saving.is_busy("numbers"):
+            self._bar.say("the numbers before are still being saved")
+        else:
+            index = self._workers.top_images.opened.index
+            taken = Taken(scene, result, network, index, self._settings)
+            self.saving.start("numbers", lambda: taken.save(Path(self._settings.output), _stamp()))
+
+    def _tell_link(self, scene: LoadingScene) -> None:
+        """Print a link to the view, whole in the terminal, and say it in the status bar."""
+        if not isinstance(scene, Scene):
+            self._bar.say("there is nothing to link to yet: the network is loading")
+            return
+        link = link_of(scene, self._settings)
+        print(link, flush=True)
+        self._bar.say(f"{link}   (whole in the terminal; deepvis live --view LINK opens it)")
+
+    def _copy(self, scene: LoadingScene) -> None:
+        """Copy the pane under the mouse to the clipboard; the window if that is the status bar or none."""
+        picture, _ = self._renderer.compose(scene)
+        pane = self._pointed()
+        what = "the window"
+        if pane is not None and pane != "status":
+            left, top, width, height = self._renderer.layout.panes[pane]
+            picture, what = picture[top : top + height, left : left + width], f"the pane {pane}"
+        if self.saving.is_busy("copy"):
+            self._bar.say("the picture before is still being copied")
+            return
+        kept = picture.copy()
+
+        def copy() -> str:
+            copy_picture(cv2.imencode(".png", kept)[1].tobytes())
+            return f"copied {what} to the clipboard"
+
+        self.saving.start("copy", copy)
 
     def _toggle_recording(self, scene: Callable[[], LoadingScene]) -> None:
         if self.recording.is_on:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deepvis.app.sources import sources
+from deepvis.app.sources import first_state, sources
 from deepvis.app.toolbox import live as open_window
 from deepvis.core import paths, runtime
 from deepvis.core.errors import UserError
@@ -21,7 +21,6 @@ from deepvis.inputs.feed import Feed
 from deepvis.interface import commands
 from deepvis.interface.settings import Settings
 from deepvis.interface.settings import load as load_settings
-from deepvis.interface.state import State
 from deepvis.networks import trust
 from deepvis.workers.engine import Engine
 
@@ -117,7 +116,7 @@ def live(
     camera, files, first = sources(known)
     engine = Engine(load)
     with _torch_as_before():
-        if not open_window(known, engine, Feed(camera, files), State(source=first, crop=known.crop), probe.check):
+        if not open_window(known, engine, Feed(camera, files), first_state(known, first), probe.check):
             atexit.register(engine.close, ENDING)
 
 

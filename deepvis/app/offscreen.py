@@ -5,24 +5,31 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
+from deepvis.app.opening import highest_of
 from deepvis.app.scene import Findings, build_scene
 from deepvis.app.unit_workers import UnitWorkers
 from deepvis.attribution.passes import answer
+from deepvis.attribution.requests import Result
 from deepvis.core.errors import UserError
 from deepvis.core.frames import Frame
 from deepvis.inputs.feed import Feed, FeedWish
 from deepvis.interface import commands
-from deepvis.interface.command import Facts
+from deepvis.interface.asking import renewed
+from deepvis.interface.command import Answers, Facts
 from deepvis.interface.commands import help_rows, keys_of
-from deepvis.interface.layout import lay_out
+from deepvis.interface.layout import fit
 from deepvis.interface.moving import goto
-from deepvis.interface.requests import request_for
-from deepvis.interface.settings import Settings
-from deepvis.interface.state import State
+from deepvis.interface.opening import begun, opened
+from deepvis.interface.requests import held_request, request_for
+from deepvis.interface.saved_view import SavedView
+from deepvis.interface.settings import Settings, naming_options
+from deepvis.interface.state import Home, State
 from deepvis.networks.network import InputSpec, Network
 from deepvis.render import LoadingScene, Renderer, Status
 
@@ -37,62 +44,118 @@ def picture(
     start: State,
     unit: str | None = None,
     keys: Sequence[str] = (),
+    view: SavedView | None = None,
 ) -> np.ndarray:
     """Return the picture that the window would show after these keys.
 
     Args:
         start: the state at the beginning.
-        unit: id of a unit to select first.
+        unit: id of a unit to select first, or auto; None for what the view or the settings say.
         keys: names of keys to press then, in order; also commands by name, with an option if wanted
             ("content=top_images": a line below stands for a space).
+        view: to be opened before that; `start` holds what of it need not wait for the network.
     Returns:
         uint8 H×W×3 BGR.
     Raises:
         UserError: no such unit or key, or the input gives no picture.
     """
-    scale = 1.0 if settings.window.scale == "auto" else float(settings.window.scale)
-    renderer = Renderer(lay_out(settings.panes, settings.window.width, settings.window.height, scale))
+    size = settings.window.width, settings.window.height
+    renderer = Renderer(fit(settings, start, *size))
     bound = commands.bindings(settings.keys)
-    facts = Facts(network.layers, renderer.layer_area, renderer.layout.scale)
-    state = _pressed(_selected(start, unit, facts), keys, facts, bound)
-    frame = _frame(camera, files, state, network.input)
-    request = request_for(state, frame, network.layers)
-    if request is None:
-        raise UserError(f"network {network.name} has no layer to show")
+    workers = UnitWorkers(naming_options(settings), lambda: network)
+    asked = _StillAnswers(network, workers, camera, files)
+
+    def facts(state: State) -> Facts:
+        answers = lambda: asked.answers(state)  # noqa: E731, computed only for the commands that need it
+        return Facts(network.layers, renderer.layer_area, renderer.layout.scale, answers=answers)
 
     def scene(findings: Findings) -> LoadingScene:
         return build_scene(
             state,
             network,
-            frame=frame,
+            frame=result.request.frame,
             result=result,
+            held=held,
             findings=findings,
+            facts=facts(state),
             help=help_rows(bound),
             keys=keys_of(bound),
-            status=Status(model=settings.model, device=str(network.device)),
+            status=Status(model=settings.model, device=str(network.device), options=naming_options(settings)),
         )
 
-    result = answer(network, request, network.receptive_field(request.layer))
-    cells, side = renderer.cells(scene(Findings()))
-    return renderer.compose(scene(_findings(state, network, settings.model, cells, side)))[0]
+    try:
+        state = start if view is None else view.selected(start, network.layers)
+        if unit is not None or view is None or not view.unit:
+            state = _opened(state, unit or settings.unit, facts(state), network, asked)
+        state = _pressed(state, keys, facts, bound)
+        state = renewed(state, facts(state))
+        renderer.layout = fit(settings, state, *size)
+        result, held = asked.result(state), asked.held(state)
+        field = network.receptive_field(result.request.layer)
+        result = replace(result, receptive_field=field)
+        held = replace(held, receptive_field=field) if held is not None else None
+        cells, side = renderer.cells(scene(Findings()))
+        return renderer.compose(scene(_findings(state, network, workers, cells, side)))[0]
+    finally:
+        for close in workers.closing:
+            close()
 
 
-def _selected(state: State, unit: str | None, facts: Facts) -> State:
-    if unit is None:
-        return state
+class _StillAnswers:
+    """What the network and the index say for a state. Nothing is computed twice in a row."""
+
+    def __init__(self, network: Network, workers: UnitWorkers, camera: int | str | None, files: Path) -> None:
+        self._network, self._workers = network, workers
+        self._frame = lru_cache(1)(lambda wish: _frame(camera, files, wish, network.input))
+        self._answer = lru_cache(4)(lambda request: answer(network, request))
+
+    def result(self, state: State) -> Result:
+        """The result for the picture in view. Raises UserError if the input gives none, or there is no layer."""
+        wish = FeedWish(state.source, step=state.step, photo=state.photo, reading=self._network.input.reading)
+        request = request_for(state, self._frame(wish), self._network.layers)
+        if request is None:
+            raise UserError(f"network {self._network.name} has no layer to show")
+        return self._answer(request)
+
+    def held(self, state: State) -> Result | None:
+        """The result for the held picture; None if none is held."""
+        request = held_request(state, self._network.layers)
+        return None if request is None else self._answer(request)
+
+    def answers(self, state: State) -> Answers:
+        self._workers.want_stored(state, self._network, (), 0)  # opens the index
+        _wait(lambda: self._workers.top_images.idle)
+        opened = self._workers.top_images.opened
+        return Answers(self.result(state), self.held(state), opened.index, opened.note)
+
+
+def _opened(state: State, unit: str, facts: Facts, network: Network, asked: _StillAnswers) -> State:
+    """The state that the window opens with: with this unit or, for "auto", as the window chooses."""
+    if unit == "auto":
+        return _as_the_window(state, network, asked)
     state = goto(state, unit, facts)
     if state.message_is_error:
         raise UserError(f"--unit {unit!r}: {state.message}")
-    return state
+    return replace(state, home=Home(state.layer, state.unit))
 
 
-def _pressed(state: State, keys: Sequence[str], facts: Facts, bound: Mapping[str, str]) -> State:
+def _as_the_window(state: State, network: Network, asked: _StillAnswers) -> State:
+    state = begun(state, network.layers)
+    answers = asked.answers(replace(state, method=None))
+    activations = None if answers.result is None else answers.result.activations
+    if activations is None:
+        return state
+    highest = highest_of(answers.index, network.layers[state.layer].name)
+    return opened(state, network.layers, activations, highest, network.telling_backward)
+
+
+def _pressed(state: State, keys: Sequence[str], facts: Callable[[State], Facts], bound: Mapping[str, str]) -> State:
     """The state after some keys. Their effects (recording, saving) are not carried out."""
     for key in keys:
         if key in bound or state.typing is not None:
-            state = commands.press(state, key, facts, bound).state
+            state = commands.press(state, key, facts(state), bound).state
         else:
-            state = _ran(state, key, facts, bound)
+            state = _ran(state, key, facts(state), bound)
     return state
 
 
@@ -112,18 +175,13 @@ def _ran(state: State, call: str, facts: Facts, bound: Mapping[str, str]) -> Sta
     return state
 
 
-def _findings(state: State, network: Network, model: str, cells: range, side: int) -> Findings:
+def _findings(state: State, network: Network, workers: UnitWorkers, cells: Sequence[int], side: int) -> Findings:
     """The stored images, top images and statistics that the window would show after loading them all."""
-    workers = UnitWorkers(model, lambda: network)
-    try:
-        workers.want_stored(state, network, cells, side)
-        _wait(lambda: workers.unit_images.idle and workers.top_images.idle)
-        workers.want_stored(state, network, cells, side)  # again, now that the index has been opened
-        _wait(lambda: workers.layer_images.idle)
-        return workers.findings()
-    finally:
-        for close in workers.closing:
-            close()
+    workers.want_stored(state, network, cells, side)
+    _wait(lambda: workers.unit_images.idle and workers.top_images.idle)
+    workers.want_stored(state, network, cells, side)  # again, now that the index has been opened
+    _wait(lambda: workers.layer_images.idle)
+    return workers.findings()
 
 
 def _wait(is_so: Callable[[], bool]) -> None:
@@ -132,11 +190,10 @@ def _wait(is_so: Callable[[], bool]) -> None:
         time.sleep(0.005)
 
 
-def _frame(camera: int | str | None, files: Path, state: State, taken: InputSpec) -> Frame:
+def _frame(camera: int | str | None, files: Path, wish: FeedWish, taken: InputSpec) -> Frame:
     feed = Feed(camera, files)
     feed.show_bands(taken.places)
-    # Asked before the feed starts, or it might show the first file.
-    feed.want(FeedWish(state.source, step=state.step, reading=taken.reading))
+    feed.want(wish)  # before the feed starts, or it might show the first file
     with feed:
         frame = feed.wait_frame(None, PATIENCE)
         if frame is None:

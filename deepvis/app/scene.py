@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from deepvis.attribution.requests import Result
 from deepvis.core.frames import Frame
 from deepvis.core.layers import stands_for
+from deepvis.interface.command import Facts
+from deepvis.interface.commands import PALETTE
 from deepvis.interface.state import State
 from deepvis.render import LoadingScene, Scene, Status
+from deepvis.render.scene import NO_FILTERS, Curve, Filters
 from deepvis.scan.results import Statistics
-from deepvis.workers.messages import Cells, Grown, TopPictures, UnitPictures
+from deepvis.workers.messages import Cells, Grown, Scanning, TopPictures, UnitPictures
 
 if TYPE_CHECKING:
     from deepvis.networks.network import Network
@@ -30,6 +34,7 @@ class Findings:
         tops: top images.
         cells: the top image of each unit of a layer.
         statistics: histograms and correlation of a layer's units.
+        scanning: how far the scan is that the window makes by itself.
     """
 
     pictures: UnitPictures | None = None
@@ -37,6 +42,7 @@ class Findings:
     tops: TopPictures | None = None
     cells: Cells | None = None
     statistics: Statistics | None = None
+    scanning: Scanning | None = None
 
 
 def build_scene(
@@ -46,15 +52,21 @@ def build_scene(
     frame: Frame | None,
     result: Result | None,
     findings: Findings,
+    facts: Facts,
     help: HelpRows,
     keys: Mapping[str, str],
     status: Status,
     busy: bool = False,
     waiting: str = "",
+    held: Result | None = None,
+    curve: Curve | None = None,
 ) -> LoadingScene:
     """Build the `Scene` to show, or a `LoadingScene` while there is no network."""
+    found = PALETTE.found(state, facts)
     if network is None:
-        return LoadingScene(state, frame=frame, busy=busy, waiting=waiting, help=help, keys=keys, status=status)
+        return LoadingScene(
+            state, frame=frame, busy=busy, waiting=waiting, help=help, keys=keys, status=status, found=found
+        )
     return Scene(
         state,
         frame=frame,
@@ -63,14 +75,33 @@ def build_scene(
         help=help,
         keys=keys,
         status=status,
+        found=found,
         layers=network.layers,
         classes=network.classes,
+        filters=_filters(network, state),
         input_size=(network.input.height, network.input.width),
         result=result,
+        held=held,
+        curve=curve,
         pictures=findings.pictures,
         grown=findings.grown,
         pictures_of=stands_for(network.layers, state.layer),
         tops=findings.tops,
         cells=findings.cells,
         statistics=findings.statistics,
+        scanning=findings.scanning,
     )
+
+
+def _filters(network: Network, state: State) -> Filters:
+    if state.content != "weights":
+        return NO_FILTERS
+    return _filters_of(network, network.layers[state.layer].name)
+
+
+@lru_cache(maxsize=8)
+def _filters_of(network: Network, layer: str) -> Filters:
+    """The same object each time, so that drawings are cached."""
+    from deepvis.networks.filters import pixel_filters
+
+    return Filters(pixel_filters(network, layer))

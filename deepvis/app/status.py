@@ -34,8 +34,8 @@ class StatusBar:
         message: the message that is shown; its text is empty if there is none.
     """
 
-    def __init__(self, model: str) -> None:
-        self._model = model
+    def __init__(self, model: str, options: str = "") -> None:
+        self._model, self._options = model, options
         self.message = Message()
         self._shown: deque[float] = deque(maxlen=400)  # when pictures were shown
         self._rates: tuple[float | None, float | None] = (None, None)
@@ -91,6 +91,7 @@ class StatusBar:
             message = Message(f"loading {self._model} …")
         return Status(
             model=self._model,
+            options=self._options,
             device=str(network.device) if network else "",
             network_rate=self._rates[0],
             screen_rate=self._rates[1],

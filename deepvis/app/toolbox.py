@@ -11,8 +11,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from deepvis.app.effects import Effects
+from deepvis.app.lately import Lately
+from deepvis.app.opening import Opening, what_runs_where
 from deepvis.app.questions import Questions
 from deepvis.app.scene import build_scene
+from deepvis.app.sources import files_of
 from deepvis.app.status import StatusBar
 from deepvis.app.unit_workers import UnitWorkers
 from deepvis.core import interrupt
@@ -23,14 +26,17 @@ from deepvis.display.window import Close, Event, Key, Mouse, Resize, Window
 from deepvis.inputs.bands import Reading
 from deepvis.inputs.feed import Feed, FeedWish
 from deepvis.interface import commands
-from deepvis.interface.command import Facts
+from deepvis.interface.asking import renewed
+from deepvis.interface.command import Answers, Facts
 from deepvis.interface.effects import Outcome, Quit
-from deepvis.interface.layout import Layout, lay_out
-from deepvis.interface.requests import request_for
-from deepvis.interface.settings import Settings
+from deepvis.interface.layout import Layout, fit
+from deepvis.interface.requests import held_request, request_for
+from deepvis.interface.saved_view import SavedView
+from deepvis.interface.settings import Settings, naming_options
 from deepvis.interface.state import State
 from deepvis.render import LoadingScene, Renderer, Scene
 from deepvis.workers.engine import Engine
+from deepvis.workers.layer_images import OpenIndex
 
 if TYPE_CHECKING:
     from deepvis.networks.network import Network
@@ -46,27 +52,47 @@ class Toolbox:
     Attributes:
         state: what the user wants to see.
         questions: sends the requests to the engine.
+        lately: what the selected unit did in the last seconds.
         workers: the threads that load or compute images and statistics of units.
         bar: messages and rates in the status bar.
         effects: carries out what keys do besides changing the state.
+        opening: what is selected at first.
     """
 
-    def __init__(self, settings: Settings, engine: Engine, feed: Feed, window: Window, start: State) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        engine: Engine,
+        feed: Feed,
+        window: Window,
+        start: State,
+        view: SavedView | None = None,
+    ) -> None:
         self.settings, self.engine, self.feed, self.window = settings, engine, feed, window
         self.state = start
-        self._scale = window.scale
-        self.renderer = Renderer(self._layout(*window.size))
-        self.bar = StatusBar(settings.model)
+        self._size = window.size
+        self._laid_out = (start.layout, start.enlarged, window.size)  # what the renderer's layout was made for
+        self.renderer = Renderer(self._layout())
+        self.bar = StatusBar(settings.model, naming_options(settings))
         self.questions = Questions(engine)
-        self.workers = UnitWorkers(settings.model, lambda: engine.network)
-        self.effects = Effects(settings, self.workers, self.bar, self.renderer)
+        self.lately = Lately()
+        self.workers = UnitWorkers(
+            naming_options(settings), lambda: engine.network, lambda: not engine.idle, lambda: engine.fields
+        )
+        self.opening = Opening(settings, start)
+        self.effects = Effects(settings, self.workers, self.bar, self.renderer, self._pane_pointed_at)
         self._bound = commands.bindings(settings.keys)
         self._help, self._keys = commands.help_rows(self._bound), commands.keys_of(self._bound)
         self._mouse: tuple[int, int] | None = None  # its last position, in pixels of the picture
         self._moved = False
+        self._before_click = start
         self._notice = 0  # the number of the feed's last notice that was shown
         self._note = ""
+        files = files_of(settings)
+        self._folder = files if files.is_dir() else None
+        self._introduction: str | None = None  # what runs where; None until that is known
         self._is_over = False
+        self._view = view  # to be opened as soon as the network is there
 
     # -- the loop -----------------------------------------------------------------------------
 
@@ -91,6 +117,7 @@ class Toolbox:
         events = self.window.poll(self._patience())
         for event in events:
             self._react(event)
+            self._fit()
         network = self.engine.network
         reading = network.input.reading if network else Reading()
         self.feed.want(FeedWish(self.state.source, self.state.frozen, self.state.step, self.state.photo, reading))
@@ -98,18 +125,47 @@ class Toolbox:
             raise UserError(self.engine.error)
         if network:
             self.feed.show_bands(network.input.places)
+            if self._view is not None:
+                self._open_view(self._view, network)
         self._listen(0 if events else GLANCE)  # the user does not wait for the network
-        self.questions.ask(request_for(self.state, self.feed.frame, self._layers()))
+        layers = self._layers()
+        self._open(network)
+        self.questions.ask(request_for(self.state, self.feed.frame, layers), held_request(self.state, layers))
         self._tick()
         scene = self._pointed(self.scene())
         self._show(scene)
         # Last, so that decoding photos does not slow down the drawing that a key waits for.
         self._want(scene)
 
+    def _open_view(self, view: SavedView, network: Network) -> None:
+        """Select what the view that the user asked for selects, and nothing else."""
+        self.state, self._view = view.selected(self.state, network.layers), None
+        self.opening.is_over = self.opening.is_over or bool(view.unit)
+
+    def _open(self, network: Network | None) -> None:
+        """Select something at first, and then say once what runs where."""
+        index = self.workers.top_images.opened
+        self.state = self.opening.turn(self.state, network, self.questions.result, index)
+        if self.opening.error:
+            self.bar.say(self.opening.error, is_error=True)
+            self.opening.error = ""
+        if network is None or not self.opening.is_over or index == OpenIndex() or self._introduction == "":
+            return
+        if self._introduction is None:
+            scans = self.settings.scan == "auto"
+            self._introduction = what_runs_where(network, self.settings, self.state, index, scans)
+        if not self.bar.message.is_error:
+            self.bar.say(self._introduction)
+            self._introduction = ""
+
+    @property
+    def _is_live(self) -> bool:
+        """Whether new pictures come by themselves."""
+        return self.feed.frame is not None and self.feed.frame.live and not self.state.frozen
+
     def _patience(self) -> int:
         """How long to wait for events, in milliseconds: shorter while frames or results are expected."""
-        live = self.feed.frame is not None and self.feed.frame.live and not self.state.frozen
-        return 1 if live or not self.engine.idle or self.engine.network is None else 8
+        return 1 if self._is_live or not self.engine.idle or self.engine.network is None else 8
 
     def _react(self, event: Event) -> None:
         match event:
@@ -119,16 +175,26 @@ class Toolbox:
             case Mouse("move", x, y):
                 self._mouse, self._moved = (x, y), True
             case Mouse("click", x, y):
-                target = self.renderer.target_at(x, y, self.scene())
+                target, self._before_click = self.renderer.target_at(x, y, self.scene()), self.state
                 self._apply(commands.click(self.state, target, self._facts()))
+            case Mouse("double", x, y):
+                target, pane = self.renderer.target_at(x, y, self.scene()), self.renderer.layout.pane_at(x, y)
+                before = self._before_click
+                self._apply(commands.double_click(self.state, target, pane, before, self._facts()))
             case Mouse("wheel", x, y, steps):
-                place = self.renderer.fraction_in_layer(x, y)
-                if place and steps:
-                    self.state = commands.wheel(self.state, steps, *place)
+                self._turn_wheel(x, y, steps)
             case Resize(width, height):
-                self.renderer.layout = self._layout(width, height)
+                self._size = (width, height)
             case Close():
                 self.quit()
+
+    def _turn_wheel(self, x: int, y: int, steps: int) -> None:
+        """Magnify the layer pane, or scroll the layer list."""
+        place = self.renderer.fraction_in_layer(x, y)
+        if place and steps:
+            self.state = commands.wheel(self.state, steps, *place)
+        elif steps and self.renderer.layout.pane_at(x, y) == "layers":
+            self.state = commands.scroll_layers(self.state, steps, self._facts())
 
     def _press(self, key: str) -> None:
         self._apply(commands.press(self.state, key, self._facts(), self._bound))
@@ -141,6 +207,16 @@ class Toolbox:
                 self.quit()
             else:
                 self.state = self.effects.do(effect, self.state, self.engine.network, self.scene)
+
+    def _fit(self) -> None:
+        """Lay out the panes anew, if the user has chosen another layout or the window has another size."""
+        self.window.fill_screen(self.state.full_screen)
+        wanted = (self.state.layout, self.state.enlarged, self._size)
+        if wanted != self._laid_out:
+            self._laid_out, self.renderer.layout = wanted, self._layout()
+
+    def _pane_pointed_at(self) -> str | None:
+        return self.renderer.layout.pane_at(*self._mouse) if self._mouse is not None else None
 
     def _pointed(self, scene: LoadingScene) -> LoadingScene:
         """The scene with what the mouse points at now: keys, the wheel, a new size or a result may have changed it."""
@@ -163,7 +239,11 @@ class Toolbox:
         cells, side = self.renderer.cells(scene)
         self.workers.want_stored(self.state, network, cells, side)
         field = scene.receptive_field if scene.layer.is_map else None
-        self.workers.want_made(self.state, network, cells, side, field)
+        self.workers.leisure.is_live = self._is_live
+        fills = self.opening.is_over and scene.result is not None  # the first picture comes first
+        if fills and self.settings.scan == "auto":
+            self.workers.want_scan(network, self._folder if self.state.source == "files" else None)
+        self.workers.want_made(self.state, network, cells, side, field, fills and self.settings.grow == "auto")
 
     def _listen(self, patience: float) -> None:
         """Take what is new from the engine, the feed and the jobs; wait up to `patience` seconds for a result."""
@@ -173,6 +253,9 @@ class Toolbox:
                 self.workers.collect(result, self.engine.network)
             if result.error:
                 self.bar.say(f"network: {result.error}", is_error=True)
+            if layers := self._layers():
+                self.lately.take(result, layers[self.state.layer].name, self.state)
+                self.state = renewed(self.state, self._facts())
         if self.engine.note != self._note:
             self._note = self.engine.note
             self.bar.say(self._note)
@@ -187,7 +270,8 @@ class Toolbox:
         if notice is None or notice.number == self._notice:
             return
         self._notice = notice.number
-        self.bar.say(notice.text, notice.is_error)
+        gave_way = self.state.source == "camera" and self.feed.source == "files"  # no camera, but pictures: no error
+        self.bar.say(notice.text, notice.is_error and not gave_way)
         if notice.is_error and self.feed.source != "photo":
             self.state = replace(self.state, photo=None)  # could not be read
         if notice.is_error and self.state.source == "camera" and self.feed.source == "files":
@@ -216,6 +300,7 @@ class Toolbox:
         with ExitStack() as last:  # called in reverse order, each even if another fails
             last.callback(self._stop_working)
             last.callback(self.workers.moments.close, SAVING)
+            last.callback(self.workers.own_scan.close, SAVING)
             last.callback(self.window.close)
             last.callback(self.effects.saving.join)
             last.callback(self.effects.recording.stop)
@@ -244,10 +329,14 @@ class Toolbox:
 
     def _facts(self) -> Facts:
         layout, recipes = self.renderer.layout, self.effects.recipes.known
-        return Facts(self._layers(), self.renderer.layer_area, layout.scale, recipes)
+        return Facts(self._layers(), self.renderer.layer_area, layout.scale, recipes, self._answers, self.feed.files)
 
-    def _layout(self, width: int, height: int) -> Layout:
-        return lay_out(self.settings.panes, width, height, self._scale)
+    def _answers(self) -> Answers:
+        opened = self.workers.top_images.opened
+        return Answers(self.questions.result, self.questions.held, opened.index, opened.note)
+
+    def _layout(self) -> Layout:
+        return fit(self.settings, self.state, *self._size, self.window.scale)
 
     def scene(self) -> LoadingScene:
         """The scene to show now."""
@@ -257,7 +346,10 @@ class Toolbox:
             network,
             frame=self.feed.frame,
             result=self.questions.result,
+            held=self.questions.held,
+            curve=self.lately.curve,
             findings=self.workers.findings_for(state),
+            facts=self._facts(),
             help=self._help,
             keys=self._keys,
             status=self.bar.status(
@@ -273,7 +365,14 @@ class Toolbox:
         return self.bar.message.text or "waiting for the first picture …" if self.feed.frame is None else ""
 
 
-def live(settings: Settings, engine: Engine, feed: Feed, start: State, probe: Callable[[], None]) -> bool:
+def live(
+    settings: Settings,
+    engine: Engine,
+    feed: Feed,
+    start: State,
+    probe: Callable[[], None],
+    view: SavedView | None = None,
+) -> bool:
     """Open the window and run the toolbox in it until the user closes it.
 
     If called from the main thread, Ctrl-C, SIGTERM and SIGHUP also close it.
@@ -281,16 +380,17 @@ def live(settings: Settings, engine: Engine, feed: Feed, start: State, probe: Ca
     Args:
         engine, feed: must not be started yet.
         probe: raises UserError if no window can be opened.
+        view: to be opened; `start` holds what of it need not wait for the network.
     Returns:
         Whether the network's threads have ended. If not (a pass or the loading takes too long to wait for), Python's
         normal exit would abort among torch's running threads.
     Raises:
-        UserError: no display, or the network cannot be loaded.
+        UserError: no display, the network cannot be loaded, or it has no such layer or unit as the view's.
     """
     probe()
     scale = settings.window.scale
     window = Window("deepvis", settings.window.width, settings.window.height, None if scale == "auto" else scale)
-    toolbox = Toolbox(settings, engine, feed, window, start)
+    toolbox = Toolbox(settings, engine, feed, window, start, view)
     with giving_back(), interrupt.calling(lambda *_: toolbox.quit()):
         engine.start()
         feed.start()

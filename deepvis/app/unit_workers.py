@@ -6,24 +6,35 @@ found.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deepvis.app.scene import Findings
 from deepvis.attribution.requests import Result
 from deepvis.core import paths
+from deepvis.core.errors import UserError
 from deepvis.core.receptive_field import ReceptiveField
-from deepvis.interface.requests import growth_wish, layer_images_wish, moments_wish, top_images_wish, unit_images_wish
+from deepvis.interface.requests import (
+    growth_by_itself,
+    growth_wish,
+    layer_images_wish,
+    moments_wish,
+    top_images_wish,
+    unit_images_wish,
+)
 from deepvis.interface.state import State
 from deepvis.scan.index import index_folder
 from deepvis.scan.moments import live_folder
 from deepvis.store.original_folders import open_pictures
 from deepvis.store.own_images import own_folder
-from deepvis.store.unit_images import open_store
-from deepvis.workers.layer_images import LayerImagesWorker
-from deepvis.workers.messages import Grown, TopPictures
+from deepvis.store.unit_images import forget_provisional, open_store
+from deepvis.workers.layer_images import LayerImagesWorker, OpenIndex
+from deepvis.workers.leisure import Leisure
+from deepvis.workers.messages import Grown, GrowthWish, TopPictures
 from deepvis.workers.moments import MomentsWorker
-from deepvis.workers.synthesizer import GrowthWorker, keep_grown
+from deepvis.workers.own_scan import OwnScanWorker, ScanWish
+from deepvis.workers.synthesizer import GrowthWorker, keep_by_itself, keep_grown
 from deepvis.workers.top_images import TopImagesWorker
 from deepvis.workers.unit_images import StoredImages, UnitImagesWorker
 from deepvis.workers.worker import WishOf
@@ -41,20 +52,37 @@ class UnitWorkers:
         layer_images: cuts the top image of each unit of a layer, and reads statistics.
         moments: collects moments.
         growth: synthesizes images.
+        own_scan: scans the photos of a network without an index.
+        leisure: says when work that nobody asked for may go on.
     """
 
-    def __init__(self, model: str, network: Callable[[], Network | None]) -> None:
+    def __init__(
+        self,
+        options: str,
+        network: Callable[[], Network | None],
+        is_busy: Callable[[], bool] = lambda: False,
+        fields: Callable[[], Mapping[str, ReceptiveField]] = dict,
+    ) -> None:
         """
         Args:
-            model: the network's name on the command line, for messages.
+            options: the options that name the network on the command line, each with a space before it.
             network: returns the network, None while it loads.
+            is_busy: whether the network computes for the live view.
+            fields: returns the receptive fields that are known already, by layer.
         """
         self._network = network
+        self.leisure = Leisure(is_busy)
         self.unit_images = UnitImagesWorker(self._open_store)
-        self.top_images = TopImagesWorker(lambda network: index_folder(paths.precomputed(), network.name), model)
+        self.own_scan = OwnScanWorker(self.leisure, fields)
+        self.top_images = TopImagesWorker(
+            lambda network: index_folder(paths.precomputed(), network.name), options, self.own_scan.index
+        )
         self.layer_images = LayerImagesWorker()
         self.moments = MomentsWorker()
-        self.growth = GrowthWorker()
+        self.growth = GrowthWorker(self.leisure, self._keep_by_itself)
+        self._wanted_scan: WishOf[Network, ScanWish] | None = None
+        self._decided_for: Network | None = None  # the network for which it is known whether to scan
+        self._cannot_keep = ""  # why images that grow by themselves cannot be stored
 
     def _open_store(self) -> StoredImages:
         network = self._network()
@@ -64,7 +92,7 @@ class UnitWorkers:
 
     # -- what is wanted ---------------------------------------------------------------------------
 
-    def want_stored(self, state: State, network: Network, cells: range, side: int) -> None:
+    def want_stored(self, state: State, network: Network, cells: Sequence[int], side: int) -> None:
         """Request the stored images, top images and statistics that the state shows.
 
         Args:
@@ -76,16 +104,46 @@ class UnitWorkers:
         self.top_images.want(WishOf(network, top))
         self.layer_images.want(WishOf(self.top_images.opened, layer_images_wish(state, layers, cells, side)))
 
-    def want_made(self, state: State, network: Network, cells: range, side: int, field: ReceptiveField | None) -> None:
+    def want_scan(self, network: Network, folder: Path | None) -> None:
+        """Scan by itself if this network has no index; if it has begun, go on.
+
+        Args:
+            folder: the folder of images in view; None if something else is.
+        """
+        opened = self.top_images.opened
+        if self._decided_for is not network and opened != OpenIndex():
+            self._wanted_scan = WishOf(network, ScanWish(folder)) if opened.index is None else None
+            self._decided_for = network
+        self.own_scan.want(self._wanted_scan)
+
+    def want_made(
+        self,
+        state: State,
+        network: Network,
+        cells: Sequence[int],
+        side: int,
+        field: ReceptiveField | None,
+        by_itself: bool = False,
+    ) -> None:
         """Request the images to synthesize, and the collected moments that the state shows.
 
         Args:
             field: the receptive field of the selected layer's units; None if it is not known yet, or for a vector.
+            by_itself: images may grow that the user has not asked for.
         """
         growth = growth_wish(state, network.layers)
+        if growth is None and by_itself:
+            growth = self._growth_by_itself(state, network, cells)
         self.growth.want(WishOf(network, growth) if growth else None)
         if state.moments:
             self.moments.want(moments_wish(state, network.layers, cells, side, field))
+
+    def _growth_by_itself(self, state: State, network: Network, cells: Sequence[int]) -> GrowthWish | None:
+        """What grows by itself now; nothing before the scan has ended, which is of more use."""
+        scanning, records = self.own_scan.answer, self.unit_images.records
+        if records is None or self._cannot_keep or scanning is not None and not scanning.is_over:
+            return None
+        return growth_by_itself(state, network.layers, cells, records)
 
     def collect(self, result: Result, network: Network) -> None:
         """Add a result with peaks to the collection."""
@@ -102,7 +160,7 @@ class UnitWorkers:
         """What the state shows, with the top images of the data set or the collected moments."""
         cells = self.moments.cells if state.moments else self.layer_images.cells
         shown, statistics = self._top_pictures(state), self.layer_images.statistics
-        return Findings(self.unit_images.answer, self.growth.answer, shown, cells, statistics)
+        return Findings(self.unit_images.answer, self.growth.answer, shown, cells, statistics, self.own_scan.answer)
 
     def _top_pictures(self, state: State) -> TopPictures | None:
         """The selected unit's top images or moments, with their backward images once they are there."""
@@ -124,6 +182,17 @@ class UnitWorkers:
         self.unit_images.renew()
         return done
 
+    def _keep_by_itself(self, grown: Grown, network: Network) -> None:
+        """Put images that grew by themselves into the user's own store; where that fails, no more grow."""
+        try:
+            folder = own_folder(paths.precomputed().own, network.name)
+            forget_provisional(folder, network.fingerprint)
+            store = open_store(folder, network.fingerprint, network.name)
+            keep_by_itself(grown, store, network)
+        except UserError as error:
+            self._cannot_keep = str(error)
+        self.unit_images.renew()
+
     def keep_moments(self, network: Network, stamp: str, say: Callable[[str, bool], None]) -> None:
         """Save the collected moments in a new folder; `say` is called with a message from another thread."""
         folder = live_folder(paths.precomputed().own, network.name) / stamp
@@ -139,4 +208,4 @@ class UnitWorkers:
     @property
     def are_over(self) -> bool:
         """Whether no thread runs the network any more."""
-        return all(one.close(0) for one in (self.growth, self.top_images))
+        return all(one.close(0) for one in (self.growth, self.top_images, self.own_scan))

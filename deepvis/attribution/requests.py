@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 
 import numpy as np
 
@@ -22,6 +23,7 @@ class Request:
         origin: (layer, unit) from which the backward pass starts; None without a method.
         layer_gradient: also return the backward values at `layer`.
         peaks: also return the largest activation of every unit of every layer, and its position.
+        held: the frame is the held picture, with which the one in view is compared.
     """
 
     frame: Frame
@@ -31,6 +33,7 @@ class Request:
     origin: tuple[str, int] | None = None
     layer_gradient: bool = False
     peaks: bool = False
+    held: bool = False
 
     def only_newer(self, other: Request) -> bool:
         """Whether this request differs from `other` only by a newer live frame; then the user does not wait for it."""
@@ -79,3 +82,22 @@ class Result:
     seconds: dict[str, float] | None = None
     bad: int = 0
     error: str = ""
+
+    @cached_property
+    def responses(self) -> np.ndarray:
+        """Float32 C: the largest activation of each unit; NaN if one is NaN. Empty on failure."""
+        return np.empty(0, np.float32) if self.activations is None else self.activations.max(axis=(1, 2))
+
+
+@lru_cache(maxsize=2)
+def difference(result: Result, held: Result) -> np.ndarray | None:
+    """How much the activations of a result are above those of another one, float32 C×H×W.
+
+    None if they cannot be compared: one has failed, or they are of two layers or of pictures fitted in two ways.
+    """
+    one, other = result.activations, held.activations
+    same = (result.request.layer, result.request.crop) == (held.request.layer, held.request.crop)
+    if one is None or other is None or not same or one.shape != other.shape:
+        return None
+    values: np.ndarray = one - other
+    return values

@@ -6,9 +6,19 @@ import argparse
 import os
 import sys
 
-from deepvis.app.sources import sources
-from deepvis.cli.options import Commands, add_input, add_network, consent_of, network_of, settings_of
-from deepvis.interface.state import State
+from deepvis.app.sources import first_state, sources
+from deepvis.cli.options import (
+    Commands,
+    add_input,
+    add_network,
+    add_unit,
+    add_view,
+    begun,
+    consent_of,
+    network_of,
+    settings_of,
+    view_of,
+)
 from deepvis.networks import trust
 
 
@@ -18,6 +28,8 @@ def add(commands: Commands) -> None:
     parser.set_defaults(run=_live)
     add_network(parser)
     add_input(parser)
+    add_view(parser)
+    add_unit(parser)
 
 
 def _live(args: argparse.Namespace) -> None:
@@ -28,10 +40,12 @@ def _live(args: argparse.Namespace) -> None:
     from deepvis.inputs.feed import Feed
     from deepvis.workers.engine import Engine
 
-    settings, consent = settings_of(args), consent_of(args)
+    view, consent = view_of(args), consent_of(args)
+    settings = settings_of(args, view)
     camera, files, first = sources(settings)
     trust.ask(settings.model, consent)  # asked here because the network is loaded in another thread
-    start = State(source=first, crop=settings.crop)
-    if not live(settings, Engine(lambda: network_of(settings, consent)), Feed(camera, files), start, probe.check):
+    start = begun(args, view, first_state(settings, first), files)
+    engine, feed = Engine(lambda: network_of(settings, consent)), Feed(camera, files)
+    if not live(settings, engine, feed, start, probe.check, view):
         sys.stdout.flush()
         os._exit(0)

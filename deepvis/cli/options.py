@@ -20,13 +20,16 @@ from deepvis.networks import trust
 from deepvis.synthesis.recipe import PRESETS
 
 if TYPE_CHECKING:
+    from deepvis.interface.saved_view import SavedView
+    from deepvis.interface.state import State
     from deepvis.networks.network import Network
     from deepvis.synthesis.recipe import Recipe
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 """What a command is added to."""
 
-_OVERRIDES = ("model", "weights", "input", "device", "precision", "data")  # settings that commands have options for
+# Settings that commands have options for.
+_OVERRIDES = ("model", "weights", "input", "device", "precision", "data", "unit")
 
 
 def add_network(parser: argparse.ArgumentParser) -> None:
@@ -49,6 +52,32 @@ def add_network(parser: argparse.ArgumentParser) -> None:
 def add_input(parser: argparse.ArgumentParser) -> None:
     """Add the option that chooses what the network sees."""
     parser.add_argument("--input", help="camera, camera index, video, stream address, folder, list file, image, photos")
+
+
+def add_view(parser: argparse.ArgumentParser) -> None:
+    """Add the option that opens a view again; `view_of` reads it."""
+    parser.add_argument(
+        "--view", metavar="FILE|LINK", help="open this view: a file that the key + saved, or a link of the key &"
+    )
+
+
+def view_of(args: argparse.Namespace) -> SavedView | None:
+    """The view that the options name, or None. Raises UserError."""
+    from deepvis.interface.saved_view import read_view
+
+    return None if args.view is None else read_view(args.view)
+
+
+def begun(args: argparse.Namespace, view: SavedView | None, state: State, files: Path) -> State:
+    """The state that the window begins with: what the view says of it in place of the usual. Raises UserError."""
+    from deepvis.app import views
+
+    return state if view is None else views.begun(view, state, files, args.input)
+
+
+def add_unit(parser: argparse.ArgumentParser) -> None:
+    """Add the option that chooses the unit that is selected first."""
+    parser.add_argument("--unit", help="the selected unit: layer:number or layer:class (head:151), or auto")
 
 
 def add_recipe(parser: argparse.ArgumentParser) -> None:
@@ -95,13 +124,17 @@ def recipe_of(args: argparse.Namespace, default: str) -> Recipe:
     return named(args.preset or default, changes)
 
 
-def settings_of(args: argparse.Namespace) -> Settings:
-    """The settings file with the command's options in place of its values. Raises UserError.
+def settings_of(args: argparse.Namespace, view: SavedView | None = None) -> Settings:
+    """The settings file with the view's values and the command's options in place of its values. Raises UserError.
 
     The file's name is printed on stderr (see `settings.load`). From now on the user's data folder is the one that the
     settings name.
     """
     overrides = {name: getattr(args, name, None) for name in _OVERRIDES}
+    if view is not None:
+        from deepvis.app import views
+
+        overrides |= views.overrides(view, args.model, args.input)
     found = load_settings(args.settings, overrides, commands=commands.COMMANDS, key_names=key_codes.NAMES, say=_say)
     paths.use(found.data)
     return found

@@ -5,18 +5,22 @@ from __future__ import annotations
 import argparse
 from dataclasses import replace
 
-from deepvis.app.sources import sources
+from deepvis.app.sources import first_state, sources
 from deepvis.cli.options import (
     Commands,
     add_input,
     add_network,
+    add_unit,
+    add_view,
     asked_network,
+    begun,
     consent_of,
     path_argument,
     settings_of,
+    view_of,
 )
 from deepvis.core.errors import UserError
-from deepvis.interface.state import METHOD_CYCLE, State
+from deepvis.interface.state import METHOD_CYCLE
 
 
 def add(commands: Commands) -> None:
@@ -25,7 +29,8 @@ def add(commands: Commands) -> None:
     parser.set_defaults(run=_render)
     add_network(parser)
     add_input(parser)
-    parser.add_argument("--unit", help="the selected unit: layer:number or layer:class (head:151)")
+    add_view(parser)
+    add_unit(parser)
     parser.add_argument("--back", choices=[m for m in METHOD_CYCLE if m], help="backward method")
     parser.add_argument(
         "--keys",
@@ -41,19 +46,22 @@ def _render(args: argparse.Namespace) -> None:
     from deepvis.core.picture_files import check_suffix, write
 
     check_suffix(args.out)  # a wrong name must fail before the work, not after it
-    settings = settings_of(args)
+    view = view_of(args)
+    settings = settings_of(args, view)
     if settings.input == "camera" and args.input is None:
         settings = replace(settings, input="photos")  # without a screen there is rarely a camera
     if args.size:
-        settings = replace(settings, window=replace(settings.window, **_size(args.size)))
+        width, height = _size(args.size)
+        settings = replace(settings, window=replace(settings.window, width=width, height=height))
     camera, files, first = sources(settings)
-    start = State(source=first, crop=settings.crop, method=args.back)
+    start = begun(args, view, first_state(settings, first), files)
+    start = replace(start, method=args.back or start.method)
     network = asked_network(settings, consent_of(args))
-    write(args.out, picture(settings, network, camera, files, start, args.unit, args.keys.split()))
+    write(args.out, picture(settings, network, camera, files, start, args.unit, args.keys.split(), view))
 
 
-def _size(text: str) -> dict[str, int]:
+def _size(text: str) -> tuple[int, int]:
     width, _, height = text.lower().partition("x")
     if not (width.isdecimal() and height.isdecimal() and 200 <= int(width) <= 10000 and 150 <= int(height) <= 10000):
         raise UserError(f"--size {text!r}: expected width x height in pixels, such as 1500x930")
-    return {"width": int(width), "height": int(height)}
+    return int(width), int(height)

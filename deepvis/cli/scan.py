@@ -48,7 +48,8 @@ def _scan(args: argparse.Namespace) -> None:
         images = images.without_arrays()
     from tqdm import tqdm
 
-    from deepvis.scan.scan import Options, convolutions, layers_from, scan
+    from deepvis.scan.options import Options
+    from deepvis.scan.scan import convolutions, layers_from, scan
 
     name = "scan"
     if args.layers == "convolutions":

@@ -1,4 +1,5 @@
-"""Frames, which flow from an input to the network, and photos, which say where an image of a data set is."""
+"""Frames, which flow from an input to the network, photos, which say where an image of a data set is, and
+the list of the files that the input goes through."""
 
 from __future__ import annotations
 
@@ -8,13 +9,27 @@ import numpy as np
 
 
 @dataclass(frozen=True)
+class Files:
+    """The files that the input goes through, in order.
+
+    Attributes:
+        names: their names; empty before they are listed.
+        position: of the current one.
+    """
+
+    names: tuple[str, ...] = ()
+    position: int = 0
+
+
+@dataclass(frozen=True)
 class Photo:
     """Where an image of a data set is, or a collected moment with its pixels.
 
     Attributes:
         root: folder of the data set; empty for a moment.
         name: of a file: its path relative to `root`, "shard.tar!member" in an archive; of a moment: its name.
-        pixels: of a moment: what the network saw, uint8 RGB, of one to two times its input's size; else None.
+        pixels: of a moment: what the network saw, uint8 RGB, of one to two times its input's size, or
+            a live frame as it was; else None.
     """
 
     root: str

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, TypeGuard, cast
+from urllib.parse import parse_qsl
 
 import yaml
 
@@ -23,6 +24,7 @@ from deepvis.core.files import open_regular
 
 YAML_BYTES = 1 << 20  # the longest real files, with lists of some ten thousand labels, take half of it
 TEXT_BYTES = 64 << 20
+LINK = 8192  # characters
 JSON_BYTES = 64 << 20
 _NODES = 50_000  # of a YAML file, aliases counted as what they stand for
 _DEPTH = 32
@@ -333,3 +335,33 @@ def _integer(digits: str) -> int:
     if len(digits) > 20 or not -_INTEGER <= int(digits) < _INTEGER:
         raise ValueError("a number of too many digits")
     return int(digits)
+
+
+# ---- links --------------------------------------------------------------------------------------
+
+
+def read_link(link: str, begin: str, what: str) -> dict[str, str]:
+    """The values in a link such as "deepvis://view?unit=head:151&zoom=unit", all of them texts.
+
+    Args:
+        begin: what stands before the values: "deepvis://view?".
+        what: what is expected, for the message.
+    Raises:
+        UserError: it begins in another way, is too long, is not text, or gives a value twice.
+    """
+    remedy = f"expected {what}. Copy the whole link again"
+    if len(link) > LINK:
+        raise UserError(f"{shown(link)}: more than {LINK:,} characters; {remedy}")
+    if not link.startswith(begin):
+        raise UserError(f"{shown(link)}: does not begin with {begin}; {remedy}")
+    try:
+        pairs = parse_qsl(link.removeprefix(begin), True, strict_parsing=True, errors="strict", max_num_fields=200)
+    except ValueError as error:  # also UnicodeDecodeError
+        raise UserError(f"{shown(link)}: not pairs NAME=VALUE with & between them ({error}); {remedy}") from error
+    values = dict(pairs)
+    for name, value in pairs:
+        if not is_text(name) or not is_text(value):
+            raise UserError(f"{shown(link)}: {shown(name)} has characters that no text has; {remedy}")
+        if values[name] != value:
+            raise UserError(f"{shown(link)}: {shown(name)} is given twice; {remedy}")
+    return values

@@ -92,15 +92,19 @@ def giving_back(every: float = 30.0) -> Iterator[None]:
         over.set()
 
 
-def cpu_plan(cores: int | None = None) -> tuple[int, int]:
+def cores() -> int:
+    """Number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def cpu_plan(among: int | None = None) -> tuple[int, int]:
     """(number of workers, torch threads of each worker) on a CPU.
 
     Two workers that take frames in turn, each with half of the cores, give more frames per second than one with all
     cores: the parts of a pass that use only one core, and the drawing, overlap.
     """
-    if cores is None:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return (1, 1) if cores < 2 else (2, max(1, cores // 2))
+    number = cores() if among is None else among
+    return (1, 1) if number < 2 else (2, max(1, number // 2))
 
 
 def be_patient() -> None:

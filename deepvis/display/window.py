@@ -29,7 +29,8 @@ class Key:
 
 @dataclass(frozen=True)
 class Mouse:
-    """`kind` is "move", "click" (left button) or "wheel" (`steps` > 0 away from the user)."""
+    """`kind` is "move", "click" (left button), "double" (the second of two quick clicks) or "wheel" (`steps` > 0 away
+    from the user)."""
 
     kind: str
     x: int
@@ -174,7 +175,7 @@ class Window:
         self.scale = scale
         self._events: list[Event] = []
         self.size = (width, height)
-        self._seen = False
+        self._seen = self._fills_screen = False
         self._next_resize = 0.0
         with _quiet_stderr():  # Qt complains about missing fonts that are not used
             cv2.namedWindow(title, cv2.WINDOW_NORMAL | cv2.WINDOW_FREERATIO | cv2.WINDOW_GUI_NORMAL)
@@ -194,6 +195,13 @@ class Window:
         events += [Key(key_name(code), code) for code in codes if code >= 0]
         events += self._look()
         return events
+
+    def fill_screen(self, on: bool) -> None:
+        """Let the window fill the screen, or not any more; does nothing if that is so already."""
+        if on != self._fills_screen:
+            self._fills_screen = on
+            wanted = cv2.WINDOW_FULLSCREEN if on else cv2.WINDOW_NORMAL
+            cv2.setWindowProperty(self._title, cv2.WND_PROP_FULLSCREEN, wanted)
 
     def close(self) -> None:
         """Close the window; does nothing if the user has closed it already."""
@@ -228,11 +236,11 @@ class Window:
             if self._events and isinstance(self._events[-1], Mouse) and self._events[-1].kind == "move":
                 self._events.pop()
             self._events.append(Mouse("move", x, y))
-        elif event in (
-            cv2.EVENT_LBUTTONDOWN,
-            cv2.EVENT_LBUTTONDBLCLK,
-        ):  # on Windows a quick second click is only the latter
-            self._events.append(Mouse("click", x, y))
+        elif event == cv2.EVENT_LBUTTONDOWN:
+            if self._events[-1:] != [Mouse("double", x, y)]:  # Qt reports the second press too, after the double click
+                self._events.append(Mouse("click", x, y))
+        elif event == cv2.EVENT_LBUTTONDBLCLK:  # in place of a second click
+            self._events.append(Mouse("double", x, y))
         elif event == cv2.EVENT_MOUSEWHEEL:
             reset_zoom()
             step = flags >> 16  # the high word, signed

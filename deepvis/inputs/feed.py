@@ -18,7 +18,7 @@ from typing import Literal
 import numpy as np
 
 from deepvis.core.errors import UserError, words
-from deepvis.core.frames import Frame, Photo
+from deepvis.core.frames import Files, Frame, Photo
 from deepvis.inputs.bands import Reading, read_picture
 from deepvis.inputs.camera import Camera, OpenCapture, camera_name, open_camera
 from deepvis.inputs.datasets import Images
@@ -145,6 +145,11 @@ class Feed:
     def frame(self) -> Frame | None:
         """The newest frame; None before the first one."""
         return self._output.frame
+
+    @property
+    def files(self) -> Files:
+        """The files that it goes through; none before the first one was shown."""
+        return self._walk.files
 
     @property
     def source(self) -> Source:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from deepvis.core.errors import UserError
 from deepvis.core.files import is_regular, open_regular
+from deepvis.core.frames import Files
 from deepvis.core.reading import read_bytes
 from deepvis.inputs.bands import NUMPY
 from deepvis.inputs.decode import IMAGE_SUFFIXES, VIDEO_SUFFIXES
@@ -47,10 +48,23 @@ class Playlist:
         self._position = 0
         self._stamps: dict[Path, int] = {}
         self._listed_at = 0.0
+        self._named: list[Path] | None = None  # the entries that `_names` are of
+        self._names: tuple[str, ...] = ()
         self._list()
 
     def __len__(self) -> int:
         return len(self._entries)
+
+    @property
+    def files(self) -> Files:
+        """The files' names, below the folder if it is one, and which is the current one."""
+        if self._named is not self._entries:
+            self._named = self._entries
+            self._names = tuple(map(self._name, self._entries))
+        return Files(self._names, self._position)
+
+    def _name(self, path: Path) -> str:
+        return str(path.relative_to(self.path)) if path.is_relative_to(self.path) and path != self.path else path.name
 
     def entry(self, position: int) -> Path:
         """The file at `position`, counted from 0 and around the ends, in the list as last read."""

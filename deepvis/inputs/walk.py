@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from deepvis.core.errors import UserError
+from deepvis.core.frames import Files
 from deepvis.inputs.camera import OpenCapture
 from deepvis.inputs.decode import VIDEO_SUFFIXES
 from deepvis.inputs.output import Output
@@ -23,6 +24,9 @@ class Walk:
     """Shows the file that is wished for, or the first one beyond it that can be read. The feed's thread's own.
 
     Nothing is opened before the first turn.
+
+    Attributes:
+        files: the files that it goes through; other threads may read it.
     """
 
     def __init__(
@@ -39,6 +43,7 @@ class Walk:
         self._output = output
         self._clock = clock
         self._playlist: Playlist | None = None
+        self.files = Files()
         self._entry: Still | Player | None = None
         self._stepped = 0
         self._direction = 1
@@ -116,6 +121,7 @@ class Walk:
                 self._skip(path, error)
                 path = self._playlist.step(self._direction)
             else:
+                self.files = self._playlist.files
                 self._show(self._entry)
                 self._look_ahead_at = self._clock() + AHEAD_AFTER_S
                 return

@@ -6,11 +6,31 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
+from deepvis.attribution.requests import Result
+from deepvis.core.frames import Files
 from deepvis.core.layers import Layer
 from deepvis.interface.effects import Outcome
 from deepvis.interface.state import PRESET_CYCLE, State
 from deepvis.interface.unit_grid import Grid, make_grid
+from deepvis.scan.index import Index
 from deepvis.synthesis.recipe import PRESETS, Recipe
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """What the network and the index say.
+
+    Attributes:
+        result: the newest result, which may answer an older request.
+        held: the same for the held picture; None if none is held.
+        index: the network's index; None if there is none.
+        note: a text that says why there is no index.
+    """
+
+    result: Result | None = None
+    held: Result | None = None
+    index: Index | None = None
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -22,16 +42,22 @@ class Facts:
         area: width and height of the layer pane's picture, in pixels.
         scale: size of text and marks; it decides how many units fit on a page of a large layer.
         recipes: {name: recipe}, in the order in which key 1 goes through them.
+        answers: returns what the network and the index say; called only by the commands that need it.
+        files: the files that the input goes through.
     """
 
     layers: tuple[Layer, ...] = ()
     area: tuple[int, int] = (900, 800)
     scale: float = 1.0
     recipes: Mapping[str, Recipe] = field(default_factory=lambda: {name: PRESETS[name] for name in PRESET_CYCLE})
+    answers: Callable[[], Answers] = Answers
+    files: Files = Files()
 
     def grid(self, state: State) -> Grid:
         layer = self.layers[state.layer]
-        return make_grid(layer.units, layer.height, layer.width, *self.area, state.view, state.unit, self.scale)
+        return make_grid(
+            layer.units, layer.height, layer.width, *self.area, state.view, state.unit, self.scale, state.shown_order
+        )
 
 
 Action = Callable[[State, Facts], "State | Outcome"]  # an Outcome if there are also effects
@@ -48,6 +74,8 @@ class Command:
         group: the part of the help screen where it stands.
         options: returns the values that can be chosen directly (by a click or by name); none for most commands.
         choose: chooses one of these values.
+        by_name: the palette finds the options in another way (units, files). If there are no `options`, any text may be
+            given, and `choose` says what is wrong with it.
     """
 
     do: Action
@@ -56,6 +84,7 @@ class Command:
     group: str
     options: Callable[[Facts], Sequence[str]] = lambda facts: ()
     choose: Callable[[State, Facts, str], State] = lambda state, facts, option: state
+    by_name: bool = False
 
 
 Value = TypeVar("Value")
@@ -80,3 +109,12 @@ def with_value(state: State, name: str, value: object) -> State:
     """The state with another value of this attribute."""
     changes: dict[str, Any] = {name: value}
     return replace(state, **changes)
+
+
+def choice(name: str, values: Sequence[str], keys: tuple[str, ...], help: str, group: str) -> Command:
+    """A command that goes through the values of an attribute of the state; each value can also be chosen directly."""
+
+    def choose(state: State, facts: Facts, value: str) -> State:
+        return with_value(state, name, value)
+
+    return Command(cycle(name, values), keys, help, group, lambda facts: values, choose)

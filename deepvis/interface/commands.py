@@ -11,20 +11,27 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from deepvis.attribution.methods import METHODS
+from deepvis.interface import hints
+from deepvis.interface.asking import SORTS, hold, sort_again, sort_by, sort_next, walk_strongest
 from deepvis.interface.command import Action, Command, Facts, cycle, flip, next_value
 from deepvis.interface.contents import CONTENTS
 from deepvis.interface.effects import (
+    CopyPicture,
     Effect,
     ForgetMoments,
     KeepImages,
     KeepMoments,
     Outcome,
     Quit,
+    SaveNumbers,
     SaveRecipe,
     TakeSnapshot,
+    TellLink,
     ToggleRecording,
 )
+from deepvis.interface.looks import LOOKS, enlarge
 from deepvis.interface.moving import FAST, across, along, first_unit, goto, last_unit, layer_by, select, turn_page
+from deepvis.interface.palette import Palette
 from deepvis.interface.state import (
     BOOSTS,
     COMMON_BACKWARD,
@@ -35,6 +42,7 @@ from deepvis.interface.state import (
     ZOOMS,
     Control,
     Hover,
+    LiveMoment,
     Source,
     State,
     Target,
@@ -73,7 +81,8 @@ def _with_method(state: State, method: str | None) -> State:
     """Set the backward method; None also switches off what needs a backward pass."""
     if method is None:
         zoom = "layer" if state.zoom == "backward" else state.zoom
-        return replace(state, method=None, layer_gradient=False, zoom=zoom)
+        heat = "off" if state.heat == "backward" else state.heat
+        return replace(state, method=None, layer_gradient=False, zoom=zoom, heat=heat)
     return replace(state, method=method)
 
 
@@ -92,7 +101,7 @@ def _layer_gradient(state: State, facts: Facts) -> State:
 
 
 def _cycle_content(state: State, facts: Facts) -> State:
-    """Next content of the layer pane. The enlarged backward image is closed.
+    """Next content of the layer pane. The enlarged backward image or picture is closed.
 
     The magnification ends when a grid of units gives way to a correlation matrix, or a matrix to a grid.
     """
@@ -100,7 +109,8 @@ def _cycle_content(state: State, facts: Facts) -> State:
 
 
 def _choose_content(state: State, facts: Facts, content: str) -> State:
-    changed = replace(state, content=content, zoom="layer" if state.zoom == "backward" else state.zoom, recipe_grids=())
+    zoom = state.zoom if state.zoom == "unit" else "layer"
+    changed = replace(state, content=content, zoom=zoom, recipe_grids=())
     return changed if changed.shown.is_matrix == state.shown.is_matrix else replace(changed, view=PaneView())
 
 
@@ -131,16 +141,32 @@ def _step(delta: int) -> Action:
 
 
 def _reset(state: State, facts: Facts) -> State | Outcome:
-    """Reset the view and keep the input. If the recipe grid is open, only close it."""
+    """Go back to the view that the window opened on, and keep the input.
+
+    If the recipe grid is open or a pane is enlarged, only close that.
+    """
     if state.recipe_grids:
         return replace(state, recipe_grids=())
+    if state.enlarged is not None:
+        return replace(state, enlarged=None)
+    home = state.home
     begun = State(
+        layer=home.layer,
+        unit=home.unit,
+        method=home.method,
+        home=home,
         source=state.source,
         frozen=state.frozen,
         crop=state.crop,
         step=state.step,
         photo=state.photo,
         preset=state.preset,
+        theme=state.theme,
+        colors=state.colors,
+        opacity=state.opacity,
+        layout=state.layout,
+        full_screen=state.full_screen,
+        hints=state.hints,
     )
     return Outcome(begun, (ForgetMoments(),)) if state.moments else begun
 
@@ -215,6 +241,17 @@ def _start_typing(state: State, facts: Facts) -> State:
     return replace(state, typing="", help=False)
 
 
+def _find(state: State, facts: Facts) -> State:
+    """Open the command palette."""
+    return replace(state, typing="", naming=False, finding=True, picked=0, help=False)
+
+
+def _show_file(state: State, facts: Facts, name: str) -> State:
+    """Show a file of the folder or list that is browsed."""
+    steps = facts.files.names.index(name) - facts.files.position
+    return replace(state, source="files", photo=None, frozen=False, step=state.step + steps)
+
+
 def _backward_help() -> str:
     labels = [row.label for row in METHODS.values() if row.in_cycle]
     return f"backward: {', '.join(labels)}, blurred gradient, off"
@@ -235,10 +272,22 @@ COMMANDS: dict[str, Command] = {
     "next_layer": Command(layer_by(1), ("o",), "next layer, same unit number", "move"),
     "previous_page": Command(turn_page(-1), (",",), "previous page of a layer with very many units", "move"),
     "next_page": Command(turn_page(1), (".",), "next page", "move"),
-    "goto": Command(_start_typing, ("g",), "go to a unit: type its id (head:151, probs:zebra)", "move"),
+    "goto": Command(
+        _start_typing,
+        ("g",),
+        "go to a unit: type its id (head:151, probs:zebra)",
+        "move",
+        choose=lambda state, facts, unit: goto(state, unit, facts),
+        by_name=True,
+    ),
+    "find": Command(_find, ("/",), "find anything: a command, layer, unit, class, file", "move"),
+    "strongest": Command(walk_strongest(1), ("tab",), "strongest unit of the layer; again: the next strongest", "move"),
+    "stronger": Command(walk_strongest(-1), ("`",), "back to the stronger unit before", "move"),
     "switch_source": Command(_switch_source, ("c",), "camera / files", "input"),
     "freeze": Command(flip("frozen"), ("f", "space"), "freeze the camera, pause a video", "input"),
-    "next_file": Command(_step(1), ("e", "pgdn"), "next file", "input"),
+    "next_file": Command(
+        _step(1), ("e", "pgdn"), "next file", "input", lambda facts: facts.files.names, _show_file, by_name=True
+    ),
     "previous_file": Command(_step(-1), ("w", "pgup"), "previous file", "input"),
     "crop": Command(flip("crop"), ("0",), "fit the picture to the input: crop its centre / stretch it", "input"),
     "backward": Command(_cycle_backward, ("b",), _backward_help(), "backward"),
@@ -263,7 +312,7 @@ COMMANDS: dict[str, Command] = {
     "zoom": Command(
         _cycle_zoom,
         ("z",),
-        "big pane: layer, selected unit, backward image",
+        "big pane: layer, selected unit, backward image, picture with heat",
         "view",
         lambda facts: ZOOMS,
         _choose_zoom,
@@ -297,15 +346,34 @@ COMMANDS: dict[str, Command] = {
     "values": Command(flip("values"), ("6",), "values on the top images, on / off", "view"),
     "debug": Command(flip("debug"), ("5",), "timings on / off", "view"),
     "reset": Command(_reset, ("esc",), "reset the view", "view"),
+    "sort": Command(
+        sort_next,
+        ("'",),
+        "sort the units: activation now, maximum, similarity, difference, number",
+        "view",
+        lambda facts: tuple(SORTS),
+        sort_by,
+    ),
+    "sort_again": Command(sort_again, ('"',), "sort anew, for the picture in view", "view"),
+    "hold": Command(hold, (";",), "hold the picture in view and compare others with it / let go", "view"),
+    **LOOKS,
     "desk": Command(_desk, ("2",), "recipe grid: 16 settings on the selected unit / close", "recipe grid"),
     "desk_settings": Command(_on_grid(recipe_grid.other_pair), ("3",), "vary two other settings", "recipe grid"),
     "desk_seed": Command(_on_grid(lambda one: replace(one, seed=one.seed + 1)), ("4",), "another seed", "recipe grid"),
     "desk_back": Command(_desk_back, ("backspace",), "back to the grid before", "recipe grid"),
     "snapshot": Command(_ask_for(TakeSnapshot()), ("p",), "save a picture of the window and of each pane", "program"),
+    "save_numbers": Command(
+        _ask_for(SaveNumbers()), ("+",), "save the numbers (.npz, .csv) and the view, for --view", "program"
+    ),
+    "view_link": Command(_ask_for(TellLink()), ("&",), "a link that opens this view again, for --view", "program"),
+    "copy": Command(_ask_for(CopyPicture()), ("@",), "copy the pane under the mouse, else the window", "program"),
     "record": Command(_ask_for(ToggleRecording()), ("r",), "record a video of the window / stop", "program"),
     "help": Command(flip("help"), ("h",), "this help", "program"),
     "quit": Command(_ask_for(Quit()), ("q",), "quit", "program"),
 }
+
+
+PALETTE = Palette(COMMANDS)
 
 
 def bindings(overrides: Mapping[str, Sequence[str]] | None = None) -> dict[str, str]:
@@ -324,7 +392,10 @@ _MOUSE_HELP = (
     ("mouse", "hover", "show a unit's name and value"),
     ("mouse", "click", "select a unit, a layer, a class, a tile of the recipe grid"),
     ("mouse", "click", "on a top image: its whole photo or moment is the input"),
-    ("mouse", "wheel", "magnify the layer pane"),
+    ("mouse", "double click", "enlarge a pane / back"),
+    ("mouse", "click", "on the curve of the last seconds: its peak is the input"),
+    ("mouse", "click", "a tab, a chip, a line of the palette: does what it says"),
+    ("mouse", "wheel", "magnify the layer pane; on a long list of layers: look further along"),
 )
 
 
@@ -349,8 +420,9 @@ def run(state: State, call: str, facts: Facts) -> Outcome:
     command, state = COMMANDS[name], replace(state, message="", message_is_error=False)
     if not option:
         return _outcome(command.do(state, facts))
-    if option not in command.options(facts):
-        known = ", ".join(command.options(facts)) or "none"
+    options = command.options(facts)
+    if option not in options and (options or not command.by_name):
+        known = ", ".join(options) or "none"
         return Outcome(
             replace(state, message=f"{name}: no option {option!r}; there are: {known}", message_is_error=True)
         )
@@ -365,21 +437,38 @@ def press(state: State, key: str, facts: Facts, bound: Mapping[str, str]) -> Out
     """Handle one key: it adds to the text being typed, runs its command, or does nothing."""
     if state.typing is not None:
         return _outcome(_type(state, state.typing, key, facts))
-    return run(state, bound[key], facts) if key in bound else Outcome(state)
+    return run(hints.after(state, bound[key]), bound[key], facts) if key in bound else Outcome(state)
 
 
 def _type(state: State, typed: str, key: str, facts: Facts) -> State | Outcome:
     """Handle a key while the user types; `typed` is the text so far."""
     if key == "esc":
-        return replace(state, typing=None, naming=False)
+        return _without_prompt(state)
+    if state.finding and key in ("up", "down", "enter"):
+        return _pick(state, key, facts)
     if key == "enter" and state.naming:
         return _name_recipe(state, typed, facts)
     if key == "enter":
         return goto(replace(state, typing=None), typed, facts)
     if key == "backspace":
-        return replace(state, typing=typed[:-1])
+        return replace(state, typing=typed[:-1], picked=0)
     text = " " if key == "space" else key
-    return replace(state, typing=typed + text) if len(text) == 1 else state
+    return replace(state, typing=typed + text, picked=0) if len(text) == 1 else state
+
+
+def _without_prompt(state: State) -> State:
+    return replace(state, typing=None, naming=False, finding=False, picked=0)
+
+
+def _pick(state: State, key: str, facts: Facts) -> State | Outcome:
+    """Choose another line of the palette, or do what the chosen one says."""
+    found = PALETTE.found(state, facts)
+    if not found:
+        return state
+    picked = min(state.picked, len(found) - 1)
+    if key == "enter":
+        return run(_without_prompt(state), found[picked].call, facts)
+    return replace(state, picked=(picked + (1 if key == "down" else -1)) % len(found))
 
 
 def _name_recipe(state: State, name: str, facts: Facts) -> State | Outcome:
@@ -399,12 +488,31 @@ def point(state: State, hover: Target) -> State:
 
 def click(state: State, target: Target, facts: Facts) -> Outcome:
     """Select the clicked layer, unit, class or tile, show a top image's photo, or run a tab's or chip's command."""
+    if state.finding:
+        state = _without_prompt(state)
     if isinstance(target, Control):
-        return run(state, target.call, facts)
+        return run(hints.after(state, target.call), target.call, facts)
     return Outcome(_clicked(state, target, facts) if target is not None and facts.layers else state)
 
 
-def _clicked(state: State, target: Hover | TopImage, facts: Facts) -> State:
+def double_click(state: State, target: Target, pane: str | None, before: State, facts: Facts) -> Outcome:
+    """Enlarge a pane or show all again. On a tab, a chip or a tile it is a second click.
+
+    Args:
+        pane: the pane under the mouse.
+        before: the state before the first of the two clicks, whose selection is taken back.
+    """
+    if isinstance(target, Control) or isinstance(target, Hover) and target.tile is not None:
+        return click(state, target, facts)
+    if pane is None or pane == "status":
+        return Outcome(state)
+    undone = replace(state, layer=before.layer, unit=before.unit, in_channels=before.in_channels, photo=before.photo)
+    return Outcome(enlarge(undone, facts, pane))
+
+
+def _clicked(state: State, target: Hover | TopImage | LiveMoment, facts: Facts) -> State:
+    if isinstance(target, LiveMoment):
+        return replace(state, photo=target.photo)
     if isinstance(target, TopImage):
         return replace(state, photo=target.photo) if target.photo else state
     if target.tile is not None:
@@ -418,5 +526,17 @@ def _clicked(state: State, target: Hover | TopImage, facts: Facts) -> State:
 
 
 def wheel(state: State, steps: int, x: float, y: float) -> State:
-    """Magnify the layer pane about a point given as fractions of the pane."""
+    """Magnify the layer pane about a point given as fractions of the pane; in the palette, go to another line."""
+    if state.finding:
+        return replace(state, picked=max(0, state.picked - steps))
     return state if state.recipe_grids else replace(state, view=zoom_at(state.view, 1.25**steps, x, y))
+
+
+def scroll_layers(state: State, steps: int, facts: Facts) -> State:
+    """Look along the layer list without selecting another layer; towards its end if `steps` is negative."""
+    last = len(facts.layers) - 1
+    if last < 0:
+        return state
+    stride = max(1, len(facts.layers) // 40)
+    at = state.layer if state.looked_at is None else state.looked_at
+    return replace(state, looked_at=min(max(0, at - steps * stride), last))

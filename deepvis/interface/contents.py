@@ -27,12 +27,14 @@ class Content:
         needs: what is loaded while it is shown.
         is_matrix: it is a correlation matrix, and not a grid of units.
         is_sorted: the units are in the order of their similarity.
+        tab: what stands on its tab, if not its name.
     """
 
     name: str
     needs: Needs
     is_matrix: bool = False
     is_sorted: bool = False
+    tab: str = ""
 
     @property
     def has_pictures(self) -> bool:
@@ -48,6 +50,9 @@ CONTENTS: dict[str, Content] = {  # in the order of the key s
         Content("top images", Needs.TOP_IMAGES),
         Content("histograms", Needs.STATISTICS),
         Content("correlation", Needs.STATISTICS, is_matrix=True),
-        Content("correlation, sorted", Needs.STATISTICS, is_matrix=True, is_sorted=True),
+        Content("correlation, sorted", Needs.STATISTICS, is_matrix=True, is_sorted=True, tab="sorted"),
+        Content("strongest", Needs.ACTIVATIONS),
+        Content("difference", Needs.ACTIVATIONS),
+        Content("weights", Needs.ACTIVATIONS),
     )
 }

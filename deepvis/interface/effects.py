@@ -46,7 +46,25 @@ class Quit:
     """End the program."""
 
 
-Effect = TakeSnapshot | ToggleRecording | KeepImages | KeepMoments | ForgetMoments | SaveRecipe | Quit
+@dataclass(frozen=True)
+class SaveNumbers:
+    """Save the numbers of the picture in view, and the view."""
+
+
+@dataclass(frozen=True)
+class TellLink:
+    """Say a link that opens this view again."""
+
+
+@dataclass(frozen=True)
+class CopyPicture:
+    """Copy the pane under the mouse, or the whole window, to the clipboard."""
+
+
+Effect = (
+    TakeSnapshot | ToggleRecording | KeepImages | KeepMoments | ForgetMoments | SaveRecipe | Quit
+    | SaveNumbers | TellLink | CopyPicture
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

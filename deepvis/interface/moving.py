@@ -8,19 +8,19 @@ from deepvis.core.errors import UserError
 from deepvis.core.layers import parse_unit, unit_id
 from deepvis.interface.command import Action, Facts
 from deepvis.interface.state import State
-from deepvis.interface.unit_grid import PaneView, centred_on
+from deepvis.interface.unit_grid import PaneView, centred_on, place_of, unit_in
 
 FAST = 10  # how many cells a fast move covers
 
 
 def select(state: State, facts: Facts, layer: int, unit: int) -> State:
-    """Select a unit; a magnified layer pane follows it."""
+    """Select a unit; a magnified layer pane follows it. Another layer is seen whole, in the order of its units."""
     if not facts.layers:
         return state
     layer = min(max(layer, 0), len(facts.layers) - 1)
     unit = min(max(unit, 0), facts.layers[layer].units - 1)
-    view = PaneView() if layer != state.layer else state.view
-    state = replace(state, layer=layer, unit=unit, view=view)
+    view, order = (state.view, state.order) if layer == state.layer else (PaneView(), None)
+    state = replace(state, layer=layer, unit=unit, view=view, order=order, looked_at=None)
     if view.scale > 1 and not state.shown.is_matrix:
         grid = facts.grid(state)
         left, top, width, height = grid.box(unit)
@@ -30,12 +30,24 @@ def select(state: State, facts: Facts, layer: int, unit: int) -> State:
     return state
 
 
+def _select_place(state: State, facts: Facts, place: int) -> State:
+    """Select the unit at a place of the layer pane's grid, counted through all its pages."""
+    if not facts.layers:
+        return state
+    place = min(max(place, 0), facts.layers[state.layer].units - 1)
+    return select(state, facts, state.layer, unit_in(place, state.shown_order))
+
+
+def _place(state: State) -> int:
+    return place_of(state.unit, state.shown_order)
+
+
 def along(delta: int) -> Action:
     """Left and right: along the layer list, or along the channels."""
 
     def do(state: State, facts: Facts) -> State:
         if state.in_channels:
-            return select(state, facts, state.layer, state.unit + delta)
+            return _select_place(state, facts, _place(state) + delta)
         return select(state, facts, state.layer + delta, state.unit)
 
     return do
@@ -50,12 +62,12 @@ def across(rows: int) -> Action:
         if not state.in_channels:
             return replace(state, in_channels=True) if rows > 0 else state
         grid = facts.grid(state)
-        row, column = divmod(state.unit, grid.columns)
+        row, column = divmod(_place(state), grid.columns)
         if rows < 0 and row == 0:
             return replace(state, in_channels=False)
         last = (facts.layers[state.layer].units - 1) // grid.columns  # rows are counted through all pages
         target = min(max(row + rows, 0), last)
-        return select(state, facts, state.layer, target * grid.columns + column)
+        return _select_place(state, facts, target * grid.columns + column)
 
     return do
 
@@ -70,7 +82,7 @@ def turn_page(delta: int) -> Action:
         page = grid.columns * grid.rows
         if not 0 <= grid.first + delta * page < units:
             return state
-        return select(state, facts, state.layer, state.unit + delta * page)
+        return _select_place(state, facts, _place(state) + delta * page)
 
     return do
 
@@ -82,12 +94,12 @@ def layer_by(delta: int) -> Action:
 
 def first_unit(state: State, facts: Facts) -> State:
     """To the layer's first unit."""
-    return select(state, facts, state.layer, 0)
+    return _select_place(state, facts, 0)
 
 
 def last_unit(state: State, facts: Facts) -> State:
     """To the layer's last unit."""
-    return select(state, facts, state.layer, facts.layers[state.layer].units - 1) if facts.layers else state
+    return _select_place(state, facts, facts.layers[state.layer].units - 1) if facts.layers else state
 
 
 def goto(state: State, text: str, facts: Facts) -> State:

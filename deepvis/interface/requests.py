@@ -5,7 +5,9 @@ All functions are pure; `layers` are the network's layers.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 from deepvis.attribution.requests import Request
 from deepvis.core.frames import Frame
@@ -13,6 +15,7 @@ from deepvis.core.layers import Layer, stands_for
 from deepvis.core.receptive_field import ReceptiveField
 from deepvis.interface.contents import Needs
 from deepvis.interface.state import State
+from deepvis.store.unit_images import PROVISIONAL, Key
 from deepvis.synthesis import recipe, recipe_grid
 from deepvis.workers.messages import (
     GrowthWish,
@@ -24,6 +27,8 @@ from deepvis.workers.messages import (
 )
 
 SEEDS = 4  # images that grow side by side for key x
+NEIGHBOURS = 8  # units after the selected one whose images grow by themselves
+RECIPE = "modern"  # recipe of images that grow by themselves
 
 
 def request_for(state: State, frame: Frame | None, layers: Sequence[Layer]) -> Request | None:
@@ -36,7 +41,13 @@ def request_for(state: State, frame: Frame | None, layers: Sequence[Layer]) -> R
     return Request(frame, state.crop, name, state.method, origin, state.layer_gradient, peaks=state.collecting)
 
 
-def unit_images_wish(state: State, layers: Sequence[Layer], cells: range, side: int) -> UnitImagesWish | None:
+def held_request(state: State, layers: Sequence[Layer]) -> Request | None:
+    """The same request for the held picture; None if there is none."""
+    request = request_for(state, state.held, layers)
+    return None if request is None else replace(request, peaks=False, held=True)
+
+
+def unit_images_wish(state: State, layers: Sequence[Layer], cells: Sequence[int], side: int) -> UnitImagesWish | None:
     """The stored images that the state shows.
 
     Args:
@@ -67,7 +78,7 @@ def top_images_wish(
     )
 
 
-def layer_images_wish(state: State, layers: Sequence[Layer], cells: range, side: int) -> LayerImagesWish:
+def layer_images_wish(state: State, layers: Sequence[Layer], cells: Sequence[int], side: int) -> LayerImagesWish:
     """The request for what the layer pane shows from the index: top images, histograms or correlation."""
     of = stands_for(layers, state.layer)
     if state.shown.needs is Needs.TOP_IMAGES:
@@ -77,7 +88,7 @@ def layer_images_wish(state: State, layers: Sequence[Layer], cells: range, side:
 
 
 def moments_wish(
-    state: State, layers: Sequence[Layer], cells: range, side: int, field: ReceptiveField | None
+    state: State, layers: Sequence[Layer], cells: Sequence[int], side: int, field: ReceptiveField | None
 ) -> MomentsWish:
     """The request for the collected moments that the state shows."""
     units = tuple(cells) if state.shown.needs is Needs.TOP_IMAGES else ()
@@ -90,11 +101,41 @@ def growth_wish(state: State, layers: Sequence[Layer]) -> GrowthWish | None:
         return None
     layer = stands_for(layers, state.layer)
     if not state.recipe_grids:
-        return GrowthWish(
-            layer, state.unit, state.preset, tuple(recipe.image_seed(0, state.unit, i) for i in range(SEEDS))
-        )
+        return GrowthWish(layer, state.unit, state.preset, _seeds(state.unit, SEEDS))
     shown = state.recipe_grids[-1]
     recipes = recipe_grid.table(shown).recipes
     return GrowthWish(
         layer, state.unit, shown.preset, (recipe.image_seed(shown.seed, state.unit, 0),) * len(recipes), recipes
     )
+
+
+def _seeds(unit: int, count: int) -> tuple[int, ...]:
+    return tuple(recipe.image_seed(0, unit, i) for i in range(count))
+
+
+def growth_by_itself(
+    state: State, layers: Sequence[Layer], cells: Sequence[int], records: Mapping[Key, Mapping[str, Any]]
+) -> GrowthWish | None:
+    """The next images that grow while the user asks for none: first the selected unit's, then one image each of the
+    units whose preferred images the layer pane shows, or else of the next units. None if all are stored.
+
+    Args:
+        cells: the units that the layer pane has room for.
+        records: {(layer, unit): how its stored images were made}.
+    """
+    if not layers or growth_wish(state, layers) is not None:
+        return None
+    layer, units = stands_for(layers, state.layer), layers[state.layer].units
+    shows_images = state.shown.needs is Needs.STORED_IMAGES
+    others = cells if shows_images else range(state.unit + 1, min(units, state.unit + 1 + NEIGHBOURS))
+    for unit, count in ((state.unit, SEEDS), *((unit, 1) for unit in others)):
+        if _lacks(records.get((layer, unit)), count):
+            return GrowthWish(layer, unit, RECIPE, _seeds(unit, count), by_itself=True)
+    return None
+
+
+def _lacks(record: Mapping[str, Any] | None, count: int) -> bool:
+    """Whether a unit has no stored images, or only fewer than `count` that the window made by itself."""
+    if record is None:
+        return True
+    return bool(record.get(PROVISIONAL)) and "failed" not in record and len(record.get("scores", ())) < count

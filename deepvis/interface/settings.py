@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import re
+import shlex
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from itertools import combinations
@@ -21,6 +22,7 @@ from deepvis.core import paths
 from deepvis.core.errors import UserError
 from deepvis.core.nearest import nearest
 from deepvis.core.reading import is_text, parse_yaml, shown
+from deepvis.interface.state import COLORS, LAYOUT_NAMES, THEMES
 
 Rectangle = tuple[float, float, float, float]  # left, top, width, height, fractions of the window
 
@@ -44,6 +46,8 @@ class WindowSettings:
     width: int = 1500
     height: int = 930
     scale: float | Literal["auto"] = "auto"
+    theme: str = THEMES[0]
+    layout: str = LAYOUT_NAMES[0]
 
 
 @dataclass(frozen=True)
@@ -65,9 +69,22 @@ class Settings:
     crop: bool = True
     output: str = "deepvis-output"
     data: str = paths.USUAL
+    scan: str = "auto"
+    grow: str = "auto"
+    unit: str = "auto"
     window: WindowSettings = WindowSettings()
     panes: Mapping[str, Rectangle] = field(default_factory=lambda: DEFAULT_PANES)
     keys: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    colors: str = COLORS[0]
+
+
+def naming_options(settings: Settings) -> str:
+    """The options with which a command works on the same network and data, each with a space before it."""
+    usual = Settings()
+    given = {name: getattr(settings, name) for name in ("model", "weights", "data")}
+    return "".join(
+        f" --{name} {shlex.quote(str(value))}" for name, value in given.items() if value != getattr(usual, name)
+    )
 
 
 # ---- the table ----------------------------------------------------------------------------------
@@ -135,6 +152,14 @@ _PANE = Row(
     store=lambda value: tuple(value) if isinstance(value, (list, tuple)) else None,
 )
 
+_AUTO = Row(  # YAML reads a bare off as false
+    (str, bool),
+    lambda value: value in ("auto", "off", False),
+    "auto, off",
+    ("auto", "off"),
+    store=lambda value: value or "off",
+)
+
 SCHEMA: Mapping[str, Row] = {
     "input": Row(
         (str, int),
@@ -158,6 +183,10 @@ SCHEMA: Mapping[str, Row] = {
     "crop": Row((bool,), lambda value: True, "true, false"),
     "output": _text("the name of a folder (in quotes if it is a number)"),
     "data": _text("auto, or the name of a folder (in quotes if it is a number)"),
+    "colors": _choice(*COLORS),
+    "scan": _AUTO,
+    "grow": _AUTO,
+    "unit": _text("auto, or the id of a unit, such as head:151"),
     "window.width": _pixels(320, 16384),
     "window.height": _pixels(200, 16384),
     "window.scale": Row(
@@ -166,6 +195,8 @@ SCHEMA: Mapping[str, Row] = {
         "auto, or a number from 0.25 to 8",
         ("auto",),
     ),
+    "window.theme": _choice(*THEMES),
+    "window.layout": _choice(*LAYOUT_NAMES),
     **{f"panes.{name}": _PANE for name in DEFAULT_PANES},
 }  # and a row keys.<command> for each command, see _keys_row
 

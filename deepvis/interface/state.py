@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from deepvis.attribution.methods import METHODS
-from deepvis.core.frames import Photo
+from deepvis.core.frames import Frame, Photo
 from deepvis.interface.contents import CONTENTS, Content
-from deepvis.interface.unit_grid import PaneView
+from deepvis.interface.unit_grid import Order, PaneView
 from deepvis.synthesis.recipe_grid import RecipeGrid
 
 METHOD_CYCLE = (None, *METHODS)  # key n
@@ -29,8 +29,12 @@ PRESET_CYCLE = (
     "plain",
 )  # key 1, before saved recipes
 Source = Literal["camera", "files"]
-THEMES = ("dark",)  # the colours of the interface
-ZOOMS = ("layer", "unit", "backward")  # key z: what the big pane shows
+THEMES = ("dark", "light")  # the colours of the interface
+COLORS = ("blue-orange", "viridis", "inferno", "cividis", "turbo")  # of values; key #
+HEATS = ("off", "activation", "backward")  # over the picture; key backslash
+OPACITIES = (0.3, 0.5, 0.7)  # key |
+LAYOUT_NAMES = ("standard", "projector")
+ZOOMS = ("layer", "unit", "backward", "picture")  # key z: what the big pane shows
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,40 @@ class Control:
     words: str
 
 
-Target = Hover | TopImage | Control | None  # what lies under a point of the picture
+@dataclass(frozen=True)
+class Ranking:
+    """The way from a layer's strongest unit to weaker ones.
+
+    Attributes:
+        order: the units, strongest first, as they were when the way began.
+        rank: how many of them come before the selected unit.
+    """
+
+    order: Order
+    rank: int
+
+
+@dataclass(frozen=True)
+class LiveMoment:
+    """What the mouse points at: the strongest moment of what the selected unit did lately.
+
+    Attributes:
+        photo: the picture of that moment.
+    """
+
+    photo: Photo
+
+
+Target = Hover | TopImage | Control | LiveMoment | None  # what lies under a point of the picture
+
+
+@dataclass(frozen=True)
+class Home:
+    """What the window opened on: a unit, and the backward method that was on. The command reset goes back to it."""
+
+    layer: int = 0
+    unit: int = 0
+    method: str | None = None
 
 
 @dataclass(frozen=True)
@@ -108,7 +145,19 @@ class State:
         collecting: the strongest moments of the input are collected for every unit.
         moments: the top images shown are the collected moments, not those of a data set.
         recipe_grids: the recipe grids visited so far, the last of which is shown; empty if the recipe grid is closed.
-        theme: the colours of the interface, one of THEMES.
+        theme, colors: the colours of the interface and of values, from THEMES and COLORS.
+        heat, opacity: what is laid over the picture as heat, one of HEATS, and how opaque it is.
+        layout: where the panes lie, one of LAYOUT_NAMES.
+        enlarged: the pane that fills the window; None if all are shown.
+        full_screen: the window fills the screen.
+        order: the order of the layer's units in the layer pane; None for the order of their numbers.
+        ranking: where the user is on the way from the layer's strongest unit to weaker ones; None if not on it.
+        held: the picture that the one in view is compared with; None if none is held.
+        home: what the window opened on.
+        finding: the command palette is open; `typing` is the text in it.
+        picked: the line of the palette that Enter does.
+        looked_at: the layer that the wheel has brought into view in the layer list; None: the selected one.
+        hints: the commands of the hint line that were used.
     """
 
     layer: int = 0
@@ -145,6 +194,26 @@ class State:
     values: bool = False
     photo: Photo | None = None
     theme: str = THEMES[0]
+    colors: str = COLORS[0]
+    heat: str = HEATS[0]
+    opacity: float = OPACITIES[1]
+    layout: str = LAYOUT_NAMES[0]
+    enlarged: str | None = None
+    full_screen: bool = False
+    order: Order | None = None
+    ranking: Ranking | None = None
+    held: Frame | None = None
+    home: Home = Home()
+    finding: bool = False
+    picked: int = 0
+    looked_at: int | None = None
+    hints: tuple[str, ...] = ()
+
+    @property
+    def shown_order(self) -> Order | None:
+        """The order of the units in the layer pane's grid; None for the order of their numbers."""
+        order = self.order
+        return order if order is not None and order.layer == self.layer and not self.shown.is_matrix else None
 
     @property
     def shown(self) -> Content:

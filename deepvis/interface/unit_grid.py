@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
+
+import numpy as np
 
 from deepvis.core.geometry import Box
 
@@ -24,13 +27,39 @@ class PaneView:
     y: float = 0.5
 
 
-@dataclass(frozen=True)
-class Grid:
-    """Cells row by row.
+@dataclass(frozen=True, eq=False)
+class Order:
+    """An order of a layer's units. Orders are compared by identity, because a layer may have very many units.
 
     Attributes:
-        first, count: the units on this page: `count` units from `first` on.
+        layer: position in the network's layers.
+        units: int U, the units in this order.
+        by: what they are sorted by, an option of the command `sort`.
+        words: the same in words, with the picture or the unit: "activation in zebra.jpg".
+        of: the picture that their values are of, as `deepvis.interface.asking` tells pictures apart; None if it
+            is of no picture.
+    """
+
+    layer: int
+    units: np.ndarray
+    by: str
+    words: str
+    of: tuple[object, ...] | None = None
+
+    @cached_property
+    def places(self) -> np.ndarray:
+        """The place of each unit in this order."""
+        return np.argsort(self.units)  # the inverse of the permutation
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Cells row by row, and the units in them.
+
+    Attributes:
+        first, count: the cells on this page: `count` cells from number `first` on, counted through all pages.
         left, top: where the first cell starts in the pane, in pixels.
+        order: the order of the units in the cells; None for the order of their numbers.
     """
 
     first: int
@@ -41,15 +70,26 @@ class Grid:
     cell_height: int
     left: int
     top: int
+    order: Order | None = None
 
-    @property
-    def units(self) -> range:
+    @cached_property
+    def units(self) -> Sequence[int]:
         """The units of the page."""
-        return range(self.first, self.first + self.count)
+        if self.order is None:
+            return range(self.first, self.first + self.count)
+        return tuple(self.order.units[self.first : self.first + self.count].tolist())
+
+    def place(self, unit: int) -> int:
+        """The number of a unit's cell, counted through all pages."""
+        return place_of(unit, self.order)
+
+    def __contains__(self, unit: int) -> bool:
+        """Whether the unit is on this page."""
+        return self.first <= self.place(unit) < self.first + self.count
 
     def box(self, unit: int) -> Box:
         """The cell of a unit on this page, in pixels of the pane; it may lie outside the pane."""
-        row, column = divmod(unit - self.first, self.columns)
+        row, column = divmod(self.place(unit) - self.first, self.columns)
         return (
             self.left + column * self.cell_width,
             self.top + row * self.cell_height,
@@ -62,7 +102,17 @@ class Grid:
         column, row = (x - self.left) // self.cell_width, (y - self.top) // self.cell_height
         cell = row * self.columns + column
         inside = 0 <= column < self.columns and 0 <= cell < self.count
-        return self.first + cell if inside else None
+        return self.units[cell] if inside else None
+
+
+def place_of(unit: int, order: Order | None) -> int:
+    """The place of a unit in an order, None for the order of the numbers."""
+    return unit if order is None else int(order.places[unit])
+
+
+def unit_in(place: int, order: Order | None) -> int:
+    """The unit at a place in an order, None for the order of the numbers."""
+    return place if order is None else int(order.units[place])
 
 
 @lru_cache(maxsize=256)
@@ -83,7 +133,7 @@ def columns_for(count: int, aspect: float, width: int, height: int) -> int:
 @lru_cache(maxsize=256)
 def make_grid(
     count: int, map_height: int, map_width: int, width: int, height: int,
-    view: PaneView = PaneView(), unit: int = 0, scale: float = 1.0,
+    view: PaneView = PaneView(), unit: int = 0, scale: float = 1.0, order: Order | None = None,
 ) -> Grid:  # fmt: skip
     """Lay out the cells of `count` units in a pane, in the maps' proportions.
 
@@ -95,6 +145,7 @@ def make_grid(
         width, height: of the pane, in pixels.
         view: magnification and position.
         scale: size of text and marks; the smallest readable cell grows with it.
+        order: the order of the units; None for the order of their numbers.
     """
     aspect = map_width / map_height
     smallest = (MAP_CELL if map_height * map_width > 1 else VECTOR_CELL) * scale
@@ -102,13 +153,13 @@ def make_grid(
     columns = columns_for(page, aspect, width, height)
     rows = -(-page // columns)
     page = min(columns * rows, count)
-    first = unit // page * page
+    first = place_of(unit, order) // page * page
     base = min(width / columns, height / rows * aspect)
     cell_width = max(1, int(base * view.scale))
     cell_height = max(1, int(base / aspect * view.scale))
     left = _start(columns * cell_width, width, view.scale, view.x)
     top = _start(rows * cell_height, height, view.scale, view.y)
-    return Grid(first, min(page, count - first), columns, rows, cell_width, cell_height, left, top)
+    return Grid(first, min(page, count - first), columns, rows, cell_width, cell_height, left, top, order)
 
 
 def _page(count: int, aspect: float, width: int, height: int, smallest: float) -> int:
@@ -127,7 +178,7 @@ def _start(extent: int, room: int, scale: float, middle: float) -> int:
 
 def centred_on(unit: int, grid: Grid, width: int, height: int, scale: float) -> PaneView:
     """The view at that scale with a unit as near to the middle of the pane as the mosaic's edges allow."""
-    row, column = divmod(unit - grid.first, grid.columns)
+    row, column = divmod(grid.place(unit) - grid.first, grid.columns)
     x = ((column + 0.5) - grid.columns / 2) * grid.cell_width / (scale * width)
     y = ((row + 0.5) - grid.rows / 2) * grid.cell_height / (scale * height)
     half = 0.5 / scale

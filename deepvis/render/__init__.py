@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 import numpy as np
 
+from deepvis.core.geometry import Box
 from deepvis.interface.layout import Layout
 from deepvis.interface.state import Target
-from deepvis.render.colors import DARK, THEMES
+from deepvis.render.colors import DARK, THEMES, Theme
 from deepvis.render.draw import Canvas, fill
+from deepvis.render.palettes import USUAL, Palette, palette
 from deepvis.render.panes import PANES
 from deepvis.render.panes.cells import layer_grid
+from deepvis.render.panes.chips import Chip, chip_at, draw_chips, placed, pointed_at, split
 from deepvis.render.panes.pane import Key, Pane
 from deepvis.render.scene import LoadingScene, Scene, Status
 
@@ -31,7 +35,7 @@ class Renderer:
     """
 
     def __init__(self, layout: Layout) -> None:
-        self._theme = DARK
+        self._theme, self._palette = DARK, USUAL
         self.layout = layout
         self.seconds: dict[str, float] = {}
 
@@ -43,8 +47,13 @@ class Renderer:
     def layout(self, layout: Layout) -> None:
         self._layout = layout
         self._image = np.empty((layout.height, layout.width, 3), np.uint8)
+        self._forget()
+
+    def _forget(self) -> None:
+        """Forget what was drawn, so that everything is drawn anew, also the gaps between the panes."""
         fill(self._image, self._theme.ground)
         self._keys: dict[str, Key] = {}
+        self._chip_keys: dict[str, Key] = {}
         self._drawn: dict[str, LoadingScene] = {}  # keeps alive the objects whose ids are in the keys
 
     def compose(self, scene: LoadingScene) -> tuple[np.ndarray, bool]:
@@ -55,20 +64,32 @@ class Renderer:
             any pane was redrawn.
         """
         changed = False
-        if THEMES[scene.state.theme] is not self._theme:
-            self._theme = THEMES[scene.state.theme]
-            self.layout = self.layout  # everything is drawn anew, also the gaps between the panes
+        chosen = _colors_of(scene)
+        if chosen != (self._theme, self._palette):
+            self._theme, self._palette = chosen
+            self._forget()
         for name in self.layout.panes:
             pane, before = PANES[name], self._keys.get(name)
+            changed |= self._draw_chips(name, pane, scene)
             key = _key(pane, scene)
             if key == before or before is not None and not _ready(pane, scene):
                 continue
             start = time.perf_counter()
-            _draw(pane, self._canvas(name), scene)
+            _draw(pane, _parts(pane, self._canvas(name))[1], scene)
             self._keys[name], self._drawn[name] = key, scene
             self.seconds[name] = time.perf_counter() - start
             changed = True
         return self._image, changed
+
+    def _draw_chips(self, name: str, pane: Pane, scene: LoadingScene) -> bool:
+        """Draw the pane's tabs or chips if they have changed. They do not wait for what the pane waits for."""
+        chips = pane.chips(scene) if pane.chips else ()
+        key = (chips, pointed_at(chips, scene.state.hover))
+        if not pane.chips or key == self._chip_keys.get(name):
+            return False
+        _draw_line(pane, self._canvas(name), scene)
+        self._chip_keys[name] = key
+        return True
 
     def is_drawn(self, name: str, scene: LoadingScene) -> bool:
         """Whether a pane shows the current scene."""
@@ -80,7 +101,7 @@ class Renderer:
         width = width - gap if left + width < self.layout.width else width
         height = height - gap if top + height < self.layout.height else height
         part = self._image[top : top + max(1, height), left : left + max(1, width)]
-        return Canvas(part, self.layout.scale, self._theme)
+        return Canvas(part, self.layout.scale, self._theme, self._palette)
 
     def pane_pictures(self, scene: LoadingScene, longest: int = 1800) -> dict[str, np.ndarray]:
         """Each pane drawn as a picture of its own, with `longest` pixels on its longer side (fewer if it is tiny)."""
@@ -88,11 +109,13 @@ class Renderer:
         for name, (_, _, width, height) in self.layout.panes.items():
             factor = min(max(1.0, longest / max(width, height)), ENLARGED)
             image = np.empty((round(height * factor), round(width * factor), 3), np.uint8)
-            _draw(PANES[name], Canvas(image, self.layout.scale * factor, THEMES[scene.state.theme]), scene)
+            canvas = Canvas(image, self.layout.scale * factor, *_colors_of(scene))
+            _draw_line(PANES[name], canvas, scene)
+            _draw(PANES[name], _parts(PANES[name], canvas)[1], scene)
             pictures[name] = image
         return pictures
 
-    def cells(self, scene: LoadingScene) -> tuple[range, int]:
+    def cells(self, scene: LoadingScene) -> tuple[Sequence[int], int]:
         """The units in the rows that the layer pane shows at least in part, and a size for their images.
 
         The size is the longer side of a cell in pixels, rounded up to a power of two. If the layer pane does not show
@@ -110,26 +133,70 @@ class Renderer:
     @property
     def layer_area(self) -> tuple[int, int]:
         """Width and height of the layer pane's mosaic, in pixels."""
+        _, _, width, height = self.layer_box
+        return max(1, width), max(1, height)
+
+    @property
+    def layer_box(self) -> Box:
+        """Where the layer pane's mosaic lies in the picture; empty if there is no such pane."""
         if "layer" not in self.layout.panes:
-            return 1, 1
-        body = self._canvas("layer")
-        return max(1, body.width), max(1, body.height - body.px_caption)
+            return 0, 0, 0, 0
+        left, top, *_ = self.layout.panes["layer"]
+        canvas = self._canvas("layer")
+        line, body = _parts(PANES["layer"], canvas)
+        above = (line.height if line else 0) + body.px_caption
+        return left, top + above, body.width, body.height - body.px_caption
+
+    def chip_boxes(self, scene: LoadingScene) -> dict[str, list[tuple[Chip, Box]]]:
+        """{pane: the tabs and chips in the line at its edge, and their boxes in the picture}."""
+        found = {}
+        for name, (left, top, *_) in self.layout.panes.items():
+            pane, canvas = PANES[name], self._canvas(name)
+            line, _body = _parts(pane, canvas)
+            if line is not None and pane.chips is not None:
+                down = top if pane.chips_at_top else top + canvas.height - line.height
+                chips = placed(line, pane.chips(scene))
+                found[name] = [(chip, (left + x, down + y, w, h)) for chip, (x, y, w, h) in chips]
+        return found
 
     def target_at(self, x: int, y: int, scene: LoadingScene) -> Target:
-        """The layer, unit, class, top image or recipe grid tile under a point of the picture; None if there is none."""
+        """What lies under a point of the picture: a unit, a layer, a class, a tile, a chip …; None if there is none."""
         name = self.layout.pane_at(x, y)
-        if name is None or not isinstance(scene, Scene):
+        if name is None:
             return None
         left, top, *_ = self.layout.panes[name]
-        return PANES[name].target(self._canvas(name), scene, x - left, y - top)
+        pane, x, y = PANES[name], x - left, y - top
+        line, body = _parts(pane, self._canvas(name))
+        if line is not None and pane.chips is not None:
+            at_line = y if pane.chips_at_top else y - body.height
+            if 0 <= at_line < line.height:
+                return chip_at(line, pane.chips(scene), x, at_line)
+            y -= line.height if pane.chips_at_top else 0
+        return pane.target(body, scene, x, y) if isinstance(scene, Scene) else None
 
     def fraction_in_layer(self, x: int, y: int) -> tuple[float, float] | None:
         """A point of the picture as fractions of the layer pane's mosaic area; None outside the layer pane."""
         if self.layout.pane_at(x, y) != "layer":
             return None
-        left, top, *_ = self.layout.panes["layer"]
-        width, height = self.layer_area
-        return (x - left) / width, (y - top - self._canvas("layer").px_caption) / height
+        left, top, width, height = self.layer_box
+        return (x - left) / max(1, width), (y - top) / max(1, height)
+
+
+def _parts(pane: Pane, canvas: Canvas) -> tuple[Canvas | None, Canvas]:
+    """The line of the pane's chips, None if it has none, and the rest of the pane."""
+    return split(canvas, pane.chips_at_top) if pane.chips else (None, canvas)
+
+
+def _draw_line(pane: Pane, canvas: Canvas, scene: LoadingScene) -> None:
+    line, _ = _parts(pane, canvas)
+    if line is not None and pane.chips is not None:
+        line.fill()
+        draw_chips(line, pane.chips(scene), scene.state.hover)
+
+
+def _colors_of(scene: LoadingScene) -> tuple[Theme, Palette]:
+    theme = THEMES[scene.state.theme]
+    return theme, palette(scene.state.colors, theme.is_light)
 
 
 def _draw(pane: Pane, canvas: Canvas, scene: LoadingScene) -> None:

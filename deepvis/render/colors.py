@@ -1,4 +1,4 @@
-"""Numbers to colours: activations, backward values and backward images as uint8 BGR."""
+"""The interface's colours, and numbers to colours: activations, backward values and backward images as uint8 BGR."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-Color = tuple[int, int, int]  # BGR
+from deepvis.render.palettes import Color, Palette
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,9 @@ class Theme:
         pointed: a frame around what the mouse points at.
         frozen: a frozen origin.
         good, bad: of good and bad news.
-        bars, negative_bars: of diagrams.
+        bars: of diagrams.
         probability: the bars behind the names of classes.
+        is_light: the ground is bright.
     """
 
     ground: Color
@@ -42,8 +43,8 @@ class Theme:
     good: Color
     bad: Color
     bars: Color
-    negative_bars: Color
     probability: Color
+    is_light: bool = False
 
 
 DARK = Theme(
@@ -54,30 +55,53 @@ DARK = Theme(
     soft=(196, 192, 190),
     dim=(158, 150, 146),
     accent=(64, 186, 255),  # amber
-    faint_accent=(60, 130, 175),
+    faint_accent=(30, 90, 125),
     on_accent=(20, 20, 20),
     pointed=(235, 235, 235),
     frozen=(255, 176, 84),  # sky blue
     good=(120, 200, 110),
     bad=(96, 96, 255),
     bars=(208, 204, 200),
-    negative_bars=(255, 130, 40),
     probability=(104, 78, 40),
 )
-THEMES: dict[str, Theme] = {"dark": DARK}  # by the names in `deepvis.interface.state.THEMES`
+LIGHT = Theme(
+    ground=(240, 238, 236),
+    panel=(226, 224, 222),
+    line=(196, 192, 188),
+    text=(30, 28, 26),
+    soft=(58, 54, 50),
+    dim=(96, 90, 84),
+    accent=(0, 72, 138),  # dark amber
+    faint_accent=(140, 200, 240),
+    on_accent=(255, 255, 255),
+    pointed=(30, 28, 26),
+    frozen=(180, 84, 0),  # strong blue
+    good=(36, 96, 12),
+    bad=(30, 20, 180),
+    bars=(100, 94, 88),
+    probability=(240, 214, 184),
+    is_light=True,
+)
+THEMES: dict[str, Theme] = {"dark": DARK, "light": LIGHT}  # by the names in `deepvis.interface.state.THEMES`
 
 
-def _ramp(negative: tuple[int, int, int], positive: tuple[int, int, int]) -> np.ndarray:
-    """A table for signed values: −1 at 0, zero (black) at 127.5, +1 at 255."""
-    v = np.linspace(-1, 1, 256)[:, None]
-    table = np.where(v < 0, -v * np.array(negative), v * np.array(positive))
-    levels: np.ndarray = table.round().astype(np.uint8)
-    return levels[:, None]
+def _luminance(color: Color) -> float:
+    """WCAG 2.2's relative luminance, 0 to 1."""
+    parts = [value / 255 for value in color]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.0722 * linear[0] + 0.7152 * linear[1] + 0.2126 * linear[2]
 
 
-_GRAY = np.repeat(np.arange(256, dtype=np.uint8)[:, None, None], 3, axis=2)
-_SIGNED = _ramp(negative=(255, 130, 40), positive=(255, 255, 255))  # blue … black … white
-_GREEN_RED = _ramp(negative=(60, 50, 255), positive=(70, 255, 60))  # red … black … green
+def contrast(one: Color, other: Color) -> float:
+    """WCAG 2.2's contrast ratio of two colours, 1 to 21; text of ordinary size is easy to read from 4.5 on."""
+    dark, bright = sorted((_luminance(one), _luminance(other)))
+    return (bright + 0.05) / (dark + 0.05)
+
+
+def ink_on(ground: Color) -> Color:
+    """The colour of words on any ground: black or white, whichever has more contrast: at least √21 = 4.58."""
+    inks: tuple[Color, Color] = (0, 0, 0), (255, 255, 255)
+    return max(inks, key=lambda ink: contrast(ink, ground))
 
 
 def finite(maps: np.ndarray) -> np.ndarray:
@@ -122,58 +146,51 @@ def to_levels(scaled: np.ndarray, signed: bool, gamma: float) -> np.ndarray:
     return cv2.convertScaleAbs(clipped, alpha=255)
 
 
-def paint(levels: np.ndarray, signed: bool, gradient: bool = False) -> np.ndarray:
-    """Turn positions of a colour table into BGR: gray for unsigned values, blue–black–white for signed activations,
-    red–black–green for backward values."""
-    table = _GREEN_RED if gradient else _SIGNED if signed else _GRAY
-    return cv2.applyColorMap(levels, table)
+def paint(levels: np.ndarray, signed: bool, palette: Palette) -> np.ndarray:
+    """Turn positions of a colour table into BGR."""
+    return cv2.applyColorMap(levels, palette.signed if signed else palette.unsigned)
 
 
-def backward_image(pixels: np.ndarray, filter: str) -> np.ndarray:
+def backward_image(pixels: np.ndarray, filter: str, palette: Palette) -> np.ndarray:
     """Turn a backward image (the result of a backward pass at the pixels) into a picture.
 
     Args:
         pixels: float32 H×W×3 RGB, any range.
         filter: "raw" (colours around mid-gray), "gray" (the mean over the colours), "norm" (the L2 norm over
-            the colours, black to white), "blurred norm" (the norm smoothed by a Gaussian).
+            the colours), "blurred norm" (the norm smoothed by a Gaussian). The norms are painted as unsigned values.
     Returns:
-        uint8 H×W×3 BGR. The strongest 0.3 % of the values saturate. If all values are zero the picture is flat.
+        uint8 H×W×3 BGR in the picture's own range, see `_strong`. If all values are zero the picture is flat.
     """
-    return FILTERS[filter](pixels)
+    if filter == "raw":
+        return cv2.cvtColor(_about_gray(pixels), cv2.COLOR_RGB2BGR)
+    if filter == "gray":
+        return cv2.cvtColor(_about_gray(pixels.mean(axis=2)), cv2.COLOR_GRAY2BGR)
+    return paint(cv2.convertScaleAbs(strength(pixels, filter == "blurred norm"), alpha=255), False, palette)
 
 
-def _raw(pixels: np.ndarray) -> np.ndarray:
-    return cv2.cvtColor(_about_gray(pixels), cv2.COLOR_RGB2BGR)
-
-
-def _gray(pixels: np.ndarray) -> np.ndarray:
-    return cv2.cvtColor(_about_gray(pixels.mean(axis=2)), cv2.COLOR_GRAY2BGR)
-
-
-def _norm(pixels: np.ndarray) -> np.ndarray:
-    return cv2.cvtColor(_from_black(np.sqrt(np.einsum("hwc,hwc->hw", pixels, pixels))), cv2.COLOR_GRAY2BGR)
-
-
-def _blurred_norm(pixels: np.ndarray) -> np.ndarray:
+def strength(pixels: np.ndarray, blurred: bool = True) -> np.ndarray:
+    """How strong a backward image is at each pixel: the L2 norm over the colours, float32 H×W from 0 to 1."""
     norm = np.sqrt(np.einsum("hwc,hwc->hw", pixels, pixels))
-    sigma = pixels.shape[0] / 56  # 4 pixels in a picture of 224: about the width over which the eye blends such noise
-    return cv2.cvtColor(_from_black(cv2.GaussianBlur(norm, (0, 0), sigma)), cv2.COLOR_GRAY2BGR)
-
-
-FILTERS = {"raw": _raw, "gray": _gray, "norm": _norm, "blurred norm": _blurred_norm}
+    if blurred:  # 4 pixels in a picture of 224: about the width over which the eye blends such noise
+        norm = cv2.GaussianBlur(norm, (0, 0), pixels.shape[0] / 56)
+    strong: np.ndarray = np.minimum(norm / _strong(norm), 1)
+    return strong
 
 
 def _about_gray(values: np.ndarray) -> np.ndarray:
     return cv2.convertScaleAbs(np.clip(values / _strong(values), -1, 1), alpha=127.5, beta=127.5)
 
 
-def _from_black(values: np.ndarray) -> np.ndarray:
-    return cv2.convertScaleAbs(np.minimum(values / _strong(values), 1), alpha=255)
+# A normal distribution then has its range at 2.5 standard deviations.
+_RANGE = 2.0
 
 
 def _strong(values: np.ndarray) -> float:
-    """The 99.7th percentile of the absolute values, estimated from a ninth of them to save time; never zero."""
-    few = np.abs(values[::3, ::3]).ravel()
-    rank = max(0, int(few.size * 0.997) - 1)
-    strong = float(np.partition(few, rank)[rank]) or float(np.abs(values).max())
-    return strong or 1.0
+    """The size of a value that is shown at full strength; never zero.
+
+    It is twice the mean size of the values, each weighted by its own size, Σv² / Σ|v|. Empty parts of a picture have no
+    weight, so that the range is that of the part where the values are, and a few extreme values do not stretch it much.
+    """
+    total = cv2.norm(values, cv2.NORM_L1)
+    typical = cv2.norm(values, cv2.NORM_L2SQR) / total if total else 0.0
+    return min(_RANGE * typical, cv2.norm(values, cv2.NORM_INF)) or 1.0

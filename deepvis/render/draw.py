@@ -2,19 +2,49 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 
 from deepvis.core.geometry import Box, resize, resize_for_screen
 from deepvis.interface.layout import CAPTION
 from deepvis.render import text
-from deepvis.render.colors import DARK, Color, Theme
+from deepvis.render.colors import DARK, Theme
+from deepvis.render.palettes import USUAL, Color, Palette
 
 
 def fill(image: np.ndarray, color: Color) -> None:
     """Fill a picture, or a part of one, with a colour. (NumPy's own assignment takes ten times as long.)"""
     if image.size:
         cv2.rectangle(image, (0, 0), (image.shape[1], image.shape[0]), color, cv2.FILLED)
+
+
+def paste(image: np.ndarray, picture: np.ndarray, left: int, top: int) -> None:
+    """Put a picture into an image, with its top left corner at (left, top). What lies outside is cut off."""
+    x, y = min(max(0, left), image.shape[1]), min(max(0, top), image.shape[0])
+    part = picture[max(0, y - top) : max(0, image.shape[0] - top), max(0, x - left) : max(0, image.shape[1] - left)]
+    image[y : y + part.shape[0], x : x + part.shape[1]] = part
+
+
+def inside(image: np.ndarray, box: Box) -> np.ndarray:
+    """The part of a box that lies in the image, as a view; empty if nothing does."""
+    left, top, width, height = box
+    return image[max(0, top) : max(0, top + height), max(0, left) : max(0, left + width)]
+
+
+@dataclass(frozen=True, eq=False)
+class Legend:
+    """What the colours of values mean: a bar from the lowest to the highest one.
+
+    Attributes:
+        low, high: the words at its ends.
+        colors: the colours between them, uint8 1×n×3 BGR.
+    """
+
+    low: str
+    high: str
+    colors: np.ndarray
 
 
 class Canvas:
@@ -24,10 +54,11 @@ class Canvas:
         image: uint8 H×W×3 BGR view into the picture; drawing here draws there.
         scale: size of text and marks.
         theme: the interface's colours.
+        palette: the colours of values.
     """
 
-    def __init__(self, image: np.ndarray, scale: float = 1.0, theme: Theme = DARK) -> None:
-        self.image, self.scale, self.theme = image, scale, theme
+    def __init__(self, image: np.ndarray, scale: float = 1.0, theme: Theme = DARK, palette: Palette = USUAL) -> None:
+        self.image, self.scale, self.theme, self.palette = image, scale, theme, palette
 
     @property
     def width(self) -> int:
@@ -51,26 +82,56 @@ class Canvas:
 
     def bar(self, box: Box, color: Color) -> None:
         """Fill a box with a colour."""
-        left, top, width, height = box
-        fill(self.image[top : top + height, left : left + width], color)
+        fill(inside(self.image, box), color)
 
     def part(self, box: Box) -> Canvas:
-        left, top, width, height = box
-        return Canvas(self.image[top : top + height, left : left + width], self.scale, self.theme)
+        return Canvas(inside(self.image, box), self.scale, self.theme, self.palette)
 
-    def caption(self, words: str, right: str = "", color: Color | None = None) -> Canvas:
-        """Draw the pane's title line and return the rest of the pane."""
+    def caption(
+        self, words: str, right: str = "", color: Color | None = None, legend: Legend | None = None, taken: int = 0
+    ) -> Canvas:
+        """Draw the pane's title line and return the rest of the pane.
+
+        Args:
+            legend: stands at the right end of the line.
+            taken: how many pixels at the right are needed for something else; not with a legend.
+        """
         height = self.px_caption
         bar = self.image[:height]
         fill(bar, self.theme.panel)
         size, margin = self.px(12), self.px(6)
-        room = self.width - 2 * margin
+        room = max(0, self.width - 2 * margin - taken)
+        if legend is not None:
+            room = self._legend(legend, room // 2)
         right = text.shorten(right, room // 2, size)
         end = text.width(right, size)
         words = text.shorten(words, room - end - margin, size)
         text.put(bar, words, margin, self.px(2), size, color or self.theme.text)
-        text.put(bar, right, self.width - margin - end, self.px(2), size, self.theme.dim)
+        text.put(bar, right, margin + room - end, self.px(2), size, self.theme.dim)
         return self.part((0, height, self.width, self.height - height))
+
+    def _legend(self, legend: Legend, most: int) -> int:
+        """Draw a legend at the right end of the title line, on at most `most` pixels.
+
+        Returns:
+            How much room is left for words.
+        """
+        size, margin, gap, line = self.px(12), self.px(6), self.px(6), self.px_caption
+        room, end = self.width - 2 * margin, self.width - margin
+        ends = text.width(legend.low, size) + text.width(legend.high, size) + 2 * gap
+        wide, high = min(self.px(72), most - ends), line - 2 * self.px(5)
+        if wide < self.px(16) or high < 2:
+            return room
+        bar = self.image[:line]
+        x = end - text.width(legend.high, size)
+        text.put(bar, legend.high, x, self.px(2), size, self.theme.dim)
+        x -= gap + wide
+        top = (line - high) // 2
+        self.image[top : top + high, x : x + wide] = cv2.resize(legend.colors, (wide, high))
+        self.frame((x - 1, top - 1, wide + 2, high + 2), self.theme.line)
+        x -= gap + text.width(legend.low, size)
+        text.put(bar, legend.low, x, self.px(2), size, self.theme.dim)
+        return max(0, x - 2 * margin - gap)
 
     def words(self, message: str, color: Color | None = None, size: float = 13) -> None:
         """Write a message in the middle of the pane, in a smaller font if there is little room."""
@@ -124,7 +185,7 @@ class Canvas:
             )
 
     def shade(self, box: Box, strength: float = 0.7) -> None:
-        """Darken a part so that text on it can be read."""
-        left, top, width, height = box
-        part = self.image[top : top + height, left : left + width]
-        cv2.addWeighted(part, 1 - strength, np.zeros_like(part), 0, 0, dst=part)
+        """Bring a part near the ground's colour, so that text on it can be read."""
+        part = inside(self.image, box)
+        if part.size:
+            cv2.addWeighted(part, 1 - strength, np.full_like(part, self.theme.ground), strength, 0, dst=part)

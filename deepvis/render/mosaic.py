@@ -11,8 +11,9 @@ import numpy as np
 from deepvis.attribution.requests import Result
 from deepvis.interface.unit_grid import Grid
 from deepvis.render import colors
-from deepvis.render.colors import DARK, Color
-from deepvis.render.draw import fill
+from deepvis.render.colors import DARK
+from deepvis.render.draw import fill, inside, paste
+from deepvis.render.palettes import USUAL, Color, Palette
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,19 +32,32 @@ class Look:
     signed: bool
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=4)
 def look(result: Result, gradient: bool = False) -> Look:
     """The activations of a result, or its backward values. Cached, because reading a large layer takes long."""
     values = result.layer_gradient if gradient else result.activations
     if values is None:
         raise ValueError("a result without such values cannot be looked at")
+    return look_at(values, gradient)
+
+
+def look_at(values: np.ndarray, gradient: bool = False) -> Look:
+    """Maps (float32 C×H×W) and their range."""
     maps = colors.finite(values)
     return Look(maps, float(maps.min()), float(maps.max()), gradient or colors.is_signed(maps))
 
 
 @lru_cache(maxsize=2)
 def mosaic(
-    result: Result, gradient: bool, grid: Grid, width: int, height: int, gamma: float, boost: float, ground: Color
+    seen: Look,
+    gradient: bool,
+    grid: Grid,
+    width: int,
+    height: int,
+    gamma: float,
+    boost: float,
+    ground: Color,
+    palette: Palette,
 ) -> np.ndarray:
     """The maps in the cells of the grid, uint8 height×width×3 BGR.
 
@@ -51,7 +65,7 @@ def mosaic(
     """
     picture = np.empty((height, width, 3), np.uint8)
     fill(picture, ground)
-    draw_maps(picture, look(result, gradient).maps, grid, gamma, boost, gradient, ground)
+    draw_maps(picture, seen.maps, grid, gamma, boost, gradient, ground, palette)
     return picture
 
 
@@ -63,6 +77,7 @@ def draw_maps(
     boost: float,
     gradient: bool = False,
     ground: Color = DARK.ground,
+    palette: Palette = USUAL,
 ) -> None:
     """Draw the maps into the canvas in the cells of the grid; only the visible cells are drawn.
 
@@ -73,8 +88,9 @@ def draw_maps(
         maps: float32 C×h×w.
         gamma: exponent of the normalised values; below 1 it brightens weak values.
         boost: 0 normalises over the layer, 1 over each channel.
-        gradient: the maps are backward values: green is positive, red negative.
+        gradient: the maps are backward values, which are always signed.
         ground: the colour between the cells.
+        palette: the colours of the values.
     """
     height, width = canvas.shape[:2]
     rows = range(max(0, -grid.top // grid.cell_height), min(grid.rows, -(-(height - grid.top) // grid.cell_height)))
@@ -88,9 +104,9 @@ def draw_maps(
     levels = colors.to_levels(tiles, signed, gamma)
     size = (len(columns) * grid.cell_width, len(rows) * grid.cell_height)
     # INTER_NEAREST keeps each position of a map visible as a square; colouring before enlarging saves time.
-    picture = cv2.resize(colors.paint(levels, signed, gradient), size, interpolation=cv2.INTER_NEAREST)
+    picture = cv2.resize(colors.paint(levels, signed, palette), size, interpolation=cv2.INTER_NEAREST)
     _separate(picture, grid, ground)
-    _paste(canvas, picture, grid.left + columns.start * grid.cell_width, grid.top + rows.start * grid.cell_height)
+    paste(canvas, picture, grid.left + columns.start * grid.cell_width, grid.top + rows.start * grid.cell_height)
     _cover_rest(canvas, grid, ground)
 
 
@@ -104,13 +120,14 @@ def _tiles(maps: np.ndarray, limits: np.ndarray, grid: Grid, rows: range, column
     inverse = (1 / limits)[:, None, None]
     for i, row in enumerate(rows):
         first = grid.first + row * grid.columns + columns.start
-        part = slice(first, min(first + len(columns), grid.first + grid.count))
-        if part.start < part.stop:
+        cells = slice(first, min(first + len(columns), grid.first + grid.count))
+        if cells.start < cells.stop:
+            part = cells if grid.order is None else grid.order.units[cells]
             seen = maps[part]
             if seen.shape[1:] != (h, w):
                 stack = seen.reshape(-1, seen.shape[2])  # maps one below the other, resized in one call
                 seen = cv2.resize(stack, (w, len(seen) * h), interpolation=cv2.INTER_AREA).reshape(-1, h, w)
-            np.multiply(seen, inverse[part], out=tiles[i, :, : part.stop - part.start].transpose(1, 0, 2))
+            np.multiply(seen, inverse[part], out=tiles[i, :, : cells.stop - cells.start].transpose(1, 0, 2))
     return tiles.reshape(len(rows) * h, len(columns) * w)
 
 
@@ -130,18 +147,12 @@ def _separate(picture: np.ndarray, grid: Grid, ground: Color) -> None:
             fill(picture[:, x - line : x], ground)
 
 
-def _paste(canvas: np.ndarray, picture: np.ndarray, left: int, top: int) -> None:
-    cut_left, cut_top = max(0, -left), max(0, -top)
-    left, top = max(0, left), max(0, top)
-    part = picture[cut_top : cut_top + canvas.shape[0] - top, cut_left : cut_left + canvas.shape[1] - left]
-    canvas[top : top + part.shape[0], left : left + part.shape[1]] = part
-
-
 def _cover_rest(canvas: np.ndarray, grid: Grid, ground: Color) -> None:
     """Fill the cells after the last unit with the ground colour, so that they are not taken for units of value zero."""
     row, cells = divmod(grid.count, grid.columns)
     bottom, right = grid.top + grid.rows * grid.cell_height, grid.left + grid.columns * grid.cell_width
     top = grid.top + row * grid.cell_height
-    left = max(0, grid.left + cells * grid.cell_width)
-    fill(canvas[max(0, top) : max(0, top + grid.cell_height), left : max(0, right)], ground)
-    fill(canvas[max(0, top + grid.cell_height) : max(0, bottom), : max(0, right)], ground)
+    left = grid.left + cells * grid.cell_width
+    fill(inside(canvas, (left, top, right - left, grid.cell_height)), ground)
+    top += grid.cell_height
+    fill(inside(canvas, (0, top, right, bottom - top)), ground)

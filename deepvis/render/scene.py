@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass, field, replace
 from functools import lru_cache
 
 import numpy as np
 
 from deepvis.attribution.requests import Result
-from deepvis.core.frames import Frame
+from deepvis.core.frames import Frame, Photo
 from deepvis.core.layers import Layer, unit_id
 from deepvis.core.receptive_field import ReceptiveField
-from deepvis.interface.state import Control, State, Target, TopImage
+from deepvis.interface.palette import Entry
+from deepvis.interface.state import Control, LiveMoment, State, Target, TopImage
 from deepvis.scan.results import Statistics
 from deepvis.synthesis.recipe import image_seed
 from deepvis.synthesis.recipe_grid import SIDE, table
-from deepvis.workers.messages import Cells, Grown, TopPictures, UnitPictures
+from deepvis.workers.messages import Cells, Grown, Scanning, TopPictures, UnitPictures
 
 
 @dataclass(frozen=True)
 class Status:
     """The slow-changing words of the status bar; rates are per second.
 
-    `moments`: how many were collected, None if that is off.
+    `moments`: how many were collected, None if that is off. `options`: the options that name the network and the folder
+    of one's own data on the command line, each with a space before it.
     """
 
     model: str = ""
@@ -35,6 +37,7 @@ class Status:
     timings: str = ""
     recording: bool = False
     moments: int | None = None
+    options: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +54,41 @@ class Matrix:
 
 
 @dataclass(frozen=True, eq=False)
+class Curve:
+    """A unit's largest activation in the live pictures of the last seconds.
+
+    Attributes:
+        layer, unit: the unit.
+        seconds: float32 n, when the pictures were seen, counted from the newest one: 0 or less.
+        values: float32 n, the unit's largest activation in each.
+        peak_seconds, peak: the largest of the values, and when it was.
+        photo: the picture of that moment; None if it cannot be shown again.
+    """
+
+    layer: str
+    unit: int
+    seconds: np.ndarray
+    values: np.ndarray
+    peak_seconds: float
+    peak: float
+    photo: Photo | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Filters:
+    """Pictures of the selected layer's filters on the pixels.
+
+    Attributes:
+        pictures: {unit: uint8 H×W×3 RGB}; empty if the layer's units see no pixels, or if filters are not shown.
+    """
+
+    pictures: dict[int, np.ndarray] = field(default_factory=dict)
+
+
+NO_FILTERS = Filters()
+
+
+@dataclass(frozen=True, eq=False)
 class LoadingScene:
     """Everything that one picture of the window shows while the network loads.
 
@@ -62,6 +100,7 @@ class LoadingScene:
         help: rows (group, keys, text) of the help screen.
         keys: {command name: its keys}.
         status: what the status bar says besides the selection.
+        found: the lines of the command palette; none if it is closed.
     """
 
     state: State
@@ -72,6 +111,7 @@ class LoadingScene:
     help: tuple[tuple[str, str, str], ...] = ()
     keys: Mapping[str, str] = field(default_factory=dict)
     status: Status = field(default_factory=Status)
+    found: tuple[Entry, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +123,7 @@ class Scene(LoadingScene):
         classes: names of the entries of its output.
         input_size: height and width of its input, in pixels.
         result: the newest result of the network; it may answer an older request.
+        held: the same for the held picture; None if none is held.
         pictures: stored images; they may still be those of the unit selected before.
         grown: images that are being synthesized, perhaps still of the unit before; None if there are none.
         pictures_of: the layer whose images are shown for the selected layer (for class probabilities, the layer
@@ -91,6 +132,10 @@ class Scene(LoadingScene):
         cells: the top image of each unit, perhaps still of the layer before; None before the first has arrived.
         statistics: histograms and correlation of units, perhaps still of the layer before; None before the first
             have arrived.
+        curve: what a unit did lately, perhaps still the one before; None if there are no live pictures.
+        is_held: this is the scene of the held picture (see `of_held`).
+        filters: pictures of the layer's filters, if the layer pane shows them.
+        scanning: how far the scan is that the window makes by itself; None if it makes none.
     """
 
     _: KW_ONLY
@@ -98,12 +143,26 @@ class Scene(LoadingScene):
     classes: tuple[str, ...] = ()
     input_size: tuple[int, int] = (224, 224)
     result: Result | None = None
+    held: Result | None = None
     pictures: UnitPictures | None = None
     grown: Grown | None = None
     pictures_of: str = ""
     tops: TopPictures | None = None
     cells: Cells | None = None
     statistics: Statistics | None = None
+    curve: Curve | None = None
+    is_held: bool = False
+    scanning: Scanning | None = None
+    filters: Filters = NO_FILTERS
+
+    @property
+    def of_held(self) -> Scene | None:
+        """The same scene of the held picture, in which the one in view is the other; None if none is held."""
+        frame = self.state.held
+        if frame is None or self.is_held:
+            return None
+        held = self.held if self.held is not None and self.held.request.frame is frame else None
+        return replace(self, frame=frame, result=held, held=self.result, is_held=True)
 
     @property
     def hover(self) -> Target:
@@ -117,6 +176,8 @@ class Scene(LoadingScene):
             return hover if self.own_tops is not None and 0 <= hover.number < len(self.own_tops.patches) else None
         if isinstance(hover, Control):
             return hover
+        if isinstance(hover, LiveMoment):
+            return hover if self.own_curve is not None and self.own_curve.photo == hover.photo else None
         if hover is None or not 0 <= hover.layer < len(self.layers):
             return None
         units = self.layers[hover.layer].units
@@ -182,6 +243,16 @@ class Scene(LoadingScene):
         return t if t is not None and (t.layer, t.unit) == (self.pictures_of, self.state.unit) else None
 
     @property
+    def scan_words(self) -> str:
+        """A text that says how far the scan is that the window makes by itself; empty if it makes none."""
+        return self.scanning.words if self.scanning is not None else ""
+
+    @property
+    def is_scanning(self) -> bool:
+        """Whether the window scans by itself now, so that what the index has is renewed now and then."""
+        return self.scanning is not None and not self.scanning.is_over
+
+    @property
     def own_cells(self) -> Cells | None:
         """The units' top images, if they are the selected layer's."""
         return self.cells if self.cells is not None and self.cells.layer == self.pictures_of else None
@@ -197,6 +268,12 @@ class Scene(LoadingScene):
         """The selected layer's correlation matrix; None if it, or the sorted order that is needed, has not arrived."""
         statistics = self.own_statistics
         return None if statistics is None else _matrix(statistics, self.state.shown.is_sorted)
+
+    @property
+    def own_curve(self) -> Curve | None:
+        """What the selected unit did lately; None if it was not seen in two live pictures yet."""
+        c = self.curve
+        return c if c and (c.layer, c.unit) == (self.layer.name, self.state.unit) and len(c.values) > 1 else None
 
     # -- the network's result, if it is of the selected layer --------------------------------------
 
@@ -223,6 +300,12 @@ class Scene(LoadingScene):
     def own_result(self) -> Result | None:
         """The result, if it holds the selected layer's activations."""
         r = self.result
+        return r if r and r.activations is not None and r.request.layer == self.layer.name else None
+
+    @property
+    def other_result(self) -> Result | None:
+        """The other picture's result, if two are compared and it holds the selected layer's activations."""
+        r = self.held if self.state.held is not None else None
         return r if r and r.activations is not None and r.request.layer == self.layer.name else None
 
     @property

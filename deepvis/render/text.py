@@ -9,7 +9,7 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from deepvis.render.colors import Color
+from deepvis.render.palettes import Color
 
 CACHE = (
     32 << 20

@@ -28,6 +28,7 @@ from deepvis.core.receptive_field import ReceptiveField
 from deepvis.inputs.bands import Reading
 
 INDEX, STATE = "index.npz", "state.npz"
+PROVISIONAL = "provisional"  # an entry of `Index.settings`
 CHUNK = 512
 """Responses are summed over this many images at a time, counted from image 0. So shares that begin and end at
 multiples of it give exactly the same sums as a single pass."""
@@ -186,6 +187,11 @@ class Index:
     @property
     def is_complete(self) -> bool:
         return joined(self.scanned) == ((0, len(self.files)),)
+
+    @property
+    def is_provisional(self) -> bool:
+        """Whether the window made it by itself, so that a scan that the user asks for may replace it."""
+        return bool(self.settings.get(PROVISIONAL))
 
     @property
     def exact_sums(self) -> Sums:

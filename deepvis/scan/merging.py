@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -25,21 +25,49 @@ def add_exactly(sums: np.ndarray, more: np.ndarray) -> np.ndarray:
 
 def with_statistics(index: Index) -> Index:
     """The index with mean, variance and correlation computed from its sums."""
-    sums = _with_recent(index.exact_sums, index.spans)
-    n = max(1, index.count)
-    mean = sums.total.sum(0) / n
-    variance = np.maximum(sums.squares.sum(0) / n - mean**2, 0)
-    correlation = {}
-    for span in index.spans:
-        if span.name in sums.products:
-            mu = mean[span.rows]
-            covariance = sums.products[span.name] / n - np.outer(mu, mu)
-            spread = np.sqrt(np.maximum(np.diag(covariance), 0))
-            spread[spread <= 1e-6 * np.abs(mu)] = np.inf  # only float32's rounding: the response never changes
-            covariance /= np.maximum(spread, 1e-300)[:, None]
-            covariance /= np.maximum(spread, 1e-300)[None]
-            correlation[span.name] = np.clip(covariance, -1, 1).astype(np.float32)
-    return replace(index, mean=mean, variance=variance, correlation=correlation)
+    index = so_far(index)
+    return replace(index, correlation=dict(index.correlation))
+
+
+def so_far(state: Index) -> Index:
+    """As `with_statistics`, but each correlation is computed only when it is read: for a scan that still runs."""
+    sums, n = state.exact_sums, max(1, state.count)
+    exact = sums.recent.astype(np.float64)
+    total, squares = add_exactly(sums.total, exact.sum(0)), add_exactly(sums.squares, (exact**2).sum(0))
+    mean = total.sum(0) / n
+    variance = np.maximum(squares.sum(0) / n - mean**2, 0)
+    spans = {span.name: span for span in state.spans if span.name in sums.products}
+    return replace(state, mean=mean, variance=variance, correlation=_Correlations(spans, sums, mean, n))
+
+
+class _Correlations(Mapping[str, np.ndarray]):
+    """{layer: correlation of its units}; computed from the sums each time it is read."""
+
+    def __init__(self, spans: Mapping[str, Span], sums: Sums, mean: np.ndarray, count: int) -> None:
+        self._spans, self._sums, self._mean, self._count = spans, sums, mean, count
+
+    def __getitem__(self, layer: str) -> np.ndarray:
+        rows, mu = self._spans[layer].rows, self._mean[self._spans[layer].rows]
+        covariance = _products(self._sums, layer, rows) / self._count - np.outer(mu, mu)
+        spread = np.sqrt(np.maximum(np.diag(covariance), 0))
+        spread[spread <= 1e-6 * np.abs(mu)] = np.inf  # only float32's rounding: the response never changes
+        covariance /= np.maximum(spread, 1e-300)[:, None]
+        covariance /= np.maximum(spread, 1e-300)[None]
+        correlation: np.ndarray = np.clip(covariance, -1, 1).astype(np.float32)
+        return correlation
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._spans)
+
+    def __len__(self) -> int:
+        return len(self._spans)
+
+
+def _products(sums: Sums, layer: str, rows: slice) -> np.ndarray:
+    """A layer's sums of products, with the unfinished chunk added."""
+    exact = sums.recent[:, rows].astype(np.float64)
+    products: np.ndarray = sums.products[layer] + exact.T @ exact
+    return products
 
 
 def _with_recent(sums: Sums, spans: Sequence[Span]) -> Sums:
@@ -48,11 +76,7 @@ def _with_recent(sums: Sums, spans: Sequence[Span]) -> Sums:
     if not len(recent):
         return sums
     exact = recent.astype(np.float64)
-    products = {
-        span.name: sums.products[span.name] + exact[:, span.rows].T @ exact[:, span.rows]
-        for span in spans
-        if span.name in sums.products
-    }
+    products = {span.name: _products(sums, span.name, span.rows) for span in spans if span.name in sums.products}
     return replace(
         sums, total=add_exactly(sums.total, exact.sum(0)), squares=add_exactly(sums.squares, (exact**2).sum(0)),
         products=products, recent=recent[:0],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ def patch_backward(
     method: str,
     boxes: Sequence[Box],
     places: Sequence[tuple[int, int]] | None = None,
+    hear: Callable[[np.ndarray], None] = lambda activations: None,
 ) -> list[np.ndarray]:
     """The backward images of a unit for several photos, cut to boxes; one pass for all photos.
 
@@ -33,6 +34,7 @@ def patch_backward(
         boxes: a box for each photo, in input pixels (`Patch.box`).
         places: for each photo the (row, column) at which the backward pass starts with 1, as in the original toolbox;
             None starts it as in the live window (`deepvis.networks.activation_rules.seed`).
+        hear: called with the unit's activations on each photo, float32 rows×columns (1×1 for a vector).
     Returns:
         For each photo float32 height×width×3 RGB, of its box's size; 0 outside of the input.
     """
@@ -41,6 +43,8 @@ def patch_backward(
     x = torch.cat([network.see(photo, crop=True) for photo in photos])
 
     def start(sent: torch.Tensor) -> torch.Tensor:
+        for map_ in sent.detach()[:, unit].float().cpu().numpy():
+            hear(np.array(np.atleast_2d(map_)))
         if places is None or sent.ndim < 4:
             return torch.cat([seed(one[None], unit) for one in sent])
         sparse = torch.zeros_like(sent)

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,42 +21,17 @@ from deepvis.core.files import locked, remove_unfinished, system_reason, writing
 from deepvis.core.interrupt import Interrupted, postponed
 from deepvis.core.layers import find_layer
 from deepvis.inputs.datasets import Batch, Images, batches
-from deepvis.networks.capture import trace
+from deepvis.networks.capture import Abandoned, trace
 from deepvis.networks.network import ONE_AT_A_TIME, Network, prepare
 from deepvis.networks.outputs import shown
 from deepvis.networks.replicas import ReplicaPool, failed, is_out_of_memory
-from deepvis.scan.index import BINS, CHUNK, INDEX, STATE, Index, Span, joined
+from deepvis.scan.index import CHUNK, INDEX, PROVISIONAL, STATE, Index, Span, joined
 from deepvis.scan.index_file import load, save
-from deepvis.scan.merging import merge, with_statistics
+from deepvis.scan.merging import merge, so_far, with_statistics
+from deepvis.scan.options import ALONE, USUAL, Companion, Options, demand_memory
 from deepvis.scan.reduce import Bar, Extremes, Tally, extremes
 
 MOST_MEMORY = 8 << 30  # most bytes for the statistics of all units
-
-
-@dataclass(frozen=True)
-class Options:
-    """How to scan.
-
-    Attributes:
-        k: number of top images to keep for each unit.
-        batch: images in a batch; 0 for the device's default. It is halved when memory runs out.
-        workers: threads that decode images; None for the default.
-        every: seconds between checkpoints.
-        rank, world: number of this process, and number of processes that share the images.
-        reduce: decode large JPEGs at a fraction of their size.
-        weakest: also keep the images with the weakest activations, which takes more time.
-        correlation: compute the correlations of the units' responses.
-    """
-
-    k: int = 9
-    batch: int = 0
-    workers: int | None = None
-    every: float = 60
-    rank: int = 0
-    world: int = 1
-    reduce: bool = True
-    weakest: bool = True
-    correlation: bool = True
 
 
 def spans_of(network: Network, layers: Sequence[str]) -> tuple[Span, ...]:
@@ -70,11 +45,14 @@ def spans_of(network: Network, layers: Sequence[str]) -> tuple[Span, ...]:
     return tuple(spans)
 
 
-def look(network: Network, batch: Tensor, spans: Sequence[Span], bar: Bar) -> dict[str, Extremes]:
+def look(
+    network: Network, batch: Tensor, spans: Sequence[Span], bar: Bar, pace: Callable[[], None] = ALONE.pace
+) -> dict[str, Extremes]:
     """Run a batch (N×channels×H×W) through the network and find the extremes of each layer as it is computed.
 
     Args:
         bar: the bar of all units; see `extremes`.
+        pace: called at each layer.
     """
     wanted: dict[str, list[Span]] = {}
     for span in spans:
@@ -82,6 +60,7 @@ def look(network: Network, batch: Tensor, spans: Sequence[Span], bar: Bar) -> di
     found = {}
 
     def visit(path: str, _child: nn.Module, _inputs: tuple[Any, ...], output: object) -> None:
+        pace()
         tensor = shown(output)
         for span in wanted[path]:
             if tensor is None:
@@ -105,8 +84,9 @@ def scan(
     images: Images,
     out: Path,
     layers: Sequence[str] | None = None,
-    options: Options = Options(),
+    options: Options = USUAL,
     progress: Callable[[int, int, int], None] = lambda done, total, broken: None,
+    companion: Companion = ALONE,
 ) -> Index | None:
     """Scan the images into the folder `out`; an earlier scan there is continued.
 
@@ -119,15 +99,17 @@ def scan(
     Args:
         layers: names of the network's layers; None for all.
         progress: called with (images done, all images, broken images) at the start and after each batch.
+        companion: the thread that accompanies the scan.
     Returns:
         The index, which is also written to `out`; None in a process of rank above 0.
     Raises:
         UserError: `out` holds a scan of something else or is in use, no image can be read, the disk is full.
         KeyboardInterrupt: after Ctrl-C or SIGTERM, when all that was scanned has been saved.
+        Abandoned: the companion has ended the scan, and all that was scanned has been saved.
     """
     names = [layer.name for layer in network.layers] if layers is None else list(layers)
     spans = spans_of(network, names)
-    _check_memory(spans, options)
+    demand_memory(spans, options, MOST_MEMORY)
     with _locked(out, options.rank):
         if (found := _found_again(network, images, out)) is not None:
             return found
@@ -139,7 +121,7 @@ def scan(
         first, last = shares(*missed, options.world)[options.rank]
         first = max([first, *(end for _, end in state.scanned)])
         state = replace(state, files=images.names, root=str(images.root))
-        state = _pass(network, images, state, (first, last), own, options, progress)
+        state = _pass(network, images, state, (first, last), own, options, progress, companion)
         if options.rank > 0:
             return None
         if options.world > 1:
@@ -147,27 +129,11 @@ def scan(
         if state.count == 0:
             why = next(iter(state.broken.values()), "there is none")
             raise UserError(f"{images.root}: none of the {len(images.names)} images can be read; the first one: {why}")
-        index = with_statistics(state)
+        index = with_statistics(_with_fields(network, state, out, companion))
         save(index, out / STATE, state=True)
         save(index, out / INDEX)
         _remove_parts(out)
         return index
-
-
-def _check_memory(spans: Sequence[Span], options: Options) -> None:
-    """Raise UserError if the statistics of these layers would take too much memory."""
-    needs = {
-        s.name: s.units * (4 * CHUNK + 8 * BINS + 100 * options.k + 8 * options.correlation * s.units) for s in spans
-    }
-    if sum(needs.values()) > MOST_MEMORY:
-        widest = max(needs, key=lambda name: needs[name])
-        raise UserError(
-            f"a scan of these layers takes {sum(needs.values()) / 1e9:,.1f} GB of memory, {needs[widest] / 1e9:,.1f} "
-            f"of them for layer "
-            f"{widest}; expected at most {MOST_MEMORY / 1e9:.1f}. Leave it out (--layers), or scan without the "
-            f"correlation of "
-            f"units (--no-correlation)"
-        )
 
 
 class _Once:
@@ -207,8 +173,21 @@ def _base(network: Network, images: Images, out: Path, spans: tuple[Span, ...], 
                 f"another --out."
             )
         return _empty(network, images, spans, options)
-    state = _check(load(path), path, network, spans, options)
-    gone = set(state.files) - set(images.names)
+    state = load(path)
+    try:
+        return _continued(state, path, network, images, spans, options)
+    except UserError:
+        if not state.is_provisional:
+            raise
+        return _empty(network, images, spans, options)
+
+
+def _continued(
+    state: Index, path: Path, network: Network, images: Images, spans: tuple[Span, ...], options: Options
+) -> Index:
+    """The state of the earlier scan, if these images continue it; UserError if not."""
+    state = _check(state, path, network, spans, options)
+    gone, out = set(state.files) - set(images.names), path.parent
     if gone:
         raise UserError(
             f"{out} is an index of {len(state.files)} images, but {len(gone)} are not in {images.root}: "
@@ -216,7 +195,8 @@ def _base(network: Network, images: Images, out: Path, spans: tuple[Span, ...], 
             f"(--images), "
             f"or another folder for a new index (--out)."
         )
-    return state
+    stays = state.is_provisional and options.provisional
+    return state if stays else replace(state, settings={**state.settings, PROVISIONAL: False})
 
 
 def _check(state: Index, path: Path, network: Network, spans: tuple[Span, ...], options: Options) -> Index:
@@ -227,7 +207,8 @@ def _check(state: Index, path: Path, network: Network, spans: tuple[Span, ...], 
             f"{path} is a scan of the layers {', '.join(s.name for s in state.spans)}. Give these, or another --out."
         )
     mine = _settings(network, options)
-    without = {"batch": 0, "shown": (), "channels": 0}  # do not change the results, except for rounding
+    # These do not change the results, except for rounding.
+    without = {"batch": 0, "shown": (), "channels": 0, PROVISIONAL: False}
     if {**state.settings, **without} != {**mine, **without} or state.k != options.k:
         raise UserError(
             f"{path} was made with {dict(state.settings)}, top {state.k}; this scan has {mine}, top {options.k}. "
@@ -243,6 +224,7 @@ def _settings(network: Network, options: Options) -> dict[str, object]:
         bands["shown"] = list(network.input.places)
     bands |= {} if reading.channels == 3 else {"channels": reading.channels}
     bands |= {"white": [reading.white, reading.range]} if reading.white else {}
+    bands |= {PROVISIONAL: True} if options.provisional else {}
     return bands | {
         "height": network.input.height, "width": network.input.width, "crop": True, "reduce": options.reduce,
         "weakest": options.weakest, "correlation": options.correlation, "batch": _batch_size(network, options),
@@ -252,9 +234,6 @@ def _settings(network: Network, options: Options) -> dict[str, object]:
 def _empty(network: Network, images: Images, spans: tuple[Span, ...], options: Options) -> Index:
     tally = Tally(spans, options.k, torch.device("cpu"), options.weakest, options.correlation)
     nothing = np.zeros(tally.units)
-    maps = [span.name for span in spans if span.height * span.width > 1]
-    with ReplicaPool(network) as pool:
-        fields = dict(pool.each(lambda replica, name: replica.receptive_field(name), maps))
     return Index(
         model=network.name,
         fingerprint=network.fingerprint,
@@ -266,9 +245,20 @@ def _empty(network: Network, images: Images, spans: tuple[Span, ...], options: O
         mean=nothing,
         variance=nothing,
         settings=_settings(network, options),
-        receptive_fields=fields,
         **tally.arrays(),
     )
+
+
+def _with_fields(network: Network, state: Index, out: Path, companion: Companion) -> Index:
+    """The state with the receptive fields of all layers; those that are missing are measured, which takes a while."""
+    known = {**companion.fields(), **state.receptive_fields}
+    maps = [span.name for span in state.spans if span.height * span.width > 1 and span.name not in known]
+    if not maps:
+        return replace(state, receptive_fields=known)
+    save(state, out / STATE, state=True)
+    with ReplicaPool(network) as pool:
+        measured = pool.each(lambda replica, name: replica.receptive_field(name, companion.gives_up), maps)
+        return replace(state, receptive_fields={**known, **dict(measured)})
 
 
 def _own_path(out: Path, options: Options) -> Path:
@@ -308,6 +298,7 @@ def _pass(
     path: Path,
     options: Options,
     progress: Callable[[int, int, int], None],
+    companion: Companion,
 ) -> Index:
     tally = Tally(state.spans, options.k, network.device, options.weakest, options.correlation)
     if state.count:
@@ -320,6 +311,7 @@ def _pass(
     least = (spec.width, spec.height) if options.reduce else None
 
     def load_image(number: int) -> np.ndarray:
+        companion.pace()
         return spec.seen(images.read(number, least, spec.aspect), crop=True)
 
     def now() -> Index:
@@ -328,11 +320,13 @@ def _pass(
 
     with (
         postponed() as interrupted,
+        _saved_if_abandoned(lambda: save(now(), path, state=True)),
         ReplicaPool(network) as pool,
         contextlib.closing(batches(cut(begin, end, size), load_image, decoders)) as stream,
     ):
         progress(0, end - begin, len(broken))
-        for batch, found in pool.each(Looker(tally), stream):
+        looked = 0
+        for batch, found in pool.each(Looker(tally, companion.pace), stream):
             broken.update(batch.broken)
             for numbers, part in found:
                 tally.commit(part, numbers)
@@ -340,6 +334,9 @@ def _pass(
                 tally.end_chunk()
             done = batch.last
             progress(done - begin, end - begin, len(broken))
+            if companion.look is not None and tally.count > 1.5 * looked and done < end:
+                looked = tally.count
+                companion.look(so_far(replace(now(), receptive_fields=companion.fields())))
             if interrupted() or time.monotonic() - saved > options.every:
                 save(now(), path, state=True)
                 saved = time.monotonic()
@@ -351,11 +348,20 @@ def _pass(
     return result
 
 
+@contextlib.contextmanager
+def _saved_if_abandoned(save_now: Callable[[], None]) -> Iterator[None]:
+    try:
+        yield
+    except Abandoned:
+        save_now()
+        raise
+
+
 class Looker:
     """Runs batches through a network, in smaller pieces if memory runs out."""
 
-    def __init__(self, tally: Tally) -> None:
-        self._tally = tally
+    def __init__(self, tally: Tally, pace: Callable[[], None] = ALONE.pace) -> None:
+        self._tally, self._pace = tally, pace
         self._most = CHUNK
 
     def __call__(self, network: Network, batch: Batch) -> list[tuple[list[int], dict[str, Extremes]]]:
@@ -366,7 +372,7 @@ class Looker:
             numbers = batch.numbers[part]
             try:
                 pixels, tally = as_input(network, batch.pixels[part]), self._tally
-                found.append((numbers, look(network, pixels, tally.spans, tally.bar)))
+                found.append((numbers, look(network, pixels, tally.spans, tally.bar, self._pace)))
                 start += len(numbers)
             except UserError:
                 raise

@@ -21,7 +21,7 @@ from deepvis.core.errors import UserError
 from deepvis.core.files import write_whole
 from deepvis.core.layers import unit_id
 from deepvis.core.paths import Places
-from deepvis.store.unit_images import Key, Store, open_store, store_folder
+from deepvis.store.unit_images import PROVISIONAL, Key, Store, open_store, store_folder
 
 _OF_ONE_GROWTH = ("module", "input", "preset", "seed", "objective", "true_size", "side")
 
@@ -107,7 +107,7 @@ def keep(store: Store, layer: str, unit: int, images: np.ndarray, record: Mappin
     """
     made = json.loads(json.dumps(record))
     have, name, aside = store.records.get((layer, unit), {}), unit_id(layer, unit), ""
-    if have and "failed" not in have and store.has(layer, unit):
+    if have and "failed" not in have and not have.get(PROVISIONAL) and store.has(layer, unit):
         if _steps(have) > _steps(made):
             raise UserError(
                 f"{name}: images of yours with {_steps(have)} steps are kept already ({have.get('preset')}), these "

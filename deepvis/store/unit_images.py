@@ -28,6 +28,7 @@ from deepvis.core.marks import same_network
 from deepvis.core.reading import JSON_BYTES, is_text, parse_json, read_bytes, shown
 
 MANIFEST = "manifest.json"
+PROVISIONAL = "provisional"  # an entry of a record
 LOCK = ".lock"  # of a folder, so that one process at a time changes its manifest
 WIDEST = 16383  # pixels
 _NAME = 500  # characters of a layer's name
@@ -44,7 +45,8 @@ class Store:
         folder: the folder.
         fingerprint: fingerprint of the network that they were made for.
         records: {(layer, unit): how its images were made}. A record has "scores", one for each image, or "failed",
-            which says why there are no images.
+            which says why there are no images. "provisional" is true for images that the window made by itself: those
+            that the user makes replace them.
     """
 
     folder: Path
@@ -151,6 +153,23 @@ def open_store(folder: Path, fingerprint: str, model: str = "") -> Store:
         with writing(folder, _KEPT):
             _begin(store)
     return store
+
+
+def forget_provisional(folder: Path, fingerprint: str) -> None:
+    """Remove the images of another network from a folder, if the window has made all of them by itself.
+
+    Raises:
+        UserError: they cannot be removed.
+    """
+    store = _open(folder)
+    is_other = bool(store.fingerprint) and not same_network(store.fingerprint, fingerprint)
+    if not is_other or not all(record.get(PROVISIONAL) for record in store.records.values()):
+        return
+    with writing(folder), locked(folder / LOCK):
+        for layer, unit in store.records:
+            store.path(layer, unit).unlink(missing_ok=True)
+        for file in (*folder.glob("added-*.jsonl"), folder / MANIFEST):
+            file.unlink(missing_ok=True)
 
 
 def _begin(store: Store) -> None:

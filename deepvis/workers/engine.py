@@ -143,6 +143,12 @@ class Engine(Worker[Request, Result]):
         since = time.perf_counter() - window
         return sum(t > since for t in list(self._finished)) / window
 
+    @property
+    def fields(self) -> dict[str, ReceptiveField]:
+        """{layer: its receptive field}, as far as they have been measured."""
+        with self._changed:
+            return {layer: field for layer, field in self._fields.items() if field is not None}
+
     def wait(self, request: Request, timeout: float | None = None) -> Result:
         """The result of `request`, for programs without a window."""
         self.want(request)

@@ -112,6 +112,7 @@ class TopPictures:
         method: the backward method.
         backward: for each patch its backward image, float32 h×w×3 RGB, or None if its photo is missing; empty
             until they have been computed.
+        maps: for each patch the unit's activations on its whole photo, float32 h×w, or None; empty like `backward`.
         note: a text that says why there are no patches.
         backward_note: a text that says why there are no backward images.
         seen: for collected moments: for each patch the whole picture that the network saw, uint8 RGB; else empty.
@@ -126,6 +127,7 @@ class TopPictures:
     note: str = ""
     backward_note: str = ""
     seen: tuple[np.ndarray, ...] = ()
+    maps: tuple[np.ndarray | None, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -144,6 +146,35 @@ class TopImagesWish:
     method: str = "deconv"
     moments: TopPictures | None = None
     or_deconv: bool = False
+
+
+@dataclass(frozen=True)
+class Scanning:
+    """How far the scan is that the window makes by itself.
+
+    Attributes:
+        done, total: number of images.
+        is_over: it has ended.
+        error: a text that says why it failed; empty if it did not.
+    """
+
+    done: int = 0
+    total: int = 0
+    is_over: bool = False
+    error: str = ""
+
+    @property
+    def words(self) -> str:
+        """What to say in place of what it will find; empty if it has found all."""
+        if self.error:
+            return f"The photos cannot be scanned: {self.error}"
+        if self.is_over:
+            return ""
+        return f"scanning {self.so_far} …" if self.done else "preparing to scan the photos …"
+
+    @property
+    def so_far(self) -> str:
+        return f"{self.done:,} of {self.total:,} photos"
 
 
 # ---- moments of the live picture ----------------------------------------------------------------
@@ -189,6 +220,7 @@ class GrowthWish:
         recipes: for the recipe grid: a recipe for each image. These images end after their recipes' steps and, on
             a CPU, are made at half the size if the network takes that. Empty: all images use the preset and grow
             until the request changes.
+        by_itself: nobody asked for these images. They end after BY_ITSELF steps and are kept in the user's own store.
     """
 
     layer: str
@@ -196,6 +228,7 @@ class GrowthWish:
     preset: str
     seeds: tuple[int, ...]
     recipes: tuple[Recipe, ...] = ()
+    by_itself: bool = False
 
 
 @dataclass(frozen=True, eq=False)

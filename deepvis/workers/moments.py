@@ -189,7 +189,9 @@ def _save(collection: _Collection | None, save: _Save) -> None:
         return
     try:
         index = collection.live.save(save.folder, save.model, save.fingerprint)
-        said = f"kept {len(index.files):,} moments in {save.folder}: deepvis merge adds them to the top images"
+        count = len(index.files)
+        what = f"{count:,} moment{'' if count == 1 else 's'}"
+        said = f"kept {what} in {save.folder}: deepvis merge adds them to the top images"
         save.say(said, False)
     except Exception as error:
         save.say(words(error), True)

@@ -66,10 +66,9 @@ class PatchPassesWorker(Worker[PatchPass, TopPictures]):
         if not self._lasts(one.task, one.quiet_until):
             return
         network, wish = self._copy_of(one.task.wish.source), one.task.wish.wish
-        pictures = replace(one.pictures, backward=_backward(network, wish, one))
+        pictures = _with_passes(network, wish, one)
         if wish.or_deconv and not any(image is not None and image.any() for image in pictures.backward):
-            backward = _backward(network, replace(wish, method="deconv"), one)
-            pictures = replace(pictures, method="deconv", backward=backward)
+            pictures = replace(_with_passes(network, replace(wish, method="deconv"), one), method="deconv")
         yield pictures
 
     def _hand_out(self, task: Task[PatchPass], answer: TopPictures | None) -> bool:
@@ -86,8 +85,8 @@ class PatchPassesWorker(Worker[PatchPass, TopPictures]):
         return self._replica.of(network)
 
 
-def _backward(network: Network, wish: TopImagesWish, one: PatchPass) -> tuple[np.ndarray | None, ...]:
-    """The backward image of each patch; None if its photo is missing."""
+def _with_passes(network: Network, wish: TopImagesWish, one: PatchPass) -> TopPictures:
+    """The patches with the backward image and the activations of each; None where its photo is missing."""
     from deepvis.scan.patch_backward import patch_backward
 
     seen = [patch for patch in one.pictures.patches if patch.pixels is not None]
@@ -97,14 +96,21 @@ def _backward(network: Network, wish: TopImagesWish, one: PatchPass) -> tuple[np
     # The pass starts at the place of the map whose patch is shown; if a patch is the whole photo, at all places.
     places = None if all(box == whole for box in boxes) else [(patch.row, patch.column) for patch in seen]
     images: list[np.ndarray] = []
+    maps: list[np.ndarray] = []
     for first in range(0, len(seen), AT_A_TIME):
         some = slice(first, first + AT_A_TIME)
         with MUCH_MEMORY:
+            starts = places and places[some]
             images += patch_backward(
-                network, whole_photos[some], wish.layer, wish.unit, wish.method, boxes[some], places and places[some]
+                network, whole_photos[some], wish.layer, wish.unit, wish.method, boxes[some], starts, maps.append
             )
-    made = iter(images)
-    return tuple(None if patch.pixels is None else next(made) for patch in one.pictures.patches)
+    made, heard = iter(images), iter(maps)
+    patches = one.pictures.patches
+    return replace(
+        one.pictures,
+        backward=tuple(None if patch.pixels is None else next(made) for patch in patches),
+        maps=tuple(None if patch.pixels is None else next(heard, None) for patch in patches),
+    )
 
 
 def _photos(one: PatchPass, patches: list[Patch]) -> list[np.ndarray]:

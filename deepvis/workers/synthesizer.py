@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,8 @@ import numpy as np
 
 from deepvis.core.errors import UserError
 from deepvis.core.layers import find_layer
+from deepvis.store.unit_images import PROVISIONAL
+from deepvis.workers.leisure import Leisure
 from deepvis.workers.messages import Grown, GrowthWish
 from deepvis.workers.own_replica import OwnReplica
 from deepvis.workers.worker import MUCH_MEMORY, Task, WishOf, Worker
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from deepvis.networks.network import Network
     from deepvis.store.unit_images import Store
 
+BY_ITSELF = 128  # steps of images that nobody asked for
+QUIET = 0.5  # seconds that a unit must stay selected before these begin to grow
 PUBLISH = 0.1  # seconds between two updates of the shown images; an update takes a fraction of a step's time
 DEAD = "no gradient reaches the image: the unit is dead, or it is not finite"
 
@@ -26,15 +30,24 @@ DEAD = "no gradient reaches the image: the unit is dead, or it is not finite"
 class GrowthWorker(Worker["WishOf[Network, GrowthWish]", Grown]):
     """Synthesizes the images of the newest request; when the request changes, it stops after the current step.
 
+    Images that nobody asked for wait until the request has stood for QUIET seconds, and rest after each step.
     torch is imported in the thread. On Linux it runs at a lower priority than the live view.
     """
 
     has_low_priority = True
 
-    def __init__(self) -> None:
+    def __init__(
+        self, leisure: Leisure | None = None, keep: Callable[[Grown, Network], None] = lambda grown, network: None
+    ) -> None:
+        """
+        Args:
+            leisure: says when images that nobody asked for may grow on.
+            keep: called in the thread with such images when they are finished, or with the reason why they cannot be.
+        """
         super().__init__()
         self._replica = OwnReplica()
         self._cores = 0  # number of torch threads on a CPU; 0 if not set yet
+        self._leisure, self._keep = leisure or Leisure(lambda: False), keep
 
     def want(self, wish: WishOf[Network, GrowthWish] | None) -> None:
         """Request images to grow (None: no images); never blocks."""
@@ -52,8 +65,11 @@ class GrowthWorker(Worker["WishOf[Network, GrowthWish]", Grown]):
         from deepvis.synthesis.recipe import named
         from deepvis.synthesis.targets import canvas, cut, draft, objective
 
-        network, wish = self._copy_of(task.wish.source), task.wish.wish
+        wish = task.wish.wish
         yield Grown(wish)
+        if wish.by_itself and not self._stands(task):
+            return
+        network = self._copy_of(task.wish.source)
         layer = network.layers[find_layer(wish.layer, network.layers)]
         with MUCH_MEMORY:
             field = network.receptive_field(layer.name)
@@ -61,24 +77,40 @@ class GrowthWorker(Worker["WishOf[Network, GrowthWish]", Grown]):
         if wish.recipes and network.device.type == "cpu":
             place = draft(network, layer, place)
         units = [wish.unit] * len(wish.seeds)
-        recipes = wish.recipes or [named(wish.preset)] * len(units)
+        changes = {"steps": BY_ITSELF} if wish.by_itself else {}
+        recipes = wish.recipes or [named(wish.preset, changes)] * len(units)
+        ends = bool(wish.recipes) or wish.by_itself
         ascent = Ascent(network, objective(layer, units, place), recipes, wish.seeds, place.size)
         shown, done = 0.0, False
         while not done:
             with MUCH_MEMORY:
                 ascent.step()
-            done = bool(wish.recipes) and ascent.count >= recipes[0].steps
+            done = ends and ascent.count >= recipes[0].steps
+            if wish.by_itself:
+                self._leisure.rest(lambda: not self._is_wanted(task))
             if not done and time.monotonic() - shown <= PUBLISH:
                 yield None
                 continue
             if ascent.count >= recipes[0].redirect and bool(ascent.dead.all()):
-                yield Grown(wish, error=DEAD)
+                yield self._kept(Grown(wish, error=DEAD, recipe=recipes[0], done=ends), task)
                 return
             images = tuple(cut(ascent.images(), place))
             with MUCH_MEMORY:  # only for "best": exact scores cost a pass each time
                 scores = ascent.final_scores() if recipes[0].keep == "best" else ascent.scores
-            yield Grown(wish, images, tuple(scores.tolist()), ascent.count, recipe=recipes[0], done=done)
+            grown = Grown(wish, images, tuple(scores.tolist()), ascent.count, recipe=recipes[0], done=done)
+            yield self._kept(grown, task) if done else grown
             shown = time.monotonic()
+
+    def _stands(self, task: Task[WishOf[Network, GrowthWish]]) -> bool:
+        """Wait for QUIET seconds; return whether the request still stands then."""
+        with self._changed:
+            return not self._changed.wait_for(lambda: not self._is_wanted(task), QUIET)
+
+    def _kept(self, grown: Grown, task: Task[WishOf[Network, GrowthWish]]) -> Grown:
+        """Finished images, after they have been kept if nobody asked for them."""
+        if grown.wish.by_itself and self._is_wanted(task):
+            self._keep(grown, task.wish.source)
+        return grown
 
     def _copy_of(self, network: Network) -> Network:
         """A replica of the network for this thread alone."""
@@ -109,3 +141,25 @@ def keep_grown(grown: Grown, store: Store, network: Network) -> str:
         "seeds": [grown.wish.seeds[i] for i in order],
     }
     return keep(store, grown.wish.layer, grown.wish.unit, np.stack([grown.images[i] for i in order]), made, "live")
+
+
+def keep_by_itself(grown: Grown, store: Store, network: Network) -> None:
+    """Put images that nobody asked for, or why there are none, into the user's own store, if it has no others of them.
+
+    Their record says that they are provisional: images that the user makes replace them.
+    """
+    from deepvis.synthesis.jobs import Plan, record
+
+    layer, unit = grown.wish.layer, grown.wish.unit
+    have = store.records.get((layer, unit))
+    if grown.recipe is None or have is not None and not have.get(PROVISIONAL):
+        return
+    plan = Plan(grown.recipe, grown.wish.preset, len(grown.wish.seeds))
+    made = {**record(plan, network, layer), PROVISIONAL: True, "scores": []}
+    if grown.error:
+        store.add(layer, unit, np.zeros((0, 1, 1, 3), np.uint8), {**made, "failed": grown.error}, "live")
+    else:
+        order = np.argsort([-score for score in grown.scores], kind="stable")
+        made["scores"] = [round(float(grown.scores[i]), 4) for i in order]
+        store.add(layer, unit, np.stack([grown.images[i] for i in order]), made, "live")
+    store.finish()

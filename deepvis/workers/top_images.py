@@ -40,16 +40,17 @@ QUIET = 0.05  # seconds that a unit must stay selected before its backward image
 LOOK_AGAIN = 1.0  # seconds between two checks whether the index on the disk has changed
 
 
-def open_index(folder: Path, network: Network, model: str = "") -> Index:
+def open_index(folder: Path, network: Network, options: str | None = None) -> Index:
     """Open the index in a folder and check that it belongs to this network.
 
     Args:
-        model: the network's name on the command line, for the message.
+        options: those that name the network on the command line, for the message; None for its name alone.
     Raises:
         UserError: there is no index, it cannot be read, or it is of another network or input size.
     """
     if not (folder / INDEX).is_file():
-        raise UserError(f"There are none yet. To find them: deepvis scan --model {model or network.name} --images DIR")
+        named = f" --model {network.name}" if options is None else options
+        raise UserError(f"There are none yet. To find them: deepvis scan{named} --images DIR")
     index = load(folder / INDEX).check(network.fingerprint, network.name, network.layers)
     size, spec = (index.settings["width"], index.settings["height"]), network.input
     if size != (spec.width, spec.height):
@@ -82,14 +83,20 @@ class TopImagesWorker(Worker["WishOf[Network, TopImagesWish]", TopPictures]):
     replica of the network and, on Linux, at a lower priority than the live view.
     """
 
-    def __init__(self, folder: Callable[[Network], Path], model: str = "") -> None:
+    def __init__(
+        self,
+        folder: Callable[[Network], Path],
+        options: str | None = None,
+        so_far: Callable[[Network], Index | None] = lambda network: None,
+    ) -> None:
         """
         Args:
             folder: gives the folder of a network's index.
-            model: the network's name on the command line, for messages.
+            options: as in `open_index`.
+            so_far: gives the index that is used until there is one in the folder: that of a scan that still runs.
         """
         super().__init__()
-        self._folder, self._model = folder, model
+        self._folder, self._options, self._so_far = folder, options, so_far
         self._wished = 0.0  # time of the request
         self._opened = _Opened()
         self._cache: LRUCache[TopImagesWish, TopPictures] = byte_cache(CACHE, _size)
@@ -165,17 +172,25 @@ class TopImagesWorker(Worker["WishOf[Network, TopImagesWish]", TopPictures]):
             folder = self._folder(network)
             stat = (folder / INDEX).stat()
         except Exception:  # `open_index` below will say why
-            return (network,)
+            index = self._so_far(network)
+            return (network,) if index is None else (network, index)
         return network, folder, stat.st_ino, stat.st_mtime_ns, stat.st_size
 
     def _open(self, network: Network, stamp: tuple[object, ...]) -> _Opened:
         try:
-            index = open_index(self._folder(network), network, self._model)
-            least = (2 * network.input.width, 2 * network.input.height)
-            photos = Photos(Images(Path(index.root), tuple(index.files), reading=index.reading), least=least)
+            running = [part for part in stamp if isinstance(part, Index)]
+            index = running[0] if running else open_index(self._folder(network), network, self._options)
+            photos = self._photos(network, Images(Path(index.root), tuple(index.files), reading=index.reading))
         except Exception as error:
             return _Opened(stamp, OpenIndex(note=words(error)))
         return _Opened(stamp, OpenIndex(index), photos)
+
+    def _photos(self, network: Network, images: Images) -> Photos:
+        """A cache for these photos: the one before, if it is of the same photos."""
+        before = self._opened.photos
+        if before is not None and (before.images.root, before.images.names) == (images.root, images.names):
+            return before
+        return Photos(images, least=(2 * network.input.width, 2 * network.input.height))
 
     def _cut_out(self, network: Network, wish: TopImagesWish, opened: _Opened) -> TopPictures:
         if wish.moments is not None:

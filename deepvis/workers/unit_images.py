@@ -45,8 +45,15 @@ class UnitImagesWorker(Worker[UnitImagesWish, UnitPictures]):
         self._open_store = open_store
         self._store: StoredImages | None = None
         self._note = ""  # says why there is no store
+        self._records: Mapping[Key, Mapping[str, Any]] | None = None
         self._opened = -1  # the generation in which the store was opened
         self._cache: LRUCache[tuple[str, int, int], list[np.ndarray]] = byte_cache(CACHE, _size)
+
+    @property
+    def records(self) -> Mapping[Key, Mapping[str, Any]] | None:
+        """{(layer, unit): how its images were made}; None until the store has been opened, or if it cannot be."""
+        with self._changed:
+            return self._records if self._opened == self._generation else None
 
     def serves(self, answered: UnitImagesWish, wish: UnitImagesWish) -> bool:
         return answered.layer == wish.layer
@@ -78,12 +85,17 @@ class UnitImagesWorker(Worker[UnitImagesWish, UnitPictures]):
     def _open(self, generation: int) -> None:
         if generation == self._opened:
             return
-        self._opened = generation
-        self._cache.clear()
+        records: Mapping[Key, Mapping[str, Any]] | None = None
         try:
             self._store, self._note = self._open_store(), ""
+            records = self._store.records
         except Exception as error:  # the thread must go on: the store may be repaired
             self._store, self._note = None, words(error)
+        before, after = self._records or {}, records or {}
+        for key in [key for key in self._cache if before.get(key[:2]) != after.get(key[:2])]:
+            del self._cache[key]
+        with self._changed:
+            self._records, self._opened = records, generation
 
     def _read(self, store: StoredImages, layer: str, unit: int, side: int) -> list[np.ndarray]:
         """All images of a unit or, if `side` is given, only the best one, resized to this longer side."""

@@ -12,7 +12,7 @@ from deepvis.interface.state import State
 
 
 def pressed(*keys: str) -> State:
-    return _pressed(State(), keys, Facts(), bindings())
+    return _pressed(State(), keys, lambda state: Facts(), bindings())
 
 
 def test_keys_and_commands_by_name() -> None:

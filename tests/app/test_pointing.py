@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from fakes import LAYERS, FakeEngine, FakeFeed, FakeWindow, idle, press
+from fakes import LAYERS, FakeEngine, FakeFeed, FakeWindow, idle, press, quiet
 
 from deepvis.app.toolbox import Toolbox
 from deepvis.attribution.requests import Result
@@ -21,7 +21,7 @@ from deepvis.interface.commands import COMMANDS, run
 from deepvis.interface.contents import CONTENTS
 from deepvis.interface.layout import lay_out
 from deepvis.interface.requests import request_for
-from deepvis.interface.settings import DEFAULT_PANES, Settings
+from deepvis.interface.settings import DEFAULT_PANES
 from deepvis.interface.state import ZOOMS, Hover, State, TopImage
 from deepvis.interface.unit_grid import PaneView
 from deepvis.render import LoadingScene, Renderer, Scene
@@ -182,7 +182,7 @@ def test_points_of_tiny_windows_have_a_target_or_none() -> None:
 @pytest.fixture
 def box(tmp_path: Path) -> Toolbox:
     log: list[str] = []
-    made = Toolbox(Settings(output=str(tmp_path)), FakeEngine(log), FakeFeed(log), FakeWindow(log), State())
+    made = Toolbox(quiet(output=str(tmp_path)), FakeEngine(log), FakeFeed(log), FakeWindow(log), State())
     made.workers.growth.want = lambda wish: None  # the fake network cannot synthesize
     compose = made.renderer.compose
     made.renderer.compose = lambda scene: (setattr(made, "composed", scene), compose(scene))[1]

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import fields, replace
 
+import numpy as np
 from fakes import LAYERS, PHOTO, FakeEngine
 
 from deepvis.app.scene import Findings, build_scene
 from deepvis.attribution.requests import Request, Result
+from deepvis.interface.command import Facts
 from deepvis.interface.state import State
 from deepvis.render import LoadingScene, Scene, Status
+from deepvis.render.scene import NO_FILTERS, Curve
 from deepvis.scan.results import Statistics
 from deepvis.workers.messages import Cells, Grown, GrowthWish, TopPictures, UnitPictures
 
@@ -22,12 +25,15 @@ FOUND = Findings(
     statistics=Statistics("head"),
 )
 GIVEN = {
+    "facts": Facts(),
     "frame": PHOTO,
     "result": RESULT,
     "findings": FOUND,
     "help": (("view", "h", "help"),),
     "keys": {"help": "h"},
     "status": Status("m"),
+    "held": replace(RESULT),
+    "curve": Curve("head", 3, np.zeros(2), np.ones(2), 0.0, 1.0),
     "busy": True,
     "waiting": "so long",
 }
@@ -46,10 +52,10 @@ def test_a_scene_has_all_that_the_workers_have() -> None:
     network.classes = ("a", "b")
     built = build_scene(State(layer=1, unit=3), network, **GIVEN)
     assert isinstance(built, Scene)
-    wanted = {name: value for name, value in GIVEN.items() if name != "findings"}
+    wanted = {name: value for name, value in GIVEN.items() if name not in ("findings", "facts")}
     wanted |= {one.name: getattr(FOUND, one.name) for one in fields(Findings)}
     wanted |= {"state": State(layer=1, unit=3), "layers": LAYERS, "classes": ("a", "b"), "input_size": (224, 224)}
-    wanted |= {"pictures_of": "head"}
+    wanted |= {"pictures_of": "head", "is_held": False, "found": (), "filters": NO_FILTERS}
     assert {one.name for one in fields(Scene)} == set(wanted)
     assert all(getattr(built, name) is value or getattr(built, name) == value for name, value in wanted.items())
 

@@ -12,9 +12,11 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
-from fakes import LAYERS, PHOTO, FakeEngine, FakeFeed, FakeWindow, idle, press
+from fakes import LAYERS, PHOTO, FakeEngine, FakeFeed, FakeWindow, idle, press, quiet
+from waiting import until
 
 from deepvis.app import effects, questions, unit_workers
+from deepvis.app import opening as opening_module
 from deepvis.app import toolbox as toolbox_module
 from deepvis.app.status import RATE_SECONDS
 from deepvis.app.toolbox import Toolbox, live
@@ -29,21 +31,32 @@ from deepvis.interface.commands import COMMANDS, bindings, help_rows
 from deepvis.interface.requests import growth_wish, layer_images_wish, request_for, top_images_wish, unit_images_wish
 from deepvis.interface.settings import DEFAULT_PANES, Settings
 from deepvis.interface.state import State
+from deepvis.scan.index import Span
 from deepvis.scan.results import Patch
 from deepvis.synthesis import recipe
 from deepvis.synthesis.recipe import PRESETS, image_seed
 from deepvis.synthesis.recipe_grid import RecipeGrid, table
-from deepvis.workers.messages import Grown, GrowthWish, LayerImagesWish, TopImagesWish, TopPictures, UnitImagesWish
+from deepvis.workers.layer_images import OpenIndex
+from deepvis.workers.messages import (
+    Grown,
+    GrowthWish,
+    LayerImagesWish,
+    Scanning,
+    TopImagesWish,
+    TopPictures,
+    UnitImagesWish,
+)
 
 
 @pytest.fixture
 def box(tmp_path: Path) -> Toolbox:
-    return toolbox(Settings(output=str(tmp_path / "out")))
+    return toolbox(quiet(output=str(tmp_path / "out")))
 
 
 def toolbox(settings: Settings) -> Toolbox:
     log: list[str] = []
     box = Toolbox(settings, FakeEngine(log), FakeFeed(log), FakeWindow(log), State())
+    box._introduction = ""  # or it would take the place of the messages
     box.log = log
     return box
 
@@ -459,13 +472,13 @@ def test_a_new_size_lays_the_window_out_anew(box: Toolbox) -> None:
 
 
 def test_keys_without_a_name_and_unbound_ones_do_nothing(box: Toolbox) -> None:
-    box.window.events = [[Key(None, 0xFFE1), Key(";", 59)]]
+    box.window.events = [[Key(None, 0xFFE1), Key("~", 126)]]
     box.turn()
     assert box.state == State()
 
 
 def test_keys_of_the_settings(tmp_path: Path) -> None:
-    box = toolbox(Settings(output=str(tmp_path), keys={"next_layer": ("x", "h"), "zoom": ()}))
+    box = toolbox(quiet(output=str(tmp_path), keys={"next_layer": ("x", "h"), "zoom": ()}))
     press(box, "x")
     assert box.state.layer == 1
     press(box, "o", "z", "h")
@@ -478,7 +491,7 @@ def test_keys_of_the_settings(tmp_path: Path) -> None:
 def test_the_help_names_every_command_and_the_mouse() -> None:
     rows = help_rows(bindings())
     assert [words for _, _, words in rows[: len(COMMANDS)]] == [command.help for command in COMMANDS.values()]
-    assert {keys for group, keys, _ in rows if group == "mouse"} == {"hover", "click", "wheel"}
+    assert {keys for group, keys, _ in rows if group == "mouse"} == {"hover", "click", "double click", "wheel"}
 
 
 # ---- what the parts have to say ------------------------------------------------------------------
@@ -501,7 +514,7 @@ def test_the_camera_is_given_up_and_may_be_tried_again(box: Toolbox) -> None:
     box.feed.notice = Notice("camera 0 is not there; showing photos instead", 1, True)
     idle(box)
     assert (box.state.source, box.state.frozen) == ("files", False)
-    assert message(box) == ("camera 0 is not there; showing photos instead", True)
+    assert message(box) == ("camera 0 is not there; showing photos instead", False)
     press(box, "c")  # the old notice must not take it back before the camera has had its chance
     idle(box, 3)
     assert box.state.source == "camera" and box.feed.wishes[-1].source == "camera"
@@ -675,7 +688,7 @@ def test_live_opens_starts_runs_and_gives_the_signals_back(monkeypatch: pytest.M
     opened = []
     monkeypatch.setattr(toolbox_module, "Window", lambda *arguments: opened.append(arguments) or window)
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
-    live(Settings(output=str(tmp_path)), FakeEngine(log), FakeFeed(log), State(), lambda: log.append("probe"))
+    live(quiet(output=str(tmp_path)), FakeEngine(log), FakeFeed(log), State(), lambda: log.append("probe"))
     assert opened == [("deepvis", 1500, 930, None)]
     assert log[0] == "probe" and set(log[1:3]) == {"engine starts", "feed starts"}
     assert sorted(log[3:]) == ["engine", "feed", "window"]
@@ -694,7 +707,7 @@ def test_a_signal_ends_the_loop_cleanly(monkeypatch: pytest.MonkeyPatch, tmp_pat
 
     window.poll = poll
     monkeypatch.setattr(toolbox_module, "Window", lambda *arguments: window)
-    live(Settings(output=str(tmp_path)), FakeEngine(log), FakeFeed(log), State(), lambda: None)
+    live(quiet(output=str(tmp_path)), FakeEngine(log), FakeFeed(log), State(), lambda: None)
     assert sorted(log)[:1] == ["engine"] and "window" in log and "feed" in log
 
 
@@ -705,7 +718,7 @@ def test_without_a_display_no_window_is_tried(monkeypatch: pytest.MonkeyPatch) -
         raise UserError("no display")
 
     with pytest.raises(UserError, match="no display"):
-        live(Settings(), FakeEngine([]), FakeFeed([]), State(), probe)
+        live(quiet(), FakeEngine([]), FakeFeed([]), State(), probe)
 
 
 # ---- the desk --------------------------------------------------------------------------------
@@ -743,14 +756,14 @@ def test_a_saved_recipe_is_one_of_the_presets_from_then_on(
 def test_a_recipe_that_cannot_be_saved_or_read_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paths, "data", lambda: tmp_path)
     (tmp_path / "recipes").write_text("a file")
-    box = toolbox(Settings(output=str(tmp_path / "out")))
+    box = toolbox(quiet(output=str(tmp_path / "out")))
     monkeypatch.setattr(box.workers.growth, "want", lambda wish: None)
     press(box, "2", "enter", "enter")
     assert "cannot be written" in message(box)[0] and message(box)[1] and box.state.preset == "modern"
     (tmp_path / "recipes").unlink()
     (tmp_path / "recipes").mkdir()
     (tmp_path / "recipes" / "bad.yaml").write_text("stepz: 4")
-    box = toolbox(Settings(output=str(tmp_path / "out")))
+    box = toolbox(quiet(output=str(tmp_path / "out")))
     assert "Did you mean steps" in message(box)[0] and "bad" not in box._facts().recipes
 
 
@@ -778,7 +791,7 @@ def test_one_broken_recipe_hides_no_other(
     monkeypatch.setattr(paths, "recipes", lambda: tmp_path)
     recipe.save(tmp_path / "mine.yaml", PRESETS["plain"])
     (tmp_path / name).mkdir() if content is None else (tmp_path / name).write_bytes(content)
-    box = toolbox(Settings())
+    box = toolbox(quiet())
     assert "mine" in box._facts().recipes and {"modern", "yosinski-1"} <= set(box._facts().recipes)
     told = name not in ("line\nbreak.yaml", "\udcff.yaml", "modern.yaml")  # names that cannot be shown; a preset's
     assert message(box)[1] == told and (name in message(box)[0]) == told
@@ -787,5 +800,106 @@ def test_one_broken_recipe_hides_no_other(
 def test_a_folder_of_recipes_that_cannot_be_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paths, "data", lambda: tmp_path)
     (tmp_path / "recipes").write_text("a file")
-    box = toolbox(Settings())
+    box = toolbox(quiet())
     assert "cannot be listed" in message(box)[0] and "modern" in box._facts().recipes
+
+
+# ---- what fills by itself ------------------------------------------------------------------------
+
+
+def opening(**settings: object) -> Toolbox:
+    """A toolbox that opens by itself, with an index that says how large each unit of the stem gets."""
+    box = toolbox(Settings(scan="off", grow="off", **settings))
+    box._introduction = None
+    highest = np.array([[1.0], [1], [1], [0.99], [1], [1]], np.float32)
+    index = SimpleNamespace(
+        count=7, spans=(Span("stem", 0, 6, 8, 8),), span=lambda name: Span("stem", 0, 6, 8, 8),
+        top=SimpleNamespace(value=highest),
+    )  # fmt: skip
+    box.workers.top_images = SimpleNamespace(
+        opened=OpenIndex(index), answer=None, want=lambda wish: None, close=lambda timeout=5.0: True
+    )
+    return box
+
+
+def test_it_opens_on_the_strongest_unit_with_its_backward_image_and_says_what_runs_where() -> None:
+    box = opening()
+    idle(box, 4)
+    assert (box.state.layer, box.state.unit, box.state.method) == (0, 3, "deconv")
+    assert box.opening.is_over and box.questions.result.request.origin == ("stem", 3)
+    text, is_error = message(box)
+    assert text.startswith("fake on ") and "top images: " in text and "7 photos" in text and not is_error
+    box.bar.clear()
+    idle(box, 3)
+    assert message(box)[0] == ""  # said once
+
+
+@pytest.mark.parametrize("turns", [0, 1])
+def test_a_selecting_key_before_wins(turns: int) -> None:
+    box = opening()
+    box.engine.slow = True
+    idle(box, turns)
+    press(box, "o")
+    box.engine.slow = False
+    idle(box, 4)
+    assert (box.state.layer, box.state.unit) == (1, 0) and box.opening.is_over
+
+
+def test_it_waits_for_the_index_but_not_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    box = opening()
+    box.workers.top_images.opened = OpenIndex()
+    idle(box, 4)
+    assert not box.opening.is_over and box.state.method is None
+    monkeypatch.setattr(opening_module, "PATIENCE", 0.0)
+    idle(box, 2)
+    assert box.opening.is_over and box.state.unit == 0  # all activations are equal
+
+
+def test_the_unit_of_the_settings() -> None:
+    box = opening(unit="head:7")
+    idle(box, 2)
+    assert (box.state.layer, box.state.unit, box.state.method) == (1, 7, None)
+    press(box, "u", "esc")
+    assert (box.state.layer, box.state.unit) == (1, 7)
+
+
+def test_a_unit_that_does_not_exist_is_said_and_it_opens_all_the_same() -> None:
+    box = opening(unit="head:77")
+    idle(box, 2)
+    assert "head:77" in message(box)[0] and message(box)[1]
+    idle(box, 2)
+    assert (box.state.layer, box.state.unit) == (0, 3)
+
+
+def test_an_error_is_read_before_the_introduction() -> None:
+    box = opening()
+    box.bar.say("no camera", is_error=True)
+    idle(box, 4)
+    assert message(box) == ("no camera", True)
+    box.bar.clear()
+    idle(box)
+    assert message(box)[0].startswith("fake on ")
+
+
+@pytest.mark.parametrize(("setting", "wanted"), [("auto", True), ("off", False)])
+def test_scanning_and_growing_can_be_turned_off(setting: str, wanted: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    box = toolbox(Settings(unit="stem:0", scan=setting, grow=setting))
+    scans, grows = [], []
+    monkeypatch.setattr(box.workers.own_scan, "want", scans.append)
+    monkeypatch.setattr(box.workers.growth, "want", lambda wish: grows.append(wish) if wish else None)
+    monkeypatch.setattr(type(box.workers.unit_images), "records", {})
+    until(lambda: idle(box) or box.workers.top_images.opened != OpenIndex())
+    idle(box, 2)
+    assert any(scans) is wanted
+    assert bool(grows) is wanted and all(one.wish.by_itself for one in grows)
+
+
+def test_nothing_grows_by_itself_while_photos_are_scanned(monkeypatch: pytest.MonkeyPatch) -> None:
+    workers = toolbox(quiet()).workers
+    scanning = [Scanning(16, 424)]
+    monkeypatch.setattr(type(workers.own_scan), "answer", property(lambda self: scanning[0]))
+    monkeypatch.setattr(type(workers.unit_images), "records", {})
+    network = FakeEngine([]).network
+    assert workers._growth_by_itself(State(), network, range(0)) is None
+    scanning[0] = Scanning(is_over=True, error="no photos")
+    assert workers._growth_by_itself(State(), network, range(0)).unit == 0

@@ -10,6 +10,8 @@ teams do not forget; the processes are run in turns, and the table shows medians
     live      new frames on the screen each second: the real loop and the real window, 1500×930,
               fed by an endless camera of photos, every one drawn
     spin      the same with another process spinning on one core
+    scan      the same while the window scans photos by itself
+    grow      the same while preferred images grow by themselves
     v         the same while moments are collected for all units of all layers
     key       time from a key that needs no network pass to the changed picture, network at full
               speed, 95th percentile
@@ -34,19 +36,24 @@ import multiprocessing
 import os
 import statistics
 import subprocess
+import tempfile
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
 from deepvis.core import paths
-from deepvis.core.frames import Frame
+from deepvis.core.frames import Files, Frame
 from deepvis.core.geometry import fit
 from deepvis.inputs.decode import read_image
 from deepvis.interface.settings import Settings
 from deepvis.interface.state import State
 from deepvis.networks import loading
+from deepvis.store.unit_images import Store
 from deepvis.workers.engine import Engine
+from deepvis.workers.own_scan import ScanWish
+from deepvis.workers.worker import WishOf
 
 LAYERS = {"efficientnet-lite0": (8, 18), "torchvision:alexnet": (7, 18)}  # a layer to show, the class scores
 
@@ -94,7 +101,7 @@ def bare(model: str, backward: bool, seconds: float) -> dict:
 class EndlessCamera:
     """A camera that has a new picture every time one looks."""
 
-    source, notice, busy = "camera", None, False
+    source, notice, busy, files = "camera", None, False, Files()
 
     def __init__(self) -> None:
         self._photos, self._frame = photos(), None
@@ -113,11 +120,11 @@ class EndlessCamera:
     def show_bands(self, _shown) -> None: ...
 
 
-def _toolbox(model: str, backward: bool):
+def _toolbox(model: str, backward: bool, **by_itself: str):
     from deepvis.app.toolbox import Toolbox
     from deepvis.display.window import Window
 
-    settings = Settings(model=model)
+    settings = Settings(**{"model": model, "scan": "off", "grow": "off", **by_itself})
     engine = Engine(lambda: loading.load(model, weights=weights(model)))
     shown, scores = LAYERS[model]
     start = State(layer=shown, source="camera", method="gradient" if backward else None,
@@ -132,9 +139,44 @@ def collect(model: str, backward: bool, seconds: float) -> dict:
     return live(model, backward, seconds, collecting=True)
 
 
+def scanning(model: str, backward: bool, seconds: float) -> dict:
+    """While it scans; a network that has an index all the same."""
+    with tempfile.TemporaryDirectory() as folder:
+        paths.use(folder)
+        toolbox = _toolbox(model, backward)
+        turn = toolbox.turn
+
+        def scanning_turn() -> None:
+            turn()
+            if toolbox.engine.result is not None:
+                toolbox.workers.own_scan.want(WishOf(toolbox.engine.network, ScanWish()))
+
+        toolbox.turn = scanning_turn
+        rate = measured(toolbox, seconds)
+        assert toolbox.workers.own_scan.answer.error == ""
+    return rate
+
+
+def growing(model: str, backward: bool, seconds: float) -> dict:
+    """While images grow; nothing is stored."""
+    with tempfile.TemporaryDirectory() as folder:
+        paths.use(folder)
+        toolbox = _toolbox(model, backward, grow="auto")
+        toolbox.workers.unit_images._open_store = lambda: Store(Path(folder), "")
+        rate = measured(toolbox, seconds)
+        grown = toolbox.workers.growth.answer
+        assert grown is not None and grown.wish.by_itself and grown.error == ""
+    return rate
+
+
 def live(model: str, backward: bool, seconds: float, collecting: bool = False) -> dict:
     toolbox = _toolbox(model, backward)
     toolbox.state = replace(toolbox.state, collecting=collecting, moments=collecting)
+    return measured(toolbox, seconds)
+
+
+def measured(toolbox, seconds: float) -> dict:
+    """New frames on the screen each second."""
     until = time.perf_counter() + 60
     while toolbox.engine.result is None and time.perf_counter() < until:
         toolbox.turn()
@@ -215,7 +257,15 @@ def redraw(model: str, backward: bool, seconds: float) -> dict:
     return {"ms": statistics.median(times) * 1000}
 
 
-PARTS = {"bare": bare, "live": live, "collect": collect, "keys": keys, "redraw": redraw}
+PARTS = {
+    "bare": bare,
+    "live": live,
+    "scan": scanning,
+    "grow": growing,
+    "collect": collect,
+    "keys": keys,
+    "redraw": redraw,
+}
 
 
 # ---- the run ---------------------------------------------------------------------------------
@@ -262,7 +312,8 @@ def main() -> None:
         )
         os._exit(0)  # a pass may still run, and Python's own end would abort in the midst of torch's threads
     print(
-        f"{'model':20} {'pass':9} {'bare/s':>7} {'live/s':>7} {'live':>6} {'spin/s':>7} {'spin':>6} {'v/s':>7} "
+        f"{'model':20} {'pass':9} {'bare/s':>7} {'live/s':>7} {'live':>6} {'spin/s':>7} {'spin':>6} "
+        f"{'scan':>6} {'grow':>6} {'v/s':>7} "
         f"{'v':>6} "
         f"{'key ms':>7} {'key+net':>8} {'2 passes+30':>12} {'redraw ms':>10}"
     )
@@ -272,11 +323,15 @@ def main() -> None:
 
 
 def row(model: str, backward: bool, args: argparse.Namespace) -> None:
-    got: dict[str, list[float]] = {name: [] for name in ("bare", "live", "spin", "v", "key", "key+net", "redraw")}
+    got: dict[str, list[float]] = {
+        name: [] for name in ("bare", "live", "spin", "scan", "grow", "v", "key", "key+net", "redraw")
+    }
     for _ in range(args.repeats):
         got["bare"].append(measure("bare", model, backward, args.seconds)["rate"])
         got["live"].append(measure("live", model, backward, args.seconds)["rate"])
         got["spin"].append(measure("live", model, backward, args.seconds, spinning=True)["rate"])
+        got["scan"].append(measure("scan", model, backward, args.seconds)["rate"])
+        got["grow"].append(measure("grow", model, backward, args.seconds)["rate"])
         got["v"].append(measure("collect", model, backward, args.seconds)["rate"])
         latency = measure("keys", model, backward, args.seconds)
         got["key"].append(latency["key"])
@@ -286,7 +341,8 @@ def row(model: str, backward: bool, args: argparse.Namespace) -> None:
     print(
         f"{model:20} {'fwd+bwd' if backward else 'forward':9} {m['bare']:7.1f} {m['live']:7.1f} "
         f"{m['live'] / m['bare']:6.0%} "
-        f"{m['spin']:7.1f} {m['spin'] / m['live']:6.0%} {m['v']:7.1f} {m['v'] / m['live']:6.0%} {m['key']:7.1f} "
+        f"{m['spin']:7.1f} {m['spin'] / m['live']:6.0%} {m['scan'] / m['live']:6.0%} "
+        f"{m['grow'] / m['live']:6.0%} {m['v']:7.1f} {m['v'] / m['live']:6.0%} {m['key']:7.1f} "
         f"{m['key+net']:8.1f} {2000 / m['bare'] + 30:12.1f} "
         f"{m['redraw']:10.1f}",
         flush=True,

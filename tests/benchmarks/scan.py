@@ -262,7 +262,7 @@ def _speed(model: str, args: argparse.Namespace) -> None:
     small = replace(images, names=images.names[:BATCH])
     fields: dict[str, object] = {}  # measured by the first scan alone
     plain = Network.receptive_field
-    measured = lambda self, layer: fields.get(layer) or fields.setdefault(layer, plain(self, layer))  # noqa: E731
+    measured = lambda self, layer, *_: fields.get(layer) or fields.setdefault(layer, plain(self, layer))  # noqa: E731
     with patch.object(Network, "receptive_field", measured):
         _take_turns(runs, small, images, args.rounds, rates, busy)
     _print_table(

@@ -74,6 +74,22 @@ X_NAMES = {
     "enter": "Return",
     "esc": "Escape",
     "backspace": "BackSpace",
+    "tab": "Tab",
+    "f11": "F11",
+    "/": "slash",
+    "\\": "backslash",
+    "|": "bar",
+    "'": "apostrophe",
+    '"': "quotedbl",
+    ";": "semicolon",
+    "`": "grave",
+    "#": "numbersign",
+    "*": "asterisk",
+    "%": "percent",
+    "$": "dollar",
+    "&": "ampersand",
+    "+": "plus",
+    "@": "at",
 }
 # What has to be pressed after `reset` so that a command has something to do.
 BEFORE = {
@@ -429,6 +445,7 @@ def soak(minutes: float, seed: int, rate: float, turn: float) -> bool:
         with camera(sorted(files.glob("photo*"))) as address:
             (folder / "settings.yaml").write_text(
                 f"camera: {address}\nfiles: {files}\ninput: {files}\noutput: {folder / 'output'}\ndata: {folder}\n"
+                "unit: stem:0\nscan: off\ngrow: off\n"
             )
             with Program(screen, folder, driver=Path(__file__).with_name("soak_driver.py")) as program:
                 return judged(screen, program, minutes, seed, rate, turn)
@@ -450,7 +467,7 @@ def judged(screen: Screen, program: Program, minutes: float, seed: int, rate: fl
         user.close()
     holds += verdicts(meter, minutes, turn) if holds[0][0] else ()
     holds.append(ended(program))
-    holds.append((not complaints(program), f"stderr: {complaints(program) or 'nothing'}"))
+    holds.append((not program.stderr, f"stderr: {program.stderr or 'nothing'}"))
     for turn in meter.longest:
         print("long turn:", json.dumps(turn))
     for held, words in holds:
@@ -462,11 +479,6 @@ def say_where(program: Program) -> None:
     """Have it write to stderr where each of its threads is."""
     program.process.send_signal(signal.SIGUSR1)
     time.sleep(1)
-
-
-def complaints(program: Program) -> str:
-    """What it has written to stderr, but for the line that says which settings it uses."""
-    return "\n".join(line for line in program.stderr.splitlines() if not line.startswith("deepvis: settings:"))
 
 
 def ended(program: Program) -> tuple[bool, str]:
@@ -493,7 +505,7 @@ def use(user: User, meter: Meter, minutes: float, rate: float) -> None:
         count += 1
         user.use(min(BETWEEN, max(1.0, (minutes - meter.minute) * 60)), rate)
         user.calm()
-        if user.program.now["error"] or complaints(user.program):
+        if user.program.now["error"] or user.program.stderr:
             raise Broken(f"network: {user.program.now['error']!r}, stderr: {user.program.stderr!r}")
         print(meter.line(user.sent), flush=True)
     user.rest()

@@ -29,7 +29,7 @@ from deepvis.networks import loading
 from deepvis.networks.network import Network
 
 PHOTO = paths.PHOTOS / "animal-bear-brown.jpg"
-SMALL = ("--size", "500x310")
+SMALL = ("--size", "500x310", "--unit", "stem:0")
 
 
 @lru_cache(maxsize=1)
@@ -111,11 +111,20 @@ def names() -> list[str]:
 
 
 def test_keys_do_what_the_commands_do(loaded: Network, asked: list[Request]) -> None:
-    with_keys = render("keys.png", "--keys", "right right down right b")
+    with_keys = render("keys.png", "--keys", "up right right down right b")
     assert (asked[0].layer, asked[0].method, asked[0].origin) == (names()[2], "gradient", (names()[2], 1))
     with_options = render("options.png", "--unit", f"{names()[2]}:1", "--back", "gradient")
     assert np.array_equal(with_keys, with_options)
-    assert not np.array_equal(with_keys, render("fewer.png", "--keys", "right right down b"))
+    assert not np.array_equal(with_keys, render("fewer.png", "--keys", "up right right down b"))
+
+
+def test_without_a_unit_it_opens_as_the_window_does(loaded: Network, asked: list[Request]) -> None:
+    render("opened.png", "--unit", "auto")
+    first, last = asked
+    assert (first.layer, first.method) == ("4c", None)
+    assert (last.layer, last.method) == ("4c", "guided") and last.origin is not None and last.origin[1] > 0
+    render("other.png", "--unit", "auto", "--back", "gradient")
+    assert asked[-1].method == "gradient" and asked[-1].origin == last.origin
 
 
 def test_keys_may_type_an_id(loaded: Network, asked: list[Request]) -> None:
@@ -219,7 +228,7 @@ def test_a_network_that_cannot_be_had(capsys: pytest.CaptureFixture, options, ex
 
 
 @pytest.mark.parametrize(
-    "argv", [["render"], ["render", "--out", "x.png", "--back", "sideways"], ["nonsense"], ["live", "--unit", "a:1"]]
+    "argv", [["render"], ["render", "--out", "x.png", "--back", "sideways"], ["nonsense"], ["live", "--units", "a:1"]]
 )
 def test_wrong_options_end_with_status_2_and_the_reason_last(capsys: pytest.CaptureFixture, argv: list[str]) -> None:
     with pytest.raises(SystemExit) as end:

@@ -11,12 +11,17 @@ X11 = (0xFF51, 0xFF52, 0xFF53, 0xFF54, 0xFF55, 0xFF56, 0xFF50, 0xFF57)
 WIN32 = (2424832, 2490368, 2555904, 2621440, 0x210000, 0x220000, 0x240000, 0x230000)
 COCOA = (0xF702, 0xF700, 0xF703, 0xF701, 0xF72C, 0xF72D, 0xF729, 0xF72B)
 KEYPAD = (0xFF96, 0xFF97, 0xFF98, 0xFF99, 0xFF9A, 0xFF9B, 0xFF95, 0xFF9C)
+F11 = (0xFFC8, 0x7A0000, 0xF70E)  # X11, Win32, Cocoa
 NUM_LOCK, SHIFT, CAPS_LOCK = 0x100000, 0x10000, 0x20000
 
 
 @pytest.mark.parametrize("codes", [X11, WIN32, COCOA, KEYPAD], ids=["X11", "Win32", "Cocoa", "keypad"])
 def test_cursor_keys(codes: tuple[int, ...]) -> None:
     assert tuple(map(key_name, codes)) == ORDER
+
+
+def test_f11_on_every_desktop() -> None:
+    assert {key_name(code) for code in F11} == {"f11"}
 
 
 @pytest.mark.parametrize("bits", [NUM_LOCK, SHIFT, CAPS_LOCK, NUM_LOCK | SHIFT])
@@ -56,6 +61,6 @@ def test_no_key_a_modifier_alone_and_unknown_keys_have_no_name(code: int) -> Non
 
 def test_names_are_what_key_name_gives() -> None:
     assert len(NAMES) == len(set(NAMES))
-    reached = {key_name(code) for code in (*range(256), *X11)}
+    reached = {key_name(code) for code in (*range(256), *X11, *F11)}
     assert reached - {None} == set(NAMES)
     assert not any(name != name.lower() for name in NAMES)

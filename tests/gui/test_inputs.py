@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from desktop import GONE, Program, Screen, changed
+from desktop import GONE, QUIET, Program, Screen, changed
 
 FRAMES, RATE = 48, 24.0  # of the video
 
@@ -160,7 +160,7 @@ def test_the_close_button_ends_it_and_finishes_the_recording(player):
 
 
 def test_a_window_that_is_larger_than_the_screen_is_made_to_fit(screen: Screen, tmp_path: Path) -> None:
-    (tmp_path / "settings.yaml").write_text("window: {width: 4000, height: 3000}\n")
+    (tmp_path / "settings.yaml").write_text("window: {width: 4000, height: 3000}\n" + QUIET)
     with Program(screen, tmp_path, "--input", "photos") as program:
         program.ready()
         width, height = program.place[2:]

@@ -20,6 +20,7 @@ from deepvis.core import paths
 from deepvis.inputs.playlist import Playlist
 from deepvis.interface.commands import COMMANDS
 from deepvis.interface.contents import CONTENTS
+from deepvis.interface.layout import CHIP_LINE
 from deepvis.interface.state import GAMMAS
 from deepvis.interface.unit_grid import PaneView, make_grid
 from deepvis.render import colors
@@ -63,7 +64,7 @@ def test_the_window_is_up_and_says_what_it_does_before_the_network_is_there(star
     assert "loading efficientnet-lite0" in early.big
     assert cut(early.pixels, early.panes["input"]).std() > 20  # the photo, which the fixture waited for
     assert cut(early.pixels, early.panes["layer"]).max() > 100  # the words are on the screen
-    assert started.program.words("layer").startswith("stem")
+    assert "stem   " in started.program.words("layer")
 
 
 def test_without_a_camera_it_says_so_and_shows_the_bundled_photos(started):
@@ -211,7 +212,8 @@ def grid(program: Program):
 def cell(program: Program, unit: int) -> tuple[int, int, int, int]:
     """Where a unit's frame should be in the window: left, top, width, height."""
     left, top, width, height = grid(program).box(unit)
-    return program.now["mosaic"][0] + left - 1, program.now["mosaic"][1] + top - 1, width + 1, height + 1
+    x, y = max(0, left - 1), max(0, top - 1)  # at the edge of the mosaic the frame lies in the cell
+    return program.now["mosaic"][0] + x, program.now["mosaic"][1] + y, left + width - x, top + height - y
 
 
 def inside(program: Program, picture: dict[str, np.ndarray], unit: int) -> np.ndarray:
@@ -235,8 +237,8 @@ def accent(pixels: np.ndarray) -> tuple[int, int, int, int]:
 
 def framed(program: Program) -> tuple[int, int, int, int]:
     """Where the layer pane's selection frame is on the screen, in pixels of the window."""
-    left, top, width, height = accent(program.picture()["layer"])
-    return left + program.now["panes"]["layer"][0], top + program.now["panes"]["layer"][1], width, height
+    left, top, width, height = accent(mosaic(program))
+    return left + program.now["mosaic"][0], top + program.now["mosaic"][1], width, height
 
 
 def chips(program: Program) -> dict[int, int]:
@@ -337,7 +339,7 @@ CYCLES = {  # key: (keys before, presses until it is as before, panes that chang
     "b": ("", 5, {"backward", "unit_images"}, set()),
     "n": ("", 4, {"backward"}, {"unit_images"}),  # with it off, guided backprop of the top images
     "m": ("b", 4, {"backward", "unit_images"}, set()),
-    "z": ("b", 3, {"layer"}, set()),
+    "z": ("b", 4, {"layer"}, set()),
     "a": ("b", 2, {"layer"}, set()),
     "d": ("b", 2, {"layers", "backward"}, {"layer"}),
     "s": ("", len(CONTENTS), {"layer"}, set()),
@@ -385,19 +387,17 @@ def test_z_enlarges_the_unit_and_the_backward_image_in_the_big_pane(program):
     program.press("b", "m", "m", "m")  # the blurred norm: a picture that can be compared at another size
     small = program.picture()
     program.press("z")
-    large = program.picture()
     assert program.words("layer").startswith("5a:10")
-    same(large["layer"], small["unit"])
+    same(mosaic(program), small["unit"][22:-4])
     program.press("z")
     assert program.words("layer").startswith("gradient from 5a:10")
-    same(program.picture()["layer"], small["backward"])
+    same(mosaic(program), small["backward"][22 : -CHIP_LINE - 2])
 
 
-def same(large: np.ndarray, small: np.ndarray, caption: int = 22) -> None:
-    """Both panes show the same square picture in their middle."""
+def same(large: np.ndarray, small: np.ndarray) -> None:
+    """Both panes, without their titles and chips, show the same square picture in their middle."""
     pictures = []
-    for pane in (large, small):
-        body = pane[caption:-4]
+    for body in (large, small):
         side = min(body.shape[:2]) - 8
         top, left = (body.shape[0] - side) // 2, (body.shape[1] - side) // 2
         square = body[top : top + side, left : left + side]
@@ -405,7 +405,7 @@ def same(large: np.ndarray, small: np.ndarray, caption: int = 22) -> None:
     assert np.corrcoef(*pictures)[0, 1] > 0.9
 
 
-def test_a_shows_backward_values_in_green_and_red(program):
+def test_a_shows_backward_values_in_orange_and_blue(program):
     program.go("head:151")
     program.press("b", "d")
     program.go("stem:0")
@@ -415,8 +415,8 @@ def test_a_shows_backward_values_in_green_and_red(program):
     assert program.state["layer_gradient"]
     values = mosaic(program).astype(int)
     red, green, blue = np.moveaxis(values, 2, 0)
-    assert ((green > red + 15) & (green > blue + 15)).sum() > 500
-    assert ((red > green + 15) & (red > blue + 15)).sum() > 500
+    assert ((red > green + 15) & (green > blue + 15)).sum() > 500
+    assert ((blue > green + 15) & (green > red + 15)).sum() > 500
     assert "gradient from head:151" in program.words("layer")
 
 
@@ -475,7 +475,7 @@ def test_s_goes_through_what_a_scan_found_out_and_back_to_the_activations(progra
     assert "none dead" in program.words("layer")
     histograms = program.picture()
     program.press("s")
-    program.wait(lambda: "3a   correlation   blue" in program.words("layer"), "correlation", 30)
+    program.wait(lambda: "3a   correlation" in program.words("layer"), "correlation", 30)
     plain = program.picture()
     assert "5 goes most with" in program.words("layer")
     x0, y0, w, h = program.now["mosaic"]
@@ -490,7 +490,7 @@ def test_s_goes_through_what_a_scan_found_out_and_back_to_the_activations(progra
     is_sorted = program.picture()
     for one, other in ((start, tops), (tops, histograms), (histograms, plain), (plain, is_sorted)):
         assert "layer" in changed(one, other)
-    program.press("s")
+    program.press("s", "s", "s", "s")  # past the strongest units, the difference, the weights
     program.go("3a:5")
     program.point(2, 2)
     program.wait(lambda: not program.state["hover"], "the mouse points at nothing")
@@ -521,7 +521,12 @@ def test_v_collects_the_strongest_moments_of_the_files_that_are_walked_through(p
 def test_top_images_of_the_selected_unit_and_a_click_that_shows_one_to_the_network(program):
     program.go("4a:15")
     program.wait(
-        lambda: "top images 4a:15 their guided" in (words := program.words("unit_images")) and "computing" not in words,
+        lambda: (
+            "top images" in (words := program.words("unit_images"))
+            and "4a:15" in words
+            and "their guided" in words
+            and "computing" not in words
+        ),
         "the top images are there",
         30,
     )
@@ -550,7 +555,7 @@ def test_a_click_on_a_class_selects_its_unit(program):
     labels = program.now["layers"][-1]["labels"]
     first = next(word for word in program.now["words"]["input"] if word in labels)
     left, top, width, height = program.now["panes"]["input"]
-    program.click(left + 20, top + height - 5 * 19)
+    program.click(left + 20, top + height - CHIP_LINE - 5 * 19 + 9)
     program.wait(lambda: program.layer == "probs", "the class is selected")
     assert labels[program.state["unit"]] == first
 
@@ -684,6 +689,59 @@ def test_a_resized_window_is_laid_out_anew(program, size):
     assert (right, bottom) == size
     program.click(*middle(cell(program, 9)))  # and the mouse finds the units where they are now
     assert program.unit == "stem:9"
+
+
+def test_a_double_click_enlarges_a_pane_and_the_next_one_shows_all_again(program):
+    program.go("5a:10")
+    panes = program.now["panes"]
+    program.double_click(*middle(panes["unit_images"]))  # on a top image: a click alone would show its photo
+    program.wait(lambda: set(program.now["panes"]) == {"unit_images", "status"}, "the pane is large")
+    program.picture()
+    assert program.state["photo"] is None and program.unit == "5a:10"
+    program.double_click(*middle(program.now["panes"]["unit_images"]))
+    program.wait(lambda: program.now["panes"] == panes, "all panes are back")
+    program.double_click(*middle(cell(program, 3)))
+    program.wait(lambda: set(program.now["panes"]) == {"layer", "status"}, "the layer pane is large")
+    assert program.unit == "5a:10"
+    program.press("Escape")
+    program.wait(lambda: program.now["panes"] == panes, "all panes are back")
+    assert program.unit == "5a:10"
+    program.picture()
+
+
+def test_f11_fills_the_screen_and_comes_back(program):
+    before = program.now["size"]
+    program.press("F11")
+    program.wait(lambda: program.now["size"][1] > before[1], "the window fills the screen")
+    program.picture()
+    program.press("F11")
+    program.wait(lambda: program.now["size"] == before, "the window has its size again")
+    program.picture()
+
+
+def test_heat_lies_over_the_picture_and_the_top_images(program):
+    program.go("5a:10")
+    plain = program.picture()
+    program.press("backslash")
+    program.settle()
+    active = program.picture()
+    assert {"input", "unit_images"} <= changed(plain, active) <= {"input", "unit_images"}
+    assert "heat: where 5a:10 is active" in program.words("status")
+    program.press("backslash")
+    program.settle()
+    assert "input" in changed(active, program.picture()) and program.state["method"] == "gradient"
+    program.press("bar")
+    assert program.state["opacity"] == 0.7
+    program.press("backslash")
+    assert program.state["heat"] == "off"
+
+
+def test_the_theme_changes_every_pane_and_back(program):
+    dark = program.picture()
+    program.press("asterisk")
+    assert changed(dark, program.picture()) == set(dark) - {"status"}
+    program.press("asterisk")
+    assert not changed(dark, program.picture())
 
 
 def test_a_rate_of_nothing_new_costs_nothing(program):

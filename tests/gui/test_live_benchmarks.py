@@ -29,7 +29,7 @@ def test_live(screen: Screen, backward: bool) -> None:
         screen,
         "live.py",
         "--part",
-        "bare,live,collect,keys,redraw",
+        "bare,live,scan,grow,collect,keys,redraw",
         "--models",
         "efficientnet-lite0",
         "--seconds",
@@ -46,6 +46,8 @@ def test_the_table_of_live(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     figures = {
         "bare": {"rate": 50},
         "live": {"rate": 48},
+        "scan": {"rate": 45},
+        "grow": {"rate": 44},
         "collect": {"rate": 40},
         "keys": {"key": 25, "key+net": 60},
         "redraw": {"ms": 6},

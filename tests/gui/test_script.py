@@ -16,7 +16,8 @@ from torch import nn
 net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3))
 handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
 for name in ("one", "two"):
-    deepvis.live(net, labels=["a", "b", "c"], size=(64, 64), name=name, device="cpu")
+    deepvis.live(net, labels=["a", "b", "c"], size=(64, 64), name=name, device="cpu",
+                 settings={"scan": "off", "grow": "off"})
     print(name, "closed", flush=True)
 assert net.training and (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == handlers
 print(torch.ones(2).sum().item(), flush=True)

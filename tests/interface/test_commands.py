@@ -12,7 +12,7 @@ from deepvis.core.layers import Layer
 from deepvis.display.key_codes import NAMES
 from deepvis.interface import commands
 from deepvis.interface.command import Facts
-from deepvis.interface.commands import COMMANDS, bindings, click, point, press, run, wheel
+from deepvis.interface.commands import COMMANDS, bindings, click, double_click, point, press, run, wheel
 from deepvis.interface.contents import CONTENTS
 from deepvis.interface.effects import (
     Effect,
@@ -34,6 +34,7 @@ from deepvis.interface.state import (
     METHOD_CYCLE,
     PRESET_CYCLE,
     ZOOMS,
+    Control,
     Hover,
     State,
     TopImage,
@@ -222,7 +223,7 @@ def test_a_cycle_visits_its_values_in_order_and_returns(name: str, attribute: st
         seen.append(getattr(state, attribute))
         state = do(state, name)
     assert seen == list(values)
-    assert replace(state, method=None) == State()  # zoom has switched the gradient on, see below
+    assert replace(state, method=None, heat="off") == State()  # zoom has switched them on, see below
     assert name == "zoom" or state == State()
 
 
@@ -307,10 +308,16 @@ def test_esc_resets_the_view_and_keeps_the_input() -> None:
         "step": 7,
         "photo": Photo("/data", "a.jpg"),
         "preset": "plain",
+        "theme": "light",
+        "colors": "viridis",
+        "opacity": 0.7,
+        "layout": "projector",
+        "full_screen": True,
     }
     state = State(layer=3, unit=9, in_channels=True, zoom="backward", method="guided", filter="norm", origin=(1, 1),
                   gamma=2, boost=1, view=PaneView(3.0), predictions=False, unit_images=False, help=True, debug=True,
-                  content="histograms", layer_gradient=True, hover=Hover(1, 2), message="x", **kept)  # fmt: skip
+                  content="histograms", layer_gradient=True, hover=Hover(1, 2), message="x", heat="backward",
+                  **kept)  # fmt: skip
     assert keys(state, "esc") == State(**kept)
 
 
@@ -433,14 +440,14 @@ def test_every_command_has_a_key_of_its_own_that_exists() -> None:
 
 
 def test_overrides_replace_the_keys_and_take_them_from_their_owner() -> None:
-    bound = bindings({"quit": (";", "h"), "zoom": ()})
-    assert bound[";"] == bound["h"] == "quit"
+    bound = bindings({"quit": ("~", "h"), "zoom": ()})
+    assert bound["~"] == bound["h"] == "quit"
     assert "q" not in bound and "z" not in bound and "help" not in bound.values()
-    assert {k: v for k, v in bound.items() if k not in ";h"} == {k: v for k, v in BOUND.items() if k not in "qzh"}
+    assert {k: v for k, v in bound.items() if k not in "~h"} == {k: v for k, v in BOUND.items() if k not in "qzh"}
 
 
 def test_an_unbound_key_does_nothing() -> None:
-    assert keys(IN, ";", "tab") == IN
+    assert keys(IN, "~", "^") == IN
 
 
 def test_images_that_grow_are_kept_only_while_they_grow() -> None:
@@ -498,7 +505,9 @@ def test_the_desk_takes_other_settings_other_seeds_and_other_recipes() -> None:
 
 def test_the_desk_stays_when_one_walks_to_another_unit() -> None:
     state = keys(CLASS, "2")
-    assert keys(state, "right") == replace(state, unit=4) and keys(state, "u") == replace(state, layer=3)
+    assert keys(state, "right") == replace(state, unit=4, hints=("right",)) and keys(state, "u") == replace(
+        state, layer=3
+    )
 
 
 def test_enter_asks_for_a_name_and_saves_the_chosen_settings() -> None:
@@ -546,7 +555,9 @@ def test_every_command_survives_a_network_that_is_not_there_yet(name: str) -> No
     for state in (State(), State(in_channels=True), State(typing="head:3"), State(zoom="unit", view=PaneView(3.0))):
         after = do(state, name, facts=NOTHING)
         assert (after.layer, after.unit) == (0, 0)
-        assert click(after, Hover(2, 3), NOTHING).state == after
+        assert click(after, Hover(2, 3), NOTHING).state == replace(
+            after, typing=None if after.finding else after.typing, finding=False
+        )
 
 
 def check(state: State, facts: Facts) -> None:
@@ -624,3 +635,39 @@ def test_on_a_layer_of_one_page_and_without_layers_the_page_keys_do_nothing() ->
     for command in ("next_page", "previous_page"):
         assert run(State(unit=2), command, MANY).state == State(unit=2)
         assert run(State(), command, Facts()).state == State()
+
+
+# ---- how it looks -----------------------------------------------------------------------------
+
+
+def test_heat_of_the_backward_image_switches_the_gradient_on_and_ends_with_it() -> None:
+    assert do(State(), "heat") == State(heat="activation")
+    assert do(State(), "heat", "heat") == State(heat="backward", method="gradient")
+    assert do(State(method="guided"), "heat=backward").method == "guided"
+    assert do(State(method="guided", heat="backward"), "method=off") == State()
+    assert do(State(method="guided", heat="activation"), "method=off").heat == "activation"
+
+
+def test_the_enlarged_picture_has_heat_and_gives_way_to_a_content() -> None:
+    state = do(State(), "zoom=picture")
+    assert (state.zoom, state.heat) == ("picture", "off")
+    assert do(State(heat="backward", method="deconv"), "zoom=picture").heat == "backward"
+    assert do(state, "content").zoom == "layer"
+
+
+def test_a_double_click_enlarges_a_pane_and_comes_back() -> None:
+    before = State(layer=2, unit=5, in_channels=True)
+    clicked = replace(before, layer=3, unit=1, photo=Photo("/data", "a.jpg"))
+    large = double_click(clicked, Hover(3, 1), "layer", before, FACTS).state
+    assert large == replace(before, enlarged="layer")  # what the first click selected is taken back
+    assert double_click(large, None, "layer", large, FACTS).state == before
+    assert keys(large, "esc") == before
+    assert double_click(before, None, "status", before, FACTS).state == before
+    assert double_click(before, None, None, before, FACTS).state == before
+
+
+def test_a_quick_second_click_on_a_tab_or_a_tile_is_a_click() -> None:
+    state = double_click(State(), Control("crop", "crop"), "input", State(), FACTS).state
+    assert state == do(State(), "crop")
+    desk = keys(CLASS, "2")
+    assert double_click(desk, TILE, "layer", desk, FACTS) == click(desk, TILE, FACTS)

@@ -67,7 +67,11 @@ precision: bfloat16
 crop: off
 output: /tmp/out
 data: /tmp/mine
-window: {width: 320, height: 200, scale: 2}
+colors: cividis
+scan: off
+grow: "off"
+unit: head:7
+window: {width: 320, height: 200, scale: 2, theme: light, layout: projector}
 panes: {unit: [0.8, 0.5, 0.2, 0.4], unit_images: [0.8, 0, 0.2, 0.5], backward: off, layers: null}
 keys: {pause: [q, "1"], help: "?", next_layer: []}
 """)
@@ -82,7 +86,10 @@ keys: {pause: [q, "1"], help: "?", next_layer: []}
         False,
         "/tmp/out",
         "/tmp/mine",
-        WindowSettings(320, 200, 2),
+        "off",
+        "off",
+        "head:7",
+        WindowSettings(320, 200, 2, "light", "projector"),
         {
             "input": DEFAULT_PANES["input"],
             "unit": (0.8, 0.5, 0.2, 0.4),
@@ -91,6 +98,7 @@ keys: {pause: [q, "1"], help: "?", next_layer: []}
             "status": DEFAULT_PANES["status"],
         },
         {"pause": ("q", "1"), "help": ("?",), "next_layer": ()},
+        "cividis",
     )
 
 
@@ -447,7 +455,8 @@ def test_wrong_overrides(file: Path) -> None:
         "--window-width: window.width is '9'; allowed: a whole number of pixels from 320 to 16384. "
         "Correct it, or remove it for the default (1500)",
         "--modle: unknown key modle (value 1) (did you mean model?); allowed: input, camera, files, "
-        "model, weights, device, precision, crop, output, data, window, panes, keys. Correct or remove it",
+        "model, weights, device, precision, crop, output, data, colors, scan, grow, unit, window, panes, keys. "
+        "Correct or remove it",
     ]
 
 

@@ -19,11 +19,12 @@ from deepvis.interface.settings import DEFAULT_PANES
 from deepvis.interface.state import Hover, State, TopImage
 from deepvis.interface.unit_grid import PaneView
 from deepvis.render import Renderer, Scene, Status, colors, text
+from deepvis.render.draw import Canvas, inside, paste
 from deepvis.render.panes.cells import layer_grid
 from deepvis.render.panes.correlation import brightest, matrix_box
 from deepvis.render.scene import Matrix
 from deepvis.scan.results import Patch, Statistics
-from deepvis.workers.messages import Cells, TopPictures
+from deepvis.workers.messages import Cells, TopPictures, UnitPictures
 
 UNITS = 12
 LAYERS = (
@@ -67,10 +68,8 @@ def drawn(shown: Scene, width: int = 1280, height: int = 900) -> np.ndarray:
     """The layer pane without its title."""
     made = renderer(width, height)
     image, _ = made.compose(shown)
-    left, top, *_ = made.layout.panes["layer"]
-    w, h = made.layer_area
-    title = made.layout.px(20)
-    return image[top + title : top + title + h, left : left + w].copy()
+    left, top, w, h = made.layer_box
+    return image[top : top + h, left : left + w].copy()
 
 
 def words(shown: Scene, monkeypatch: pytest.MonkeyPatch, pane: str = "layer") -> str:
@@ -154,13 +153,13 @@ def test_each_point_of_the_matrix_is_what_the_mouse_says_and_has_its_colour(
     known = statistics(units=units)
     shown = Scene(State(content=content, view=view), layers=layers, pictures_of="map", statistics=known)
     pane, made = drawn(shown), renderer()
-    left, top, *_ = made.layout.panes["layer"]
+    left, top, *_ = made.layer_box
     box_left, box_top, side, _ = matrix_box(*made.layer_area, view)
     order = np.arange(units) if content == "correlation" else known.order
     for y in range(5, pane.shape[0], 37):
         for x in range(3, pane.shape[1], 41):
             inside = 0 <= x - box_left < side and 0 <= y - box_top < side
-            target = made.target_at(left + x, top + 20 + y, shown)
+            target = made.target_at(left + x, top + y, shown)
             if not inside:
                 assert target is None
                 continue
@@ -170,7 +169,9 @@ def test_each_point_of_the_matrix_is_what_the_mouse_says_and_has_its_colour(
             if units == UNITS and middle:  # not in a frame
                 r = np.clip(known.correlation[row, column] / brightest(Matrix(known.correlation, known.order)), -1, 1)
                 blue, _, red = pane[y, x].astype(int)
-                assert abs(blue - 255 * abs(r)) < 3 and abs(red - (255 * r if r > 0 else 40 * -r)) < 3
+                places = (-1, -0.6, 0, 0.6, 1)  # light blue, blue, black, orange, light orange
+                assert abs(blue - np.interp(r, places, (255, 255, 0, 0, 175))) < 4
+                assert abs(red - np.interp(r, places, (175, 40, 0, 235, 255))) < 4
 
 
 def test_hovering_names_both_units_and_a_click_selects_the_row(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -240,7 +241,7 @@ def test_moments_stand_where_top_images_do_and_can_be_clicked(monkeypatch: pytes
 WHY = "No images have been scanned for net yet: deepvis scan --images DIR"
 
 
-@pytest.mark.parametrize("content", [*CONTENTS][2:])
+@pytest.mark.parametrize("content", [*CONTENTS][2:6])
 @pytest.mark.parametrize(("parts", "expected"), [
     ({}, "looking"),
     ({"cells": Cells("map", note=WHY), "statistics": Statistics("map", note=WHY)}, "deepvis scan --images DIR"),
@@ -297,3 +298,34 @@ def test_every_content_can_be_drawn_at_any_size(content: str, size: tuple[int, i
             cells=Cells("map", pictures),
         )
         assert cv2.countNonZero(cv2.cvtColor(drawn(shown, *size), cv2.COLOR_BGR2GRAY))
+
+
+@pytest.mark.parametrize("content", ["synthesized", "top images", "histograms", "correlation, sorted", "activations"])
+def test_a_magnified_pane_may_lie_anywhere(content: str) -> None:
+    """A cell may end one pixel inside of the pane, or one pixel, the line between cells, outside of it."""
+    cells = Cells("map", PICTURES, frozenset({7}))
+    stored = UnitPictures("map", 0, cells=PICTURES, known=True)
+    found = {"cells": cells, "statistics": KNOWN, "pictures": stored}
+    whole = drawn(scene(content, **found, state={"view": PaneView(4.0, 0.5, 0.5), "unit": 5}), 700, 500)
+    for step in range(240):  # by about a pixel each
+        at = PaneView(4.0, 0.4 + step / 1700, 0.44 - step / 1700)
+        moved = drawn(scene(content, **found, state={"view": at, "unit": 5}), 700, 500)
+        assert moved.shape == whole.shape
+
+
+@pytest.mark.parametrize("left, top", [(-9, -7), (-8, -6), (-7, 0), (0, 0), (3, 2), (19, 14), (20, 15), (40, 40)])
+def test_pasting_cuts_off_what_lies_outside(left: int, top: int) -> None:
+    image, picture = np.zeros((15, 20, 3), np.uint8), np.full((6, 8, 3), 200, np.uint8)
+    expected = image.copy()
+    for y in range(15):
+        for x in range(20):
+            if left <= x < left + 8 and top <= y < top + 6:
+                expected[y, x] = 200
+    paste(image, picture, left, top)
+    assert (image == expected).all()
+    box = (left, top, 8, 6)
+    assert inside(image, box).size == expected.any(2).sum() * 3
+    canvas = Canvas(np.zeros((15, 20, 3), np.uint8))
+    canvas.bar(box, (200, 200, 200))
+    canvas.shade(box)
+    assert (canvas.image.any(2) == expected.any(2)).all()

@@ -24,6 +24,7 @@ from deepvis.core.paths import ROOT
 DRIVER = Path(__file__).with_name("driver.py")
 PATIENCE = 20.0  # seconds after which what is waited for will never come
 STARTING = 90.0  # the same while the program starts on a busy computer
+QUIET = "unit: stem:0\nscan: off\ngrow: off\n"  # the settings of a program in which nothing happens by itself
 GONE = 5.0  # a program that was told to end has to be gone by then
 
 
@@ -92,13 +93,15 @@ class Program:
     ) -> None:
         """
         Args:
-            folder: the program's working folder.
+            folder: the program's working folder; it gets QUIET settings if it has none.
             arguments: deepvis's own.
             gated: do not load the network before `open_gate`.
             driver: runs the program and tells of it.
         """
         self.screen, self.folder = screen, folder
         self.now: dict = {}
+        if not (folder / "settings.yaml").exists():
+            (folder / "settings.yaml").write_text(QUIET)
         self._gate = folder / "gate"
         if not gated:
             self.open_gate()
@@ -151,7 +154,9 @@ class Program:
 
     @property
     def stderr(self) -> str:
-        return self._stderr.read_text()
+        """What it has written to stderr, but for the line that says which settings it uses."""
+        lines = self._stderr.read_text().splitlines()
+        return "\n".join(line for line in lines if not line.startswith("deepvis: settings:"))
 
     def wait(self, is_so: Callable[[], object], what: str, patience: float = PATIENCE) -> None:
         """Go on to the first line with which `is_so()` is true."""
@@ -276,6 +281,10 @@ class Program:
     def click(self, x: float, y: float) -> None:
         self.point(x, y)
         self._until_handed_out("click", lambda: self.screen.do("click", 1))
+
+    def double_click(self, x: float, y: float) -> None:
+        self.point(x, y)
+        self._until_handed_out("double", lambda: self.screen.do("click", "--repeat", 2, "--delay", 60, 1))
 
     def wheel(self, x: float, y: float, steps: int) -> None:
         """Turn the wheel, away from the user if `steps` > 0."""

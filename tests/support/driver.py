@@ -11,6 +11,7 @@ The lines add up to this:
     size     [width, height] of the picture
     panes    {name: [left, top, width, height]}
     mosaic   [left, top, width, height] of the layer pane below its title
+    chips    {pane: [{words, call, on, box}, …]}: the tabs and chips in the lines at the panes' edges
     words    {pane: [text, …]}: what is written in each pane, as it was drawn
     crc      {pane: CRC-32 of its pixels (RGB)} of the newest picture given to the window
     drawn    {pane: {layer, method, origin, frame}}: the network's answer that the pane shows
@@ -32,6 +33,8 @@ import zlib
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import numpy as np
+
 from deepvis.core import runtime
 
 runtime.tune()  # before anything imports torch
@@ -41,7 +44,6 @@ from deepvis.cli import live
 from deepvis.cli import main as command_line
 from deepvis.display.window import Window
 from deepvis.interface import requests
-from deepvis.interface.layout import CAPTION
 from deepvis.render import Renderer, text
 from deepvis.render.panes import PANES
 
@@ -117,11 +119,12 @@ class Teller:
             self._crc = {name: crc(image, box) for name, box in layout.panes.items()}
         now = {
             "events": dict(self._events),
-            "state": asdict(toolbox.state),
+            "state": plain(asdict(toolbox.state)),
             "layers": [asdict(layer) for layer in toolbox._layers()],
             "size": [layout.width, layout.height],
             "panes": {name: list(box) for name, box in layout.panes.items()},
             "mosaic": mosaic(renderer),
+            "chips": chips_of(renderer, scene),
             "words": dict(self._words),
             "crc": self._crc,
             "drawn": {name: answer(renderer._drawn[name]) for name in renderer._drawn},
@@ -150,9 +153,27 @@ class Teller:
         )
 
 
+def plain(value):
+    """The value with lists in place of arrays: numbers of a row, of a picture only its shape."""
+    if isinstance(value, dict):
+        return {key: plain(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(plain(one) for one in value)
+    if isinstance(value, np.ndarray):
+        return value.tolist() if value.ndim == 1 else list(value.shape)
+    return value
+
+
 def mosaic(renderer) -> list[int]:
-    left, top, *_ = renderer.layout.panes["layer"]
-    return [left, top + renderer.layout.px(CAPTION), *renderer.layer_area]
+    return list(renderer.layer_box)
+
+
+def chips_of(renderer, scene) -> dict[str, list[dict[str, object]]]:
+    """The tabs and chips in the lines at the panes' edges."""
+    return {
+        pane: [{"words": chip.words, "call": chip.call, "on": chip.on, "box": list(box)} for chip, box in boxes]
+        for pane, boxes in renderer.chip_boxes(scene).items()
+    }
 
 
 def crc(image, box) -> int:

@@ -9,11 +9,12 @@ import numpy as np
 
 from deepvis.app.toolbox import Toolbox
 from deepvis.attribution.requests import Peaks, Request, Result
-from deepvis.core.frames import Frame
+from deepvis.core.frames import Files, Frame
 from deepvis.core.layers import Layer
 from deepvis.display.window import Close, Event, Key
 from deepvis.inputs.bands import Reading
 from deepvis.inputs.feed import FeedWish, Notice
+from deepvis.interface.settings import Settings
 
 LAYERS = (Layer("stem", "Conv2d", 6, 8, 8), Layer("head", "Linear", 10))
 PHOTO = Frame(np.full((30, 40, 3), 90, np.uint8), "bear.jpg", 0, False, "photos/bear.jpg")
@@ -28,7 +29,11 @@ class FakeWindow:
         self.size = (400, 260)
         self.events: list[list[Event] | BaseException] = []
         self.pictures: list[np.ndarray] = []
+        self.fills_screen = False
         self.log = log
+
+    def fill_screen(self, on: bool) -> None:
+        self.fills_screen = on
 
     def poll(self, milliseconds: int) -> list[Event]:
         events = self.events.pop(0) if self.events else [Close()]
@@ -49,6 +54,7 @@ class FakeFeed:
         self.source = "files"
         self.notice: Notice | None = None
         self.busy = False
+        self.files = Files()
         self.wishes: list[FeedWish] = []
         self.log = log
 
@@ -71,6 +77,8 @@ class FakeEngine:
     def __init__(self, log: list[str]) -> None:
         self._closed = threading.Event()
         self.network = SimpleNamespace(
+            name="fake",
+            notes=(),
             layers=LAYERS,
             classes=(),
             device=SimpleNamespace(type="cpu"),
@@ -114,6 +122,11 @@ class FakeEngine:
         if timeout:
             self.log.append("engine")
         return True
+
+
+def quiet(**settings: object) -> Settings:
+    """Settings with which nothing happens by itself, and the first unit is selected."""
+    return Settings(unit="stem:0", scan="off", grow="off", **settings)
 
 
 def press(box: Toolbox, *keys: str) -> None:

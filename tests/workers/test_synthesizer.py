@@ -17,14 +17,16 @@ from deepvis.core.layers import Layer
 from deepvis.interface.requests import growth_wish
 from deepvis.interface.state import State
 from deepvis.networks.network import InputSpec, Network, prepare
-from deepvis.store.unit_images import open_store
+from deepvis.store.unit_images import forget_provisional, open_store
 from deepvis.synthesis.ascent import Ascent
 from deepvis.synthesis.jobs import Plan, synthesize
 from deepvis.synthesis.recipe import PRESETS
 from deepvis.synthesis.recipe_grid import RecipeGrid, table
 from deepvis.synthesis.targets import canvas, objective
-from deepvis.workers.messages import GrowthWish
-from deepvis.workers.synthesizer import GrowthWorker, keep_grown
+from deepvis.workers import synthesizer
+from deepvis.workers.leisure import Leisure
+from deepvis.workers.messages import Grown, GrowthWish
+from deepvis.workers.synthesizer import GrowthWorker, keep_by_itself, keep_grown
 from deepvis.workers.worker import WishOf
 
 
@@ -194,3 +196,111 @@ def test_what_failed_is_tried_again_when_it_is_wished_again(
     worker.want(None)
     worker.want(WishOf(net, wish))
     until(lambda: (g := worker.answer) is not None and bool(g.images))
+
+
+# ---- images that nobody asked for ---------------------------------------------------------------
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(synthesizer, "BY_ITSELF", 3)
+    monkeypatch.setattr(synthesizer, "QUIET", 0.0)
+
+
+def by_itself(unit: int = 2, seeds: tuple[int, ...] = (0, 1), layer: str = "logits") -> GrowthWish:
+    return GrowthWish(layer, unit, "modern", seeds, by_itself=True)
+
+
+@pytest.mark.usefixtures("quick")
+def test_images_that_grow_by_themselves_end_rest_and_are_kept() -> None:
+    rests, kept, net = [], [], network()
+
+    class Counted(Leisure):
+        def rest(self, is_over=lambda: False) -> None:
+            rests.append(is_over())
+
+    worker = GrowthWorker(Counted(lambda: False), lambda grown, of: kept.append((grown, of)))
+    worker.want(WishOf(net, by_itself()))
+    until(lambda: worker.idle)
+    assert worker.close()
+    assert rests == [False] * 3
+    assert [(grown.steps, grown.done, len(grown.images), of) for grown, of in kept] == [(3, True, 2, net)]
+
+
+@pytest.mark.usefixtures("quick")
+def test_another_request_ends_them_and_they_are_not_kept() -> None:
+    kept, net, waits, gate = [], network(), threading.Event(), threading.Event()
+
+    class Held(Leisure):
+        def rest(self, is_over=lambda: False) -> None:
+            waits.set()
+            assert gate.wait(60)
+
+    worker = GrowthWorker(Held(lambda: False), lambda *what: kept.append(what))
+    asked = GrowthWish("logits", 2, "plain", (0,))
+    worker.want(WishOf(net, by_itself()))
+    assert waits.wait(60)
+    worker.want(WishOf(net, asked))
+    gate.set()
+    assert grown(worker, asked).images
+    assert worker.close() and not kept
+
+
+@pytest.mark.usefixtures("quick")
+def test_that_a_unit_is_dead_is_kept_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    net, store = network(), open_store(tmp_path, "abc", "tiny")
+    monkeypatch.setattr(synthesizer, "BY_ITSELF", 30)  # more than the first steps, in which a dead unit is not known
+    worker = GrowthWorker(keep=lambda grown, of: keep_by_itself(grown, store, of))
+    worker.want(WishOf(net, by_itself(3, layer="conv")))
+    until(lambda: worker.idle)
+    assert worker.close()
+    assert "dead" in open_store(tmp_path, "abc").records["conv", 3]["failed"]
+
+
+def finished(unit: int = 2, level: int = 100) -> Grown:
+    images = tuple(np.full((32, 32, 3), level + i, np.uint8) for i in range(2))
+    return Grown(by_itself(unit), images, (1.0, 2.0), 3, recipe=PRESETS["modern"], done=True)
+
+
+def test_they_take_the_place_of_nothing_that_the_user_has_made(tmp_path: Path) -> None:
+    net, store = network(), open_store(tmp_path, "abc", "tiny")
+    store.add("logits", 2, np.zeros((1, 32, 32, 3), np.uint8), {"scores": [0.5]}, "mine")
+    keep_by_itself(finished(), store, net)
+    assert store.records["logits", 2] == {"scores": [0.5]}
+    assert store.read("logits", 2)[0].max() == 0
+
+
+def test_what_the_user_makes_takes_their_place(tmp_path: Path) -> None:
+    net, store = network(), open_store(tmp_path, "abc", "tiny")
+    keep_by_itself(finished(), store, net)
+    assert [round(image.mean()) for image in store.read("logits", 2)] == pytest.approx([101, 100], abs=2)
+    mine = replace(finished(level=200), wish=GrowthWish("logits", 2, "modern", (0, 1)), steps=1)
+    said = keep_grown(mine, store, net)
+    assert "beside it" not in said and not store.records["logits", 2].get("provisional")
+    assert store.read("logits", 2)[0].mean() > 190
+
+
+def test_more_of_them_take_the_place_of_fewer(tmp_path: Path) -> None:
+    net, store = network(), open_store(tmp_path, "abc", "tiny")
+    one = replace(finished(), images=finished().images[:1], scores=(1.0,), wish=by_itself(seeds=(0,)))
+    keep_by_itself(one, store, net)
+    assert len(store.read("logits", 2)) == 1
+    keep_by_itself(finished(), store, net)
+    assert len(store.read("logits", 2)) == 2
+
+
+def test_a_network_that_was_trained_further_gets_new_ones(tmp_path: Path) -> None:
+    net = network()
+    keep_by_itself(finished(), open_store(tmp_path, "a" * 32, "tiny"), net)
+    forget_provisional(tmp_path, "a" * 32)
+    assert open_store(tmp_path, "a" * 32).has("logits", 2)
+    forget_provisional(tmp_path, "b" * 32)
+    assert not open_store(tmp_path, "b" * 32).records and not list(tmp_path.glob("*/*.webp"))
+
+
+def test_one_image_of_the_users_own_keeps_them_all(tmp_path: Path) -> None:
+    store = open_store(tmp_path, "a" * 32, "tiny")
+    keep_by_itself(finished(), store, network())
+    store.add("logits", 1, np.zeros((1, 32, 32, 3), np.uint8), {"scores": [0.5]}, "mine")
+    forget_provisional(tmp_path, "b" * 32)
+    assert open_store(tmp_path, "a" * 32).has("logits", 2)

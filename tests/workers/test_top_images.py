@@ -301,7 +301,7 @@ def test_the_bundled_photos_are_scanned_and_found_wherever_the_program_is(tmp_pa
 def test_where_guided_backprop_carries_nothing_back_deconv_does(
     network, made: Path, opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def carried(network, photos, layer, unit, method, boxes, places):
+    def carried(network, photos, layer, unit, method, boxes, places, hear):
         value = {"guided": 0, "deconv": 2}[method]
         return [np.full((4, 4, 3), value, np.float32) for _ in photos]
 

@@ -153,3 +153,23 @@ def test_no_thread_before_a_wish_and_none_after(tmp_path: Path) -> None:
     fetched(one, UnitImagesWish("conv", 0))
     one.close()
     assert threading.active_count() == before
+
+
+def test_an_opened_store_says_what_is_in_it(worker: UnitImagesWorker) -> None:
+    assert worker.records is None
+    fetched(worker, UnitImagesWish("conv", 2))
+    assert worker.records is not None and ("conv", 7) in worker.records and ("conv", 5) not in worker.records
+
+
+def test_after_a_unit_was_kept_only_its_images_are_read_again(
+    worker: UnitImagesWorker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wish, read = UnitImagesWish("conv", 2, (0, 1, 2, 3), 16), []
+    fetched(worker, wish)
+    original = Store.read
+    monkeypatch.setattr(Store, "read", lambda store, layer, unit: read.append(unit) or original(store, layer, unit))
+    store = open_store(tmp_path, "abc", "net")
+    store.add("conv", 1, np.zeros((1, 40, 40, 3), np.uint8), {"scores": [3.0]}, "test")
+    worker.renew()
+    until(lambda: worker.idle and worker.answer is not None and set(worker.answer.cells) == {0, 1, 2, 3})
+    assert color(worker.answer.cells[1]) == (0, 0, 0) and set(read) == {1}

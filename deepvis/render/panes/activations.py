@@ -5,16 +5,16 @@ from __future__ import annotations
 import numpy as np
 
 from deepvis.attribution.methods import label
-from deepvis.attribution.requests import Result
 from deepvis.core.geometry import Box
 from deepvis.interface.state import BOOSTS, GAMMAS
 from deepvis.interface.unit_grid import Grid
-from deepvis.render import text
-from deepvis.render.draw import Canvas
-from deepvis.render.mosaic import look, mosaic
+from deepvis.render import colors, text
+from deepvis.render.draw import Canvas, Legend
+from deepvis.render.mosaic import Look, look, mosaic
 from deepvis.render.panes.big_view import BigView
 from deepvis.render.panes.cells import draw_marks, layer_grid, page_text, unit_at
-from deepvis.render.panes.pane import extent_text, number, why_not
+from deepvis.render.panes.legend import legend_of
+from deepvis.render.panes.pane import extent_text, why_not
 from deepvis.render.panes.unit import draw_unit
 from deepvis.render.scene import Scene
 
@@ -30,17 +30,17 @@ def _draw_activations(canvas: Canvas, scene: Scene) -> None:
         draw_unit(canvas, scene)
         return
     seen = look(result)
-    sign = "blue < 0   " if seen.signed else ""
-    body = canvas.caption(
-        f"{layer.name}   {layer.kind}   {_extent(canvas, scene)}", f"{sign}{number(seen.low)} … {number(seen.high)}"
-    )
-    _draw_grid(body, scene, result, gradient=False)
+    title = f"{layer.name}   {layer.kind}   {_extent(canvas, scene)}"
+    body = canvas.caption(title, legend=_legend(canvas, scene, seen))
+    draw_grid(body, scene, seen, gradient=False)
 
 
 def _extent(canvas: Canvas, scene: Scene) -> str:
     """How many units the layer has and their size; which of them are on this page, if there are several pages."""
     layer, page = scene.layer, page_text(canvas, scene)
     size = f" of {layer.width}×{layer.height}" if layer.is_map else ""
+    if scene.state.shown_order is not None:
+        return f"{extent_text(layer)}   {page}"
     return page.replace("   ", f"{size}   ", 1) if page else extent_text(layer)
 
 
@@ -58,19 +58,24 @@ def _draw_layer_gradient(canvas: Canvas, scene: Scene) -> None:
         )
         return
     seen = look(result, gradient=True)
-    body = canvas.caption(
-        f"{title}   {page_text(canvas, scene)}", f"green > 0, red < 0   {number(seen.low)} … {number(seen.high)}"
-    )
-    _draw_grid(body, scene, result, gradient=True)
+    body = canvas.caption(f"{title}   {page_text(canvas, scene)}", legend=_legend(canvas, scene, seen))
+    draw_grid(body, scene, seen, gradient=True)
 
 
-def _draw_grid(canvas: Canvas, scene: Scene, result: Result, gradient: bool) -> None:
+def _legend(canvas: Canvas, scene: Scene, seen: Look) -> Legend:
+    gamma, boost = GAMMAS[scene.state.gamma], BOOSTS[scene.state.boost]
+    return legend_of(seen.low, seen.high, seen.signed, gamma, canvas.palette, boost > 0)
+
+
+def draw_grid(canvas: Canvas, scene: Scene, seen: Look, gradient: bool) -> None:
+    """Draw the units' maps in their cells, with the units' names and marks."""
     state, layer = scene.state, scene.layer
     grid = layer_grid(scene, canvas.width, canvas.height, canvas.scale)
     gamma, boost = GAMMAS[state.gamma], BOOSTS[state.boost]
-    canvas.image[:] = mosaic(result, gradient, grid, canvas.width, canvas.height, gamma, boost, canvas.theme.ground)
+    size, ground = (canvas.width, canvas.height), canvas.theme.ground
+    canvas.image[:] = mosaic(seen, gradient, grid, *size, gamma, boost, ground, canvas.palette)
     if layer.labels:
-        _draw_labels(canvas, scene, look(result, gradient).maps[:, 0, 0], grid)
+        _draw_labels(canvas, scene, seen.maps[:, 0, 0], grid)
     draw_marks(canvas, scene, grid)
 
 
@@ -81,14 +86,14 @@ def _draw_labels(canvas: Canvas, scene: Scene, values: np.ndarray, grid: Grid) -
         for unit in grid.units:
             name, (left, top, width, height) = layer.label(unit), grid.box(unit)
             if left + width > 0 and top + height > 0 and left < canvas.width and top < canvas.height:
-                bright = values[unit] > 0.55 * values.max()
-                ink = (20, 20, 20) if bright else (205, 200, 196)
+                blue, green, red = canvas.image[max(0, top), max(0, left)].tolist()  # before it is written on
+                ink = colors.ink_on((blue, green, red))
                 name = text.shorten(name, width - canvas.px(8), size)
                 text.put(canvas.image, name, left + canvas.px(4), top + canvas.px(3), size, ink)
         return
     taken: list[Box] = []
-    for cell in np.argsort(values[grid.first : grid.first + grid.count])[::-1][:TOP]:
-        unit = grid.first + int(cell)
+    for cell in np.argsort(values[np.asarray(grid.units)])[::-1][:TOP]:
+        unit = grid.units[int(cell)]
         left, top, width, height = grid.box(unit)
         name = text.shorten(layer.label(unit), canvas.px(180), size)
         w, h = text.width(name, size) + canvas.px(8), text.line_height(size) + canvas.px(2)

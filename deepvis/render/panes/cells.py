@@ -15,6 +15,7 @@ from deepvis.render import text
 from deepvis.render.colors import Theme
 from deepvis.render.draw import Canvas
 from deepvis.render.mosaic import line_width
+from deepvis.render.panes.pane import Key
 from deepvis.render.scene import Scene
 from deepvis.workers.messages import Cells, UnitPictures
 
@@ -22,7 +23,9 @@ from deepvis.workers.messages import Cells, UnitPictures
 def layer_grid(scene: Scene, width: int, height: int, scale: float) -> Grid:
     """The grid of the current layer in a picture of that size, on the page with the selected unit."""
     layer, state = scene.layer, scene.state
-    return make_grid(layer.units, layer.height, layer.width, width, height, state.view, state.unit, scale)
+    return make_grid(
+        layer.units, layer.height, layer.width, width, height, state.view, state.unit, scale, state.shown_order
+    )
 
 
 def unit_at(body: Canvas, scene: Scene, x: int, y: int) -> Hover | None:
@@ -32,22 +35,28 @@ def unit_at(body: Canvas, scene: Scene, x: int, y: int) -> Hover | None:
 
 
 def page_text(canvas: Canvas, scene: Scene) -> str:
-    """A text that says which units are on the page, in a pane with its title; empty if all units are."""
+    """A text that says what the units are sorted by and which of them are on the page, in a pane with its title.
+
+    It is empty if all units are on the page in the order of their numbers.
+    """
     grid = layer_grid(scene, canvas.width, canvas.height - canvas.px_caption, canvas.scale)
-    units = scene.layer.units
-    if grid.count == units:
-        return ""
-    return f"units {grid.first:,}–{grid.units[-1]:,} of {units:,}   keys , . turn the page"
+    units, order = scene.layer.units, scene.state.shown_order
+    words = [] if order is None else [f"sorted by {order.words}"]
+    if grid.count < units:
+        what = "units " if order is None else ""
+        last = grid.first + grid.count - 1
+        words = [f"{what}{grid.first:,}–{last:,} of {units:,}", *words, "keys , . turn the page"]
+    return "   ".join(words)
 
 
 def draw_marks(canvas: Canvas, scene: Scene, grid: Grid) -> None:
     """Frame the unit under the mouse, the selected unit and the unit that the backward pass starts from."""
     state, hover = scene.state, scene.hover
-    if isinstance(hover, Hover) and hover.layer == state.layer and hover.unit is not None and hover.unit in grid.units:
+    if isinstance(hover, Hover) and hover.layer == state.layer and hover.unit is not None and hover.unit in grid:
         canvas.frame(_around(grid.box(hover.unit)), canvas.theme.pointed)
     strong = canvas.theme.accent if state.in_channels else canvas.theme.faint_accent
     canvas.frame(_around(grid.box(state.unit)), strong, 2)
-    if state.origin and state.origin[0] == state.layer and state.origin[1] in grid.units:
+    if state.origin and state.origin[0] == state.layer and state.origin[1] in grid:
         left, top, width, height = _around(grid.box(state.origin[1]))
         inset = canvas.px(2)  # inside the selection's frame, so that both are seen
         canvas.frame((left + inset, top + inset, width - 2 * inset, height - 2 * inset), canvas.theme.frozen, 2)
@@ -75,7 +84,7 @@ def _pictures(
     canvas.fill()
     if isinstance(owner, Cells):
         _put_all(canvas.image, owner.pictures, grid)
-        _say_dead(canvas, owner.dead & set(grid.units), grid)
+        _say_dead(canvas, [unit for unit in owner.dead if unit in grid], grid)
     else:
         _put_all(canvas.image, owner.cells, grid)
     return canvas.image
@@ -84,7 +93,7 @@ def _pictures(
 def _put_all(image: np.ndarray, pictures: Mapping[int, np.ndarray], grid: Grid) -> None:
     line = line_width(grid)
     for unit, picture in pictures.items():
-        if unit in grid.units:
+        if unit in grid:
             left, top, w, h = grid.box(unit)
             _put_inside(image, picture, left, top, max(1, w - line), max(1, h - line))
 
@@ -107,6 +116,17 @@ def _put_inside(canvas: np.ndarray, image: np.ndarray, left: int, top: int, widt
     if x0 < x1 and y0 < y1:
         picture = resize_for_screen(image, w, h)[y0 - y : y1 - y, x0 - x : x1 - x]
         canvas[y0:y1, x0:x1] = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+
+
+def statistics_ready(scene: Scene) -> bool:
+    """False while the statistics of a scan that still runs are being renewed: until then those before stay."""
+    return scene.own_statistics is not None or not scene.is_scanning
+
+
+def statistics_key(scene: Scene) -> Key:
+    """What a drawing of the layer's statistics depends on."""
+    known = scene.own_statistics
+    return (id(known), scene.scan_words if known is None or known.note else "")
 
 
 def say_why(canvas: Canvas, what: str, why: str) -> None:

@@ -12,11 +12,13 @@ from deepvis.core.layers import unit_id
 from deepvis.interface.state import GAMMAS, Hover
 from deepvis.interface.unit_grid import PaneView, make_grid
 from deepvis.render import colors, text
-from deepvis.render.colors import Color, Theme
-from deepvis.render.draw import Canvas, fill
+from deepvis.render.colors import Theme
+from deepvis.render.draw import Canvas, fill, paste
+from deepvis.render.palettes import Color, Palette
 from deepvis.render.panes.big_view import BigView
-from deepvis.render.panes.cells import say_why
-from deepvis.render.panes.pane import number
+from deepvis.render.panes.cells import say_why, statistics_key, statistics_ready
+from deepvis.render.panes.legend import legend_of
+from deepvis.render.panes.pane import number, why_no_index
 from deepvis.render.scene import Matrix, Scene
 
 _WITHOUT = "The index has no correlations: it was made with --no-correlation. Remove it and scan without it."
@@ -28,15 +30,16 @@ def _draw_correlation(canvas: Canvas, scene: Scene) -> None:
     title = f"{scene.layer.name}   correlation{', sorted' if scene.state.shown.is_sorted else ''}"
     if statistics is None or matrix is None:
         is_known = statistics is not None and (statistics.note or statistics.correlation is None)
-        why = (statistics.note or _WITHOUT) if statistics is not None and is_known else "looking …"
+        why = why_no_index(scene, (statistics.note or _WITHOUT) if statistics is not None and is_known else None)
         say_why(canvas.caption(title), "Here the matrix shows which units are active on the same images.", why)
         return
     if scene.state.zoom == "unit":
-        right = f"correlation over {statistics.images:,} images   blue < 0"
+        right = f"correlation over {statistics.images:,} images"
         draw_partners(canvas.caption(f"{scene.unit}   goes most with", right), scene, matrix)
         return
     most = brightest(matrix)
-    body = canvas.caption(f"{title}   blue −{most:g} … white {most:g}", nearest_words(scene, matrix))
+    legend = legend_of(-most, most, True, GAMMAS[scene.state.gamma], canvas.palette)
+    body = canvas.caption(title, nearest_words(scene, matrix), legend=legend)
     draw_matrix(body, scene, matrix)
 
 
@@ -69,7 +72,7 @@ def nearest_words(scene: Scene, matrix: Matrix) -> str:
 
 
 def draw_partners(canvas: Canvas, scene: Scene, matrix: Matrix) -> None:
-    """Draw the selected unit's strongest correlations as bars, one for each other unit: white > 0, blue < 0."""
+    """Draw the selected unit's strongest correlations as bars in the colours of signed values."""
     layer, row = scene.layer, matrix.correlation[scene.state.unit]
     size, margin = canvas.px(13), canvas.px(14)
     line = text.line_height(size) + canvas.px(6)
@@ -86,7 +89,7 @@ def draw_partners(canvas: Canvas, scene: Scene, matrix: Matrix) -> None:
         length = max(1, round(abs(r) / longest * room))
         canvas.bar(
             (2 * margin + wide, y, length, line - canvas.px(4)),
-            canvas.theme.bars if r >= 0 else canvas.theme.negative_bars,
+            canvas.palette.color(0.6 if r >= 0 else -0.6),
         )
         text.put(canvas.image, number(r), 3 * margin + wide + length, y, size, canvas.theme.dim)
 
@@ -101,7 +104,8 @@ def brightest(matrix: Matrix) -> float:
 def draw_matrix(canvas: Canvas, scene: Scene, matrix: Matrix) -> None:
     """Draw the correlation matrix; mark the selected unit's row and column and the pair under the mouse."""
     state = scene.state
-    canvas.image[:] = _seen(matrix, state.view, canvas.width, canvas.height, GAMMAS[state.gamma], canvas.theme)
+    size, gamma = (canvas.width, canvas.height), GAMMAS[state.gamma]
+    canvas.image[:] = _seen(matrix, state.view, *size, gamma, canvas.theme, canvas.palette)
     left, top, side, _ = matrix_box(canvas.width, canvas.height, state.view)
     place = np.argsort(matrix.order)  # the inverse of the permutation
 
@@ -139,7 +143,9 @@ def _outline(canvas: Canvas, box: Box, color: Color) -> None:
 
 
 @lru_cache(maxsize=2)
-def _seen(matrix: Matrix, view: PaneView, width: int, height: int, gamma: float, theme: Theme) -> np.ndarray:
+def _seen(
+    matrix: Matrix, view: PaneView, width: int, height: int, gamma: float, theme: Theme, palette: Palette
+) -> np.ndarray:
     """The picture of the matrix's visible part, cached while only the marks move. Do not write to it."""
     picture = np.empty((height, width, 3), np.uint8)
     fill(picture, theme.ground)
@@ -150,15 +156,14 @@ def _seen(matrix: Matrix, view: PaneView, width: int, height: int, gamma: float,
         for start, room in ((top, height), (left, width))
     )
     seen = matrix.correlation[np.ix_(order[rows.start : rows.stop], order[columns.start : columns.stop])]
-    painted = colors.paint(colors.to_levels(seen / brightest(matrix), True, gamma), True)
+    painted = colors.paint(colors.to_levels(seen / brightest(matrix), True, gamma), True, palette)
     x0, y0 = left + columns.start * side // n, top + rows.start * side // n
     w, h = left + columns.stop * side // n - x0, top + rows.stop * side // n - y0
     if w >= len(columns) and h >= len(rows):
         grown = cv2.resize(painted, (max(1, w), max(1, h)), interpolation=cv2.INTER_NEAREST)
     else:
         grown = resize(painted, max(1, w), max(1, h))
-    cut = grown[max(0, -y0) : height - y0, max(0, -x0) : width - x0]
-    picture[max(0, y0) : max(0, y0) + cut.shape[0], max(0, x0) : max(0, x0) + cut.shape[1]] = cut
+    paste(picture, grown, x0, y0)
     return picture
 
 
@@ -168,4 +173,4 @@ def _pair_at(body: Canvas, scene: Scene, x: int, y: int) -> Hover | None:
     return Hover(scene.state.layer, *pair) if pair else None
 
 
-CORRELATION = BigView(_draw_correlation, key=lambda scene: (id(scene.own_statistics),), at=_pair_at)
+CORRELATION = BigView(_draw_correlation, statistics_ready, statistics_key, at=_pair_at)

@@ -12,12 +12,21 @@ from deepvis.core.geometry import Box
 from deepvis.interface.state import Hover
 from deepvis.interface.unit_grid import Grid
 from deepvis.render import colors, text
-from deepvis.render.colors import Color, Theme
-from deepvis.render.draw import Canvas, fill
+from deepvis.render.colors import Theme
+from deepvis.render.draw import Canvas, fill, inside, paste
 from deepvis.render.mosaic import line_width
+from deepvis.render.palettes import Color
 from deepvis.render.panes.big_view import BigView
-from deepvis.render.panes.cells import draw_marks, layer_grid, page_text, say_why, unit_at
-from deepvis.render.panes.pane import number
+from deepvis.render.panes.cells import (
+    draw_marks,
+    layer_grid,
+    page_text,
+    say_why,
+    statistics_key,
+    statistics_ready,
+    unit_at,
+)
+from deepvis.render.panes.pane import number, why_no_index
 from deepvis.render.scene import Scene
 from deepvis.scan.results import Statistics
 
@@ -57,7 +66,7 @@ def _draw_histograms(canvas: Canvas, scene: Scene) -> None:
     known, zoomed = _own(scene), scene.state.zoom == "unit"
     title = f"{scene.unit if zoomed else scene.layer.name}   {'histogram' if zoomed else 'histograms'}"
     if known is None:
-        why = "looking …" if scene.own_statistics is None else scene.own_statistics.note
+        why = why_no_index(scene, None if scene.own_statistics is None else scene.own_statistics.note)
         say_why(canvas.caption(title), "Here each cell shows a histogram of its unit's maxima.", why)
         return
     title = f"{title} of the maxima in {known.images:,} images   {'' if zoomed else page_text(canvas, scene)}"
@@ -88,7 +97,8 @@ def draw_histograms(canvas: Canvas, scene: Scene, known: Histograms, grid: Grid)
     thick = 1 if grid.cell_width < canvas.px(40) else canvas.px(2)
     now = _at(known, colors.finite(activations).max(axis=(1, 2)))
     seen = np.array([u for u in grid.units if _is_seen(grid.box(u), canvas.width, canvas.height)], int)
-    row, column = np.divmod(seen - grid.first, grid.columns)
+    places = seen if grid.order is None else grid.order.places[seen]
+    row, column = np.divmod(places - grid.first, grid.columns)
     left = grid.left + column * grid.cell_width + (now[seen] * (grid.cell_width - line - thick)).astype(int)
     ys = (grid.top + row * grid.cell_height)[:, None, None] + np.arange(grid.cell_height - line)[:, None]
     ys, xs = np.broadcast_arrays(ys, left[:, None, None] + np.arange(thick))
@@ -123,7 +133,7 @@ def draw_histogram(canvas: Canvas, scene: Scene, known: Histograms) -> None:
         x = int(min(max((value - s.low[unit]) / span, 0), 1) * (body.width - 1))
         said = number(value) if ink == canvas.theme.dim else f"now {number(value)}"
         if ink == canvas.theme.accent or value == 0:
-            _clipped(body.image, x, 0, canvas.px(2) if ink == canvas.theme.accent else 1, body.height, ink)
+            body.bar((x, 0, canvas.px(2) if ink == canvas.theme.accent else 1, body.height), ink)
         at = min(
             max(canvas.px(2), margin + x - text.width(said, size) // 2),
             canvas.width - text.width(said, size) - canvas.px(2),
@@ -147,12 +157,11 @@ def _histograms(known: Histograms, grid: Grid, width: int, height: int, theme: T
         left, top, *_ = grid.box(unit)
         fill(cell, theme.panel)
         if 0 < zero[unit] < 1:
-            _clipped(cell, int(zero[unit] * (w - 1)), 0, 1, h, theme.line)
+            fill(inside(cell, (int(zero[unit] * (w - 1)), 0, 1, h)), theme.line)
         _draw_bars(cell, bars, _ink(known, unit, theme))
         if known.dead[unit]:
             cv2.rectangle(cell, (0, 0), (w - 1, h - 1), theme.bad, 1)
-        x0, y0, x1, y1 = max(0, left), max(0, top), min(width, left + w), min(height, top + h)
-        picture[y0:y1, x0:x1] = cell[y0 - top : y1 - top, x0 - left : x1 - left]
+        paste(picture, cell, left, top)
     return picture
 
 
@@ -185,12 +194,8 @@ def _at(known: Histograms, values: np.ndarray) -> np.ndarray:
     return places
 
 
-def _clipped(image: np.ndarray, left: int, top: int, width: int, height: int, color: Color) -> None:
-    fill(image[max(0, top) : max(0, top + height), max(0, left) : max(0, left + width)], color)
-
-
 def _histogram_at(body: Canvas, scene: Scene, x: int, y: int) -> Hover | None:
     return unit_at(body, scene, x, y) if _own(scene) is not None else None
 
 
-HISTOGRAMS = BigView(_draw_histograms, key=lambda scene: (id(scene.own_statistics),), at=_histogram_at)
+HISTOGRAMS = BigView(_draw_histograms, statistics_ready, statistics_key, at=_histogram_at)

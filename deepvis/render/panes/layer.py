@@ -6,24 +6,32 @@ names here.
 
 from __future__ import annotations
 
-from deepvis.interface.contents import Needs
-from deepvis.interface.state import Hover, State, Target
+from deepvis.interface.contents import CONTENTS, Needs
+from deepvis.interface.state import Control, Hover, State, Target
 from deepvis.render.draw import Canvas
 from deepvis.render.panes.activations import ACTIVATIONS, LAYER_GRADIENT
 from deepvis.render.panes.backward import draw_backward
 from deepvis.render.panes.big_view import BigView
+from deepvis.render.panes.chips import Chip
+from deepvis.render.panes.compared import held_key
 from deepvis.render.panes.correlation import CORRELATION
+from deepvis.render.panes.difference import DIFFERENCE
 from deepvis.render.panes.histograms import HISTOGRAMS
 from deepvis.render.panes.overlays import NAME_PROMPT, UNIT_PROMPT, draw_help, draw_prompt
+from deepvis.render.panes.palette_list import draw_palette, entry_at
 from deepvis.render.panes.pane import Key, Pane
+from deepvis.render.panes.picture import PICTURE
 from deepvis.render.panes.pictures import SYNTHESIZED, TOP_IMAGES
-from deepvis.render.panes.recipe_grid import draw_recipe_grid, recipe_at
+from deepvis.render.panes.recipe_grid import draw_recipe_grid, grid_chips, recipe_at
+from deepvis.render.panes.strongest import STRONGEST
+from deepvis.render.panes.weights import WEIGHTS
 from deepvis.render.scene import LoadingScene, Scene
 
 VIEWS: dict[str, BigView] = {
     "help": BigView(draw_help),
     "recipe grid": BigView(draw_recipe_grid, key=lambda scene: (id(scene.own_recipe_grid),), at=recipe_at),
     "backward": BigView(draw_backward, ready=lambda scene: scene.backward is not None),
+    "picture": PICTURE,
     "layer gradient": LAYER_GRADIENT,
     "activations": ACTIVATIONS,
     "synthesized": SYNTHESIZED,
@@ -31,6 +39,9 @@ VIEWS: dict[str, BigView] = {
     "histograms": HISTOGRAMS,
     "correlation": CORRELATION,
     "correlation, sorted": CORRELATION,
+    "strongest": STRONGEST,
+    "difference": DIFFERENCE,
+    "weights": WEIGHTS,
 }
 
 
@@ -40,9 +51,9 @@ def _view_name(state: State) -> str:
         return "help"
     if state.recipe_grids:
         return "recipe grid"
-    if state.zoom == "backward":
-        return "backward"
-    return "layer gradient" if state.layer_gradient and state.shown.needs is Needs.ACTIVATIONS else state.content
+    if state.zoom in ("backward", "picture"):
+        return state.zoom
+    return "layer gradient" if state.layer_gradient and state.content == "activations" else state.content
 
 
 def _layer_ready(scene: Scene) -> bool:
@@ -54,10 +65,14 @@ def _layer_key(scene: Scene) -> Key:
     hover = scene.hover if isinstance(scene.hover, Hover) and scene.hover.layer == s.layer else None
     answer = (id(scene.result), _layer_ready(scene) and scene.busy, scene.waiting, id(scene.layers))
     chosen = (view, s.layer, s.unit, s.in_channels, s.zoom, s.gamma, s.boost, s.view, s.method, s.filter, s.origin)
-    return (*answer, *chosen, hover, s.typing, s.naming, s.moments, s.recipe_grids, VIEWS[view].key(scene))
+    entry = s.hover if s.finding and isinstance(s.hover, Control) else None
+    over = (hover, entry, scene.found, s.finding, s.picked, s.typing, s.naming, s.moments, s.recipe_grids)
+    return (*answer, *chosen, *over, s.order, *held_key(scene), VIEWS[view].key(scene))
 
 
 def _target(canvas: Canvas, scene: Scene, x: int, y: int) -> Target:
+    if scene.state.finding:
+        return entry_at(canvas, scene, x, y)
     body = layer_body(canvas)
     y -= canvas.px_caption
     is_grid = scene.state.zoom == "layer" or bool(scene.state.recipe_grids)
@@ -73,7 +88,7 @@ def draw_layer(canvas: Canvas, scene: Scene) -> None:
     """Draw what the layer pane has to show, and the prompt over it while the user types."""
     canvas.fill()
     VIEWS[_view_name(scene.state)].draw(canvas, scene)
-    _draw_typing(canvas, scene.state)
+    _draw_typing(canvas, scene)
 
 
 def _draw_loading(canvas: Canvas, scene: LoadingScene) -> None:
@@ -82,12 +97,37 @@ def _draw_loading(canvas: Canvas, scene: LoadingScene) -> None:
         draw_help(canvas, scene)
     else:
         canvas.caption("units of the layer").words(scene.waiting or "no network", size=15)
-    _draw_typing(canvas, scene.state)
+    _draw_typing(canvas, scene)
 
 
-def _draw_typing(canvas: Canvas, state: State) -> None:
-    if state.typing is not None:
+def _draw_typing(canvas: Canvas, scene: LoadingScene) -> None:
+    state = scene.state
+    if state.finding:
+        draw_palette(canvas, scene)
+    elif state.typing is not None:
         draw_prompt(canvas, state.typing, *(NAME_PROMPT if state.naming else UNIT_PROMPT))
 
 
-LAYER = Pane(draw_layer, _draw_loading, _layer_key, _layer_ready, _target)
+def _chips(scene: LoadingScene) -> tuple[Chip, ...]:
+    """The contents as tabs; what enlarges the unit or leads back. In the recipe grid its commands."""
+    state = scene.state
+    if state.help:
+        return (Chip("‹ close help", "help", "close the help"),)
+    if state.recipe_grids:
+        return grid_chips(state)
+    grid = state.zoom != "backward"
+    tabs = tuple(
+        Chip(row.tab or row.name, f"content={row.name}", f"layer pane: {row.name}", grid and row.name == state.content)
+        for row in CONTENTS.values()
+    )
+    values = Chip(
+        "backward values", "layer_gradient", "backward values of the whole layer / off", state.layer_gradient, True
+    )
+    if state.zoom == "layer":
+        zoom = Chip("enlarge unit", "zoom=unit", "the selected unit as large as the pane", apart=True)
+    else:
+        zoom = Chip("‹ all units", "zoom=layer", "back to all units of the layer", apart=True)
+    return (*tabs, *([values] if grid and state.shown.needs is Needs.ACTIVATIONS else []), zoom)
+
+
+LAYER = Pane(draw_layer, _draw_loading, _layer_key, _layer_ready, _target, _chips, chips_at_top=True)

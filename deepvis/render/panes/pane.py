@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from deepvis.core.layers import Layer
 from deepvis.interface.state import Target
 from deepvis.render.draw import Canvas
+from deepvis.render.panes.chips import Chip
 from deepvis.render.scene import LoadingScene, Scene
 
 Key = tuple[object, ...]
@@ -26,6 +27,8 @@ class Pane:
         ready: says whether a new picture can be drawn. While the pane waits for a result, it keeps its picture and its
             title, which belong together.
         target: returns what is under a point, given in pixels of the pane.
+        chips: the tabs and chips in a thin line at the pane's edge; None: the pane has no such line.
+        chips_at_top: the line is above the pane's title; else it is the pane's last line.
     """
 
     draw: Callable[[Canvas, Scene], None]
@@ -33,6 +36,8 @@ class Pane:
     key: Callable[[Scene], Key]
     ready: Callable[[Scene], bool] = lambda scene: True
     target: Callable[[Canvas, Scene, int, int], Target] = lambda canvas, scene, x, y: None
+    chips: Callable[[LoadingScene], tuple[Chip, ...]] | None = None
+    chips_at_top: bool = False
 
 
 def number(value: float) -> str:
@@ -46,6 +51,15 @@ def number(value: float) -> str:
 
 def extent_text(layer: Layer) -> str:
     return f"{layer.units} units of {layer.width}×{layer.height}" if layer.is_map else f"{layer.units} units"
+
+
+def why_no_index(scene: Scene, note: str | None) -> str:
+    """A text that says why something of the index is not shown.
+
+    Args:
+        note: the worker's; None if it has not answered yet.
+    """
+    return scene.scan_words or ("looking …" if note is None else note)
 
 
 def why_not(scene: Scene) -> str:

@@ -7,7 +7,7 @@ from deepvis.interface.state import Hover
 from deepvis.render.draw import Canvas
 from deepvis.render.panes.big_view import BigView
 from deepvis.render.panes.cells import draw_pictures, page_text, say_why, unit_at
-from deepvis.render.panes.pane import Key
+from deepvis.render.panes.pane import Key, why_no_index
 from deepvis.render.panes.unit_images import draw_images
 from deepvis.render.scene import Scene
 
@@ -25,8 +25,8 @@ def _draw_synthesized(canvas: Canvas, scene: Scene) -> None:
     if not pictures.known:
         why = pictures.note or f"No images are stored for layer {layer.name} yet."
         canvas.caption(title).words(
-            f"Here each cell shows its unit's preferred image. {why} deepvis synthesize --model "
-            f"{scene.status.model} --layer {scene.pictures_of} makes them; x makes the selected unit's now. "
+            f"Here each cell shows its unit's preferred image. {why} deepvis synthesize{scene.status.options} "
+            f"--layer {scene.pictures_of} makes them; x makes the selected unit's now. "
             f"Press s for the next view.",
             size=15,
         )
@@ -40,7 +40,8 @@ def _draw_tops(canvas: Canvas, scene: Scene) -> None:
     what = "strongest moment" if scene.state.moments else "top image"
     title = f"{scene.layer.name}   {what} of each unit   {page_text(canvas, scene)}"
     if cells is None or cells.note:
-        why = "looking …" if cells is None else cells.note
+        note = "looking …" if cells is None else cells.note
+        why = note if scene.state.moments else why_no_index(scene, note)
         say_why(canvas.caption(title), "Here each cell shows the picture that excites its unit most.", why)
         return
     patches = scene.own_tops.patches if scene.own_tops else ()
@@ -67,8 +68,20 @@ def _top_image_at(body: Canvas, scene: Scene, x: int, y: int) -> Hover | None:
 
 
 def _tops_key(scene: Scene) -> Key:
-    return (id(scene.own_cells), id(scene.own_tops) if scene.state.zoom == "unit" else 0)
+    cells = scene.own_cells
+    words = scene.scan_words if cells is None or cells.note else ""
+    return (id(cells), id(scene.own_tops) if scene.state.zoom == "unit" else 0, words)
 
 
-SYNTHESIZED = BigView(_draw_synthesized, key=lambda scene: (id(scene.pictures),), at=_synthesized_at)
-TOP_IMAGES = BigView(_draw_tops, key=_tops_key, at=_top_image_at)
+def _tops_ready(scene: Scene) -> bool:
+    """False while the cells of a scan that still runs are being renewed: until then those before stay."""
+    return scene.own_cells is not None or not scene.is_scanning
+
+
+SYNTHESIZED = BigView(
+    _draw_synthesized,
+    ready=lambda scene: scene.pictures is not None,  # else the store is opened anew: a unit's images have been kept
+    key=lambda scene: (id(scene.pictures),),
+    at=_synthesized_at,
+)
+TOP_IMAGES = BigView(_draw_tops, _tops_ready, _tops_key, _top_image_at)

@@ -6,18 +6,29 @@ import cv2
 import numpy as np
 
 from deepvis.core.geometry import Box, contains, resize_for_screen
-from deepvis.interface.state import Hover
+from deepvis.interface.state import Hover, State
 from deepvis.render import text
 from deepvis.render.draw import Canvas
+from deepvis.render.panes.chips import Chip
 from deepvis.render.panes.pane import number
 from deepvis.render.scene import Scene
 from deepvis.synthesis import recipe_grid
 from deepvis.synthesis.recipe_grid import SIDE
 
-_HINT = (
-    "click the best: the grid narrows around it      3  other settings      4  other seed      "
-    "backspace  back      enter  save      2  close"
-)
+_HINT = "click the best: the grid narrows around it"
+
+
+def grid_chips(state: State) -> tuple[Chip, ...]:
+    """The commands of the recipe grid."""
+    back = Chip("back", "desk_back", "back to the grid before")
+    return (
+        Chip("‹ close grid", "desk", "close the recipe grid"),
+        *([back] if len(state.recipe_grids) > 1 else []),
+        Chip("other settings", "desk_settings", "vary two other settings", apart=True),
+        Chip("other seed", "desk_seed", "the same settings with another seed"),
+        Chip(state.preset, "preset", "start anew from the next recipe"),
+        Chip("save", "keep", "save the chosen settings as a recipe", apart=True),
+    )
 
 
 def _words_height(scale: float) -> int:
@@ -68,7 +79,7 @@ def draw_recipe_grid(canvas: Canvas, scene: Scene) -> None:
         if tile == table.chosen:
             cell.frame(frame, cell.theme.accent, 2)
         if grown and tile == best:
-            _badge(cell.part(frame), f"best {number(grown.scores[tile])}")
+            _badge(cell.part(frame), "best", number(grown.scores[tile]))
         _label(cell, recipe_grid.tile_text(table, tile), tile == table.chosen)
     size = body.px(12)
     hint = text.shorten(_HINT, body.width - body.px(12), size)
@@ -95,9 +106,12 @@ def _put(cell: Canvas, image: np.ndarray | None) -> Box:
     return left - edge, top - edge, w + 2 * edge, h + 2 * edge
 
 
-def _badge(tile: Canvas, words: str) -> None:
-    """Mark the image with the highest score, in its corner."""
+def _badge(tile: Canvas, word: str, score: str) -> None:
+    """Mark the image with the highest score, in its corner; without the score if there is no room for it."""
     size, inset = tile.px(11), tile.px(2)
+    words = f"{word} {score}"
+    if text.width(words, size, 600) + tile.px(12) > tile.width:
+        words = text.shorten(word, tile.width - tile.px(12), size, 600)
     width, height = text.width(words, size, 600) + tile.px(8), text.line_height(size)
     tile.bar((inset, inset, width, height), tile.theme.ground)
     text.put(tile.image, words, inset + tile.px(4), inset, size, tile.theme.good, 600)

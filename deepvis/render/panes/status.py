@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from deepvis.attribution.methods import label
 from deepvis.core.layers import unit_id
-from deepvis.interface.state import BOOSTS, GAMMAS, Control, TopImage
+from deepvis.interface.commands import COMMANDS
+from deepvis.interface.hints import Hint, shown, text_of
+from deepvis.interface.state import BOOSTS, COLORS, GAMMAS, Control, LiveMoment, Target, TopImage
 from deepvis.render import text
-from deepvis.render.colors import Color, Theme
+from deepvis.render.colors import Theme
 from deepvis.render.draw import Canvas
+from deepvis.render.heat import heat_words
+from deepvis.render.palettes import Color
+from deepvis.render.panes.chips import Chip, chip_at, draw_chips, placed
 from deepvis.render.panes.pane import Key, Pane, extent_text, number
 from deepvis.render.panes.recipe_grid import tile_words
 from deepvis.render.scene import LoadingScene, Scene
@@ -19,6 +24,8 @@ def _hover_text(scene: Scene) -> str:
         return _top_image_text(scene, hover)
     if isinstance(hover, Control):
         return _control_text(scene, hover)
+    if isinstance(hover, LiveMoment):
+        return _moment_text(scene)
     if hover is None:
         return ""
     if hover.tile is not None:
@@ -49,6 +56,14 @@ def _control_text(scene: Scene, control: Control) -> str:
     return f"{control.words}   key {keys}" if keys else control.words
 
 
+def _moment_text(scene: Scene) -> str:
+    curve = scene.own_curve
+    if curve is None:
+        return ""
+    when = f"{abs(curve.peak_seconds):.1f} s before the newest picture"
+    return f"strongest moment: {number(curve.peak)}, {when}   a click shows it to the network"
+
+
 def _top_image_text(scene: Scene, hover: TopImage) -> str:
     tops = scene.own_tops
     if tops is None:
@@ -63,9 +78,11 @@ def _top_image_text(scene: Scene, hover: TopImage) -> str:
 
 def _status_key(scene: Scene) -> Key:
     s = scene.state
+    control = s.hover if isinstance(s.hover, Control) else None
     selection = (s.layer, s.unit, s.method, s.filter, s.origin, s.gamma, s.boost, s.layer_gradient, s.collecting)
-    words = (_field_text(scene), _bad_text(scene), _hover_text(scene), scene.status, s.message, s.message_is_error)
-    return (selection, words, scene.busy, id(scene.layers), s.debug)
+    words = (heat_words(scene), _field_text(scene), _bad_text(scene), _hover_text(scene))
+    said = (scene.status, s.message, s.message_is_error, scene.busy, id(scene.layers), s.debug)
+    return (selection, words, *said, s.hints, control)
 
 
 def _field_text(scene: Scene) -> str:
@@ -87,7 +104,7 @@ def _bad_text(scene: Scene) -> str:
 
 def _facts(scene: Scene) -> list[str]:
     s, layer = scene.state, scene.layer
-    words = [layer.label(s.unit), layer.shape_text, _field_text(scene)]
+    words = [layer.label(s.unit), heat_words(scene), layer.shape_text, _field_text(scene)]
     if s.method:
         words.append(f"{label(s.method)}, {s.filter}" + (f", origin {scene.origin_unit} frozen" if s.origin else ""))
     if s.layer_gradient:
@@ -96,6 +113,8 @@ def _facts(scene: Scene) -> list[str]:
         words.append(f"gamma {GAMMAS[s.gamma]:g}")
     if s.boost:
         words.append(f"boost {BOOSTS[s.boost]:g}")
+    if s.colors != COLORS[0]:
+        words.append(f"colours {s.colors}")
     return [w for w in words if w]
 
 
@@ -103,8 +122,7 @@ def draw_status(canvas: Canvas, scene: LoadingScene) -> None:
     """Draw the status bar in two lines: what is shown and how fast, then the last message; in one if it is very low."""
     canvas.fill(canvas.theme.panel)
     status, margin = scene.status, canvas.px(8)
-    size = min(canvas.px(13), int((canvas.height - canvas.px(2)) / 2.7))  # so that two lines fit
-    low = size < canvas.px(9)
+    size, low = _text_size(canvas), _is_low(canvas)
     if low:
         size = min(canvas.px(13), max(1, int(canvas.height / 1.4)))
     line = text.line_height(size)
@@ -140,10 +158,56 @@ def draw_status(canvas: Canvas, scene: LoadingScene) -> None:
         facts = text.shorten("  ·  ".join(_facts(scene)), max(0, end - x - margin), size)
         text.put(canvas.image, facts, x, y, size, canvas.theme.text)
     if not low:
-        words, color = (words, color) if words else ("h  help", canvas.theme.dim)
-        text.put(
-            canvas.image, text.shorten(words, canvas.width - 2 * margin, size), margin, 2 * gap + line, size, color
-        )
+        below = _below(canvas)
+        chips = _chips_beside(below, scene)
+        draw_chips(below, chips, scene.state.hover, at_right=True)
+        room = min((box[0] for _, box in placed(below, chips, at_right=True)), default=below.width) - margin
+        text.put(canvas.image, text.shorten(words, max(0, room), size), margin, 2 * gap + line, size, color)
+
+
+def _text_size(canvas: Canvas) -> int:
+    """The size of the text in two lines."""
+    return min(canvas.px(13), int((canvas.height - canvas.px(2)) / 2.7))
+
+
+def _below(canvas: Canvas) -> Canvas:
+    """The part of the second line that text and chips share."""
+    line, top = text.line_height(_text_size(canvas)), _top_of_below(canvas)
+    return canvas.part(
+        (canvas.px(8), top, canvas.width - 2 * canvas.px(8), min(line + canvas.px(2), canvas.height - top))
+    )
+
+
+def _top_of_below(canvas: Canvas) -> int:
+    line = text.line_height(_text_size(canvas))
+    return 2 * (max(0, canvas.height - 2 * line) // 3) + line
+
+
+def _chips_beside(below: Canvas, scene: LoadingScene) -> tuple[Chip, ...]:
+    """The hint line at the right; a long message leaves only its last parts."""
+    words, hints = _second_line(scene, below.theme)[0], shown(scene.state)
+    chips = tuple(Chip(text_of(hint, scene.keys), hint.commands[-1], _hint_words(hint)) for hint in hints)
+    taken = sum(box[2] for _, box in placed(below, chips))
+    if text.width(words, _text_size(below)) + taken > below.width - below.px(20):
+        return tuple(chip for chip, hint in zip(chips, hints) if hint.stays)
+    return chips
+
+
+def _hint_words(hint: Hint) -> str:
+    return COMMANDS[hint.commands[-1]].help
+
+
+def _target(canvas: Canvas, scene: LoadingScene, x: int, y: int) -> Target:
+    if _is_low(canvas):
+        return None
+    below = _below(canvas)
+    left, top = canvas.px(8), _top_of_below(canvas)
+    return chip_at(below, _chips_beside(below, scene), x - left, y - top, at_right=True)
+
+
+def _is_low(canvas: Canvas) -> bool:
+    """Whether there is room for one line only."""
+    return _text_size(canvas) < canvas.px(9)
 
 
 def _moments_text(scene: LoadingScene) -> str:
@@ -168,4 +232,4 @@ def _second_line(scene: LoadingScene, theme: Theme) -> tuple[str, Color]:
     return (status.timings, theme.dim) if s.debug else ("", theme.text)
 
 
-STATUS = Pane(draw_status, draw_status, _status_key)
+STATUS = Pane(draw_status, draw_status, _status_key, target=_target)

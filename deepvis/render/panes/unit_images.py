@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 
 from deepvis.attribution.methods import label
 from deepvis.core.frames import Photo
-from deepvis.core.geometry import Box
+from deepvis.core.geometry import Box, contains, resize
 from deepvis.core.layers import unit_id
 from deepvis.interface.state import State, Target, TopImage
 from deepvis.render import colors, text
 from deepvis.render.draw import Canvas
-from deepvis.render.panes.pane import Key, Pane, number
+from deepvis.render.heat import cover, heat_of_tops
+from deepvis.render.palettes import Palette
+from deepvis.render.panes.chips import Chip, pointed_at, title_chip_at, title_with_chips
+from deepvis.render.panes.pane import Key, Pane, number, why_no_index
 from deepvis.render.scene import LoadingScene, Scene
 from deepvis.workers.messages import TopPictures
 
@@ -32,11 +36,37 @@ def _unit_images_ready(scene: Scene) -> bool:
 
 def _unit_images_key(scene: Scene) -> Key:
     s = scene.state
+    chips = (*_growth_chips(s), *_tops_chips(s))
     hover = scene.hover.number if isinstance(scene.hover, TopImage) else None
     return (
-        s.unit_images, scene.unit, id(scene.own_pictures), id(scene.own_grown), s.growing, s.preset,
+        s.unit_images, scene.unit, id(scene.own_pictures), id(scene.own_grown), s.growing,
         id(scene.own_tops), s.method, s.filter, s.values, hover, s.moments, s.collecting,
+        (s.heat, s.opacity, scene.receptive_field) if s.heat != "off" else None,
+        scene.scan_words,
+        chips, pointed_at(chips, s.hover),
     )  # fmt: skip
+
+
+def _growth_chips(state: State) -> tuple[Chip, ...]:
+    """What makes and keeps synthesized images of the unit."""
+    keep = Chip("keep", "keep", "put the growing images into your own store")
+    grid = Chip("grid", "desk", "recipe grid: sixteen settings side by side", bool(state.recipe_grids))
+    grow = ("stop", "stop making images") if state.growing else ("grow", "make images of the unit now")
+    return (
+        Chip(state.preset, "preset", "the recipe for images made now; next one"),
+        Chip(grow[0], "synthesize", grow[1], state.growing),
+        keep if state.growing else grid,
+    )
+
+
+def _tops_chips(state: State) -> tuple[Chip, ...]:
+    """What is written on the top images, and whether they are moments of the input."""
+    keep = Chip("keep", "keep", "save the collected moments")
+    return (
+        Chip("values", "values", "values on the top images", state.values),
+        Chip("moments", "collect", "collect the strongest moments of the input / stop", state.collecting),
+        *((keep,) if state.moments and not state.growing and not state.recipe_grids else ()),
+    )
 
 
 def _draw_loading(canvas: Canvas, scene: LoadingScene) -> None:
@@ -47,13 +77,21 @@ def _draw_loading(canvas: Canvas, scene: LoadingScene) -> None:
         return
     synthesized, tops, backward = _blocks(canvas)
     method, filter = (scene.state.method, scene.state.filter) if scene.state.method else (USUAL, "raw")
-    synthesized.caption("synthesized").words("images made by the network for a unit")
-    tops.caption(_tops_title(scene.state)).words("the images of a data set that excite a unit most")
+    _growth_title(synthesized, scene, "synthesized").words("images made by the network for a unit")
+    _tops_caption(tops, scene, "").words("the images of a data set that excite a unit most")
     _backward_caption(backward, method, filter).words(_BACKWARD)
 
 
-def _tops_title(state: State) -> str:
-    return "strongest moments" if state.moments else "top images"
+def _growth_title(canvas: Canvas, scene: LoadingScene, words: str) -> Canvas:
+    return title_with_chips(canvas, words, _growth_chips(scene.state), scene.state.hover)
+
+
+def _tops_caption(canvas: Canvas, scene: LoadingScene, unit: str) -> Canvas:
+    what = "strongest moments" if scene.state.moments else "top images"
+    if isinstance(scene, Scene) and scene.scanning is not None and scene.is_scanning and not scene.state.moments:
+        what, unit = f"{what} so far", scene.scanning.so_far
+    words = "   ".join(filter(None, (what, unit)))
+    return title_with_chips(canvas, words, _tops_chips(scene.state), scene.state.hover)
 
 
 def _backward_caption(canvas: Canvas, method: str, filter: str) -> Canvas:
@@ -72,22 +110,42 @@ def draw_unit_images(canvas: Canvas, scene: Scene) -> None:
     _draw_backward(backward, scene)
 
 
+def _block_boxes(canvas: Canvas) -> list[Box]:
+    """Three parts of the same size, so that a top image and its backward image lie at the same place in theirs.
+
+    They lie side by side if the pane is wide, else one below the other.
+    """
+    gap, width, height = canvas.px(2), canvas.width // 3, canvas.height // 3
+    if canvas.width > canvas.height:
+        return [(i * width, 0, max(1, width - gap), canvas.height) for i in range(3)]
+    return [(0, i * height, canvas.width, max(1, height - gap)) for i in range(3)]
+
+
 def _blocks(canvas: Canvas) -> list[Canvas]:
-    """Three parts of the same size, so that a top image and its backward image lie at the same place in theirs."""
-    height = canvas.height // 3
-    return [canvas.part((0, i * height, canvas.width, height - canvas.px(2))) for i in range(3)]
+    return [canvas.part(box) for box in _block_boxes(canvas)]
+
+
+def _target(canvas: Canvas, scene: Scene, x: int, y: int) -> Target:
+    """The chip or the top image under a point of the pane; None if there is none."""
+    if not scene.state.unit_images or canvas.height < 3:
+        return None
+    chips = _growth_chips(scene.state), _tops_chips(scene.state)
+    for block, (left, top, _, _), of_block in zip(_blocks(canvas), _block_boxes(canvas), chips):
+        if (control := title_chip_at(block, of_block, x - left, y - top)) is not None:
+            return control
+    return top_image_at(canvas, scene, x, y)
 
 
 def top_image_at(canvas: Canvas, scene: Scene, x: int, y: int) -> Target:
     """The top image under a point of the pane, also if its backward image is there; None if there is none."""
     tops = scene.own_tops
-    if tops is None or not tops.patches or not scene.state.unit_images or canvas.height < 3:
+    if tops is None or not tops.patches or min(canvas.width, canvas.height) < 3:
         return None
-    block = _blocks(canvas)[0]
-    number, y = divmod(y, canvas.height // 3)
-    for i, (left, top, width, height) in enumerate(_tiles(block, tops) if number in (1, 2) else ()):
-        if left <= x < left + width and top <= y - block.px_caption < top + height:
-            return TopImage(i, _whole(tops, i))
+    for left, top, width, height in _block_boxes(canvas)[1:]:
+        block = canvas.part((left, top, width, height))
+        for i, tile in enumerate(_tiles(block, tops)):
+            if contains(tile, x - left, y - top - block.px_caption):
+                return TopImage(i, _whole(tops, i))
     return None
 
 
@@ -114,12 +172,14 @@ def _tiles(block: Canvas, tops: TopPictures) -> list[Box]:
 
 def _draw_tops(canvas: Canvas, scene: Scene) -> None:
     """Draw the unit's top images (or strongest moments), or say why there are none."""
-    tops, title = scene.own_tops, _tops_title(scene.state)
+    tops = scene.own_tops
     if tops is None or not tops.patches:
-        why = "looking …" if tops is None else tops.note
-        canvas.caption(title, scene.unit).words(why)
+        note = "looking …" if tops is None else tops.note
+        body = _tops_caption(canvas, scene, scene.unit)
+        body.words(note if scene.state.moments else why_no_index(scene, note))
         return
-    body = canvas.caption(title, unit_id(tops.layer, tops.unit))
+    body = _tops_caption(canvas, scene, unit_id(tops.layer, tops.unit))
+    heats = heat_of_tops(scene, tops)
     for i, (patch, box) in enumerate(zip(tops.patches, _tiles(canvas, tops))):
         tile = body.part(box)
         if patch.pixels is None:
@@ -127,6 +187,8 @@ def _draw_tops(canvas: Canvas, scene: Scene) -> None:
             tile.words("missing", size=11)
         else:
             tile.cover(patch.pixels)
+            if heats[i : i + 1] and (heat := heats[i]) is not None:
+                cover(tile.image, heat, scene.state.opacity, tile.palette)
         if scene.state.values and not math.isnan(patch.value):
             _draw_value(tile, patch.value)
         _mark(tile, scene, i)
@@ -162,17 +224,39 @@ def _draw_backward(canvas: Canvas, scene: Scene) -> None:
     elif tops.method != method or not tops.backward:
         body.words(tops.backward_note if tops.method == method and tops.backward_note else "the network is computing …")
     else:
-        for i, (values, box) in enumerate(zip(tops.backward, _tiles(canvas, tops))):
+        boxes = _tiles(canvas, tops)
+        images = _backward_tiles(tops, filter, *boxes[0][2:], canvas.palette)
+        for i, (image, box) in enumerate(zip(images, boxes)):
             tile = body.part(box)
-            if values is None:
+            if image is None:
                 tile.fill(tile.theme.panel)
-            elif not np.isfinite(values).all():
-                tile.words("not a number", size=11)
-            elif not values.any():
-                tile.words("nothing flows back", size=11)
+            elif isinstance(image, str):
+                tile.words(image, size=11)
             else:
-                tile.cover(colors.backward_image(values, filter)[..., ::-1])
+                tile.image[:] = image
             _mark(tile, scene, i)
+
+
+@lru_cache(maxsize=2)
+def _backward_tiles(
+    tops: TopPictures, filter: str, width: int, height: int, palette: Palette
+) -> tuple[np.ndarray | str | None, ...]:
+    """The backward images as BGR pictures of that size, words in place of one, or None for a missing photo.
+
+    Each is brought to the size first and has its own range there: where positive and negative values lie side by side,
+    most of a picture's contrast is lost in reducing it.
+    """
+
+    def tile(values: np.ndarray | None) -> np.ndarray | str | None:
+        if values is None:
+            return None
+        if not np.isfinite(values).all():
+            return "not a number"
+        if not values.any():
+            return "nothing flows back"
+        return colors.backward_image(resize(values, width, height), filter, palette)
+
+    return tuple(map(tile, tops.backward))
 
 
 def _draw_synthesized(canvas: Canvas, scene: Scene) -> None:
@@ -181,21 +265,27 @@ def _draw_synthesized(canvas: Canvas, scene: Scene) -> None:
     if scene.state.growing:
         if grown is not None and grown.images:
             score = number(max(grown.scores))
-            draw_images(canvas.caption(f"growing · {grown.wish.preset}", f"step {grown.steps} · {score}"), grown.images)
+            title = f"growing   step {grown.steps} · {score}"
+            draw_images(_growth_title(canvas, scene, title), grown.images)
             return
         words = grown.error if grown is not None and grown.error else "making the first images …"
-        canvas.caption("growing", scene.unit).words(words)
+        _growth_title(canvas, scene, "growing").words(words)
+        return
+    if grown is not None and grown.wish.by_itself and grown.images:
+        draw_images(_growth_title(canvas, scene, f"growing by itself   step {grown.steps}"), grown.images)
         return
     if pictures is not None and pictures.synthesized:
-        draw_images(canvas.caption("synthesized", scene.unit), pictures.synthesized)
+        draw_images(_growth_title(canvas, scene, f"synthesized   {scene.unit}"), pictures.synthesized)
         return
     words = "looking …"
-    if pictures is not None:
+    if grown is not None and grown.wish.by_itself and not grown.error:
+        words = "the first images of this unit begin to grow by themselves …"
+    elif pictures is not None:
         words = (
             f"images made by the network for this unit: {pictures.note or 'none stored'}\n\n"
-            f"x makes some now; deepvis synthesize --units {scene.unit} stores them"
+            f"x makes some now; deepvis synthesize{scene.status.options} --units {scene.unit} stores them"
         )
-    canvas.caption("synthesized", scene.unit).words(words)
+    _growth_title(canvas, scene, f"synthesized   {scene.unit}").words(words)
 
 
 def draw_images(canvas: Canvas, images: Sequence[np.ndarray]) -> None:
@@ -215,4 +305,4 @@ def draw_images(canvas: Canvas, images: Sequence[np.ndarray]) -> None:
         canvas.part((left + (i % columns) * (w + gap), max(0, top + (i // columns) * (h + gap)), w, h)).cover(image)
 
 
-UNIT_IMAGES = Pane(draw_unit_images, _draw_loading, _unit_images_key, _unit_images_ready, top_image_at)
+UNIT_IMAGES = Pane(draw_unit_images, _draw_loading, _unit_images_key, _unit_images_ready, _target)

@@ -1,0 +1,64 @@
+"""What the window opens on: a unit of a middle layer that answers much to the picture in view. Pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from deepvis.core.layers import Layer
+from deepvis.interface.state import Home, State
+
+FAINT = 0.1  # units whose maximum is below this part of the layer's largest count as if they had this maximum
+NEAR = 50  # activations within a fiftieth of their maxima are compared by their values
+
+
+def opening_layer(layers: Sequence[Layer]) -> int:
+    """Position of the middle one of the layers whose units are maps; the network's output is not counted.
+
+    Units in the middle answer to parts of objects, and their receptive fields show a part of the picture. In a network
+    without such layers it is the middle one of all.
+    """
+    inner = range(max(1, len(layers) - 1))
+    maps = [i for i in inner if layers[i].is_map and layers[i].units > 1] or list(inner)
+    return maps[(len(maps) - 1) // 2]
+
+
+def strongest(activations: np.ndarray, highest: np.ndarray | None) -> int:
+    """The unit that answers most to a picture: relative to its maximum over a data set or, without one, by its value.
+
+    Args:
+        activations: C×H×W.
+        highest: C, the maxima; None if they are not known.
+    """
+    values = np.nan_to_num(activations.reshape(len(activations), -1), nan=-np.inf).max(1)
+    if highest is None or not np.isfinite(highest).all() or highest.max() <= 0:
+        return int(values.argmax())
+    relative = np.round(values / np.maximum(highest, FAINT * highest.max()) * NEAR)
+    return int(np.lexsort((values, relative))[-1])
+
+
+def begun(state: State, layers: Sequence[Layer]) -> State:
+    """The state when the network is there and has not seen the picture yet: the middle layer."""
+    layer = opening_layer(layers)
+    return replace(state, layer=layer, unit=0, home=Home(layer))
+
+
+def opened(
+    state: State, layers: Sequence[Layer], activations: np.ndarray, highest: np.ndarray | None, method: str
+) -> State:
+    """The state on which the window opens: the unit that answers most to the picture, with its backward image.
+
+    If the user has selected something since `begun`, it stays selected.
+
+    Args:
+        activations: those of the layer that `begun` selected, C×H×W.
+        highest: as in `strongest`.
+        method: the backward method that tells most.
+    """
+    home = Home(state.home.layer, strongest(activations, highest), method)
+    state = replace(state, home=home)
+    if (state.layer, state.unit) != (home.layer, 0):
+        return state
+    return replace(state, unit=home.unit, method=state.method or method)

@@ -31,6 +31,14 @@ def test_recognised(tmp_path: Path) -> None:
     assert said.splitlines()[-1].startswith("plain")
 
 
+def test_natural(tmp_path: Path) -> None:
+    for photo in sorted(paths.PHOTOS.glob("*.jpg"))[:8]:
+        shutil.copy(photo, tmp_path)
+    options = ("--classes", "1", "--hidden", "1", "--presets", "plain", "--set", "steps=2", "--photos", str(tmp_path))
+    rows = run("natural.py", *options).splitlines()
+    assert rows[-2].startswith("plain ") and rows[-1].startswith("plain hidden")
+
+
 def test_synthesis() -> None:
     said = run(
         "synthesis.py",

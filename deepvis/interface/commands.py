@@ -31,7 +31,7 @@ from deepvis.interface.effects import (
 )
 from deepvis.interface.looks import LOOKS, enlarge
 from deepvis.interface.moving import FAST, across, along, first_unit, goto, last_unit, layer_by, select, turn_page
-from deepvis.interface.palette import Palette
+from deepvis.interface.palette import CommandPalette
 from deepvis.interface.state import (
     BOOSTS,
     COMMON_BACKWARD,
@@ -373,7 +373,7 @@ COMMANDS: dict[str, Command] = {
 }
 
 
-PALETTE = Palette(COMMANDS)
+PALETTE = CommandPalette(COMMANDS)
 
 
 def bindings(overrides: Mapping[str, Sequence[str]] | None = None) -> dict[str, str]:

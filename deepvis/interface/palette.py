@@ -61,7 +61,7 @@ class _Haystack:
         return at >= 0 and at - start < 4 * len(term)
 
 
-class Palette:
+class CommandPalette:
     """The palette over a table of commands."""
 
     def __init__(self, commands: Mapping[str, Command]) -> None:

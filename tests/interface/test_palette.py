@@ -11,7 +11,7 @@ from deepvis.core.layers import Layer
 from deepvis.interface.command import Command, Facts
 from deepvis.interface.commands import COMMANDS, PALETTE, bindings, click, press, run, wheel
 from deepvis.interface.effects import Quit
-from deepvis.interface.palette import SHOWN, Palette
+from deepvis.interface.palette import SHOWN, CommandPalette
 from deepvis.interface.state import Control, Hover, State
 
 LABELS = tuple(f"thing {i}" for i in range(998)) + ("zebra", "tabby, tabby cat")
@@ -74,9 +74,11 @@ def test_letters_that_stand_together_and_initials_come_before_scattered_ones() -
 
     rows = ("sort any data", "use and do", "spade", "mask dark", "see a dog", "sad song", "some sad thing")
     table = {str(i): row(words) for i, words in enumerate(rows)}
-    found = Palette(table).found(State(finding=True, typing="sad"), Facts())
+    found = CommandPalette(table).found(State(finding=True, typing="sad"), Facts())
     assert [entry.words for entry in found] == ["sad song", "some sad thing", "sort any data", "see a dog", *rows[1:3]]
-    assert [entry.words for entry in Palette(table).found(State(finding=True, typing="ask"), Facts())] == ["mask dark"]
+    assert [entry.words for entry in CommandPalette(table).found(State(finding=True, typing="ask"), Facts())] == [
+        "mask dark"
+    ]
 
 
 def test_all_words_have_to_be_there_and_nothing_is_found_for_nonsense() -> None:

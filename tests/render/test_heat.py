@@ -119,9 +119,18 @@ def test_top_images_have_heat_by_their_own_maps() -> None:
     assert heat_of_tops(scene(State(unit=1)), tops) == ()
 
 
-@pytest.mark.parametrize("pane", ["input", "layer"])
+def test_the_enlarged_picture_has_heat_also_if_it_is_off_elsewhere() -> None:
+    renderer = Renderer(lay_out(DEFAULT_PANES, 1200, 800, 1.0))
+    images = []
+    for heat in ("off", "activation"):
+        image, _ = renderer.compose(scene(State(unit=1, zoom="picture", heat=heat)))
+        left, top, width, height = renderer.layer_box
+        images.append(image[top : top + height, left : left + width].copy())
+    assert (images[0] == images[1]).all() and images[0].std() > 5
+
+
+@pytest.mark.parametrize("pane", ["input"])
 def test_heat_changes_the_picture_only_where_it_is(pane: str) -> None:
-    """In the input pane and in the layer pane, which enlarges the picture."""
     renderer = Renderer(lay_out(DEFAULT_PANES, 1200, 800, 1.0))
     left, top, width, height = renderer.layout.panes[pane]
     images = []

@@ -90,10 +90,7 @@ def picture(
         state = _pressed(state, keys, facts, bound)
         state = renewed(state, facts(state))
         renderer.layout = fit(settings, state, *size)
-        result, held = asked.result(state), asked.held(state)
-        field = network.receptive_field(result.request.layer)
-        result = replace(result, receptive_field=field)
-        held = replace(held, receptive_field=field) if held is not None else None
+        result, held = asked.final(state)
         cells, side = renderer.cells(scene(Findings()))
         return renderer.compose(scene(_findings(state, network, workers, cells, side)))[0]
     finally:
@@ -121,6 +118,13 @@ class _StillAnswers:
         """The result for the held picture; None if none is held."""
         request = held_request(state, self._network.layers)
         return None if request is None else self._answer(request)
+
+    def final(self, state: State) -> tuple[Result, Result | None]:
+        """Both with the receptive field, which only the picture needs; measuring it takes long."""
+        result, held = self.result(state), self.held(state)
+        field = self._network.receptive_field(result.request.layer)
+        with_field = None if held is None else replace(held, receptive_field=field)
+        return replace(result, receptive_field=field), with_field
 
     def answers(self, state: State) -> Answers:
         self._workers.want_stored(state, self._network, (), 0)  # opens the index

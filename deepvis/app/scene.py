@@ -14,7 +14,7 @@ from deepvis.interface.command import Facts
 from deepvis.interface.commands import PALETTE
 from deepvis.interface.state import State
 from deepvis.render import LoadingScene, Scene, Status
-from deepvis.render.scene import NO_FILTERS, Curve, Filters
+from deepvis.render.scene import Curve
 from deepvis.scan.results import Statistics
 from deepvis.workers.messages import Cells, Grown, Scanning, TopPictures, UnitPictures
 
@@ -93,15 +93,14 @@ def build_scene(
     )
 
 
-def _filters(network: Network, state: State) -> Filters:
-    if state.content != "weights":
-        return NO_FILTERS
-    return _filters_of(network, network.layers[state.layer].name)
+def _filters(network: Network, state: State) -> UnitPictures | None:
+    return _filters_of(network, network.layers[state.layer].name) if state.content == "weights" else None
 
 
 @lru_cache(maxsize=8)
-def _filters_of(network: Network, layer: str) -> Filters:
+def _filters_of(network: Network, layer: str) -> UnitPictures:
     """The same object each time, so that drawings are cached."""
     from deepvis.networks.filters import pixel_filters
 
-    return Filters(pixel_filters(network, layer))
+    pictures = pixel_filters(network, layer)
+    return UnitPictures(layer, 0, cells=pictures, known=bool(pictures))

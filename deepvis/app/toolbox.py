@@ -270,11 +270,11 @@ class Toolbox:
         if notice is None or notice.number == self._notice:
             return
         self._notice = notice.number
-        gave_way = self.state.source == "camera" and self.feed.source == "files"  # no camera, but pictures: no error
-        self.bar.say(notice.text, notice.is_error and not gave_way)
+        gave_way = notice.is_error and self.state.source == "camera" and self.feed.source == "files"
+        self.bar.say(notice.text, notice.is_error and not gave_way)  # no camera, but pictures: no error
         if notice.is_error and self.feed.source != "photo":
             self.state = replace(self.state, photo=None)  # could not be read
-        if notice.is_error and self.state.source == "camera" and self.feed.source == "files":
+        if gave_way:
             self.state = replace(self.state, source="files", frozen=False)  # the camera was given up
 
     def _tick(self) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +14,6 @@ if TYPE_CHECKING:
 _SIDE = 48  # least side of a picture; each weight is a square of it
 
 
-@lru_cache(maxsize=8)
 def pixel_filters(network: Network, layer: str) -> dict[int, np.ndarray]:
     """A picture of each unit's filter, for a layer whose units are the channels of the convolution on the pixels.
 

@@ -75,20 +75,6 @@ class Curve:
 
 
 @dataclass(frozen=True, eq=False)
-class Filters:
-    """Pictures of the selected layer's filters on the pixels.
-
-    Attributes:
-        pictures: {unit: uint8 H×W×3 RGB}; empty if the layer's units see no pixels, or if filters are not shown.
-    """
-
-    pictures: dict[int, np.ndarray] = field(default_factory=dict)
-
-
-NO_FILTERS = Filters()
-
-
-@dataclass(frozen=True, eq=False)
 class LoadingScene:
     """Everything that one picture of the window shows while the network loads.
 
@@ -134,7 +120,7 @@ class Scene(LoadingScene):
             have arrived.
         curve: what a unit did lately, perhaps still the one before; None if there are no live pictures.
         is_held: this is the scene of the held picture (see `of_held`).
-        filters: pictures of the layer's filters, if the layer pane shows them.
+        filters: pictures of the layer's filters on the pixels, if the layer pane shows them.
         scanning: how far the scan is that the window makes by itself; None if it makes none.
     """
 
@@ -153,7 +139,7 @@ class Scene(LoadingScene):
     curve: Curve | None = None
     is_held: bool = False
     scanning: Scanning | None = None
-    filters: Filters = NO_FILTERS
+    filters: UnitPictures | None = None
 
     @property
     def of_held(self) -> Scene | None:

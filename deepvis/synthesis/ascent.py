@@ -56,7 +56,6 @@ class Ascent:
         seeds: Sequence[int],
         size: tuple[int, int] | None = None,
         start: Tensor | None = None,
-        probability: Objective | None = None,
     ) -> None:
         """
         Args:
@@ -65,7 +64,6 @@ class Ascent:
             size: (height, width) of what the network sees; None for the size of its input.
             start: images to start from, B×C×H×W, red first, 0 to 255, in place of the recipe's start; not with
                 maco. Their size is that of the canvas: `size` with the recipe's margin on every side.
-            probability: the objective of phases that climb the class's probability; None if the units have none.
         Raises:
             UserError: the recipes cannot share a batch, or `start` has another shape or is given for a maco recipe.
         """
@@ -74,7 +72,6 @@ class Ascent:
         if start is not None and recipes[0].parameterization == "maco":
             raise UserError("a start image needs a recipe of pixels or of a Fourier image, such as plain or modern")
         self.network, self.objective, self.recipe, self._recipes = network, objective, recipes[0], recipes
-        self._probability = probability
         spec, device = network.input, network.device
         self.size = size or (spec.height, spec.width)
         self._share = min(self.size) / SIDE
@@ -277,8 +274,8 @@ class Ascent:
     def _aim(self) -> Objective:
         """The objective of this step's phase."""
         phases = self.recipe.phases
-        is_probability = bool(phases) and self._phase >= 0 and phases[self._phase].objective == "probability"
-        return self._probability if is_probability and self._probability is not None else self.objective
+        climbs = bool(phases) and self._phase >= 0 and phases[self._phase].objective == "probability"
+        return (self.objective.probability if climbs else None) or self.objective
 
     def _activations(self, x: Tensor, objective: Objective) -> dict[str, Tensor]:
         layers = objective.layers

@@ -21,7 +21,7 @@ from deepvis.networks.replicas import ReplicaPool, failed, is_out_of_memory
 from deepvis.store.unit_images import WIDEST, Key, Store
 from deepvis.synthesis.ascent import Ascent
 from deepvis.synthesis.recipe import Recipe, as_values, checked, image_seed, says
-from deepvis.synthesis.targets import SynthesisCanvas, canvas, check_objective, cut, objective, probability_of
+from deepvis.synthesis.targets import SynthesisCanvas, canvas, check_objective, cut, objective
 
 
 @dataclass(frozen=True)
@@ -249,9 +249,7 @@ def _fitting(network: Network, part: _Part, plan: Plan, stopped: threading.Event
 def _run(network: Network, part: _Part, jobs: Sequence[tuple[int, int]], plan: Plan, stopped: threading.Event) -> _Made:
     units, seeds = [unit for unit, _ in jobs], [seed for _, seed in jobs]
     aim = objective(part.layer, units, part.place, plan.objective)
-    ascent = Ascent(
-        network, aim, [plan.recipe] * len(jobs), seeds, part.place.size, probability=probability_of(part.layer, units)
-    )
+    ascent = Ascent(network, aim, [plan.recipe] * len(jobs), seeds, part.place.size)
     for _ in range(plan.recipe.steps):
         if stopped.is_set():
             raise CancelledError

@@ -17,10 +17,18 @@ Activations = Mapping[str, Tensor]  # layer name -> B×C×H×W, or B×N
 
 @dataclass(frozen=True)
 class Objective:
-    """An objective: `value(activations)` is [B], a number for each image; `layers` are the layers that it reads."""
+    """An objective.
+
+    Attributes:
+        layers: the layers that it reads.
+        value: activations -> [B], a number for each image.
+        probability: the objective in its place in a recipe's phases that climb a class's probability; None if there is
+            none, and for sums and multiples.
+    """
 
     layers: frozenset[str]
     value: Callable[[Activations], Tensor]
+    probability: Objective | None = None
 
     def __call__(self, activations: Activations) -> Tensor:
         return self.value(activations)

@@ -51,7 +51,7 @@ def photo_magnitudes(channels: int, size: tuple[int, int]) -> tuple[Tensor, Tens
     side, (height, width) = table.shape[1], size
     rows = (torch.fft.fftfreq(height) * height).abs()[:, None].expand(-1, width // 2 + 1)
     columns = torch.arange(width // 2 + 1.0)[None].expand(height, -1)
-    half = torch.cat([table[:, : side // 2 + 1], table[:, side // 2 : side // 2 + 1]], 1)[:, : side // 2 + 1]
+    half = table[:, : side // 2 + 1]  # the other rows have the opposite frequencies
     limit = float(side // 2)
     over = (torch.maximum(rows, columns) / limit).clamp(min=1)  # beyond the table along a ray from the origin
     at = torch.stack([columns / over, rows / over], -1) / limit * 2 - 1

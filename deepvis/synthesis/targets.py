@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -108,21 +108,22 @@ def objective(layer: Layer, units: Sequence[int], canvas: SynthesisCanvas, kind:
         UserError: as in `check_objective`.
     """
     check_objective(layer, kind)
-    return OBJECTIVES[kind](layer.name, list(units), canvas)
+    made = OBJECTIVES[kind](layer.name, list(units), canvas)
+    if kind == "unit" and _has_scores(layer):
+        return replace(made, probability=objectives.probability(layer.name, list(units)))
+    return made
 
 
-def probability_of(layer: Layer, units: Sequence[int]) -> Objective | None:
-    """The objective for phases that climb a class's probability; None if the layer has no class scores."""
-    if layer.is_map or layer.kind == "Softmax":
-        return None
-    return objectives.probability(layer.name, list(units))
+def _has_scores(layer: Layer) -> bool:
+    """Whether the layer's units are class scores, of which a softmax can be taken."""
+    return not layer.is_map and layer.kind != "Softmax"
 
 
 def check_objective(layer: Layer, kind: str) -> None:
     """Raise UserError if there is no such objective, or if it does not work for this layer."""
     if kind not in OBJECTIVES:
         raise UserError(f"objective {kind!r}: expected {', '.join(OBJECTIVES)}")
-    if kind in _OF_LOGITS and (layer.is_map or layer.kind == "Softmax"):
+    if kind in _OF_LOGITS and not _has_scores(layer):
         what = "maps" if layer.is_map else "probabilities already"
         raise UserError(
             f"objective {kind}: layer {layer.name} has {what}; it needs a layer of class scores before the softmax"

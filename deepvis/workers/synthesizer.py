@@ -63,7 +63,7 @@ class GrowthWorker(Worker["WishOf[Network, GrowthWish]", Grown]):
     def work(self, task: Task[WishOf[Network, GrowthWish]]) -> Generator[Grown | None, None, None]:
         from deepvis.synthesis.ascent import Ascent
         from deepvis.synthesis.recipe import named
-        from deepvis.synthesis.targets import canvas, cut, draft, objective, probability_of
+        from deepvis.synthesis.targets import canvas, cut, draft, objective
 
         wish = task.wish.wish
         yield Grown(wish)
@@ -86,7 +86,6 @@ class GrowthWorker(Worker["WishOf[Network, GrowthWish]", Grown]):
             recipes,
             wish.seeds,
             place.size,
-            probability=probability_of(layer, units),
         )
         shown, done = 0.0, False
         while not done:

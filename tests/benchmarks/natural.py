@@ -157,11 +157,7 @@ def made(network: Network, layer: str, units: list[int], one: Recipe) -> list[np
     of = next(found for found in network.layers if found.name == layer)
     place = canvas(network, of, network.receptive_field(layer))
     aim = objective(of, units, place)
-    try:
-        chance = objective(of, units, place, "probability")
-    except Exception:  # a layer without probabilities
-        chance = None
-    ascent = Ascent(network, aim, [one] * len(units), [1000 + u for u in units], place.size, probability=chance)
+    ascent = Ascent(network, aim, [one] * len(units), [1000 + u for u in units], place.size)
     for _ in range(one.steps):
         ascent.step()
     return list(cut_field(ascent.images(), place))

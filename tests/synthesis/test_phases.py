@@ -21,6 +21,7 @@ from deepvis.synthesis.parameterizations import HeldMagnitudes, color_mix
 from deepvis.synthesis.phases import Moment, Phase, growth, moment
 from deepvis.synthesis.photo_spectrum import TABLE, measured, photo_magnitudes
 from deepvis.synthesis.recipe import Recipe, as_values, checked, named, recipe, save
+from deepvis.synthesis.targets import OBJECTIVES, SynthesisCanvas, objective
 from deepvis.synthesis.transforms import windowed
 
 PHASES = (
@@ -63,7 +64,7 @@ def test_the_canvas_grows() -> None:
 def test_the_objective_of_a_phase() -> None:
     network = small()
     score, chance = unit("fc", [1]), probability("fc", [1])
-    ascent = Ascent(network, score, [PHASED], [7], probability=chance)
+    ascent = Ascent(network, replace(score, probability=chance), [PHASED], [7])
     seen = []
     for _ in range(5):
         before = ascent._parameters.values.detach().clone()
@@ -80,9 +81,20 @@ def test_the_objective_of_a_phase() -> None:
 
 def test_without_a_probability_the_score_stays() -> None:
     ascent = Ascent(small(), unit("fc", [1]), [PHASED], [7])
-    other = Ascent(small(), unit("fc", [1]), [PHASED], [7], probability=probability("fc", [1]))
+    other = Ascent(small(), replace(unit("fc", [1]), probability=probability("fc", [1])), [PHASED], [7])
     ascent.step(), other.step()
     assert float(ascent.scores[0]) != float(other.scores[0])
+
+
+def test_only_a_class_score_that_is_to_rise_has_a_probability() -> None:
+    network = small()
+    layers = {one.name: one for one in network.layers}
+    for layer in layers.values():
+        for kind in OBJECTIVES:
+            if kind not in ("probability", "log_probability"):
+                has = objective(layer, [1], SynthesisCanvas((32, 32), (0, 0)), kind).probability is not None
+                assert has == (kind == "unit" and not layer.is_map and layer.kind != "Softmax")
+    assert objective(layers["fc"], [1], SynthesisCanvas((32, 32))).probability is not None
 
 
 def test_pixels_stay_between_black_and_white() -> None:

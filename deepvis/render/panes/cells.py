@@ -13,7 +13,7 @@ from deepvis.interface.state import Hover
 from deepvis.interface.unit_grid import Grid, make_grid
 from deepvis.render import text
 from deepvis.render.colors import Theme
-from deepvis.render.draw import Canvas
+from deepvis.render.draw import Canvas, inside, paste
 from deepvis.render.mosaic import line_width
 from deepvis.render.panes.pane import Key
 from deepvis.render.scene import Scene
@@ -112,10 +112,8 @@ def _put_inside(canvas: np.ndarray, image: np.ndarray, left: int, top: int, widt
     factor = min(width / image.shape[1], height / image.shape[0])
     w, h = max(1, round(image.shape[1] * factor)), max(1, round(image.shape[0] * factor))
     x, y = left + (width - w) // 2, top + (height - h) // 2
-    x0, y0, x1, y1 = max(0, x), max(0, y), min(canvas.shape[1], x + w), min(canvas.shape[0], y + h)
-    if x0 < x1 and y0 < y1:
-        picture = resize_for_screen(image, w, h)[y0 - y : y1 - y, x0 - x : x1 - x]
-        canvas[y0:y1, x0:x1] = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+    if inside(canvas, (x, y, w, h)).size:
+        paste(canvas, cv2.cvtColor(resize_for_screen(image, w, h), cv2.COLOR_RGB2BGR), x, y)
 
 
 def statistics_ready(scene: Scene) -> bool:

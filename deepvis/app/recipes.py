@@ -8,7 +8,7 @@ from pathlib import Path
 from deepvis.core import paths
 from deepvis.core.errors import UserError
 from deepvis.interface.state import PRESET_CYCLE
-from deepvis.synthesis import recipe
+from deepvis.synthesis import presets, recipe
 from deepvis.synthesis.recipe_grid import RecipeGrid
 
 
@@ -34,15 +34,15 @@ class Recipes:
 
 
 def _read(say_error: Callable[[str], None]) -> dict[str, recipe.Recipe]:
-    found = {name: recipe.PRESETS[name] for name in PRESET_CYCLE}
+    found = {name: presets.PRESETS[name] for name in PRESET_CYCLE}
     files: Mapping[str, Path] = {}
     try:
-        files = recipe.saved()
+        files = presets.saved()
     except UserError as error:
         say_error(str(error))
     for name, path in files.items():
         try:
-            found.setdefault(name, recipe.PRESETS.get(name) or recipe.named(str(path)))
+            found.setdefault(name, presets.PRESETS.get(name) or presets.named(str(path)))
         except UserError as error:
             say_error(str(error))
     return found

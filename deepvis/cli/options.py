@@ -17,7 +17,7 @@ from deepvis.interface import commands
 from deepvis.interface.settings import Settings
 from deepvis.interface.settings import load as load_settings
 from deepvis.networks import trust
-from deepvis.synthesis.recipe import PRESETS
+from deepvis.synthesis.presets import PRESETS
 
 if TYPE_CHECKING:
     from deepvis.interface.saved_view import SavedView
@@ -113,7 +113,7 @@ def network_of(settings: Settings, consent: trust.Consent) -> Network:
 
 def recipe_of(args: argparse.Namespace, default: str) -> Recipe:
     """The recipe that the options name, or the preset `default`, with their changes. Raises UserError."""
-    from deepvis.synthesis.recipe import named
+    from deepvis.synthesis.presets import named
 
     changes: dict[str, object] = {}
     for pair in args.set:

@@ -13,7 +13,8 @@ from deepvis.interface.effects import Outcome
 from deepvis.interface.state import PRESET_CYCLE, State
 from deepvis.interface.unit_grid import Grid, make_grid
 from deepvis.scan.index import Index
-from deepvis.synthesis.recipe import PRESETS, Recipe
+from deepvis.synthesis.presets import PRESETS
+from deepvis.synthesis.recipe import Recipe
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from deepvis.core import paths
 from deepvis.core.errors import UserError
 from deepvis.core.files import write_whole, writing
 from deepvis.core.nearest import did_you_mean
-from deepvis.core.reading import place_of, read_yaml, shown
+from deepvis.core.reading import shown
 from deepvis.synthesis.phases import OBJECTIVES, Phase
 
 CHOICES: dict[str, tuple[str, ...]] = {
@@ -146,88 +144,6 @@ STRUCTURE = (  # what all recipes of a batch have in common
 PIXELS_ONLY = ("decay", "blur_width", "small_norm", "small_contribution", "small_value", "small_benefit", "bregman")
 _PERCENTAGES = ("small_norm", "small_contribution", "small_value", "small_benefit")
 
-_PAPER = Recipe(
-    parameterization="pixels", start="noise", start_noise=10.0, optimizer="ascent", policy="relative", rate=1.0,
-    steps=500, keep="best",
-)  # fmt: skip
-
-PRESETS: dict[str, Recipe] = {
-    # Yosinski et al. 2015, Table 1, rows 1 to 4 (Figure 4: top left, top right, bottom left, bottom right).
-    # The paper does not give a step size. Row 4 needs a small one: with large steps it keeps other pixels each
-    # time, and no shape develops.
-    "yosinski-1": replace(
-        _PAPER, decay=0.0, blur_width=0.5, blur_every=4, small_norm=50, small_contribution=0, rate=1.0
-    ),
-    "yosinski-2": replace(
-        _PAPER, decay=0.3, blur_width=0.0, blur_every=0, small_norm=20, small_contribution=0, rate=4.0
-    ),
-    "yosinski-3": replace(
-        _PAPER, decay=0.0001, blur_width=1.0, blur_every=4, small_norm=0, small_contribution=0, rate=4.0
-    ),
-    "yosinski-4": replace(
-        _PAPER, decay=0.0, blur_width=0.5, blur_every=4, small_norm=0, small_contribution=90, rate=0.02
-    ),
-    "plain": _PAPER,  # gradient ascent without any regularizer
-    # Found with tests/benchmarks/recognised.py, so that another network recognises the images and their contrast is
-    # that of photographs.
-    "modern": Recipe(rate=0.1, margin=32, jitter=32, rotate=20, scale_low=0.7, scale_high=1.3),
-}
-
-
-def recipe(preset: str, changes: Mapping[str, object] | None = None) -> Recipe:
-    """A preset with some of its parameters changed.
-
-    Args:
-        changes: {parameter: value}; a value may be a number as text.
-    Raises:
-        UserError: unknown preset or parameter (the message names similar ones), or an impossible value.
-    """
-    if preset not in PRESETS:
-        names = (*PRESETS, *saved())
-        raise UserError(f"unknown preset {preset!r}.{did_you_mean(preset, names, 1)} Presets: {', '.join(names)}.")
-    return checked({**asdict(PRESETS[preset]), **{k: _read(k, v) for k, v in (changes or {}).items()}})
-
-
-def named(name: str, changes: Mapping[str, object] | None = None) -> Recipe:
-    """Like `recipe`, but `name` may also be a saved recipe, or a YAML file of parameters as `save` writes it.
-
-    Raises:
-        UserError: as in `recipe`, or the file cannot be read.
-    """
-    if name not in PRESETS and not name.endswith((".yaml", ".yml")):
-        name = str(saved().get(name, name))
-    if not name.endswith((".yaml", ".yml")):
-        return recipe(name, changes)
-    file = read_yaml(Path(name), "a recipe")
-    values = file.values.get("recipe", file.values) if isinstance(file.values, dict) else None
-    if not isinstance(values, dict):
-        raise UserError(f"{name}: expected lines such as 'steps: 256'")
-    try:
-        return checked({**values, **(changes or {})})
-    except UserError as error:
-        own = {key.removeprefix("recipe."): line for key, line in file.lines.items()}
-        lines = {key: line for key, line in own.items() if key not in (changes or {})}
-        raise UserError(f"{place_of(name, lines, str(error))}: {error}") from error
-
-
-def saved() -> dict[str, Path]:
-    """{name: file} of the saved recipes, in order of names. Names that cannot be printed are left out.
-
-    Raises:
-        UserError: the folder of saved recipes cannot be listed.
-    """
-    folder = paths.recipes()
-    try:
-        names = sorted(name for name in os.listdir(folder) if name.endswith(".yaml") and name.isprintable())
-    except FileNotFoundError:
-        return {}
-    except OSError as error:
-        raise UserError(
-            f"{folder}: cannot be listed: {error.strerror or error}; expected the folder of saved recipes. "
-            "Make it readable, or move it away"
-        ) from error
-    return {name.removesuffix(".yaml"): folder / name for name in names}
-
 
 def image_seed(seed: int, unit: int, index: int) -> int:
     """The seed of image `index` of a unit; it does not depend on the order, batch or process in which it is made."""
@@ -265,7 +181,7 @@ def checked(values: Mapping[str, object]) -> Recipe:
     Raises:
         UserError: unknown parameter, or an impossible value.
     """
-    read: dict[str, Any] = {name: _read(name, value) for name, value in values.items()}
+    read: dict[str, Any] = {name: read_value(name, value) for name, value in values.items()}
     made = Recipe(**read)
     for name, (low, high) in _BOUNDS.items():
         kind = "a percentage, " if name in _PERCENTAGES else ""
@@ -328,7 +244,12 @@ IN_PHASES = tuple(
 _MOST_PHASES = 100
 
 
-def _read(name: str, value: Any) -> object:
+def read_value(name: str, value: Any) -> object:
+    """A parameter's value of its kind, from a number, a text or a list of a file.
+
+    Raises:
+        UserError: unknown parameter (the message names similar ones), or a value of another kind.
+    """
     if name not in _TYPES:
         raise UserError(
             f"unknown parameter {shown(name)}.{did_you_mean(str(name), _TYPES, 1)} Parameters: {', '.join(_TYPES)}."

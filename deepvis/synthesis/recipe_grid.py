@@ -76,11 +76,20 @@ _BLUR = Axis("blur_width", "blur width", "blur", 1.6, 0.8)
 _DECAY = Axis("decay", "L2 decay", "decay", 10.0, 0.01, 1.0)
 _NORM = Axis("small_norm", "clipping of small norms", "norm", 3.0, 50.0, 100.0)
 _CONTRIBUTION = Axis("small_contribution", "clipping of small contributions", "contribution", 4.0, 70.0, 100.0)
+_BREGMAN = Axis("bregman", "weight against total variation (small: smooth)", "bregman", 3.0, 0.3)
+_ROTATE = Axis("rotate", "rotation (random, degrees)", "rotate", 2.0, 5.0, 360.0)
 
 PAIRS: dict[str, tuple[tuple[Axis, Axis], ...]] = {  # by parameterization: (across, down)
     "fourier": ((_RATE, _POWER), (_SATURATION, _JITTER), (_VARIATION, _NOISE)),
-    "pixels": ((_PIXEL_RATE, _BLUR), (_DECAY, _NORM), (_PIXEL_RATE, _CONTRIBUTION)),
+    "pixels": ((_PIXEL_RATE, _BLUR), (_DECAY, _NORM), (_PIXEL_RATE, _CONTRIBUTION), (_BREGMAN, _JITTER)),
+    "maco": ((_RATE, _NOISE), (_JITTER, _ROTATE)),
 }
+
+
+def pairs(recipe: Recipe) -> tuple[tuple[Axis, Axis], ...]:
+    """The pairs for a recipe, without numbers that its phases set: the recipe's own values would have no effect."""
+    set_by_phases = {name for phase in recipe.phases for name, *_ in phase.numbers}
+    return tuple(pair for pair in PAIRS[recipe.parameterization] if not set_by_phases & {axis.name for axis in pair})
 
 
 @dataclass(frozen=True)
@@ -91,7 +100,7 @@ class RecipeGrid:
         preset: name of the recipe that the user started from.
         recipe: the chosen settings, around which the grid lies.
         seed: the seed of all sixteen images.
-        pair: which two parameters vary, a position in PAIRS.
+        pair: which two parameters vary, a position in the recipe's `pairs`.
         halvings: how often the geometric step was halved.
     """
 
@@ -127,7 +136,7 @@ def table(grid: RecipeGrid) -> Table:
 
     If the chosen value is 0, the values are 0 and three values from weak to strong.
     """
-    across, down = PAIRS[grid.recipe.parameterization][grid.pair]
+    across, down = pairs(grid.recipe)[grid.pair]
     columns, column = _values(across, getattr(grid.recipe, across.name), grid.halvings)
     rows, row = _values(down, getattr(grid.recipe, down.name), grid.halvings)
     recipes = tuple(_with(grid.recipe, {across.name: x, down.name: y}) for y in rows for x in columns)
@@ -154,8 +163,7 @@ def chosen(grid: RecipeGrid, tile: int) -> RecipeGrid:
 
 def other_pair(grid: RecipeGrid) -> RecipeGrid:
     """The grid around the same settings in which the next two parameters vary, with coarse steps again."""
-    pairs = PAIRS[grid.recipe.parameterization]
-    return replace(grid, pair=(grid.pair + 1) % len(pairs), halvings=0)
+    return replace(grid, pair=(grid.pair + 1) % len(pairs(grid.recipe)), halvings=0)
 
 
 def tile_text(table: Table, tile: int) -> str:
@@ -167,7 +175,7 @@ def tile_text(table: Table, tile: int) -> str:
 def full_text(table: Table, tile: int) -> str:
     """All settings of a tile that have an effect."""
     recipe = table.recipes[tile]
-    of_pairs = [axis for pair in PAIRS[recipe.parameterization] for axis in pair]
+    of_pairs = [axis for pair in pairs(recipe) for axis in pair]
     axes = dict.fromkeys(
         (
             table.across,

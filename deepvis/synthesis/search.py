@@ -37,11 +37,19 @@ RANGES: dict[str, dict[str, tuple[float, float, str]]] = {
         "blur_width": (0.3, 2.0, "linear"),
         "small_norm": (5, 90, "linear"),
         "small_contribution": (5, 95, "linear"),
+        "bregman": (0.02, 2, "log"),
         "rate": (0.3, 10, "log"),
     },
     "fourier": {
         "power": (0.8, 1.8, "linear"),
         "saturation": (0.3, 1.2, "linear"),
+        "rate": (0.01, 0.2, "log"),
+        "jitter": (4, 32, "linear"),
+        "rotate": (2, 20, "linear"),
+        "noise": (2, 20, "linear"),
+        "total_variation": (0.3, 10, "log"),
+    },
+    "maco": {
         "rate": (0.01, 0.2, "log"),
         "jitter": (4, 32, "linear"),
         "rotate": (2, 20, "linear"),
@@ -65,7 +73,7 @@ class Trial:
 
 
 def random_recipe(base: Recipe, draw: np.random.Generator) -> Recipe:
-    """The base recipe with new random values for the searched parameters."""
+    """The base recipe, without phases, with new random values for the searched parameters."""
     values: dict[str, object] = {}
     for name, (low, high, spacing) in RANGES[base.parameterization].items():
         value = low * (high / low) ** draw.random() if spacing == "log" else draw.uniform(low, high)
@@ -73,7 +81,7 @@ def random_recipe(base: Recipe, draw: np.random.Generator) -> Recipe:
         values[name] = 0.0 if off else float(f"{value:.3g}")
     if base.parameterization == "pixels":
         values["blur_every"] = int(draw.integers(1, 9)) if values["blur_width"] else 0
-    return checked({**vars(base), **values})
+    return checked({**vars(base), "phases": (), **values})
 
 
 def search(

@@ -23,12 +23,15 @@ SWEEPS: Mapping[str, tuple[float, str, Mapping[str, Any]]] = {
     "blur_width": (3.0, "linear", {"blur_every": 4}),
     "small_norm": (98.0, "linear", {}),
     "small_contribution": (98.0, "linear", {}),
+    "bregman": (0.02, "falling", {}),
 }
 
 
 def strengths(strongest: float, spacing: str, count: int) -> list[float]:
-    """0, then `count` − 1 values up to the strongest."""
+    """0, then `count` − 1 values up to the strongest. If they are "falling", the smallest one is the strongest."""
     steps = np.arange(1, count) / max(1, count - 1)
+    if spacing == "falling":
+        return [0.0, *(strongest * 10 ** (2 * (1 - steps))).tolist()]
     values = strongest * (steps if spacing == "linear" else 10 ** (3 * (steps - 1)))
     return [0.0, *values.tolist()]
 

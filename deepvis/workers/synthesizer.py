@@ -62,7 +62,7 @@ class GrowthWorker(Worker["WishOf[Network, GrowthWish]", Grown]):
 
     def work(self, task: Task[WishOf[Network, GrowthWish]]) -> Generator[Grown | None, None, None]:
         from deepvis.synthesis.ascent import Ascent
-        from deepvis.synthesis.recipe import named
+        from deepvis.synthesis.presets import named
         from deepvis.synthesis.targets import canvas, cut, draft, objective
 
         wish = task.wish.wish

@@ -27,7 +27,7 @@ from deepvis.interface.unit_grid import PaneView
 from deepvis.render import LoadingScene, Renderer, Scene
 from deepvis.render.panes.status import _hover_text
 from deepvis.scan.results import Patch, Statistics
-from deepvis.synthesis.recipe import PRESETS
+from deepvis.synthesis.presets import PRESETS
 from deepvis.synthesis.recipe_grid import RecipeGrid
 from deepvis.workers.layer_images import OpenIndex
 from deepvis.workers.messages import Cells, TopPictures, UnitPictures

@@ -33,8 +33,9 @@ from deepvis.interface.settings import DEFAULT_PANES, Settings
 from deepvis.interface.state import State
 from deepvis.scan.index import Span
 from deepvis.scan.results import Patch
-from deepvis.synthesis import recipe
-from deepvis.synthesis.recipe import PRESETS, image_seed
+from deepvis.synthesis import presets, recipe
+from deepvis.synthesis.presets import PRESETS
+from deepvis.synthesis.recipe import image_seed
 from deepvis.synthesis.recipe_grid import RecipeGrid, table
 from deepvis.workers.layer_images import OpenIndex
 from deepvis.workers.messages import (
@@ -741,7 +742,7 @@ def test_a_saved_recipe_is_one_of_the_presets_from_then_on(
     monkeypatch.setattr(box.workers.growth, "want", lambda wish: None)
     press(box, "2", "3", "4", "enter", *["backspace"] * 30, *"mine", "enter")
     shown = box.state.recipe_grids[-1]
-    assert recipe.named("mine") == shown.recipe and shown.seed == 1
+    assert presets.named("mine") == shown.recipe and shown.seed == 1
     text, is_error = message(box)
     assert (
         str(tmp_path / "recipes" / "mine.yaml") in text

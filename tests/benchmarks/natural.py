@@ -46,7 +46,8 @@ from deepvis.inputs.decode import read_image
 from deepvis.networks import loading
 from deepvis.networks.network import Network
 from deepvis.synthesis.ascent import Ascent
-from deepvis.synthesis.recipe import Recipe, recipe
+from deepvis.synthesis.presets import recipe
+from deepvis.synthesis.recipe import Recipe
 from deepvis.synthesis.targets import canvas, objective
 from deepvis.synthesis.targets import cut as cut_field
 

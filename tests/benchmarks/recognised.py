@@ -28,7 +28,7 @@ from deepvis.networks import loading
 from deepvis.networks.network import Network
 from deepvis.synthesis import objectives
 from deepvis.synthesis.ascent import Ascent
-from deepvis.synthesis.recipe import recipe
+from deepvis.synthesis.presets import recipe
 
 HERE = Path(__file__).resolve().parent
 LAYER = "logits"

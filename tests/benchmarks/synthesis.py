@@ -31,7 +31,7 @@ from deepvis.networks import loading
 from deepvis.networks.network import Network
 from deepvis.synthesis import objectives
 from deepvis.synthesis.ascent import Ascent
-from deepvis.synthesis.recipe import PRESETS
+from deepvis.synthesis.presets import PRESETS
 from deepvis.synthesis.targets import canvas, objective
 
 LAYERS = {  # a middle layer, the class scores, an early layer

@@ -252,7 +252,7 @@ def test_signals_keep_what_is_done(
 
 def test_sweep(run: Callable[..., int]) -> None:
     assert run("sweep", "--unit", "fc:pig", "--columns", "2", *TINY, "--out", "deep/sweep.png") == 0
-    assert cv2.imread("deep/sweep.png").shape == (4 * (128 + 18 + 4), 2 * (128 + 4), 3)
+    assert cv2.imread("deep/sweep.png").shape == (5 * (128 + 18 + 4), 2 * (128 + 4), 3)
 
 
 def test_search(run: Callable[..., int], capsys: pytest.CaptureFixture) -> None:

@@ -183,8 +183,8 @@ def render():
     write(folder / "render.png", noise)
 
 def recipe():
-    from deepvis.synthesis import recipe
-    recipe.save(folder / "recipe.yaml", recipe.PRESETS["modern"], notes=["long"] * 5000)
+    from deepvis.synthesis import presets, recipe
+    recipe.save(folder / "recipe.yaml", presets.PRESETS["modern"], notes=["long"] * 5000)
 
 def snapshot():
     from deepvis.display.recorder import save_snapshot

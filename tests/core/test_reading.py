@@ -26,7 +26,8 @@ from deepvis.interface import settings as settings_module
 from deepvis.networks import loading
 from deepvis.networks.model_file import read_labels, read_model_file
 from deepvis.networks.network import InputSpec
-from deepvis.synthesis.recipe import PRESETS, as_values, checked, named
+from deepvis.synthesis.presets import PRESETS, named
+from deepvis.synthesis.recipe import as_values, checked
 
 MODEL = {
     "source": "python:net:Net",

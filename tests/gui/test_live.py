@@ -25,7 +25,7 @@ from deepvis.interface.state import GAMMAS
 from deepvis.interface.unit_grid import PaneView, make_grid
 from deepvis.render import colors
 from deepvis.render.panes.recipe_grid import tile_boxes
-from deepvis.synthesis.recipe import PRESETS, named, saved
+from deepvis.synthesis.presets import PRESETS, named, saved
 from deepvis.synthesis.recipe_grid import RecipeGrid, table
 
 NO_CAMERA = "63"

@@ -40,7 +40,7 @@ from deepvis.interface.state import (
     TopImage,
 )
 from deepvis.interface.unit_grid import PaneView
-from deepvis.synthesis.recipe import PRESETS
+from deepvis.synthesis.presets import PRESETS
 from deepvis.synthesis.recipe_grid import chosen
 
 LAYERS = (

@@ -20,7 +20,7 @@ from deepvis.render.colors import DARK
 from deepvis.render.draw import Canvas
 from deepvis.render.panes import PANES
 from deepvis.render.panes.chips import Chip, chip_at, draw_chips, placed
-from deepvis.synthesis.recipe import PRESETS
+from deepvis.synthesis.presets import PRESETS
 from deepvis.synthesis.recipe_grid import RecipeGrid
 
 CHIPS = tuple(Chip(name, f"content={name}", f"show {name}", name == "histograms") for name in CONTENTS)

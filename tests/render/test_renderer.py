@@ -34,7 +34,8 @@ from deepvis.render.panes.cells import layer_grid
 from deepvis.render.panes.chips import split
 from deepvis.render.panes.pane import number
 from deepvis.scan.results import Patch
-from deepvis.synthesis.recipe import PRESETS, image_seed
+from deepvis.synthesis.presets import PRESETS
+from deepvis.synthesis.recipe import image_seed
 from deepvis.synthesis.recipe_grid import RecipeGrid, chosen, table
 from deepvis.workers.messages import Grown, GrowthWish, TopPictures, UnitPictures
 

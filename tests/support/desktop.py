@@ -25,6 +25,7 @@ DRIVER = Path(__file__).with_name("driver.py")
 PATIENCE = 20.0  # seconds after which what is waited for will never come
 STARTING = 90.0  # the same while the program starts on a busy computer
 QUIET = "unit: stem:0\nscan: off\ngrow: off\n"  # the settings of a program in which nothing happens by itself
+DOUBLE = 0.6  # seconds; two clicks that are less than Qt's 0.4 apart are a double click
 GONE = 5.0  # a program that was told to end has to be gone by then
 
 
@@ -100,6 +101,7 @@ class Program:
         """
         self.screen, self.folder = screen, folder
         self.now: dict = {}
+        self._clicked = -DOUBLE
         if not (folder / "settings.yaml").exists():
             (folder / "settings.yaml").write_text(QUIET)
         self._gate = folder / "gate"
@@ -279,12 +281,17 @@ class Program:
             self._until_handed_out("move", lambda: self.screen.do("mousemove", x, y))
 
     def click(self, x: float, y: float) -> None:
+        """A click of its own: later than the time within which a second one would make a double click of it."""
         self.point(x, y)
+        time.sleep(max(0.0, self._clicked + DOUBLE - time.monotonic()))
         self._until_handed_out("click", lambda: self.screen.do("click", 1))
+        self._clicked = time.monotonic()
 
     def double_click(self, x: float, y: float) -> None:
         self.point(x, y)
+        time.sleep(max(0.0, self._clicked + DOUBLE - time.monotonic()))
         self._until_handed_out("double", lambda: self.screen.do("click", "--repeat", 2, "--delay", 60, 1))
+        self._clicked = time.monotonic()
 
     def wheel(self, x: float, y: float, steps: int) -> None:
         """Turn the wheel, away from the user if `steps` > 0."""

@@ -17,7 +17,8 @@ from deepvis.synthesis import objectives
 from deepvis.synthesis import parameterizations as images
 from deepvis.synthesis.ascent import Ascent
 from deepvis.synthesis.objectives import unit
-from deepvis.synthesis.recipe import PRESETS, Recipe, recipe
+from deepvis.synthesis.presets import PRESETS, recipe
+from deepvis.synthesis.recipe import Recipe
 from deepvis.synthesis.transforms import middle
 
 MODERN = recipe(

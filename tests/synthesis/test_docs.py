@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from deepvis.synthesis.objectives import Objective
-from deepvis.synthesis.recipe import PRESETS
+from deepvis.synthesis.presets import PRESETS
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "synthesis.md").read_text(encoding="utf-8")
 

@@ -26,7 +26,7 @@ from deepvis.store.unit_images import MANIFEST, Store, open_store
 from deepvis.synthesis import jobs
 from deepvis.synthesis.ascent import Ascent
 from deepvis.synthesis.jobs import Plan, auto_batch, image_seed, share, synthesize
-from deepvis.synthesis.recipe import recipe
+from deepvis.synthesis.presets import recipe
 from deepvis.synthesis.targets import canvas, objective, parse_units
 
 SUPPORT = Path(smallnets.__file__).resolve().parent

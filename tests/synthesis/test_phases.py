@@ -20,7 +20,8 @@ from deepvis.synthesis.objectives import probability, unit
 from deepvis.synthesis.parameterizations import HeldMagnitudes, color_mix
 from deepvis.synthesis.phases import Moment, Phase, growth, moment
 from deepvis.synthesis.photo_spectrum import TABLE, measured, photo_magnitudes
-from deepvis.synthesis.recipe import Recipe, as_values, checked, named, recipe, save
+from deepvis.synthesis.presets import named, recipe
+from deepvis.synthesis.recipe import Recipe, as_values, checked, save
 from deepvis.synthesis.targets import OBJECTIVES, SynthesisCanvas, objective
 from deepvis.synthesis.transforms import windowed
 

@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from deepvis.core.errors import UserError
-from deepvis.synthesis.recipe import CHOICES, PIXELS_ONLY, PRESETS, Recipe, checked, named, recipe, save, saved
+from deepvis.synthesis.presets import PRESETS, named, recipe, saved
+from deepvis.synthesis.recipe import CHOICES, PIXELS_ONLY, Recipe, checked, save
 from deepvis.synthesis.regularizers import PENALTIES, REGULARIZERS
 from deepvis.synthesis.steps import POLICIES
 

@@ -7,7 +7,8 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from deepvis.synthesis.recipe import PRESETS, Recipe, checked
+from deepvis.synthesis.presets import PRESETS
+from deepvis.synthesis.recipe import Recipe, checked
 from deepvis.synthesis.recipe_grid import (
     FINEST,
     PAIRS,
@@ -16,6 +17,7 @@ from deepvis.synthesis.recipe_grid import (
     chosen,
     full_text,
     other_pair,
+    pairs,
     table,
     tile_text,
 )
@@ -23,7 +25,7 @@ from deepvis.synthesis.recipe_grid import (
 
 def walks(preset: str):
     """Desks that a user comes to: each pair of settings, and each corner of its grid some clicks long."""
-    for pair in range(len(PAIRS[PRESETS[preset].parameterization])):
+    for pair in range(len(pairs(PRESETS[preset]))):
         for corner in (0, SIDE - 1, SIDE * (SIDE - 1), SIDE * SIDE - 1):
             one = RecipeGrid(preset, PRESETS[preset], pair=pair)
             for _ in range(FINEST + 2):
@@ -50,6 +52,11 @@ def test_all_sixteen_are_recipes_of_one_batch_and_differ_in_two_numbers(preset: 
                 k: v for k, v in asdict(one.recipe).items() if k not in others
             }
         assert list(grid.columns) == sorted(grid.columns) and list(grid.rows) == sorted(grid.rows)
+
+
+def test_what_the_phases_set_has_no_axis() -> None:
+    axes = {axis.name for pair in pairs(PRESETS["center-biased"]) for axis in pair}
+    assert axes and not axes & {"rate", "bregman", "window", "gradient_margin"}
 
 
 def test_the_steps_are_geometric_and_each_click_takes_their_square_root() -> None:

@@ -14,14 +14,14 @@ from deepvis.core.errors import UserError
 from deepvis.networks.network import InputSpec, Network
 from deepvis.render.figures import GAP, labelled
 from deepvis.synthesis import search as module
-from deepvis.synthesis.recipe import PRESETS, named, recipe
+from deepvis.synthesis.presets import PRESETS, named, recipe
 from deepvis.synthesis.search import RANGES, random_recipe
 
 PLAIN = recipe("plain", {"steps": 2})
 search = partial(module.search, draw=labelled)
 
 
-@pytest.mark.parametrize("preset", ["yosinski-3", "modern"])
+@pytest.mark.parametrize("preset", ["yosinski-3", "modern", "maco", "center-biased"])
 def test_random_recipes_lie_in_their_ranges(preset: str) -> None:
     base, draw = PRESETS[preset], np.random.default_rng(0)
     drawn = [random_recipe(base, draw) for _ in range(200)]

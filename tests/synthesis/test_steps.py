@@ -11,7 +11,8 @@ from smallnets import flat
 
 from deepvis.synthesis.ascent import Ascent
 from deepvis.synthesis.objectives import unit
-from deepvis.synthesis.recipe import Recipe, recipe
+from deepvis.synthesis.presets import recipe
+from deepvis.synthesis.recipe import Recipe
 from deepvis.synthesis.steps import POLICIES, Adam
 
 PIXELS = Recipe(parameterization="pixels", optimizer="ascent", start_noise=10, redirect=0, keep="last")

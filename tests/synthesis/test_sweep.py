@@ -13,7 +13,8 @@ from deepvis.core.layers import Layer
 from deepvis.networks.network import InputSpec, Network
 from deepvis.render.figures import GAP, labelled
 from deepvis.synthesis import sweep as module
-from deepvis.synthesis.recipe import PRESETS, Recipe, recipe
+from deepvis.synthesis.presets import PRESETS, recipe
+from deepvis.synthesis.recipe import Recipe
 from deepvis.synthesis.sweep import strengths, sweep
 
 PLAIN = recipe("plain", {"steps": 2})
@@ -25,14 +26,16 @@ def drawn(network: Network, layer: Layer, unit: int, base: Recipe, columns: int,
 
 @pytest.mark.parametrize("spec", [SPEC, InputSpec(32, 32, (0.5,), (0.25,))], ids=["colour", "gray"])
 @pytest.mark.parametrize("name, side", [("fc", 128), ("conv2", 110)])
-def test_a_sweep_is_four_rows_of_columns(name: str, side: int, spec: InputSpec) -> None:
+def test_a_sweep_is_a_row_for_each_regularizer(name: str, side: int, spec: InputSpec) -> None:
     """An image of 32 is drawn at 4 times its size, one of 5 at 22 times, so that titles can be read."""
     network = small(spec)
     picture = drawn(network, layer(network, name), 1, PLAIN, 3, 0)
-    assert picture.shape == (4 * (side + 18 + GAP), 3 * (side + GAP), 3) and picture.dtype == np.uint8
-    first = [picture[r * (side + 18 + GAP) + 18 :][:side, :side] for r in range(4)]
+    assert picture.shape == (len(module.SWEEPS) * (side + 18 + GAP), 3 * (side + GAP), 3) and picture.dtype == np.uint8
+    first = [picture[r * (side + 18 + GAP) + 18 :][:side, :side] for r in range(len(module.SWEEPS))]
     assert all(np.abs(one.astype(int) - first[0]).max() <= 1 for one in first)  # without a regularizer, all alike
-    last = [picture[r * (side + 18 + GAP) + 18 :][:side, 2 * (side + GAP) :][:, :side] for r in range(4)]
+    last = [
+        picture[r * (side + 18 + GAP) + 18 :][:side, 2 * (side + GAP) :][:, :side] for r in range(len(module.SWEEPS))
+    ]
     for one in last:
         assert np.abs(one.astype(int) - first[0]).mean() > 1
 
@@ -55,6 +58,7 @@ def test_a_sweep_is_of_pixels() -> None:
 def test_strengths() -> None:
     np.testing.assert_allclose(strengths(98, "linear", 5), [0, 24.5, 49, 73.5, 98])
     np.testing.assert_allclose(strengths(0.5, "geometric", 4), [0, 0.005, 0.05, 0.5])
+    np.testing.assert_allclose(strengths(0.02, "falling", 4), [0, 0.02 * 10 ** (4 / 3), 0.02 * 10 ** (2 / 3), 0.02])
     assert strengths(3, "linear", 1) == [0] and strengths(3, "geometric", 2) == [0, 3]
 
 
@@ -72,7 +76,7 @@ def test_a_sweep_that_is_stopped_draws_the_rows_that_are_done(monkeypatch: pytes
     whole = drawn(network, layer(network, "fc"), 3, PLAIN, 2, 0)
     monkeypatch.setattr(module, "Ascent", Interrupted)
     part = drawn(network, layer(network, "fc"), 3, PLAIN, 2, 0)
-    assert np.array_equal(part, whole[: len(whole) // 2])
+    assert np.array_equal(part, whole[: 2 * len(whole) // len(module.SWEEPS)])
     with pytest.raises(KeyboardInterrupt):
         drawn(network, layer(network, "fc"), 3, PLAIN, 2, 0)  # nothing is done yet
 

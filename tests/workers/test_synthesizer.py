@@ -20,7 +20,7 @@ from deepvis.networks.network import InputSpec, Network, prepare
 from deepvis.store.unit_images import forget_provisional, open_store
 from deepvis.synthesis.ascent import Ascent
 from deepvis.synthesis.jobs import Plan, synthesize
-from deepvis.synthesis.recipe import PRESETS
+from deepvis.synthesis.presets import PRESETS
 from deepvis.synthesis.recipe_grid import RecipeGrid, table
 from deepvis.synthesis.targets import canvas, objective
 from deepvis.workers import synthesizer

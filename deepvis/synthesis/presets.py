@@ -1,0 +1,157 @@
+"""Presets: recipes with a name, and how recipes are found by their names. Without torch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from deepvis.core import paths
+from deepvis.core.errors import UserError
+from deepvis.core.nearest import did_you_mean
+from deepvis.core.reading import place_of, read_yaml
+from deepvis.synthesis.phases import Phase
+from deepvis.synthesis.recipe import Recipe, checked, read_value
+
+_PAPER = Recipe(
+    parameterization="pixels", start="noise", start_noise=10.0, optimizer="ascent", policy="relative", rate=1.0,
+    steps=500, keep="best",
+)  # fmt: skip
+
+# Total variation of the authors' code of Nguyen et al. 2016: a step changes a pixel by `rate` gray levels on average,
+# and is followed by a search for the nearest image with little total variation.
+_SMOOTH = Recipe(
+    parameterization="pixels", start="noise", start_noise=8.0, optimizer="ascent", policy="normalized", rate=11.0,
+    bound="range", bregman_rule="scikit-image", bregman_iterations=10, steps=490,
+)  # fmt: skip
+
+
+def _smooth(steps: int, weight: tuple[float, float], rate: tuple[float, float], **others: Any) -> Phase:
+    """A phase: the weight of the image against its total variation, and the step, each from the first to the last."""
+    grow, objective = others.pop("grow", 1.0), others.pop("objective", "score")
+    rest = tuple((name, float(value), float(value)) for name, value in others.items())
+    return Phase(steps, grow, objective, (("bregman", *weight), ("rate", *rate), *rest))
+
+
+_FALLING = (
+    _smooth(190, (0.001, 0.05), (11, 11)),
+    _smooth(150, (0.01, 0.08), (6, 6)),
+    _smooth(150, (0.01, 2), (1, 1)),
+)
+# In phases 1 and 2 the code climbs the class's probability, and phase 1 is longer than the paper says.
+_CENTER_BIASED = (
+    _smooth(190, (0.001, 0.05), (11, 11), objective="probability"),
+    _smooth(150, (0.01, 0.08), (6, 6), objective="probability", grow=1.2),
+    _smooth(150, (0.01, 2), (1, 1), grow=1.2),
+    _smooth(30, (0.1, 2), (3, 3), gradient_margin=50, window=0.1),
+    _smooth(10, (0.01, 2), (6, 3)),
+)
+
+PRESETS: dict[str, Recipe] = {
+    # Yosinski et al. 2015, Table 1, rows 1 to 4 (Figure 4: top left, top right, bottom left, bottom right).
+    # The paper does not give a step size. Row 4 needs a small one: with large steps it keeps other pixels each
+    # time, and no shape develops.
+    "yosinski-1": replace(
+        _PAPER, decay=0.0, blur_width=0.5, blur_every=4, small_norm=50, small_contribution=0, rate=1.0
+    ),
+    "yosinski-2": replace(
+        _PAPER, decay=0.3, blur_width=0.0, blur_every=0, small_norm=20, small_contribution=0, rate=4.0
+    ),
+    "yosinski-3": replace(
+        _PAPER, decay=0.0001, blur_width=1.0, blur_every=4, small_norm=0, small_contribution=0, rate=4.0
+    ),
+    "yosinski-4": replace(
+        _PAPER, decay=0.0, blur_width=0.5, blur_every=4, small_norm=0, small_contribution=90, rate=0.02
+    ),
+    "plain": _PAPER,  # gradient ascent without any regularizer
+    # Nguyen et al. 2016, "Multifaceted Feature Visualization", S2; numbers of the authors' code where the paper has
+    # none: their schedule for total variation (S2.1), with jitter on a larger canvas, a blur whose width falls in place
+    # of total variation (S2.2), and five phases from a blurred object in the middle to a sharp one (S2.3).
+    "tv": replace(_SMOOTH, phases=_FALLING),
+    "tv-jitter": replace(_SMOOTH, phases=_FALLING, margin=22, jitter=22),
+    "blur-jitter": replace(
+        _SMOOTH,
+        blur_width=2.0,
+        blur_every=1,
+        margin=22,
+        jitter=22,
+        rate=3.0,
+        phases=(
+            Phase(400, numbers=(("blur_width", 2.0, 0.4), ("rate", 6.0, 1.0))),
+            Phase(90, numbers=(("blur_width", 0.4, 0.3), ("rate", 1.0, 1.0))),
+        ),
+    ),
+    "center-biased": replace(_SMOOTH, steps=530, window=0.3, phases=_CENTER_BIASED),
+    # Fel et al. 2023, "Unlocking Feature Visualization for Deeper Networks with MAgnitude Constrained Optimization".
+    "maco": Recipe(
+        parameterization="maco",
+        steps=256,
+        optimizer="adam",
+        rate=0.05,
+        views=2,
+        scale_low=0.8,
+        scale_high=2.5,
+        noise=10,
+    ),
+    # Found with tests/benchmarks/recognised.py, so that another network recognises the images and their contrast is
+    # that of photographs.
+    "modern": Recipe(rate=0.1, margin=32, jitter=32, rotate=20, scale_low=0.7, scale_high=1.3),
+    "modern-2025": Recipe(rate=0.1, margin=32, jitter=32, rotate=20, scale_low=0.7, scale_high=1.3),
+}
+
+
+def recipe(preset: str, changes: Mapping[str, object] | None = None) -> Recipe:
+    """A preset with some of its parameters changed.
+
+    Args:
+        changes: {parameter: value}; a value may be a number as text.
+    Raises:
+        UserError: unknown preset or parameter (the message names similar ones), or an impossible value.
+    """
+    if preset not in PRESETS:
+        names = (*PRESETS, *saved())
+        raise UserError(f"unknown preset {preset!r}.{did_you_mean(preset, names, 1)} Presets: {', '.join(names)}.")
+    return checked({**asdict(PRESETS[preset]), **{k: read_value(k, v) for k, v in (changes or {}).items()}})
+
+
+def named(name: str, changes: Mapping[str, object] | None = None) -> Recipe:
+    """Like `recipe`, but `name` may also be a saved recipe, or a YAML file of parameters as `save` writes it.
+
+    Raises:
+        UserError: as in `recipe`, or the file cannot be read.
+    """
+    if name not in PRESETS and not name.endswith((".yaml", ".yml")):
+        name = str(saved().get(name, name))
+    if not name.endswith((".yaml", ".yml")):
+        return recipe(name, changes)
+    file = read_yaml(Path(name), "a recipe")
+    values = file.values.get("recipe", file.values) if isinstance(file.values, dict) else None
+    if not isinstance(values, dict):
+        raise UserError(f"{name}: expected lines such as 'steps: 256'")
+    try:
+        return checked({**values, **(changes or {})})
+    except UserError as error:
+        own = {key.removeprefix("recipe."): line for key, line in file.lines.items()}
+        lines = {key: line for key, line in own.items() if key not in (changes or {})}
+        raise UserError(f"{place_of(name, lines, str(error))}: {error}") from error
+
+
+def saved() -> dict[str, Path]:
+    """{name: file} of the saved recipes, in order of names. Names that cannot be printed are left out.
+
+    Raises:
+        UserError: the folder of saved recipes cannot be listed.
+    """
+    folder = paths.recipes()
+    try:
+        names = sorted(name for name in os.listdir(folder) if name.endswith(".yaml") and name.isprintable())
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise UserError(
+            f"{folder}: cannot be listed: {error.strerror or error}; expected the folder of saved recipes. "
+            "Make it readable, or move it away"
+        ) from error
+    return {name.removesuffix(".yaml"): folder / name for name in names}

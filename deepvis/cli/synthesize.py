@@ -29,6 +29,10 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument("--quality", type=count, default=80, help="of the stored WebP, 1 to 100 (80)")
     parser.add_argument("--batch", default="auto", help="images at a time (auto)")
+    parser.add_argument(
+        "--start", nargs="+", type=path_argument, metavar="PHOTO", help="start from a photo, or the mean of several"
+    )
+    parser.add_argument("--mix", type=float, metavar="SHARE", help="of the second of two photos to start from, 0 to 1")
     parser.add_argument("--out", type=path_argument, help="folder of the store (precomputed/MODEL/synthesized-own)")
     parser.set_defaults(run=_synthesize)
     add_recipe(parser)
@@ -40,6 +44,7 @@ def _synthesize(args: argparse.Namespace) -> None:
     from deepvis.store.own_images import bundled_store, own_folder
     from deepvis.store.unit_images import open_store
     from deepvis.synthesis.jobs import Plan, not_bundled, synthesize
+    from deepvis.synthesis.starts import read_start
     from deepvis.synthesis.targets import OBJECTIVES, parse_units
 
     recipe = recipe_of(args, "modern")
@@ -54,7 +59,10 @@ def _synthesize(args: argparse.Namespace) -> None:
     folder = args.out or own_folder(paths.precomputed().own, network.name)
     store = open_store(folder, network.fingerprint, network.name)
     preset = args.preset or "modern"
-    plan = Plan(recipe, preset, args.per_unit, args.seed, args.objective, not args.whole, args.side, args.quality)
+    start = read_start(args.start or [], args.mix) if args.start or args.mix is not None else None
+    plan = Plan(
+        recipe, preset, args.per_unit, args.seed, args.objective, not args.whole, args.side, args.quality, start
+    )
     left = (
         chosen
         if args.out

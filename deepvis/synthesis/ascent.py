@@ -98,9 +98,7 @@ class Ascent:
 
     @property
     def _canvas(self) -> tuple[int, int]:
-        height, width = self._grown
-        margin = 2 * round(self.recipe.margin * self._share)
-        return height + margin, width + margin
+        return canvas_size(self.recipe, self._grown, self._share)
 
     @property
     def _grown(self) -> tuple[int, int]:
@@ -345,6 +343,16 @@ class Ascent:
             elif len(places) == 2:
                 shown = torch.cat([shown, torch.zeros_like(shown[:, :1])], 1)
         return shown.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+
+
+def canvas_size(recipe: Recipe, size: tuple[int, int], share: float | None = None) -> tuple[int, int]:
+    """(height, width) of the canvas: `size` with the recipe's margin on every side.
+
+    Args:
+        share: of the recipe's margin; None for the one that belongs to `size`.
+    """
+    margin = 2 * round(recipe.margin * (min(size) / SIDE if share is None else share))
+    return size[0] + margin, size[1] + margin
 
 
 def _passing(x: Tensor, f: Callable[[Tensor], Tensor]) -> Tensor:

@@ -19,8 +19,9 @@ from deepvis.core.processes import share
 from deepvis.networks.network import Network
 from deepvis.networks.replicas import ReplicaPool, failed, is_out_of_memory
 from deepvis.store.unit_images import WIDEST, Key, Store
-from deepvis.synthesis.ascent import Ascent
+from deepvis.synthesis.ascent import Ascent, canvas_size
 from deepvis.synthesis.recipe import Recipe, as_values, checked, image_seed, says
+from deepvis.synthesis.starts import StartImage
 from deepvis.synthesis.targets import SynthesisCanvas, canvas, check_objective, cut, objective
 
 
@@ -36,6 +37,7 @@ class Plan:
         true_size: use a canvas of the receptive field's size.
         side: longer side of the stored images in pixels, if they are larger; 0 stores them as they are.
         quality: quality of the WebP files, 1 to 100.
+        start: the image that all images start from; None: the recipe's own start.
     """
 
     recipe: Recipe
@@ -46,6 +48,7 @@ class Plan:
     true_size: bool = True
     side: int = 0
     quality: int = 80
+    start: StartImage | None = None
 
 
 def record(plan: Plan, network: Network, layer: str) -> dict[str, object]:
@@ -60,6 +63,7 @@ def record(plan: Plan, network: Network, layer: str) -> dict[str, object]:
         "true_size": plan.true_size,
         "side": plan.side,
         "quality": plan.quality,
+        "start": plan.start and {"from": plan.start.words, "mark": plan.start.mark},
         "deepvis": __version__,
     }
 
@@ -123,7 +127,8 @@ def synthesize(
 def same(store: Store, layer: str, unit: int, wanted: dict[str, object], per_unit: int) -> bool:
     """Whether the store has this unit's images and they were made in exactly this way, according to their record."""
     have = store.records.get((layer, unit), {})
-    alike = all(_alike(key, have.get(key, value), value) for key, value in wanted.items() if key != "deepvis")
+    older = {**wanted, "start": None}  # records that do not say it are of a time without it
+    alike = all(_alike(key, have.get(key, older[key]), value) for key, value in wanted.items() if key != "deepvis")
     return store.has(layer, unit) and alike and ("failed" in have or len(have.get("scores", ())) == per_unit)
 
 
@@ -249,7 +254,10 @@ def _fitting(network: Network, part: _Part, plan: Plan, stopped: threading.Event
 def _run(network: Network, part: _Part, jobs: Sequence[tuple[int, int]], plan: Plan, stopped: threading.Event) -> _Made:
     units, seeds = [unit for unit, _ in jobs], [seed for _, seed in jobs]
     aim = objective(part.layer, units, part.place, plan.objective)
-    ascent = Ascent(network, aim, [plan.recipe] * len(jobs), seeds, part.place.size)
+    start = None
+    if plan.start is not None:
+        start = plan.start.tensor(network.input.channels, canvas_size(plan.recipe, part.place.size), len(jobs))
+    ascent = Ascent(network, aim, [plan.recipe] * len(jobs), seeds, part.place.size, start)
     for _ in range(plan.recipe.steps):
         if stopped.is_set():
             raise CancelledError

@@ -329,7 +329,7 @@ COMMANDS: dict[str, Command] = {
     "preset": Command(
         _preset,
         ("1",),
-        "next recipe for x: modern, the paper's four, plain, saved",
+        "next recipe for x: modern, the papers', plain, saved",
         "view",
         lambda facts: tuple(facts.recipes),
         _choose_preset,

@@ -27,6 +27,12 @@ PRESET_CYCLE = (
     "yosinski-3",
     "yosinski-4",
     "plain",
+    "tv",
+    "tv-jitter",
+    "blur-jitter",
+    "center-biased",
+    "maco",
+    "modern-2025",
 )  # key 1, before saved recipes
 Source = Literal["camera", "files"]
 THEMES = ("dark", "light")  # the colours of the interface

@@ -36,6 +36,18 @@ def labelled(rows: Sequence[np.ndarray], titles: Sequence[Sequence[str]], least:
     return picture
 
 
+def wrapped(
+    images: Sequence[np.ndarray], titles: Sequence[str], columns: int
+) -> tuple[list[np.ndarray], list[list[str]]]:
+    """Images of one size as rows of `columns` for `labelled`; the last row is filled with empty ones."""
+    columns = min(columns, len(images))
+    missing = -len(images) % columns
+    whole = [*images, *[np.full_like(images[0], DARK.ground)] * missing]
+    words = [*titles, *[""] * missing]
+    starts = range(0, len(whole), columns)
+    return [np.stack(whole[i : i + columns]) for i in starts], [words[i : i + columns] for i in starts]
+
+
 def _scaled(image: np.ndarray, width: int, height: int) -> np.ndarray:
     return resize(np.ascontiguousarray(image), width, height)
 

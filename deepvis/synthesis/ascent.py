@@ -93,6 +93,7 @@ class Ascent:
         self._first, self._settled = torch.zeros_like(self.scores), False
         self._best_scores = torch.full_like(self.scores, -torch.inf)
         self._best: Tensor | None = None
+        self._importance: Tensor | None = None
 
     # ---- start ----------------------------------------------------------------------------------
 
@@ -134,7 +135,7 @@ class Ascent:
         mix = None
         if self.recipe.colors == "decorrelated" and len(spec.mean) == 3:
             mix = images.color_mix(numbers["saturation"]).to(values)
-        return images.Fourier(values, self._canvas, numbers["power"], mix, self._mean)
+        return images.Fourier(values, self._canvas, numbers["power"], mix, self._mean, numbers["cutoff"])
 
     def _pixels(self, start: Tensor | None) -> images.Pixels:
         mean = self._mean[:, None, None]
@@ -166,6 +167,8 @@ class Ascent:
         self._enter_phase()
         values = self._parameters.values
         image = self._parameters.image()
+        if self.recipe.parameterization == "maco":
+            image.register_hook(self._add_importance)
         score, grad = self._gradient(image)
         if self.recipe.keep == "best":
             self._remember(score, image.detach())
@@ -304,6 +307,10 @@ class Ascent:
             strength = torch.where(due, strength, 0)
         return strength
 
+    def _add_importance(self, grad: Tensor) -> None:
+        size = grad.detach().abs().mean(1, keepdim=True)
+        self._importance = size if self._importance is None else self._importance + size
+
     def _remember(self, score: Tensor, image: Tensor) -> None:
         better = score > self._best_scores
         self._best_scores = torch.where(better, score, self._best_scores)
@@ -343,6 +350,23 @@ class Ascent:
             elif len(places) == 2:
                 shown = torch.cat([shown, torch.zeros_like(shown[:, :1])], 1)
         return shown.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+
+    def importance(self) -> np.ndarray | None:
+        """How much each pixel mattered: the gradient's absolute value, summed over the steps (Fel et al. 2023).
+
+        With held magnitudes there is texture everywhere, also where it does nothing: a maco image is shown with this as
+        its opacity.
+
+        Returns:
+            float32 B×H×W, 0 to 1 (the largest percent of each image is 1); None if the recipe's parameterization is
+            not maco, or before the first step.
+        """
+        if self._importance is None:
+            return None
+        sum_ = middle(self._importance, self._grown).float()[:, 0]
+        most = sum_.flatten(1).quantile(0.99, dim=1).clamp(min=1e-30)
+        opacity: np.ndarray = (sum_ / most[:, None, None]).clamp(max=1).cpu().numpy()
+        return opacity
 
 
 def canvas_size(recipe: Recipe, size: tuple[int, int], share: float | None = None) -> tuple[int, int]:

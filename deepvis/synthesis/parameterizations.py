@@ -79,7 +79,13 @@ class Fourier:
     """
 
     def __init__(
-        self, coefficients: Tensor, size: tuple[int, int], power: Tensor, mix: Tensor | None, mean: Tensor
+        self,
+        coefficients: Tensor,
+        size: tuple[int, int],
+        power: Tensor,
+        mix: Tensor | None,
+        mean: Tensor,
+        cutoff: Tensor | None = None,
     ) -> None:
         """
         Args:
@@ -88,10 +94,11 @@ class Fourier:
             power: [B].
             mix: B×C×C, matrix from the coefficients' channels to colours; None for no mixing.
             mean: [C], the colour (0 to 255) of the image for coefficients that are all zero.
+            cutoff: [B], the frequency in periods per pixel beyond which there is almost nothing; 0 or None: no limit.
         """
         self.values = coefficients.clone().requires_grad_(True)
-        self._size, self._mix, self._power, self._color = size, mix, power, mean
-        scale = _falling(size, power).to(coefficients)[:, None, :, :, None]
+        self._size, self._mix, self._power, self._color, self._cutoff = size, mix, power, mean, cutoff
+        scale = _falling(size, power, cutoff).to(coefficients)[:, None, :, :, None]
         self._scale = scale.expand(-1, -1, -1, -1, 2).contiguous()  # eight times as fast as broadcasting in each step
         share = (mean / 255).clamp(0.02, 0.98)
         self._offset = torch.logit(share)[:, None, None].to(coefficients)
@@ -112,7 +119,7 @@ class Fourier:
     def resized(self, size: tuple[int, int]) -> Fourier:
         planes = F.interpolate(self._planes().detach(), size, mode="bicubic", align_corners=False)
         empty = torch.zeros(len(planes), *coefficients_shape(planes.shape[1], size)).to(planes)
-        made = Fourier(empty, size, self._power, self._mix, self._color)
+        made = Fourier(empty, size, self._power, self._mix, self._color, self._cutoff)
         return made._with_planes(planes)
 
     def started_from(self, image: Tensor) -> Fourier:
@@ -173,15 +180,24 @@ def coefficients_shape(channels: int, size: tuple[int, int]) -> tuple[int, ...]:
     return channels, size[0], size[1] // 2 + 1, 2
 
 
-def _falling(size: tuple[int, int], power: Tensor) -> Tensor:
-    """B×H×(W/2+1): 1 / frequency ** power, normalised so that coefficients of size 1 give values of size about 1."""
+def _falling(size: tuple[int, int], power: Tensor, cutoff: Tensor | None) -> Tensor:
+    """B×H×(W/2+1): 1 / frequency ** power, normalised so that coefficients of size 1 give values of size about 1.
+
+    From `cutoff` on it also falls with exp(−(frequency / cutoff)⁴).
+    """
     height, width = size
     rows = torch.fft.fftfreq(height)[:, None]
     columns = torch.fft.rfftfreq(width)[None]
     frequency = (rows**2 + columns**2).sqrt().clamp(min=1 / max(size))
     scale = frequency[None] ** -power[:, None, None].cpu()
     falling: Tensor = scale * math.sqrt(height * width) / scale.square().mean((1, 2), keepdim=True).sqrt()
-    return falling
+    if cutoff is None or not bool(cutoff.any()):
+        return falling
+    beyond = frequency[None] / cutoff[:, None, None].cpu().clamp(min=1e-6)
+    share = torch.exp(-(beyond**4)).clamp(
+        min=1e-6
+    )  # not 0: a start image keeps its own fine detail, see `started_from`
+    return torch.where(cutoff[:, None, None].cpu() > 0, falling * share, falling)
 
 
 def color_mix(saturation: Tensor) -> Tensor:

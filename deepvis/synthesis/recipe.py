@@ -43,6 +43,8 @@ class Recipe:
             scaled by 1 / frequency ** `power` (Olah et al. 2017, "Feature Visualization"), or with "maco" only the
             phases of these coefficients, whose magnitudes are those of photographs (Fel et al. 2023).
         power: the exponent of that scale.
+        cutoff: for fourier images the finest detail, in periods per pixel: there is almost nothing beyond. The finest
+            possible is 0.5. 0: no limit.
         colors: for fourier images: "decorrelated" (the principal colours of photographs) or "plain" (red, green, blue).
         saturation: strength of decorrelated colours relative to the brightness.
         start: "noise" (the mean plus normal noise), "uniform" (noise from black to white; only for pixels), "mean".
@@ -86,6 +88,7 @@ class Recipe:
     steps: int = 256
     parameterization: str = "fourier"
     power: float = 1.0
+    cutoff: float = 0.0
     colors: str = "decorrelated"
     saturation: float = 1.0
     start: str = "noise"
@@ -225,6 +228,7 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "scale_high": (0.01, 100),
     "blur_width": (0, 1024),
     "power": (-16, 16),
+    "cutoff": (0, 16),
     "saturation": (-1e6, 1e6),
     "progress": (-1e12, 1e12),
     "late_progress": (-1e12, 1e12),
@@ -239,7 +243,7 @@ _TYPES = {name: type(value) for name, value in asdict(Recipe()).items()}
 IN_PHASES = tuple(
     name
     for name in _TYPES
-    if name not in (*CHOICES, *STRUCTURE, "steps", "redirect", "start_noise", "saturation", "power")
+    if name not in (*CHOICES, *STRUCTURE, "steps", "redirect", "start_noise", "saturation", "power", "cutoff")
 )
 _MOST_PHASES = 100
 

@@ -255,6 +255,27 @@ def test_sweep(run: Callable[..., int]) -> None:
     assert cv2.imread("deep/sweep.png").shape == (5 * (128 + 18 + 4), 2 * (128 + 4), 3)
 
 
+def test_priors_compared(run: Callable[..., int], capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
+    """A row of three images for each seed's run, the last row filled; maco's also with its transparency."""
+    for name in ("plain", "maco"):
+        (tmp_path / f"{name}.yaml").write_text(
+            f"{{steps: 2, parameterization: {'maco' if name == 'maco' else 'fourier'}}}"
+        )
+    figure = ("figure", "priors-compared", "--model", "net", "--device", "cpu")
+    assert (
+        main.main(
+            [*figure, "--unit", "fc:pig", "--presets", "plain.yaml,maco.yaml", "--columns", "2", "--out", "f.png"]
+        )
+        == 0
+    )
+    picture = cv2.imread("f.png")
+    assert picture.shape == (2 * (128 + 18 + 4), 2 * (128 + 4), 3)
+    first, second, third, fourth = (picture[y + 18 : y + 146, x : x + 128] for y in (0, 150) for x in (0, 132))
+    assert min(first.std(), second.std(), third.std()) > 5 > fourth.std()
+    assert main.main([*figure, "--unit", "fc:pig", "--presets", "nonsense", "--out", "f.png"]) == 2
+    assert "unknown preset 'nonsense'" in capsys.readouterr().err
+
+
 def test_search(run: Callable[..., int], capsys: pytest.CaptureFixture) -> None:
     assert run("search", "--judge", "judge", "--trials", "3", "--classes", "2", *TINY, "--out", "found") == 0
     assert capsys.readouterr().out.count("%") == 3

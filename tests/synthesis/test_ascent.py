@@ -494,3 +494,19 @@ def test_shifts_and_margin_are_in_proportion_to_the_canvas() -> None:
     ):
         ascent = Ascent(network, unit("fc", 0), [chosen], [0], size)
         assert ascent._parameters.image().shape[2:] == (size[0] + 2 * margin, size[1] + 2 * margin)
+
+
+def test_importance_is_the_gradients_absolute_value_summed_over_the_steps() -> None:
+    network = small()
+    one = Recipe(parameterization="maco", steps=3, rate=0.3, redirect=0)
+    ascent = Ascent(network, unit("fc", [1, 2]), [one] * 2, [0, 1])
+    assert ascent.importance() is None
+    wanted = torch.zeros(2, 32, 32)
+    for _ in range(3):
+        image = ascent._parameters.image().detach().requires_grad_(True)
+        scores = network.module(ascent._input(image))[[0, 1], [1, 2]]
+        wanted += torch.autograd.grad(scores.sum(), image)[0].abs().mean(1)
+        ascent.step()
+    wanted /= torch.tensor(np.quantile(wanted.flatten(1).numpy(), 0.99, axis=1))[:, None, None]
+    np.testing.assert_allclose(ascent.importance(), wanted.clamp(max=1), atol=1e-5)
+    assert Ascent(network, unit("fc", [1]), [PIXELS], [0]).importance() is None

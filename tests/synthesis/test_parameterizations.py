@@ -28,17 +28,25 @@ def coefficients(size: tuple[int, int], count: int = 2, channels: int = 3) -> to
 
 
 def slow(
-    values: np.ndarray, size: tuple[int, int], power: float, mix: np.ndarray | None, mean: np.ndarray
+    values: np.ndarray,
+    size: tuple[int, int],
+    power: float,
+    mix: np.ndarray | None,
+    mean: np.ndarray,
+    cutoff: float = 0.0,
 ) -> np.ndarray:
     """One image by numpy.fft, C×H×W."""
     height, width = size
     scale = np.empty((height, width // 2 + 1))
+    beyond = np.ones_like(scale)
     for i in range(height):
         for j in range(width // 2 + 1):
             row = i if i <= (height - 1) // 2 else i - height
             frequency = np.hypot(row / height, j / width)
             scale[i, j] = max(frequency, 1 / max(size)) ** -power
-    scale *= np.sqrt(height * width) / np.sqrt((scale**2).mean())
+            if cutoff:
+                beyond[i, j] = max(1e-6, np.exp(-((max(frequency, 1 / max(size)) / cutoff) ** 4)))
+    scale *= np.sqrt(height * width) / np.sqrt((scale**2).mean()) * beyond
     planes = np.fft.irfft2((values[..., 0] + 1j * values[..., 1]) * scale, s=size)
     if mix is not None:
         planes = np.einsum("cd,dij->cij", mix, planes)
@@ -56,6 +64,22 @@ def test_fourier_as_numpy(size: tuple[int, int], mixed: bool) -> None:
     for i, power in enumerate(powers):
         want = slow(values[i].numpy(), size, power, mix[i].numpy() if mixed else None, MEAN.numpy())
         np.testing.assert_allclose(got[i].detach(), want, atol=1e-4)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_beyond_the_cutoff_there_is_almost_nothing(size: tuple[int, int]) -> None:
+    values, powers, cutoffs = coefficients(size), [1.2, 1.2], [0.0, 0.25]
+    got = Fourier(values, size, torch.tensor(powers), None, MEAN, torch.tensor(cutoffs)).image()
+    for i, (power, cutoff) in enumerate(zip(powers, cutoffs)):
+        want = slow(values[i].numpy(), size, power, None, MEAN.numpy(), cutoff)
+        np.testing.assert_allclose(got[i].detach(), want, atol=1e-3)
+
+
+def test_a_cutoff_leaves_the_start_image_whole() -> None:
+    image = 255 * torch.rand(1, 3, 12, 12, generator=torch.Generator().manual_seed(0)) * 0.9 + 12
+    made = Fourier(torch.zeros(1, *coefficients_shape(3, (12, 12))), (12, 12), torch.ones(1), None, MEAN.float(),
+                   torch.full((1,), 0.01)).started_from(image)  # fmt: skip
+    np.testing.assert_allclose(made.image().detach() + MEAN.float()[:, None, None], image, atol=0.05)
 
 
 def test_zero_coefficients_are_the_mean_colour() -> None:

@@ -1,0 +1,1 @@
+"""The figures of `deepvis figure`, a module each."""

@@ -1,0 +1,52 @@
+"""`deepvis figure priors-compared`: one unit by every prior (Nguyen et al. 2016, "Multifaceted…", Fig. S3)."""
+
+from __future__ import annotations
+
+import argparse
+
+from deepvis.cli.options import Commands, add_network, count, load_network, path_argument
+from deepvis.core import interrupt
+from deepvis.synthesis.presets import PRESETS
+
+SHOWN = ("plain", "yosinski-1", "yosinski-3", "yosinski-4", "tv", "tv-jitter", "blur-jitter", "center-biased", "maco",
+         "modern-2025", "modern")  # fmt: skip
+
+
+def add(figures: Commands) -> None:
+    """Add the figure to the command line."""
+    parser = figures.add_parser("priors-compared", help="one unit's image by every prior")
+    parser.add_argument("--unit", required=True, help="layer:number or layer:class")
+    parser.add_argument("--presets", default=",".join(SHOWN), help=f"with commas, of {', '.join(PRESETS)}")
+    parser.add_argument("--columns", type=count, default=6, help="images in a row (6)")
+    parser.add_argument("--images", type=count, default=1, help="images of each prior, from different seeds (1)")
+    parser.add_argument("--seed", type=int, default=0, help="(0)")
+    parser.add_argument("--out", type=path_argument, required=True, help="picture to write")
+    add_network(parser)
+    parser.set_defaults(run=_draw)
+
+
+def _draw(args: argparse.Namespace) -> None:
+    from deepvis.core.picture_files import check_suffix, write
+
+    check_suffix(args.out)
+    from deepvis.synthesis.presets import named
+
+    recipes = {name: named(name) for name in args.presets.split(",")}
+    network = load_network(args)
+    from deepvis.core.layers import parse_unit
+    from deepvis.render.figures import labelled, wrapped
+    from deepvis.synthesis.compared import compared
+
+    index, unit = parse_unit(args.unit, network.layers)
+    images, titles = [], []
+    with interrupt.raised():
+        try:
+            for title, image in compared(network, network.layers[index], unit, recipes, args.images, args.seed):
+                images.append(image)
+                titles.append(title)
+        except KeyboardInterrupt:
+            if not images:
+                raise
+            print(f"stopped after {len(images)} images, which are drawn", flush=True)
+        write(args.out, labelled(*wrapped(images, titles, args.columns)))
+        print(f"saved {args.out}", flush=True)

@@ -1,0 +1,41 @@
+"""One unit's image by several recipes (Nguyen et al. 2016, "Multifaceted Feature Visualization", Fig. S3)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+from tqdm import tqdm
+
+from deepvis.core.layers import Layer
+from deepvis.networks.network import Network
+from deepvis.synthesis.ascent import Ascent
+from deepvis.synthesis.recipe import Recipe, image_seed
+from deepvis.synthesis.targets import canvas, cut, objective
+
+_GROUND = 24  # gray below transparent images
+
+
+def compared(
+    network: Network, layer: Layer, unit: int, recipes: Mapping[str, Recipe], count: int = 1, seed: int = 0
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield each recipe's name and image, uint8 H×W×3 RGB; an image of held magnitudes also with its transparency.
+
+    Args:
+        count: images of each recipe, from the seeds that `deepvis synthesize` would take.
+    """
+    place = canvas(network, layer, network.receptive_field(layer.name))
+    seeds = [image_seed(seed, unit, number) for number in range(count)]
+    with tqdm(total=sum(one.steps for one in recipes.values()), unit="step") as bar:
+        for name, one in recipes.items():
+            bar.set_description(name)
+            ascent = Ascent(network, objective(layer, [unit] * count, place), [one] * count, seeds, place.size)
+            for _ in range(one.steps):
+                ascent.step()
+                bar.update()
+            images = cut(ascent.images(), place)
+            yield from ((name, image) for image in images)
+            if (opacity := ascent.importance()) is not None:
+                shown = cut(opacity[..., None], place)
+                for image, share in zip(images, shown):
+                    yield f"{name}, transparent", np.round(image * share + _GROUND * (1 - share)).astype(np.uint8)

@@ -49,6 +49,8 @@ _CENTER_BIASED = (
     _smooth(10, (0.01, 2), (6, 3)),
 )
 
+_VIEWS: dict[str, Any] = {"margin": 32, "jitter": 32, "rotate": 20, "scale_low": 0.7, "scale_high": 1.3}
+
 PRESETS: dict[str, Recipe] = {
     # Yosinski et al. 2015, Table 1, rows 1 to 4 (Figure 4: top left, top right, bottom left, bottom right).
     # The paper does not give a step size. Row 4 needs a small one: with large steps it keeps other pixels each
@@ -97,8 +99,9 @@ PRESETS: dict[str, Recipe] = {
     ),
     # Found with tests/benchmarks/recognised.py, so that another network recognises the images and their contrast is
     # that of photographs.
-    "modern": Recipe(rate=0.1, margin=32, jitter=32, rotate=20, scale_low=0.7, scale_high=1.3),
-    "modern-2025": Recipe(rate=0.1, margin=32, jitter=32, rotate=20, scale_low=0.7, scale_high=1.3),
+    "modern-2025": Recipe(rate=0.1, **_VIEWS),
+    # Found with tests/benchmarks/natural.py: what a photograph has of fine detail, contrast and colour.
+    "modern": Recipe(steps=128, views=2, rate=0.12, power=1.4, saturation=1.4, total_variation=1, **_VIEWS),
 }
 
 

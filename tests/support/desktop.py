@@ -248,11 +248,11 @@ class Program:
 
     # -- what the user does ------------------------------------------------------------------
 
-    def _until_handed_out(self, kind: str, act: Callable[[], object]) -> None:
+    def _until_handed_out(self, kind: str, act: Callable[[], object], patience: float = PATIENCE) -> None:
         self.wait(lambda: True, "")
         before = self.now["events"].get(kind, 0)
         act()
-        self.wait(lambda: self.now["events"].get(kind, 0) > before, f"a {kind} arrives")
+        self.wait(lambda: self.now["events"].get(kind, 0) > before, f"a {kind} arrives", patience)
 
     def press(self, *keys: str) -> None:
         """Press keys (X11's names), each after the program has got the one before.
@@ -284,7 +284,13 @@ class Program:
         """A click of its own: later than the time within which a second one would make a double click of it."""
         self.point(x, y)
         time.sleep(max(0.0, self._clicked + DOUBLE - time.monotonic()))
-        self._until_handed_out("click", lambda: self.screen.do("click", 1))
+        click = lambda: self.screen.do("click", 1)
+        try:
+            self._until_handed_out("click", click, 5.0 if self._clicked < 0 else PATIENCE)
+        except AssertionError:
+            if self._clicked >= 0:
+                raise
+            self._until_handed_out("click", click)  # the window manager may keep the first one, which gives the focus
         self._clicked = time.monotonic()
 
     def double_click(self, x: float, y: float) -> None:

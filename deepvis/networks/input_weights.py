@@ -3,7 +3,7 @@
 Between two layers of the list there may be several convolutions, normalisations, branches, sums and concatenations.
 Their weights are multiplied through as if the activation functions between them were not there (Voss et al. 2021,
 "Visualizing Weights", section "Expanded weights"), and max-pooling were average pooling. That is the derivative of the
-unit at the earlier layer under such rules, and where only one convolution lies between, it is that convolution's kernel.
+unit at the earlier layer under such rules; where only one convolution lies between, it is that convolution's kernel.
 
 The layers that a unit reads directly are found by running the network with every earlier layer cut off: what then
 still reaches the unit comes from a layer without passing through another one. A layer that only passes on one channel
@@ -181,15 +181,15 @@ def _why_none(network: Network, layer: str) -> str:
     if network.paths[layer] == network.paths[network.layers[0].name]:
         return f"{layer} is the first layer of the list: it sees the pixels, and no layer before it."
     return (
-        f"No weights lead to {layer} from an earlier layer of the list: it sees the pixels, or what it is computed from "
-        "has no derivative."
+        f"No weights lead to {layer} from an earlier layer of the list: it sees the pixels, or what it is computed "
+        "from has no derivative."
     )
 
 
 def _why_not_fixed(sources: Sequence[str], layer: str) -> str:
+    names = ", ".join(sources[:3]) + (" …" if len(sources) > 3 else "")
     return (
-        f"Between {', '.join(sources[:3])}{' …' if len(sources) > 3 else ''} and {layer} values are multiplied with one "
-        "another or normalised in each picture, as by attention, gates or LayerNorm. So the weights differ from picture "
-        "to picture, and none can be named. Layers inside the block may have fixed ones: name them under layers: in a "
-        "model.yaml."
+        f"Between {names} and {layer} values are multiplied with one another or normalised in each picture, as by "
+        "attention, gates or LayerNorm. So the weights differ from picture to picture, and none can be named. Layers "
+        "inside the block may have fixed ones: name them under layers: in a model.yaml."
     )

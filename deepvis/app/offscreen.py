@@ -90,6 +90,8 @@ def picture(
         state = _pressed(state, keys, facts, bound)
         state = renewed(state, facts(state))
         renderer.layout = fit(settings, state, *size)
+        workers.want_stored(state, network, (), 0)
+        _wait(lambda: workers.input_weights.idle)  # the result has maps of what they name
         result, held = asked.final(state)
         cells, side = renderer.cells(scene(Findings()))
         return renderer.compose(scene(_findings(state, network, workers, cells, side)))[0]
@@ -109,7 +111,7 @@ class _StillAnswers:
     def result(self, state: State) -> Result:
         """The result for the picture in view. Raises UserError if the input gives none, or there is no layer."""
         wish = FeedWish(state.source, step=state.step, photo=state.photo, reading=self._network.input.reading)
-        request = request_for(state, self._frame(wish), self._network.layers)
+        request = request_for(state, self._frame(wish), self._network.layers, self._workers.input_weights.answer)
         if request is None:
             raise UserError(f"network {self._network.name} has no layer to show")
         return self._answer(request)

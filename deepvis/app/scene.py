@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from deepvis.attribution.requests import Result
 from deepvis.core.frames import Frame
 from deepvis.core.layers import stands_for
+from deepvis.core.weights import InputWeights
 from deepvis.interface.command import Facts
 from deepvis.interface.commands import PALETTE
 from deepvis.interface.state import State
@@ -35,6 +36,7 @@ class Findings:
         cells: the top image of each unit of a layer.
         statistics: histograms and correlation of a layer's units.
         scanning: how far the scan is that the window makes by itself.
+        weights: of the units that feed the selected one.
     """
 
     pictures: UnitPictures | None = None
@@ -43,6 +45,7 @@ class Findings:
     cells: Cells | None = None
     statistics: Statistics | None = None
     scanning: Scanning | None = None
+    weights: InputWeights | None = None
 
 
 def build_scene(
@@ -90,6 +93,7 @@ def build_scene(
         cells=findings.cells,
         statistics=findings.statistics,
         scanning=findings.scanning,
+        weights=findings.weights,
     )
 
 

@@ -130,7 +130,8 @@ class Toolbox:
         self._listen(0 if events else GLANCE)  # the user does not wait for the network
         layers = self._layers()
         self._open(network)
-        self.questions.ask(request_for(self.state, self.feed.frame, layers), held_request(self.state, layers))
+        request = request_for(self.state, self.feed.frame, layers, self.workers.input_weights.answer)
+        self.questions.ask(request, held_request(self.state, layers))
         self._tick()
         scene = self._pointed(self.scene())
         self._show(scene)

@@ -22,6 +22,7 @@ from deepvis.interface.requests import (
     moments_wish,
     top_images_wish,
     unit_images_wish,
+    weights_wish,
 )
 from deepvis.interface.state import State
 from deepvis.scan.index import index_folder
@@ -29,6 +30,7 @@ from deepvis.scan.moments import live_folder
 from deepvis.store.original_folders import open_pictures
 from deepvis.store.own_images import own_folder
 from deepvis.store.unit_images import forget_provisional, open_store
+from deepvis.workers.input_weights import InputWeightsWorker
 from deepvis.workers.layer_images import LayerImagesWorker, OpenIndex
 from deepvis.workers.leisure import Leisure
 from deepvis.workers.messages import Grown, GrowthWish, TopPictures
@@ -52,6 +54,7 @@ class UnitWorkers:
         layer_images: cuts the top image of each unit of a layer, and reads statistics.
         moments: collects moments.
         growth: synthesizes images.
+        input_weights: computes which units feed a unit.
         own_scan: scans the photos of a network without an index.
         leisure: says when work that nobody asked for may go on.
     """
@@ -79,6 +82,7 @@ class UnitWorkers:
         )
         self.layer_images = LayerImagesWorker()
         self.moments = MomentsWorker()
+        self.input_weights = InputWeightsWorker()
         self.growth = GrowthWorker(self.leisure, self._keep_by_itself)
         self._wanted_scan: WishOf[Network, ScanWish] | None = None
         self._decided_for: Network | None = None  # the network for which it is known whether to scan
@@ -102,7 +106,10 @@ class UnitWorkers:
         self.unit_images.want(unit_images_wish(state, layers, cells, side))
         top = top_images_wish(state, layers, network.telling_backward, self.moments.top)
         self.top_images.want(WishOf(network, top))
-        self.layer_images.want(WishOf(self.top_images.opened, layer_images_wish(state, layers, cells, side)))
+        wish = weights_wish(state, layers)
+        self.input_weights.want(None if wish is None else WishOf(network, wish))
+        of_layer = layer_images_wish(state, layers, cells, side, self.input_weights.answer)
+        self.layer_images.want(WishOf(self.top_images.opened, of_layer))
 
     def want_scan(self, network: Network, folder: Path | None) -> None:
         """Scan by itself if this network has no index; if it has begun, go on.
@@ -154,13 +161,26 @@ class UnitWorkers:
     def findings(self) -> Findings:
         """Everything that was read from the disk."""
         layer = self.layer_images
-        return Findings(self.unit_images.answer, None, self.top_images.answer, layer.cells, layer.statistics)
+        return Findings(
+            self.unit_images.answer,
+            None,
+            self.top_images.answer,
+            layer.cells,
+            layer.statistics,
+            weights=self.input_weights.answer,
+        )
 
     def findings_for(self, state: State) -> Findings:
         """What the state shows, with the top images of the data set or the collected moments."""
-        cells = self.moments.cells if state.moments else self.layer_images.cells
-        shown, statistics = self._top_pictures(state), self.layer_images.statistics
-        return Findings(self.unit_images.answer, self.growth.answer, shown, cells, statistics, self.own_scan.answer)
+        return Findings(
+            self.unit_images.answer,
+            self.growth.answer,
+            self._top_pictures(state),
+            self.moments.cells if state.moments else self.layer_images.cells,
+            self.layer_images.statistics,
+            self.own_scan.answer,
+            self.input_weights.answer,
+        )
 
     def _top_pictures(self, state: State) -> TopPictures | None:
         """The selected unit's top images or moments, with their backward images once they are there."""
@@ -203,9 +223,10 @@ class UnitWorkers:
     @property
     def closing(self) -> tuple[Callable[[], bool], ...]:
         """The functions that stop the workers that have nothing to save."""
-        return self.unit_images.close, self.growth.close, self.top_images.close, self.layer_images.close
+        reading = self.unit_images.close, self.top_images.close, self.layer_images.close
+        return *reading, self.growth.close, self.input_weights.close
 
     @property
     def are_over(self) -> bool:
         """Whether no thread runs the network any more."""
-        return all(one.close(0) for one in (self.growth, self.top_images, self.own_scan))
+        return all(one.close(0) for one in (self.growth, self.top_images, self.own_scan, self.input_weights))

@@ -60,7 +60,14 @@ def _result(network: Network, request: Request, captured: Mapping[str, Tensor], 
     maps = _maps(network.units(request.layer, captured[request.layer]))
     _check_shape(network, request.layer, maps)
     peaks = _peaks(network, captured) if request.peaks else None
-    return Result(request, maps, _scores(out), peaks=peaks, bad=_bad(maps))
+    others = tuple(_map_of(network.units(layer, captured[layer]), unit) for layer, unit in request.others)
+    return Result(request, maps, _scores(out), peaks=peaks, bad=_bad(maps), others=others)
+
+
+def _map_of(units: Tensor, unit: int) -> np.ndarray:
+    """A single unit's map, owned, on the CPU: float32 H×W, 1×1 for a vector."""
+    values = units.detach()[0, unit].to(torch.float32).cpu().numpy()
+    return values.reshape(values.shape or (1, 1)).copy()
 
 
 def _forward_backward(network: Network, x: Tensor, request: Request, method: Method, origin: str, unit: int) -> Result:
@@ -97,7 +104,9 @@ def _check_shape(network: Network, name: str, maps: np.ndarray) -> None:
 
 def _watched(network: Network, request: Request) -> list[str]:
     """The layers whose activations the request needs."""
-    return [layer.name for layer in network.layers] if request.peaks else [request.layer]
+    if request.peaks:
+        return [layer.name for layer in network.layers]
+    return list(dict.fromkeys((request.layer, *(layer for layer, _ in request.others))))
 
 
 def _peaks(network: Network, captured: Mapping[str, Tensor]) -> Peaks:

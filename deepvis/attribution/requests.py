@@ -24,6 +24,7 @@ class Request:
         layer_gradient: also return the backward values at `layer`.
         peaks: also return the largest activation of every unit of every layer, and its position.
         held: the frame is the held picture, with which the one in view is compared.
+        others: (layer, unit) of other units whose maps are shown too.
     """
 
     frame: Frame
@@ -34,6 +35,7 @@ class Request:
     layer_gradient: bool = False
     peaks: bool = False
     held: bool = False
+    others: tuple[tuple[str, int], ...] = ()
 
     def only_newer(self, other: Request) -> bool:
         """Whether this request differs from `other` only by a newer live frame; then the user does not wait for it."""
@@ -69,6 +71,7 @@ class Result:
         peaks: the peaks of all layers; None if not asked for.
         seconds: {step: how long it took}.
         bad: number of activations that are NaN or infinite.
+        others: for each of the request's other units its activations, float32 h×w.
         error: a message for the user that says what failed; empty on success.
     """
 
@@ -82,6 +85,7 @@ class Result:
     seconds: dict[str, float] | None = None
     bad: int = 0
     error: str = ""
+    others: tuple[np.ndarray, ...] = ()
 
     @cached_property
     def responses(self) -> np.ndarray:

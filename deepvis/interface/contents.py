@@ -16,6 +16,7 @@ class Needs(Enum):
     STORED_IMAGES = auto()  # the store of synthesized images
     TOP_IMAGES = auto()  # the index, or the collected moments
     STATISTICS = auto()  # the index
+    WEIGHTS = auto()  # the network alone; the newest pass adds maps
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,6 @@ CONTENTS: dict[str, Content] = {  # in the order of the key s
         Content("correlation, sorted", Needs.STATISTICS, is_matrix=True, is_sorted=True, tab="sorted"),
         Content("strongest", Needs.ACTIVATIONS),
         Content("difference", Needs.ACTIVATIONS),
-        Content("weights", Needs.ACTIVATIONS),
+        Content("weights", Needs.WEIGHTS),
     )
 }

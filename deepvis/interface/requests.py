@@ -13,12 +13,14 @@ from deepvis.attribution.requests import Request
 from deepvis.core.frames import Frame
 from deepvis.core.layers import Layer, stands_for
 from deepvis.core.receptive_field import ReceptiveField
+from deepvis.core.weights import InputWeights
 from deepvis.interface.contents import Needs
 from deepvis.interface.state import State
 from deepvis.store.unit_images import PROVISIONAL, Key
 from deepvis.synthesis import recipe, recipe_grid
 from deepvis.workers.messages import (
     GrowthWish,
+    InputWeightsWish,
     LayerImagesWish,
     MomentsWish,
     TopImagesWish,
@@ -28,17 +30,41 @@ from deepvis.workers.messages import (
 
 SEEDS = 4  # images that grow side by side for key x
 NEIGHBOURS = 8  # units after the selected one whose images grow by themselves
+FEEDING = 10  # units that feed the selected one, as the weights view lists them
+SIDE = 128  # pixels of their top images
 RECIPE = "modern"  # recipe of images that grow by themselves
 
 
-def request_for(state: State, frame: Frame | None, layers: Sequence[Layer]) -> Request | None:
-    """The request to the network that fits the state; None before there is a frame and a network."""
+def request_for(
+    state: State, frame: Frame | None, layers: Sequence[Layer], weights: InputWeights | None = None
+) -> Request | None:
+    """The request to the network that fits the state; None before there is a frame and a network.
+
+    Args:
+        weights: of the units that feed a unit; if they are shown, the maps of these units are asked for too.
+    """
     if frame is None or not layers:
         return None
     layer, unit = state.backward_origin
     origin = (layers[layer].name, unit) if state.method else None
     name = layers[state.layer].name
-    return Request(frame, state.crop, name, state.method, origin, state.layer_gradient, peaks=state.collecting)
+    peaks, others = state.collecting, _feeding(state, layers, weights)
+    return Request(frame, state.crop, name, state.method, origin, state.layer_gradient, peaks, others=others)
+
+
+def _feeding(state: State, layers: Sequence[Layer], weights: InputWeights | None) -> tuple[tuple[str, int], ...]:
+    """The units that the weights view shows."""
+    wish = weights_wish(state, layers)
+    if weights is None or wish is None or (weights.layer, weights.unit) != (wish.layer, wish.unit):
+        return ()
+    return tuple((one.layer, one.unit) for one in weights.inputs[:FEEDING])
+
+
+def weights_wish(state: State, layers: Sequence[Layer]) -> InputWeightsWish | None:
+    """The unit whose weights the layer pane shows; None if it shows none."""
+    if not layers or state.shown.needs is not Needs.WEIGHTS or state.help:
+        return None
+    return InputWeightsWish(stands_for(layers, state.layer), state.unit)
 
 
 def held_request(state: State, layers: Sequence[Layer]) -> Request | None:
@@ -78,8 +104,18 @@ def top_images_wish(
     )
 
 
-def layer_images_wish(state: State, layers: Sequence[Layer], cells: Sequence[int], side: int) -> LayerImagesWish:
-    """The request for what the layer pane shows from the index: top images, histograms or correlation."""
+def layer_images_wish(
+    state: State, layers: Sequence[Layer], cells: Sequence[int], side: int, weights: InputWeights | None = None
+) -> LayerImagesWish:
+    """The request for what the layer pane shows from the index: top images, histograms or correlation.
+
+    Args:
+        weights: of the units that feed a unit; if they are shown, so are top images of the layer that feeds it most.
+    """
+    feeding = _feeding(state, layers, weights)
+    if feeding:
+        of = feeding[0][0]
+        return LayerImagesWish(pictures_of=of, units=tuple(unit for layer, unit in feeding if layer == of), side=SIDE)
     of = stands_for(layers, state.layer)
     if state.shown.needs is Needs.TOP_IMAGES:
         return LayerImagesWish(pictures_of=of, units=() if state.moments else tuple(cells), side=side)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -101,6 +101,46 @@ def _keep(captured: dict[str, Tensor], path: str, cut_at_call: int, stop: bool) 
         ):  # only in this thread: in a thread of the network's own it would end that thread, not the run
             raise _EndOfRun
         return with_shown(output, seen, seen.detach().clone() if calls == cut_at_call else seen.clone())
+
+    return hook
+
+
+@contextmanager
+def severed(
+    module: nn.Module, cuts: Mapping[str, int], change: Callable[[Tensor], Tensor] = lambda output: output
+) -> Iterator[dict[str, Tensor]]:
+    """Cut the graph of gradients at the outputs of submodules while the block runs.
+
+    Args:
+        cuts: {path of a submodule: the call whose output is cut off, counted from 1}.
+        change: makes of such an output the values that the network goes on with.
+    Yields:
+        {path: the tensor that the network goes on with}, filled while the network runs. Gradients end at these tensors.
+    """
+    leaves: dict[str, Tensor] = {}
+    handles = []
+    try:
+        for path, call in cuts.items():
+            handles.append(module.get_submodule(path).register_forward_hook(_sever(leaves, path, call, change)))
+        yield leaves
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _sever(
+    leaves: dict[str, Tensor], path: str, call: int, change: Callable[[Tensor], Tensor]
+) -> Callable[..., object]:
+    calls = 0
+
+    def hook(_module: nn.Module, _inputs: tuple[Any, ...], output: object) -> object:
+        nonlocal calls
+        calls += 1
+        seen = shown(output)
+        if seen is None or calls != call or not seen.is_floating_point():
+            return output
+        leaves[path] = change(seen.detach().clone()).requires_grad_(True)
+        return with_shown(output, seen, leaves[path].clone())  # a copy, because the network may change it in place
 
     return hook
 

@@ -182,8 +182,11 @@ def _mean(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
     return input.mean(dim, keepdim)
 
 
-_SPREADING: dict[Callable[..., Any], Callable[..., Any]] = {
+# Functions that pick the largest value -> the same place by place, but all values share its gradient.
+SPREAD_POOLS: dict[Callable[..., Any], Callable[..., Any]] = {
     F.max_pool2d: _pool, torch.max_pool2d: _pool, torch.amax: _mean, Tensor.amax: _mean,
     F.adaptive_max_pool2d: _adaptive_pool,
-    **{f: _gate(f) for f in (torch.sigmoid, Tensor.sigmoid, F.hardsigmoid, torch.tanh, Tensor.tanh)},
 }  # fmt: skip
+_SPREADING = SPREAD_POOLS | {
+    f: _gate(f) for f in (torch.sigmoid, Tensor.sigmoid, F.hardsigmoid, torch.tanh, Tensor.tanh)
+}

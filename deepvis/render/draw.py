@@ -170,7 +170,7 @@ class Canvas:
         factor = min(self.width / w, self.height / h)
         width, height = max(1, int(w * factor)), max(1, int(h * factor))
         if exact and factor > 1:
-            scaled = cv2.resize(image, (width, height), interpolation=cv2.INTER_NEAREST)
+            scaled = cv2.resize(image, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
         else:
             scaled = resize(image, width, height)
         left, top = (self.width - width) // 2, (self.height - height) // 2

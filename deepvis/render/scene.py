@@ -12,6 +12,7 @@ from deepvis.attribution.requests import Result
 from deepvis.core.frames import Frame, Photo
 from deepvis.core.layers import Layer, unit_id
 from deepvis.core.receptive_field import ReceptiveField
+from deepvis.core.weights import InputWeights
 from deepvis.interface.palette import Entry
 from deepvis.interface.state import Control, LiveMoment, State, Target, TopImage
 from deepvis.scan.results import Statistics
@@ -122,6 +123,7 @@ class Scene(LoadingScene):
         is_held: this is the scene of the held picture (see `of_held`).
         filters: pictures of the layer's filters on the pixels, if the layer pane shows them.
         scanning: how far the scan is that the window makes by itself; None if it makes none.
+        weights: of the units that feed the selected one, perhaps still of the unit before; None if not asked for.
     """
 
     _: KW_ONLY
@@ -140,6 +142,7 @@ class Scene(LoadingScene):
     is_held: bool = False
     scanning: Scanning | None = None
     filters: UnitPictures | None = None
+    weights: InputWeights | None = None
 
     @property
     def of_held(self) -> Scene | None:
@@ -242,6 +245,12 @@ class Scene(LoadingScene):
     def own_cells(self) -> Cells | None:
         """The units' top images, if they are the selected layer's."""
         return self.cells if self.cells is not None and self.cells.layer == self.pictures_of else None
+
+    @property
+    def own_weights(self) -> InputWeights | None:
+        """The weights, if they are the selected unit's."""
+        w = self.weights
+        return w if w is not None and (w.layer, w.unit) == (self.pictures_of, self.state.unit) else None
 
     @property
     def own_statistics(self) -> Statistics | None:

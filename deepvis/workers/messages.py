@@ -177,6 +177,17 @@ class Scanning:
         return f"{self.done:,} of {self.total:,} photos"
 
 
+# ---- the weights of a unit -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class InputWeightsWish:
+    """A request for the weights of the units that feed a unit. The answer is a `deepvis.core.weights.InputWeights`."""
+
+    layer: str
+    unit: int
+
+
 # ---- moments of the live picture ----------------------------------------------------------------
 
 

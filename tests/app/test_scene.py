@@ -9,6 +9,7 @@ from fakes import LAYERS, PHOTO, FakeEngine
 
 from deepvis.app.scene import Findings, build_scene
 from deepvis.attribution.requests import Request, Result
+from deepvis.core.weights import InputWeights
 from deepvis.interface.command import Facts
 from deepvis.interface.state import State
 from deepvis.render import LoadingScene, Scene, Status
@@ -23,6 +24,7 @@ FOUND = Findings(
     tops=TopPictures("head", 3),
     cells=Cells("head"),
     statistics=Statistics("head"),
+    weights=InputWeights("head", 3),
 )
 GIVEN = {
     "facts": Facts(),

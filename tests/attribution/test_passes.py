@@ -147,6 +147,15 @@ def test_the_network_is_left_as_it_was(net: Network) -> None:
     assert all(parameter.grad is None for parameter in net.module.parameters())
 
 
+@pytest.mark.parametrize("method", [None, "gradient"])
+def test_maps_of_other_units_come_too(net: Network, method: str | None) -> None:
+    alone = {layer: answer(net, Request(FRAME, True, layer)).activations for layer in ("conv1", "conv2", "fc")}
+    others = ("conv2", 2), ("conv1", 1), ("fc", 3)
+    found = answer(net, Request(FRAME, True, "conv2", method, ("fc", 0) if method else None, others=others)).others
+    for (layer, unit), one in zip(others, found, strict=True):
+        np.testing.assert_array_equal(one, alone[layer][unit])
+
+
 def test_cropping_and_stretching_differ(net: Network) -> None:
     cropped, stretched = (answer(net, Request(FRAME, crop, "conv1")).activations for crop in (True, False))
     assert not np.array_equal(cropped, stretched)

@@ -168,7 +168,7 @@ def without_core() -> float:
 def stale(toolbox, scene) -> list[str]:
     """Names of what is not what the state asks for, or is drawn otherwise than it is."""
     state, layers, result = toolbox.state, toolbox._layers(), toolbox.questions.result
-    asked = requests.request_for(state, toolbox.feed.frame, layers)
+    asked = requests.request_for(state, toolbox.feed.frame, layers, toolbox.workers.input_weights.answer)
     of = (stands_for(layers, state.layer), state.unit)
     pictures, tops, growth = (
         toolbox.workers.unit_images.answer,
@@ -187,6 +187,7 @@ def stale(toolbox, scene) -> list[str]:
         "the bundled index": toolbox.workers.top_images.opened.index is not None
         and Path(toolbox.workers.top_images.opened.index.root).is_dir(),
         "the overview": toolbox.workers.layer_images.idle,
+        "the weights": toolbox.workers.input_weights.idle,
         "the statistics": state.shown.needs is not Needs.STATISTICS or scene.own_statistics is not None,
         "the moments": not state.moments or toolbox.workers.moments.idle,
         "the growing images": growth is None

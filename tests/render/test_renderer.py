@@ -24,7 +24,7 @@ from deepvis.interface.layout import CHIP_LINE, Layout, fit, lay_out
 from deepvis.interface.requests import request_for
 from deepvis.interface.settings import DEFAULT_PANES, Settings
 from deepvis.interface.state import FILTERS, LAYOUT_NAMES, Hover, State, TopImage
-from deepvis.interface.unit_grid import PaneView, make_grid
+from deepvis.interface.unit_grid import Grid, PaneView, make_grid
 from deepvis.render import LoadingScene, Renderer, Scene, Status, colors, text
 from deepvis.render.draw import Canvas
 from deepvis.render.mosaic import draw_maps
@@ -221,7 +221,7 @@ def slow_mosaic(canvas: np.ndarray, maps: np.ndarray, grid, gamma: float, boost:
             value = cv2.resize(value, (width, height), interpolation=cv2.INTER_AREA)
         value = np.sign(value) * np.abs(value) ** gamma
         level = np.rint(127.5 + 127.5 * value) if signed else np.rint(255 * value.clip(0))
-        level = cv2.resize(level.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST).astype(np.float64)
+        level = cv2.resize(level.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST_EXACT).astype(np.float64)
         v = (level - 127.5)[..., None] / 127.5
         if signed:
             cell = blue_orange(v)
@@ -260,6 +260,20 @@ def test_the_mosaic_is_the_slow_one(shape, view: PaneView, kind: str, gamma: flo
     draw_maps(fast, maps, grid, gamma, boost, gradient=kind == "gradient")
     slow_mosaic(slow, maps, grid, gamma, boost, gradient=kind == "gradient")
     assert np.abs(fast.astype(int) - slow).max() <= 3  # the level may be rounded to its neighbour
+
+
+@pytest.mark.parametrize("cell", [9, 10, 36, 50, 97])
+def test_no_cell_shows_a_row_of_the_cell_before(cell: int) -> None:
+    maps = np.zeros((40, 7, 7), np.float32)
+    maps[::2] = 1
+    for grid in (Grid(0, 40, 1, 40, cell, cell, 0, 0), Grid(0, 40, 40, 1, cell, cell, 0, 0)):
+        canvas = np.zeros((grid.rows * cell, grid.columns * cell, 3), np.uint8)
+        draw_maps(canvas, maps, grid, 1.0, 0.0)
+        for unit in range(40):
+            left, top, width, height = grid.box(unit)
+            line = 1 if cell < 40 else 2 if cell < 90 else 3
+            inner = canvas[top : top + height - line, left : left + width - line]
+            assert (inner == (255 if unit % 2 == 0 else 0)).all()
 
 
 def test_a_small_negative_part_is_not_worth_a_second_colour() -> None:
@@ -1112,7 +1126,7 @@ def test_the_mouse_hits_the_unit_that_is_drawn_there(unit: int, view: PaneView) 
     result = answer(state)
     result.activations[:] = 0
     result.activations[unit] = 1
-    for where in (layout(800, 518), layout(1500, 930, 2)):
+    for where in (layout(), layout(1500, 930, 2)):
         renderer = Renderer(where)
         picture = renderer.compose(scene(state, result))[0]
         left, top, width, height = renderer.layer_box

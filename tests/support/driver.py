@@ -140,7 +140,9 @@ class Teller:
 
     def _settled(self, toolbox) -> bool:
         result = toolbox.questions.result
-        asked = requests.request_for(toolbox.state, toolbox.feed.frame, toolbox._layers())
+        asked = requests.request_for(
+            toolbox.state, toolbox.feed.frame, toolbox._layers(), toolbox.workers.input_weights.answer
+        )
         answered = asked is not None and result is not None and result.request == asked
         return (
             answered
@@ -150,6 +152,7 @@ class Teller:
             and toolbox.workers.unit_images.idle
             and toolbox.workers.top_images.idle
             and toolbox.workers.layer_images.idle
+            and toolbox.workers.input_weights.idle
         )
 
 

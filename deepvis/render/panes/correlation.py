@@ -160,7 +160,7 @@ def _seen(
     x0, y0 = left + columns.start * side // n, top + rows.start * side // n
     w, h = left + columns.stop * side // n - x0, top + rows.stop * side // n - y0
     if w >= len(columns) and h >= len(rows):
-        grown = cv2.resize(painted, (max(1, w), max(1, h)), interpolation=cv2.INTER_NEAREST)
+        grown = cv2.resize(painted, (max(1, w), max(1, h)), interpolation=cv2.INTER_NEAREST_EXACT)
     else:
         grown = resize(painted, max(1, w), max(1, h))
     paste(picture, grown, x0, y0)

@@ -7,6 +7,7 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 
+from deepvis.attribution.methods import Progress
 from deepvis.core.frames import Frame
 from deepvis.core.receptive_field import ReceptiveField
 
@@ -24,6 +25,7 @@ class Request:
         layer_gradient: also return the backward values at `layer`.
         peaks: also return the largest activation of every unit of every layer, and its position.
         held: the frame is the held picture, with which the one in view is compared.
+        so_far: an unfinished result of a method of many passes, to which more passes are to be added.
     """
 
     frame: Frame
@@ -34,6 +36,7 @@ class Request:
     layer_gradient: bool = False
     peaks: bool = False
     held: bool = False
+    so_far: Result | None = None
 
     def only_newer(self, other: Request) -> bool:
         """Whether this request differs from `other` only by a newer live frame; then the user does not wait for it."""
@@ -70,6 +73,8 @@ class Result:
         seconds: {step: how long it took}.
         bad: number of activations that are NaN or infinite.
         error: a message for the user that says what failed; empty on success.
+        note: what the backward method says of its image.
+        progress: what a method of many passes has computed so far; None if it is finished.
     """
 
     request: Request
@@ -82,6 +87,8 @@ class Result:
     seconds: dict[str, float] | None = None
     bad: int = 0
     error: str = ""
+    note: str = ""
+    progress: Progress | None = None
 
     @cached_property
     def responses(self) -> np.ndarray:

@@ -6,9 +6,13 @@ Reading it does not import torch, which is imported in the first pass.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from deepvis.networks import composites
+from deepvis.networks.composites import Composite
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,10 +28,41 @@ class Reached:
         origin: the units of the layer that the backward pass starts from, B×C×H×W or B×N, differentiable.
         shown: the output of another layer whose backward values are asked for too; None if there is no such layer, or
             the origin does not depend on it.
+        maps: {layer: its module's output}, of the layers that `RunForward` was asked for.
     """
 
     origin: Tensor
     shown: Tensor | None = None
+    maps: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+class RunForward(Protocol):
+    """Runs the forward pass, at least up to the question's layer."""
+
+    def __call__(self, x: Tensor | None = None, maps: Collection[str] = ()) -> Reached:
+        """
+        Args:
+            x: another input than the question's, of the same shape.
+            maps: layers whose outputs are wanted too. From them on gradients are recorded, even if x needs none.
+        """
+
+
+@dataclass(frozen=True, eq=False)
+class Progress:
+    """What a method of many passes has computed so far.
+
+    Attributes:
+        passes: how many passes there were.
+        total, shown: the sums of the values at the input and at the other layer.
+        start: what each backward pass starts with.
+        ends: what else the method has to keep.
+    """
+
+    passes: int
+    total: Tensor
+    shown: Tensor | None
+    start: Tensor
+    ends: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,15 +72,20 @@ class Question:
     Attributes:
         x: the network's input, B×channels×H×W.
         layer, unit: the unit that the backward pass starts from.
-        run: runs the forward pass on `x`, at least up to `layer`. Call it once, in the context that the method needs.
+        run: runs the forward pass, on `x` if nothing else is said. Its first call must be on `x` and in the context
+            that the method needs, unless there is a `so_far`.
         start: turns `Reached.origin` into the tensor that the backward pass starts with, of the same shape.
+        at: the layer that the user looks at.
+        so_far: what earlier passes for the same question have computed.
     """
 
     x: Tensor
     layer: str
     unit: int
-    run: Callable[[], Reached]
+    run: RunForward
     start: Callable[[Tensor], Tensor]
+    at: str = ""
+    so_far: Progress | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,10 +95,14 @@ class Backward:
     Attributes:
         pixels: values at the input, shaped like `Question.x`.
         shown: values at the other layer, shaped like `Reached.shown`; None if there are none.
+        note: what the method says of them, for the user, or why they are all 0.
+        progress: given to the next call as `Question.so_far`; None if the result is finished.
     """
 
     pixels: Tensor
     shown: Tensor | None = None
+    note: str = ""
+    progress: Progress | None = None
 
 
 Compute = Callable[["Network", Question], Backward]
@@ -73,12 +117,26 @@ class Method:
         label: its name in the window.
         compute: runs the forward and the backward pass. No other thread uses the network meanwhile.
         in_cycle: it is in the short cycle of key b; key n goes through all methods.
+        shows: how its raw image is shown: "colors", with the colours of the input's channels; "shares", one signed
+            value for each pixel, the sum over the channels; "map", heat over the picture.
+        passes: how many passes it takes, of which the first gives a picture. If they are many, they run at a still
+            picture only.
     """
 
     name: str
     label: str
     compute: Compute
     in_cycle: bool = True
+    shows: Literal["colors", "shares", "map"] = "colors"
+    passes: int = 1
+
+
+def whole(method: Method, network: Network, question: Question) -> Backward:
+    """A method's finished result, after all its passes."""
+    found = method.compute(network, question)
+    while found.progress is not None:
+        found = method.compute(network, replace(question, so_far=found.progress))
+    return found
 
 
 def by_rule(rule: str) -> Compute:
@@ -103,14 +161,46 @@ def by_rule(rule: str) -> Compute:
     return compute
 
 
+def _from(module: str, name: str, *args: object) -> Compute:
+    """A function of another module of this room, which imports torch; `args` are for a function that makes it."""
+
+    def compute(network: Network, question: Question) -> Backward:
+        found: Any = getattr(import_module(f"deepvis.attribution.{module}"), name)
+        answered: Backward = (found(*args) if args else found)(network, question)
+        return answered
+
+    return compute
+
+
+def by_relevance(name: str, label: str, composite: Composite, in_cycle: bool = False) -> Method:
+    """A row for layer-wise relevance propagation by a composite."""
+    return Method(name, label, _from("relevance", "relevance", composite), in_cycle, "shares")
+
+
+SMOOTH_PASSES, PATH_PASSES = 50, 64
+
 METHODS: dict[str, Method] = {
     row.name: row
     for row in (
         Method("gradient", "gradient", by_rule("gradient")),
         Method("deconv", "deconv", by_rule("deconv")),
         Method("guided", "guided", by_rule("guided")),
+        by_relevance("lrp", "LRP", composites.PLUS_FLAT, in_cycle=True),
+        Method("grad-cam", "Grad-CAM", _from("class_activation", "grad_cam"), shows="map"),
+        by_relevance("lrp-gamma", "LRP γ", composites.GAMMA),
+        by_relevance("lrp-box", "LRP γ, box", composites.GAMMA_BOX),
+        by_relevance("lrp-epsilon", "LRP ε", composites.EPSILON),
+        by_relevance("lrp-alpha-beta", "LRP α2 β1", composites.ALPHA_BETA),
+        by_relevance("lrp-spread", "LRP, biases spread", composites.CONSERVING),
+        Method("grad-cam++", "Grad-CAM++", _from("class_activation", "grad_cam_plus"), False, "map"),
+        Method("layer-cam", "LayerCAM", _from("class_activation", "layer_cam"), False, "map"),
+        Method("hires-cam", "HiResCAM", _from("class_activation", "hires_cam"), False, "map"),
+        Method("gradient-x-input", "gradient × input", _from("averaged", "gradient_times_input"), False, "shares"),
+        Method("smoothgrad", "SmoothGrad", _from("averaged", "smooth", SMOOTH_PASSES), False, passes=SMOOTH_PASSES),
+        Method("integrated", "integrated gradients", _from("averaged", "integrated", PATH_PASSES), False, "shares",
+               PATH_PASSES),
     )
-}
+}  # fmt: skip
 
 
 def label(name: str) -> str:

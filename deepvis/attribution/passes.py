@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import nullcontext
 from dataclasses import replace
 
@@ -49,6 +49,14 @@ def answer(
     return replace(result, receptive_field=field, seconds=seconds)
 
 
+def finished(network: Network, request: Request, field: ReceptiveField | None = None) -> Result:
+    """As `answer`, with all passes of a method of many passes."""
+    result = answer(network, request, field)
+    while result.progress is not None:
+        result = answer(network, replace(request, so_far=result), field)
+    return result
+
+
 def _forward(network: Network, x: Tensor, request: Request) -> Result:
     with torch.no_grad(), network.capture(_watched(network, request)) as captured:
         out = network.module(x)
@@ -71,24 +79,38 @@ def _map_of(units: Tensor, unit: int) -> np.ndarray:
 
 
 def _forward_backward(network: Network, x: Tensor, request: Request, method: Method, origin: str, unit: int) -> Result:
-    passed: dict[str, Tensor] = {}  # the outputs that the forward pass captured
+    passed: dict[str, Tensor] = {}  # the outputs that the first forward pass, that of the picture itself, captured
     out: list[object] = []
 
-    def run() -> Reached:
+    def run(other: Tensor | None = None, maps: Collection[str] = ()) -> Reached:
         """Run the forward pass; the backward method calls this in its own context."""
-        with network.capture({*_watched(network, request), origin}, cut=origin) as captured:
-            out.append(network.module(x.clone()))  # a copy, because the module may change it in place
-            passed.update(captured)
-        shown = passed[request.layer]
+        seen = x if other is None else other
+        with network.capture({*_watched(network, request), origin}, cut=origin, leaves=maps) as captured:
+            out.append(network.module(seen.clone()))  # a copy, because the module may change it in place
+            reached = dict(captured)
+        passed.update({} if passed else reached)
+        shown = reached[request.layer]
         # After the cut no tensor requires a gradient. The order of the layers would not tell what comes after it,
         # because a module that is called twice is listed at its first call and captured at its last.
         asked = request.layer_gradient and shown.requires_grad
-        return Reached(network.units(origin, passed[origin]), shown if asked else None)
+        return Reached(network.units(origin, reached[origin]), shown if asked else None, reached)
 
-    answered = method.compute(network, Question(x, origin, unit, run, lambda sent: seed(sent, unit)))
+    before = request.so_far
+    so_far = None if before is None else before.progress
+    question = Question(x, origin, unit, run, lambda sent: seed(sent, unit), request.layer, so_far)
+    answered = method.compute(network, question)
     values = None if answered.shown is None else _maps(network.units(request.layer, answered.shown))
-    result = _result(network, request, passed, out[-1])
-    return replace(result, pixels=rgb(network, answered.pixels), layer_gradient=values)
+    if before is None:
+        result = _result(network, request, passed, out[0])
+    else:  # what does not depend on the number of passes; moments were collected from the first
+        result = replace(before, request=replace(request, so_far=None), peaks=None)
+    return replace(
+        result,
+        pixels=rgb(network, answered.pixels),
+        layer_gradient=values,
+        note=answered.note,
+        progress=answered.progress,
+    )
 
 
 def _check_shape(network: Network, name: str, maps: np.ndarray) -> None:

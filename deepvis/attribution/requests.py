@@ -7,6 +7,7 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 
+from deepvis.attribution.methods import Progress
 from deepvis.core.frames import Frame
 from deepvis.core.receptive_field import ReceptiveField
 
@@ -25,6 +26,7 @@ class Request:
         peaks: also return the largest activation of every unit of every layer, and its position.
         held: the frame is the held picture, with which the one in view is compared.
         others: (layer, unit) of other units whose maps are shown too.
+        so_far: an unfinished result of a method of many passes, to which more passes are to be added.
     """
 
     frame: Frame
@@ -36,6 +38,7 @@ class Request:
     peaks: bool = False
     held: bool = False
     others: tuple[tuple[str, int], ...] = ()
+    so_far: Result | None = None
 
     def only_newer(self, other: Request) -> bool:
         """Whether this request differs from `other` only by a newer live frame; then the user does not wait for it."""
@@ -73,6 +76,8 @@ class Result:
         bad: number of activations that are NaN or infinite.
         others: for each of the request's other units its activations, float32 h×w.
         error: a message for the user that says what failed; empty on success.
+        note: what the backward method says of its image.
+        progress: what a method of many passes has computed so far; None if it is finished.
     """
 
     request: Request
@@ -86,6 +91,8 @@ class Result:
     bad: int = 0
     error: str = ""
     others: tuple[np.ndarray, ...] = ()
+    note: str = ""
+    progress: Progress | None = None
 
     @cached_property
     def responses(self) -> np.ndarray:

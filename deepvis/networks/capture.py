@@ -14,7 +14,11 @@ from deepvis.networks.outputs import shown, with_shown
 
 @contextmanager
 def capture(
-    module: nn.Module, paths: Collection[str], cut: tuple[str, int] | None = None, stop: bool = False
+    module: nn.Module,
+    paths: Collection[str],
+    cut: tuple[str, int] | None = None,
+    stop: bool = False,
+    leaves: Collection[str] = (),
 ) -> Iterator[dict[str, Tensor]]:
     """Collect the outputs of submodules while the block runs; the hooks are removed at its end.
 
@@ -28,6 +32,7 @@ def capture(
             recorded, because none is needed there.
         stop: end the network's run, and with it the block, after the last call of `cut`, to save time. The rest
             of the block is not executed.
+        leaves: those of `paths` from whose outputs on gradients are recorded, even if none are before.
     Yields:
         {path: output}, filled while the network runs. The network itself continues with a copy, so that a later
         in-place operation cannot overwrite a captured output.
@@ -36,7 +41,7 @@ def capture(
     handles = []
     try:
         for path in paths:
-            hook = _keep(captured, path, cut[1] if cut and cut[0] == path else 0, stop)
+            hook = _keep(captured, path, cut[1] if cut and cut[0] == path else 0, stop, path in leaves)
             handles.append(module.get_submodule(path).register_forward_hook(hook))
         yield captured
     except _EndOfRun:
@@ -86,21 +91,24 @@ def interruptible(module: nn.Module, paths: Collection[str], is_unwanted: Callab
             handle.remove()
 
 
-def _keep(captured: dict[str, Tensor], path: str, cut_at_call: int, stop: bool) -> Callable[..., object]:
+def _keep(
+    captured: dict[str, Tensor], path: str, cut_at_call: int, stop: bool, is_leaf: bool
+) -> Callable[..., object]:
     calls, here = 0, threading.get_ident()
 
     def hook(_module: nn.Module, _inputs: tuple[Any, ...], output: object) -> object:
         nonlocal calls
         calls += 1
-        seen = shown(output)
-        if seen is None:  # nothing to show this time: the module returns different things at different calls
+        found = shown(output)
+        if found is None:  # nothing to show this time: the module returns different things at different calls
             return output
+        seen = found.detach().requires_grad_() if is_leaf and not found.requires_grad else found
         captured[path] = seen
         if (
             stop and calls == cut_at_call and threading.get_ident() == here
         ):  # only in this thread: in a thread of the network's own it would end that thread, not the run
             raise _EndOfRun
-        return with_shown(output, seen, seen.detach().clone() if calls == cut_at_call else seen.clone())
+        return with_shown(output, found, seen.detach().clone() if calls == cut_at_call else seen.clone())
 
     return hook
 

@@ -220,13 +220,16 @@ class Network:
         )  # channels_last by construction
 
     @contextmanager
-    def capture(self, layers: Collection[str], cut: str | None = None) -> Iterator[Mapping[str, Tensor]]:
+    def capture(
+        self, layers: Collection[str], cut: str | None = None, leaves: Collection[str] = ()
+    ) -> Iterator[Mapping[str, Tensor]]:
         """Collect the outputs of layers' modules while the block runs (see `deepvis.networks.capture.capture`).
 
         Yields {layer name: the module's output}; `units` turns an output into the layer's units.
         """
         ends = (self.paths[cut], self.calls[self.paths[cut]]) if cut else None
-        with capture(self.module, {self.paths[name] for name in layers}, ends) as captured:
+        begins = {self.paths[name] for name in leaves}
+        with capture(self.module, {self.paths[name] for name in layers} | begins, ends, leaves=begins) as captured:
             yield _ByName(self.paths, captured)
 
     def interruptible(self, is_unwanted: Callable[[], bool]) -> AbstractContextManager[None]:
@@ -246,13 +249,19 @@ class Network:
         Only the part of the network below the layer is run, so `x` (B×channels×H×W) may be smaller
         than the network's own input, if that part can take it.
         """
+        return self.reach(layer, x)[0]
+
+    def reach(self, layer: str, x: Tensor, maps: Collection[str] = ()) -> tuple[Tensor, Mapping[str, Tensor]]:
+        """As `up_to`, and besides {layer: the module's output} for the layers `maps`, from which on gradients are
+        recorded; those that the run did not come to are missing."""
         path = self.paths[layer]
-        with capture(self.module, {path}, (path, self.calls[path]), stop=True) as captured:
+        begins = {self.paths[name] for name in maps}
+        with capture(self.module, {path} | begins, (path, self.calls[path]), stop=True, leaves=begins) as captured:
             self.module(x.clone())  # a copy, because the module may change it in place
         units = self.units(layer, captured[path])
         if len(units) != len(x):
             raise UserError(f"layer {layer} has {len(units)} rows for a batch of {len(x)} pictures. {ONE_AT_A_TIME}")
-        return units
+        return units, _ByName(self.paths, captured)
 
     def units(self, layer: str, output: Tensor) -> Tensor:
         """The layer's units from its module's output, differentiable: B×C×H×W, or B×N for a vector.

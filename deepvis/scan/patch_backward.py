@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 import torch
 
-from deepvis.attribution.methods import METHODS, Question, Reached
+from deepvis.attribution.methods import METHODS, Question, Reached, whole
 from deepvis.attribution.passes import rgb
 from deepvis.core.geometry import Box
 from deepvis.networks.activation_rules import seed
@@ -52,6 +52,9 @@ def patch_backward(
             sparse[i, unit, row, column] = 1
         return sparse
 
-    question = Question(x, layer, unit, lambda: Reached(network.up_to(layer, x)), start)
-    pixels = METHODS[method].compute(network, question).pixels
+    def run(other: torch.Tensor | None = None, maps: Collection[str] = ()) -> Reached:
+        origin, outputs = network.reach(layer, x if other is None else other, maps)
+        return Reached(origin, maps=outputs)
+
+    pixels = whole(METHODS[method], network, Question(x, layer, unit, run, start)).pixels
     return [cut_padded(rgb(network, one[None]), box, 0) for one, box in zip(pixels, boxes)]

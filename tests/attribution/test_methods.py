@@ -47,11 +47,11 @@ assert (result.pixels == 0.5).all() and result.activations.shape == (2, 6, 6)
 assert patch.shape == (4, 4, 3) and (patch == 0.5).all()
 
 state, seen = State(), set()
-for _ in range(8):
+for _ in range(3 + len(methods.METHODS)):
     state = commands.run(state, "backward", Facts(net.layers)).state
     seen.add(state.method)
 assert "half" in seen and "rare" not in seen
-for _ in range(8):
+for _ in range(3 + len(methods.METHODS)):
     state = commands.run(state, "method", Facts(net.layers)).state
     seen.add(state.method)
 assert "rare" in seen

@@ -13,7 +13,7 @@ import small
 import torch
 
 from deepvis.attribution.methods import METHODS
-from deepvis.attribution.passes import answer
+from deepvis.attribution.passes import finished
 from deepvis.attribution.requests import Request
 from deepvis.core.frames import Frame
 from deepvis.core.geometry import crop_box, fit
@@ -111,7 +111,7 @@ def test_backward_of_patches_is_that_of_the_live_window(network, index, folder: 
         got = patch_backward(network, photos, layer, unit, method, [patch.box for patch in found])
         for patch, photo, image in zip(found, photos, got):
             request = Request(Frame(photo, "", 0, False), True, layer, method, (layer, unit))
-            want = cut_padded(answer(network, request).pixels, patch.box, 0)
+            want = cut_padded(finished(network, request).pixels, patch.box, 0)
             assert image.shape == want.shape and np.allclose(image, want, rtol=1e-4, atol=1e-5 * np.abs(want).max())
     assert patch_backward(network, [], layer, 0, method, []) == []
 

@@ -65,12 +65,16 @@ def _on_maps(network: Network, question: Question, weigh: Callable[[Tensor, Tens
         size = question.x.shape[2:]
         pixels = F.interpolate(values[:, None].to(question.x.dtype), size, mode="bilinear").expand_as(nothing)
         return Backward(pixels, shown, note=f"from the maps of {name}")
-    return Backward(nothing, shown, note=f"nothing flows back from {question.layer} to the maps of {' or '.join(there)}")
+    return Backward(
+        nothing, shown, note=f"nothing flows back from {question.layer} to the maps of {' or '.join(there)}"
+    )
 
 
 def earlier_maps(network: Network, origin: str, at: str = "") -> list[str]:
     """The layers on which a unit of the layer `origin` may be shown: `at`, if it has maps and lies before it, or else
     the last ones with maps before it."""
     names = [layer.name for layer in network.layers]
-    before = [layer.name for layer in network.layers[: names.index(origin)] if layer.is_map and layer.kind != "Attention"]
+    before = [
+        layer.name for layer in network.layers[: names.index(origin)] if layer.is_map and layer.kind != "Attention"
+    ]
     return [at] if at in before else before[-TRIED:]

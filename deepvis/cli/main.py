@@ -9,8 +9,10 @@ from collections.abc import Sequence
 from deepvis import __version__
 from deepvis.cli import (
     doctor,
+    dream,
     export,
     figure,
+    invert,
     keys,
     layers,
     live,
@@ -25,7 +27,23 @@ from deepvis.cli import (
 from deepvis.core import interrupt
 from deepvis.core.errors import UserError, printable, words
 
-COMMANDS = (live, render, layers, doctor, synthesize, sweep, search, montage, figure, scan, export, merge, keys)
+COMMANDS = (
+    live,
+    render,
+    layers,
+    doctor,
+    synthesize,
+    sweep,
+    search,
+    montage,
+    figure,
+    scan,
+    export,
+    merge,
+    keys,
+    invert,
+    dream,
+)
 """A module each, whose `add` puts the command into the parser; `deepvis --help` lists them in this order."""
 
 

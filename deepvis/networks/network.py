@@ -205,9 +205,9 @@ class Network:
         shared = [*self.module.parameters(), *self.module.buffers()]
         return replace(self, module=copied(self.module, {id(t): t for t in shared}))
 
-    def on(self, device: torch.device) -> Network:
-        """The same network on another device, in float32 if that is a CPU."""
-        dtype = torch.float32 if device.type == "cpu" else self.dtype
+    def on(self, device: torch.device, dtype: torch.dtype | None = None) -> Network:
+        """The same network on another device, in float32 if that is a CPU and no other precision is given."""
+        dtype = dtype or (torch.float32 if device.type == "cpu" else self.dtype)
         moved = {id(t): _moved(t, device, dtype) for t in (*self.module.parameters(), *self.module.buffers())}
         module = copied(self.module, moved, lambda kept: _moved(kept, device, dtype))
         return replace(self, module=module, device=device, dtype=dtype)

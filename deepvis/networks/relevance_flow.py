@@ -168,7 +168,9 @@ def _batch_norm(
 ) -> Tensor:  # fmt: skip
     run = partial(_with_input, func, (running_mean, running_var, weight, bias, *rest), keywords)
     call = _made_by(input)
-    is_plain = running_mean is not None and running_var is not None and not any(rest[:1]) and not keywords.get("training")
+    is_plain = (
+        running_mean is not None and running_var is not None and not any(rest[:1]) and not keywords.get("training")
+    )
     if call is None or not is_plain or call.function in _TRANSPOSED:
         return _proportional(flow, run, input)
     assert running_mean is not None and running_var is not None
@@ -241,7 +243,9 @@ def _chosen(parts: Sequence[Any], args: Sequence[Any]) -> list[Any]:
     return [part for part, arg in zip(parts, args) if _has_gradient(arg)]
 
 
-def _reversed_difference(flow: RelevanceFlow, func: Callable[..., Tensor], x: Any, other: Any, **keywords: Any) -> Tensor:
+def _reversed_difference(
+    flow: RelevanceFlow, func: Callable[..., Tensor], x: Any, other: Any, **keywords: Any
+) -> Tensor:
     """other − x, as in `1 - x`."""
     return _sum(flow, lambda a, b, **rest: func(b, a, **rest), other, x, sign=-1, **keywords)
 
@@ -334,7 +338,9 @@ def _group_norm(flow: RelevanceFlow, func: Callable[..., Tensor], input: Tensor,
     return _of_channels(func, input, rest, keywords, given, given["num_groups"])
 
 
-def _instance_norm(flow: RelevanceFlow, func: Callable[..., Tensor], input: Tensor, *rest: Any, **keywords: Any) -> Tensor:
+def _instance_norm(
+    flow: RelevanceFlow, func: Callable[..., Tensor], input: Tensor, *rest: Any, **keywords: Any
+) -> Tensor:
     names = ("running_mean", "running_var", "weight", "bias", "use_input_stats", "momentum", "eps")
     return _of_channels(func, input, rest, keywords, {**dict(zip(names, rest)), **keywords}, input.shape[1])
 

@@ -26,9 +26,10 @@ from deepvis.synthesis.phases import growth, moment
 from deepvis.synthesis.photo_spectrum import photo_magnitudes
 from deepvis.synthesis.recipe import CHOICES, STRUCTURE, Recipe
 from deepvis.synthesis.regularizers import PENALTIES, REGULARIZERS
-from deepvis.synthesis.steps import POLICIES, Adam
+from deepvis.synthesis.steps import OPTIMIZERS, POLICIES, Optimizer
 from deepvis.synthesis.transforms import DRAWS, middle, sample, view_matrix, windowed
 
+NORM_BOUND = 160.0  # largest norm of a pixel about the mean, for bound "norm"
 CONTRAST = 100.0  # largest factor by which the contrast of pixel images is raised for display
 SIDE = 224  # side of the input for which a recipe's margin and shifts are given
 _NUMBERS = [field.name for field in fields(Recipe) if field.name not in (*CHOICES, "phases")]
@@ -89,7 +90,7 @@ class Ascent:
         self._used = {name for name in _NUMBERS if name in in_phases or bool(self._base[name].any())}
         self._bregman = SplitBregman(self.recipe.bregman_rule)
         self._parameters: images.Parameterization = self._started(start)
-        self._adam = Adam(self._parameters.values.detach()) if self.recipe.optimizer == "adam" else None
+        self._optimizer = self._begun()
         self._first, self._settled = torch.zeros_like(self.scores), False
         self._best_scores = torch.full_like(self.scores, -torch.inf)
         self._best: Tensor | None = None
@@ -116,6 +117,11 @@ class Ascent:
             return self._held()
         made = self._fourier()
         return made if start is None else made.started_from(start)
+
+    def _begun(self) -> Optimizer | None:
+        """A new optimizer; None for plain steps."""
+        make = OPTIMIZERS.get(self.recipe.optimizer)
+        return make(self._parameters.values.detach()) if make else None
 
     def _held(self) -> images.HeldMagnitudes:
         spec, device = self.network.input, self.network.device
@@ -196,7 +202,7 @@ class Ascent:
             before, self._phase = self._canvas, now.phase
             if self._canvas != before:
                 self._parameters = self._parameters.resized(self._canvas)
-                self._adam = Adam(self._parameters.values.detach()) if self._adam else None
+                self._optimizer = self._begun()
                 self._best, self._best_scores = None, torch.full_like(self.scores, -torch.inf)
 
     def _confine(self, values: Tensor) -> None:
@@ -204,6 +210,8 @@ class Ascent:
         if self.recipe.bound == "range":
             mean = self._mean.to(values)[:, None, None]
             torch.minimum(torch.maximum(values, -mean), 255 - mean, out=values)
+        elif self.recipe.bound == "norm":
+            values.mul_((NORM_BOUND / values.square().sum(1, keepdim=True).sqrt().clamp(min=1e-6)).clamp(max=1))
         if "bregman" in self._used:
             values.copy_(self._bregman.reduce(values, self._numbers["bregman"], self.recipe.bregman_iterations))
 
@@ -288,8 +296,8 @@ class Ascent:
         return {layer: self.network.units(layer, captured[layer]).float() for layer in layers}
 
     def _move(self, values: Tensor, score: Tensor, grad: Tensor) -> None:
-        if self._adam is not None:
-            self._adam.move(values, grad, self._numbers["rate"])
+        if self._optimizer is not None:
+            self._optimizer.move(values, grad, self._numbers["rate"])
             return
         if self.recipe.policy == "relative" and not self._settled:
             size = grad.flatten(1).square().mean(1).sqrt()
@@ -331,6 +339,11 @@ class Ascent:
         grown = middle(canvas, self._grown)
         return grown if grown.shape[2:] == self.size else F.interpolate(grown, self.size, mode="area")
 
+    def current(self) -> Tensor:
+        """The images so far as they are optimized: B×C×H×W about the mean colour, of the size of the result."""
+        with torch.no_grad():
+            return self._whole(self._best if self._best is not None else self._parameters.image()).detach()
+
     def images(self, raised: bool = True) -> np.ndarray:
         """The images so far, uint8 B×H×W×3 RGB.
 
@@ -341,10 +354,9 @@ class Ascent:
             raised: raise the contrast of faint pixel images so that they can be seen.
         """
         with torch.no_grad():
-            image = self._best if self._best is not None else self._parameters.image()
             most = CONTRAST if raised and self.recipe.parameterization == "pixels" else 1.0
             places = images.color_places(self.network.input)
-            shown = images.shown(self._whole(image)[:, places], self._mean[places], most)
+            shown = images.shown(self.current()[:, places], self._mean[places], most)
             if len(places) == 1:
                 shown = shown.expand(-1, 3, -1, -1)
             elif len(places) == 2:

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from deepvis.core.errors import UserError
+
 Activations = Mapping[str, Tensor]  # layer name -> B×C×H×W, or B×N
 
 
@@ -92,6 +94,43 @@ def direction(layer: str, vector: Tensor) -> Objective:
 def whole_layer(layer: str) -> Objective:
     """Half the mean square of a layer, which amplifies all its activations (DeepDream, Mordvintsev et al. 2015)."""
     return Objective(frozenset([layer]), lambda a: a[layer].flatten(1).square().mean(1) / 2)
+
+
+def code_distance(layer: str, code: Tensor, units: Sequence[int] = ()) -> Objective:
+    """Minus the squared distance of a layer's code from this one, divided by this one's square: 0 for the same code
+    (Mahendran & Vedaldi 2014, equation (1)).
+
+    Args:
+        code: 1×C×H×W or 1×N.
+        units: of these units alone; empty for all.
+    Raises:
+        UserError: the code is zero.
+    """
+    aim = _of(code, units)
+    size = _size(layer, aim)
+    return Objective(frozenset([layer]), lambda a: -(_of(a[layer], units) - aim).flatten(1).square().sum(1) / size)
+
+
+def code_strength(layer: str, code: Tensor, units: Sequence[int] = ()) -> Objective:
+    """The dot product of a layer's code with this one, divided by this one's square: what is there already, stronger
+    (caricatures, Mahendran & Vedaldi 2016, section 3.3). Arguments as in `code_distance`."""
+    aim = _of(code, units)
+    size = _size(layer, aim)
+    return Objective(frozenset([layer]), lambda a: (_of(a[layer], units) * aim).flatten(1).sum(1) / size)
+
+
+def _of(code: Tensor, units: Sequence[int]) -> Tensor:
+    return code[:, list(units)] if units else code
+
+
+def _size(layer: str, code: Tensor) -> float:
+    size = float(code.square().sum())
+    if not 0 < size < float("inf"):
+        raise UserError(
+            f"layer {layer} keeps nothing of this picture: its code is {'zero' if size == 0 else 'not finite'}. "
+            "Choose another layer, unit or picture"
+        )
+    return size
 
 
 def diversity(layer: str) -> Objective:

@@ -97,6 +97,47 @@ PRESETS: dict[str, Recipe] = {
         scale_high=2.5,
         noise=10,
     ),
+    # Mahendran & Vedaldi 2014, with the numbers of the authors' code (λ = 10, learning rates for 2,100 steps), for
+    # pictures whose root mean square about the mean is 68, as that of the bundled photos. The sixth power there is of
+    # each colour; here it is of the pixel's norm, which for grays is the same.
+    "mahendran-2014": Recipe(
+        steps=2100,
+        parameterization="pixels",
+        start="noise",
+        start_noise=68.0,
+        optimizer="momentum",
+        rate=13.9,
+        quadratic_variation=5 / 68**2 / 3,
+        alpha_norm=8.4e-4,
+        keep="last",
+        redirect=0,
+        phases=tuple(
+            Phase(steps, numbers=(("rate", 13.9 * share, 13.9 * share),))
+            for steps, share in ((800, 1.0), (500, 0.1), (500, 0.01), (200, 0.001), (100, 0.0001))
+        ),
+    ),
+    # Mahendran & Vedaldi 2016 with the numbers of their code: α = 6, β = 2, B = 80, V = B / 6.5, C = 100 (by which the
+    # other terms are divided here), shifts as for a stride of 16 pixels.
+    "mahendran-2016": Recipe(
+        steps=350,
+        parameterization="pixels",
+        start="noise",
+        start_noise=30.0,
+        optimizer="adagrad",
+        rate=5333.0,
+        quadratic_variation=(6.5 / 80) ** 2 / 100,
+        alpha_norm=0.01,
+        bound="norm",
+        keep="last",
+        redirect=0,
+        margin=2,
+        phases=(
+            Phase(300, numbers=(("rate", 5333.0, 5333.0), ("jitter", 1.5, 1.5))),
+            Phase(50, numbers=(("rate", 533.3, 533.3), ("jitter", 0.0, 0.0))),
+        ),
+    ),
+    # Ours, the best of those that tests/benchmarks/inversion.py measured: starts from the layer's closed-form decoder.
+    "invert": Recipe(steps=200, rate=0.03, total_variation=0.002, redirect=0, keep="last"),
     # Found with tests/benchmarks/recognised.py, so that another network recognises the images and their contrast is
     # that of photographs.
     "modern-2025": Recipe(rate=0.1, **_VIEWS),

@@ -25,10 +25,10 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "parameterization": ("pixels", "fourier", "maco"),
     "colors": ("decorrelated", "plain"),
     "start": ("noise", "uniform", "mean"),
-    "optimizer": ("ascent", "adam"),
+    "optimizer": ("ascent", "adam", "momentum", "adagrad"),
     "policy": ("constant", "relative", "normalized", "progress", "progress01"),
     "keep": ("best", "last"),
-    "bound": ("free", "range"),
+    "bound": ("free", "range", "norm"),
     "bregman_rule": ("shrinkage", "scikit-image"),
 }
 
@@ -49,7 +49,8 @@ class Recipe:
         saturation: strength of decorrelated colours relative to the brightness.
         start: "noise" (the mean plus normal noise), "uniform" (noise from black to white; only for pixels), "mean".
         start_noise: standard deviation of the noise at the start, in pixel values or in fourier coefficients.
-        optimizer: "ascent" (plain steps along the gradient) or "adam".
+        optimizer: "ascent" (plain steps along the gradient), "adam", or with a momentum of 0.9 "momentum" and "adagrad"
+            (see `deepvis.synthesis.steps`).
         policy: how the length of a plain step is chosen (see `deepvis.synthesis.steps`).
         rate: Adam's learning rate; with policy "constant" the factor of the gradient; with "relative" the root mean
             square of the first step; with "normalized" the mean change of a value in each step.
@@ -67,8 +68,10 @@ class Recipe:
         bregman: weight of the image in the search for the nearest image with little total variation, which replaces
             it after each step; smaller ones smooth more (see `deepvis.synthesis.bregman`). 0: off.
         bregman_iterations, bregman_rule: iterations of this search in each step, and its rule.
-        bound: "free", or "range": values are clipped to black and white after each step.
-        total_variation, frequency_penalty, edge, alpha_norm: strengths of the penalties (see `regularizers`).
+        bound: "free", or "range": values are clipped to black and white after each step, or "norm": the norm of each
+            pixel about the mean is limited.
+        total_variation, quadratic_variation, frequency_penalty, edge, alpha_norm: strengths of the penalties
+            (see `regularizers`).
         margin: by how many pixels the canvas is larger than what the network sees, on each side.
         jitter, rotate, scale_low, scale_high: limits of the random shift (pixels), rotation (degrees) and
             magnification in each step. Margin and shift are given for an input of 224 pixels, and are scaled in
@@ -111,6 +114,7 @@ class Recipe:
     bregman_rule: str = "shrinkage"
     bound: str = "free"
     total_variation: float = 0.0
+    quadratic_variation: float = 0.0
     frequency_penalty: float = 0.0
     edge: float = 0.0
     alpha_norm: float = 0.0
@@ -200,10 +204,10 @@ def checked(values: Mapping[str, object]) -> Recipe:
         f"1 or more, for blur_width is {made.blur_width:g}",
     )
     _demand(
-        made.optimizer != "adam" or made.policy == "relative",
+        made.optimizer == "ascent" or made.policy == "relative",
         "policy",
         made.policy,
-        "relative, for Adam has no other; or optimizer ascent",
+        f"relative, for {made.optimizer} has no other; or optimizer ascent",
     )
     fourier_uniform = made.parameterization == "fourier" and made.start == "uniform"
     _demand(not fourier_uniform, "start", made.start, "noise or mean; or parameterization pixels")
@@ -234,7 +238,17 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "late_progress": (-1e12, 1e12),
     "max_rate": (-1e308, 1e308),
     **dict.fromkeys(
-        ("noise", "start_noise", "rate", "total_variation", "frequency_penalty", "edge", "alpha_norm", "bregman"),
+        (
+            "noise",
+            "start_noise",
+            "rate",
+            "total_variation",
+            "quadratic_variation",
+            "frequency_penalty",
+            "edge",
+            "alpha_norm",
+            "bregman",
+        ),
         (0, 1e308),
     ),
 }

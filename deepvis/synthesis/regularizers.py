@@ -119,6 +119,14 @@ def total_variation(image: Tensor) -> Tensor:
     return (down + along) / 2
 
 
+def quadratic_variation(image: Tensor) -> Tensor:
+    """Sum over the colours of the squared differences of neighbouring pixels, its mean over the pixels, in 1/255² [B]
+    (total variation with β = 2: Mahendran & Vedaldi 2016, eq. (7))."""
+    down = (image[:, :, 1:] - image[:, :, :-1]).square().sum((1, 2, 3))
+    along = (image[..., 1:] - image[..., :-1]).square().sum((1, 2, 3))
+    return (down + along) / image[0, 0].numel()
+
+
 def high_frequency(image: Tensor) -> Tensor:
     """Mean square of the difference from a 3×3 mean, in 1/255² [B]: the noise of single pixels."""
     return (image - F.avg_pool2d(image, 3, 1, 1, count_include_pad=False)).square().mean((1, 2, 3))
@@ -140,6 +148,7 @@ def alpha_norm(image: Tensor) -> Tensor:
 
 PENALTIES: dict[str, Callable[[Tensor], Tensor]] = {
     "total_variation": total_variation,
+    "quadratic_variation": quadratic_variation,
     "frequency_penalty": high_frequency,
     "edge": edge,
     "alpha_norm": alpha_norm,

@@ -1,8 +1,9 @@
-"""Step sizes of gradient ascent: policies for η of equation (2), for each image separately, and Adam."""
+"""Step sizes of gradient ascent, for each image separately: policies for η of equation (2), and optimizers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -56,6 +57,13 @@ POLICIES: dict[str, Callable[[Numbers, Tensor, Tensor, Tensor], Tensor]] = {
 }
 
 
+class Optimizer(Protocol):
+    """Changes the values of all images by a step, with the memory of the steps before."""
+
+    def move(self, values: Tensor, grad: Tensor, rate: Tensor) -> None:
+        """Change `values` in place by one step upwards; rate [B]."""
+
+
 class Adam:
     """Adam (Kingma & Ba 2015) for ascent, with a learning rate for each image."""
 
@@ -73,3 +81,50 @@ class Adam:
         size = self._square.sqrt().add_(self._epsilon * unbiased)
         rate = (rate * unbiased / (1 - b1**self._count)).view(-1, *[1] * (values.ndim - 1))
         values.addcdiv_(self._mean * rate, size)
+
+
+_MOMENTUM = 0.9
+
+
+class Momentum:
+    """Steps of the gradient × rate × number of pixels, with momentum (Mahendran & Vedaldi 2014).
+
+    The factor makes the steps the same for all sizes of images if the objective is a mean over pixels. When the rate
+    changes, the momentum begins anew, as in the authors' code.
+    """
+
+    def __init__(self, values: Tensor) -> None:
+        self._speed, self._rate = torch.zeros_like(values), torch.zeros(())
+
+    def move(self, values: Tensor, grad: Tensor, rate: Tensor) -> None:
+        self._renew(rate)
+        self._speed.mul_(_MOMENTUM).add_(self._length(grad, rate))
+        values.add_(self._speed)
+
+    def _renew(self, rate: Tensor) -> None:
+        if not torch.equal(self._rate, rate):
+            self._rate = rate.clone()
+            self._speed.zero_()
+
+    def _length(self, grad: Tensor, rate: Tensor) -> Tensor:
+        return grad * (rate * grad[0, 0].numel()).view(-1, *[1] * (grad.ndim - 1))
+
+
+class ForgettingAdagrad(Momentum):
+    """AdaGrad whose sum of squares forgets, with momentum (the code of Mahendran & Vedaldi 2016)."""
+
+    def __init__(self, values: Tensor) -> None:
+        super().__init__(values)
+        self._squares = torch.zeros_like(values)
+
+    def _length(self, grad: Tensor, rate: Tensor) -> Tensor:
+        self._squares.mul_(_MOMENTUM).addcmul_(grad, grad)
+        largest = (rate * grad[0, 0].numel()).view(-1, *[1] * (grad.ndim - 1))
+        return grad / (1 / largest + self._squares.sqrt())
+
+
+OPTIMIZERS: dict[str, Callable[[Tensor], Optimizer]] = {
+    "adam": Adam,
+    "momentum": Momentum,
+    "adagrad": ForgettingAdagrad,
+}

@@ -66,7 +66,7 @@ def test_numbers_may_be_texts() -> None:
         (
             "modern",
             {"policy": "progress"},
-            "policy: 'progress': expected relative, for Adam has no other; or optimizer ascent",
+            "policy: 'progress': expected relative, for adam has no other; or optimizer ascent",
         ),
         ("plain", {"margin": -1}, "expected 0 to "),
         ("plain", {"total_variation": -1}, "expected 0 to "),

@@ -1,0 +1,425 @@
+"""DeepDream: what a layer sees in a picture, stronger (Mordvintsev et al. 2015).
+
+Each step adds the gradient of half the squares of a layer's activations (or of a unit, or of a guide's features),
+scaled to a mean change, to the picture rolled by a random shift. The steps go from a small picture to the whole one
+(octaves); what they added is carried up. Pictures are NumPy arrays, float32 H×W×3 RGB from 0 to 255.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from deepvis.core.errors import UserError
+from deepvis.core.geometry import resize
+from deepvis.networks.network import Network
+from deepvis.networks.replicas import is_out_of_memory
+from deepvis.synthesis.parameterizations import mean_color, network_scale
+
+Pull = Callable[[Tensor], Tensor]
+"""Which way to change the activations 1×C×h×w (or 1×N): the gradient of the objective by them."""
+
+
+@dataclass(frozen=True)
+class DreamPlan:
+    """How a picture is dreamed. The numbers of the original notebook, but for `iterations`.
+
+    Attributes:
+        octaves: how many sizes there are at most.
+        scale: of each size to the next larger one.
+        iterations: steps at each size, from the smallest one; the last number also stands for those after it.
+        step: mean change of a value in a step, in 1/255.
+        growth: by how much larger the steps are at the size where there are fewer of them: they make up for it.
+        jitter: largest shift in pixels.
+        seed: of the shifts.
+        tile: longest side of the part of the picture that the network sees at once, without its margin; 0 for all.
+    """
+
+    octaves: int = 4
+    scale: float = 1.4
+    iterations: tuple[int, ...] = (10, 10, 6, 3)
+    step: float = 1.5
+    growth: float = 1.0
+    jitter: int = 32
+    seed: int = 0
+    tile: int = 0
+
+    def at(self, octave: int) -> tuple[int, float]:
+        """(iterations, step) at an octave, from 0 for the smallest picture."""
+        count = self.iterations[min(octave, len(self.iterations) - 1)]
+        return count, self.step * (1 + self.growth * (self.iterations[0] / max(1, count) - 1) / 2)
+
+
+NOTEBOOK = DreamPlan(iterations=(10,), growth=0.0)
+"""The original notebook's schedule."""
+
+
+def of_layer(activations: Tensor) -> Tensor:
+    """What is there already, stronger: the gradient of ½‖a‖² is a."""
+    return activations
+
+
+def of_unit(unit: int) -> Pull:
+    """One unit stronger, wherever it is."""
+
+    def pull(activations: Tensor) -> Tensor:
+        chosen = torch.zeros_like(activations)
+        chosen[:, unit] = 1.0
+        return chosen
+
+    return pull
+
+
+def of_guide(guide: Tensor) -> Pull:
+    """As the notebook's guided dream: each place becomes more like that place of the guide whose features have the
+    largest dot product with its own.
+
+    Args:
+        guide: 1×C×h×w, the activations of the guiding picture.
+    """
+    columns = guide.flatten(2)[0]
+
+    def pull(activations: Tensor) -> Tensor:
+        here = activations.flatten(2)[0]
+        best = (here.T @ columns).argmax(1)
+        return columns[:, best].view_as(activations)
+
+    return pull
+
+
+def octave_sizes(size: tuple[int, int], plan: DreamPlan, least: int) -> list[tuple[int, int]]:
+    """The (height, width) of each octave, the smallest first; none is smaller than `least` on a side but the last."""
+    sizes = [tuple(max(1, round(side / plan.scale**i)) for side in size) for i in range(plan.octaves)]
+    kept = [(h, w) for h, w in sizes if min(h, w) >= least]
+    return kept[::-1] or [size]
+
+
+class Dreamer:
+    """Runs a network on pictures of any size and climbs the gradient there.
+
+    Attributes:
+        network: must not be used by another thread meanwhile.
+        layer: its name.
+        margin: pixels around a tile that the network sees as well.
+        said: what was changed for want of memory, in words; empty if nothing.
+    """
+
+    def __init__(
+        self, network: Network, layer: str, pull: Pull = of_layer, margin: int = 96, multiple: int = 32
+    ) -> None:
+        """
+        Args:
+            multiple: tiles begin at multiples of so many pixels, so that strides meet the same pixels as in the whole.
+        """
+        spec = network.input
+        if spec.channels != 3 or sorted(spec.places) != [0, 1, 2]:
+            raise UserError(f"a network of {spec.channels} channels: dreams need a network that takes colour pictures")
+        self.network, self.layer, self.pull = network, layer, pull
+        self.margin, self.multiple, self.said = -(-margin // multiple) * multiple, multiple, ""
+        self._mean, self._scale = mean_color(spec), network_scale(spec)
+
+    def seen(self, picture: np.ndarray) -> Tensor:
+        """The network's input of a picture of any size: 1×3×H×W. The mean colour is subtracted."""
+        values = torch.from_numpy(np.ascontiguousarray(picture, np.float32)).permute(2, 0, 1)[None]
+        x = (values - self._mean[:, None, None]) * self._scale[:, None, None]
+        x = x.flip(1) if self.network.input.order == "bgr" else x
+        return x.to(self.network.device, self.network.dtype, memory_format=torch.channels_last)
+
+    def activations(self, picture: np.ndarray) -> Tensor:
+        """The layer's activations for a picture of any size, without gradient."""
+        with torch.no_grad():
+            return self.network.up_to(self.layer, self.seen(picture)).float()
+
+    def takes(self, height: int, width: int) -> bool:
+        """Whether the network runs on a picture of this size up to the layer."""
+        try:
+            return self.activations(np.zeros((height, width, 3), np.float32)).numel() > 0
+        except Exception:  # the network's code may raise anything
+            return False
+
+    def least_side(self) -> int:
+        """The smallest side, a power of two from 16, of a square that the network takes up to the layer."""
+        usual = max(self.network.input.height, self.network.input.width)
+        sides = [side for side in (16, 32, 64, 128, 256) if side < usual]
+        return next((side for side in sides if self.takes(side, side)), usual)
+
+    def gradient(self, picture: np.ndarray) -> np.ndarray:
+        """The gradient by the picture, float32 H×W×3; 0 where it is not finite."""
+        x = self.seen(picture).requires_grad_(True)
+        activations = self.network.up_to(self.layer, x).float()
+        if not activations.requires_grad:
+            return np.zeros_like(picture)
+        pull = self.pull(activations.detach())
+        (grad,) = torch.autograd.grad(activations, x, pull, materialize_grads=True)
+        grad = grad.flip(1) if self.network.input.order == "bgr" else grad
+        values = grad[0].float().cpu() * self._scale[:, None, None]
+        return np.nan_to_num(values.permute(1, 2, 0).numpy(), nan=0.0, posinf=0.0, neginf=0.0)
+
+    def tiled_gradient(self, picture: np.ndarray, tile: int) -> np.ndarray:
+        """The same gradient from tiles with margins; equal to that of the whole picture if the margin is as large as
+        the layer's receptive field."""
+        if not tile or max(picture.shape[:2]) <= tile + self.margin:
+            return self.gradient(picture)
+        whole = np.zeros(picture.shape, np.float32)
+        for rows in _spans(picture.shape[0], tile, self.margin):
+            for columns in _spans(picture.shape[1], tile, self.margin):
+                part = self.gradient(picture[rows.seen, columns.seen])
+                whole[rows.own, columns.own] = part[rows.inner, columns.inner]
+        return whole
+
+    def fitting_gradient(self, picture: np.ndarray, tile: int) -> tuple[np.ndarray, int]:
+        """The gradient from tiles that fit into memory, and their side, which is smaller if memory ran out."""
+        while True:
+            try:
+                return self.tiled_gradient(picture, tile), tile
+            except Exception as error:  # the network's code may raise anything
+                side = tile or max(picture.shape[:2])
+                if not is_out_of_memory(error) or side < 4 * self.multiple:
+                    raise
+            tile = -(-side // 2 // self.multiple) * self.multiple
+            self.said = f"too little memory: tiles of {tile} pixels"
+            if self.network.device.type == "cuda":
+                torch.cuda.empty_cache()
+
+
+@dataclass(frozen=True)
+class _Span:
+    """A tile along one axis: what the network sees, what of it belongs to the tile, and where that lies in the part."""
+
+    seen: slice
+    own: slice
+    inner: slice
+
+
+def _spans(length: int, tile: int, margin: int) -> list[_Span]:
+    found = []
+    for first in range(0, length, tile):
+        last = min(first + tile, length)
+        begin, end = max(0, first - margin), min(length, last + margin)
+        found.append(_Span(slice(begin, end), slice(first, last), slice(first - begin, last - begin)))
+    return found
+
+
+def tile_for(network: Network, layer: str, free: int | None = None) -> int:
+    """The side of tiles of which one takes a quarter of the free memory, a multiple of 32, at most 2048; 0 if that is
+    not known.
+
+    Args:
+        free: bytes of free memory; None to ask the system.
+    """
+    free = free_memory() if free is None else free
+    if free is None:
+        return 0
+    pixels = free / 4 / _BYTES_A_PIXEL
+    return int(min(2048, max(128, math.sqrt(pixels) // 32 * 32)))
+
+
+MOST_MARGIN = 224  # pixels; what lies further away adds little to the gradient
+_BYTES_A_PIXEL = 1200  # of a forward and backward pass; measured with EfficientNet-Lite0 to its last block
+
+
+def free_memory() -> int | None:
+    """Bytes of memory that are free, on Linux; None where that is not known."""
+    try:
+        with open("/proc/meminfo") as file:
+            lines = dict(line.split(":", 1) for line in file)
+        return int(lines["MemAvailable"].split()[0]) << 10
+    except (OSError, KeyError, ValueError):
+        return None
+
+
+def climbed(
+    dreamer: Dreamer, picture: np.ndarray, step: float, shift: tuple[int, int] = (0, 0), tile: int = 0
+) -> tuple[np.ndarray, int]:
+    """One step: the picture plus step ÷ mean|g| · g, with the gradient g of the picture rolled by a shift.
+
+    Returns:
+        The picture, clipped to 0 to 255, and the side of the tiles, as `Dreamer.fitting_gradient` returns it.
+    """
+    rolled = np.roll(picture, shift, (0, 1)) if shift != (0, 0) else picture
+    grad, tile = dreamer.fitting_gradient(rolled, tile)
+    size = float(np.abs(grad).mean())
+    if size > 0:
+        grad *= step / size
+        grad += rolled
+        rolled = np.clip(grad, 0, 255, out=grad)
+    back = np.roll(rolled, (-shift[0], -shift[1]), (0, 1)) if shift != (0, 0) else rolled
+    return back, tile
+
+
+@dataclass(frozen=True, eq=False)
+class Dreamed:
+    """A picture that is being dreamed.
+
+    Attributes:
+        picture: float32 H×W×3 RGB, 0 to 255, at the size of its octave.
+        octave, octaves: which one it is, from 1, and how many there are.
+        done, total: steps done so far, and in all.
+        note: what was changed (fewer octaves, smaller tiles), in words; empty if nothing.
+        moved: whether any step changed the picture; if not, no gradient reaches it.
+    """
+
+    picture: np.ndarray
+    octave: int
+    octaves: int
+    done: int
+    total: int
+    note: str = ""
+    moved: bool = True
+
+
+def dream(dreamer: Dreamer, picture: np.ndarray, plan: DreamPlan = DreamPlan()) -> Iterator[Dreamed]:  # noqa: B008
+    """Dream a picture, octave by octave; yields the picture after each step.
+
+    Args:
+        picture: uint8 or float32 H×W×3 RGB, 0 to 255.
+    Raises:
+        UserError: the network does not take a picture of this size.
+    """
+    base = np.ascontiguousarray(picture, np.float32)
+    size = base.shape[0], base.shape[1]
+    sizes = octave_sizes(size, plan, dreamer.least_side())
+    if len(sizes) == 1 and not dreamer.takes(*_probe(size, plan)):
+        raise UserError(
+            f"a picture of {size[1]}×{size[0]} pixels: the network does not take it up to layer {dreamer.layer}. "
+            "Give a larger picture or an earlier layer"
+        )
+    note = (
+        "" if len(sizes) == plan.octaves else f"{len(sizes)} of {plan.octaves} octaves: smaller pictures are too small"
+    )
+    skipped = plan.octaves - len(sizes)
+    steps = [plan.at(i + skipped) for i in range(len(sizes))]
+    total, done, moved, tile = sum(count for count, _ in steps), 0, False, plan.tile
+    draw = np.random.default_rng(plan.seed)
+    detail = np.zeros((*sizes[0], 3), np.float32)
+    for octave, (here, (count, step)) in enumerate(zip(sizes, steps)):
+        ground = _sized(base, here)
+        current = ground + _sized(detail, here)
+        for _ in range(count):
+            shift = _shift(draw, plan.jitter)
+            before = current
+            current, tile = climbed(dreamer, current, step, shift, tile)
+            moved |= current is not before and not np.array_equal(current, before)
+            done += 1
+            said = " · ".join(filter(None, (note, dreamer.said)))
+            yield Dreamed(current, octave + 1, len(sizes), done, total, said, moved)
+        detail = current - ground
+
+
+def _probe(size: tuple[int, int], plan: DreamPlan) -> tuple[int, int]:
+    """A size that tells whether the network takes one so large: a large one is not tried whole."""
+    return tuple(min(side, 512) for side in size)  # type: ignore[return-value]  # two numbers
+
+
+def _shift(draw: np.random.Generator, jitter: int) -> tuple[int, int]:
+    down, along = (int(n) for n in draw.integers(-jitter, jitter + 1, 2))
+    return down, along
+
+
+def _sized(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    return resize(picture, size[1], size[0])
+
+
+def as_bytes(picture: np.ndarray) -> np.ndarray:
+    """A picture as uint8."""
+    return np.clip(np.rint(picture), 0, 255).astype(np.uint8)
+
+
+# ---- endless zoom -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Zoom:
+    """How the picture moves from frame to frame of an endless zoom.
+
+    Attributes:
+        zoom: by what share it grows.
+        turn: degrees, anticlockwise.
+        drift: (right, down) in pixels.
+    """
+
+    zoom: float = 0.05
+    turn: float = 0.0
+    drift: tuple[float, float] = (0.0, 0.0)
+
+
+def zoomed(picture: np.ndarray, zoom: Zoom) -> np.ndarray:
+    """The picture enlarged about its middle, turned and moved, at the same size; bilinear, mirrored at the edges."""
+    height, width = picture.shape[:2]
+    matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), zoom.turn, 1 + zoom.zoom)
+    matrix[:, 2] += zoom.drift
+    return cv2.warpAffine(picture, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+
+
+ZOOM_PLAN = DreamPlan(octaves=2, iterations=(4, 2))
+
+
+def endless(
+    dreamer: Dreamer,
+    picture: np.ndarray,
+    zoom: Zoom = Zoom(),  # noqa: B008
+    plan: DreamPlan = ZOOM_PLAN,
+    pulls: Sequence[Pull] = (),
+    each: int = 50,
+) -> Iterator[Dreamed]:
+    """Dream, enlarge, dream on: yields frames without end.
+
+    Args:
+        pulls: to walk through, `each` frames with one; empty: the dreamer's own.
+    """
+    current, frame = np.ascontiguousarray(picture, np.float32), 0
+    while True:
+        if pulls:
+            dreamer.pull = pulls[frame // each % len(pulls)]
+        *_, done = dream(dreamer, current, replace(plan, seed=plan.seed + frame))
+        yield done
+        frame += 1
+        current = zoomed(done.picture, zoom)
+
+
+# ---- live ---------------------------------------------------------------------------------------
+
+
+class LiveDream:
+    """Dreams a little in each frame of a moving picture; what was added is carried along by optical flow."""
+
+    def __init__(self, dreamer: Dreamer, step: float = 3.0, steps: int = 1, keep: float = 0.9, seed: int = 0) -> None:
+        """
+        Args:
+            steps: in each frame, of mean change `step`.
+            keep: the share of what was added that stays from frame to frame.
+        """
+        self._dreamer, self._step, self._steps, self._keep = dreamer, step, steps, keep
+        self._draw = np.random.default_rng(seed)
+        self._flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+        self._before: tuple[np.ndarray, np.ndarray] | None = None  # gray picture, what was added
+
+    def next(self, picture: np.ndarray) -> np.ndarray:
+        """The dream of the next frame (uint8 H×W×3 RGB, all of one size); uint8."""
+        gray = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+        base = picture.astype(np.float32)
+        detail = np.zeros_like(base)
+        if self._before is not None and self._before[0].shape == gray.shape:
+            detail = carried(self._before[1], self._flow.calc(gray, self._before[0], None)) * self._keep
+        current = np.clip(base + detail, 0, 255)
+        for _ in range(self._steps):
+            current, _ = climbed(self._dreamer, current, self._step, _shift(self._draw, 16))
+        self._before = gray, current - base
+        return as_bytes(current)
+
+
+def carried(detail: np.ndarray, flow: np.ndarray) -> np.ndarray:
+    """What was added to the frame before, where it lies in this one.
+
+    Args:
+        flow: H×W×2, from each pixel of this frame to where it was in the frame before, (x, y).
+    """
+    height, width = flow.shape[:2]
+    x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
+    return cv2.remap(detail, x + flow[..., 0], y + flow[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)

@@ -10,6 +10,7 @@ from deepvis import __version__
 from deepvis.cli import (
     doctor,
     export,
+    facets,
     figure,
     keys,
     layers,
@@ -25,7 +26,7 @@ from deepvis.cli import (
 from deepvis.core import interrupt
 from deepvis.core.errors import UserError, printable, words
 
-COMMANDS = (live, render, layers, doctor, synthesize, sweep, search, montage, figure, scan, export, merge, keys)
+COMMANDS = (live, render, layers, doctor, synthesize, facets, sweep, search, montage, figure, scan, export, merge, keys)
 """A module each, whose `add` puts the command into the parser; `deepvis --help` lists them in this order."""
 
 

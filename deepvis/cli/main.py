@@ -11,6 +11,7 @@ from deepvis.cli import (
     doctor,
     dream,
     export,
+    facets,
     figure,
     invert,
     keys,
@@ -33,16 +34,17 @@ COMMANDS = (
     layers,
     doctor,
     synthesize,
+    facets,
     sweep,
     search,
+    invert,
+    dream,
     montage,
     figure,
     scan,
     export,
     merge,
     keys,
-    invert,
-    dream,
 )
 """A module each, whose `add` puts the command into the parser; `deepvis --help` lists them in this order."""
 

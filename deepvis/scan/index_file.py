@@ -248,14 +248,15 @@ def _demand(holds: bool, what: str) -> None:
 
 def _meta(index: Index, path: Path) -> dict[str, Any]:
     return {
-        "version": VERSION, "model": index.model, "fingerprint": index.fingerprint, "root": _root(index.root, path),
+        "version": VERSION, "model": index.model, "fingerprint": index.fingerprint,
+        "root": stored_root(index.root, path),
         "scanned": index.scanned, "broken": dict(index.broken), "count": index.count, "settings": dict(index.settings),
         "spans": [(s.name, s.start, s.units, s.height, s.width) for s in index.spans],
         "fields": {layer: list(asdict(field).values()) for layer, field in index.receptive_fields.items()},
     }  # fmt: skip
 
 
-def _root(root: str, path: Path) -> str:
+def stored_root(root: str, path: Path) -> str:
     """The name of the images' folder to store: relative to the index if both are in the program's folder."""
     home = paths.ROOT
     if Path(root).is_relative_to(home) and path.absolute().is_relative_to(home):

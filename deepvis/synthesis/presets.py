@@ -48,6 +48,13 @@ _CENTER_BIASED = (
     _smooth(30, (0.1, 2), (3, 3), gradient_margin=50, window=0.1),
     _smooth(10, (0.01, 2), (6, 3)),
 )
+# From a facet's mean image: the same code's phases for it, and the five phases above, which it calls center-biased.
+_FROM_MEAN = (
+    _smooth(190, (0.4, 0.4), (1, 2)),
+    _smooth(150, (0.01, 2), (1, 1), grow=1.2),
+    _smooth(20, (0.1, 2), (2, 2), gradient_margin=50, window=0.2),
+    _smooth(10, (0.4, 2), (2, 2)),
+)
 
 _VIEWS: dict[str, Any] = {"margin": 32, "jitter": 32, "rotate": 20, "scale_low": 0.7, "scale_high": 1.3}
 
@@ -143,6 +150,22 @@ PRESETS: dict[str, Recipe] = {
     "modern-2025": Recipe(rate=0.1, **_VIEWS),
     # Found with tests/benchmarks/natural.py: what a photograph has of fine detail, contrast and colour.
     "modern": Recipe(steps=128, views=2, rate=0.12, power=1.4, saturation=1.4, total_variation=1, **_VIEWS),
+    # Facets: for a start from the mean image of photos. The first two are those of Nguyen et al. 2016.
+    "mfv": replace(_SMOOTH, steps=370, window=0.3, phases=_FROM_MEAN),
+    "mfv-center-biased": replace(_SMOOTH, steps=530, window=0.3, phases=_CENTER_BIASED),
+    # Found with tests/benchmarks/facets.py: gentle steps keep the mean image's colours and layout.
+    "facet": Recipe(
+        steps=128,
+        power=1.4,
+        rate=0.05,
+        saturation=1.4,
+        total_variation=1,
+        margin=32,
+        jitter=32,
+        rotate=10,
+        scale_low=0.8,
+        scale_high=1.25,
+    ),
 }
 
 

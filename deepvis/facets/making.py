@@ -1,0 +1,254 @@
+"""A unit's facet map and its facets: Algorithm 1 from the photos to the images."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from deepvis.core.errors import UserError
+from deepvis.core.layers import Layer, unit_id
+from deepvis.core.receptive_field import ReceptiveField
+from deepvis.facets.clustering import LEAST, clustered, embedded, nearest, silhouettes
+from deepvis.facets.codes import Seen, code_layer, look, names_of
+from deepvis.facets.facet_map import Facet, FacetMap, Member, suggested
+from deepvis.inputs.bands import as_colours
+from deepvis.inputs.datasets import Photos
+from deepvis.networks.network import Network
+from deepvis.scan.index import Index
+from deepvis.scan.patches import as_cell, cut_out, field_box, places
+from deepvis.synthesis.ascent import Ascent, canvas_size
+from deepvis.synthesis.recipe import Recipe, image_seed
+from deepvis.synthesis.targets import SynthesisCanvas, canvas, cut, objective
+
+Place = tuple[int, int, int, float]  # photo, row, column, value
+
+
+@dataclass(frozen=True, eq=False)
+class Ground:
+    """Where a layer's units see, and where their images are made.
+
+    Attributes:
+        layer: the layer.
+        field: its receptive field; None for a vector, which sees all of the input.
+        place: the canvas of its units' images.
+    """
+
+    layer: Layer
+    field: ReceptiveField | None
+    place: SynthesisCanvas
+
+
+def ground_of(network: Network, layer: Layer) -> Ground:
+    """Measure the receptive field of a layer; not while another thread runs a network on a GPU."""
+    field = network.receptive_field(layer.name)
+    return Ground(layer, field if layer.is_map else None, canvas(network, layer, field))
+
+
+@dataclass(frozen=True, eq=False)
+class Points:
+    """The photos that excite a unit, as points of a map: what is the same for any number of clusters.
+
+    Attributes:
+        layer, unit: the unit.
+        code: the layer whose features are compared.
+        members: the photos, best first; without clusters.
+        patches: what the unit sees of each, uint8 H×W×3 RGB of the receptive field's size in the network's input.
+        at: float64 N×2, the places on the map.
+        silhouettes: as in `FacetMap`.
+    """
+
+    layer: Layer
+    unit: int
+    code: str
+    root: str
+    members: tuple[Member, ...]
+    patches: tuple[np.ndarray, ...]
+    at: np.ndarray
+    silhouettes: tuple[tuple[int, float], ...]
+
+
+def top_of(index: Index, layer: str, unit: int, count: int) -> list[Place]:
+    """The photos that excite a unit most, best first.
+
+    Raises:
+        UserError: there are too few of them, or the layer was not scanned.
+    """
+    found = places(index, layer, unit)[:count]
+    if found and found[0][3] == 0:
+        raise UserError(f"{unit_id(layer, unit)} is dead: no photo excites it")
+    if len(found) < LEAST:
+        raise UserError(
+            f"{unit_id(layer, unit)}: {len(found)} photos in the index; facets need {LEAST} or more. Name more photos: "
+            "deepvis facets --images DIR"
+        )
+    return found
+
+
+def points(
+    network: Network,
+    ground: Ground,
+    photos: Photos,
+    unit: int,
+    found: Sequence[Place] | None,
+    code: Layer | None = None,
+    seed: int = 0,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Points:
+    """Lay out the photos that excite a unit. Photos that cannot be read are left out.
+
+    Args:
+        found: the photos; None for all of them, and the place of each where the unit is strongest.
+        code: the layer whose features are compared; None for the usual one.
+        progress: called with (photos seen, all photos); it may raise to give up.
+    Raises:
+        UserError: too few photos can be read.
+    """
+    layer, names = ground.layer, photos.images.names
+    code = code or code_layer(network, layer)
+    todo = [(i, None) for i in range(len(names))] if found is None else [(i, (r, c)) for i, r, c, _ in found]
+    members, patches, codes, why = [], [], [], ""
+    for done, (number, place) in enumerate(todo):
+        progress(done, len(todo))
+        try:
+            photo = photos.read(number)
+        except UserError as error:
+            why = f"{error}. "
+            continue
+        seen = look(network, photo, layer, unit, code, place)
+        patches.append(patch_of(network, ground, photo, seen.row, seen.column))
+        members.append(_member(names[number], seen))
+        codes.append(seen.code)
+    if len(members) < LEAST:
+        raise UserError(
+            f"{unit_id(layer.name, unit)}: {len(members)} of {len(todo)} photos can be read; facets need {LEAST} or "
+            f"more. {why}If the photos have moved, name the folder that they are in now: --images DIR"
+        )
+    if found is None:  # best first, as in an index
+        order = sorted(range(len(members)), key=lambda i: -members[i].value)
+        members, patches, codes = [members[i] for i in order], [patches[i] for i in order], [codes[i] for i in order]
+    at, root = embedded(np.stack(codes), seed), str(photos.images.root)
+    return Points(layer, unit, code.name, root, tuple(members), tuple(patches), at, silhouettes(at, seed))
+
+
+def patch_of(network: Network, ground: Ground, photo: np.ndarray, row: int, column: int) -> np.ndarray:
+    """What a unit sees of a photo at a place of its map, uint8 RGB of its receptive field's size."""
+    whole = (network.input.width, network.input.height)
+    box = field_box(ground.field, row, column, whole)
+    patch = cut_out(as_colours(photo, network.input.places), box, whole)
+    return cv2.resize(patch, box[2:], interpolation=_shrinking(patch, box))
+
+
+def _shrinking(patch: np.ndarray, box: tuple[int, int, int, int]) -> int:
+    return cv2.INTER_AREA if patch.shape[1] >= box[2] and patch.shape[0] >= box[3] else cv2.INTER_LINEAR
+
+
+def _member(name: str, seen: Seen) -> Member:
+    return Member(name, seen.row, seen.column, float(f"{seen.value:.5g}"), seen.called)
+
+
+def facet_map(made: Points, k: int = 0, seed: int = 0) -> FacetMap:
+    """The points in k clusters (0: as many as the silhouette suggests), without images of the facets.
+
+    Raises:
+        UserError: there are fewer points than clusters.
+    """
+    labels, centres = clustered(made.at, k or suggested(made.silhouettes), seed)
+    members = tuple(
+        replace(member, x=round(float(x), 3), y=round(float(y), 3), cluster=int(label))
+        for member, (x, y), label in zip(made.members, made.at, labels)
+    )
+    facets = []
+    for cluster, near in enumerate(nearest(made.at, labels, centres)):
+        own = [member for member in members if member.cluster == cluster]
+        names = Counter(member.called for member in own if member.called).most_common(3)
+        called = tuple((name, round(count / len(own), 4)) for name, count in names)
+        facets.append(Facet(len(own), near, mean_image([made.patches[i] for i in near]), called))
+    return FacetMap(
+        made.layer.name, made.unit, made.root, made.code, members, tuple(facets), made.silhouettes
+    )  # fmt: skip
+
+
+def mean_image(patches: Sequence[np.ndarray]) -> np.ndarray:
+    """The mean of images of one size, uint8."""
+    total = np.mean([patch.astype(np.float64) for patch in patches], axis=0)
+    return np.asarray(np.round(total), np.uint8)
+
+
+# ---- the images ----------------------------------------------------------------------------------
+
+
+class FacetAscent:
+    """The facets of a map while they grow, in one batch.
+
+    Attributes:
+        steps: number of steps done.
+    """
+
+    def __init__(self, network: Network, ground: Ground, found: FacetMap, recipe: Recipe, seed: int = 0) -> None:
+        self._network, self._map, self._place, self.recipe = network, found, ground.place, recipe
+        count = len(found.facets)
+        aim = objective(ground.layer, [found.unit] * count, self._place)
+        start = None
+        if recipe.parameterization != "maco":
+            start = start_tensor([facet.mean for facet in found.facets], self._place, recipe, network.input.channels)
+        seeds = [image_seed(seed, found.unit, number) for number in range(count)]
+        self._ascent = Ascent(network, aim, [recipe] * count, seeds, self._place.size, start)
+        self._first: list[float] = []
+
+    @property
+    def steps(self) -> int:
+        return self._ascent.count
+
+    @property
+    def is_dead(self) -> bool:
+        return self.steps >= self.recipe.redirect and bool(self._ascent.dead.all())
+
+    def step(self) -> None:
+        if not self.steps:
+            self._first = self._ascent.final_scores().tolist()
+        self._ascent.step()
+
+    def now(self, final: bool = False) -> FacetMap:
+        """The map with the facets as they are now.
+
+        Args:
+            final: with the images' exact scores, and with what the network calls them.
+        """
+        images = cut(self._ascent.images(), self._place)
+        scores = (self._ascent.final_scores() if final else self._ascent.scores).tolist()
+        names = names_of(self._network, list(images)) if final else [()] * len(images)
+        before = self._first or [0.0] * len(images)
+        facets = (
+            replace(facet, image=image, score=_short(score), mean_score=_short(first), called=called)
+            for facet, image, score, first, called in zip(self._map.facets, images, scores, before, names)
+        )
+        return replace(self._map, facets=tuple(facets))
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.5g}")
+
+
+def start_tensor(means: Sequence[np.ndarray], place: SynthesisCanvas, recipe: Recipe, channels: int) -> Tensor:
+    """The mean images as the ascent's start, each at the place of the receptive field, reflected beyond it.
+
+    Returns:
+        B×channels×H×W, red first, 0 to 255; networks without three channels get the brightness in each.
+    """
+    height, width = canvas_size(recipe, place.size)
+    top, left = (height - place.size[0]) // 2, (width - place.size[1]) // 2
+    field = place.field or (0, 0, place.size[1], place.size[0])
+    starts = []
+    for mean in means:
+        image = mean if mean.shape[:2] == (field[3], field[2]) else as_cell(mean, field, max(field[2:]))
+        above, before = top + field[1], left + field[0]
+        below, after = height - above - image.shape[0], width - before - image.shape[1]
+        starts.append(cv2.copyMakeBorder(image, above, below, before, after, cv2.BORDER_REFLECT))
+    start = torch.from_numpy(np.stack(starts)).permute(0, 3, 1, 2).float()
+    return start if channels == 3 else start.mean(1, keepdim=True).expand(-1, channels, -1, -1).contiguous()

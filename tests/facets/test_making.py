@@ -1,0 +1,163 @@
+"""Codes, patches, mean images and starts against loops; what the map says of its clusters."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from smallnets import layer, small
+
+from deepvis.core.errors import UserError
+from deepvis.facets import making
+from deepvis.facets.codes import code_layer, look, named
+from deepvis.facets.facet_map import FacetMap
+from deepvis.inputs.datasets import Photos, find_images
+from deepvis.networks.network import Network
+from deepvis.synthesis.ascent import canvas_size
+from deepvis.synthesis.presets import recipe
+
+
+@pytest.fixture(scope="module")
+def network() -> Network:
+    return small()
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Photos:
+    """Pictures of the network's own size, so that a patch is simply cut out."""
+    folder, draw = tmp_path_factory.mktemp("photos"), np.random.default_rng(0)
+    for number in range(14):
+        image = cv2.resize(draw.integers(0, 255, (6, 6, 3), np.uint8), (32, 32), interpolation=cv2.INTER_NEAREST)
+        cv2.imwrite(str(folder / f"{number:02d}.png"), image)
+    return Photos(find_images(folder))
+
+
+def activations(network: Network, photo: np.ndarray, name: str) -> np.ndarray:
+    """By a plain forward pass, layer by layer."""
+    x, net = network.see(photo, crop=True), network.module
+    found = {}
+    with torch.no_grad():
+        x = found["conv1"] = net.conv1(x)
+        x = found["conv2"] = net.conv2(x.relu())
+        x = found["conv3"] = net.conv3(x.relu())
+        found["fc"] = net.fc(x.relu().mean((2, 3)))
+    return found[name][0].numpy()
+
+
+def test_a_maps_code_is_the_column_at_its_maximum(network: Network, photos: Photos) -> None:
+    """In the loop: the largest value and its place; there the features of all channels."""
+    one, unit = layer(network, "conv3"), 2
+    for number in range(3):
+        photo = photos.read(number)
+        maps = activations(network, photo, "conv3")
+        best = max((maps[unit, r, c], -r, -c) for r in range(maps.shape[1]) for c in range(maps.shape[2]))
+        seen = look(network, photo, one, unit, code_layer(network, one))
+        assert (seen.row, seen.column) == (-best[1], -best[2]) and seen.value == pytest.approx(best[0], abs=1e-5)
+        np.testing.assert_allclose(seen.code, [maps[c, seen.row, seen.column] for c in range(7)], atol=1e-5)
+        other = look(network, photo, one, unit, layer(network, "conv1"), (3, 5))  # of twice the size
+        np.testing.assert_allclose(other.code, activations(network, photo, "conv1")[:, 6, 10], atol=1e-5)
+
+
+def test_a_classes_code_is_the_layer_before(network: Network, photos: Photos) -> None:
+    fc, photo = layer(network, "fc"), photos.read(1)
+    code = code_layer(network, fc)
+    assert code.name == network.layers[[one.name for one in network.layers].index("fc") - 1].name
+    seen = look(network, photo, fc, 4, layer(network, "conv3"))
+    np.testing.assert_allclose(seen.code, activations(network, photo, "conv3").mean((1, 2)), atol=1e-5)
+    scores = activations(network, photo, "fc")
+    assert seen.value == pytest.approx(scores[4], abs=1e-5) and seen.called == f"class-{scores.argmax()}"
+
+
+def test_names_have_probabilities(network: Network) -> None:
+    scores = torch.tensor([[0.0] * 9 + [np.log(3.0)]])
+    assert named(network, scores, 1) == [(("class-9", 0.25),)]
+    already = torch.full((1, 10), 0.05)
+    already[0, 3] = 0.55
+    assert named(network, already, 2)[0][0] == ("class-3", 0.55)
+    assert named(network, torch.zeros(1, 3), 1) == []  # no names for these
+
+
+def laid_out(network: Network, photos: Photos, name: str, unit: int) -> making.Points:
+    return making.points(network, making.ground_of(network, layer(network, name)), photos, unit, None)
+
+
+def test_patches_are_the_receptive_fields(network: Network, photos: Photos) -> None:
+    """Cut by a loop over pixels; gray outside of the picture."""
+    made = laid_out(network, photos, "conv2", 1)
+    field = network.receptive_field("conv2")
+    values = [member.value for member in made.members]
+    assert len(made.members) == 14 and values == sorted(values, reverse=True)
+    for member, patch in zip(made.members, made.patches):
+        image = photos.read(photos.images.names.index(member.name))
+        left, top, width, height = field.box(member.row, member.column)
+        for y in range(height):
+            for x in range(width):
+                is_in = 0 <= top + y < 32 and 0 <= left + x < 32
+                if is_in:
+                    assert patch[y, x].tolist() == image[top + y, left + x].tolist()
+                else:
+                    assert patch[y, x].std() == 0
+
+
+def test_the_map_says_what_its_clusters_are(network: Network, photos: Photos) -> None:
+    made = laid_out(network, photos, "fc", 3)
+    found = making.facet_map(made, 3)
+    sizes = [facet.size for facet in found.facets]
+    assert sizes == sorted(sizes, reverse=True) and sum(sizes) == 14 and found.code == made.code
+    for number, facet in enumerate(found.facets):
+        own = [i for i, member in enumerate(found.members) if member.cluster == number]
+        assert len(own) == facet.size and set(facet.nearest) <= set(own)
+        mean = sum(made.patches[i].astype(np.float64) for i in facet.nearest) / len(facet.nearest)
+        np.testing.assert_array_equal(facet.mean, np.round(mean).astype(np.uint8))
+        most = Counter(found.members[i].called for i in own).most_common(1)[0]
+        assert facet.photos_called[0] == (most[0], pytest.approx(most[1] / len(own), abs=1e-4))
+    assert len(making.facet_map(made).facets) == found.suggested
+    with pytest.raises(UserError, match="15 facets of 14 photos"):
+        making.facet_map(made, 15)
+
+
+@pytest.mark.parametrize(("name", "preset"), [("fc", "facet"), ("conv2", "facet"), ("fc", "mfv")])
+def test_the_start_is_the_mean_image_where_the_unit_sees_it(
+    network: Network, photos: Photos, name: str, preset: str
+) -> None:
+    ground = making.ground_of(network, layer(network, name))
+    found = making.facet_map(laid_out(network, photos, name, 1), 2)
+    one = recipe(preset, {"steps": 4})
+    means = [facet.mean for facet in found.facets]
+    start = making.start_tensor(means, ground.place, one, 3)
+    assert start.shape[2:] == canvas_size(one, ground.place.size)
+    edge = (start.shape[2] - ground.place.size[0]) // 2
+    left, top, width, height = ground.place.field or (0, 0, 32, 32)
+    seen = start[:, :, edge + top :, edge + left :][:, :, :height, :width]
+    np.testing.assert_array_equal(seen.permute(0, 2, 3, 1).numpy(), np.stack(means))
+    ascent = making.FacetAscent(network, ground, found, one)
+    for _ in range(4):
+        ascent.step()
+    done = ascent.now(final=True)
+    assert [facet.image.shape for facet in done.facets] == [mean.shape for mean in means]
+    assert _scores(done) == _scores(_again(network, ground, found, one))
+    assert done.facets[0].called and done.facets[0].mean_score != 0
+
+
+def _again(network: Network, ground: making.Ground, found: FacetMap, one: object) -> FacetMap:
+    ascent = making.FacetAscent(network, ground, found, one)
+    for _ in range(4):
+        ascent.step()
+    return ascent.now(final=True)
+
+
+def _scores(found: FacetMap) -> Sequence[float]:
+    return [facet.score for facet in found.facets]
+
+
+def test_photos_that_cannot_be_read(network: Network, photos: Photos, tmp_path: Path) -> None:
+    for number in range(6):
+        (tmp_path / f"{number}.png").write_bytes(b"")
+    ground = making.ground_of(network, layer(network, "fc"))
+    with pytest.raises(UserError, match=r"fc:1: 0 of 6 photos can be read.*--images DIR"):
+        making.points(network, ground, Photos(find_images(tmp_path)), 1, None)

@@ -149,7 +149,9 @@ PRESETS: dict[str, Recipe] = {
     # that of photographs.
     "modern-2025": Recipe(rate=0.1, **_VIEWS),
     # Found with tests/benchmarks/natural.py: what a photograph has of fine detail, contrast and colour.
-    "modern": Recipe(steps=128, views=2, rate=0.12, power=1.4, saturation=1.4, total_variation=1, **_VIEWS),
+    "modern": Recipe(
+        steps=128, views=2, rate=0.1, power=1.3, cutoff=0.35, saturation=1.3, total_variation=0.5, **_VIEWS
+    ),
     # Facets: for a start from the mean image of photos. The first two are those of Nguyen et al. 2016.
     "mfv": replace(_SMOOTH, steps=370, window=0.3, phases=_FROM_MEAN),
     "mfv-center-biased": replace(_SMOOTH, steps=530, window=0.3, phases=_CENTER_BIASED),

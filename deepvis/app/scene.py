@@ -16,7 +16,7 @@ from deepvis.interface.state import State
 from deepvis.render import LoadingScene, Scene, Status
 from deepvis.render.scene import Curve
 from deepvis.scan.results import Statistics
-from deepvis.workers.messages import Cells, Grown, Scanning, TopPictures, UnitPictures
+from deepvis.workers.messages import Cells, DreamView, Grown, Remembered, Scanning, TopPictures, UnitPictures
 
 if TYPE_CHECKING:
     from deepvis.networks.network import Network
@@ -35,6 +35,8 @@ class Findings:
         cells: the top image of each unit of a layer.
         statistics: histograms and correlation of a layer's units.
         scanning: how far the scan is that the window makes by itself.
+        remembered: the picture in view, rebuilt from a layer's code.
+        dream: the dream so far.
     """
 
     pictures: UnitPictures | None = None
@@ -43,6 +45,8 @@ class Findings:
     cells: Cells | None = None
     statistics: Statistics | None = None
     scanning: Scanning | None = None
+    remembered: Remembered | None = None
+    dream: DreamView | None = None
 
 
 def build_scene(
@@ -90,6 +94,8 @@ def build_scene(
         cells=findings.cells,
         statistics=findings.statistics,
         scanning=findings.scanning,
+        remembered=findings.remembered,
+        dream=findings.dream,
     )
 
 

@@ -16,6 +16,8 @@ class Needs(Enum):
     STORED_IMAGES = auto()  # the store of synthesized images
     TOP_IMAGES = auto()  # the index, or the collected moments
     STATISTICS = auto()  # the index
+    REMEMBERED = auto()  # the picture rebuilt from the layer's code
+    DREAM = auto()  # the picture that is being dreamed
 
 
 @dataclass(frozen=True)
@@ -54,5 +56,7 @@ CONTENTS: dict[str, Content] = {  # in the order of the key s
         Content("strongest", Needs.ACTIVATIONS),
         Content("difference", Needs.ACTIVATIONS),
         Content("weights", Needs.ACTIVATIONS),
+        Content("remembered", Needs.REMEMBERED),
+        Content("dream", Needs.DREAM),
     )
 }

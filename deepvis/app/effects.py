@@ -16,6 +16,7 @@ from deepvis.app.status import StatusBar
 from deepvis.app.taking import Taken, link_of
 from deepvis.app.unit_workers import UnitWorkers
 from deepvis.core.errors import UserError
+from deepvis.core.files import folder_name
 from deepvis.core.layers import stands_for, unit_id
 from deepvis.display.clipboard import copy_picture
 from deepvis.display.recorder import save_snapshot
@@ -23,6 +24,7 @@ from deepvis.interface.effects import (
     CopyPicture,
     Effect,
     ForgetMoments,
+    KeepDream,
     KeepImages,
     KeepMoments,
     SaveNumbers,
@@ -83,6 +85,8 @@ class Effects:
                 self._toggle_recording(scene)
             case KeepImages():
                 self._keep_images(network)
+            case KeepDream():
+                self._keep_dream()
             case KeepMoments() if network is not None:
                 self._workers.keep_moments(network, _stamp(), lambda *said: self.saving.said.append(said))
             case ForgetMoments():
@@ -168,6 +172,18 @@ class Effects:
             self._bar.say("the images before are still being saved")
         else:
             self.saving.start("keep", lambda: self._workers.keep(grown, network))
+
+    def _keep_dream(self) -> None:
+        """Save the dreamed picture in the background."""
+        dream = self._workers.dreams.answer
+        if dream is None or dream.picture is None:
+            self._bar.say("nothing is dreamed yet")
+        elif self.saving.is_busy("dream"):
+            self._bar.say("the dream before is still being saved")
+        else:
+            picture, folder = cv2.cvtColor(dream.picture, cv2.COLOR_RGB2BGR), Path(self._settings.output)
+            name = f"{_stamp()}-dream-{folder_name(dream.wish.layer)}"
+            self.saving.start("dream", lambda: f"saved {save_snapshot(folder, name, {'window': picture})}")
 
     def _save_recipe(self, wanted: SaveRecipe, state: State, network: Network) -> State:
         """Save the recipe grid's chosen settings under the name that the user typed."""

@@ -28,7 +28,7 @@ from deepvis.interface.moving import goto
 from deepvis.interface.opening import begun, opened
 from deepvis.interface.requests import held_request, request_for
 from deepvis.interface.saved_view import SavedView
-from deepvis.interface.settings import Settings, naming_options
+from deepvis.interface.settings import DreamSettings, Settings, naming_options
 from deepvis.interface.state import Home, State
 from deepvis.networks.network import InputSpec, Network
 from deepvis.render import LoadingScene, Renderer, Status
@@ -94,7 +94,8 @@ def picture(
         _wait(lambda: workers.input_weights.idle)  # the result has maps of what they name
         result, held = asked.final(state)
         cells, side = renderer.cells(scene(Findings()))
-        return renderer.compose(scene(_findings(state, network, workers, cells, side)))[0]
+        found = _findings(state, network, workers, result.request.frame, settings.dream, cells, side)
+        return renderer.compose(scene(found))[0]
     finally:
         for close in workers.closing:
             close()
@@ -181,12 +182,21 @@ def _ran(state: State, call: str, facts: Facts, bound: Mapping[str, str]) -> Sta
     return state
 
 
-def _findings(state: State, network: Network, workers: UnitWorkers, cells: Sequence[int], side: int) -> Findings:
+def _findings(
+    state: State,
+    network: Network,
+    workers: UnitWorkers,
+    frame: Frame,
+    dreams: DreamSettings,
+    cells: Sequence[int],
+    side: int,
+) -> Findings:
     """The stored images, top images and statistics that the window would show after loading them all."""
+    workers.want_pictures(state, network, frame, dreams)
     workers.want_stored(state, network, cells, side)
     _wait(lambda: workers.unit_images.idle and workers.top_images.idle)
     workers.want_stored(state, network, cells, side)  # again, now that the index has been opened
-    _wait(lambda: workers.layer_images.idle)
+    _wait(lambda: workers.layer_images.idle and workers.remembered.idle and workers.dreams.idle)
     return workers.findings()
 
 

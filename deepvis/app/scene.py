@@ -17,7 +17,7 @@ from deepvis.interface.state import State
 from deepvis.render import LoadingScene, Scene, Status
 from deepvis.render.scene import Curve
 from deepvis.scan.results import Statistics
-from deepvis.workers.messages import Cells, Grown, Scanning, TopPictures, UnitPictures
+from deepvis.workers.messages import Cells, DreamView, Grown, Remembered, Scanning, TopPictures, UnitPictures
 
 if TYPE_CHECKING:
     from deepvis.networks.network import Network
@@ -37,6 +37,8 @@ class Findings:
         statistics: histograms and correlation of a layer's units.
         scanning: how far the scan is that the window makes by itself.
         weights: of the units that feed the selected one.
+        remembered: the picture in view, rebuilt from a layer's code.
+        dream: the dream so far.
     """
 
     pictures: UnitPictures | None = None
@@ -46,6 +48,8 @@ class Findings:
     statistics: Statistics | None = None
     scanning: Scanning | None = None
     weights: InputWeights | None = None
+    remembered: Remembered | None = None
+    dream: DreamView | None = None
 
 
 def build_scene(
@@ -94,6 +98,8 @@ def build_scene(
         statistics=findings.statistics,
         scanning=findings.scanning,
         weights=findings.weights,
+        remembered=findings.remembered,
+        dream=findings.dream,
     )
 
 

@@ -239,6 +239,7 @@ class Toolbox:
             return
         cells, side = self.renderer.cells(scene)
         self.workers.want_stored(self.state, network, cells, side)
+        self.workers.want_pictures(self.state, network, self.feed.frame, self.settings.dream)
         field = scene.receptive_field if scene.layer.is_map else None
         self.workers.leisure.is_live = self._is_live
         fills = self.opening.is_over and scene.result is not None  # the first picture comes first

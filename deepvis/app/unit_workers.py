@@ -14,28 +14,34 @@ from deepvis.app.scene import Findings
 from deepvis.attribution.requests import Result
 from deepvis.core import paths
 from deepvis.core.errors import UserError
+from deepvis.core.frames import Frame
 from deepvis.core.receptive_field import ReceptiveField
 from deepvis.interface.requests import (
+    dream_wish,
     growth_by_itself,
     growth_wish,
     layer_images_wish,
     moments_wish,
+    remembered_wish,
     top_images_wish,
     unit_images_wish,
     weights_wish,
 )
+from deepvis.interface.settings import DreamSettings
 from deepvis.interface.state import State
 from deepvis.scan.index import index_folder
 from deepvis.scan.moments import live_folder
 from deepvis.store.original_folders import open_pictures
 from deepvis.store.own_images import own_folder
 from deepvis.store.unit_images import forget_provisional, open_store
+from deepvis.workers.dreams import DreamWorker
 from deepvis.workers.input_weights import InputWeightsWorker
 from deepvis.workers.layer_images import LayerImagesWorker, OpenIndex
 from deepvis.workers.leisure import Leisure
 from deepvis.workers.messages import Grown, GrowthWish, TopPictures
 from deepvis.workers.moments import MomentsWorker
 from deepvis.workers.own_scan import OwnScanWorker, ScanWish
+from deepvis.workers.remembered import RememberedWorker
 from deepvis.workers.synthesizer import GrowthWorker, keep_by_itself, keep_grown
 from deepvis.workers.top_images import TopImagesWorker
 from deepvis.workers.unit_images import StoredImages, UnitImagesWorker
@@ -56,6 +62,8 @@ class UnitWorkers:
         growth: synthesizes images.
         input_weights: computes which units feed a unit.
         own_scan: scans the photos of a network without an index.
+        remembered: rebuilds the picture in view from a layer's code.
+        dreams: dreams the picture in view.
         leisure: says when work that nobody asked for may go on.
     """
 
@@ -84,6 +92,8 @@ class UnitWorkers:
         self.moments = MomentsWorker()
         self.input_weights = InputWeightsWorker()
         self.growth = GrowthWorker(self.leisure, self._keep_by_itself)
+        self.remembered = RememberedWorker()
+        self.dreams = DreamWorker()
         self._wanted_scan: WishOf[Network, ScanWish] | None = None
         self._decided_for: Network | None = None  # the network for which it is known whether to scan
         self._cannot_keep = ""  # why images that grow by themselves cannot be stored
@@ -110,6 +120,17 @@ class UnitWorkers:
         self.input_weights.want(None if wish is None else WishOf(network, wish))
         of_layer = layer_images_wish(state, layers, cells, side, self.input_weights.answer)
         self.layer_images.want(WishOf(self.top_images.opened, of_layer))
+
+    def want_pictures(self, state: State, network: Network, frame: Frame | None, settings: DreamSettings) -> None:
+        """Request what a layer remembers of the picture in view, or dreams of it, if the state shows that.
+
+        Args:
+            frame: the picture in view; None before there is one.
+        """
+        remembered = remembered_wish(state, network.layers, frame)
+        self.remembered.want(WishOf(network, remembered) if remembered else None)
+        dream = dream_wish(state, network.layers, frame, settings)
+        self.dreams.want(WishOf(network, dream) if dream else None)
 
     def want_scan(self, network: Network, folder: Path | None) -> None:
         """Scan by itself if this network has no index; if it has begun, go on.
@@ -168,18 +189,24 @@ class UnitWorkers:
             layer.cells,
             layer.statistics,
             weights=self.input_weights.answer,
+            remembered=self.remembered.answer,
+            dream=self.dreams.answer,
         )
 
     def findings_for(self, state: State) -> Findings:
         """What the state shows, with the top images of the data set or the collected moments."""
+        cells = self.moments.cells if state.moments else self.layer_images.cells
+        shown, statistics = self._top_pictures(state), self.layer_images.statistics
         return Findings(
             self.unit_images.answer,
             self.growth.answer,
-            self._top_pictures(state),
-            self.moments.cells if state.moments else self.layer_images.cells,
-            self.layer_images.statistics,
+            shown,
+            cells,
+            statistics,
             self.own_scan.answer,
             self.input_weights.answer,
+            self.remembered.answer,
+            self.dreams.answer,
         )
 
     def _top_pictures(self, state: State) -> TopPictures | None:
@@ -223,10 +250,19 @@ class UnitWorkers:
     @property
     def closing(self) -> tuple[Callable[[], bool], ...]:
         """The functions that stop the workers that have nothing to save."""
-        reading = self.unit_images.close, self.top_images.close, self.layer_images.close
-        return *reading, self.growth.close, self.input_weights.close
+        workers = (
+            self.unit_images,
+            self.growth,
+            self.top_images,
+            self.layer_images,
+            self.input_weights,
+            self.remembered,
+            self.dreams,
+        )
+        return tuple(worker.close for worker in workers)
 
     @property
     def are_over(self) -> bool:
         """Whether no thread runs the network any more."""
-        return all(one.close(0) for one in (self.growth, self.top_images, self.own_scan, self.input_weights))
+        running = (self.growth, self.top_images, self.own_scan, self.input_weights, self.remembered, self.dreams)
+        return all(one.close(0) for one in running)

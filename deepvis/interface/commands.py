@@ -15,10 +15,12 @@ from deepvis.interface import hints
 from deepvis.interface.asking import SORTS, hold, sort_again, sort_by, sort_next, walk_strongest
 from deepvis.interface.command import Action, Command, Facts, cycle, flip, next_value
 from deepvis.interface.contents import CONTENTS
+from deepvis.interface.dreaming import DREAMS
 from deepvis.interface.effects import (
     CopyPicture,
     Effect,
     ForgetMoments,
+    KeepDream,
     KeepImages,
     KeepMoments,
     Outcome,
@@ -189,6 +191,8 @@ def _keep(state: State, facts: Facts) -> State | Outcome:
     """Keep the growing images or the moments; in the recipe grid, ask for a name to save the chosen settings."""
     if state.recipe_grids:
         return replace(state, typing=_free_name(state, facts), naming=True, help=False)
+    if state.content == "dream":
+        return Outcome(state, (KeepDream(),))
     if state.growing:
         return Outcome(state, (KeepImages(),))
     return Outcome(state, (KeepMoments(),)) if state.moments else state
@@ -335,7 +339,7 @@ COMMANDS: dict[str, Command] = {
         _choose_preset,
     ),
     "collect": Command(_collect, ("v",), "collect each unit's strongest moments of the input / stop", "view"),
-    "keep": Command(_keep, ("enter",), "keep images or moments; in the recipe grid: save the recipe", "view"),
+    "keep": Command(_keep, ("enter",), "keep images, moments, the dream; in the recipe grid: save the recipe", "view"),
     "gamma": Command(cycle("gamma", range(len(GAMMAS))), ("t",), "contrast boost (gamma)", "view"),
     "boost": Command(cycle("boost", range(len(BOOSTS))), ("y",), "contrast boost per channel", "view"),
     "predictions": Command(flip("predictions"), ("8",), "class predictions on / off", "view"),
@@ -357,6 +361,7 @@ COMMANDS: dict[str, Command] = {
     "sort_again": Command(sort_again, ('"',), "sort anew, for the picture in view", "view"),
     "hold": Command(hold, (";",), "hold the picture in view and compare others with it / let go", "view"),
     **LOOKS,
+    **DREAMS,
     "desk": Command(_desk, ("2",), "recipe grid: 16 settings on the selected unit / close", "recipe grid"),
     "desk_settings": Command(_on_grid(recipe_grid.other_pair), ("3",), "vary two other settings", "recipe grid"),
     "desk_seed": Command(_on_grid(lambda one: replace(one, seed=one.seed + 1)), ("4",), "another seed", "recipe grid"),

@@ -17,6 +17,8 @@ class Needs(Enum):
     TOP_IMAGES = auto()  # the index, or the collected moments
     STATISTICS = auto()  # the index
     WEIGHTS = auto()  # the network alone; the newest pass adds maps
+    REMEMBERED = auto()  # the picture rebuilt from the layer's code
+    DREAM = auto()  # the picture that is being dreamed
 
 
 @dataclass(frozen=True)
@@ -55,5 +57,7 @@ CONTENTS: dict[str, Content] = {  # in the order of the key s
         Content("strongest", Needs.ACTIVATIONS),
         Content("difference", Needs.ACTIVATIONS),
         Content("weights", Needs.WEIGHTS),
+        Content("remembered", Needs.REMEMBERED),
+        Content("dream", Needs.DREAM),
     )
 }

@@ -42,6 +42,11 @@ class SaveRecipe:
 
 
 @dataclass(frozen=True)
+class KeepDream:
+    """Save the dreamed picture."""
+
+
+@dataclass(frozen=True)
 class Quit:
     """End the program."""
 
@@ -63,7 +68,7 @@ class CopyPicture:
 
 Effect = (
     TakeSnapshot | ToggleRecording | KeepImages | KeepMoments | ForgetMoments | SaveRecipe | Quit
-    | SaveNumbers | TellLink | CopyPicture
+    | SaveNumbers | TellLink | CopyPicture | KeepDream
 )  # fmt: skip
 
 

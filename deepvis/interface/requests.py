@@ -15,14 +15,17 @@ from deepvis.core.layers import Layer, stands_for
 from deepvis.core.receptive_field import ReceptiveField
 from deepvis.core.weights import InputWeights
 from deepvis.interface.contents import Needs
+from deepvis.interface.settings import DreamSettings
 from deepvis.interface.state import State
 from deepvis.store.unit_images import PROVISIONAL, Key
 from deepvis.synthesis import recipe, recipe_grid
 from deepvis.workers.messages import (
+    DreamWish,
     GrowthWish,
     InputWeightsWish,
     LayerImagesWish,
     MomentsWish,
+    RememberedWish,
     TopImagesWish,
     TopPictures,
     UnitImagesWish,
@@ -175,3 +178,36 @@ def _lacks(record: Mapping[str, Any] | None, count: int) -> bool:
     if record is None:
         return True
     return bool(record.get(PROVISIONAL)) and "failed" not in record and len(record.get("scores", ())) < count
+
+
+def remembered_wish(state: State, layers: Sequence[Layer], frame: Frame | None) -> RememberedWish | None:
+    """The request for the picture in view rebuilt from the layer's code; None if that is not shown."""
+    if state.shown.needs is not Needs.REMEMBERED or frame is None or not layers:
+        return None
+    still = not frame.live or state.frozen
+    return RememberedWish(layers[state.layer].name, _part(state), frame, state.crop, still)
+
+
+def dream_wish(state: State, layers: Sequence[Layer], frame: Frame | None, settings: DreamSettings) -> DreamWish | None:
+    """The request for the dream of the picture in view; None if that is not shown."""
+    if state.shown.needs is not Needs.DREAM or frame is None or not layers:
+        return None
+    return DreamWish(
+        layers[state.layer].name,
+        _part(state),
+        state.dream_mode,
+        frame,
+        state.crop,
+        state.held if state.guided else None,
+        settings.side,
+        settings.zoom,
+        settings.turn,
+        (settings.drift_x, settings.drift_y),
+        state.dreaming,
+        state.dream_rounds,
+    )
+
+
+def _part(state: State) -> int | None:
+    """The selected unit if only its part is asked for."""
+    return state.unit if state.part == "unit" else None

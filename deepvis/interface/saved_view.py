@@ -34,11 +34,13 @@ from deepvis.interface.contents import CONTENTS
 from deepvis.interface.state import (
     BOOSTS,
     COLORS,
+    DREAM_MODES,
     FILTERS,
     GAMMAS,
     HEATS,
     LAYOUT_NAMES,
     OPACITIES,
+    PARTS,
     THEMES,
     ZOOMS,
     State,
@@ -122,6 +124,7 @@ OF_THE_MOMENT = {  # what no view holds: what is being typed, said, pointed at, 
     *("typing", "naming", "message", "message_is_error", "hover", "frozen"),
     *("collecting", "moments", "recipe_grids", "enlarged", "full_screen", "order", "ranking", "held", "home"),
     *("finding", "picked", "looked_at", "hints"),
+    *("dreaming", "dream_rounds", "guided"),
 }
 ATTRIBUTES: dict[str, Kind] = {
     **{one.name: _FLAG for one in fields(State) if one.type == "bool" and one.name not in OF_THE_MOMENT},
@@ -138,6 +141,8 @@ ATTRIBUTES: dict[str, Kind] = {
     "heat": _choice(lambda: HEATS),
     "opacity": _one_of(OPACITIES),
     "layout": _choice(lambda: LAYOUT_NAMES),
+    "part": _choice(lambda: PARTS),
+    "dream_mode": _choice(lambda: DREAM_MODES),
 }
 _TEXTS = ("model", "weights", "source", "files", "file", "photo_root", "photo", "unit", "origin")
 

@@ -51,6 +51,22 @@ class WindowSettings:
 
 
 @dataclass(frozen=True)
+class DreamSettings:
+    """The dreams of the window.
+
+    Attributes:
+        side: longest side of a dreamed picture in pixels.
+        zoom, turn, drift_x, drift_y: of each frame of the endless zoom: share, degrees, pixels.
+    """
+
+    side: int = 1100
+    zoom: float = 0.05
+    turn: float = 0.0
+    drift_x: float = 0.0
+    drift_y: float = 0.0
+
+
+@dataclass(frozen=True)
 class Settings:
     """Everything that settings.yaml can say; the file itself explains each entry.
 
@@ -73,6 +89,7 @@ class Settings:
     grow: str = "auto"
     unit: str = "auto"
     window: WindowSettings = WindowSettings()
+    dream: DreamSettings = DreamSettings()
     panes: Mapping[str, Rectangle] = field(default_factory=lambda: DEFAULT_PANES)
     keys: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
     colors: str = COLORS[0]
@@ -89,7 +106,7 @@ def naming_options(settings: Settings) -> str:
 
 # ---- the table ----------------------------------------------------------------------------------
 
-SECTIONS = ("window", "panes", "keys")
+SECTIONS = ("window", "dream", "panes", "keys")
 _TOLERANCE = 1e-6  # fractions of the window: rounding in sums such as 0.1 + 0.2
 
 
@@ -141,6 +158,10 @@ def _choice(*names: str) -> Row:
 
 def _pixels(low: int, high: int) -> Row:
     return Row((int,), lambda value: low <= value <= high, f"a whole number of pixels from {low} to {high}")
+
+
+def _number(low: float, high: float) -> Row:
+    return Row((int, float), lambda value: low <= value <= high, f"a number from {low:g} to {high:g}", store=float)
 
 
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?", re.ASCII)
@@ -197,6 +218,11 @@ SCHEMA: Mapping[str, Row] = {
     ),
     "window.theme": _choice(*THEMES),
     "window.layout": _choice(*LAYOUT_NAMES),
+    "dream.side": _pixels(64, 8192),
+    "dream.zoom": _number(-0.5, 1),
+    "dream.turn": _number(-90, 90),
+    "dream.drift_x": _number(-100, 100),
+    "dream.drift_y": _number(-100, 100),
     **{f"panes.{name}": _PANE for name in DEFAULT_PANES},
 }  # and a row keys.<command> for each command, see _keys_row
 
@@ -435,6 +461,7 @@ def _build(values: Mapping[str, Any]) -> Settings:
     return Settings(
         **{key: value for key, value in values.items() if "." not in key},
         window=WindowSettings(**section["window"]),
+        dream=DreamSettings(**section["dream"]),
         panes=MappingProxyType(panes),
         keys=MappingProxyType(section["keys"]),
     )
@@ -445,6 +472,7 @@ def _flat(settings: Settings) -> dict[str, object]:
     return {
         **{f.name: getattr(settings, f.name) for f in fields(Settings) if f.name not in SECTIONS},
         **{f"window.{f.name}": getattr(settings.window, f.name) for f in fields(WindowSettings)},
+        **{f"dream.{f.name}": getattr(settings.dream, f.name) for f in fields(DreamSettings)},
         **{f"panes.{name}": place for name, place in settings.panes.items()},
     }
 

@@ -40,6 +40,8 @@ COLORS = ("blue-orange", "viridis", "inferno", "cividis", "turbo")  # of values;
 HEATS = ("off", "activation", "backward")  # over the picture; key backslash
 OPACITIES = (0.3, 0.5, 0.7)  # key |
 LAYOUT_NAMES = ("standard", "projector")
+PARTS = ("layer", "unit")  # key (: what of the code is remembered or dreamed
+DREAM_MODES = ("picture", "zoom", "live")  # key ^
 ZOOMS = ("layer", "unit", "backward", "picture")  # key z: what the big pane shows
 
 
@@ -164,6 +166,11 @@ class State:
         picked: the line of the palette that Enter does.
         looked_at: the layer that the wheel has brought into view in the layer list; None: the selected one.
         hints: the commands of the hint line that were used.
+        part: what is remembered or dreamed: the whole layer, or the selected unit alone; one of PARTS.
+        dream_mode: what is dreamed, one of DREAM_MODES.
+        dreaming: the dream goes on; if false it stands still.
+        dream_rounds: how often the user has asked to dream on from the result.
+        guided: the held picture guides the dream.
     """
 
     layer: int = 0
@@ -214,6 +221,11 @@ class State:
     picked: int = 0
     looked_at: int | None = None
     hints: tuple[str, ...] = ()
+    part: str = PARTS[0]
+    dream_mode: str = DREAM_MODES[0]
+    dreaming: bool = True
+    dream_rounds: int = 0
+    guided: bool = False
 
     @property
     def shown_order(self) -> Order | None:

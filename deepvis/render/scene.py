@@ -18,7 +18,7 @@ from deepvis.interface.state import Control, LiveMoment, State, Target, TopImage
 from deepvis.scan.results import Statistics
 from deepvis.synthesis.recipe import image_seed
 from deepvis.synthesis.recipe_grid import SIDE, table
-from deepvis.workers.messages import Cells, Grown, Scanning, TopPictures, UnitPictures
+from deepvis.workers.messages import Cells, DreamView, Grown, Remembered, Scanning, TopPictures, UnitPictures
 
 
 @dataclass(frozen=True)
@@ -124,6 +124,8 @@ class Scene(LoadingScene):
         filters: pictures of the layer's filters on the pixels, if the layer pane shows them.
         scanning: how far the scan is that the window makes by itself; None if it makes none.
         weights: of the units that feed the selected one, perhaps still of the unit before; None if not asked for.
+        remembered: a picture rebuilt from a layer's code, perhaps still of the layer before.
+        dream: a dream, perhaps still of the layer before.
     """
 
     _: KW_ONLY
@@ -143,6 +145,8 @@ class Scene(LoadingScene):
     scanning: Scanning | None = None
     filters: UnitPictures | None = None
     weights: InputWeights | None = None
+    remembered: Remembered | None = None
+    dream: DreamView | None = None
 
     @property
     def of_held(self) -> Scene | None:
@@ -230,6 +234,24 @@ class Scene(LoadingScene):
         """The top images, if they are the selected unit's."""
         t = self.tops
         return t if t is not None and (t.layer, t.unit) == (self.pictures_of, self.state.unit) else None
+
+    @property
+    def _part(self) -> tuple[str, int | None]:
+        """The layer, and the unit if only its part is remembered or dreamed."""
+        return self.layer.name, self.state.unit if self.state.part == "unit" else None
+
+    @property
+    def own_remembered(self) -> Remembered | None:
+        """The rebuilt picture, if it is of the selected layer, and of the selected unit if only that is asked for."""
+        r = self.remembered
+        return r if r is not None and (r.wish.layer, r.wish.unit) == self._part else None
+
+    @property
+    def own_dream(self) -> DreamView | None:
+        """The dream, if it is of the selected layer, and of the selected unit if only that is asked for."""
+        d = self.dream
+        is_own = d is not None and (d.wish.layer, d.wish.unit, d.wish.mode) == (*self._part, self.state.dream_mode)
+        return d if is_own else None
 
     @property
     def scan_words(self) -> str:

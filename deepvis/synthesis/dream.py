@@ -159,7 +159,8 @@ class Dreamer:
         (grad,) = torch.autograd.grad(activations, x, pull, materialize_grads=True)
         grad = grad.flip(1) if self.network.input.order == "bgr" else grad
         values = grad[0].float().cpu() * self._scale[:, None, None]
-        return np.nan_to_num(values.permute(1, 2, 0).numpy(), nan=0.0, posinf=0.0, neginf=0.0)
+        finite: np.ndarray = np.nan_to_num(values.permute(1, 2, 0).numpy(), nan=0.0, posinf=0.0, neginf=0.0)
+        return finite
 
     def tiled_gradient(self, picture: np.ndarray, tile: int) -> np.ndarray:
         """The same gradient from tiles with margins; equal to that of the whole picture if the margin is as large as
@@ -328,7 +329,8 @@ def _sized(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 def as_bytes(picture: np.ndarray) -> np.ndarray:
     """A picture as uint8."""
-    return np.clip(np.rint(picture), 0, 255).astype(np.uint8)
+    whole: np.ndarray = np.clip(np.rint(picture), 0, 255).astype(np.uint8)
+    return whole
 
 
 # ---- endless zoom -------------------------------------------------------------------------------
@@ -353,7 +355,7 @@ def zoomed(picture: np.ndarray, zoom: Zoom) -> np.ndarray:
     """The picture enlarged about its middle, turned and moved, at the same size; bilinear, mirrored at the edges."""
     height, width = picture.shape[:2]
     matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), zoom.turn, 1 + zoom.zoom)
-    matrix[:, 2] += zoom.drift
+    matrix[:, 2] += np.array(zoom.drift)
     return cv2.warpAffine(picture, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
 
 
@@ -397,17 +399,17 @@ class LiveDream:
         """
         self._dreamer, self._step, self._steps, self._keep = dreamer, step, steps, keep
         self._draw = np.random.default_rng(seed)
-        self._flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+        self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
         self._before: tuple[np.ndarray, np.ndarray] | None = None  # gray picture, what was added
 
     def next(self, picture: np.ndarray) -> np.ndarray:
         """The dream of the next frame (uint8 H×W×3 RGB, all of one size); uint8."""
         gray = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
-        base = picture.astype(np.float32)
-        detail = np.zeros_like(base)
+        base: np.ndarray = picture.astype(np.float32)
+        detail: np.ndarray = np.zeros_like(base)
         if self._before is not None and self._before[0].shape == gray.shape:
             detail = carried(self._before[1], self._flow.calc(gray, self._before[0], None)) * self._keep
-        current = np.clip(base + detail, 0, 255)
+        current: np.ndarray = np.clip(base + detail, 0, 255)
         for _ in range(self._steps):
             current, _ = climbed(self._dreamer, current, self._step, _shift(self._draw, 16))
         self._before = gray, current - base

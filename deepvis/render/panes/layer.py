@@ -16,6 +16,7 @@ from deepvis.render.panes.chips import Chip
 from deepvis.render.panes.compared import held_key
 from deepvis.render.panes.correlation import CORRELATION
 from deepvis.render.panes.difference import DIFFERENCE
+from deepvis.render.panes.dream import DREAM, dream_chips
 from deepvis.render.panes.histograms import HISTOGRAMS
 from deepvis.render.panes.overlays import NAME_PROMPT, UNIT_PROMPT, draw_help, draw_prompt
 from deepvis.render.panes.palette_list import draw_palette, entry_at
@@ -23,6 +24,7 @@ from deepvis.render.panes.pane import Key, Pane
 from deepvis.render.panes.picture import PICTURE
 from deepvis.render.panes.pictures import SYNTHESIZED, TOP_IMAGES
 from deepvis.render.panes.recipe_grid import draw_recipe_grid, grid_chips, recipe_at
+from deepvis.render.panes.remembered import REMEMBERED
 from deepvis.render.panes.strongest import STRONGEST
 from deepvis.render.panes.weights import WEIGHTS
 from deepvis.render.scene import LoadingScene, Scene
@@ -42,6 +44,8 @@ VIEWS: dict[str, BigView] = {
     "strongest": STRONGEST,
     "difference": DIFFERENCE,
     "weights": WEIGHTS,
+    "remembered": REMEMBERED,
+    "dream": DREAM,
 }
 
 
@@ -123,6 +127,8 @@ def _chips(scene: LoadingScene) -> tuple[Chip, ...]:
     values = Chip(
         "backward values", "layer_gradient", "backward values of the whole layer / off", state.layer_gradient, True
     )
+    if grid and state.shown.needs in (Needs.REMEMBERED, Needs.DREAM):
+        return (*tabs, *dream_chips(scene))
     if state.zoom == "layer":
         zoom = Chip("enlarge unit", "zoom=unit", "the selected unit as large as the pane", apart=True)
     else:

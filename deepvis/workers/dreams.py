@@ -1,0 +1,128 @@
+"""Dreams of the picture in view, step by step: of the picture, in an endless zoom, or live."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from deepvis.core.geometry import fit, reduced
+from deepvis.workers.messages import DreamView, DreamWish
+from deepvis.workers.own_replica import OwnReplica
+from deepvis.workers.worker import MUCH_MEMORY, Task, WishOf, Worker
+
+if TYPE_CHECKING:
+    from deepvis.networks.network import Network
+    from deepvis.synthesis.dream import Dreamed, Dreamer
+
+RATE_OVER = 2.0  # seconds over which the rate of frames is told
+NOTHING = "no gradient reaches the picture, so that this layer has nothing to dream"
+
+
+class DreamWorker(Worker["WishOf[Network, DreamWish]", DreamView]):
+    """Dreams for as long as it is requested. A dream that was stopped goes on where it was."""
+
+    has_low_priority = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._replica = OwnReplica()
+        self._dream: tuple[object, ...] = ()  # the dream that the attributes below belong to
+        self._rounds = 0
+        self._views: Iterator[DreamView] = iter(())
+        self._following: Callable[[np.ndarray], np.ndarray] | None = None  # of a live dream
+        self._last: DreamView | None = None
+        self._times: list[float] = []
+
+    def serves(self, answered: WishOf[Network, DreamWish], wish: WishOf[Network, DreamWish]) -> bool:
+        return answered.source is wish.source and answered.wish.dream == wish.wish.dream
+
+    def failed(self, wish: WishOf[Network, DreamWish], why: str) -> DreamView:
+        self._dream = ()
+        return DreamView(wish.wish, note=why, done=True)
+
+    def work(self, task: Task[WishOf[Network, DreamWish]]) -> Generator[DreamView | None, None, None]:
+        wish = task.wish.wish
+        self._turn_to(task.wish)
+        if not wish.running:
+            if self._last is not None:
+                yield replace(self._last, wish=wish)
+            return
+        if self._following is not None:
+            yield self._live(wish, self._following)
+            return
+        while True:
+            with MUCH_MEMORY:
+                view = next(self._views, None)
+            if view is None:
+                break
+            self._last = view
+            yield replace(view, wish=wish)
+        if self._last is not None:
+            yield replace(self._last, wish=wish, done=True)
+
+    def _turn_to(self, wanted: WishOf[Network, DreamWish]) -> None:
+        """Begin the dream that is asked for, or dream on from its result; the same dream goes on."""
+        wish, network = wanted.wish, self._replica.of(wanted.source)
+        dream = (network.fingerprint, *wish.dream)
+        same, again = dream == self._dream, wish.rounds != self._rounds
+        if same and not (again and self._last is not None and self._last.picture is not None):
+            return
+        picture = self._last.picture if same and self._last is not None else None
+        self._dream, self._rounds, self._following = (), wish.rounds, None
+        if picture is None:
+            self._last = None
+            picture = reduced(wish.frame.image, wish.side)
+        dreamer = _dreamer(network, wish)
+        if wish.mode == "live":
+            from deepvis.synthesis.dream import LiveDream
+
+            spec, live = network.input, LiveDream(dreamer)
+
+            def following(image: np.ndarray) -> np.ndarray:
+                return live.next(np.ascontiguousarray(fit(image, spec.width, spec.height, wish.crop)))
+
+            self._following = following
+            self._times = []
+        else:
+            self._views = _views(wish, dreamer, picture)
+        self._dream = dream
+
+    def _live(self, wish: DreamWish, following: Callable[[np.ndarray], np.ndarray]) -> DreamView:
+        with MUCH_MEMORY:
+            picture = following(wish.frame.image)
+        now = time.monotonic()
+        self._times = [*(t for t in self._times if now - t < RATE_OVER), now]
+        rate = (len(self._times) - 1) / (now - self._times[0]) if len(self._times) > 2 else 0.0
+        words = f"live, {rate:.0f} frames a second" if rate else "live"
+        self._last = DreamView(wish, picture, words, done=True)
+        return self._last
+
+
+def _dreamer(network: Network, wish: DreamWish) -> Dreamer:
+    from deepvis.synthesis.dream import Dreamer, of_guide, of_layer, of_unit
+
+    dreamer = Dreamer(network, wish.layer, of_layer if wish.unit is None else of_unit(wish.unit))
+    if wish.guide is not None:
+        guide = dreamer.activations(reduced(wish.guide.image, wish.side).astype(np.float32))
+        dreamer.pull = of_guide(guide if guide.ndim == 4 else guide[:, :, None, None])
+    return dreamer
+
+
+def _views(wish: DreamWish, dreamer: Dreamer, picture: np.ndarray) -> Iterator[DreamView]:
+    from deepvis.synthesis.dream import DreamPlan, Zoom, as_bytes, dream, endless
+
+    if wish.mode == "zoom":
+        for i, now in enumerate(endless(dreamer, picture, Zoom(wish.zoom, wish.turn, wish.drift))):
+            yield DreamView(wish, as_bytes(now.picture), f"frame {i + 1}", _note(now))
+        return
+    for now in dream(dreamer, picture, DreamPlan()):
+        words = f"octave {now.octave} of {now.octaves} · step {now.done} of {now.total}"
+        yield DreamView(wish, as_bytes(now.picture), words, _note(now))
+
+
+def _note(now: Dreamed) -> str:
+    return now.note if now.moved else NOTHING

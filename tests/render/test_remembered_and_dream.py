@@ -1,0 +1,90 @@
+"""The panes of what a layer remembers and dreams, and their keys and chips."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from deepvis.core.frames import Frame
+from deepvis.core.layers import Layer
+from deepvis.interface import commands
+from deepvis.interface.command import Facts
+from deepvis.interface.effects import KeepDream
+from deepvis.interface.state import State
+from deepvis.render.draw import Canvas
+from deepvis.render.panes.layer import LAYER
+from deepvis.render.scene import Scene
+from deepvis.workers.messages import DreamView, DreamWish, Remembered, RememberedWish
+
+LAYERS = (Layer("stem", "Conv2d", 6, 8, 8), Layer("head", "Linear", 10))
+FRAME = Frame(np.zeros((32, 32, 3), np.uint8), "cat.png", 0, False)
+RED, GREEN = np.full((32, 32, 3), (255, 0, 0), np.uint8), np.full((32, 32, 3), (0, 255, 0), np.uint8)
+
+
+def scene(state: State, **found: object) -> Scene:
+    return Scene(state, layers=LAYERS, frame=FRAME, keys=commands.keys_of(commands.bindings()), **found)
+
+
+def drawn(of: Scene) -> np.ndarray:
+    canvas = Canvas(np.zeros((400, 700, 3), np.uint8))
+    LAYER.draw(canvas, of)
+    return canvas.image
+
+
+def amount(picture: np.ndarray, color: tuple[int, int, int]) -> int:
+    return int((picture == color[::-1]).all(2).sum())
+
+
+def test_the_picture_and_the_rebuilt_one_side_by_side() -> None:
+    state = State(content="remembered")
+    wish = RememberedWish("stem", None, FRAME, True)
+    found = Remembered(wish, RED, GREEN, 17.5, 0.02, 60, 16.0)
+    picture = drawn(scene(state, remembered=found))
+    assert amount(picture, (255, 0, 0)) > 50_000 and amount(picture, (0, 255, 0)) > 50_000
+    assert amount(picture[:, :350], (0, 255, 0)) == 0
+    for other in (replace(state, layer=1), replace(state, part="unit")):
+        assert amount(drawn(scene(other, remembered=found)), (0, 255, 0)) == 0
+    one, two = (scene(state, remembered=r) for r in (found, replace(found, steps=70)))
+    assert LAYER.key(one) != LAYER.key(two) and LAYER.key(one) == LAYER.key(scene(state, remembered=found))
+
+
+def test_why_there_is_none_is_said() -> None:
+    state, wish = State(content="remembered"), RememberedWish("stem", None, FRAME, True)
+    said = drawn(scene(state, remembered=Remembered(wish, note="learning, 40 of 400 photos")))
+    assert not np.array_equal(said, drawn(scene(state)))
+    dreamless = DreamView(DreamWish("stem", None, "picture", FRAME, True), note="nothing to dream")
+    assert not np.array_equal(
+        drawn(scene(State(content="dream"), dream=dreamless)), drawn(scene(State(content="dream")))
+    )
+
+
+def test_the_dream_fills_the_pane() -> None:
+    found = DreamView(DreamWish("stem", None, "picture", FRAME, True), GREEN, "octave 1 of 4")
+    state = State(content="dream")
+    assert amount(drawn(scene(state, dream=found)), (0, 255, 0)) > 100_000
+    assert amount(drawn(scene(replace(state, dream_mode="zoom"), dream=found)), (0, 255, 0)) == 0
+
+
+def test_keys_show_stop_and_save_the_dream() -> None:
+    facts, bound = Facts(LAYERS), commands.bindings()
+    press = lambda state, key: commands.press(state, key, facts, bound)
+    state = press(State(zoom="unit"), "~").state
+    assert (state.content, state.zoom, state.dreaming) == ("dream", "layer", True)
+    state = press(state, "~").state
+    assert not state.dreaming
+    state = press(state, ":").state
+    assert state.dreaming and state.dream_rounds == 1
+    assert press(state, "^").state.dream_mode == "zoom" and press(state, "(").state.part == "unit"
+    assert press(state, "enter").effects == (KeepDream(),)
+    assert "hold a picture first" in press(state, ")").state.message
+    assert press(replace(state, held=FRAME), ")").state.guided
+    assert "this key works in the dream" in press(State(), ":").state.message
+
+
+def test_chips_call_these_commands() -> None:
+    for state in (State(content="dream", held=FRAME), State(content="remembered", part="unit")):
+        words = [chip.words for chip in LAYER.chips(scene(state))]
+        assert "unit alone" in words and ("save" in words) == (state.content == "dream")
+        for chip in LAYER.chips(scene(state)):
+            commands.run(state, chip.call, Facts(LAYERS))

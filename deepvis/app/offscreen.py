@@ -182,7 +182,7 @@ def _ran(state: State, call: str, facts: Facts, bound: Mapping[str, str]) -> Sta
 def _findings(state: State, network: Network, workers: UnitWorkers, cells: Sequence[int], side: int) -> Findings:
     """The stored images, top images and statistics that the window would show after loading them all."""
     workers.want_stored(state, network, cells, side)
-    _wait(lambda: workers.unit_images.idle and workers.top_images.idle)
+    _wait(lambda: workers.unit_images.idle and workers.top_images.idle and workers.facets.idle)
     workers.want_stored(state, network, cells, side)  # again, now that the index has been opened
     _wait(lambda: workers.layer_images.idle)
     return workers.findings()

@@ -16,7 +16,7 @@ from deepvis.interface.state import State
 from deepvis.render import LoadingScene, Scene, Status
 from deepvis.render.scene import Curve
 from deepvis.scan.results import Statistics
-from deepvis.workers.messages import Cells, Grown, Scanning, TopPictures, UnitPictures
+from deepvis.workers.messages import Cells, Grown, Scanning, TopPictures, UnitFacets, UnitPictures
 
 if TYPE_CHECKING:
     from deepvis.networks.network import Network
@@ -35,6 +35,7 @@ class Findings:
         cells: the top image of each unit of a layer.
         statistics: histograms and correlation of a layer's units.
         scanning: how far the scan is that the window makes by itself.
+        facets: the selected unit's facets.
     """
 
     pictures: UnitPictures | None = None
@@ -43,6 +44,7 @@ class Findings:
     cells: Cells | None = None
     statistics: Statistics | None = None
     scanning: Scanning | None = None
+    facets: UnitFacets | None = None
 
 
 def build_scene(
@@ -90,6 +92,7 @@ def build_scene(
         cells=findings.cells,
         statistics=findings.statistics,
         scanning=findings.scanning,
+        facets=findings.facets,
     )
 
 

@@ -16,6 +16,7 @@ from deepvis.core import paths
 from deepvis.core.errors import UserError
 from deepvis.core.receptive_field import ReceptiveField
 from deepvis.interface.requests import (
+    facets_wish,
     growth_by_itself,
     growth_wish,
     layer_images_wish,
@@ -29,6 +30,7 @@ from deepvis.scan.moments import live_folder
 from deepvis.store.original_folders import open_pictures
 from deepvis.store.own_images import own_folder
 from deepvis.store.unit_images import forget_provisional, open_store
+from deepvis.workers.facets import FacetsWorker
 from deepvis.workers.layer_images import LayerImagesWorker, OpenIndex
 from deepvis.workers.leisure import Leisure
 from deepvis.workers.messages import Grown, GrowthWish, TopPictures
@@ -53,6 +55,7 @@ class UnitWorkers:
         moments: collects moments.
         growth: synthesizes images.
         own_scan: scans the photos of a network without an index.
+        facets: reads or makes the selected unit's facets.
         leisure: says when work that nobody asked for may go on.
     """
 
@@ -74,6 +77,7 @@ class UnitWorkers:
         self.leisure = Leisure(is_busy)
         self.unit_images = UnitImagesWorker(self._open_store)
         self.own_scan = OwnScanWorker(self.leisure, fields)
+        self.facets = FacetsWorker(fields)
         self.top_images = TopImagesWorker(
             lambda network: index_folder(paths.precomputed(), network.name), options, self.own_scan.index
         )
@@ -102,6 +106,8 @@ class UnitWorkers:
         self.unit_images.want(unit_images_wish(state, layers, cells, side))
         top = top_images_wish(state, layers, network.telling_backward, self.moments.top)
         self.top_images.want(WishOf(network, top))
+        facets = facets_wish(state, layers)
+        self.facets.want(WishOf(network, facets) if facets else None)
         self.layer_images.want(WishOf(self.top_images.opened, layer_images_wish(state, layers, cells, side)))
 
     def want_scan(self, network: Network, folder: Path | None) -> None:
@@ -154,13 +160,28 @@ class UnitWorkers:
     def findings(self) -> Findings:
         """Everything that was read from the disk."""
         layer = self.layer_images
-        return Findings(self.unit_images.answer, None, self.top_images.answer, layer.cells, layer.statistics)
+        return Findings(
+            self.unit_images.answer,
+            None,
+            self.top_images.answer,
+            layer.cells,
+            layer.statistics,
+            facets=self.facets.answer,
+        )
 
     def findings_for(self, state: State) -> Findings:
         """What the state shows, with the top images of the data set or the collected moments."""
         cells = self.moments.cells if state.moments else self.layer_images.cells
         shown, statistics = self._top_pictures(state), self.layer_images.statistics
-        return Findings(self.unit_images.answer, self.growth.answer, shown, cells, statistics, self.own_scan.answer)
+        return Findings(
+            self.unit_images.answer,
+            self.growth.answer,
+            shown,
+            cells,
+            statistics,
+            self.own_scan.answer,
+            self.facets.answer,
+        )
 
     def _top_pictures(self, state: State) -> TopPictures | None:
         """The selected unit's top images or moments, with their backward images once they are there."""
@@ -203,9 +224,15 @@ class UnitWorkers:
     @property
     def closing(self) -> tuple[Callable[[], bool], ...]:
         """The functions that stop the workers that have nothing to save."""
-        return self.unit_images.close, self.growth.close, self.top_images.close, self.layer_images.close
+        return (
+            self.unit_images.close,
+            self.growth.close,
+            self.top_images.close,
+            self.layer_images.close,
+            self.facets.close,
+        )
 
     @property
     def are_over(self) -> bool:
         """Whether no thread runs the network any more."""
-        return all(one.close(0) for one in (self.growth, self.top_images, self.own_scan))
+        return all(one.close(0) for one in (self.growth, self.top_images, self.own_scan, self.facets))

@@ -40,7 +40,7 @@ COLORS = ("blue-orange", "viridis", "inferno", "cividis", "turbo")  # of values;
 HEATS = ("off", "activation", "backward")  # over the picture; key backslash
 OPACITIES = (0.3, 0.5, 0.7)  # key |
 LAYOUT_NAMES = ("standard", "projector")
-ZOOMS = ("layer", "unit", "backward", "picture")  # key z: what the big pane shows
+ZOOMS = ("layer", "unit", "backward", "picture", "facets")  # key z: what the big pane shows
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,20 @@ class LiveMoment:
     photo: Photo
 
 
-Target = Hover | TopImage | Control | LiveMoment | None  # what lies under a point of the picture
+@dataclass(frozen=True)
+class FacetPhoto:
+    """What the mouse points at: a photo of the facet map.
+
+    Attributes:
+        number: of the map's member.
+        photo: the photo.
+    """
+
+    number: int
+    photo: Photo
+
+
+Target = Hover | TopImage | Control | LiveMoment | FacetPhoto | None  # what lies under a point of the picture
 
 
 @dataclass(frozen=True)
@@ -164,6 +177,8 @@ class State:
         picked: the line of the palette that Enter does.
         looked_at: the layer that the wheel has brought into view in the layer list; None: the selected one.
         hints: the commands of the hint line that were used.
+        facet_count: how many facets are asked for; 0 for as many as are stored, or as the silhouette suggests.
+        facet_view: the visible part of the facet map.
     """
 
     layer: int = 0
@@ -214,6 +229,8 @@ class State:
     picked: int = 0
     looked_at: int | None = None
     hints: tuple[str, ...] = ()
+    facet_count: int = 0
+    facet_view: PaneView = field(default=PaneView())
 
     @property
     def shown_order(self) -> Order | None:

@@ -13,11 +13,11 @@ from deepvis.core.frames import Frame, Photo
 from deepvis.core.layers import Layer, unit_id
 from deepvis.core.receptive_field import ReceptiveField
 from deepvis.interface.palette import Entry
-from deepvis.interface.state import Control, LiveMoment, State, Target, TopImage
+from deepvis.interface.state import Control, FacetPhoto, LiveMoment, State, Target, TopImage
 from deepvis.scan.results import Statistics
 from deepvis.synthesis.recipe import image_seed
 from deepvis.synthesis.recipe_grid import SIDE, table
-from deepvis.workers.messages import Cells, Grown, Scanning, TopPictures, UnitPictures
+from deepvis.workers.messages import Cells, Grown, Scanning, TopPictures, UnitFacets, UnitPictures
 
 
 @dataclass(frozen=True)
@@ -122,6 +122,7 @@ class Scene(LoadingScene):
         is_held: this is the scene of the held picture (see `of_held`).
         filters: pictures of the layer's filters on the pixels, if the layer pane shows them.
         scanning: how far the scan is that the window makes by itself; None if it makes none.
+        facets: facets, perhaps still of the unit before; None if they are not shown.
     """
 
     _: KW_ONLY
@@ -140,6 +141,7 @@ class Scene(LoadingScene):
     is_held: bool = False
     scanning: Scanning | None = None
     filters: UnitPictures | None = None
+    facets: UnitFacets | None = None
 
     @property
     def of_held(self) -> Scene | None:
@@ -162,6 +164,9 @@ class Scene(LoadingScene):
             return hover if self.own_tops is not None and 0 <= hover.number < len(self.own_tops.patches) else None
         if isinstance(hover, Control):
             return hover
+        if isinstance(hover, FacetPhoto):
+            found = self.own_facets.laid_out if self.own_facets is not None else None
+            return hover if found is not None and state.zoom == "facets" and hover.number < len(found.members) else None
         if isinstance(hover, LiveMoment):
             return hover if self.own_curve is not None and self.own_curve.photo == hover.photo else None
         if hover is None or not 0 <= hover.layer < len(self.layers):
@@ -221,6 +226,12 @@ class Scene(LoadingScene):
         shown = self.state.recipe_grids[-1]
         seed = image_seed(shown.seed, self.state.unit, 0)
         return g if g.wish.recipes == table(shown).recipes and g.wish.seeds[0] == seed else None
+
+    @property
+    def own_facets(self) -> UnitFacets | None:
+        """The facets, if they are the selected unit's."""
+        f = self.facets
+        return f if f is not None and (f.wish.layer, f.wish.unit) == (self.pictures_of, self.state.unit) else None
 
     @property
     def own_tops(self) -> TopPictures | None:

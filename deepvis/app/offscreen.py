@@ -194,7 +194,7 @@ def _findings(
     """The stored images, top images and statistics that the window would show after loading them all."""
     workers.want_pictures(state, network, frame, dreams)
     workers.want_stored(state, network, cells, side)
-    _wait(lambda: workers.unit_images.idle and workers.top_images.idle)
+    _wait(lambda: workers.unit_images.idle and workers.top_images.idle and workers.facets.idle)
     workers.want_stored(state, network, cells, side)  # again, now that the index has been opened
     _wait(lambda: workers.layer_images.idle and workers.remembered.idle and workers.dreams.idle)
     return workers.findings()

@@ -17,7 +17,16 @@ from deepvis.interface.state import State
 from deepvis.render import LoadingScene, Scene, Status
 from deepvis.render.scene import Curve
 from deepvis.scan.results import Statistics
-from deepvis.workers.messages import Cells, DreamView, Grown, Remembered, Scanning, TopPictures, UnitPictures
+from deepvis.workers.messages import (
+    Cells,
+    DreamView,
+    Grown,
+    Remembered,
+    Scanning,
+    TopPictures,
+    UnitFacets,
+    UnitPictures,
+)
 
 if TYPE_CHECKING:
     from deepvis.networks.network import Network
@@ -39,6 +48,7 @@ class Findings:
         weights: of the units that feed the selected one.
         remembered: the picture in view, rebuilt from a layer's code.
         dream: the dream so far.
+        facets: the selected unit's facets.
     """
 
     pictures: UnitPictures | None = None
@@ -50,6 +60,7 @@ class Findings:
     weights: InputWeights | None = None
     remembered: Remembered | None = None
     dream: DreamView | None = None
+    facets: UnitFacets | None = None
 
 
 def build_scene(
@@ -100,6 +111,7 @@ def build_scene(
         weights=findings.weights,
         remembered=findings.remembered,
         dream=findings.dream,
+        facets=findings.facets,
     )
 
 

@@ -29,6 +29,7 @@ from deepvis.interface import commands
 from deepvis.interface.asking import renewed
 from deepvis.interface.command import Answers, Facts
 from deepvis.interface.effects import Outcome, Quit
+from deepvis.interface.facet_commands import drag
 from deepvis.interface.layout import Layout, fit
 from deepvis.interface.requests import held_request, request_for
 from deepvis.interface.saved_view import SavedView
@@ -175,6 +176,8 @@ class Toolbox:
                 self._press(name)
             case Mouse("move", x, y):
                 self._mouse, self._moved = (x, y), True
+            case Mouse("drag", x, y):
+                self._drag(x, y)
             case Mouse("click", x, y):
                 target, self._before_click = self.renderer.target_at(x, y, self.scene()), self.state
                 self._apply(commands.click(self.state, target, self._facts()))
@@ -188,6 +191,14 @@ class Toolbox:
                 self._size = (width, height)
             case Close():
                 self.quit()
+
+    def _drag(self, x: int, y: int) -> None:
+        """Move what lies in the layer pane by the way that the mouse has gone."""
+        before, place = self._mouse, self.renderer.fraction_in_layer(x, y)
+        self._mouse = (x, y)
+        began = self.renderer.fraction_in_layer(*before) if before is not None else None
+        if place is not None and began is not None:
+            self.state = drag(self.state, place[0] - began[0], place[1] - began[1])
 
     def _turn_wheel(self, x: int, y: int, steps: int) -> None:
         """Magnify the layer pane, or scroll the layer list."""
@@ -331,7 +342,11 @@ class Toolbox:
 
     def _facts(self) -> Facts:
         layout, recipes = self.renderer.layout, self.effects.recipes.known
-        return Facts(self._layers(), self.renderer.layer_area, layout.scale, recipes, self._answers, self.feed.files)
+        facets = self.workers.facets.answer
+        count = len(facets.found.facets) if facets is not None and facets.found is not None else 0
+        return Facts(
+            self._layers(), self.renderer.layer_area, layout.scale, recipes, self._answers, self.feed.files, count
+        )
 
     def _answers(self) -> Answers:
         opened = self.workers.top_images.opened

@@ -18,6 +18,7 @@ from deepvis.core.frames import Frame
 from deepvis.core.receptive_field import ReceptiveField
 from deepvis.interface.requests import (
     dream_wish,
+    facets_wish,
     growth_by_itself,
     growth_wish,
     layer_images_wish,
@@ -35,6 +36,7 @@ from deepvis.store.original_folders import open_pictures
 from deepvis.store.own_images import own_folder
 from deepvis.store.unit_images import forget_provisional, open_store
 from deepvis.workers.dreams import DreamWorker
+from deepvis.workers.facets import FacetsWorker
 from deepvis.workers.input_weights import InputWeightsWorker
 from deepvis.workers.layer_images import LayerImagesWorker, OpenIndex
 from deepvis.workers.leisure import Leisure
@@ -64,6 +66,7 @@ class UnitWorkers:
         own_scan: scans the photos of a network without an index.
         remembered: rebuilds the picture in view from a layer's code.
         dreams: dreams the picture in view.
+        facets: reads or makes the selected unit's facets.
         leisure: says when work that nobody asked for may go on.
     """
 
@@ -85,6 +88,7 @@ class UnitWorkers:
         self.leisure = Leisure(is_busy)
         self.unit_images = UnitImagesWorker(self._open_store)
         self.own_scan = OwnScanWorker(self.leisure, fields)
+        self.facets = FacetsWorker(fields)
         self.top_images = TopImagesWorker(
             lambda network: index_folder(paths.precomputed(), network.name), options, self.own_scan.index
         )
@@ -120,6 +124,8 @@ class UnitWorkers:
         self.input_weights.want(None if wish is None else WishOf(network, wish))
         of_layer = layer_images_wish(state, layers, cells, side, self.input_weights.answer)
         self.layer_images.want(WishOf(self.top_images.opened, of_layer))
+        facets = facets_wish(state, layers)
+        self.facets.want(WishOf(network, facets) if facets else None)
 
     def want_pictures(self, state: State, network: Network, frame: Frame | None, settings: DreamSettings) -> None:
         """Request what a layer remembers of the picture in view, or dreams of it, if the state shows that.
@@ -191,6 +197,7 @@ class UnitWorkers:
             weights=self.input_weights.answer,
             remembered=self.remembered.answer,
             dream=self.dreams.answer,
+            facets=self.facets.answer,
         )
 
     def findings_for(self, state: State) -> Findings:
@@ -207,6 +214,7 @@ class UnitWorkers:
             self.input_weights.answer,
             self.remembered.answer,
             self.dreams.answer,
+            self.facets.answer,
         )
 
     def _top_pictures(self, state: State) -> TopPictures | None:
@@ -258,11 +266,20 @@ class UnitWorkers:
             self.input_weights,
             self.remembered,
             self.dreams,
+            self.facets,
         )
         return tuple(worker.close for worker in workers)
 
     @property
     def are_over(self) -> bool:
         """Whether no thread runs the network any more."""
-        running = (self.growth, self.top_images, self.own_scan, self.input_weights, self.remembered, self.dreams)
+        running = (
+            self.growth,
+            self.top_images,
+            self.own_scan,
+            self.input_weights,
+            self.remembered,
+            self.dreams,
+            self.facets,
+        )
         return all(one.close(0) for one in running)

@@ -29,8 +29,8 @@ class Key:
 
 @dataclass(frozen=True)
 class Mouse:
-    """`kind` is "move", "click" (left button), "double" (the second of two quick clicks) or "wheel" (`steps` > 0 away
-    from the user)."""
+    """`kind` is "move", "drag" (with the left button down), "click" (left button), "double" (the second of two quick
+    clicks) or "wheel" (`steps` > 0 away from the user)."""
 
     kind: str
     x: int
@@ -233,9 +233,10 @@ class Window:
 
     def _on_mouse(self, event: int, x: int, y: int, flags: int, _param: object) -> None:
         if event == cv2.EVENT_MOUSEMOVE:
-            if self._events and isinstance(self._events[-1], Mouse) and self._events[-1].kind == "move":
+            kind = "drag" if flags & cv2.EVENT_FLAG_LBUTTON else "move"
+            if self._events and isinstance(self._events[-1], Mouse) and self._events[-1].kind == kind:
                 self._events.pop()
-            self._events.append(Mouse("move", x, y))
+            self._events.append(Mouse(kind, x, y))
         elif event == cv2.EVENT_LBUTTONDOWN:
             if self._events[-1:] != [Mouse("double", x, y)]:  # Qt reports the second press too, after the double click
                 self._events.append(Mouse("click", x, y))

@@ -105,8 +105,9 @@ def index_for(
     mark = zlib.crc32(str(images.root).encode("utf-8", "surrogateescape"))
     out = scan_folder(places.own, network.name).with_name(f"scan-facets-{mark:08x}-{count}")
     options = replace(options, k=count, weakest=False, correlation=False)
-    if have is not None and companion is ALONE:
-        companion = Companion(fields=lambda: have.receptive_fields)
+    if have is not None:
+        known = {**have.receptive_fields, **companion.fields()}
+        companion = replace(companion, fields=lambda: known)
     made = scan(network, images, out, None, options, progress, companion)
     return made or _awaited(out / INDEX, images)
 

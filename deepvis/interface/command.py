@@ -45,6 +45,7 @@ class Facts:
         recipes: {name: recipe}, in the order in which key 1 goes through them.
         answers: returns what the network and the index say; called only by the commands that need it.
         files: the files that the input goes through.
+        facets: how many facets of the selected unit are shown; 0 if that is not known.
     """
 
     layers: tuple[Layer, ...] = ()
@@ -53,6 +54,7 @@ class Facts:
     recipes: Mapping[str, Recipe] = field(default_factory=lambda: {name: PRESETS[name] for name in PRESET_CYCLE})
     answers: Callable[[], Answers] = Answers
     files: Files = Files()
+    facets: int = 0
 
     def grid(self, state: State) -> Grid:
         layer = self.layers[state.layer]

@@ -31,6 +31,7 @@ from deepvis.interface.effects import (
     TellLink,
     ToggleRecording,
 )
+from deepvis.interface.facet_commands import FACET_COMMANDS, turn_wheel
 from deepvis.interface.looks import LOOKS, enlarge
 from deepvis.interface.moving import FAST, across, along, first_unit, goto, last_unit, layer_by, select, turn_page
 from deepvis.interface.palette import CommandPalette
@@ -43,6 +44,7 @@ from deepvis.interface.state import (
     PRESET_CYCLE,
     ZOOMS,
     Control,
+    FacetPhoto,
     Hover,
     LiveMoment,
     Source,
@@ -316,7 +318,7 @@ COMMANDS: dict[str, Command] = {
     "zoom": Command(
         _cycle_zoom,
         ("z",),
-        "big pane: layer, selected unit, backward image, picture with heat",
+        "big pane: layer, unit, backward image, picture with heat, facets",
         "view",
         lambda facts: ZOOMS,
         _choose_zoom,
@@ -362,6 +364,7 @@ COMMANDS: dict[str, Command] = {
     "hold": Command(hold, (";",), "hold the picture in view and compare others with it / let go", "view"),
     **LOOKS,
     **DREAMS,
+    **FACET_COMMANDS,
     "desk": Command(_desk, ("2",), "recipe grid: 16 settings on the selected unit / close", "recipe grid"),
     "desk_settings": Command(_on_grid(recipe_grid.other_pair), ("3",), "vary two other settings", "recipe grid"),
     "desk_seed": Command(_on_grid(lambda one: replace(one, seed=one.seed + 1)), ("4",), "another seed", "recipe grid"),
@@ -400,6 +403,7 @@ _MOUSE_HELP = (
     ("mouse", "double click", "enlarge a pane / back"),
     ("mouse", "click", "on the curve of the last seconds: its peak is the input"),
     ("mouse", "click", "a tab, a chip, a line of the palette: does what it says"),
+    ("mouse", "drag", "move the facet map; a click on its photo: it is the input"),
     ("mouse", "wheel", "magnify the layer pane; on a long list of layers: look further along"),
 )
 
@@ -515,8 +519,8 @@ def double_click(state: State, target: Target, pane: str | None, before: State, 
     return Outcome(enlarge(undone, facts, pane))
 
 
-def _clicked(state: State, target: Hover | TopImage | LiveMoment, facts: Facts) -> State:
-    if isinstance(target, LiveMoment):
+def _clicked(state: State, target: Hover | TopImage | LiveMoment | FacetPhoto, facts: Facts) -> State:
+    if isinstance(target, LiveMoment | FacetPhoto):
         return replace(state, photo=target.photo)
     if isinstance(target, TopImage):
         return replace(state, photo=target.photo) if target.photo else state
@@ -534,6 +538,8 @@ def wheel(state: State, steps: int, x: float, y: float) -> State:
     """Magnify the layer pane about a point given as fractions of the pane; in the palette, go to another line."""
     if state.finding:
         return replace(state, picked=max(0, state.picked - steps))
+    if state.zoom == "facets" and not state.recipe_grids:
+        return turn_wheel(state, steps, x, y)
     return state if state.recipe_grids else replace(state, view=zoom_at(state.view, 1.25**steps, x, y))
 
 

@@ -20,6 +20,8 @@ def select(state: State, facts: Facts, layer: int, unit: int) -> State:
     layer = min(max(layer, 0), len(facts.layers) - 1)
     unit = min(max(unit, 0), facts.layers[layer].units - 1)
     view, order = (state.view, state.order) if layer == state.layer else (PaneView(), None)
+    if (layer, unit) != (state.layer, state.unit):
+        state = replace(state, facet_count=0, facet_view=PaneView())
     state = replace(state, layer=layer, unit=unit, view=view, order=order, looked_at=None)
     if view.scale > 1 and not state.shown.is_matrix:
         grid = facts.grid(state)

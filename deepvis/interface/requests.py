@@ -21,6 +21,7 @@ from deepvis.store.unit_images import PROVISIONAL, Key
 from deepvis.synthesis import recipe, recipe_grid
 from deepvis.workers.messages import (
     DreamWish,
+    FacetsWish,
     GrowthWish,
     InputWeightsWish,
     LayerImagesWish,
@@ -146,6 +147,13 @@ def growth_wish(state: State, layers: Sequence[Layer]) -> GrowthWish | None:
     return GrowthWish(
         layer, state.unit, shown.preset, (recipe.image_seed(shown.seed, state.unit, 0),) * len(recipes), recipes
     )
+
+
+def facets_wish(state: State, layers: Sequence[Layer]) -> FacetsWish | None:
+    """The request for the selected unit's facets; None if they are not shown."""
+    if not layers or state.zoom != "facets" or state.recipe_grids or state.help:
+        return None
+    return FacetsWish(stands_for(layers, state.layer), state.unit, state.facet_count)
 
 
 def _seeds(unit: int, count: int) -> tuple[int, ...]:

@@ -31,6 +31,7 @@ from deepvis.core.layers import Layer, parse_unit, unit_id
 from deepvis.core.nearest import did_you_mean
 from deepvis.core.reading import is_text, place_of, read_link, read_yaml, shown
 from deepvis.interface.contents import CONTENTS
+from deepvis.interface.facet_commands import MOST
 from deepvis.interface.state import (
     BOOSTS,
     COLORS,
@@ -143,6 +144,8 @@ ATTRIBUTES: dict[str, Kind] = {
     "layout": _choice(lambda: LAYOUT_NAMES),
     "part": _choice(lambda: PARTS),
     "dream_mode": _choice(lambda: DREAM_MODES),
+    "facet_count": _place_in(range(MOST + 1)),
+    "facet_view": _PANE_VIEW,
 }
 _TEXTS = ("model", "weights", "source", "files", "file", "photo_root", "photo", "unit", "origin")
 

@@ -42,7 +42,7 @@ OPACITIES = (0.3, 0.5, 0.7)  # key |
 LAYOUT_NAMES = ("standard", "projector")
 PARTS = ("layer", "unit")  # key (: what of the code is remembered or dreamed
 DREAM_MODES = ("picture", "zoom", "live")  # key ^
-ZOOMS = ("layer", "unit", "backward", "picture")  # key z: what the big pane shows
+ZOOMS = ("layer", "unit", "backward", "picture", "facets")  # key z: what the big pane shows
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,20 @@ class LiveMoment:
     photo: Photo
 
 
-Target = Hover | TopImage | Control | LiveMoment | None  # what lies under a point of the picture
+@dataclass(frozen=True)
+class FacetPhoto:
+    """What the mouse points at: a photo of the facet map.
+
+    Attributes:
+        number: of the map's member.
+        photo: the photo.
+    """
+
+    number: int
+    photo: Photo
+
+
+Target = Hover | TopImage | Control | LiveMoment | FacetPhoto | None  # what lies under a point of the picture
 
 
 @dataclass(frozen=True)
@@ -171,6 +184,8 @@ class State:
         dreaming: the dream goes on; if false it stands still.
         dream_rounds: how often the user has asked to dream on from the result.
         guided: the held picture guides the dream.
+        facet_count: how many facets are asked for; 0 for as many as are stored, or as the silhouette suggests.
+        facet_view: the visible part of the facet map.
     """
 
     layer: int = 0
@@ -226,6 +241,8 @@ class State:
     dreaming: bool = True
     dream_rounds: int = 0
     guided: bool = False
+    facet_count: int = 0
+    facet_view: PaneView = field(default=PaneView())
 
     @property
     def shown_order(self) -> Order | None:

@@ -14,11 +14,20 @@ from deepvis.core.layers import Layer, unit_id
 from deepvis.core.receptive_field import ReceptiveField
 from deepvis.core.weights import InputWeights
 from deepvis.interface.palette import Entry
-from deepvis.interface.state import Control, LiveMoment, State, Target, TopImage
+from deepvis.interface.state import Control, FacetPhoto, LiveMoment, State, Target, TopImage
 from deepvis.scan.results import Statistics
 from deepvis.synthesis.recipe import image_seed
 from deepvis.synthesis.recipe_grid import SIDE, table
-from deepvis.workers.messages import Cells, DreamView, Grown, Remembered, Scanning, TopPictures, UnitPictures
+from deepvis.workers.messages import (
+    Cells,
+    DreamView,
+    Grown,
+    Remembered,
+    Scanning,
+    TopPictures,
+    UnitFacets,
+    UnitPictures,
+)
 
 
 @dataclass(frozen=True)
@@ -126,6 +135,7 @@ class Scene(LoadingScene):
         weights: of the units that feed the selected one, perhaps still of the unit before; None if not asked for.
         remembered: a picture rebuilt from a layer's code, perhaps still of the layer before.
         dream: a dream, perhaps still of the layer before.
+        facets: facets, perhaps still of the unit before; None if they are not shown.
     """
 
     _: KW_ONLY
@@ -147,6 +157,7 @@ class Scene(LoadingScene):
     weights: InputWeights | None = None
     remembered: Remembered | None = None
     dream: DreamView | None = None
+    facets: UnitFacets | None = None
 
     @property
     def of_held(self) -> Scene | None:
@@ -169,6 +180,9 @@ class Scene(LoadingScene):
             return hover if self.own_tops is not None and 0 <= hover.number < len(self.own_tops.patches) else None
         if isinstance(hover, Control):
             return hover
+        if isinstance(hover, FacetPhoto):
+            found = self.own_facets.laid_out if self.own_facets is not None else None
+            return hover if found is not None and state.zoom == "facets" and hover.number < len(found.members) else None
         if isinstance(hover, LiveMoment):
             return hover if self.own_curve is not None and self.own_curve.photo == hover.photo else None
         if hover is None or not 0 <= hover.layer < len(self.layers):
@@ -228,6 +242,12 @@ class Scene(LoadingScene):
         shown = self.state.recipe_grids[-1]
         seed = image_seed(shown.seed, self.state.unit, 0)
         return g if g.wish.recipes == table(shown).recipes and g.wish.seeds[0] == seed else None
+
+    @property
+    def own_facets(self) -> UnitFacets | None:
+        """The facets, if they are the selected unit's."""
+        f = self.facets
+        return f if f is not None and (f.wish.layer, f.wish.unit) == (self.pictures_of, self.state.unit) else None
 
     @property
     def own_tops(self) -> TopPictures | None:

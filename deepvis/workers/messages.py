@@ -14,6 +14,7 @@ import numpy as np
 
 from deepvis.core.frames import Frame
 from deepvis.core.receptive_field import ReceptiveField
+from deepvis.facets.facet_map import FacetMap
 from deepvis.scan.results import Patch, Statistics
 from deepvis.synthesis.recipe import Recipe
 
@@ -379,3 +380,55 @@ class DreamView:
     words: str = ""
     note: str = ""
     done: bool = False
+
+
+# ---- facets -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class FacetsWish:
+    """A request for a unit's facets.
+
+    Attributes:
+        layer, unit: the unit.
+        k: how many facets; 0 for as many as the stored ones are, or else as the silhouette suggests.
+        top: how many of the photos that excite the unit most are laid out.
+    """
+
+    layer: str
+    unit: int
+    k: int = 0
+    top: int = 60
+
+
+@dataclass(frozen=True, eq=False)
+class Thumbs:
+    """The photos of a facet map, small: uint8 H×W×3 RGB each, None for one that cannot be read."""
+
+    pictures: tuple[np.ndarray | None, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class UnitFacets:
+    """The facets of a `FacetsWish` so far.
+
+    Attributes:
+        wish: the request.
+        laid_out: the map, the same object while the facets grow.
+        found: the same map with the facets as they are now; None until the photos have been laid out.
+        thumbs: the photos of the map.
+        steps, total: how many steps were made, and how many there will be.
+        is_stored: they were read, not made now.
+        done: there is no more to come.
+        note: a text that says how far it is, or why there are none.
+    """
+
+    wish: FacetsWish
+    laid_out: FacetMap | None = None
+    found: FacetMap | None = None
+    thumbs: Thumbs = Thumbs()
+    steps: int = 0
+    total: int = 0
+    is_stored: bool = False
+    done: bool = False
+    note: str = ""

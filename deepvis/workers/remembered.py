@@ -79,7 +79,7 @@ class RememberedWorker(Worker["WishOf[Network, RememberedWish]", Remembered]):
 
     def _sharpened(self, code: Code, begun: Remembered) -> Generator[Remembered | None, None, None]:
         from deepvis.synthesis.inversion import Inversion
-        from deepvis.synthesis.recipe import PRESETS
+        from deepvis.synthesis.presets import PRESETS
 
         recipe, shown = PRESETS["invert"], time.monotonic()
         inversion = Inversion(code, recipe, start=begun.picture)

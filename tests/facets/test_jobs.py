@@ -180,7 +180,7 @@ def test_the_networks_index_is_used_if_it_keeps_enough(tmp_path: Path, network: 
 
 @pytest.mark.parametrize("text", ["0", "x", "101%", "-3", "2.5", "%"])
 def test_how_many_is_refused_in_words(text: str) -> None:
-    with pytest.raises(UserError, match="expected a number of photos such as 60, or a share such as 2%"):
+    with pytest.raises(UserError, match="expected a number of photos such as 60, or a share of them such as 2%"):
         Top(text).of(100)
 
 

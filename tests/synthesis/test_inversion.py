@@ -14,7 +14,7 @@ from deepvis.core.errors import UserError
 from deepvis.networks.network import InputSpec
 from deepvis.synthesis import inversion as inv
 from deepvis.synthesis import objectives
-from deepvis.synthesis.recipe import PRESETS, recipe
+from deepvis.synthesis.presets import PRESETS, recipe
 from deepvis.synthesis.regularizers import quadratic_variation
 from deepvis.synthesis.steps import ForgettingAdagrad, Momentum
 

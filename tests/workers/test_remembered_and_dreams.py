@@ -22,7 +22,7 @@ from deepvis.store.decoders import decoder_path
 from deepvis.synthesis import decoder as decoders
 from deepvis.synthesis import dream as dreams
 from deepvis.synthesis.inversion import Code
-from deepvis.synthesis.recipe import PRESETS
+from deepvis.synthesis.presets import PRESETS
 from deepvis.workers.dreams import NOTHING, DreamWorker
 from deepvis.workers.messages import DreamWish, RememberedWish
 from deepvis.workers.remembered import RememberedWorker

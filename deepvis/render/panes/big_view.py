@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from deepvis.interface.state import Hover
+from deepvis.interface.state import Target
 from deepvis.render.draw import Canvas
 from deepvis.render.panes.pane import Key
 from deepvis.render.scene import Scene
@@ -19,10 +19,10 @@ class BigView:
         draw: draws the whole pane, with its title.
         ready: says whether everything that it needs has arrived; until then the pane keeps its picture.
         key: returns what its picture depends on, besides the things that all views depend on.
-        at: returns the unit under a point, given in pixels of the pane's body (the pane without its title).
+        at: returns the unit or photo under a point, given in pixels of the pane's body (the pane without its title).
     """
 
     draw: Callable[[Canvas, Scene], None]
     ready: Callable[[Scene], bool] = lambda scene: True
     key: Callable[[Scene], Key] = lambda scene: ()
-    at: Callable[[Canvas, Scene, int, int], Hover | None] = lambda body, scene, x, y: None
+    at: Callable[[Canvas, Scene, int, int], Target] = lambda body, scene, x, y: None

@@ -17,6 +17,7 @@ from deepvis.render.panes.compared import held_key
 from deepvis.render.panes.correlation import CORRELATION
 from deepvis.render.panes.difference import DIFFERENCE
 from deepvis.render.panes.dream import DREAM, dream_chips
+from deepvis.render.panes.facets import FACETS, facet_chips
 from deepvis.render.panes.histograms import HISTOGRAMS
 from deepvis.render.panes.overlays import NAME_PROMPT, UNIT_PROMPT, draw_help, draw_prompt
 from deepvis.render.panes.palette_list import draw_palette, entry_at
@@ -34,6 +35,7 @@ VIEWS: dict[str, BigView] = {
     "recipe grid": BigView(draw_recipe_grid, key=lambda scene: (id(scene.own_recipe_grid),), at=recipe_at),
     "backward": BigView(draw_backward, ready=lambda scene: scene.backward is not None),
     "picture": PICTURE,
+    "facets": FACETS,
     "layer gradient": LAYER_GRADIENT,
     "activations": ACTIVATIONS,
     "synthesized": SYNTHESIZED,
@@ -55,7 +57,7 @@ def _view_name(state: State) -> str:
         return "help"
     if state.recipe_grids:
         return "recipe grid"
-    if state.zoom in ("backward", "picture"):
+    if state.zoom in ("backward", "picture", "facets"):
         return state.zoom
     return "layer gradient" if state.layer_gradient and state.content == "activations" else state.content
 
@@ -79,7 +81,7 @@ def _target(canvas: Canvas, scene: Scene, x: int, y: int) -> Target:
         return entry_at(canvas, scene, x, y)
     body = layer_body(canvas)
     y -= canvas.px_caption
-    is_grid = scene.state.zoom == "layer" or bool(scene.state.recipe_grids)
+    is_grid = scene.state.zoom in ("layer", "facets") or bool(scene.state.recipe_grids)
     return VIEWS[_view_name(scene.state)].at(body, scene, x, y) if y >= 0 and is_grid else None
 
 
@@ -119,6 +121,8 @@ def _chips(scene: LoadingScene) -> tuple[Chip, ...]:
         return (Chip("‹ close help", "help", "close the help"),)
     if state.recipe_grids:
         return grid_chips(state)
+    if state.zoom == "facets":
+        return facet_chips(state)
     grid = state.zoom != "backward"
     tabs = tuple(
         Chip(row.tab or row.name, f"content={row.name}", f"layer pane: {row.name}", grid and row.name == state.content)
@@ -133,7 +137,8 @@ def _chips(scene: LoadingScene) -> tuple[Chip, ...]:
         zoom = Chip("enlarge unit", "zoom=unit", "the selected unit as large as the pane", apart=True)
     else:
         zoom = Chip("‹ all units", "zoom=layer", "back to all units of the layer", apart=True)
-    return (*tabs, *([values] if grid and state.shown.needs is Needs.ACTIVATIONS else []), zoom)
+    facets = Chip("facets", "facets", "the different things that the selected unit responds to")
+    return (*tabs, *([values] if grid and state.shown.needs is Needs.ACTIVATIONS else []), zoom, facets)
 
 
 LAYER = Pane(draw_layer, _draw_loading, _layer_key, _layer_ready, _target, _chips, chips_at_top=True)

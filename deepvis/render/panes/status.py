@@ -6,13 +6,14 @@ from deepvis.attribution.methods import label
 from deepvis.core.layers import unit_id
 from deepvis.interface.commands import COMMANDS
 from deepvis.interface.hints import Hint, shown, text_of
-from deepvis.interface.state import BOOSTS, COLORS, GAMMAS, Control, LiveMoment, Target, TopImage
+from deepvis.interface.state import BOOSTS, COLORS, GAMMAS, Control, FacetPhoto, LiveMoment, Target, TopImage
 from deepvis.render import text
 from deepvis.render.colors import Theme
 from deepvis.render.draw import Canvas
 from deepvis.render.heat import heat_words
 from deepvis.render.palettes import Color
 from deepvis.render.panes.chips import Chip, chip_at, draw_chips, placed
+from deepvis.render.panes.facets import facet_words
 from deepvis.render.panes.pane import Key, Pane, extent_text, number
 from deepvis.render.panes.recipe_grid import tile_words
 from deepvis.render.scene import LoadingScene, Scene
@@ -24,6 +25,8 @@ def _hover_text(scene: Scene) -> str:
         return _top_image_text(scene, hover)
     if isinstance(hover, Control):
         return _control_text(scene, hover)
+    if isinstance(hover, FacetPhoto):
+        return facet_words(scene, hover)
     if isinstance(hover, LiveMoment):
         return _moment_text(scene)
     if hover is None:

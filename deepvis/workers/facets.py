@@ -1,0 +1,250 @@
+"""The facets of the selected unit: stored ones at once, else made in a thread while one watches."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from deepvis.core import paths
+from deepvis.core.errors import UserError
+from deepvis.core.geometry import reduced
+from deepvis.core.layers import find_layer
+from deepvis.core.receptive_field import ReceptiveField
+from deepvis.facets.facet_map import FacetMap, Member
+from deepvis.facets.facet_store import keep, open_facets, own_facets
+from deepvis.workers.messages import FacetsWish, Thumbs, UnitFacets
+from deepvis.workers.own_replica import OwnReplica
+from deepvis.workers.synthesizer import DEAD
+from deepvis.workers.worker import MUCH_MEMORY, Task, WishOf, Worker
+
+if TYPE_CHECKING:
+    from deepvis.facets.making import Ground, Points
+    from deepvis.inputs.datasets import Photos
+    from deepvis.networks.network import Network
+    from deepvis.scan.index import Index
+    from deepvis.synthesis.recipe import Recipe
+
+PRESET = "facet"
+QUIET = 0.5  # seconds that a unit must stay selected before its facets are made
+PUBLISH = 0.1  # seconds between two updates of the shown images
+THUMB = 96  # pixels of a photo's longer side on the map
+MOST_SCANNED = 2000  # photos of an index that are scanned once more if it keeps too few of each unit
+
+_Task = Task["WishOf[Network, FacetsWish]"]
+
+
+class _Unwanted(Exception):
+    """There is a newer request."""
+
+
+class FacetsWorker(Worker["WishOf[Network, FacetsWish]", UnitFacets]):
+    """Provides the facets of the newest request's unit.
+
+    Stored ones are read. For another unit, or another number of facets, the photos are laid out and the facets grow,
+    and what is finished is put into the user's own store. torch is imported in the thread, which on Linux runs at a
+    lower priority than the live view.
+    """
+
+    has_low_priority = True
+
+    def __init__(self, fields: Callable[[], Mapping[str, ReceptiveField]] = dict) -> None:
+        """
+        Args:
+            fields: returns the receptive fields that are known already, by layer.
+        """
+        super().__init__()
+        self._fields, self._replica, self._cores = fields, OwnReplica(), 0
+        self._points: tuple[tuple[Network, str, int], Points] | None = None  # of the unit before
+        self._said = 0.0
+
+    def want(self, wish: WishOf[Network, FacetsWish] | None) -> None:
+        """Request facets (None: no facets); never blocks."""
+        with self._changed:
+            answer = self.answer
+            if wish is None and answer is not None and answer.found is None:
+                self.renew()  # so that the same request is tried again later
+            super().want(wish)
+
+    def failed(self, wish: WishOf[Network, FacetsWish], why: str) -> UnitFacets:
+        return UnitFacets(wish.wish, note=why, done=True)
+
+    def work(self, task: _Task) -> Generator[UnitFacets | None, None, None]:
+        wish, network = task.wish.wish, task.wish.source
+        stored = open_facets(network.name, network.fingerprint)
+        found = stored.read(wish.layer, wish.unit)
+        if found is not None and wish.k in (0, len(found.facets)):
+            yield from self._stored(task, found)
+            return
+        yield UnitFacets(wish, note=stored.note or "looking at the photos that excite the unit …")
+        if not self._stands(task):
+            return
+        try:
+            yield from self._made(task)
+        except _Unwanted:
+            return
+
+    # ---- stored -----------------------------------------------------------------------------------
+
+    def _stored(self, task: _Task, found: FacetMap) -> Generator[UnitFacets | None, None, None]:
+        """First the facets, then the photos as they are read."""
+        from deepvis.inputs.datasets import Images, Photos
+
+        wish, network = task.wish.wish, task.wish.source
+        answer = UnitFacets(wish, found, found, steps=0, is_stored=True)
+        yield answer
+        names = tuple(member.name for member in found.members)
+        images = Images(Path(found.root), names, reading=network.input.reading)
+        photos = Photos(images, least=(network.input.width, network.input.height))
+        field = self._field(network, wish.layer)
+        pictures: list[np.ndarray | None] = []
+        for number, member in enumerate(found.members):
+            pictures.append(_thumb(network, photos, number, member, field))
+            yield None
+        lacking = sum(picture is None for picture in pictures)
+        note = f"{lacking} of {len(pictures)} photos are not in {found.root}" if lacking else ""
+        yield replace(answer, thumbs=Thumbs(tuple(pictures)), done=True, note=note)
+
+    def _field(self, network: Network, layer: str) -> ReceptiveField | None:
+        from deepvis.facets.excited import found_index
+
+        if not network.layers[find_layer(layer, network.layers)].is_map:
+            return None
+        known = dict(self._fields())
+        if layer not in known:
+            try:
+                index = found_index(paths.precomputed(), network)
+            except UserError:
+                index = None
+            known |= index.receptive_fields if index is not None else {}
+        return known.get(layer) or self._copy_of(network).receptive_field(layer)
+
+    # ---- made now ---------------------------------------------------------------------------------
+
+    def _stands(self, task: _Task) -> bool:
+        """Wait for QUIET seconds; return whether the request still stands then."""
+        with self._changed:
+            return not self._changed.wait_for(lambda: not self._is_wanted(task), QUIET)
+
+    def _say(self, task: _Task, words: str) -> None:
+        """Hand out now and then how far it is."""
+        if time.monotonic() - self._said > PUBLISH:
+            self._said = time.monotonic()
+            self._hand_out(task, UnitFacets(task.wish.wish, note=words))
+
+    def _made(self, task: _Task) -> Generator[UnitFacets | None, None, None]:
+        from deepvis.facets.making import FacetAscent, facet_map, ground_of
+        from deepvis.synthesis.presets import recipe
+
+        wish, network, one = task.wish.wish, self._copy_of(task.wish.source), recipe(PRESET)
+        layer = network.layers[find_layer(wish.layer, network.layers)]
+        with MUCH_MEMORY:
+            ground = ground_of(network, layer)
+        made = self._laid_out(task, network, ground)
+        found = facet_map(made, wish.k)
+        thumbs = Thumbs(tuple(reduced(patch, THUMB) for patch in made.patches))
+        answer = UnitFacets(wish, found, found, thumbs, total=one.steps)
+        yield answer
+        ascent, shown = FacetAscent(network, ground, found, one), time.monotonic()
+        for _ in range(one.steps):
+            with MUCH_MEMORY:
+                ascent.step()
+            if time.monotonic() - shown > PUBLISH:
+                yield replace(answer, found=ascent.now(), steps=ascent.steps)
+                shown = time.monotonic()
+            else:
+                yield None
+        if ascent.is_dead:
+            yield replace(answer, note=DEAD, done=True)
+            return
+        finished = ascent.now(final=True)
+        note = self._keep(task.wish.source, finished, one)
+        yield replace(answer, found=finished, steps=ascent.steps, done=True, note=note)
+
+    def _laid_out(self, task: _Task, network: Network, ground: Ground) -> Points:
+        """The unit's photos on the map; those of the unit before need not be looked at again for another k."""
+        from deepvis.facets.excited import candidates
+        from deepvis.facets.making import points, top_of
+        from deepvis.inputs.datasets import Photos
+
+        wish, source = task.wish.wish, task.wish.source
+        key = (source, wish.layer, wish.unit)
+        if self._points is not None and self._points[0] == key:
+            return self._points[1]
+        index = self._index(task, network)
+        top = top_of(index, wish.layer, wish.unit, wish.top)
+        photos = Photos(candidates(index).images, least=(network.input.width, network.input.height))
+
+        def progress(done: int, total: int) -> None:
+            if not self._is_wanted(task):
+                raise _Unwanted
+            self._say(task, f"photo {done} of the {total} that excite the unit most …")
+
+        made = points(network, ground, photos, wish.unit, top, progress=progress)
+        self._points = (key, made)
+        return made
+
+    def _index(self, task: _Task, network: Network) -> Index:
+        """An index that keeps enough photos of each unit; made once if the network's own keeps too few."""
+        from deepvis.facets.excited import Top, found_index, index_for
+        from deepvis.networks.capture import Abandoned
+        from deepvis.scan.options import USUAL, Companion
+
+        places, count = paths.precomputed(), task.wish.wish.top
+        have = found_index(places, network)
+        if have is None:
+            raise UserError("There is no index of the photos that excite units. To make one: deepvis scan --images DIR")
+        if have.k >= min(count, len(have.files)) or len(have.files) > MOST_SCANNED:
+            return have
+
+        def progress(done: int, total: int, _broken: int) -> None:
+            self._say(task, f"looking once for the {count} photos that excite each unit most: {done} of {total} …")
+
+        alone = Companion(is_over=lambda: not self._is_wanted(task), fields=self._fields)
+        try:
+            return index_for(network, places, None, Top(str(count)), USUAL, progress, alone)
+        except Abandoned:
+            raise _Unwanted from None
+
+    def _keep(self, network: Network, finished: FacetMap, one: Recipe) -> str:
+        """Put finished facets into the user's own store; a text that says why it fails, else empty."""
+        from deepvis.facets.making import how_made
+        from deepvis.store.unit_images import open_store
+
+        try:
+            folder = own_facets(paths.precomputed(), network.name)
+            store = open_store(folder, network.fingerprint, network.name)
+            keep(store, finished, how_made(network, finished.layer, PRESET, one), "live")
+            store.finish()
+        except UserError as error:
+            return f"not kept: {error}"
+        return ""
+
+    def _copy_of(self, network: Network) -> Network:
+        """A replica of the network for this thread alone."""
+        import torch
+
+        if not self._cores and network.device.type == "cpu":  # of this thread alone; the rest is the live view's
+            self._cores = max(1, torch.get_num_threads() // 2)
+            torch.set_num_threads(self._cores)
+        return self._replica.of(network)
+
+
+def _thumb(
+    network: Network, photos: Photos, number: int, member: Member, field: ReceptiveField | None
+) -> np.ndarray | None:
+    """What the unit sees of a photo, small; None if the photo cannot be read."""
+    from deepvis.inputs.bands import as_colours
+    from deepvis.scan.patches import as_cell, cut_out, field_box
+
+    whole = (network.input.width, network.input.height)
+    box = field_box(field, member.row, member.column, whole)
+    try:
+        photo = as_colours(photos.read(number), network.input.places)
+    except UserError:
+        return None
+    return as_cell(cut_out(photo, box, whole), box, min(THUMB, max(box[2:])))

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
 
 import numpy as np
 
 from deepvis.core.errors import UserError
-from deepvis.core.geometry import resize, with_side
+from deepvis.core.geometry import fit, resize, with_side
 from deepvis.core.layers import Layer, unit_id
+from deepvis.inputs.datasets import Images
 from deepvis.render import text
 from deepvis.render.colors import DARK
 from deepvis.render.draw import fill
+from deepvis.scan.nearest_photos import Near
 from deepvis.store.own_images import OwnFirst
 from deepvis.store.unit_images import Store
 
@@ -46,6 +48,21 @@ def wrapped(
     words = [*titles, *[""] * missing]
     starts = range(0, len(whole), columns)
     return [np.stack(whole[i : i + columns]) for i in starts], [words[i : i + columns] for i in starts]
+
+
+def near_rows(
+    picture: np.ndarray, found: Mapping[str, Sequence[Near]], images: Images, side: int = 128
+) -> tuple[list[np.ndarray], list[list[str]]]:
+    """For `labelled`: a row for each space with the picture and the photos nearest to it, and their distances."""
+    rows, titles = [], []
+    most = max(len(near) for near in found.values())
+    for name, near in found.items():
+        photos = [fit(images.read(one.number)[..., :3], side, side, True) for one in near]
+        missing = most - len(near)
+        empty = [np.full((side, side, 3), DARK.ground, np.uint8)] * missing
+        rows.append(np.stack([fit(picture, side, side, True), *photos, *empty]))
+        titles.append([name, *(f"{one.distance:.2f}" for one in near), *[""] * missing])
+    return rows, titles
 
 
 def _scaled(image: np.ndarray, width: int, height: int) -> np.ndarray:

@@ -133,6 +133,17 @@ def _size(layer: str, code: Tensor) -> float:
     return size
 
 
+def both(first: Objective, second: Objective, gamma: float = 0.5) -> Objective:
+    """Two objectives at once, neither of which may run ahead: a + b − γ |a − b| (Nguyen et al. 2016, "Synthesizing the
+    preferred inputs…", supplement, equation (2); its λ‖y‖ is the recipe's decay). With γ = 0 it is their sum."""
+
+    def value(a: Activations) -> Tensor:
+        one, other = first.value(a), second.value(a)
+        return one + other - gamma * (one - other).abs()
+
+    return Objective(first.layers | second.layers, value)
+
+
 def diversity(layer: str) -> Objective:
     """How much the images of a batch differ: minus the mean cosine similarity of an image's Gram matrix at the layer
     to those of the other images (Olah et al. 2017, section "Diversity"). 0 for a batch of one."""

@@ -1,0 +1,41 @@
+"""Two units at once."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from smallnets import layer, small
+
+from deepvis.synthesis import objectives
+from deepvis.synthesis.presets import recipe
+from deepvis.synthesis.two_units import together
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 3.0])
+def test_both_and_its_gradient_by_hand(gamma: float) -> None:
+    values = torch.tensor([[3.0, 1.0], [1.0, 2.5]], dtype=torch.float64, requires_grad=True)
+    aim = objectives.both(objectives.unit("fc", 0), objectives.unit("fc", 1), gamma)
+    got = aim({"fc": values})
+    np.testing.assert_allclose(got.detach(), [4 - gamma * 2, 3.5 - gamma * 1.5])
+    (grad,) = torch.autograd.grad(got.sum(), values)
+    np.testing.assert_allclose(grad, [[1 - gamma, 1 + gamma], [1 + gamma, 1 - gamma]])
+    assert aim.layers == {"fc"}
+
+
+def test_the_images_are_of_the_units_together() -> None:
+    network = small()
+    still = {"margin": 0, "jitter": 0, "rotate": 0, "scale_low": 1, "scale_high": 1, "views": 1, "total_variation": 0}
+    fc, one = layer(network, "fc"), recipe("modern", {**still, "steps": 60})
+    reached = []
+    for gamma in (0.0, 2.0):
+        found = list(together(network, (fc, 1), [(fc, 2), (layer(network, "conv2"), 0)], one, gamma))
+        assert [[(of.name, unit) for of, unit in each.units] for each in found] == [
+            [("fc", 2)], [("conv2", 0)], [("fc", 1), ("fc", 2)], [("fc", 1), ("conv2", 0)],
+        ]  # fmt: skip
+        assert all(each.image.shape == (32, 32, 3) and len(each.values) == len(each.units) for each in found)
+        scores = network.module(network.see(found[2].image, crop=True))[0]
+        assert found[2].values == pytest.approx([float(scores[1]), float(scores[2])], rel=1e-4)
+        first, second = found[2].values
+        reached.append(first + second - 2.0 * abs(first - second))
+    assert reached[1] > reached[0]  # what the second one climbed

@@ -37,6 +37,7 @@ class Findings:
         statistics: histograms and correlation of a layer's units.
         scanning: how far the scan is that the window makes by itself.
         weights: of the units that feed the selected one.
+        grows_by_itself: images that are not stored grow while nothing else is asked for.
     """
 
     pictures: UnitPictures | None = None
@@ -46,6 +47,7 @@ class Findings:
     statistics: Statistics | None = None
     scanning: Scanning | None = None
     weights: InputWeights | None = None
+    grows_by_itself: bool = False
 
 
 def build_scene(
@@ -94,6 +96,7 @@ def build_scene(
         statistics=findings.statistics,
         scanning=findings.scanning,
         weights=findings.weights,
+        grows_by_itself=findings.grows_by_itself,
     )
 
 

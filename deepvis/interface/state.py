@@ -158,6 +158,7 @@ class State:
         picked: the line of the palette that Enter does.
         looked_at: the layer that the wheel has brought into view in the layer list; None: the selected one.
         hints: the commands of the hint line that were used.
+        own_filter: the filter that the user has chosen by itself, to which reset goes back.
     """
 
     layer: int = 0
@@ -208,6 +209,7 @@ class State:
     picked: int = 0
     looked_at: int | None = None
     hints: tuple[str, ...] = ()
+    own_filter: str = FILTERS[0]
 
     @property
     def shown_order(self) -> Order | None:

@@ -220,7 +220,9 @@ def slow_mosaic(canvas: np.ndarray, maps: np.ndarray, grid, gamma: float, boost:
             value = cv2.resize(value, (width, height), interpolation=cv2.INTER_AREA)
         value = np.sign(value) * np.abs(value) ** gamma
         level = np.rint(127.5 + 127.5 * value) if signed else np.rint(255 * value.clip(0))
-        level = cv2.resize(level.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST_EXACT).astype(np.float64)
+        level = cv2.resize(level.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST_EXACT).astype(
+            np.float64
+        )
         v = (level - 127.5)[..., None] / 127.5
         if signed:
             cell = blue_orange(v)
@@ -635,7 +637,7 @@ STATES = {
     ("desk starts", "layer", "rate 0.02  contribution 90%"),
     ("desk fails", "layer", "no gradient"),
     ("naming", "layer", "Enter saves"),
-    ("off", "unit_images", "9 shows them"),
+    ("off", "unit_images", "9 shows them, or the chip above"),
     ("off", "input", "frozen · stretched"),
     ("photo", "input", "e: back"),
     ("failed", "layer", "RuntimeError"),

@@ -49,6 +49,7 @@ class Findings:
         remembered: the picture in view, rebuilt from a layer's code.
         dream: the dream so far.
         facets: the selected unit's facets.
+        grows_by_itself: images that are not stored grow while nothing else is asked for.
     """
 
     pictures: UnitPictures | None = None
@@ -61,6 +62,7 @@ class Findings:
     remembered: Remembered | None = None
     dream: DreamView | None = None
     facets: UnitFacets | None = None
+    grows_by_itself: bool = False
 
 
 def build_scene(
@@ -112,6 +114,7 @@ def build_scene(
         remembered=findings.remembered,
         dream=findings.dream,
         facets=findings.facets,
+        grows_by_itself=findings.grows_by_itself,
     )
 
 

@@ -78,7 +78,11 @@ class Toolbox:
         self.questions = Questions(engine)
         self.lately = Lately()
         self.workers = UnitWorkers(
-            naming_options(settings), lambda: engine.network, lambda: not engine.idle, lambda: engine.fields
+            naming_options(settings),
+            lambda: engine.network,
+            lambda: not engine.idle,
+            lambda: engine.fields,
+            settings.grow == "auto",
         )
         self.opening = Opening(settings, start)
         self.effects = Effects(settings, self.workers, self.bar, self.renderer, self._pane_pointed_at)
@@ -149,7 +153,7 @@ class Toolbox:
         index = self.workers.top_images.opened
         self.state = self.opening.turn(self.state, network, self.questions.result, index)
         if self.opening.error:
-            self.bar.say(self.opening.error, is_error=True)
+            self.state = replace(self.state, message=self.opening.error, message_is_error=True)  # until the next key
             self.opening.error = ""
         if network is None or not self.opening.is_over or index == OpenIndex() or self._introduction == "":
             return
@@ -256,7 +260,7 @@ class Toolbox:
         fills = self.opening.is_over and scene.result is not None  # the first picture comes first
         if fills and self.settings.scan == "auto":
             self.workers.want_scan(network, self._folder if self.state.source == "files" else None)
-        self.workers.want_made(self.state, network, cells, side, field, fills and self.settings.grow == "auto")
+        self.workers.want_made(self.state, network, cells, side, field, fills)
 
     def _listen(self, patience: float) -> None:
         """Take what is new from the engine, the feed and the jobs; wait up to `patience` seconds for a result."""

@@ -76,6 +76,7 @@ class UnitWorkers:
         network: Callable[[], Network | None],
         is_busy: Callable[[], bool] = lambda: False,
         fields: Callable[[], Mapping[str, ReceptiveField]] = dict,
+        grow: bool = False,
     ) -> None:
         """
         Args:
@@ -83,8 +84,9 @@ class UnitWorkers:
             network: returns the network, None while it loads.
             is_busy: whether the network computes for the live view.
             fields: returns the receptive fields that are known already, by layer.
+            grow: images may grow that the user has not asked for.
         """
-        self._network = network
+        self._network, self._grow = network, grow
         self.leisure = Leisure(is_busy)
         self.unit_images = UnitImagesWorker(self._open_store)
         self.own_scan = OwnScanWorker(self.leisure, fields)
@@ -157,16 +159,16 @@ class UnitWorkers:
         cells: Sequence[int],
         side: int,
         field: ReceptiveField | None,
-        by_itself: bool = False,
+        may_grow: bool = False,
     ) -> None:
         """Request the images to synthesize, and the collected moments that the state shows.
 
         Args:
             field: the receptive field of the selected layer's units; None if it is not known yet, or for a vector.
-            by_itself: images may grow that the user has not asked for.
+            may_grow: images may grow by themselves now.
         """
         growth = growth_wish(state, network.layers)
-        if growth is None and by_itself:
+        if growth is None and may_grow and self._grow:
             growth = self._growth_by_itself(state, network, cells)
         self.growth.want(WishOf(network, growth) if growth else None)
         if state.moments:
@@ -215,6 +217,7 @@ class UnitWorkers:
             self.remembered.answer,
             self.dreams.answer,
             self.facets.answer,
+            self._grow and not self._cannot_keep,
         )
 
     def _top_pictures(self, state: State) -> TopPictures | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from dataclasses import replace
 
 from deepvis.cli.options import Commands, add_network, count, load_network, path_argument
@@ -63,13 +64,13 @@ def _export_activations(args: argparse.Namespace) -> None:
 
     images = find_images(args.images or paths.PHOTOS)  # checked before the network is loaded, which takes long
     network = load_network(args)
-    from deepvis.scan.scan import layers_from
+    from deepvis.scan.scan import Once, layers_from
     from deepvis.store.activations import ActivationsExport, export_activations, writer_for
 
     writer_for(args.out)
     if network.input.channels <= 3:
-        images = images.without_arrays()
-    images = replace(images, reading=network.input.reading)
+        images = images.without_arrays(lambda text: print(f"note: {text}", file=sys.stderr))
+    images = replace(images, reading=network.input.reading, note=Once())
     layers = tuple(layers_from(network, args.activations))
     wanted = ActivationsExport(network, images, layers, args.reduce or "", args.batch)
     with interrupt.raised(), tqdm(unit="image") as bar:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 
 from deepvis.cli.options import Commands, add_network, count, load_network, path_argument
 from deepvis.core import interrupt, paths
@@ -45,7 +46,7 @@ def _scan(args: argparse.Namespace) -> None:
         raise UserError(f"--batch {args.batch!r}: expected a whole number from 1 to 512, or auto")
     network = load_network(args)
     if network.input.channels <= 3 and args.images.suffix.lower() != ".txt":
-        images = images.without_arrays()
+        images = images.without_arrays(lambda text: print(f"note: {text}", file=sys.stderr))
     from tqdm import tqdm
 
     from deepvis.scan.options import Options

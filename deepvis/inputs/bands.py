@@ -78,7 +78,10 @@ def decode_picture(
 ) -> np.ndarray:
     """Like `read_picture`, for an open, seekable file; a `.npy` file is known by its name."""
     if name.lower().endswith(NUMPY):
-        return _as_picture(_read_bands(file, name, max_pixels, None), name, reading, White(reading.white, note))
+        array = _read_bands(file, name, max_pixels, None)
+        if bad := array.size - int(np.count_nonzero(np.isfinite(array))):
+            note(f"{name}: {bad:,} of {array.size:,} values are NaN or infinite; they count as the network's mean")
+        return _as_picture(array, name, reading, White(reading.white, note))
     try:
         header = read_header(file)
     except Exception:  # damaged files raise many kinds of errors; `decode_image` will say what is wrong

@@ -59,13 +59,24 @@ class Images:
         known = set(names)
         return replace(self, names=(*names, *(name for name in self.names if name not in known)))
 
-    def without_arrays(self) -> Images:
+    def without_arrays(self, say: Callable[[str], None] = lambda text: None) -> Images:
         """The images without `.npy` files; beside pictures these are likely to hold something else.
 
         If there are only `.npy` files they stay.
+
+        Args:
+            say: called with a text that counts what is left out.
         """
         names = tuple(name for name in self.names if not name.lower().endswith(NUMPY))
-        return replace(self, names=names or self.names)
+        if not names or len(names) == len(self.names):
+            return self
+        first = next(name for name in self.names if name.lower().endswith(NUMPY))
+        count = len(self.names) - len(names)
+        say(
+            f"{count:,} {NUMPY} file{' is' if count == 1 else 's are'} left out ({first}{' …' if count > 1 else ''}): "
+            f"beside pictures, a network of at most three channels takes none. Put them in a folder of their own"
+        )
+        return replace(self, names=names)
 
     def read(self, number: int, least: tuple[int, int] | None = None, aspect: float = 1.0) -> np.ndarray:
         """Decode an image: uint8 RGB H×W×3, upright; or bands (see `deepvis.inputs.bands`).

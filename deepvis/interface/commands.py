@@ -77,6 +77,14 @@ def _cycle_method(state: State, facts: Facts) -> State:
     return _with_method(state, next_value(METHOD_CYCLE, state.method))
 
 
+def _cycle_filter(state: State, facts: Facts) -> State:
+    return _choose_filter(state, facts, next_value(FILTERS, state.filter))
+
+
+def _choose_filter(state: State, facts: Facts, filter: str) -> State:
+    return replace(state, filter=filter, own_filter=filter)
+
+
 def _choose_method(state: State, facts: Facts, method: str) -> State:
     return _with_method(state, None if method == OFF else method)
 
@@ -171,6 +179,8 @@ def _reset(state: State, facts: Facts) -> State | Outcome:
         layout=state.layout,
         full_screen=state.full_screen,
         hints=state.hints,
+        filter=state.own_filter,
+        own_filter=state.own_filter,
     )
     return Outcome(begun, (ForgetMoments(),)) if state.moments else begun
 
@@ -306,12 +316,12 @@ COMMANDS: dict[str, Command] = {
         _choose_method,
     ),
     "filter": Command(
-        cycle("filter", FILTERS),
+        _cycle_filter,
         ("m",),
         "next filter: raw, gray, norm, blurred norm",
         "backward",
         lambda facts: FILTERS,
-        lambda state, facts, filter: replace(state, filter=filter),
+        _choose_filter,
     ),
     "freeze_origin": Command(_freeze_origin, ("d",), "freeze the unit that the backward pass starts from", "backward"),
     "layer_gradient": Command(_layer_gradient, ("a",), "layer pane: activations / backward values", "backward"),

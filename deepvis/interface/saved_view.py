@@ -124,7 +124,7 @@ OTHERWISE = {"layer", "unit", "origin", "source", "step", "photo"}  # a view hol
 OF_THE_MOMENT = {  # what no view holds: what is being typed, said, pointed at, collected
     *("typing", "naming", "message", "message_is_error", "hover", "frozen"),
     *("collecting", "moments", "recipe_grids", "enlarged", "full_screen", "order", "ranking", "held", "home"),
-    *("finding", "picked", "looked_at", "hints"),
+    *("finding", "picked", "looked_at", "hints", "own_filter"),
     *("dreaming", "dream_rounds", "guided"),
 }
 ATTRIBUTES: dict[str, Kind] = {
@@ -258,9 +258,8 @@ def read_view(text: str) -> SavedView:
     file = read_yaml(path, f"a view's file, or a link that begins with {LINK}")
     place = SavedView(where=str(path), lines=file.lines)
     if not isinstance(file.values, dict):
-        raise UserError(
-            f"{path}: {shown(file.values)}; expected lines `key: value` of a view, as the key + writes them"
-        )
+        what = "is empty" if file.values is None else shown(file.values)
+        raise UserError(f"{path}: {what}; expected lines `key: value` of a view, as the key + writes them")
     return _checked(file.values, place, path.absolute().parent)
 
 

@@ -186,6 +186,7 @@ class State:
         guided: the held picture guides the dream.
         facet_count: how many facets are asked for; 0 for as many as are stored, or as the silhouette suggests.
         facet_view: the visible part of the facet map.
+        own_filter: the filter that the user has chosen by itself, to which reset goes back.
     """
 
     layer: int = 0
@@ -243,6 +244,7 @@ class State:
     guided: bool = False
     facet_count: int = 0
     facet_view: PaneView = field(default=PaneView())
+    own_filter: str = FILTERS[0]
 
     @property
     def shown_order(self) -> Order | None:

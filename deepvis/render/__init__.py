@@ -172,7 +172,7 @@ class Renderer:
             if 0 <= at_line < line.height:
                 return chip_at(line, pane.chips(scene), x, at_line)
             y -= line.height if pane.chips_at_top else 0
-        return pane.target(body, scene, x, y) if isinstance(scene, Scene) else None
+        return pane.target(body, scene, x, y) if isinstance(scene, Scene) else pane.loading_target(body, scene, x, y)
 
     def fraction_in_layer(self, x: int, y: int) -> tuple[float, float] | None:
         """A point of the picture as fractions of the layer pane's mosaic area; None outside the layer pane."""

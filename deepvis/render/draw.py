@@ -103,9 +103,10 @@ class Canvas:
         room = max(0, self.width - 2 * margin - taken)
         if legend is not None:
             room = self._legend(legend, room // 2)
-        right = text.shorten(right, room // 2, size)
+        if text.width(right, size) > room // 2:  # half a number would be taken for a whole one
+            right = ""
         end = text.width(right, size)
-        words = text.shorten(words, room - end - margin, size)
+        words = text.fitting_parts(words, room - end - margin, size)
         text.put(bar, words, margin, self.px(2), size, color or self.theme.text)
         text.put(bar, right, margin + room - end, self.px(2), size, self.theme.dim)
         return self.part((0, height, self.width, self.height - height))
@@ -141,6 +142,8 @@ class Canvas:
             size -= max(1, size // 20)
             lines = text.wrap(message, room, size)
         step = text.line_height(size)
+        if step * len(lines) > self.height:
+            lines = text.wrap(text.without_folders(message), room, size)
         if step * len(lines) > self.height:
             fitting = max(1, self.height // step)
             lines = (*lines[: fitting - 1], text.shorten(" ".join(lines[fitting - 1 :]), room, size))

@@ -103,8 +103,8 @@ def draw_maps(
     tiles = _tiles(maps, colors.limits(maps, boost), grid, rows, columns)
     levels = colors.to_levels(tiles, signed, gamma)
     size = (len(columns) * grid.cell_width, len(rows) * grid.cell_height)
-    # Each position of a map stays visible as a square; colouring before enlarging saves time. Plain INTER_NEAREST rounds
-    # so that at some sizes a cell's first row shows the cell before it.
+    # Each position of a map stays visible as a square; colouring before enlarging saves time. Plain INTER_NEAREST
+    # rounds so that at some sizes a cell's first row shows the cell before it.
     picture = cv2.resize(colors.paint(levels, signed, palette), size, interpolation=cv2.INTER_NEAREST_EXACT)
     _separate(picture, grid, ground)
     paste(canvas, picture, grid.left + columns.start * grid.cell_width, grid.top + rows.start * grid.cell_height)

@@ -132,6 +132,7 @@ class Scene(LoadingScene):
         is_held: this is the scene of the held picture (see `of_held`).
         filters: pictures of the layer's filters on the pixels, if the layer pane shows them.
         scanning: how far the scan is that the window makes by itself; None if it makes none.
+        grows_by_itself: images that are not stored grow while nothing else is asked for.
         weights: of the units that feed the selected one, perhaps still of the unit before; None if not asked for.
         remembered: a picture rebuilt from a layer's code, perhaps still of the layer before.
         dream: a dream, perhaps still of the layer before.
@@ -158,6 +159,7 @@ class Scene(LoadingScene):
     remembered: Remembered | None = None
     dream: DreamView | None = None
     facets: UnitFacets | None = None
+    grows_by_itself: bool = False
 
     @property
     def of_held(self) -> Scene | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections import OrderedDict
 from functools import lru_cache
@@ -16,6 +17,8 @@ CACHE = (
 )  # bytes of rendered lines in the cache; not a number of lines, because those of a snapshot are very large
 _FONT = "sans"
 _COVERAGE = (np.arange(256) / 255).astype(np.float32)  # of the 256 values of a rendered line
+_SEPARATORS = "/\\_-."  # between the parts of a path
+_LONG_PATH = re.compile(r"(?<!\S)\S*[/\\]\S+?([/\\][^\s/\\]+[/\\][^\s/\\]+)(?!\S)")
 _alone = threading.Lock()  # OpenCV's font faces give wrong letters when two threads use them at once
 _lines: OrderedDict[tuple[str, int, int], np.ndarray] = OrderedDict()  # the cache; the line used last is the last
 _size = 0  # bytes in the cache
@@ -117,8 +120,36 @@ def wrap(text: str, room: int, size: int) -> tuple[str, ...]:
         for word in paragraph.split(" "):
             longer = f"{line} {word}" if line else word
             if line and width(longer, size) > room:
-                lines.append(shorten(line, room, size))
+                lines.append(line)
                 longer = word
-            line = longer
-        lines.append(shorten(line, room, size))
+            *whole, line = _broken(longer, room, size)
+            lines += whole
+        lines.append(line)
     return tuple(lines)
+
+
+def _broken(word: str, room: int, size: int) -> list[str]:
+    """A word that is too long for a line, such as a path, in lines that end at a separator where one is near."""
+    if not any(sign in word for sign in _SEPARATORS):
+        return [shorten(word, room, size)]
+    lines = []
+    while width(word, size) > room and len(word) > 1:
+        fitting = max(1, len(shorten(word, room, size)) - 1)
+        end = max(word.rfind(sign, 0, fitting) + 1 for sign in _SEPARATORS)
+        end = end if 2 * end > fitting else fitting
+        lines.append(word[:end])
+        word = word[end:]
+    return [*lines, word]
+
+
+def without_folders(text: str) -> str:
+    """The text with long paths shortened to their ends, which say most."""
+    return _LONG_PATH.sub(r"…\1", text)
+
+
+@lru_cache(maxsize=512)
+def fitting_parts(text: str, room: int, size: int) -> str:
+    """As many of a title's parts (between three spaces) as fit into `room` pixels; the first may be shortened."""
+    while width(text, size) > room and "   " in text:
+        text = text.rpartition("   ")[0]
+    return shorten(text, room, size)

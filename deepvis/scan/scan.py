@@ -114,7 +114,7 @@ def scan(
         if (found := _found_again(network, images, out)) is not None:
             return found
         base = _base(network, images, out, spans, options)
-        images = replace(images.after(base.files), reading=network.input.reading, note=_Once())
+        images = replace(images.after(base.files), reading=network.input.reading, note=Once())
         own = _own_path(out, options)
         state = _begun(own, base, network, spans, images, options)
         missed = (max((end for _, end in base.scanned), default=0), len(images.names))
@@ -136,7 +136,7 @@ def scan(
         return index
 
 
-class _Once:
+class Once:
     """Prints only the first of many notes; the others would say the same about other images."""
 
     def __init__(self) -> None:

@@ -83,13 +83,13 @@ class OwnScanWorker(Worker["WishOf[Network, ScanWish]", Scanning]):
         def is_over() -> bool:
             return not self._is_wanted(task)
 
-        def progress(done: int, total: int, broken: int) -> None:
-            self._hand_out(task, Scanning(done, total))
+        def progress(done: int, left: int, broken: int) -> None:
+            self._hand_out(task, Scanning(len(images.names) - left + done, len(images.names)))
 
         companion = Companion(
             lambda: self._leisure.rest(is_over), is_over, lambda index: self._keep(network, index), self._fields
         )
-        yield Scanning(0, len(images.names))
+        yield Scanning(_scanned(out, network), len(images.names))
         try:
             scan(network, images, out, options=_options(network), progress=progress, companion=companion)
         except Abandoned:
@@ -116,6 +116,14 @@ def lacks_index(network: Network) -> bool:
     fits = same_network(index.fingerprint, network.fingerprint)
     fits &= (index.settings["width"], index.settings["height"]) == size
     return index.is_provisional and not fits and (out / STATE).exists()
+
+
+def _scanned(out: Path, network: Network) -> int:
+    """How many images an earlier scan has scanned that this one goes on with."""
+    state = load(out / STATE) if (out / STATE).exists() else None
+    if state is None or not same_network(state.fingerprint, network.fingerprint):
+        return 0
+    return max((end for _, end in state.scanned), default=0)
 
 
 def _images(out: Path, wish: ScanWish, network: Network) -> Images:

@@ -25,6 +25,7 @@ FOUND = Findings(
     cells=Cells("head"),
     statistics=Statistics("head"),
     weights=InputWeights("head", 3),
+    grows_by_itself=True,
 )
 GIVEN = {
     "facts": Facts(),

@@ -218,12 +218,25 @@ def test_a_scan_skips_bands_that_the_network_does_not_take(tmp_path: Path) -> No
     assert index.count == 1 and index.broken == {0: "the picture has 5 bands, and the network takes 7"}
 
 
+def test_values_that_are_no_numbers_are_counted(tmp_path: Path) -> None:
+    array = np.ones((8, 9, 3), np.float32)
+    array[0, :2] = np.nan, np.inf, -np.inf
+    saved(tmp_path / "holes.npy", array)
+    saved(tmp_path / "whole.npy", np.ones((8, 9, 3), np.float32))
+    said: list[str] = []
+    for name in "whole.npy", "holes.npy":
+        read_picture(tmp_path / name, note=said.append)
+    assert said == ["holes.npy: 6 of 216 values are NaN or infinite; they count as the network's mean"]
+
+
 def test_beside_pictures_arrays_are_left_out_for_a_network_of_pictures(tmp_path: Path) -> None:
     for name in ("0.npy", "1.npy"):
         saved(tmp_path / name, SEVEN)
     assert find_images(tmp_path).without_arrays().names == ("0.npy", "1.npy")  # there is nothing else
     cv2.imwrite(str(tmp_path / "look.png"), np.zeros((8, 8, 3), np.uint8))
-    assert find_images(tmp_path).without_arrays().names == ("look.png",)
+    said: list[str] = []
+    assert find_images(tmp_path).without_arrays(said.append).names == ("look.png",)
+    assert len(said) == 1 and said[0].startswith("2 .npy files are left out (0.npy …)")
     (tmp_path / "list.txt").write_text("0.npy\nlook.png\n")
     assert find_images(tmp_path / "list.txt").names == ("0.npy", "look.png")
 

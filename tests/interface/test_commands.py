@@ -256,7 +256,7 @@ def test_without_a_method_nothing_that_needs_one_stays_on(name: str) -> None:
 def test_n_changes_the_method_alone_and_m_the_filter_alone() -> None:
     state = State(method="gradient", filter="norm")
     assert do(state, "method") == replace(state, method="deconv")
-    assert do(state, "filter") == replace(state, filter="blurred norm")
+    assert do(state, "filter") == replace(state, filter="blurred norm", own_filter="blurred norm")
 
 
 def test_d_freezes_the_origin_where_it_is_and_lets_it_go() -> None:
@@ -319,6 +319,16 @@ def test_esc_resets_the_view_and_keeps_the_input() -> None:
                   content="histograms", layer_gradient=True, hover=Hover(1, 2), message="x", heat="backward",
                   **kept)  # fmt: skip
     assert keys(state, "esc") == State(**kept)
+
+
+def test_esc_keeps_a_filter_that_was_chosen_by_itself() -> None:
+    for call in "filter", "filter=gray":
+        chosen = do(State(method="guided"), call)
+        assert chosen.filter == do(chosen, "reset").filter == "gray"
+    by_the_way = State()
+    while by_the_way.filter == "raw":  # key b: a method and a filter together
+        by_the_way = do(by_the_way, "backward")
+    assert do(by_the_way, "reset") == State()
 
 
 def test_a_matrix_and_a_grid_do_not_share_a_magnified_view() -> None:

@@ -124,7 +124,7 @@ def test_a_link_is_short_and_keeps_what_is_not_as_at_the_start() -> None:
         ("preset: ../../x", "preset: .*a recipe's name"),
         ("hover: 3", "unknown key 'hover'"),
         ("- 1", "expected lines `key: value`"),
-        ("", "expected lines `key: value`"),
+        ("", "is empty; expected lines `key: value`"),
         ("model: !!python/object/apply:os.system [ls]", "expected plain values"),
         ("model: a\nmodel: b", "given twice"),
     ],

@@ -638,7 +638,7 @@ STATES = {
     ("desk starts", "layer", "rate 0.02  contribution 90%"),
     ("desk fails", "layer", "no gradient"),
     ("naming", "layer", "Enter saves"),
-    ("off", "unit_images", "9 shows them"),
+    ("off", "unit_images", "9 shows them, or the chip above"),
     ("off", "input", "frozen · stretched"),
     ("photo", "input", "e: back"),
     ("failed", "layer", "RuntimeError"),

@@ -119,9 +119,13 @@ def test_what_it_had_when_it_was_closed_is_kept_and_the_next_one_goes_on(
     assert worker.close(60)
     state = load(out(network) / STATE)
     assert 0 < state.count < PHOTOS and not (out(network) / INDEX).exists()
-    later = Watched()
+    later, said = Watched(), []
+    hand_out = later._hand_out
+    later._hand_out = lambda task, answer: (said.append(answer), hand_out(task, answer))[1]
     later.gate.set()
     made = done(later, network, folder=tmp_path)  # it goes on with the photos, whatever is in view
+    assert {(state.count, PHOTOS), (PHOTOS, PHOTOS)} <= {(one.done, one.total) for one in said}
+    assert min(one.done for one in said) == state.count and all("preparing" not in one.words for one in said)
     assert later.close() and made.count == PHOTOS
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from deepvis.attribution.methods import label
-from deepvis.core.geometry import Box
-from deepvis.interface.state import BOOSTS, GAMMAS
+from deepvis.interface.state import BOOSTS, GAMMAS, Hover
 from deepvis.interface.unit_grid import Grid
 from deepvis.render import colors, text
 from deepvis.render.draw import Canvas, Legend
@@ -18,7 +17,7 @@ from deepvis.render.panes.pane import extent_text, why_not
 from deepvis.render.panes.unit import draw_unit
 from deepvis.render.scene import Scene
 
-TOP = 5  # how many of the strongest units are named where the cells are too small for names
+TOP = 5  # how many of the strongest units are named in the title if the cells are too small for names
 
 
 def _draw_activations(canvas: Canvas, scene: Scene) -> None:
@@ -30,7 +29,7 @@ def _draw_activations(canvas: Canvas, scene: Scene) -> None:
         draw_unit(canvas, scene)
         return
     seen = look(result)
-    title = f"{layer.name}   {layer.kind}   {_extent(canvas, scene)}"
+    title = _with_strongest(canvas, scene, seen, f"{layer.name}   {layer.kind}   {_extent(canvas, scene)}")
     body = canvas.caption(title, legend=_legend(canvas, scene, seen))
     draw_grid(body, scene, seen, gradient=False)
 
@@ -57,9 +56,33 @@ def _draw_layer_gradient(canvas: Canvas, scene: Scene) -> None:
             size=15,
         )
         return
+    if why := _why_no_values(scene, result.layer_gradient):
+        canvas.caption(title).words(why, size=15)
+        return
     seen = look(result, gradient=True)
     body = canvas.caption(f"{title}   {page_text(canvas, scene)}", legend=_legend(canvas, scene, seen))
     draw_grid(body, scene, seen, gradient=True)
+
+
+def _why_no_values(scene: Scene, values: np.ndarray) -> str:
+    """Why a grid of backward values would be empty; no text if it is not."""
+    units = np.flatnonzero(values.reshape(len(values), -1).any(1))
+    layer, unit = scene.state.backward_origin
+    if not len(units):
+        return f"Nothing flows back from {scene.origin_unit} to {scene.layer.name} in this picture."
+    if layer == scene.state.layer and units.tolist() == [unit]:
+        key = scene.keys.get("freeze_origin", "d")
+        return (
+            f"The backward pass starts in this layer, at {scene.origin_unit}, and all other units are 0 here. Go to an "
+            f"earlier layer after {key}, which freezes the unit that the pass starts from."
+        )
+    return ""
+
+
+def _gradient_at(body: Canvas, scene: Scene, x: int, y: int) -> Hover | None:
+    result = scene.answered_gradient
+    values = None if result is None else result.layer_gradient
+    return None if values is None or _why_no_values(scene, values) else unit_at(body, scene, x, y)
 
 
 def _legend(canvas: Canvas, scene: Scene, seen: Look) -> Legend:
@@ -74,38 +97,40 @@ def draw_grid(canvas: Canvas, scene: Scene, seen: Look, gradient: bool) -> None:
     gamma, boost = GAMMAS[state.gamma], BOOSTS[state.boost]
     size, ground = (canvas.width, canvas.height), canvas.theme.ground
     canvas.image[:] = mosaic(seen, gradient, grid, *size, gamma, boost, ground, canvas.palette)
-    if layer.labels:
-        _draw_labels(canvas, scene, seen.maps[:, 0, 0], grid)
+    if layer.labels and _has_room_for_labels(canvas, grid):
+        _draw_labels(canvas, scene, grid)
     draw_marks(canvas, scene, grid)
 
 
-def _draw_labels(canvas: Canvas, scene: Scene, values: np.ndarray, grid: Grid) -> None:
-    """Write the units' names in their cells, or beside the strongest units if the cells are too small."""
+def _has_room_for_labels(canvas: Canvas, grid: Grid) -> bool:
+    return grid.cell_width >= canvas.px(66) and grid.cell_height >= canvas.px(24)
+
+
+def _draw_labels(canvas: Canvas, scene: Scene, grid: Grid) -> None:
+    """Write the units' names in their cells."""
     size, layer = canvas.px(11), scene.layer
-    if grid.cell_width >= canvas.px(66) and grid.cell_height >= canvas.px(24):
-        for unit in grid.units:
-            name, (left, top, width, height) = layer.label(unit), grid.box(unit)
-            if left + width > 0 and top + height > 0 and left < canvas.width and top < canvas.height:
-                blue, green, red = canvas.image[max(0, top), max(0, left)].tolist()  # before it is written on
-                ink = colors.ink_on((blue, green, red))
-                name = text.shorten(name, width - canvas.px(8), size)
-                text.put(canvas.image, name, left + canvas.px(4), top + canvas.px(3), size, ink)
-        return
-    taken: list[Box] = []
-    for cell in np.argsort(values[np.asarray(grid.units)])[::-1][:TOP]:
-        unit = grid.units[int(cell)]
-        left, top, width, height = grid.box(unit)
-        name = text.shorten(layer.label(unit), canvas.px(180), size)
-        w, h = text.width(name, size) + canvas.px(8), text.line_height(size) + canvas.px(2)
-        x = left + width + canvas.px(2)
-        x = x if x + w < canvas.width else left - w - canvas.px(2)
-        y = min(max(0, top + (height - h) // 2), canvas.height - h)
-        free = all(x + w < a or a + c < x or y + h < b or b + d < y for a, b, c, d in taken)
-        if name and 0 <= x and x + w <= canvas.width and 0 <= top < canvas.height and free:
-            taken.append((x, y, w, h))
-            canvas.bar((x, y, w, h), canvas.theme.panel)
-            text.put(canvas.image, name, x + canvas.px(4), y + canvas.px(1), size, canvas.theme.text)
+    for unit in grid.units:
+        name, (left, top, width, height) = layer.label(unit), grid.box(unit)
+        if left + width > 0 and top + height > 0 and left < canvas.width and top < canvas.height:
+            blue, green, red = canvas.image[max(0, top), max(0, left)].tolist()  # before it is written on
+            ink = colors.ink_on((blue, green, red))
+            name = text.shorten(name, width - canvas.px(8), size)
+            text.put(canvas.image, name, left + canvas.px(4), top + canvas.px(3), size, ink)
+
+
+def _with_strongest(canvas: Canvas, scene: Scene, seen: Look, title: str) -> str:
+    """The title and, if the cells are too small for names, the names of the strongest units that fit beside it."""
+    grid = layer_grid(scene, canvas.width, canvas.height - canvas.px_caption, canvas.scale)
+    if not scene.layer.labels or _has_room_for_labels(canvas, grid):
+        return title
+    room, size, joint = canvas.width - canvas.px(220), canvas.px(12), "   strongest: "
+    for unit in np.argsort(-seen.maps[:, 0, 0], kind="stable")[:TOP].tolist():
+        longer = f"{title}{joint}{scene.layer.label(unit)}"
+        if text.width(longer, size) > room:
+            break
+        title, joint = longer, ", "
+    return title
 
 
 ACTIVATIONS = BigView(_draw_activations, ready=lambda scene: scene.own_result is not None, at=unit_at)
-LAYER_GRADIENT = BigView(_draw_layer_gradient, ready=lambda scene: scene.answered_gradient is not None, at=unit_at)
+LAYER_GRADIENT = BigView(_draw_layer_gradient, ready=lambda scene: scene.answered_gradient is not None, at=_gradient_at)

@@ -139,18 +139,27 @@ def pointed_at(chips: Sequence[Chip], hover: Target) -> Control | None:
 
 
 def title_with_chips(canvas: Canvas, words: str, chips: Sequence[Chip], hover: Target) -> Canvas:
-    """Draw a block's title line with chips at its right; returns the rest of the block."""
-    line = _title_line(canvas)
+    """Draw a block's title line with chips at its right; returns the rest of the block.
+
+    Args:
+        words: parts between three spaces; those for which there is no room beside the chips are left out.
+    """
+    line, _ = _beside_title(canvas, words)
     taken = line.width - min((box[0] for _, box in placed(line, chips, at_right=True)), default=line.width)
     body = canvas.caption(words, taken=taken)
     draw_chips(line, chips, hover, at_right=True)
     return body
 
 
-def title_chip_at(canvas: Canvas, chips: Sequence[Chip], x: int, y: int) -> Control | None:
+def title_chip_at(canvas: Canvas, words: str, chips: Sequence[Chip], x: int, y: int) -> Control | None:
     """The chip in a block's title under a point of the block."""
-    return chip_at(_title_line(canvas), chips, x, y, at_right=True)
+    line, left = _beside_title(canvas, words)
+    return chip_at(line, chips, x - left, y, at_right=True)
 
 
-def _title_line(canvas: Canvas) -> Canvas:
-    return canvas.part((0, 0, canvas.width, canvas.px_caption))
+def _beside_title(canvas: Canvas, words: str) -> tuple[Canvas, int]:
+    """The part of the title's line that its chips may take, and where it begins: the title's first part is never cut
+    for them."""
+    first = words.partition("   ")[0]
+    left = min(canvas.width, text.width(first, canvas.px(12)) + 3 * canvas.px(6))
+    return canvas.part((left, 0, canvas.width - left, canvas.px_caption)), left

@@ -18,7 +18,8 @@ from deepvis.render.panes.compared import at_compared, draw_compared, held_key, 
 from deepvis.render.panes.pane import Key, Pane, number
 from deepvis.render.scene import LoadingScene, Scene
 
-TOP = 5
+TOP = 5  # predictions
+LEAST = 0.6  # height of the picture in widths of the pane, if there is room for a prediction below it
 
 
 def _result(scene: LoadingScene) -> Result | None:
@@ -103,18 +104,24 @@ def _draw_one(canvas: Canvas, scene: LoadingScene) -> None:
     if state.predictions:
         if place[1] + place[3] > bars[1]:
             body.shade(bars)
-        _draw_predictions(body.part(bars), scene, frame)
+        _draw_predictions(body.part(bars), scene, frame, count_beside(body))
 
 
 def _places(body: Canvas, scene: LoadingScene) -> tuple[Box, Box]:
     """The boxes of the picture and of the predictions below it; if there is little room they lie over the picture."""
-    bars = TOP * _line(body) + body.px(6) if scene.state.predictions else 0
-    beside = body.height - bars >= 0.6 * body.width
+    bars = count_beside(body) * _line(body) + body.px(6) if scene.state.predictions else 0
+    beside = body.height - bars >= LEAST * body.width
     room = body.height - (bars if beside else 0)
     width = max(1, min(body.width, round(room * _aspect(scene))))
     height = max(1, min(room, round(width / _aspect(scene))))
     left, top = (body.width - width) // 2, max(0, room - height) // 2
     return (left, top, width, height), (0, top + height if beside else body.height - bars, body.width, bars)
+
+
+def count_beside(body: Canvas) -> int:
+    """How many predictions are shown: fewer than TOP if the picture would become small or be covered by them."""
+    free = body.height - LEAST * body.width - body.px(6)
+    return min(TOP, max(1, int(free / _line(body))))
 
 
 def _line(canvas: Canvas) -> int:
@@ -131,14 +138,18 @@ def _class_at(canvas: Canvas, scene: Scene, x: int, y: int) -> Target:
     """The unit of the class whose prediction is drawn at the height `y` of the pane; None if there is none."""
     if not scene.state.predictions or scene.scores is None or scene.class_layer is None:
         return None
-    bars = _places(canvas.part((0, canvas.px_caption, canvas.width, canvas.height - canvas.px_caption)), scene)[1]
+    bars = _places(_body(canvas), scene)[1]
     row = (y - canvas.px_caption - bars[1] - canvas.px(3)) // _line(canvas)
-    best = _best(scene.scores)
+    best = _best(scene.scores, count_beside(_body(canvas)))
     return Hover(scene.class_layer, int(best[row])) if 0 <= row < len(best) else None
 
 
-def _best(scores: np.ndarray) -> np.ndarray:
-    return np.argsort(scores)[::-1][:TOP]
+def _body(canvas: Canvas) -> Canvas:
+    return canvas.part((0, canvas.px_caption, canvas.width, canvas.height - canvas.px_caption))
+
+
+def _best(scores: np.ndarray, count: int) -> np.ndarray:
+    return np.argsort(scores)[::-1][:count]
 
 
 def _draw_field(canvas: Canvas, scene: Scene, frame: Frame) -> None:
@@ -195,19 +206,19 @@ def _on_screen(field: Box, input_size: tuple[int, int], canvas: Canvas) -> Box:
     return x0, y0, x1 - x0, y1 - y0
 
 
-def _draw_predictions(canvas: Canvas, scene: LoadingScene, frame: Frame) -> None:
+def _draw_predictions(canvas: Canvas, scene: LoadingScene, frame: Frame, count: int) -> None:
     if not isinstance(scene, Scene) or scene.result is None:
         canvas.words("class predictions: waiting for the network")
     elif scene.scores is None:
         canvas.words(f"class predictions: {'the network failed' if scene.failed else 'this network has none'}")
     elif scene.result.request.frame is frame:
-        _draw_bars(canvas, scene.scores, scene.classes)
+        _draw_bars(canvas, scene.scores, scene.classes, count)
 
 
-def _draw_bars(canvas: Canvas, scores: np.ndarray, classes: Sequence[str]) -> None:
+def _draw_bars(canvas: Canvas, scores: np.ndarray, classes: Sequence[str], count: int) -> None:
     line = _line(canvas)
     size, margin = canvas.px(12), canvas.px(6)
-    for i, unit in enumerate(_best(scores)):
+    for i, unit in enumerate(_best(scores, count)):
         y = canvas.px(3) + i * line
         value = float(scores[unit])
         length = round(min(max(0, value), 1) * (canvas.width - 2 * margin))  # max(0, NaN) is 0
@@ -224,8 +235,9 @@ def _draw_bars(canvas: Canvas, scores: np.ndarray, classes: Sequence[str]) -> No
 def _chips(scene: LoadingScene) -> tuple[Chip, ...]:
     """What changes the input, as far as it does something now."""
     state, frame = scene.state, scene.frame
+    hold = _hold_chips(scene)
     if state.photo is not None:
-        return (Chip("‹ back", "switch_source", "back to the input before"), *_crop_chips(scene))
+        return (Chip("‹ back", "switch_source", "back to the input before"), *_crop_chips(scene), *hold)
     camera = state.source == "camera"
     live = camera or (frame is not None and frame.live)
     freeze = ("freeze", "hold the camera's picture / go on") if camera else ("pause", "pause the video / go on")
@@ -235,7 +247,17 @@ def _chips(scene: LoadingScene) -> tuple[Chip, ...]:
         *([Chip(freeze[0], "freeze", freeze[1], state.frozen)] if live else []),
         *_crop_chips(scene),
         Chip("files" if camera else "camera", "switch_source", f"show the {'files' if camera else 'camera'}"),
+        *hold,
     )
+
+
+def _hold_chips(scene: LoadingScene) -> tuple[Chip, ...]:
+    """The chip for holding the picture in view, once there is one."""
+    if scene.frame is None or not isinstance(scene, Scene):
+        return ()
+    if scene.state.held is not None:
+        return (Chip("let go", "hold", "let the held picture go", True),)
+    return (Chip("hold", "hold", "hold this picture and compare others with it"),)
 
 
 def _crop_chips(scene: LoadingScene) -> tuple[Chip, ...]:

@@ -85,6 +85,10 @@ def _target(canvas: Canvas, scene: Scene, x: int, y: int) -> Target:
     return VIEWS[_view_name(scene.state)].at(body, scene, x, y) if y >= 0 and is_grid else None
 
 
+def _loading_target(canvas: Canvas, scene: LoadingScene, x: int, y: int) -> Target:
+    return entry_at(canvas, scene, x, y) if scene.state.finding else None
+
+
 def layer_body(canvas: Canvas) -> Canvas:
     """The part of the pane below its title."""
     return canvas.part((0, canvas.px_caption, canvas.width, canvas.height - canvas.px_caption))
@@ -141,4 +145,4 @@ def _chips(scene: LoadingScene) -> tuple[Chip, ...]:
     return (*tabs, *([values] if grid and state.shown.needs is Needs.ACTIVATIONS else []), zoom, facets)
 
 
-LAYER = Pane(draw_layer, _draw_loading, _layer_key, _layer_ready, _target, _chips, chips_at_top=True)
+LAYER = Pane(draw_layer, _draw_loading, _layer_key, _layer_ready, _target, _chips, True, _loading_target)

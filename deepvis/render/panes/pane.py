@@ -27,6 +27,7 @@ class Pane:
         ready: says whether a new picture can be drawn. While the pane waits for a result, it keeps its picture and its
             title, which belong together.
         target: returns what is under a point, given in pixels of the pane.
+        loading_target: the same while the network loads.
         chips: the tabs and chips in a thin line at the pane's edge; None: the pane has no such line.
         chips_at_top: the line is above the pane's title; else it is the pane's last line.
     """
@@ -38,6 +39,7 @@ class Pane:
     target: Callable[[Canvas, Scene, int, int], Target] = lambda canvas, scene, x, y: None
     chips: Callable[[LoadingScene], tuple[Chip, ...]] | None = None
     chips_at_top: bool = False
+    loading_target: Callable[[Canvas, LoadingScene, int, int], Target] = lambda canvas, scene, x, y: None
 
 
 def number(value: float) -> str:

@@ -11,6 +11,7 @@ from deepvis.render import text
 from deepvis.render.colors import Theme
 from deepvis.render.draw import Canvas
 from deepvis.render.heat import heat_words
+from deepvis.render.mosaic import look
 from deepvis.render.palettes import Color
 from deepvis.render.panes.chips import Chip, chip_at, draw_chips, placed
 from deepvis.render.panes.facets import facet_words
@@ -83,7 +84,7 @@ def _status_key(scene: Scene) -> Key:
     s = scene.state
     control = s.hover if isinstance(s.hover, Control) else None
     selection = (s.layer, s.unit, s.method, s.filter, s.origin, s.gamma, s.boost, s.layer_gradient, s.collecting)
-    words = (heat_words(scene), _field_text(scene), _bad_text(scene), _hover_text(scene))
+    words = (heat_words(scene), _colors_text(scene), _field_text(scene), _bad_text(scene), _hover_text(scene))
     said = (scene.status, s.message, s.message_is_error, scene.busy, id(scene.layers), s.debug)
     return (selection, words, *said, s.hints, control)
 
@@ -105,6 +106,16 @@ def _bad_text(scene: Scene) -> str:
     return f"{result.bad} of {activations.size} values are NaN or infinite"
 
 
+def _colors_text(scene: Scene) -> str:
+    """The chosen colours, and where they do not count."""
+    if scene.state.colors == COLORS[0]:
+        return ""
+    words = f"colours {scene.state.colors}"
+    result = scene.own_result
+    is_signed = result is not None and look(result).signed
+    return f"{words}, but {COLORS[0]} here: this layer has values below 0" if is_signed else words
+
+
 def _facts(scene: Scene) -> list[str]:
     s, layer = scene.state, scene.layer
     words = [layer.label(s.unit), heat_words(scene), layer.shape_text, _field_text(scene)]
@@ -116,8 +127,7 @@ def _facts(scene: Scene) -> list[str]:
         words.append(f"gamma {GAMMAS[s.gamma]:g}")
     if s.boost:
         words.append(f"boost {BOOSTS[s.boost]:g}")
-    if s.colors != COLORS[0]:
-        words.append(f"colours {s.colors}")
+    words.append(_colors_text(scene))
     return [w for w in words if w]
 
 
@@ -235,4 +245,4 @@ def _second_line(scene: LoadingScene, theme: Theme) -> tuple[str, Color]:
     return (status.timings, theme.dim) if s.debug else ("", theme.text)
 
 
-STATUS = Pane(draw_status, draw_status, _status_key, target=_target)
+STATUS = Pane(draw_status, draw_status, _status_key, target=_target, loading_target=_target)

@@ -24,7 +24,7 @@ from deepvis.workers.messages import TopPictures
 
 GRID = 3  # rows and columns of top images
 USUAL = "deconv"  # the backward method if none is chosen
-_OFF = "unit images are off\n9 shows them"
+_OFF = "images of the unit are hidden"
 _BACKWARD = "what in these images excites the unit"
 
 
@@ -36,14 +36,14 @@ def _unit_images_ready(scene: Scene) -> bool:
 
 def _unit_images_key(scene: Scene) -> Key:
     s = scene.state
-    chips = (*_growth_chips(s), *_tops_chips(s))
+    titles = _titles(scene)
+    chips = tuple(chip for _, of_block in titles for chip in of_block)
     hover = scene.hover.number if isinstance(scene.hover, TopImage) else None
     return (
         s.unit_images, scene.unit, id(scene.own_pictures), id(scene.own_grown), s.growing,
         id(scene.own_tops), s.method, s.filter, s.values, hover, s.moments, s.collecting,
         (s.heat, s.opacity, scene.receptive_field) if s.heat != "off" else None,
-        scene.scan_words,
-        chips, pointed_at(chips, s.hover),
+        scene.scan_words, scene.grows_by_itself, titles, pointed_at(chips, s.hover),
     )  # fmt: skip
 
 
@@ -69,45 +69,81 @@ def _tops_chips(state: State) -> tuple[Chip, ...]:
     )
 
 
+Title = tuple[str, tuple[Chip, ...]]  # of a block: its words, in parts between three spaces, and its chips
+
+
+def _titles(scene: LoadingScene) -> tuple[Title, ...]:
+    """The titles of the three blocks, or of the pane if it is hidden."""
+    if not scene.state.unit_images:
+        return (("unit images", (Chip("show", "unit_images", "show the unit's images"),)),)
+    hide = Chip("hide", "unit_images", "hide the unit's images")
+    return (
+        (_growth_words(scene), _growth_chips(scene.state)),
+        (_tops_words(scene), _tops_chips(scene.state)),
+        (_backward_words(scene), (hide,)),
+    )
+
+
+def _growth_words(scene: LoadingScene) -> str:
+    grown = scene.own_grown if isinstance(scene, Scene) else None
+    if grown is not None and grown.images and scene.state.growing:
+        return f"growing   step {grown.steps} · {number(max(grown.scores))}"
+    if scene.state.growing:
+        return "growing"
+    if grown is not None and grown.images and grown.wish.by_itself:
+        return f"growing by itself   step {grown.steps}"
+    return f"synthesized   {scene.unit}" if isinstance(scene, Scene) else "synthesized"
+
+
+def _tops_words(scene: LoadingScene) -> str:
+    what = "strongest moments" if scene.state.moments else "top images"
+    if not isinstance(scene, Scene):
+        return what
+    if scene.scanning is not None and scene.is_scanning and not scene.state.moments:
+        return f"{what}   {scene.scanning.so_far}"
+    tops = scene.own_tops
+    return f"{what}   {scene.unit if tops is None or not tops.patches else unit_id(tops.layer, tops.unit)}"
+
+
+def _backward_words(scene: LoadingScene) -> str:
+    method, filter = _backward_of(scene)
+    return f"their {label(method)}{'' if filter == 'raw' else f'   {filter}'}"
+
+
+def _backward_of(scene: LoadingScene) -> tuple[str, str]:
+    """The method and filter of the top images' backward images: the chosen ones, else the usual ones."""
+    state, tops = scene.state, scene.own_tops if isinstance(scene, Scene) else None
+    usual = tops.method if tops and tops.method else USUAL
+    return (state.method, state.filter) if state.method else (usual, "raw")
+
+
+def _bodies(canvas: Canvas, scene: LoadingScene) -> list[Canvas]:
+    """Draw the titles; return the rest of each block."""
+    blocks = _blocks(canvas) if scene.state.unit_images else [canvas]
+    return [
+        title_with_chips(block, words, chips, scene.state.hover)
+        for block, (words, chips) in zip(blocks, _titles(scene))
+    ]
+
+
 def _draw_loading(canvas: Canvas, scene: LoadingScene) -> None:
     """Say what the blocks are for."""
     canvas.fill()
-    if not scene.state.unit_images:
-        canvas.words(_OFF)
-        return
-    synthesized, tops, backward = _blocks(canvas)
-    method, filter = (scene.state.method, scene.state.filter) if scene.state.method else (USUAL, "raw")
-    _growth_title(synthesized, scene, "synthesized").words("images made by the network for a unit")
-    _tops_caption(tops, scene, "").words("the images of a data set that excite a unit most")
-    _backward_caption(backward, method, filter).words(_BACKWARD)
-
-
-def _growth_title(canvas: Canvas, scene: LoadingScene, words: str) -> Canvas:
-    return title_with_chips(canvas, words, _growth_chips(scene.state), scene.state.hover)
-
-
-def _tops_caption(canvas: Canvas, scene: LoadingScene, unit: str) -> Canvas:
-    what = "strongest moments" if scene.state.moments else "top images"
-    if isinstance(scene, Scene) and scene.scanning is not None and scene.is_scanning and not scene.state.moments:
-        what, unit = f"{what} so far", scene.scanning.so_far
-    words = "   ".join(filter(None, (what, unit)))
-    return title_with_chips(canvas, words, _tops_chips(scene.state), scene.state.hover)
-
-
-def _backward_caption(canvas: Canvas, method: str, filter: str) -> Canvas:
-    return canvas.caption(f"their {label(method)}", "" if filter == "raw" else filter)
+    bodies = _bodies(canvas, scene)
+    said = ("images made by the network for a unit", "the images of a data set that excite a unit most", _BACKWARD)
+    for body, words in zip(bodies, said if scene.state.unit_images else (_OFF,)):
+        body.words(words)
 
 
 def draw_unit_images(canvas: Canvas, scene: Scene) -> None:
     """Three blocks: synthesized images, top images, and the backward images of these."""
     canvas.fill()
+    bodies = _bodies(canvas, scene)
     if not scene.state.unit_images:
-        canvas.words(_OFF)
+        bodies[0].words(f"{_OFF}\n{scene.keys.get('unit_images', '9')} shows them, or the chip above")
         return
-    synthesized, tops, backward = _blocks(canvas)
-    _draw_synthesized(synthesized, scene)
-    _draw_tops(tops, scene)
-    _draw_backward(backward, scene)
+    for body, draw in zip(bodies, (_draw_synthesized, _draw_tops, _draw_backward), strict=True):
+        draw(body, scene)
 
 
 def _block_boxes(canvas: Canvas) -> list[Box]:
@@ -125,15 +161,16 @@ def _blocks(canvas: Canvas) -> list[Canvas]:
     return [canvas.part(box) for box in _block_boxes(canvas)]
 
 
-def _target(canvas: Canvas, scene: Scene, x: int, y: int) -> Target:
+def _target(canvas: Canvas, scene: LoadingScene, x: int, y: int) -> Target:
     """The chip or the top image under a point of the pane; None if there is none."""
-    if not scene.state.unit_images or canvas.height < 3:
+    if canvas.height < 3:
         return None
-    chips = _growth_chips(scene.state), _tops_chips(scene.state)
-    for block, (left, top, _, _), of_block in zip(_blocks(canvas), _block_boxes(canvas), chips):
-        if (control := title_chip_at(block, of_block, x - left, y - top)) is not None:
+    boxes = _block_boxes(canvas) if scene.state.unit_images else [(0, 0, canvas.width, canvas.height)]
+    for (left, top, width, height), (words, chips) in zip(boxes, _titles(scene)):
+        block = canvas.part((left, top, width, height))
+        if (control := title_chip_at(block, words, chips, x - left, y - top)) is not None:
             return control
-    return top_image_at(canvas, scene, x, y)
+    return top_image_at(canvas, scene, x, y) if isinstance(scene, Scene) and scene.state.unit_images else None
 
 
 def top_image_at(canvas: Canvas, scene: Scene, x: int, y: int) -> Target:
@@ -143,7 +180,7 @@ def top_image_at(canvas: Canvas, scene: Scene, x: int, y: int) -> Target:
         return None
     for left, top, width, height in _block_boxes(canvas)[1:]:
         block = canvas.part((left, top, width, height))
-        for i, tile in enumerate(_tiles(block, tops)):
+        for i, tile in enumerate(_tiles(_below_title(block), tops)):
             if contains(tile, x - left, y - top - block.px_caption):
                 return TopImage(i, _whole(tops, i))
     return None
@@ -157,30 +194,32 @@ def _whole(tops: TopPictures, number: int) -> Photo | None:
     return Photo(tops.root, patch.name) if tops.root else None
 
 
-def _tiles(block: Canvas, tops: TopPictures) -> list[Box]:
-    """The boxes of the top images below a block's title: a centred grid, as large as fits."""
+def _below_title(block: Canvas) -> Canvas:
+    return block.part((0, block.px_caption, block.width, block.height - block.px_caption))
+
+
+def _tiles(body: Canvas, tops: TopPictures) -> list[Box]:
+    """The boxes of the top images in a block's body: a centred grid, as large as fits."""
     _, _, wide, high = tops.patches[0].box
-    gap, room = block.px(2), block.height - block.px_caption
-    factor = min((block.width - gap) / GRID / wide, (room - gap) / GRID / high)
+    gap = body.px(2)
+    factor = min((body.width - gap) / GRID / wide, (body.height - gap) / GRID / high)
     width, height = max(gap + 1, int(wide * factor)), max(gap + 1, int(high * factor))
-    left, top = (block.width - GRID * width + gap) // 2, (room - GRID * height + gap) // 2
+    left, top = (body.width - GRID * width + gap) // 2, (body.height - GRID * height + gap) // 2
     return [
         (left + i % GRID * width, top + i // GRID * height, width - gap, height - gap)
         for i in range(min(len(tops.patches), GRID**2))
     ]
 
 
-def _draw_tops(canvas: Canvas, scene: Scene) -> None:
+def _draw_tops(body: Canvas, scene: Scene) -> None:
     """Draw the unit's top images (or strongest moments), or say why there are none."""
     tops = scene.own_tops
     if tops is None or not tops.patches:
         note = "looking …" if tops is None else tops.note
-        body = _tops_caption(canvas, scene, scene.unit)
         body.words(note if scene.state.moments else why_no_index(scene, note))
         return
-    body = _tops_caption(canvas, scene, unit_id(tops.layer, tops.unit))
     heats = heat_of_tops(scene, tops)
-    for i, (patch, box) in enumerate(zip(tops.patches, _tiles(canvas, tops))):
+    for i, (patch, box) in enumerate(zip(tops.patches, _tiles(body, tops))):
         tile = body.part(box)
         if patch.pixels is None:
             tile.fill(tile.theme.panel)
@@ -209,12 +248,10 @@ def _mark(tile: Canvas, scene: Scene, number: int) -> None:
         tile.frame((0, 0, tile.width, tile.height), tile.theme.accent, 2)
 
 
-def _draw_backward(canvas: Canvas, scene: Scene) -> None:
+def _draw_backward(body: Canvas, scene: Scene) -> None:
     """Draw the backward image of each top image, or say why there are none."""
     tops, state = scene.own_tops, scene.state
-    usual = tops.method if tops and tops.method else USUAL
-    method, filter = (state.method, state.filter) if state.method else (usual, "raw")
-    body = _backward_caption(canvas, method, filter)
+    method, filter = _backward_of(scene)
     if tops is None or not tops.patches:
         body.words(_BACKWARD)
     elif state.moments and not tops.seen:
@@ -224,8 +261,8 @@ def _draw_backward(canvas: Canvas, scene: Scene) -> None:
     elif tops.method != method or not tops.backward:
         body.words(tops.backward_note if tops.method == method and tops.backward_note else "the network is computing …")
     else:
-        boxes = _tiles(canvas, tops)
-        images = _backward_tiles(tops, filter, *boxes[0][2:], canvas.palette)
+        boxes = _tiles(body, tops)
+        images = _backward_tiles(tops, filter, *boxes[0][2:], body.palette)
         for i, (image, box) in enumerate(zip(images, boxes)):
             tile = body.part(box)
             if image is None:
@@ -259,33 +296,32 @@ def _backward_tiles(
     return tuple(map(tile, tops.backward))
 
 
-def _draw_synthesized(canvas: Canvas, scene: Scene) -> None:
+def _draw_synthesized(body: Canvas, scene: Scene) -> None:
     """Draw the growing images, or else the stored ones, or else say how to make some."""
     grown, pictures = scene.own_grown, scene.own_pictures
-    if scene.state.growing:
-        if grown is not None and grown.images:
-            score = number(max(grown.scores))
-            title = f"growing   step {grown.steps} · {score}"
-            draw_images(_growth_title(canvas, scene, title), grown.images)
-            return
-        words = grown.error if grown is not None and grown.error else "making the first images …"
-        _growth_title(canvas, scene, "growing").words(words)
-        return
-    if grown is not None and grown.wish.by_itself and grown.images:
-        draw_images(_growth_title(canvas, scene, f"growing by itself   step {grown.steps}"), grown.images)
-        return
-    if pictures is not None and pictures.synthesized:
-        draw_images(_growth_title(canvas, scene, f"synthesized   {scene.unit}"), pictures.synthesized)
-        return
-    words = "looking …"
-    if grown is not None and grown.wish.by_itself and not grown.error:
-        words = "the first images of this unit begin to grow by themselves …"
-    elif pictures is not None:
-        words = (
-            f"images made by the network for this unit: {pictures.note or 'none stored'}\n\n"
-            f"x makes some now; deepvis synthesize{scene.status.options} --units {scene.unit} stores them"
-        )
-    _growth_title(canvas, scene, f"synthesized   {scene.unit}").words(words)
+    grows_by_itself = grown is not None and grown.wish.by_itself
+    if grown is not None and grown.images and (scene.state.growing or grows_by_itself):
+        draw_images(body, grown.images)
+    elif scene.state.growing:
+        body.words(grown.error if grown is not None and grown.error else "making the first images …")
+    elif pictures is not None and pictures.synthesized:
+        draw_images(body, pictures.synthesized)
+    elif grown is not None and grows_by_itself and not grown.error:
+        body.words("the first images of this unit begin to grow by themselves …")
+    elif pictures is None:
+        body.words("looking …")
+    else:
+        body.words(_how_to_make(scene, pictures.note))
+
+
+def _how_to_make(scene: Scene, note: str) -> str:
+    """How a unit gets synthesized images, which it does not have."""
+    key = scene.keys.get("synthesize", "x")
+    by_hand = f"deepvis synthesize{scene.status.options} --units {scene.unit} stores them"
+    if scene.grows_by_itself and not note:
+        when = "when the photos have been scanned" if scene.is_scanning else "in a moment"
+        return f"images made by the network for this unit grow here by themselves, {when}\n\n{key} makes some now"
+    return f"images made by the network for this unit: {note or 'none stored'}\n\n{key} makes some now; {by_hand}"
 
 
 def draw_images(canvas: Canvas, images: Sequence[np.ndarray]) -> None:
@@ -305,4 +341,6 @@ def draw_images(canvas: Canvas, images: Sequence[np.ndarray]) -> None:
         canvas.part((left + (i % columns) * (w + gap), max(0, top + (i // columns) * (h + gap)), w, h)).cover(image)
 
 
-UNIT_IMAGES = Pane(draw_unit_images, _draw_loading, _unit_images_key, _unit_images_ready, _target)
+UNIT_IMAGES = Pane(
+    draw_unit_images, _draw_loading, _unit_images_key, _unit_images_ready, _target, loading_target=_target
+)

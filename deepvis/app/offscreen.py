@@ -14,7 +14,7 @@ import numpy as np
 from deepvis.app.opening import highest_of
 from deepvis.app.scene import Findings, build_scene
 from deepvis.app.unit_workers import UnitWorkers
-from deepvis.attribution.passes import answer
+from deepvis.attribution.passes import finished
 from deepvis.attribution.requests import Result
 from deepvis.core.errors import UserError
 from deepvis.core.frames import Frame
@@ -107,7 +107,7 @@ class _StillAnswers:
     def __init__(self, network: Network, workers: UnitWorkers, camera: int | str | None, files: Path) -> None:
         self._network, self._workers = network, workers
         self._frame = lru_cache(1)(lambda wish: _frame(camera, files, wish, network.input))
-        self._answer = lru_cache(4)(lambda request: answer(network, request))
+        self._answer = lru_cache(4)(lambda request: finished(network, request))
 
     def result(self, state: State) -> Result:
         """The result for the picture in view. Raises UserError if the input gives none, or there is no layer."""

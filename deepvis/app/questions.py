@@ -55,6 +55,13 @@ class Questions:
             self._asked, self._held = request, None  # if it took the held picture's place, that is asked for again
             if request.peaks:
                 self._collected_at = time.monotonic()
+        elif (result := self.result) is not None and self._wants_more(result, request):
+            self._send(replace(request, peaks=False, so_far=result))
+
+    def _wants_more(self, result: Result, request: Request) -> bool:
+        """Whether a method of many passes is to go on, because nothing else is asked."""
+        is_of_it = replace(result.request, peaks=request.peaks) == request
+        return result.progress is not None and is_of_it and self._engine.idle
 
     def _send(self, request: Request) -> None:
         if self._engine.idle:

@@ -27,7 +27,7 @@ def grad_cam_plus(network: Network, question: Question) -> Backward:
     """Grad-CAM with a mean of G⁺ weighted by G² / (2 G² + G³ ΣA) (Chattopadhyay et al. 2018, eq. 19)."""
 
     def weigh(a: Tensor, g: Tensor) -> Tensor:
-        below = 2 * g**2 + a.sum((2, 3), keepdim=True) * g**3
+        below = 2 * g**2 + a.clamp(min=0).sum((2, 3), keepdim=True) * g**3  # never 0 where g is positive
         alpha = torch.where(below != 0, g**2 / below, torch.zeros_like(g))
         weights = (alpha * g.clamp(min=0)).sum((2, 3), keepdim=True)
         return (weights * a).sum(1).clamp(min=0)

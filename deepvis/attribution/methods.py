@@ -131,10 +131,10 @@ class Method:
     passes: int = 1
 
 
-def whole(method: Method, network: Network, question: Question) -> Backward:
-    """A method's finished result, after all its passes."""
+def whole(method: Method, network: Network, question: Question, most: int = 10**6) -> Backward:
+    """A method's result after all its passes, or after at least `most` of them."""
     found = method.compute(network, question)
-    while found.progress is not None:
+    while found.progress is not None and found.progress.passes < most:
         found = method.compute(network, replace(question, so_far=found.progress))
     return found
 
@@ -206,3 +206,8 @@ METHODS: dict[str, Method] = {
 def label(name: str) -> str:
     """A method's name in the window; a name that is not in the table (from an older store) is returned as it is."""
     return METHODS[name].label if name in METHODS else name
+
+
+def shows_of(name: str | None) -> str:
+    """How a method's raw image is shown (`Method.shows`); "colors" for a name that is not in the table."""
+    return METHODS[name].shows if name is not None and name in METHODS else "colors"

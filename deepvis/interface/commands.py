@@ -262,6 +262,11 @@ def _find(state: State, facts: Facts) -> State:
     return replace(state, typing="", naming=False, finding=True, picked=0, help=False)
 
 
+def _find_method(state: State, facts: Facts) -> State:
+    """Open the command palette on the backward methods."""
+    return replace(_find(state, facts), typing="method: ")
+
+
 def _show_file(state: State, facts: Facts, name: str) -> State:
     """Show a file of the folder or list that is browsed."""
     steps = facts.files.names.index(name) - facts.files.position
@@ -315,6 +320,7 @@ COMMANDS: dict[str, Command] = {
         lambda facts: (OFF, *METHODS),
         _choose_method,
     ),
+    "methods": Command(_find_method, (), "all backward methods, to choose from", "backward"),
     "filter": Command(
         _cycle_filter,
         ("m",),

@@ -13,7 +13,7 @@ from deepvis.interface.command import Command, Facts
 from deepvis.interface.state import State
 from deepvis.synthesis.recipe import Recipe
 
-SHOWN = 12  # how many matches are listed
+SHOWN = 20  # how many matches are listed
 _UNITS = 4  # how many of them are units, at most
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from deepvis.attribution.methods import METHODS
 from deepvis.attribution.requests import Request
 from deepvis.core.frames import Frame
 from deepvis.core.layers import Layer, stands_for
@@ -39,6 +40,12 @@ SIDE = 128  # pixels of their top images
 RECIPE = "modern"  # recipe of images that grow by themselves
 
 
+def needs_still(state: State, frame: Frame | None) -> bool:
+    """Whether the backward method takes many passes and the picture would change before they are done."""
+    many = state.method is not None and METHODS[state.method].passes > 1
+    return many and frame is not None and frame.live and not state.frozen
+
+
 def request_for(
     state: State, frame: Frame | None, layers: Sequence[Layer], weights: InputWeights | None = None
 ) -> Request | None:
@@ -50,10 +57,11 @@ def request_for(
     if frame is None or not layers:
         return None
     layer, unit = state.backward_origin
-    origin = (layers[layer].name, unit) if state.method else None
+    method = None if needs_still(state, frame) else state.method
+    origin = (layers[layer].name, unit) if method else None
     name = layers[state.layer].name
     peaks, others = state.collecting, _feeding(state, layers, weights)
-    return Request(frame, state.crop, name, state.method, origin, state.layer_gradient, peaks, others=others)
+    return Request(frame, state.crop, name, method, origin, state.layer_gradient, peaks, others=others)
 
 
 def _feeding(state: State, layers: Sequence[Layer], weights: InputWeights | None) -> tuple[tuple[str, int], ...]:

@@ -89,14 +89,20 @@ class RelevanceFlow(ActivationRule):
     Args:
         low, high: the smallest and the largest values of pixels, 1×channels×1×1, for the rule "box".
         write_back: as in `ActivationRule`.
+        is_inner: what flows is not from the pixels, so that no layer is a first one.
     Threads: as with `ActivationRule`.
     """
 
     def __init__(
-        self, composite: Composite, low: Tensor | None = None, high: Tensor | None = None, write_back: bool = False
+        self,
+        composite: Composite,
+        low: Tensor | None = None,
+        high: Tensor | None = None,
+        write_back: bool = False,
+        is_inner: bool = False,
     ) -> None:
         super().__init__(_whole, write_back=write_back)
-        self.composite, self.low, self.high = composite, low, high
+        self.composite, self.low, self.high, self.is_inner = composite, low, high, is_inner
 
     def __torch_function__(
         self, func: Callable[..., Any], types: object, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
@@ -113,7 +119,7 @@ class RelevanceFlow(ActivationRule):
 
     def again(self) -> RelevanceFlow:
         """The same flow for a calculation inside a backward pass."""
-        return RelevanceFlow(self.composite, self.low, self.high)
+        return RelevanceFlow(self.composite, is_inner=True)
 
 
 def _inside(args: Sequence[object]) -> Sequence[object]:
@@ -134,7 +140,7 @@ def _layer(
 ) -> Tensor:  # fmt: skip
     if not input.requires_grad or weight.requires_grad:
         return _proportional(flow, func, input, weight, bias, *rest, **keywords)
-    if sees_pixels(input):
+    if not flow.is_inner and sees_pixels(input):
         kind = "first"
     elif func is F.linear:
         kind = "tokens" if input.ndim > 2 else "linear"

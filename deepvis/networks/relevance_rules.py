@@ -151,8 +151,9 @@ def flat(call: LayerCall, x: Tensor, relevance: Tensor) -> Tensor:
 
 def box(call: LayerCall, x: Tensor, relevance: Tensor) -> Tensor:
     """z_ij = x_i w_ij − low_i w_ij⁺ − high_i w_ij⁻ for inputs between low and high (Montavon et al. 2017, eq. 11)."""
-    low = x.amin() if call.low is None else call.low
-    high = x.amax() if call.high is None else call.high
+    low, high = call.low, call.high
+    if low is None or high is None or x.ndim != low.ndim or x.shape[1] != low.shape[1]:  # the pixels in another order
+        low, high = x.amin(), x.amax()
     up, down = _signs(call.weight)
     with torch.enable_grad():
         inputs = [value.expand_as(x).clone().requires_grad_() for value in (x.detach(), low, high)]

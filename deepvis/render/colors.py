@@ -151,26 +151,40 @@ def paint(levels: np.ndarray, signed: bool, palette: Palette) -> np.ndarray:
     return cv2.applyColorMap(levels, palette.signed if signed else palette.unsigned)
 
 
-def backward_image(pixels: np.ndarray, filter: str, palette: Palette) -> np.ndarray:
+def backward_image(pixels: np.ndarray, filter: str, palette: Palette, shows: str = "colors") -> np.ndarray:
     """Turn a backward image (the result of a backward pass at the pixels) into a picture.
 
     Args:
+        shows: what its method gives (`deepvis.attribution.methods.Method.shows`): "colors"; "shares", whose raw picture
+            is their sum over the colours, painted as signed values; "map", painted as unsigned values.
         pixels: float32 H×W×3 RGB, any range.
         filter: "raw" (colours around mid-gray), "gray" (the mean over the colours), "norm" (the L2 norm over
             the colours), "blurred norm" (the norm smoothed by a Gaussian). The norms are painted as unsigned values.
     Returns:
         uint8 H×W×3 BGR in the picture's own range, see `_strong`. If all values are zero the picture is flat.
     """
+    if shows == "map":
+        filter = "norm" if filter == "raw" else filter
+    if filter == "raw" and shows == "shares":
+        total = pixels.sum(axis=2)
+        return paint(to_levels(total / _strong(total), True, 1.0), True, palette)
     if filter == "raw":
         return cv2.cvtColor(_about_gray(pixels), cv2.COLOR_RGB2BGR)
     if filter == "gray":
         return cv2.cvtColor(_about_gray(pixels.mean(axis=2)), cv2.COLOR_GRAY2BGR)
-    return paint(cv2.convertScaleAbs(strength(pixels, filter == "blurred norm"), alpha=255), False, palette)
+    how = "map" if shows == "map" else "colors"
+    return paint(cv2.convertScaleAbs(strength(pixels, filter == "blurred norm", how), alpha=255), False, palette)
 
 
-def strength(pixels: np.ndarray, blurred: bool = True) -> np.ndarray:
-    """How strong a backward image is at each pixel: the L2 norm over the colours, float32 H×W from 0 to 1."""
-    norm = np.sqrt(np.einsum("hwc,hwc->hw", pixels, pixels))
+def strength(pixels: np.ndarray, blurred: bool = True, shows: str = "colors") -> np.ndarray:
+    """How strong a backward image is at each pixel, float32 H×W from 0 to 1.
+
+    Of colours the L2 norm over them, of shares what speaks for the unit, of a map its values.
+    """
+    if shows == "map":
+        values: np.ndarray = np.maximum(pixels.mean(axis=2), 0)
+        return values / (float(values.max()) or 1.0)
+    norm = np.maximum(pixels.sum(axis=2), 0) if shows == "shares" else np.sqrt(np.einsum("hwc,hwc->hw", pixels, pixels))
     if blurred:  # 4 pixels in a picture of 224: about the width over which the eye blends such noise
         norm = cv2.GaussianBlur(norm, (0, 0), pixels.shape[0] / 56)
     strong: np.ndarray = np.minimum(norm / _strong(norm), 1)

@@ -7,6 +7,7 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
+from deepvis.attribution.methods import shows_of
 from deepvis.attribution.requests import Result
 from deepvis.core.geometry import Box
 from deepvis.core.receptive_field import ReceptiveField
@@ -134,13 +135,14 @@ def _of_activation(result: Result, unit: int, input_size: tuple[int, int]) -> np
 
 @lru_cache(maxsize=4)
 def _of_backward(result: Result) -> np.ndarray | None:
-    return None if result.pixels is None else _of_pixels(result.pixels)
+    return None if result.pixels is None else heat_of_pixels(result.pixels, shows_of(result.request.method))
 
 
-def _of_pixels(pixels: np.ndarray) -> np.ndarray | None:
+def heat_of_pixels(pixels: np.ndarray, shows: str) -> np.ndarray | None:
+    """The heat of a backward image, uint8 H×W from 0 to 255; None if it is empty or not finite."""
     if not np.isfinite(pixels).all() or not pixels.any():
         return None
-    return cv2.convertScaleAbs(colors.strength(pixels), alpha=255)
+    return cv2.convertScaleAbs(colors.strength(pixels, shows=shows), alpha=255)
 
 
 @lru_cache(maxsize=2)
@@ -155,4 +157,5 @@ def _of_patches(
 
 @lru_cache(maxsize=2)
 def _of_patch_passes(tops: TopPictures) -> tuple[np.ndarray | None, ...]:
-    return tuple(None if pixels is None else _of_pixels(pixels) for pixels in tops.backward)
+    shows = shows_of(tops.method)
+    return tuple(None if pixels is None else heat_of_pixels(pixels, shows) for pixels in tops.backward)

@@ -14,6 +14,7 @@ from deepvis.core.layers import Layer, unit_id
 from deepvis.core.receptive_field import ReceptiveField
 from deepvis.core.weights import InputWeights
 from deepvis.interface.palette import Entry
+from deepvis.interface.requests import needs_still
 from deepvis.interface.state import Control, FacetPhoto, LiveMoment, State, Target, TopImage
 from deepvis.scan.results import Statistics
 from deepvis.synthesis.recipe import image_seed
@@ -370,6 +371,16 @@ class Scene(LoadingScene):
         if r is None or (r.request.method, r.request.origin) != (self.state.method, (self.layers[layer].name, unit)):
             return None
         return r.pixels
+
+    @property
+    def backward_note(self) -> str:
+        """What the backward method says of its image; empty if it says nothing."""
+        return self.result.note if self.result is not None and self.backward is not None else ""
+
+    @property
+    def needs_still(self) -> bool:
+        """Whether the backward method waits for a still picture."""
+        return needs_still(self.state, self.frame)
 
     @property
     def answered_gradient(self) -> Result | None:

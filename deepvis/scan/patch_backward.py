@@ -14,6 +14,8 @@ from deepvis.networks.activation_rules import seed
 from deepvis.networks.network import Network
 from deepvis.scan.patches import cut_padded
 
+FEW = 8  # passes for small pictures, of which nine are waited for
+
 
 def patch_backward(
     network: Network,
@@ -24,6 +26,7 @@ def patch_backward(
     boxes: Sequence[Box],
     places: Sequence[tuple[int, int]] | None = None,
     hear: Callable[[np.ndarray], None] = lambda activations: None,
+    passes: int = FEW,
 ) -> list[np.ndarray]:
     """The backward images of a unit for several photos, cut to boxes; one pass for all photos.
 
@@ -34,6 +37,7 @@ def patch_backward(
         boxes: a box for each photo, in input pixels (`Patch.box`).
         places: for each photo the (row, column) at which the backward pass starts with 1, as in the original toolbox;
             None starts it as in the live window (`deepvis.networks.activation_rules.seed`).
+        passes: enough for a method of many passes.
         hear: called with the unit's activations on each photo, float32 rows×columns (1×1 for a vector).
     Returns:
         For each photo float32 height×width×3 RGB, of its box's size; 0 outside of the input.
@@ -56,5 +60,5 @@ def patch_backward(
         origin, outputs = network.reach(layer, x if other is None else other, maps)
         return Reached(origin, maps=outputs)
 
-    pixels = whole(METHODS[method], network, Question(x, layer, unit, run, start)).pixels
+    pixels = whole(METHODS[method], network, Question(x, layer, unit, run, start), passes).pixels
     return [cut_padded(rgb(network, one[None]), box, 0) for one, box in zip(pixels, boxes)]

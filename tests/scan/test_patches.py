@@ -108,11 +108,11 @@ def test_backward_of_patches_is_that_of_the_live_window(network, index, folder: 
     for unit in (0, 3):
         found = patches(index, layer, unit, photos_of(index))
         photos = [read_image(folder / patch.name) for patch in found]
-        got = patch_backward(network, photos, layer, unit, method, [patch.box for patch in found])
+        got = patch_backward(network, photos, layer, unit, method, [patch.box for patch in found], passes=100)
         for patch, photo, image in zip(found, photos, got):
             request = Request(Frame(photo, "", 0, False), True, layer, method, (layer, unit))
             want = cut_padded(finished(network, request).pixels, patch.box, 0)
-            assert image.shape == want.shape and np.allclose(image, want, rtol=1e-4, atol=1e-5 * np.abs(want).max())
+            assert image.shape == want.shape and np.allclose(image, want, rtol=1e-4, atol=1e-4 * np.abs(want).max())
     assert patch_backward(network, [], layer, 0, method, []) == []
 
 

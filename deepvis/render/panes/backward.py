@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 
-from deepvis.attribution.methods import METHODS, label
+from deepvis.attribution.methods import METHODS, label, shows_of
 from deepvis.interface.state import FILTERS
-from deepvis.render import colors
+from deepvis.render import colors, text
 from deepvis.render.draw import Canvas
+from deepvis.render.heat import cover, heat_of_pixels
 from deepvis.render.panes.chips import Chip
 from deepvis.render.panes.compared import draw_compared, held_key, ready_compared
+from deepvis.render.panes.input import picture_of
 from deepvis.render.panes.pane import Key, Pane, why_not
 from deepvis.render.scene import LoadingScene, Scene
 
 
 def _backward_ready(scene: Scene) -> bool:
     return scene.state.method is None or ready_compared(
-        scene, lambda one: one.backward is not None or one.busy or bool(one.failed)
+        scene, lambda one: one.backward is not None or one.busy or bool(one.failed) or one.needs_still
     )
 
 
@@ -31,6 +34,8 @@ def _backward_key(scene: Scene) -> Key:
         s.filter,
         s.backward_origin,
         s.origin,
+        s.opacity,
+        scene.needs_still,
         *held_key(scene),
     )
 
@@ -39,7 +44,8 @@ def _draw_off(canvas: Canvas, _scene: LoadingScene) -> None:
     """Say what the pane is for."""
     canvas.fill()
     canvas.caption("backward").words(
-        "which pixels excite the unit\n\nb: gradient, deconv, guided backprop\nm: how it is shown"
+        "which pixels excite the unit\n\nb: gradient, deconv, guided backprop, LRP, Grad-CAM\n"
+        "n: all methods\nm: how it is shown"
     )
 
 
@@ -59,15 +65,48 @@ def _draw_one(canvas: Canvas, scene: Scene) -> None:
     body = canvas.caption(
         title, f"{frozen + ' · ' if frozen else ''}{state.filter}", canvas.theme.frozen if frozen else canvas.theme.text
     )
-    pixels = scene.backward
+    pixels, note = scene.backward, scene.backward_note
     if pixels is None:
-        body.words(why_not(scene))
+        body.words(_why_not_yet(scene))
     elif not np.isfinite(pixels).all():
-        body.words("the backward pass gave NaN or infinite values")
+        body.words(f"{label(state.method or '')} gave NaN or infinite values; {note}".rstrip("; "))
     elif not pixels.any():
-        body.words(f"nothing flows back from {scene.origin_unit}: all paths to the pixels are inactive in this picture")
+        nothing = f"nothing flows back from {scene.origin_unit}: all paths to the pixels are inactive in this picture"
+        body.words(note or nothing)
     else:
-        body.picture(colors.backward_image(pixels, state.filter, canvas.palette))
+        _draw_image(body, scene, pixels)
+        _say(body, note)
+
+
+def _draw_image(body: Canvas, scene: Scene, pixels: np.ndarray) -> None:
+    """Draw a backward image; a map as heat over the picture."""
+    state, result = scene.state, scene.result
+    shows = shows_of(state.method)
+    heat = heat_of_pixels(pixels, shows) if shows == "map" and state.filter == "raw" else None
+    if heat is None or result is None:
+        body.picture(colors.backward_image(pixels, state.filter, body.palette, shows))
+        return
+    box = body.picture(cv2.cvtColor(picture_of(scene, result.request.frame), cv2.COLOR_RGB2BGR))
+    cover(body.part(box).image, heat, state.opacity, body.palette)
+
+
+def _say(body: Canvas, note: str) -> None:
+    """Write what the method says of its image over the image's lower edge."""
+    if not note:
+        return
+    size, margin = body.px(11), body.px(6)
+    high = min(body.height, text.line_height(size))
+    words = text.shorten(note, body.width - 2 * margin, size)
+    body.shade((0, body.height - high, min(body.width, text.width(words, size) + 2 * margin), high))
+    text.put(body.image, words, margin, body.height - high, size, body.theme.text)
+
+
+def _why_not_yet(scene: Scene) -> str:
+    if not scene.needs_still:
+        return why_not(scene)
+    method, keys = METHODS[scene.state.method or ""], scene.keys.get("freeze", "").split()
+    freeze = f"{keys[0]} freezes the picture" if keys else "freeze the picture"
+    return f"{method.label} takes {method.passes} passes, which need a still picture: {freeze}"
 
 
 def _chips(scene: LoadingScene) -> tuple[Chip, ...]:
@@ -79,11 +118,12 @@ def _chips(scene: LoadingScene) -> tuple[Chip, ...]:
         for row in METHODS.values()
         if row.in_cycle or row.name == state.method
     ]
+    more = Chip("more", "methods", "all backward methods, to choose from", stays=True)
     filters = [
         Chip(name, f"filter={name}", f"show the backward image {name}", name == state.filter, apart=name == FILTERS[0])
         for name in FILTERS
     ]
-    return (off, *methods, *(filters if state.method else ()))
+    return (off, *methods, more, *(filters if state.method else ()))
 
 
 BACKWARD = Pane(draw_backward, _draw_off, _backward_key, _backward_ready, chips=_chips)

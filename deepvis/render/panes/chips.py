@@ -29,6 +29,7 @@ class Chip:
         hint: what a click does, in words, for the status bar.
         on: it is marked, because what it stands for is on.
         apart: it begins another group of chips.
+        stays: it is among the first to get room, as those that are on.
     """
 
     words: str
@@ -36,6 +37,7 @@ class Chip:
     hint: str
     on: bool = False
     apart: bool = False
+    stays: bool = False
 
     @property
     def command(self) -> str:
@@ -55,7 +57,7 @@ def split(canvas: Canvas, at_top: bool) -> tuple[Canvas | None, Canvas]:
 def placed(canvas: Canvas, chips: Sequence[Chip], at_right: bool = False) -> list[tuple[Chip, Box]]:
     """The chips that a canvas has room for in one line, and their boxes.
 
-    If not all fit, those that are on come first. An arrow stands for the options that are left out: it goes to the
+    If not all fit, those that are on, or that stay, come first. An arrow stands for the options that are left out: it goes to the
     next one.
     """
     fitting = _fitting(canvas, chips)
@@ -87,7 +89,7 @@ def _fitting(canvas: Canvas, chips: Sequence[Chip]) -> list[Chip]:
     if _total(canvas, chips) <= room:
         return list(chips)
     kept: list[int] = []
-    for i in sorted(range(len(chips)), key=lambda i: not chips[i].on):
+    for i in sorted(range(len(chips)), key=lambda i: not (chips[i].on or chips[i].stays)):
         longer = sorted((*kept, i))
         if _total(canvas, [*(chips[j] for j in longer), *_arrow(chips, longer)]) > room:
             break

@@ -54,7 +54,7 @@ def input_ready(scene: Scene) -> bool:
 
 
 def _is_there(scene: Scene) -> bool:
-    heat_waits = scene.state.heat == "backward" and scene.backward is None
+    heat_waits = scene.state.heat == "backward" and scene.backward is None and not scene.needs_still
     return scene.own_result is not None and not heat_waits or scene.busy or scene.result is None or bool(scene.failed)
 
 

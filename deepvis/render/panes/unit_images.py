@@ -6,20 +6,22 @@ import math
 from collections.abc import Sequence
 from functools import lru_cache
 
+import cv2
 import numpy as np
 
-from deepvis.attribution.methods import label
+from deepvis.attribution.methods import label, shows_of
 from deepvis.core.frames import Photo
 from deepvis.core.geometry import Box, contains, resize
 from deepvis.core.layers import unit_id
-from deepvis.interface.state import State, Target, TopImage
+from deepvis.interface.state import OPACITIES, State, Target, TopImage
 from deepvis.render import colors, text
 from deepvis.render.draw import Canvas
-from deepvis.render.heat import cover, heat_of_tops
+from deepvis.render.heat import cover, heat_of_pixels, heat_of_tops
 from deepvis.render.palettes import Palette
 from deepvis.render.panes.chips import Chip, pointed_at, title_chip_at, title_with_chips
 from deepvis.render.panes.pane import Key, Pane, number, why_no_index
 from deepvis.render.scene import LoadingScene, Scene
+from deepvis.scan.results import Patch
 from deepvis.workers.messages import TopPictures
 
 GRID = 3  # rows and columns of top images
@@ -284,16 +286,23 @@ def _backward_tiles(
     most of a picture's contrast is lost in reducing it.
     """
 
-    def tile(values: np.ndarray | None) -> np.ndarray | str | None:
+    shows = shows_of(tops.method)
+
+    def tile(values: np.ndarray | None, patch: Patch) -> np.ndarray | str | None:
         if values is None:
             return None
         if not np.isfinite(values).all():
             return "not a number"
         if not values.any():
             return "nothing flows back"
-        return colors.backward_image(resize(values, width, height), filter, palette)
+        image = colors.backward_image(resize(values, width, height), filter, palette, shows)
+        if shows == "map" and filter == "raw" and patch.pixels is not None:
+            image = cv2.cvtColor(resize(np.ascontiguousarray(patch.pixels), width, height), cv2.COLOR_RGB2BGR)
+            if (heat := heat_of_pixels(values, shows)) is not None:
+                cover(image, heat, OPACITIES[1], palette)
+        return image
 
-    return tuple(map(tile, tops.backward))
+    return tuple(map(tile, tops.backward, tops.patches))
 
 
 def _draw_synthesized(body: Canvas, scene: Scene) -> None:

@@ -69,9 +69,9 @@ def test_the_dream_fills_the_pane() -> None:
 def test_keys_show_stop_and_save_the_dream() -> None:
     facts, bound = Facts(LAYERS), commands.bindings()
     press = lambda state, key: commands.press(state, key, facts, bound)
-    state = press(State(zoom="unit"), "~").state
+    state = press(State(zoom="unit"), "!").state
     assert (state.content, state.zoom, state.dreaming) == ("dream", "layer", True)
-    state = press(state, "~").state
+    state = press(state, "!").state
     assert not state.dreaming
     state = press(state, ":").state
     assert state.dreaming and state.dream_rounds == 1

@@ -30,7 +30,7 @@ def _guide(state: State, facts: Facts) -> State:
 
 DREAMS: dict[str, Command] = {
     "dream": Command(_dream, ("!",), "dream the picture in view: show, stop, go on", "dream"),
-    "dream_mode": choice("dream_mode", DREAM_MODES, ("^",), "dream: the picture, endless zoom, live", "dream"),
+    "dream_mode": choice("dream_mode", DREAM_MODES, ("{",), "dream: the picture, endless zoom, live", "dream"),
     "dream_on": Command(_dream_on, (":",), "dream on from the result", "dream"),
     "part": choice("part", PARTS, ("(",), "remembered, dream: the whole layer / the selected unit", "dream"),
     "guide": Command(_guide, (")",), "the held picture guides the dream / no longer", "dream"),

@@ -75,7 +75,7 @@ def test_keys_show_stop_and_save_the_dream() -> None:
     assert not state.dreaming
     state = press(state, ":").state
     assert state.dreaming and state.dream_rounds == 1
-    assert press(state, "^").state.dream_mode == "zoom" and press(state, "(").state.part == "unit"
+    assert press(state, "{").state.dream_mode == "zoom" and press(state, "(").state.part == "unit"
     assert press(state, "enter").effects == (KeepDream(),)
     assert "hold a picture first" in press(state, ")").state.message
     assert press(replace(state, held=FRAME), ")").state.guided

@@ -18,7 +18,7 @@ def _dream(state: State, facts: Facts) -> State:
 def _dream_on(state: State, facts: Facts) -> State:
     """Dream on from the result."""
     if state.content != "dream":
-        return replace(state, message="this key works in the dream: ~ shows it")
+        return replace(state, message="this key works in the dream: ! shows it")
     return replace(state, dreaming=True, dream_rounds=state.dream_rounds + 1)
 
 
@@ -29,8 +29,8 @@ def _guide(state: State, facts: Facts) -> State:
 
 
 DREAMS: dict[str, Command] = {
-    "dream": Command(_dream, ("~",), "dream the picture in view: show, stop, go on", "dream"),
-    "dream_mode": choice("dream_mode", DREAM_MODES, ("^",), "dream: the picture, endless zoom, live", "dream"),
+    "dream": Command(_dream, ("!",), "dream the picture in view: show, stop, go on", "dream"),
+    "dream_mode": choice("dream_mode", DREAM_MODES, ("{",), "dream: the picture, endless zoom, live", "dream"),
     "dream_on": Command(_dream_on, (":",), "dream on from the result", "dream"),
     "part": choice("part", PARTS, ("(",), "remembered, dream: the whole layer / the selected unit", "dream"),
     "guide": Command(_guide, (")",), "the held picture guides the dream / no longer", "dream"),

@@ -89,10 +89,10 @@ class Settings:
     grow: str = "auto"
     unit: str = "auto"
     window: WindowSettings = WindowSettings()
-    dream: DreamSettings = DreamSettings()
     panes: Mapping[str, Rectangle] = field(default_factory=lambda: DEFAULT_PANES)
     keys: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
     colors: str = COLORS[0]
+    dream: DreamSettings = DreamSettings()
 
 
 def naming_options(settings: Settings) -> str:
@@ -106,7 +106,7 @@ def naming_options(settings: Settings) -> str:
 
 # ---- the table ----------------------------------------------------------------------------------
 
-SECTIONS = ("window", "dream", "panes", "keys")
+SECTIONS = ("window", "panes", "keys", "dream")
 _TOLERANCE = 1e-6  # fractions of the window: rounding in sums such as 0.1 + 0.2
 
 

@@ -41,7 +41,7 @@ HEATS = ("off", "activation", "backward")  # over the picture; key backslash
 OPACITIES = (0.3, 0.5, 0.7)  # key |
 LAYOUT_NAMES = ("standard", "projector")
 PARTS = ("layer", "unit")  # key (: what of the code is remembered or dreamed
-DREAM_MODES = ("picture", "zoom", "live")  # key ^
+DREAM_MODES = ("picture", "zoom", "live")  # key {
 ZOOMS = ("layer", "unit", "backward", "picture", "facets")  # key z: what the big pane shows
 
 

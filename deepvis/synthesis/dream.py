@@ -408,7 +408,10 @@ class LiveDream:
         base: np.ndarray = picture.astype(np.float32)
         detail: np.ndarray = np.zeros_like(base)
         if self._before is not None and self._before[0].shape == gray.shape:
-            detail = carried(self._before[1], self._flow.calc(gray, self._before[0], None)) * self._keep
+            detail = (
+                carried(self._before[1], self._flow.calc(gray, self._before[0], np.zeros((*gray.shape, 2), np.float32)))
+                * self._keep
+            )
         current: np.ndarray = np.clip(base + detail, 0, 255)
         for _ in range(self._steps):
             current, _ = climbed(self._dreamer, current, self._step, _shift(self._draw, 16))

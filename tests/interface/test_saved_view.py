@@ -29,11 +29,13 @@ from deepvis.interface.saved_view import (
 from deepvis.interface.state import (
     BOOSTS,
     COLORS,
+    DREAM_MODES,
     FILTERS,
     GAMMAS,
     HEATS,
     LAYOUT_NAMES,
     OPACITIES,
+    PARTS,
     THEMES,
     ZOOMS,
     State,
@@ -59,6 +61,8 @@ CHOICES = {
     "heat": st.sampled_from(HEATS),
     "opacity": st.sampled_from(OPACITIES),
     "layout": st.sampled_from(LAYOUT_NAMES),
+    "part": st.sampled_from(PARTS),
+    "dream_mode": st.sampled_from(DREAM_MODES),
 }
 TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=20).filter(str.strip)
 

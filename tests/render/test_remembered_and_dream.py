@@ -69,13 +69,13 @@ def test_the_dream_fills_the_pane() -> None:
 def test_keys_show_stop_and_save_the_dream() -> None:
     facts, bound = Facts(LAYERS), commands.bindings()
     press = lambda state, key: commands.press(state, key, facts, bound)
-    state = press(State(zoom="unit"), "~").state
+    state = press(State(zoom="unit"), "!").state
     assert (state.content, state.zoom, state.dreaming) == ("dream", "layer", True)
-    state = press(state, "~").state
+    state = press(state, "!").state
     assert not state.dreaming
     state = press(state, ":").state
     assert state.dreaming and state.dream_rounds == 1
-    assert press(state, "^").state.dream_mode == "zoom" and press(state, "(").state.part == "unit"
+    assert press(state, "{").state.dream_mode == "zoom" and press(state, "(").state.part == "unit"
     assert press(state, "enter").effects == (KeepDream(),)
     assert "hold a picture first" in press(state, ")").state.message
     assert press(replace(state, held=FRAME), ")").state.guided

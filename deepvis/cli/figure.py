@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from deepvis.cli.figures import priors_compared, two_units
+from deepvis.cli.figures import ascent_figures, facet_figures, priors_compared, two_units
 from deepvis.cli.options import Commands
 
-FIGURES = (priors_compared, two_units)
+FIGURES = (priors_compared, two_units, facet_figures, ascent_figures)
 """A module each, whose `add` puts the figure into the parser; `deepvis figure --help` lists them in this order."""
 
 

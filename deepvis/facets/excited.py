@@ -9,7 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from deepvis.core.errors import UserError
+from deepvis.core.layers import Layer
 from deepvis.core.paths import Places
+from deepvis.core.receptive_field import ReceptiveField
 from deepvis.inputs.datasets import Images
 from deepvis.networks.network import Network
 from deepvis.scan.index import INDEX, Index, index_folder, scan_folder
@@ -69,6 +71,18 @@ def found_index(places: Places, network: Network) -> Index | None:
     """
     path = index_folder(places, network.name) / INDEX
     return load(path).check(network.fingerprint, network.name, network.layers) if path.is_file() else None
+
+
+def field_of(network: Network, layer: Layer, places: Places) -> ReceptiveField | None:
+    """A layer's receptive field, from the network's index if that knows it; None for a vector, which sees all."""
+    if not layer.is_map:
+        return None
+    try:
+        index = found_index(places, network)
+    except UserError:
+        index = None
+    known = index.receptive_fields.get(layer.name) if index is not None else None
+    return known or network.receptive_field(layer.name)
 
 
 def index_for(

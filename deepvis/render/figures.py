@@ -116,6 +116,18 @@ def true_sizes(store: Store | OwnFirst, layers: Sequence[Layer], units: int) -> 
     if not rows:
         names = ", ".join(layer.name for layer in layers)
         raise UserError(f"{store.folder}: no stored images of {names}: make them with deepvis synthesize")
+    return _below_each_other(rows)
+
+
+Block = tuple[str, Sequence[np.ndarray]]  # a unit's name and its images, uint8 H×W×3 RGB
+
+
+def stacked(rows: Sequence[Sequence[Block]]) -> np.ndarray:
+    """Rows of units with their images at their true sizes; the images of a row have one size. uint8 BGR."""
+    return _below_each_other([_row(blocks) for blocks in rows])
+
+
+def _below_each_other(rows: Sequence[np.ndarray]) -> np.ndarray:
     width = max(row.shape[1] for row in rows)
     picture = np.empty((sum(row.shape[0] + 2 * GAP for row in rows), width, 3), np.uint8)
     fill(picture, DARK.ground)
@@ -126,7 +138,7 @@ def true_sizes(store: Store | OwnFirst, layers: Sequence[Layer], units: int) -> 
     return picture
 
 
-def _row(blocks: Sequence[tuple[str, list[np.ndarray]]]) -> np.ndarray:
+def _row(blocks: Sequence[Block]) -> np.ndarray:
     """Units side by side, each a square of its images with its name above."""
     size, line, least = 12, 18, 60
     height, width = blocks[0][1][0].shape[:2]

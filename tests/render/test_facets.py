@@ -20,7 +20,10 @@ from deepvis.interface.settings import DEFAULT_PANES
 from deepvis.interface.state import FacetPhoto, State
 from deepvis.interface.unit_grid import PaneView
 from deepvis.render import Renderer, Scene, text
+from deepvis.render.facet_figures import at_true_sizes, below_their_photos, by_cluster, map_with_facets
+from deepvis.render.figures import GAP
 from deepvis.render.panes import facets as pane
+from deepvis.render.panes.facets import ink
 from deepvis.workers.messages import FacetsWish, Thumbs, UnitFacets
 
 LAYERS = (Layer("map", "Conv2d", 4, 5, 5), Layer("classes", "Linear", 9, labels=tuple("abcdefghi")))
@@ -119,3 +122,58 @@ def test_the_number_of_facets_by_keys_and_chips() -> None:
     assert select(more, FACTS, 1, 4).facet_count == 0 and select(more, FACTS, 1, 3).facet_count == 3
     assert run(state, "facets", FACTS).state.zoom == "layer" and facets_wish(State(), LAYERS) is None
     assert run(State(), "fewer_facets", FACTS).state.zoom == "facets"  # first they are shown
+
+
+PATCHES = [np.full((20, 20, 3), colour, np.uint8) for colour in COLOURS]
+
+
+# ---- figures ---------------------------------------------------------------------------------------
+
+
+def found(**parts: object) -> FacetMap:
+    made = unit_facets().found
+    assert made is not None
+    image = np.full((20, 20, 3), 200, np.uint8)
+    return replace(made, facets=tuple(replace(facet, image=image) for facet in made.facets), **parts)
+
+
+def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    words: list[str] = []
+    put = text.put
+    monkeypatch.setattr(text, "put", lambda image, line, *a, **k: (words.append(line), put(image, line, *a, **k))[1])
+    return words
+
+
+def test_the_map_with_the_facets_around_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = said(monkeypatch)
+    picture = map_with_facets(found(), PATCHES, 400)
+    assert picture.shape == (400, 760, 3) and "network: bell pepper .62" in "\n".join(words)
+    for part in (picture[:, :180], picture[:, 580:]):  # a facet on each side
+        assert (part == 200).all(-1).sum() > 2000
+    middle = picture[:, 180:580].reshape(-1, 3)
+    assert all((middle == colour[::-1]).all(1).any() for colour in COLOURS)
+
+
+def test_a_facet_below_its_photo(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = said(monkeypatch)
+    picture = below_their_photos([found()], [PATCHES], ["classes:3 d"], 4)
+    side = 224
+    assert picture.shape == (2 * (side + 18 + GAP), 4 * (side + GAP), 3)
+    assert picture[18 + side // 2, side // 2].tolist() == list(COLOURS[0])[::-1]  # the photo nearest to the centre
+    assert picture[18 + side // 2, side + GAP + side // 2].tolist() == list(COLOURS[2])[::-1]
+    assert (picture[2 * 18 + side + GAP + side // 2, [side // 2, side + GAP + side // 2]] == 200).all()
+    assert words[0] == "classes:3 d   facet 1: 3 photos" and "bell pepper .62, strawberry .20" in words
+
+
+def test_true_sizes_and_the_photos_of_each_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    picture = at_true_sizes([found(), found(layer="map", unit=1)], 4)
+    assert (picture == 200).all(-1).sum() == 4 * 20 * 20
+    words = said(monkeypatch)
+    below = [np.full((20, 20, 3), 77, np.uint8), *[None] * 4]
+    picture = by_cluster(found(), PATCHES, below, columns=2, side=120)
+    step = 120 + GAP
+    assert picture.shape == (20 + 2 * 2 * step + 20 + 2 * step, 2 * step, 3)  # 3 photos in two rows, 2 in one
+    assert picture[20 + 20, 20].tolist() == list(COLOURS[0])[::-1]
+    assert picture[20 + step + 20, 20].tolist() == [77] * 3
+    assert picture[20 + 2 * step + 20, 20].tolist() == list(COLOURS[4])[::-1]
+    assert words == ["1   3 photos   pear 1.00", "2   2 photos   "] and ink(0) != ink(1)

@@ -10,6 +10,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import sklearn.cluster
+import sklearn.manifold  # noqa: F401, imported here and not in the thread, which would take long on a busy machine
 from smallnets import small
 from waiting import until
 
@@ -46,6 +48,7 @@ def photos(tmp_path: Path) -> Path:
 def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FacetsWorker]:
     paths.use(str(tmp_path))
     monkeypatch.setattr(facets, "QUIET", 0)
+    monkeypatch.setattr(FacetsWorker, "has_low_priority", False)
     monkeypatch.setitem(PRESETS, "facet", replace(PRESETS["facet"], steps=3))
     one = FacetsWorker()
     yield one
@@ -55,7 +58,7 @@ def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FacetsWo
 
 def done(worker: FacetsWorker, network: Network, wish: FacetsWish) -> UnitFacets:
     worker.want(WishOf(network, wish))
-    answer = until(lambda: (found := worker.answer) is not None and found.done and found)
+    answer = until(lambda: (found := worker.answer) is not None and found.done and found, patience=90)
     assert answer.wish == wish
     until(lambda: worker.idle)
     return answer

@@ -108,8 +108,8 @@ def draw_facets(canvas: Canvas, scene: Scene) -> None:
         return
     body = canvas.caption(f"facets of {name}   {_map_words(own.laid_out)}", _progress(own))
     left, top, width, height = map_box(body)
-    _draw_map(body.part((left, top, width, height)), scene, own)
-    _draw_list(body.part((width, 0, body.width - width, height)), own)
+    _draw_map(body.part((left, top, width, height)), scene, own.laid_out, own.thumbs)
+    draw_facet_list(body.part((width, 0, body.width - width, height)), own, range(len(own.found.facets)))
 
 
 def _map_words(found: FacetMap) -> str:
@@ -130,13 +130,12 @@ def _progress(own: UnitFacets) -> str:
     return "done and kept" if own.done else f"step {own.steps} of {own.total}"
 
 
-def _draw_map(canvas: Canvas, scene: Scene, own: UnitFacets) -> None:
-    found, view, theme = own.laid_out, scene.state.facet_view, canvas.theme
-    assert found is not None
-    canvas.image[:] = _map_picture(found, own.thumbs, canvas.width, canvas.height, view, canvas.scale, theme.ground)
+def _draw_map(canvas: Canvas, scene: Scene, found: FacetMap, thumbs: Thumbs) -> None:
+    view, theme = scene.state.facet_view, canvas.theme
+    canvas.image[:] = map_picture(found, thumbs, canvas.width, canvas.height, view, canvas.scale, theme.ground)
     hover = scene.hover
     if isinstance(hover, FacetPhoto):
-        spots, picture = _spots(found, canvas.width, canvas.height, view), _picture(own.thumbs, hover.number)
+        spots, picture = _spots(found, canvas.width, canvas.height, view), _picture(thumbs, hover.number)
         left, top, width, height = spots.box(hover.number, picture)
         if picture is not None:
             large = cv2.cvtColor(resize_for_screen(picture, width, height), cv2.COLOR_RGB2BGR)
@@ -145,7 +144,7 @@ def _draw_map(canvas: Canvas, scene: Scene, own: UnitFacets) -> None:
 
 
 @lru_cache(maxsize=2)
-def _map_picture(
+def map_picture(
     found: FacetMap, thumbs: Thumbs, width: int, height: int, view: PaneView, scale: float, ground: Color
 ) -> np.ndarray:
     """The map without what the mouse points at; the same while the facets grow."""
@@ -181,23 +180,21 @@ def _number(canvas: Canvas, cluster: int, x: int, y: int) -> None:
     text.put(canvas.image, words, left + canvas.px(4), top, size, (20, 20, 20), 600)
 
 
-def _draw_list(canvas: Canvas, own: UnitFacets) -> None:
-    """The facets, one below the other; in two columns if there are many."""
-    assert own.found is not None
-    facets = own.found.facets
-    columns = 1 if canvas.height >= len(facets) * canvas.px(_CELL) else 2
-    rows = -(-len(facets) // columns)
+def draw_facet_list(canvas: Canvas, own: UnitFacets, clusters: Sequence[int]) -> None:
+    """Draw facets one below the other; in two columns if there are many."""
+    facets = own.found.facets if own.found is not None else ()
+    columns = 1 if canvas.height >= len(clusters) * canvas.px(_CELL) else 2
+    rows = max(1, -(-len(clusters) // columns))
     width, height = canvas.width // columns, min(canvas.height // rows, canvas.width // columns)
-    for cluster, facet in enumerate(facets):
-        row, column = cluster % rows, cluster // rows
+    for place, cluster in enumerate(clusters):
+        row, column = place % rows, place // rows
         cell = canvas.part((column * width, row * height, max(1, width), max(1, height)))
-        _draw_facet(cell, cluster, facet, own)
+        _draw_facet(cell, cluster, facets[cluster], own)
 
 
 def _draw_facet(cell: Canvas, cluster: int, facet: Facet, own: UnitFacets) -> None:
     """The facet's image; beside it its mean image and its nearest photos, and words on it."""
-    gap, found = cell.px(4), own.found
-    assert found is not None
+    gap = cell.px(4)
     side = max(1, min(cell.height - 2 * gap, round(cell.width * 0.48)))
     frame = _put(cell.part((gap, gap, side, side)), facet.image if facet.image is not None else facet.mean)
     cell.frame((gap + frame[0], gap + frame[1], frame[2], frame[3]), ink(cluster), 2)

@@ -224,7 +224,7 @@ class UnitWorkers:
     # -- the end ------------------------------------------------------------------------------------
 
     @property
-    def closing(self) -> tuple[Callable[[], bool], ...]:
+    def closing(self) -> tuple[Callable[..., bool], ...]:
         """The functions that stop the workers that have nothing to save."""
         reading = self.unit_images.close, self.top_images.close, self.layer_images.close
         return *reading, self.growth.close, self.input_weights.close

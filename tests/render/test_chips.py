@@ -10,9 +10,10 @@ import pytest
 from deepvis.core.frames import Frame, Photo
 from deepvis.core.layers import Layer
 from deepvis.interface.command import Facts
-from deepvis.interface.commands import COMMANDS, click, run
+from deepvis.interface.commands import COMMANDS, run
 from deepvis.interface.contents import CONTENTS
 from deepvis.interface.layout import lay_out
+from deepvis.interface.pointing import click
 from deepvis.interface.settings import DEFAULT_PANES
 from deepvis.interface.state import FILTERS, Control, State
 from deepvis.render import LoadingScene, Renderer, Scene

@@ -302,8 +302,8 @@ class Toolbox:
 
     def finish(self) -> None:
         """Close everything; files that are being saved are completed first."""
-        for close in (self.engine.close, self.workers.own_scan.close, *self.workers.closing):
-            close(0)  # all are told before any is waited for, so that none computes while another one saves
+        for close in (self.workers.own_scan.close, *self.workers.closing):
+            close(0)  # told before any is waited for, so that none computes while another one saves
         with ExitStack() as last:  # called in reverse order, each even if another fails
             last.callback(self._stop_working)
             last.callback(self.workers.moments.close, SAVING)

@@ -565,7 +565,7 @@ def test_timings_are_shown_on_request(box: Toolbox) -> None:
 
 
 def test_a_unit_that_does_not_exist_is_said_until_the_next_key(tmp_path: Path) -> None:
-    box = toolbox(quiet(output=str(tmp_path), unit="nonsense:3"))
+    box = toolbox(replace(quiet(output=str(tmp_path)), unit="nonsense:3"))
     for _ in range(3):
         box.turn()
     box.bar.say("something else")

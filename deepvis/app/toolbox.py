@@ -25,7 +25,7 @@ from deepvis.core.runtime import giving_back
 from deepvis.display.window import Close, Event, Key, Mouse, Resize, Window
 from deepvis.inputs.bands import Reading
 from deepvis.inputs.feed import Feed, FeedWish
-from deepvis.interface import commands
+from deepvis.interface import commands, pointing
 from deepvis.interface.asking import renewed
 from deepvis.interface.command import Answers, Facts
 from deepvis.interface.effects import Outcome, Quit
@@ -184,11 +184,11 @@ class Toolbox:
                 self._drag(x, y)
             case Mouse("click", x, y):
                 target, self._before_click = self.renderer.target_at(x, y, self.scene()), self.state
-                self._apply(commands.click(self.state, target, self._facts()))
+                self._apply(pointing.click(self.state, target, self._facts()))
             case Mouse("double", x, y):
                 target, pane = self.renderer.target_at(x, y, self.scene()), self.renderer.layout.pane_at(x, y)
                 before = self._before_click
-                self._apply(commands.double_click(self.state, target, pane, before, self._facts()))
+                self._apply(pointing.double_click(self.state, target, pane, before, self._facts()))
             case Mouse("wheel", x, y, steps):
                 self._turn_wheel(x, y, steps)
             case Resize(width, height):
@@ -208,9 +208,9 @@ class Toolbox:
         """Magnify the layer pane, or scroll the layer list."""
         place = self.renderer.fraction_in_layer(x, y)
         if place and steps:
-            self.state = commands.wheel(self.state, steps, *place)
+            self.state = pointing.wheel(self.state, steps, *place)
         elif steps and self.renderer.layout.pane_at(x, y) == "layers":
-            self.state = commands.scroll_layers(self.state, steps, self._facts())
+            self.state = pointing.scroll_layers(self.state, steps, self._facts())
 
     def _press(self, key: str) -> None:
         self._apply(commands.press(self.state, key, self._facts(), self._bound))
@@ -241,7 +241,7 @@ class Toolbox:
         hover = self.renderer.target_at(*self._mouse, scene)
         if hover == scene.state.hover:
             return scene
-        self.state = commands.point(self.state, hover)
+        self.state = pointing.point(self.state, hover)
         if self._moved and hover is not None and not self.bar.message.is_error:
             self.bar.clear()  # a user who moves the mouse wants to read about what it points at
         self._moved = False
@@ -314,6 +314,8 @@ class Toolbox:
 
     def finish(self) -> None:
         """Close everything; files that are being saved are completed first."""
+        for close in (self.workers.own_scan.close, *self.workers.closing):
+            close(0)  # told before any is waited for, so that none computes while another one saves
         with ExitStack() as last:  # called in reverse order, each even if another fails
             last.callback(self._stop_working)
             last.callback(self.workers.moments.close, SAVING)

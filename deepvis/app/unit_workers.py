@@ -259,7 +259,7 @@ class UnitWorkers:
     # -- the end ------------------------------------------------------------------------------------
 
     @property
-    def closing(self) -> tuple[Callable[[], bool], ...]:
+    def closing(self) -> tuple[Callable[..., bool], ...]:
         """The functions that stop the workers that have nothing to save."""
         workers = (
             self.unit_images,

@@ -114,10 +114,31 @@ def with_value(state: State, name: str, value: object) -> State:
     return replace(state, **changes)
 
 
+def choosing(
+    options: Callable[[Facts], Sequence[str]],
+    now: Callable[[State], str],
+    choose: Callable[[State, Facts, str], State],
+    keys: tuple[str, ...],
+    help: str,
+    group: str,
+) -> Command:
+    """A command that goes through options; each can also be chosen directly.
+
+    Args:
+        now: returns the option that is chosen now.
+        choose: chooses another.
+    """
+
+    def do(state: State, facts: Facts) -> State:
+        return choose(state, facts, next_value(options(facts), now(state)))
+
+    return Command(do, keys, help, group, options, choose)
+
+
 def choice(name: str, values: Sequence[str], keys: tuple[str, ...], help: str, group: str) -> Command:
-    """A command that goes through the values of an attribute of the state; each value can also be chosen directly."""
+    """A command that goes through the values of an attribute of the state; each can also be chosen directly."""
 
     def choose(state: State, facts: Facts, value: str) -> State:
         return with_value(state, name, value)
 
-    return Command(cycle(name, values), keys, help, group, lambda facts: values, choose)
+    return choosing(lambda facts: values, lambda state: str(getattr(state, name)), choose, keys, help, group)

@@ -13,7 +13,7 @@ from dataclasses import replace
 from deepvis.attribution.methods import METHODS
 from deepvis.interface import hints
 from deepvis.interface.asking import SORTS, hold, sort_again, sort_by, sort_next, walk_strongest
-from deepvis.interface.command import Action, Command, Facts, cycle, flip, next_value
+from deepvis.interface.command import Action, Command, Facts, choosing, cycle, flip, next_value
 from deepvis.interface.contents import CONTENTS
 from deepvis.interface.dreaming import DREAMS
 from deepvis.interface.effects import (
@@ -31,34 +31,23 @@ from deepvis.interface.effects import (
     TellLink,
     ToggleRecording,
 )
-from deepvis.interface.facet_commands import FACET_COMMANDS, turn_wheel
-from deepvis.interface.looks import LOOKS, enlarge
-from deepvis.interface.moving import FAST, across, along, first_unit, goto, last_unit, layer_by, select, turn_page
+from deepvis.interface.facet_commands import FACET_COMMANDS
+from deepvis.interface.looks import LOOKS
+from deepvis.interface.moving import FAST, across, along, first_unit, goto, last_unit, layer_by, turn_page
 from deepvis.interface.palette import CommandPalette
 from deepvis.interface.state import (
     BOOSTS,
     COMMON_BACKWARD,
     FILTERS,
     GAMMAS,
-    METHOD_CYCLE,
     PRESET_CYCLE,
     ZOOMS,
-    Control,
-    FacetPhoto,
-    Hover,
-    LiveMoment,
     Source,
     State,
-    Target,
-    TopImage,
 )
-from deepvis.interface.unit_grid import PaneView, zoom_at
+from deepvis.interface.unit_grid import PaneView
 from deepvis.synthesis import recipe_grid
 from deepvis.synthesis.recipe_grid import RecipeGrid
-
-
-def _cycle_zoom(state: State, facts: Facts) -> State:
-    return _choose_zoom(state, facts, next_value(ZOOMS, state.zoom))
 
 
 def _choose_zoom(state: State, facts: Facts, zoom: str) -> State:
@@ -71,14 +60,6 @@ def _choose_zoom(state: State, facts: Facts, zoom: str) -> State:
 def _cycle_backward(state: State, facts: Facts) -> State:
     method, filter = next_value(COMMON_BACKWARD, (state.method, state.filter))
     return _with_method(replace(state, filter=filter), method)
-
-
-def _cycle_method(state: State, facts: Facts) -> State:
-    return _with_method(state, next_value(METHOD_CYCLE, state.method))
-
-
-def _cycle_filter(state: State, facts: Facts) -> State:
-    return _choose_filter(state, facts, next_value(FILTERS, state.filter))
 
 
 def _choose_filter(state: State, facts: Facts, filter: str) -> State:
@@ -112,15 +93,11 @@ def _layer_gradient(state: State, facts: Facts) -> State:
     )
 
 
-def _cycle_content(state: State, facts: Facts) -> State:
-    """Next content of the layer pane. The enlarged backward image or picture is closed.
+def _choose_content(state: State, facts: Facts, content: str) -> State:
+    """Another content of the layer pane. The enlarged backward image or picture is closed.
 
     The magnification ends when a grid of units gives way to a correlation matrix, or a matrix to a grid.
     """
-    return _choose_content(state, facts, next_value(tuple(CONTENTS), state.content))
-
-
-def _choose_content(state: State, facts: Facts, content: str) -> State:
     zoom = state.zoom if state.zoom == "unit" else "layer"
     changed = replace(state, content=content, zoom=zoom, recipe_grids=())
     return changed if changed.shown.is_matrix == state.shown.is_matrix else replace(changed, view=PaneView())
@@ -189,12 +166,8 @@ def _grow(state: State, facts: Facts) -> State:
     return replace(state, growing=not state.growing, recipe_grids=())
 
 
-def _preset(state: State, facts: Facts) -> State:
-    """The next recipe. An open recipe grid starts again from it, with the same seed."""
-    return _choose_preset(state, facts, next_value(tuple(facts.recipes), state.preset))
-
-
 def _choose_preset(state: State, facts: Facts, name: str) -> State:
+    """Another recipe. An open recipe grid starts again from it, with the same seed."""
     grids = (RecipeGrid(name, facts.recipes[name], state.recipe_grids[-1].seed),) if state.recipe_grids else ()
     return replace(state, preset=name, recipe_grids=grids)
 
@@ -312,49 +285,49 @@ COMMANDS: dict[str, Command] = {
     "previous_file": Command(_step(-1), ("w", "pgup"), "previous file", "input"),
     "crop": Command(flip("crop"), ("0",), "fit the picture to the input: crop its centre / stretch it", "input"),
     "backward": Command(_cycle_backward, ("b",), _backward_help(), "backward"),
-    "method": Command(
-        _cycle_method,
+    "method": choosing(
+        lambda facts: (OFF, *METHODS),
+        lambda state: state.method or OFF,
+        _choose_method,
         ("n",),
         "next backward method, same filter",
         "backward",
-        lambda facts: (OFF, *METHODS),
-        _choose_method,
     ),
     "methods": Command(_find_method, (), "all backward methods, to choose from", "backward"),
-    "filter": Command(
-        _cycle_filter,
+    "filter": choosing(
+        lambda facts: FILTERS,
+        lambda state: state.filter,
+        _choose_filter,
         ("m",),
         "next filter: raw, gray, norm, blurred norm",
         "backward",
-        lambda facts: FILTERS,
-        _choose_filter,
     ),
     "freeze_origin": Command(_freeze_origin, ("d",), "freeze the unit that the backward pass starts from", "backward"),
     "layer_gradient": Command(_layer_gradient, ("a",), "layer pane: activations / backward values", "backward"),
-    "zoom": Command(
-        _cycle_zoom,
+    "zoom": choosing(
+        lambda facts: ZOOMS,
+        lambda state: state.zoom,
+        _choose_zoom,
         ("z",),
         "big pane: layer, unit, backward image, picture with heat, facets",
         "view",
-        lambda facts: ZOOMS,
-        _choose_zoom,
     ),
-    "content": Command(
-        _cycle_content,
+    "content": choosing(
+        lambda facts: tuple(CONTENTS),
+        lambda state: state.content,
+        _choose_content,
         ("s",),
         "layer pane: activations, images, histograms, correlation",
         "view",
-        lambda facts: tuple(CONTENTS),
-        _choose_content,
     ),
     "synthesize": Command(_grow, ("x",), "synthesize the selected unit's preferred images now / stop", "view"),
-    "preset": Command(
-        _preset,
+    "preset": choosing(
+        lambda facts: tuple(facts.recipes),
+        lambda state: state.preset,
+        _choose_preset,
         ("1",),
         "next recipe for x: modern, the papers', plain, saved",
         "view",
-        lambda facts: tuple(facts.recipes),
-        _choose_preset,
     ),
     "collect": Command(_collect, ("v",), "collect each unit's strongest moments of the input / stop", "view"),
     "keep": Command(_keep, ("enter",), "keep images, moments, the dream; in the recipe grid: save the recipe", "view"),
@@ -468,7 +441,7 @@ def press(state: State, key: str, facts: Facts, bound: Mapping[str, str]) -> Out
 def _type(state: State, typed: str, key: str, facts: Facts) -> State | Outcome:
     """Handle a key while the user types; `typed` is the text so far."""
     if key == "esc":
-        return _without_prompt(state)
+        return without_prompt(state)
     if state.finding and key in ("up", "down", "enter"):
         return _pick(state, key, facts)
     if key == "enter" and state.naming:
@@ -481,7 +454,8 @@ def _type(state: State, typed: str, key: str, facts: Facts) -> State | Outcome:
     return replace(state, typing=typed + text, picked=0) if len(text) == 1 else state
 
 
-def _without_prompt(state: State) -> State:
+def without_prompt(state: State) -> State:
+    """The state in which nothing is being typed."""
     return replace(state, typing=None, naming=False, finding=False, picked=0)
 
 
@@ -492,7 +466,7 @@ def _pick(state: State, key: str, facts: Facts) -> State | Outcome:
         return state
     picked = min(state.picked, len(found) - 1)
     if key == "enter":
-        return run(_without_prompt(state), found[picked].call, facts)
+        return run(without_prompt(state), found[picked].call, facts)
     return replace(state, picked=(picked + (1 if key == "down" else -1)) % len(found))
 
 
@@ -504,66 +478,3 @@ def _name_recipe(state: State, name: str, facts: Facts) -> State | Outcome:
         return replace(state, message=f"there is a recipe {name} already: give another name", message_is_error=True)
     state = replace(state, message="", message_is_error=False, typing=None, naming=False)
     return Outcome(state, (SaveRecipe(name, state.recipe_grids[-1]),))
-
-
-def point(state: State, hover: Target) -> State:
-    """The mouse has moved onto something, or off everything."""
-    return state if hover == state.hover else replace(state, hover=hover)
-
-
-def click(state: State, target: Target, facts: Facts) -> Outcome:
-    """Select the clicked layer, unit, class or tile, show a top image's photo, or run a tab's or chip's command."""
-    if state.finding:
-        state = _without_prompt(state)
-    if isinstance(target, Control):
-        return run(hints.after(state, target.call), target.call, facts)
-    return Outcome(_clicked(state, target, facts) if target is not None and facts.layers else state)
-
-
-def double_click(state: State, target: Target, pane: str | None, before: State, facts: Facts) -> Outcome:
-    """Enlarge a pane or show all again. On a tab, a chip or a tile it is a second click.
-
-    Args:
-        pane: the pane under the mouse.
-        before: the state before the first of the two clicks, whose selection is taken back.
-    """
-    if isinstance(target, Control) or isinstance(target, Hover) and target.tile is not None:
-        return click(state, target, facts)
-    if pane is None or pane == "status":
-        return Outcome(state)
-    undone = replace(state, layer=before.layer, unit=before.unit, in_channels=before.in_channels, photo=before.photo)
-    return Outcome(enlarge(undone, facts, pane))
-
-
-def _clicked(state: State, target: Hover | TopImage | LiveMoment | FacetPhoto, facts: Facts) -> State:
-    if isinstance(target, LiveMoment | FacetPhoto):
-        return replace(state, photo=target.photo)
-    if isinstance(target, TopImage):
-        return replace(state, photo=target.photo) if target.photo else state
-    if target.tile is not None:
-        if not state.recipe_grids:
-            return state
-        chosen = recipe_grid.chosen(state.recipe_grids[-1], target.tile)
-        return replace(state, recipe_grids=(*state.recipe_grids, chosen))
-    if target.unit is None:
-        return replace(select(state, facts, target.layer, state.unit), in_channels=False)
-    return replace(select(state, facts, target.layer, target.unit), in_channels=True)
-
-
-def wheel(state: State, steps: int, x: float, y: float) -> State:
-    """Magnify the layer pane about a point given as fractions of the pane; in the palette, go to another line."""
-    if state.finding:
-        return replace(state, picked=max(0, state.picked - steps))
-    if state.zoom == "facets" and not state.recipe_grids:
-        return turn_wheel(state, steps, x, y)
-    return state if state.recipe_grids else replace(state, view=zoom_at(state.view, 1.25**steps, x, y))
-
-
-def scroll_layers(state: State, steps: int, facts: Facts) -> State:
-    """Look along the layer list without selecting another layer; towards its end if `steps` is negative."""
-    last = len(facts.layers) - 1
-    if last < 0:
-        return state
-    stride = max(1, len(facts.layers) // 40)
-    at = state.layer if state.looked_at is None else state.looked_at
-    return replace(state, looked_at=min(max(0, at - steps * stride), last))

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from deepvis.interface.command import Command, Facts, choice, cycle, flip, next_value
+from deepvis.interface.command import Command, Facts, choice, choosing, flip
 from deepvis.interface.settings import DEFAULT_PANES
 from deepvis.interface.state import COLORS, HEATS, LAYOUT_NAMES, OPACITIES, THEMES, State
-
-
-def _cycle_heat(state: State, facts: Facts) -> State:
-    return choose_heat(state, facts, next_value(HEATS, state.heat))
 
 
 def choose_heat(state: State, facts: Facts, heat: str) -> State:
@@ -26,21 +22,21 @@ def enlarge(state: State, facts: Facts, pane: str = "layer") -> State:
 
 LOOKS: dict[str, Command] = {
     "colors": choice("colors", COLORS, ("#",), "colours of values: blue–orange, viridis, inferno …", "look"),
-    "heat": Command(
-        _cycle_heat,
+    "heat": choosing(
+        lambda facts: HEATS,
+        lambda state: state.heat,
+        choose_heat,
         ("\\",),
         "heat over the picture: where the unit is active, backward image",
         "look",
-        lambda facts: HEATS,
-        choose_heat,
     ),
-    "opacity": Command(
-        cycle("opacity", OPACITIES),
+    "opacity": choosing(
+        lambda facts: tuple(map(str, OPACITIES)),
+        lambda state: str(state.opacity),
+        lambda state, facts, value: replace(state, opacity=float(value)),
         ("|",),
         "opacity of the heat",
         "look",
-        lambda facts: tuple(map(str, OPACITIES)),
-        lambda state, facts, value: replace(state, opacity=float(value)),
     ),
     "theme": choice("theme", THEMES, ("*",), "dark / light", "look"),
     "layout": choice("layout", LAYOUT_NAMES, ("%",), "layout: standard / for a projector", "look"),

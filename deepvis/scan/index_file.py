@@ -23,7 +23,7 @@ VERSION = 1
 
 
 def save(index: Index, path: Path, state: bool = False) -> None:
-    """Write an index whole or not at all.
+    """Write an index whole or not at all. A provisional one is not compressed.
 
     Args:
         state: write a state: with the sums, uncompressed.
@@ -56,7 +56,8 @@ def save(index: Index, path: Path, state: bool = False) -> None:
         "The file there is kept as it was. Make room or give another folder with --out, and run the same command again."
     )
     with writing(path, remedy), beside(path) as file:
-        write: Callable[..., None] = np.savez if state else np.savez_compressed
+        is_short = state or index.is_provisional  # what the window scans by itself must not keep it from closing
+        write: Callable[..., None] = np.savez if is_short else np.savez_compressed
         write(file, **arrays)
 
 

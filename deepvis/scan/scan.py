@@ -129,8 +129,11 @@ def scan(
         if state.count == 0:
             why = next(iter(state.broken.values()), "there is none")
             raise UserError(f"{images.root}: none of the {len(images.names)} images can be read; the first one: {why}")
-        index = with_statistics(_with_fields(network, state, out, companion))
+        index = _with_fields(network, state, out, companion)
         save(index, out / STATE, state=True)
+        if companion.is_over():  # the statistics take a second; the next scan goes on from here
+            raise Abandoned
+        index = with_statistics(index)
         save(index, out / INDEX)
         _remove_parts(out)
         return index

@@ -565,6 +565,17 @@ def test_timings_are_shown_on_request(box: Toolbox) -> None:
 # ---- snapshots and recordings --------------------------------------------------------------------
 
 
+def test_a_unit_that_does_not_exist_is_said_until_the_next_key(tmp_path: Path) -> None:
+    box = toolbox(replace(quiet(output=str(tmp_path)), unit="nonsense:3"))
+    for _ in range(3):
+        box.turn()
+    box.bar.say("something else")
+    box.turn()
+    assert box.state.message_is_error and "unknown layer 'nonsense'" in box.state.message
+    box._press("k")
+    assert not box.state.message
+
+
 def finish_snapshots(box: Toolbox) -> None:
     box.effects.saving.join()
     idle(box)

@@ -10,9 +10,9 @@ import pytest
 from deepvis.core.frames import Photo
 from deepvis.core.layers import Layer
 from deepvis.display.key_codes import NAMES
-from deepvis.interface import commands
+from deepvis.interface import pointing
 from deepvis.interface.command import Facts
-from deepvis.interface.commands import COMMANDS, bindings, click, double_click, point, press, run, wheel
+from deepvis.interface.commands import COMMANDS, bindings, press, run
 from deepvis.interface.contents import CONTENTS
 from deepvis.interface.effects import (
     Effect,
@@ -26,6 +26,7 @@ from deepvis.interface.effects import (
     ToggleRecording,
 )
 from deepvis.interface.moving import FAST, goto
+from deepvis.interface.pointing import click, double_click, point, wheel
 from deepvis.interface.state import (
     BOOSTS,
     COMMON_BACKWARD,
@@ -598,7 +599,7 @@ def test_random_walks_keep_the_invariants() -> None:
                 layer = dice.randrange(len(LAYERS))
                 unit = dice.choice([None, dice.randrange(LAYERS[layer].units)])
                 tile = dice.choice([None, dice.randrange(16)]) if unit is not None else None
-                state = commands.click(state, Hover(layer, unit, tile), facts).state
+                state = pointing.click(state, Hover(layer, unit, tile), facts).state
             elif kind < 0.95:
                 state = wheel(state, dice.randint(-3, 5), dice.random(), dice.random())
             elif state.typing is None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from deepvis.interface.command import Facts
-from deepvis.interface.commands import COMMANDS, bindings, click, keys_of, press
+from deepvis.interface.commands import COMMANDS, bindings, keys_of, press
 from deepvis.interface.hints import HINTS, shown, text_of
+from deepvis.interface.pointing import click
 from deepvis.interface.state import Control, State
 
 BOUND = bindings()

@@ -9,9 +9,10 @@ import pytest
 from deepvis.core.frames import Files, Photo
 from deepvis.core.layers import Layer
 from deepvis.interface.command import Command, Facts
-from deepvis.interface.commands import COMMANDS, PALETTE, bindings, click, press, run, wheel
+from deepvis.interface.commands import COMMANDS, PALETTE, bindings, press, run
 from deepvis.interface.effects import Quit
 from deepvis.interface.palette import SHOWN, CommandPalette
+from deepvis.interface.pointing import click, wheel
 from deepvis.interface.state import Control, Hover, State
 
 LABELS = tuple(f"thing {i}" for i in range(998)) + ("zebra", "tabby, tabby cat")

@@ -10,9 +10,10 @@ import pytest
 from deepvis.core.frames import Frame, Photo
 from deepvis.core.layers import Layer
 from deepvis.interface.command import Facts
-from deepvis.interface.commands import COMMANDS, click, run
+from deepvis.interface.commands import COMMANDS, run
 from deepvis.interface.contents import CONTENTS
 from deepvis.interface.layout import lay_out
+from deepvis.interface.pointing import click
 from deepvis.interface.settings import DEFAULT_PANES
 from deepvis.interface.state import FILTERS, Control, State
 from deepvis.render import LoadingScene, Renderer, Scene
@@ -144,11 +145,11 @@ def test_the_backward_pane_has_filters_only_for_an_image() -> None:
 
 
 def test_the_input_pane_has_only_what_does_something() -> None:
-    assert words(chips("input", State())) == ["‹ previous", "next ›", "crop", "camera"]
-    assert words(chips("input", State(), SQUARE)) == ["‹ previous", "next ›", "camera"]
-    assert words(chips("input", State(), VIDEO)) == ["‹ previous", "next ›", "pause", "crop", "camera"]
-    assert words(chips("input", State(source="camera"), SQUARE)) == ["freeze", "files"]
-    assert words(chips("input", State(photo=Photo("/data", "a.jpg")), SQUARE)) == ["‹ back"]
+    assert words(chips("input", State())) == ["‹ previous", "next ›", "crop", "camera", "hold"]
+    assert words(chips("input", State(), SQUARE)) == ["‹ previous", "next ›", "camera", "hold"]
+    assert words(chips("input", State(), VIDEO)) == ["‹ previous", "next ›", "pause", "crop", "camera", "hold"]
+    assert words(chips("input", State(source="camera"), SQUARE)) == ["freeze", "files", "hold"]
+    assert words(chips("input", State(photo=Photo("/data", "a.jpg")), SQUARE)) == ["‹ back", "hold"]
 
 
 @pytest.mark.parametrize("size", [(1500, 930), (1280, 720), (500, 300)])

@@ -12,9 +12,9 @@ from deepvis.attribution.requests import Request, Result
 from deepvis.core.frames import Frame, Photo
 from deepvis.core.layers import Layer
 from deepvis.interface.command import Facts
-from deepvis.interface.commands import click
 from deepvis.interface.contents import CONTENTS
 from deepvis.interface.layout import lay_out
+from deepvis.interface.pointing import click
 from deepvis.interface.settings import DEFAULT_PANES
 from deepvis.interface.state import Hover, State, TopImage
 from deepvis.interface.unit_grid import PaneView

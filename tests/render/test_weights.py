@@ -12,8 +12,8 @@ from deepvis.core.frames import Frame
 from deepvis.core.layers import Layer
 from deepvis.core.weights import InputWeight, InputWeights
 from deepvis.interface.command import Facts
-from deepvis.interface.commands import click
 from deepvis.interface.layout import lay_out
+from deepvis.interface.pointing import click
 from deepvis.interface.requests import layer_images_wish, request_for, weights_wish
 from deepvis.interface.settings import DEFAULT_PANES
 from deepvis.interface.state import Hover, State

@@ -15,6 +15,7 @@ from waiting import until
 from deepvis.core import paths
 from deepvis.inputs.datasets import find_images
 from deepvis.networks.network import Network
+from deepvis.scan import scan as scan_module
 from deepvis.scan.index import INDEX, STATE, Index, scan_folder
 from deepvis.scan.index_file import load
 from deepvis.scan.scan import Options, scan
@@ -237,3 +238,29 @@ def test_the_original_toolboxs_top_images_stay(worker: Watched, network: Network
     worker.want(WishOf(network, ScanWish()))
     until(lambda: worker.answer is not None and worker.answer.is_over)
     assert not out(network).exists()
+
+
+def test_closed_after_the_last_image_it_leaves_the_statistics_to_the_next_one(
+    network: Network, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, at_the_end = Watched(), threading.Event()
+    one.gate.set()
+    save = scan_module.save
+
+    def saving(index: Index, path: Path, state: bool = False) -> None:
+        save(index, path, state)
+        if index.count == PHOTOS and len(index.receptive_fields) > 1:
+            threading.Thread(target=one.close).start()
+            until(lambda: one._stopping)
+            at_the_end.set()
+
+    monkeypatch.setattr(scan_module, "save", saving)
+    one.want(WishOf(network, ScanWish()))
+    assert at_the_end.wait(60)
+    assert one.close(60)
+    assert load(out(network) / STATE).count == PHOTOS and not (out(network) / INDEX).exists()
+    monkeypatch.undo()
+    monkeypatch.setattr(paths, "PHOTOS", photos)
+    later = Watched()
+    later.gate.set()
+    assert done(later, network).count == PHOTOS and later.close()

@@ -7,11 +7,28 @@ import sys
 from collections.abc import Sequence
 
 from deepvis import __version__
-from deepvis.cli import doctor, export, keys, layers, live, merge, montage, render, scan, search, sweep, synthesize
+from deepvis.cli import (
+    doctor,
+    export,
+    faithfulness,
+    figure,
+    keys,
+    layers,
+    live,
+    merge,
+    montage,
+    render,
+    scan,
+    search,
+    sweep,
+    synthesize,
+)
 from deepvis.core import interrupt
 from deepvis.core.errors import UserError, printable, words
 
-COMMANDS = (live, render, layers, doctor, synthesize, sweep, search, montage, scan, export, merge, keys)
+COMMANDS = (
+    live, render, layers, doctor, synthesize, sweep, search, montage, figure, scan, export, faithfulness, merge, keys
+)  # fmt: skip
 """A module each, whose `add` puts the command into the parser; `deepvis --help` lists them in this order."""
 
 

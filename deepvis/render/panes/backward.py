@@ -118,7 +118,7 @@ def _chips(scene: LoadingScene) -> tuple[Chip, ...]:
         for row in METHODS.values()
         if row.in_cycle or row.name == state.method
     ]
-    more = Chip("more", "methods", "all backward methods, to choose from", stays=True)
+    more = Chip("more", "find=method: ", "all backward methods, to choose from", stays=True)
     filters = [
         Chip(name, f"filter={name}", f"show the backward image {name}", name == state.filter, apart=name == FILTERS[0])
         for name in FILTERS

@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from deepvis.attribution.requests import Result
+from deepvis.core import paths
 from deepvis.core.frames import Frame
 from deepvis.core.layers import stands_for
 from deepvis.interface.command import Facts
@@ -16,6 +17,7 @@ from deepvis.interface.state import State
 from deepvis.render import LoadingScene, Scene, Status
 from deepvis.render.scene import Curve
 from deepvis.scan.results import Statistics
+from deepvis.store.doubts import read_doubts
 from deepvis.workers.messages import Cells, Grown, Scanning, TopPictures, UnitPictures
 
 if TYPE_CHECKING:
@@ -90,7 +92,13 @@ def build_scene(
         cells=findings.cells,
         statistics=findings.statistics,
         scanning=findings.scanning,
+        doubts=_doubts_of(network),
     )
+
+
+@lru_cache(maxsize=2)
+def _doubts_of(network: Network) -> Mapping[str, str]:
+    return read_doubts(paths.precomputed().own / network.name, network.fingerprint)
 
 
 def _filters(network: Network, state: State) -> UnitPictures | None:

@@ -82,7 +82,9 @@ def _relevance(args: argparse.Namespace) -> np.ndarray:
     photos = Photos(Images(Path(root), tuple(index.files), reading=index.reading))
     found = [patch for patch in patches(index, layer, unit, photos)[:9] if patch.pixels is not None]
     if not found:
-        raise UserError(f"{unit_id(layer, unit)}: no top image can be read from {root}. Name their folder: --images DIR")
+        raise UserError(
+            f"{unit_id(layer, unit)}: no top image can be read from {root}. Name their folder: --images DIR"
+        )
     seen, boxes = [photos.read(patch.image) for patch in found], [patch.box for patch in found]
     whole = (0, 0, network.input.width, network.input.height)
     places = None if all(box == whole for box in boxes) else [(patch.row, patch.column) for patch in found]

@@ -91,9 +91,7 @@ def interruptible(module: nn.Module, paths: Collection[str], is_unwanted: Callab
             handle.remove()
 
 
-def _keep(
-    captured: dict[str, Tensor], path: str, cut_at_call: int, stop: bool, is_leaf: bool
-) -> Callable[..., object]:
+def _keep(captured: dict[str, Tensor], path: str, cut_at_call: int, stop: bool, is_leaf: bool) -> Callable[..., object]:
     calls, here = 0, threading.get_ident()
 
     def hook(_module: nn.Module, _inputs: tuple[Any, ...], output: object) -> object:

@@ -123,6 +123,7 @@ class Scene(LoadingScene):
         is_held: this is the scene of the held picture (see `of_held`).
         filters: pictures of the layer's filters on the pixels, if the layer pane shows them.
         scanning: how far the scan is that the window makes by itself; None if it makes none.
+        doubts: {backward method: in what it fails on this network}, as far as that was measured.
     """
 
     _: KW_ONLY
@@ -141,6 +142,7 @@ class Scene(LoadingScene):
     is_held: bool = False
     scanning: Scanning | None = None
     filters: UnitPictures | None = None
+    doubts: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def of_held(self) -> Scene | None:

@@ -14,7 +14,6 @@ from deepvis.networks.activation_rules import seed
 from deepvis.networks.network import Network
 from deepvis.scan.patches import cut_padded
 
-
 FEW = 8  # passes for small pictures, of which nine are waited for
 
 

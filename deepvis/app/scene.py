@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from deepvis.attribution.requests import Result
+from deepvis.core import paths
 from deepvis.core.frames import Frame
 from deepvis.core.layers import stands_for
 from deepvis.core.weights import InputWeights
@@ -17,6 +18,7 @@ from deepvis.interface.state import State
 from deepvis.render import LoadingScene, Scene, Status
 from deepvis.render.scene import Curve
 from deepvis.scan.results import Statistics
+from deepvis.store.doubts import read_doubts
 from deepvis.workers.messages import (
     Cells,
     DreamView,
@@ -115,7 +117,13 @@ def build_scene(
         dream=findings.dream,
         facets=findings.facets,
         grows_by_itself=findings.grows_by_itself,
+        doubts=_doubts_of(network),
     )
+
+
+@lru_cache(maxsize=2)
+def _doubts_of(network: Network) -> Mapping[str, str]:
+    return read_doubts(paths.precomputed().own / network.name, network.fingerprint)
 
 
 def _filters(network: Network, state: State) -> UnitPictures | None:

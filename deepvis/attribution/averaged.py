@@ -12,9 +12,7 @@ from deepvis.networks.activation_rules import gradients
 from deepvis.networks.network import Network
 
 AT_ONCE = 2  # passes for one picture after the first
-NOISE = (
-    0.15  # standard deviation of SmoothGrad's noise, as a part of the input's range (Smilkov et al. 2017, section 3.2)
-)
+NOISE = 0.15  # SmoothGrad's standard deviation, as a part of the input's range (Smilkov et al. 2017, section 3.2)
 
 
 def gradient_times_input(network: Network, question: Question) -> Backward:

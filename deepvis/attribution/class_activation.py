@@ -52,29 +52,24 @@ def _on_maps(network: Network, question: Question, weigh: Callable[[Tensor, Tens
     there = [name for name in names if name in reached.maps]
     if not there:
         return Backward(nothing, note=f"no layer before {question.layer} has maps on which to show its parts")
-    start = question.start(reached.origin)
     inputs = [reached.maps[name] for name in there]
-    asked = reached.shown is not None and reached.shown.requires_grad
-    *found, shown = gradients(reached.origin, [*inputs, reached.shown if asked else inputs[-1]], start)  # type: ignore[list-item]  # shown is there if it is asked for
-    shown = shown if asked else None
-    for name, out, slope in reversed(list(zip(there, inputs, found))):
+    others = [] if reached.shown is None else [reached.shown]
+    slopes = gradients(reached.origin, [*inputs, *others], question.start(reached.origin))
+    shown = slopes[len(inputs)] if others else None
+    for name, out, slope in reversed(list(zip(there, inputs, slopes))):
         g = None if slope is None else network.units(name, slope)
         if g is None or not bool(g.any()):
             continue  # beside the way to the unit, or tokens that only the class token looks at
         values = weigh(network.units(name, out.detach()), g)
-        size = question.x.shape[2:]
-        pixels = F.interpolate(values[:, None].to(question.x.dtype), size, mode="bilinear").expand_as(nothing)
-        return Backward(pixels, shown, note=f"from the maps of {name}")
-    return Backward(
-        nothing, shown, note=f"nothing flows back from {question.layer} to the maps of {' or '.join(there)}"
-    )
+        pixels = F.interpolate(values[:, None].to(nothing.dtype), nothing.shape[2:], mode="bilinear")
+        return Backward(pixels.expand_as(nothing), shown, note=f"from the maps of {name}")
+    words = f"nothing flows back from {question.layer} to the maps of {' or '.join(there)}"
+    return Backward(nothing, shown, note=words)
 
 
 def earlier_maps(network: Network, origin: str, at: str = "") -> list[str]:
     """The layers on which a unit of the layer `origin` may be shown: `at`, if it has maps and lies before it, or else
     the last ones with maps before it."""
-    names = [layer.name for layer in network.layers]
-    before = [
-        layer.name for layer in network.layers[: names.index(origin)] if layer.is_map and layer.kind != "Attention"
-    ]
+    until = [layer.name for layer in network.layers].index(origin)
+    before = [layer.name for layer in network.layers[:until] if layer.is_map and layer.kind != "Attention"]
     return [at] if at in before else before[-TRIED:]

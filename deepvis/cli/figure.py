@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from deepvis.cli.figures import ascent_figures, facet_figures, priors_compared, two_units
+from deepvis.cli.figures import ascent_figures, facet_figures, priors_compared, relevance, two_units
 from deepvis.cli.options import Commands
 
-FIGURES = (priors_compared, two_units, facet_figures, ascent_figures)
+FIGURES = (relevance, priors_compared, facet_figures, ascent_figures, two_units)
 """A module each, whose `add` puts the figure into the parser; `deepvis figure --help` lists them in this order."""
 
 

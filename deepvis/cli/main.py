@@ -12,6 +12,7 @@ from deepvis.cli import (
     dream,
     export,
     facets,
+    faithfulness,
     figure,
     invert,
     keys,
@@ -45,6 +46,7 @@ COMMANDS = (
     figure,
     scan,
     export,
+    faithfulness,
     merge,
     keys,
 )

@@ -235,11 +235,6 @@ def _find(state: State, facts: Facts) -> State:
     return replace(state, typing="", naming=False, finding=True, picked=0, help=False)
 
 
-def _find_method(state: State, facts: Facts) -> State:
-    """Open the command palette on the backward methods."""
-    return replace(_find(state, facts), typing="method: ")
-
-
 def _show_file(state: State, facts: Facts, name: str) -> State:
     """Show a file of the folder or list that is browsed."""
     steps = facts.files.names.index(name) - facts.files.position
@@ -274,7 +269,14 @@ COMMANDS: dict[str, Command] = {
         choose=lambda state, facts, unit: goto(state, unit, facts),
         by_name=True,
     ),
-    "find": Command(_find, ("/",), "find anything: a command, layer, unit, class, file", "move"),
+    "find": Command(
+        _find,
+        ("/",),
+        "find anything: a command, layer, unit, class, file",
+        "move",
+        choose=lambda state, facts, typed: replace(_find(state, facts), typing=typed),
+        by_name=True,
+    ),
     "strongest": Command(walk_strongest(1), ("tab",), "strongest unit of the layer; again: the next strongest", "move"),
     "stronger": Command(walk_strongest(-1), ("`",), "back to the stronger unit before", "move"),
     "switch_source": Command(_switch_source, ("c",), "camera / files", "input"),

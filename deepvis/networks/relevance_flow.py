@@ -14,7 +14,8 @@ relevance of its output among its inputs:
   each, LayerNorm with its standard deviation as a constant;
 - all others (views, concatenation, max-pooling, indexing) as the gradient, which moves values and changes none.
 
-Wherever values can cancel out, a rule keeps R/x bounded for small x. So a sum of almost 0 cannot make relevance explode.
+Wherever values can cancel out, a rule keeps R/x bounded for small x, so that a sum of almost 0 cannot make relevance
+explode.
 """
 
 from __future__ import annotations
@@ -105,8 +106,12 @@ class RelevanceFlow(ActivationRule):
         self.composite, self.low, self.high, self.is_inner = composite, low, high, is_inner
 
     def __torch_function__(
-        self, func: Callable[..., Any], types: object, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:  # fmt: skip
+        self,
+        func: Callable[..., Any],
+        types: object,
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
         handle = _HANDLERS.get(func)
         if handle is None:
             return super().__torch_function__(func, types, args, kwargs)
@@ -174,15 +179,10 @@ def _batch_norm(
 ) -> Tensor:  # fmt: skip
     run = partial(_with_input, func, (running_mean, running_var, weight, bias, *rest), keywords)
     call = _made_by(input)
-    is_plain = (
-        running_mean is not None and running_var is not None and not any(rest[:1]) and not keywords.get("training")
-    )
-    if call is None or not is_plain or call.function in _TRANSPOSED:
+    given = {"training": False, "eps": 1e-5, **dict(zip(("training", "momentum", "eps"), rest)), **keywords}
+    if call is None or running_mean is None or running_var is None or given["training"] or call.function in _TRANSPOSED:
         return _proportional(flow, run, input)
-    assert running_mean is not None and running_var is not None
-    names = ("training", "momentum", "eps")
-    eps = {"eps": 1e-5, **dict(zip(names, rest)), **keywords}["eps"]
-    scale = (running_var + eps).rsqrt() * (1 if weight is None else weight)
+    scale = (running_var + given["eps"]).rsqrt() * (1 if weight is None else weight)
     call.fold(scale, (0 if bias is None else bias) - running_mean * scale)
     return replaced(input, run, lambda relevance: relevance)
 
@@ -402,7 +402,8 @@ def _again(
 
 
 def _attention(
-    flow: RelevanceFlow, func: Callable[..., Tensor], query: Tensor, key: Tensor, value: Tensor, *rest: Any, **keywords: Any
+    flow: RelevanceFlow, func: Callable[..., Tensor], query: Tensor, key: Tensor, value: Tensor, *rest: Any,
+    **keywords: Any,
 ) -> Tensor:  # fmt: skip
     """softmax(QKᵀ/√d + mask) V."""
     names = ("attn_mask", "dropout_p", "is_causal", "scale", "enable_gqa")
@@ -510,7 +511,8 @@ _HANDLERS: dict[Callable[..., Any], Handler] = {
                                "upsample", "grid_sample", "sigmoid", "tanh", "hardsigmoid", "logsigmoid", "softsign",
                                "exp", "log", "sqrt", "rsqrt", "cumsum", "glu",
                                "logsumexp", "norm", "addmm", "baddbmm", "bilinear", "std", "var"), _proportional),
-    **dict.fromkeys(_functions("neg", "__neg__", "negative", "abs", "pow", "__pow__", "square", "normalize", "local_response_norm", "rms_norm",
+    **dict.fromkeys(_functions("neg", "__neg__", "negative", "abs", "pow", "__pow__", "square", "normalize",
+                               "local_response_norm", "rms_norm",
                                "log_softmax"), _pass_first),
     **dict.fromkeys(_functions("matmul", "__matmul__", "__rmatmul__", "bmm", "mm"), _matrix_product),
     **dict.fromkeys(_functions("einsum"), _einsum),

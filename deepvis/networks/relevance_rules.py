@@ -108,7 +108,7 @@ def zplus(call: LayerCall, x: Tensor, relevance: Tensor) -> Tensor:
 
 
 def gamma(size: float) -> LayerRule:
-    """z_ij = x_i w_ij + γ (x_i w_ij)⁺ where z_j > 0, + γ (x_i w_ij)⁻ where z_j < 0 (Montavon et al. 2019; Andéol 2021)."""
+    """z_ij = x_i w_ij + γ (x_i w_ij)⁺ where z_j > 0, + γ (x_i w_ij)⁻ where z_j < 0 (Andéol et al. 2021)."""
 
     def share(call: LayerCall, x: Tensor, relevance: Tensor) -> Tensor:
         (above, below), (up, down) = _signs(x), _signs(call.weight)

@@ -12,9 +12,11 @@ from deepvis.core.errors import UserError
 from deepvis.core.geometry import fit, resize, with_side
 from deepvis.core.layers import Layer, unit_id
 from deepvis.inputs.datasets import Images
-from deepvis.render import text
+from deepvis.render import colors, text
 from deepvis.render.colors import DARK
 from deepvis.render.draw import fill
+from deepvis.render.heat import cover, heat_of_pixels
+from deepvis.render.palettes import USUAL
 from deepvis.scan.nearest_photos import Near
 from deepvis.store.own_images import OwnFirst
 from deepvis.store.unit_images import Store
@@ -152,4 +154,44 @@ def _row(blocks: Sequence[Block]) -> np.ndarray:
         for i, image in enumerate(images):
             x, y = b * block_width + (i % columns) * (width + GAP), line + (i // columns) * (height + GAP)
             picture[y : y + height, x : x + width] = _scaled(image, width, height)[..., ::-1]
+    return picture
+
+
+def explained(values: np.ndarray, photo: np.ndarray, shows: str) -> np.ndarray:
+    """What a backward method shows in a part of a photo.
+
+    Args:
+        values: float32 H×W×3 RGB, the method's backward image.
+        photo: uint8 RGB of any size, the same part.
+        shows: `deepvis.attribution.methods.Method.shows`; a map is laid over the photo.
+    Returns:
+        uint8 BGR.
+    """
+    if shows != "map" or not values.any():
+        return colors.backward_image(values, "raw", USUAL, shows)
+    picture = np.ascontiguousarray(photo[..., ::-1])
+    heat = heat_of_pixels(values, shows)
+    if heat is not None:
+        cover(picture, heat, 0.5, USUAL)
+    return picture
+
+
+def blocks(columns: Sequence[tuple[str, Sequence[np.ndarray]]], side: int = 110) -> np.ndarray:
+    """Blocks side by side, each a title and images (uint8 BGR) in rows of three, in the same places in each.
+
+    Args:
+        side: longer side of each image in pixels.
+    """
+    size, line, across = 14, 24, 3
+    height, width = columns[0][1][0].shape[:2]
+    width, height = with_side(width, height, side)
+    rows = math.ceil(max(len(images) for _, images in columns) / across)
+    block = across * (width + GAP) + 2 * GAP
+    picture = np.empty((line + rows * (height + GAP), len(columns) * block - 2 * GAP, 3), np.uint8)
+    fill(picture, DARK.ground)
+    for b, (title, images) in enumerate(columns):
+        text.put(picture, text.shorten(title, block - 2 * GAP, size), b * block, 0, size, DARK.text)
+        for i, image in enumerate(images):
+            x, y = b * block + (i % across) * (width + GAP), line + (i // across) * (height + GAP)
+            picture[y : y + height, x : x + width] = _scaled(image, width, height)
     return picture

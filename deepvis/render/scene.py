@@ -138,6 +138,7 @@ class Scene(LoadingScene):
         remembered: a picture rebuilt from a layer's code, perhaps still of the layer before.
         dream: a dream, perhaps still of the layer before.
         facets: facets, perhaps still of the unit before; None if they are not shown.
+        doubts: {backward method: in what it fails on this network}, as far as that was measured.
     """
 
     _: KW_ONLY
@@ -161,6 +162,7 @@ class Scene(LoadingScene):
     dream: DreamView | None = None
     facets: UnitFacets | None = None
     grows_by_itself: bool = False
+    doubts: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def of_held(self) -> Scene | None:

@@ -236,18 +236,18 @@ def test_zoom_to_a_backward_image_that_is_off_switches_the_gradient_on() -> None
 
 def test_b_cycles_the_common_backward_modes() -> None:
     state, seen = State(), []
-    for _ in range(6):
+    for _ in range(8):
         seen.append((state.method, state.filter))
         state = do(state, "backward")
-    assert seen == [(None, "raw"), ("gradient", "raw"), ("deconv", "raw"), ("guided", "raw"),
-                    ("gradient", "blurred norm"), (None, "raw")]  # fmt: skip
-    assert tuple(seen[:5]) == COMMON_BACKWARD
+    assert seen == [(None, "raw"), ("gradient", "raw"), ("deconv", "raw"), ("guided", "raw"), ("lrp", "raw"),
+                    ("grad-cam", "raw"), ("gradient", "blurred norm"), (None, "raw")]  # fmt: skip
+    assert tuple(seen[:7]) == COMMON_BACKWARD
 
 
 @pytest.mark.parametrize("name", ["backward", "method"])
 def test_without_a_method_nothing_that_needs_one_stays_on(name: str) -> None:
     state = State(method="guided", filter="raw", zoom="backward", layer_gradient=True)
-    for _ in range(5):
+    for _ in METHOD_CYCLE:
         if state.method is not None:
             state = do(state, name)
     assert (state.method, state.zoom, state.layer_gradient) == (None, "layer", False)

@@ -66,6 +66,8 @@ def _draw_one(canvas: Canvas, scene: Scene) -> None:
         title, f"{frozen + ' · ' if frozen else ''}{state.filter}", canvas.theme.frozen if frozen else canvas.theme.text
     )
     pixels, note = scene.backward, scene.backward_note
+    if doubt := scene.doubts.get(state.method or ""):
+        note = f"fails on this network: {doubt}" + (f"; {note}" if note else "")
     if pixels is None:
         body.words(_why_not_yet(scene))
     elif not np.isfinite(pixels).all():
@@ -112,13 +114,20 @@ def _why_not_yet(scene: Scene) -> str:
 def _chips(scene: LoadingScene) -> tuple[Chip, ...]:
     """The usual methods, also the one that is on, and the filters."""
     state = scene.state
+    doubts = scene.doubts if isinstance(scene, Scene) else {}
     off = Chip("off", "method=off", "no backward image", state.method is None)
     methods = [
-        Chip(row.label, f"method={row.name}", f"backward: {row.label}", row.name == state.method)
+        Chip(
+            f"{row.label} ?" if row.name in doubts else row.label,
+            f"method={row.name}",
+            f"backward: {row.label}"
+            + (f", which fails on this network: {doubts[row.name]}" if row.name in doubts else ""),
+            row.name == state.method,
+        )
         for row in METHODS.values()
         if row.in_cycle or row.name == state.method
     ]
-    more = Chip("more", "methods", "all backward methods, to choose from", stays=True)
+    more = Chip("more", "find=method: ", "all backward methods, to choose from", stays=True)
     filters = [
         Chip(name, f"filter={name}", f"show the backward image {name}", name == state.filter, apart=name == FILTERS[0])
         for name in FILTERS

@@ -57,8 +57,8 @@ def split(canvas: Canvas, at_top: bool) -> tuple[Canvas | None, Canvas]:
 def placed(canvas: Canvas, chips: Sequence[Chip], at_right: bool = False) -> list[tuple[Chip, Box]]:
     """The chips that a canvas has room for in one line, and their boxes.
 
-    If not all fit, those that are on, or that stay, come first. An arrow stands for the options that are left out: it goes to the
-    next one.
+    If not all fit, those that are on, or that stay, come first. An arrow stands for the options that are left out: it
+    goes to the next one.
     """
     fitting = _fitting(canvas, chips)
     x = canvas.width - _total(canvas, fitting) if at_right else 0

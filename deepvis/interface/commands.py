@@ -295,7 +295,6 @@ COMMANDS: dict[str, Command] = {
         "next backward method, same filter",
         "backward",
     ),
-    "methods": Command(_find_method, (), "all backward methods, to choose from", "backward"),
     "filter": choosing(
         lambda facts: FILTERS,
         lambda state: state.filter,

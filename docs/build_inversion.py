@@ -1,4 +1,4 @@
-"""Makes the pictures of inversion.md and dream.md from the bundled photos (Figures 7 to 12 of the survey by Čavojská 2015).
+"""Makes the pictures of inversion.md and dream.md from the bundled photos (Čavojská 2015, Figures 7 to 12).
 
     python docs/build_inversion.py [inversion] [dream]
 

@@ -39,6 +39,19 @@ def test_natural(tmp_path: Path) -> None:
     assert rows[-2].startswith("plain ") and rows[-1].startswith("plain hidden")
 
 
+def test_inversion(tmp_path: Path) -> None:
+    for photo in sorted(paths.PHOTOS.glob("*.jpg"))[:3]:
+        shutil.copy(photo, tmp_path)
+    few = ("--photos", str(tmp_path), "--learn", str(tmp_path), "--count", "1", "--layers", "7a", "--steps", "1")
+    said = run("inversion.py", *few, "--presets", "invert,mahendran-2016")
+    assert "7a  invert  0 steps" in said and "7a  mahendran-2016  0 steps" in said
+
+
+def test_dream() -> None:
+    said = run("dream.py", "--size", "64x48", "--layers", "1a", "--live", "2")
+    assert "the notebook's schedule" in said and "frames a second" in said
+
+
 def test_synthesis() -> None:
     said = run(
         "synthesis.py",

@@ -11,7 +11,8 @@ import numpy as np
 from deepvis.synthesis.objectives import Objective
 from deepvis.synthesis.presets import PRESETS
 
-PAGE = (Path(__file__).resolve().parents[2] / "docs" / "synthesis.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+PAGE = (DOCS / "synthesis.md").read_text(encoding="utf-8")
 
 
 def test_the_python_of_the_page_runs(tmp_path: Path, monkeypatch) -> None:
@@ -28,6 +29,21 @@ def test_the_python_of_the_page_runs(tmp_path: Path, monkeypatch) -> None:
         isinstance(names[name], Objective) and names[name](activations).shape == (1,)
         for name in ("two", "only", "dream")
     )
+
+
+def test_the_python_of_the_other_pages_runs(monkeypatch, tmp_path: Path, capsys) -> None:
+    from deepvis.core import paths
+    from deepvis.synthesis import decoder
+
+    for photo in sorted(paths.PHOTOS.glob("*.jpg"))[:3]:
+        (tmp_path / photo.name).write_bytes(photo.read_bytes())
+    real = decoder.photos_for
+    monkeypatch.setattr(decoder, "photos_for", lambda network: real(network, tmp_path))
+    names: dict = {}
+    for page in ("inversion.md", "dream.md"):
+        (code,) = re.findall(r"```python\n(.*?)```", (DOCS / page).read_text(encoding="utf-8"), re.DOTALL)
+        exec(code, names)
+    assert names["picture"].shape == (96, 128, 3) and capsys.readouterr().out.splitlines()[-1] == "2 4 4"
 
 
 def test_the_page_names_all_presets_and_their_steps() -> None:

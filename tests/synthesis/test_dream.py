@@ -100,7 +100,7 @@ def test_too_little_memory_means_smaller_tiles(monkeypatch: pytest.MonkeyPatch) 
     grad, tile = dreamer.fitting_gradient(picture(300, 300), 0)
     assert tile == 160 and dreamer.said == "too little memory: tiles of 160 pixels"
     assert np.allclose(grad, whole, rtol=1e-4, atol=1e-5)
-    assert d.tile_for(strided(), "last", 4 << 30) == 928 and d.tile_for(strided(), "last", 1 << 20) == 128
+    assert d.tile_for(strided(), "last", 4 << 30) == 1024 and d.tile_for(strided(), "last", 1 << 20) == 128
 
 
 def test_a_small_picture_has_fewer_octaves_and_says_so() -> None:

@@ -37,6 +37,8 @@ def dream_chips(scene: LoadingScene) -> tuple[Chip, ...]:
     part = Chip("unit alone", f"part={other}", "of the selected unit alone / of the layer", is_unit, apart=True)
     if state.content != "dream":
         return (part,)
+    back = Chip("‹ contents", "content=activations", "back to the layer's other contents")
+    remembered = Chip("remembered", "content=remembered", "layer pane: remembered")
     modes = tuple(
         Chip(name, f"dream_mode={name}", words, state.dream_mode == name, apart=name == "picture")
         for name, words in _MODES.items()
@@ -44,7 +46,7 @@ def dream_chips(scene: LoadingScene) -> tuple[Chip, ...]:
     stop = Chip("stop" if state.dreaming else "go on", "dream", "stop the dream / go on", apart=True)
     more = (Chip("dream on", "dream_on", "dream on from the result"), Chip("save", "keep", "save the dreamed picture"))
     guide = (Chip("guided", "guide", "by the held picture / not", state.guided),) if state.held is not None else ()
-    return (part, *modes, stop, *more, *guide)
+    return (back, remembered, part, *modes, stop, *more, *guide)
 
 
 def _key(scene: Scene) -> Key:

@@ -135,8 +135,10 @@ def _chips(scene: LoadingScene) -> tuple[Chip, ...]:
     values = Chip(
         "backward values", "layer_gradient", "backward values of the whole layer / off", state.layer_gradient, True
     )
-    if grid and state.shown.needs in (Needs.REMEMBERED, Needs.DREAM):
+    if grid and state.shown.needs is Needs.REMEMBERED:
         return (*tabs, *dream_chips(scene))
+    if grid and state.shown.needs is Needs.DREAM:  # it has many chips of its own
+        return dream_chips(scene)
     if state.zoom == "layer":
         zoom = Chip("enlarge unit", "zoom=unit", "the selected unit as large as the pane", apart=True)
     else:

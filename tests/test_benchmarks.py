@@ -52,6 +52,16 @@ def test_dream() -> None:
     assert "the notebook's schedule" in said and "frames a second" in said
 
 
+def test_facets(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    for photo in sorted(paths.PHOTOS.glob("*.jpg"))[:6]:
+        shutil.copy(photo, tmp_path / "photos")
+    options = ("--classes", "1", "-k", "2", "--top", "5", "--presets", "facet:steps=1", "--seeds", "seeds:steps=1")
+    said = run("facets.py", *options, "--photos", str(tmp_path / "photos"), "--data", str(tmp_path / "data"), "--known",
+               str(tmp_path / "photos"))  # fmt: skip
+    assert said.splitlines()[-1].startswith("apart ÷ that of seeds: facet:steps=1 ")
+
+
 def test_synthesis() -> None:
     said = run(
         "synthesis.py",

@@ -105,7 +105,12 @@ def index_for(
     Raises:
         UserError: there are no images, they have moved, or the index is of another network.
     """
-    have = found_index(places, network)
+    try:
+        have = found_index(places, network)
+    except UserError:
+        if images is None:
+            raise
+        have = None  # of no use for these photos anyway
     if images is None:
         if have is None:
             raise UserError(
@@ -116,7 +121,7 @@ def index_for(
     count = top.of(len(images.names))
     if have is not None and have.k >= count and _are_same(have, images):
         return have
-    mark = zlib.crc32(str(images.root).encode("utf-8", "surrogateescape"))
+    mark = zlib.crc32(f"{network.fingerprint} {images.root}".encode("utf-8", "surrogateescape"))
     out = scan_folder(places.own, network.name).with_name(f"scan-facets-{mark:08x}-{count}")
     options = replace(options, k=count, weakest=False, correlation=False)
     if have is not None:

@@ -11,20 +11,21 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from deepvis import __version__
 from deepvis.core.errors import UserError
 from deepvis.core.layers import Layer, find_layer, unit_id
 from deepvis.core.processes import share
 from deepvis.facets.excited import Candidates, Top, demand_there
 from deepvis.facets.facet_map import FacetMap
 from deepvis.facets.facet_store import keep
-from deepvis.facets.making import FacetAscent, Ground, facet_map, ground_of, how_made, points, top_of
+from deepvis.facets.making import FacetAscent, Ground, facet_map, ground_of, points, top_of
 from deepvis.inputs.datasets import Photos
 from deepvis.networks.network import Network
 from deepvis.networks.replicas import ReplicaPool, failed, is_out_of_memory
 from deepvis.scan.index import Index
 from deepvis.store.unit_images import Store
 from deepvis.synthesis.jobs import same
-from deepvis.synthesis.recipe import Recipe
+from deepvis.synthesis.recipe import Recipe, as_values
 
 
 @dataclass(frozen=True)
@@ -52,13 +53,17 @@ class FacetPlan:
 def made_how(plan: FacetPlan, network: Network, layer: str, among: Candidates) -> dict[str, Any]:
     """The record to store with a unit's facets."""
     return {
-        **how_made(network, layer, plan.preset, plan.recipe),
+        "module": network.paths[layer],
+        "input": [network.input.height, network.input.width],
+        "preset": plan.preset,
+        "recipe": as_values(plan.recipe),
         "k": plan.k,
         "photos": [among.images.root.name, len(among.images.names)],
         "top": plan.top.text if among.index else "all",
         "code_asked": plan.code,
         "seed": plan.seed,
         "quality": plan.quality,
+        "deepvis": __version__,
     }
 
 

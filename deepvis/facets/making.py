@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from deepvis import __version__
 from deepvis.core.errors import UserError
 from deepvis.core.layers import Layer, unit_id
 from deepvis.core.receptive_field import ReceptiveField
@@ -24,7 +23,7 @@ from deepvis.networks.network import Network
 from deepvis.scan.index import Index
 from deepvis.scan.patches import as_cell, cut_out, field_box, places
 from deepvis.synthesis.ascent import Ascent, canvas_size
-from deepvis.synthesis.recipe import Recipe, as_values, image_seed
+from deepvis.synthesis.recipe import Recipe, image_seed
 from deepvis.synthesis.targets import SynthesisCanvas, canvas, cut, objective
 
 Place = tuple[int, int, int, float]  # photo, row, column, value
@@ -230,17 +229,6 @@ class FacetAscent:
             for facet, image, score, first, called in zip(self._map.facets, images, scores, before, names)
         )
         return replace(self._map, facets=tuple(facets))
-
-
-def how_made(network: Network, layer: str, preset: str, recipe: Recipe) -> dict[str, object]:
-    """What every record of facets says of how they were made."""
-    return {
-        "module": network.paths[layer],
-        "input": [network.input.height, network.input.width],
-        "preset": preset,
-        "recipe": as_values(recipe),
-        "deepvis": __version__,
-    }
 
 
 def _short(value: float) -> float:

@@ -33,18 +33,14 @@ def _by(delta: int) -> Action:
     return do
 
 
-def _choose(state: State, facts: Facts, count: str) -> State:
-    return replace(state, facet_count=0 if count == SUGGESTED else int(count), zoom="facets", recipe_grids=())
-
-
-def _options(facts: Facts) -> tuple[str, ...]:
-    return (SUGGESTED, *map(str, range(2, MOST + 1)))
+def _suggested(state: State, facts: Facts, option: str) -> State:
+    return replace(state, facet_count=0, zoom="facets", recipe_grids=())
 
 
 FACET_COMMANDS: dict[str, Command] = {
-    "facets": Command(show_facets, ("^",), "facets: the different things the unit responds to / back", "facets"),
+    "facets": Command(show_facets, ("!",), "facets: the different things the unit responds to / back", "facets"),
     "fewer_facets": Command(_by(-1), ("(",), "one facet less", "facets"),
-    "more_facets": Command(_by(1), (")",), "one facet more", "facets", _options, _choose),
+    "more_facets": Command(_by(1), (")",), "one facet more", "facets", lambda facts: (SUGGESTED,), _suggested),
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,10 +22,10 @@ from deepvis.workers.synthesizer import DEAD
 from deepvis.workers.worker import MUCH_MEMORY, Task, WishOf, Worker
 
 if TYPE_CHECKING:
+    from deepvis.facets.excited import Candidates
     from deepvis.facets.making import Ground, Points
     from deepvis.networks.network import Network
     from deepvis.scan.index import Index
-    from deepvis.synthesis.recipe import Recipe
 
 PRESET = "facet"
 QUIET = 0.5  # seconds that a unit must stay selected before its facets are made
@@ -57,7 +57,7 @@ class FacetsWorker(Worker["WishOf[Network, FacetsWish]", UnitFacets]):
         """
         super().__init__()
         self._fields, self._replica, self._cores = fields, OwnReplica(), 0
-        self._points: tuple[tuple[Network, str, int], Points] | None = None  # of the unit before
+        self._points: tuple[tuple[Network, str, int], Points, Candidates] | None = None  # of the unit before
         self._said = 0.0
 
     def want(self, wish: WishOf[Network, FacetsWish] | None) -> None:
@@ -124,6 +124,8 @@ class FacetsWorker(Worker["WishOf[Network, FacetsWish]", UnitFacets]):
             self._hand_out(task, UnitFacets(task.wish.wish, note=words))
 
     def _made(self, task: _Task) -> Generator[UnitFacets | None, None, None]:
+        from deepvis.facets.excited import Top
+        from deepvis.facets.jobs import FacetPlan, made_how
         from deepvis.facets.making import FacetAscent, facet_map, ground_of
         from deepvis.synthesis.presets import recipe
 
@@ -131,7 +133,7 @@ class FacetsWorker(Worker["WishOf[Network, FacetsWish]", UnitFacets]):
         layer = network.layers[find_layer(wish.layer, network.layers)]
         with MUCH_MEMORY:
             ground = ground_of(network, layer)
-        made = self._laid_out(task, network, ground)
+        made, among = self._laid_out(task, network, ground)
         found = facet_map(made, wish.k)
         thumbs = Thumbs(tuple(reduced(patch, THUMB) for patch in made.patches))
         answer = UnitFacets(wish, found, found, thumbs, total=one.steps)
@@ -149,10 +151,11 @@ class FacetsWorker(Worker["WishOf[Network, FacetsWish]", UnitFacets]):
             yield replace(answer, note=DEAD, done=True)
             return
         finished = ascent.now(final=True)
-        note = self._keep(task.wish.source, finished, one)
+        plan = FacetPlan(one, PRESET, wish.k, Top(str(wish.top)))
+        note = self._keep(task.wish.source, finished, made_how(plan, network, wish.layer, among))
         yield replace(answer, found=finished, steps=ascent.steps, done=True, note=note)
 
-    def _laid_out(self, task: _Task, network: Network, ground: Ground) -> Points:
+    def _laid_out(self, task: _Task, network: Network, ground: Ground) -> tuple[Points, Candidates]:
         """The unit's photos on the map; those of the unit before need not be looked at again for another k."""
         from deepvis.facets.excited import candidates
         from deepvis.facets.making import points, top_of
@@ -161,10 +164,11 @@ class FacetsWorker(Worker["WishOf[Network, FacetsWish]", UnitFacets]):
         wish, source = task.wish.wish, task.wish.source
         key = (source, wish.layer, wish.unit)
         if self._points is not None and self._points[0] == key:
-            return self._points[1]
+            return self._points[1:]
         index = self._index(task, network)
         top = top_of(index, wish.layer, wish.unit, wish.top)
-        photos = Photos(candidates(index).images, least=(network.input.width, network.input.height))
+        among = candidates(index)
+        photos = Photos(among.images, least=(network.input.width, network.input.height))
 
         def progress(done: int, total: int) -> None:
             if not self._is_wanted(task):
@@ -172,8 +176,8 @@ class FacetsWorker(Worker["WishOf[Network, FacetsWish]", UnitFacets]):
             self._say(task, f"photo {done} of the {total} that excite the unit most …")
 
         made = points(network, ground, photos, wish.unit, top, progress=progress)
-        self._points = (key, made)
-        return made
+        self._points = (key, made, among)
+        return made, among
 
     def _index(self, task: _Task, network: Network) -> Index:
         """An index that keeps enough photos of each unit; made once if the network's own keeps too few."""
@@ -197,15 +201,14 @@ class FacetsWorker(Worker["WishOf[Network, FacetsWish]", UnitFacets]):
         except Abandoned:
             raise _Unwanted from None
 
-    def _keep(self, network: Network, finished: FacetMap, one: Recipe) -> str:
+    def _keep(self, network: Network, finished: FacetMap, how: Mapping[str, Any]) -> str:
         """Put finished facets into the user's own store; a text that says why it fails, else empty."""
-        from deepvis.facets.making import how_made
         from deepvis.store.unit_images import open_store
 
         try:
             folder = own_facets(paths.precomputed(), network.name)
             store = open_store(folder, network.fingerprint, network.name)
-            keep(store, finished, how_made(network, finished.layer, PRESET, one), "live")
+            keep(store, finished, how, "live")
             store.finish()
         except UserError as error:
             return f"not kept: {error}"

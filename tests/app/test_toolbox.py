@@ -31,6 +31,7 @@ from deepvis.interface.commands import COMMANDS, bindings, help_rows
 from deepvis.interface.requests import growth_wish, layer_images_wish, request_for, top_images_wish, unit_images_wish
 from deepvis.interface.settings import DEFAULT_PANES, Settings
 from deepvis.interface.state import State
+from deepvis.interface.unit_grid import PaneView
 from deepvis.scan.index import Span
 from deepvis.scan.results import Patch
 from deepvis.synthesis import presets, recipe
@@ -492,7 +493,7 @@ def test_keys_of_the_settings(tmp_path: Path) -> None:
 def test_the_help_names_every_command_and_the_mouse() -> None:
     rows = help_rows(bindings())
     assert [words for _, _, words in rows[: len(COMMANDS)]] == [command.help for command in COMMANDS.values()]
-    assert {keys for group, keys, _ in rows if group == "mouse"} == {"hover", "click", "double click", "wheel"}
+    assert {keys for group, keys, _ in rows if group == "mouse"} == {"hover", "click", "double click", "drag", "wheel"}
 
 
 # ---- what the parts have to say ------------------------------------------------------------------
@@ -915,3 +916,15 @@ def test_nothing_grows_by_itself_while_photos_are_scanned(monkeypatch: pytest.Mo
     assert workers._growth_by_itself(State(), network, range(0)) is None
     scanning[0] = Scanning(is_over=True, error="no photos")
     assert workers._growth_by_itself(State(), network, range(0)).unit == 0
+
+
+def test_dragging_moves_the_facet_map_and_nothing_else() -> None:
+    box = toolbox(quiet())
+    left, top, width, height = box.renderer.layer_box
+    at = (left + width // 4, top + height // 2)
+    for zoom, moves in (("facets", True), ("layer", False)):
+        box.state = replace(box.state, zoom=zoom, facet_view=PaneView(4.0))
+        before = box.state
+        box._react(Mouse("move", *at))
+        box._react(Mouse("drag", at[0] + width // 10, at[1]))
+        assert (box.state.facet_view.x < 0.5) is moves and box.state.view == before.view

@@ -138,9 +138,9 @@ def grown(network: Network, ground: Ground, found: FacetMap, one: Recipe) -> Fac
     return ascent.now(final=True)
 
 
-def from_noise(network: Network, ground: Ground, found: FacetMap) -> FacetMap:
-    """The same map with images of `modern` from as many seeds."""
-    count, one = len(found.facets), recipe("modern")
+def from_noise(network: Network, ground: Ground, found: FacetMap, one: Recipe) -> FacetMap:
+    """The same map with images from as many seeds."""
+    count = len(found.facets)
     seeds = [image_seed(0, found.unit, number) for number in range(count)]
     aim = objective(ground.layer, [found.unit] * count, ground.place)
     ascent = Ascent(network, aim, [one] * count, seeds, ground.place.size)
@@ -185,8 +185,10 @@ def main() -> None:
     parser.add_argument("-k", type=int, default=4)
     parser.add_argument("--top", default="60")
     parser.add_argument("--presets", default="facet", help="of presets; facet:rate=0.03:steps=80 changes numbers")
+    parser.add_argument("--seeds", default=SEEDS, help="seeds, or with other numbers: seeds:steps=64")
     parser.add_argument("--photos", type=Path, default=paths.PHOTOS)
     parser.add_argument("--data", type=Path, help="folder for the scan (the usual one)")
+    parser.add_argument("--known", type=Path, default=paths.PHOTOS, help="photographs to compare with")
     parser.add_argument("--keep", type=Path)
     parser.add_argument("--sheet", type=Path)
     args = parser.parse_args()
@@ -207,13 +209,15 @@ def main() -> None:
         )
         laid_out[label] = kept(args.keep and args.keep / f"points-{label}.pickle", make)
     map_seconds = (time.perf_counter() - start) / len(classes)
-    known = kept(args.keep and args.keep / "photographs.pickle", lambda: look(judge, photographs(paths.PHOTOS)))
+    known = kept(args.keep and args.keep / "photographs.pickle", lambda: look(judge, photographs(args.known)))
     print(HEAD)
     far: dict[str, float] = {}
-    for preset in [*args.presets.split(","), SEEDS]:
+    for preset in [*args.presets.split(","), args.seeds]:
         line, far[preset] = _line(network, judge, ground, laid_out, preset, args, known)
         print(f"{preset:24} {line.replace('MAP', f'{map_seconds:6.1f}')}", flush=True)
-    ratios = ", ".join(f"{preset} {apart / far[SEEDS]:.2f}" for preset, apart in far.items() if preset != SEEDS)
+    ratios = ", ".join(
+        f"{preset} {apart / far[args.seeds]:.2f}" for preset, apart in far.items() if preset != args.seeds
+    )
     print(f"apart ÷ that of {SEEDS}: {ratios}")
 
 
@@ -226,8 +230,8 @@ def _line(
     name, *changes = preset.split(":")
     for label, made in tqdm(laid_out.items(), desc=preset, leave=False):
         start, clusters = time.perf_counter(), facet_map(made, args.k)
-        one = recipe(name, dict(pair.split("=") for pair in changes)) if name != SEEDS else None
-        make = lambda c=clusters, r=one: grown(network, ground, c, r) if r else from_noise(network, ground, c)
+        one = recipe("modern" if name == SEEDS else name, dict(pair.split("=") for pair in changes))
+        make = lambda c=clusters: (from_noise if name == SEEDS else grown)(network, ground, c, one)
         done = kept(args.keep and args.keep / f"{preset}-{label}-{args.k}.pickle", make)
         seconds += time.perf_counter() - start
         patches = list(made.patches)

@@ -17,6 +17,7 @@ from deepvis.core.errors import UserError
 from deepvis.core.frames import Photo
 from deepvis.core.layers import Layer
 from deepvis.interface.contents import CONTENTS
+from deepvis.interface.facet_commands import MOST
 from deepvis.interface.saved_view import (
     ATTRIBUTES,
     LINK,
@@ -63,6 +64,8 @@ CHOICES = {
     "layout": st.sampled_from(LAYOUT_NAMES),
     "part": st.sampled_from(PARTS),
     "dream_mode": st.sampled_from(DREAM_MODES),
+    "facet_count": st.integers(0, MOST),
+    "facet_view": st.builds(PaneView, st.floats(1, 40), st.floats(0, 1), st.floats(0, 1)),
 }
 TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=20).filter(str.strip)
 

@@ -86,6 +86,7 @@ def test_facets_are_made_kept_and_then_there_at_once(worker: FacetsWorker, netwo
     assert done(worker, network, replace(wish, k=other + 1)).found is not None
     both = open_facets(network.name, network.fingerprint)
     assert both.read("fc", 3) is not None and both.own.records["fc", 3]["preset"] == "facet"
+    assert both.own.records["fc", 3]["k"] == other + 1 and both.own.records["fc", 4]["k"] == 0
 
 
 def test_photos_that_have_moved_leave_the_stored_facets(worker: FacetsWorker, network: Network, photos: Path) -> None:

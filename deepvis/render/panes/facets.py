@@ -16,6 +16,7 @@ from deepvis.interface.facet_commands import MAP_SHARE
 from deepvis.interface.state import FacetPhoto, State
 from deepvis.interface.unit_grid import PaneView
 from deepvis.render import text
+from deepvis.render.colors import Theme
 from deepvis.render.draw import Canvas, paste
 from deepvis.render.palettes import Color
 from deepvis.render.panes.big_view import BigView
@@ -150,7 +151,8 @@ def map_picture(
     """The map without what the mouse points at; the same while the facets grow."""
     canvas = Canvas(np.empty((height, width, 3), np.uint8), scale)
     canvas.fill(ground)
-    spots, centres = _spots(found, width, height, view), {f.nearest[0] for f in found.facets if f.nearest}
+    spots = _spots(found, width, height, view)
+    scaled, centres = _scaled(thumbs, spots.side), {f.nearest[0] for f in found.facets if f.nearest}
     for member in _order(found):
         picture, color = _picture(thumbs, member), ink(found.members[member].cluster)
         left, top, w, h = spots.box(member, picture)
@@ -159,7 +161,7 @@ def map_picture(
         if picture is None:
             cv2.circle(canvas.image, (left + w // 2, top + h // 2), max(3, spots.side // 8), color, cv2.FILLED)
         else:
-            paste(canvas.image, cv2.cvtColor(resize_for_screen(picture, w, h), cv2.COLOR_RGB2BGR), left, top)
+            paste(canvas.image, scaled[member], left, top)
         thickness = 3 if member in centres else 1
         edge = canvas.px(thickness)
         if picture is not None or member in centres:
@@ -169,6 +171,21 @@ def map_picture(
             left, top, w, h = spots.box(facet.nearest[0], _picture(thumbs, facet.nearest[0]))
             _number(canvas, cluster, left + w // 2, top)
     return canvas.image
+
+
+@lru_cache(maxsize=4)
+def _scaled(thumbs: Thumbs, side: int) -> list[np.ndarray]:
+    """The photos as BGR with this longer side; an empty picture for one that cannot be read."""
+    sizes = _Spots(np.zeros((len(thumbs.pictures), 2)), side)
+    return [
+        np.zeros((1, 1, 3), np.uint8) if picture is None else resize_for_screen(picture, *sizes.box(i, picture)[2:])
+        for i, picture in enumerate(_bgr(thumbs))
+    ]
+
+
+@lru_cache(maxsize=2)
+def _bgr(thumbs: Thumbs) -> list[np.ndarray | None]:
+    return [None if picture is None else cv2.cvtColor(picture, cv2.COLOR_RGB2BGR) for picture in thumbs.pictures]
 
 
 def _number(canvas: Canvas, cluster: int, x: int, y: int) -> None:
@@ -182,35 +199,61 @@ def _number(canvas: Canvas, cluster: int, x: int, y: int) -> None:
 
 def draw_facet_list(canvas: Canvas, own: UnitFacets, clusters: Sequence[int]) -> None:
     """Draw facets one below the other; in two columns if there are many."""
-    facets = own.found.facets if own.found is not None else ()
-    columns = 1 if canvas.height >= len(clusters) * canvas.px(_CELL) else 2
-    rows = max(1, -(-len(clusters) // columns))
-    width, height = canvas.width // columns, min(canvas.height // rows, canvas.width // columns)
-    for place, cluster in enumerate(clusters):
-        row, column = place % rows, place // rows
-        cell = canvas.part((column * width, row * height, max(1, width), max(1, height)))
-        _draw_facet(cell, cluster, facets[cluster], own)
+    if own.found is None or own.laid_out is None:
+        return
+    grows = own.total > 0 and not own.done
+    fixed = own.laid_out if grows else own.found  # what is around the images is drawn once while these grow
+    look = (canvas.width, canvas.height, canvas.scale, canvas.theme)
+    canvas.image[:] = _around(fixed, own.thumbs, tuple(clusters), *look)
+    for cluster, box in zip(clusters, _cells(canvas, len(clusters))):
+        cell, facet = canvas.part(box), own.found.facets[cluster]
+        gap, side = _image_box(cell)
+        frame = _put(cell.part((gap, gap, side, side)), facet.image if facet.image is not None else facet.mean)
+        cell.frame((gap + frame[0], gap + frame[1], frame[2], frame[3]), ink(cluster), 2)
+        _number(cell, cluster, gap + frame[0] + cell.px(10), gap + frame[1] + text.line_height(cell.px(13)))
 
 
-def _draw_facet(cell: Canvas, cluster: int, facet: Facet, own: UnitFacets) -> None:
-    """The facet's image; beside it its mean image and its nearest photos, and words on it."""
+def _cells(canvas: Canvas, count: int) -> list[Box]:
+    columns = 1 if canvas.height >= count * canvas.px(_CELL) else 2
+    rows = max(1, -(-count // columns))
+    width, height = max(1, canvas.width // columns), max(1, min(canvas.height // rows, canvas.width // columns))
+    return [(i // rows * width, i % rows * height, width, height) for i in range(count)]
+
+
+def _image_box(cell: Canvas) -> tuple[int, int]:
+    """The gap around a facet's image, and its side."""
     gap = cell.px(4)
-    side = max(1, min(cell.height - 2 * gap, round(cell.width * 0.48)))
-    frame = _put(cell.part((gap, gap, side, side)), facet.image if facet.image is not None else facet.mean)
-    cell.frame((gap + frame[0], gap + frame[1], frame[2], frame[3]), ink(cluster), 2)
-    _number(cell, cluster, gap + frame[0] + cell.px(10), gap + frame[1] + text.line_height(cell.px(13)))
-    left = side + 2 * gap
-    right = cell.part((left, gap, max(1, cell.width - left - gap), max(1, cell.height - 2 * gap)))
-    size = right.px(12)
-    y = 0
-    for words, ink_, weight in _facet_words(facet, right):
-        for line in text.wrap(words, right.width, size)[:2]:
-            if y + text.line_height(size) > right.height:
-                return
-            text.put(right.image, text.shorten(line, right.width, size, weight), 0, y, size, ink_, weight)
+    return gap, max(1, min(cell.height - 2 * gap, round(cell.width * 0.48)))
+
+
+@lru_cache(maxsize=4)
+def _around(
+    found: FacetMap, thumbs: Thumbs, clusters: tuple[int, ...], width: int, height: int, scale: float, theme: Theme
+) -> np.ndarray:
+    """The list without the facets' images: words, mean images, nearest photos."""
+    canvas = Canvas(np.empty((height, width, 3), np.uint8), scale, theme)
+    canvas.fill()
+    for cluster, box in zip(clusters, _cells(canvas, len(clusters))):
+        cell, facet = canvas.part(box), found.facets[cluster]
+        gap, side = _image_box(cell)
+        left = side + 2 * gap
+        right = cell.part((left, gap, max(1, cell.width - left - gap), max(1, cell.height - 2 * gap)))
+        y = _write(right, _facet_words(facet, right))
+        pictures = [facet.mean, *(_picture(thumbs, i) for i in facet.nearest[:_NEAREST])]
+        _draw_row(right.part((0, y + gap, right.width, max(1, right.height - y - gap))), pictures)
+    return canvas.image
+
+
+def _write(canvas: Canvas, rows: Sequence[tuple[str, Color, int]]) -> int:
+    """Write rows of words, each on two lines at most, as far as there is room; returns where they end."""
+    size, y = canvas.px(12), 0
+    for words, color, weight in rows:
+        for line in text.wrap(words, canvas.width, size)[:2]:
+            if y + text.line_height(size) > canvas.height:
+                return y
+            text.put(canvas.image, text.shorten(line, canvas.width, size, weight), 0, y, size, color, weight)
             y += text.line_height(size)
-    pictures = [facet.mean, *(_picture(own.thumbs, i) for i in facet.nearest[:_NEAREST])]
-    _draw_row(right.part((0, y + gap, right.width, max(1, right.height - y - gap))), pictures)
+    return y
 
 
 def _facet_words(facet: Facet, canvas: Canvas) -> list[tuple[str, Color, int]]:

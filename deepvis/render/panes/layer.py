@@ -143,8 +143,8 @@ def _chips(scene: LoadingScene) -> tuple[Chip, ...]:
         zoom = Chip("enlarge unit", "zoom=unit", "the selected unit as large as the pane", apart=True)
     else:
         zoom = Chip("‹ all units", "zoom=layer", "back to all units of the layer", apart=True)
-    facets = Chip("facets", "facets", "the different things that the selected unit responds to")
-    return (*tabs, *([values] if grid and state.shown.needs is Needs.ACTIVATIONS else []), zoom, facets)
+    facets = Chip("facets", "facets", "the different things that the selected unit responds to", apart=True)
+    return (*tabs, *([values] if grid and state.shown.needs is Needs.ACTIVATIONS else []), facets, zoom)
 
 
 LAYER = Pane(draw_layer, _draw_loading, _layer_key, _layer_ready, _target, _chips, True, _loading_target)

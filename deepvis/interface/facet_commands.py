@@ -38,9 +38,9 @@ def _suggested(state: State, facts: Facts, option: str) -> State:
 
 
 FACET_COMMANDS: dict[str, Command] = {
-    "facets": Command(show_facets, ("!",), "facets: the different things the unit responds to / back", "facets"),
-    "fewer_facets": Command(_by(-1), ("(",), "one facet less", "facets"),
-    "more_facets": Command(_by(1), (")",), "one facet more", "facets", lambda facts: (SUGGESTED,), _suggested),
+    "facets": Command(show_facets, ("^",), "facets: the different things the unit responds to / back", "facets"),
+    "fewer_facets": Command(_by(-1), ("<",), "one facet less", "facets"),
+    "more_facets": Command(_by(1), (">",), "one facet more", "facets", lambda facts: (SUGGESTED,), _suggested),
 }
 
 

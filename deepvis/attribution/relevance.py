@@ -11,7 +11,8 @@ from deepvis.attribution.methods import Backward, Compute, Question, Reached
 from deepvis.networks.activation_rules import gradients
 from deepvis.networks.composites import Composite
 from deepvis.networks.network import Network
-from deepvis.networks.relevance_flow import RelevanceFlow, keeping_copies
+from deepvis.networks.relevance_flow import RelevanceFlow
+from deepvis.networks.relevance_sharing import keeping_copies
 
 
 def relevance(composite: Composite) -> Compute:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -61,9 +62,9 @@ def table(scores: Mapping[str, Score], images: int) -> str:
         "| method | deletion (low is good) | insertion (high is good) | below random by | map with random weights | |",
         "|---|---|---|---|---|---|",
     ]
-    for name, one in sorted(scores.items(), key=lambda pair: (pair[1].deletion != pair[1].deletion, pair[1].deletion)):
-        rows.append(
-            f"| {name} | {one.deletion:.3f} ± {one.deletion_error:.3f} | {one.insertion:.3f} ± {one.insertion_error:.3f} "
-            f"| {one.better[0]:.3f} ± {one.better[1]:.3f} | {one.same:.2f} | {'' if name == 'random' else one.fails} |"
-        )
+    unmeasured = lambda pair: (math.isnan(pair[1].deletion), pair[1].deletion)  # noqa: E731
+    for name, one in sorted(scores.items(), key=unmeasured):
+        pairs = ((one.deletion, one.deletion_error), (one.insertion, one.insertion_error), one.better)
+        cells = [name, *(f"{value:.3f} ± {error:.3f}" for value, error in pairs), f"{one.same:.2f}"]
+        rows.append(f"| {' | '.join(cells)} | {'' if name == 'random' else one.fails} |")
     return "\n".join(rows)

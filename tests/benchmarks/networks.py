@@ -161,7 +161,7 @@ def _wrong(result: Result, plain: Result) -> str:
         return "other forward values"
     if not np.isfinite(result.pixels).all():
         return "not finite"
-    return "" if result.pixels.any() else "nothing arrives at the pixels"
+    return "" if result.pixels.any() or result.note else "nothing arrives at the pixels"
 
 
 def _activations_below(network: Network, layer: str) -> int:

@@ -17,7 +17,8 @@ from deepvis.core.errors import UserError
 from deepvis.networks import composites
 from deepvis.networks.composites import Composite, composite_of
 from deepvis.networks.folding import fold_batchnorm
-from deepvis.networks.relevance_flow import RelevanceFlow, keeping_copies
+from deepvis.networks.relevance_flow import RelevanceFlow
+from deepvis.networks.relevance_sharing import keeping_copies
 
 LOW, HIGH = torch.full((1, 3, 1, 1), -2.0).double(), torch.full((1, 3, 1, 1), 2.2).double()
 

@@ -187,8 +187,8 @@ class Dreamer:
                     raise failed(error, 1) from error
                 if side < 4 * self.multiple:
                     raise UserError(
-                        f"out of memory with a part of {side} pixels: expected room for one. Close other programs, choose "
-                        "an earlier layer, or give --device cpu"
+                        f"out of memory with a part of {side} pixels: expected room for one. "
+                        "Close other programs, choose an earlier layer, or give --device cpu"
                     ) from error
             tile = -(-side // 2 // self.multiple) * self.multiple
             self.said = f"too little memory: tiles of {tile} pixels"

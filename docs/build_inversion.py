@@ -72,8 +72,8 @@ def invert(network: Network) -> None:
             words.append(f"{layer}  {one.psnr:.1f} dB, error {one.error:.2f}")
     saved("layers", labelled([np.stack(row) for row in rows], titles))
     code = inversion.Code(network, "5c", seen)
-    several = inversion.Inversion(code, replace(PRESETS["invert"], steps=3 * STEPS), seeds=range(4))
-    for _ in range(3 * STEPS):
+    several = inversion.Inversion(code, replace(PRESETS["invert"], steps=2 * STEPS), seeds=range(3))
+    for _ in range(2 * STEPS):
         several.step()
     pictures = several.pictures()
     errors, _ = code.exact_errors(pictures)

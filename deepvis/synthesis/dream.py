@@ -19,7 +19,7 @@ from torch import Tensor
 from deepvis.core.errors import UserError
 from deepvis.core.geometry import resize
 from deepvis.networks.network import Network
-from deepvis.networks.replicas import is_out_of_memory
+from deepvis.networks.replicas import failed, is_out_of_memory
 from deepvis.synthesis.parameterizations import mean_color, network_scale
 
 Pull = Callable[[Tensor], Tensor]
@@ -179,10 +179,17 @@ class Dreamer:
         while True:
             try:
                 return self.tiled_gradient(picture, tile), tile
+            except UserError:
+                raise
             except Exception as error:  # the network's code may raise anything
                 side = tile or max(picture.shape[:2])
-                if not is_out_of_memory(error) or side < 4 * self.multiple:
-                    raise
+                if not is_out_of_memory(error):
+                    raise failed(error, 1) from error
+                if side < 4 * self.multiple:
+                    raise UserError(
+                        f"out of memory with a part of {side} pixels: expected room for one. "
+                        "Close other programs, choose an earlier layer, or give --device cpu"
+                    ) from error
             tile = -(-side // 2 // self.multiple) * self.multiple
             self.said = f"too little memory: tiles of {tile} pixels"
             if self.network.device.type == "cuda":

@@ -11,7 +11,7 @@ import numpy as np
 
 from deepvis.core.geometry import fit, reduced
 from deepvis.workers.messages import DreamView, DreamWish
-from deepvis.workers.own_replica import OwnReplica
+from deepvis.workers.own_replica import OwnReplica, leave_cores
 from deepvis.workers.worker import MUCH_MEMORY, Task, WishOf, Worker
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ class DreamWorker(Worker["WishOf[Network, DreamWish]", DreamView]):
     def _turn_to(self, wanted: WishOf[Network, DreamWish]) -> None:
         """Begin the dream that is asked for, or dream on from its result; the same dream goes on."""
         wish, network = wanted.wish, self._replica.of(wanted.source)
+        leave_cores(network)
         dream = (network.fingerprint, *wish.dream)
         same, again = dream == self._dream, wish.rounds != self._rounds
         if same and not (again and self._last is not None and self._last.picture is not None):

@@ -21,3 +21,13 @@ class OwnReplica:
             self._original = self._replica = None  # before another one takes memory
             self._original, self._replica = network, network.replica()
         return self._replica
+
+
+def leave_cores(network: Network) -> None:
+    """Let torch use only half of the cores in this thread if the network runs on them: the rest is the live view's."""
+    import torch
+
+    from deepvis.core.runtime import cores
+
+    if network.device.type == "cpu":
+        torch.set_num_threads(max(1, cores() // 2))

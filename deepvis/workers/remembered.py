@@ -12,7 +12,7 @@ from cachetools import LRUCache
 from deepvis.core import paths
 from deepvis.core.errors import UserError
 from deepvis.workers.messages import Remembered, RememberedWish
-from deepvis.workers.own_replica import OwnReplica
+from deepvis.workers.own_replica import OwnReplica, leave_cores
 from deepvis.workers.worker import MUCH_MEMORY, Task, WishOf, Worker
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ class RememberedWorker(Worker["WishOf[Network, RememberedWish]", Remembered]):
 
         wish = task.wish.wish
         network = self._replica.of(task.wish.source)
+        leave_cores(network)
         seen = seen_picture(network.input, wish.frame.image, wish.crop)
         with MUCH_MEMORY:
             code = Code(network, wish.layer, seen, () if wish.unit is None else (wish.unit,))

@@ -103,6 +103,18 @@ def test_too_little_memory_means_smaller_tiles(monkeypatch: pytest.MonkeyPatch) 
     assert d.tile_for(strided(), "last", 4 << 30) == 1024 and d.tile_for(strided(), "last", 1 << 20) == 128
 
 
+def test_no_room_at_all_and_a_network_that_fails_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    dreamer = d.Dreamer(strided(), "last")
+    for said, expected in (("out of memory", "Close other programs"), ("no such thing", "the network fails")):
+
+        def fails(part: np.ndarray, said: str = said) -> np.ndarray:
+            raise RuntimeError(said)
+
+        monkeypatch.setattr(dreamer, "gradient", fails)
+        with pytest.raises(UserError, match=expected):
+            dreamer.fitting_gradient(picture(), 0)
+
+
 def test_a_small_picture_has_fewer_octaves_and_says_so() -> None:
     dreamer = d.Dreamer(small(), "conv3")
     *_, last = d.dream(dreamer, picture(20, 20), d.DreamPlan(octaves=3, iterations=(1,), jitter=2))

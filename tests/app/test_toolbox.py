@@ -879,7 +879,7 @@ def test_the_unit_of_the_settings() -> None:
 def test_a_unit_that_does_not_exist_is_said_and_it_opens_all_the_same() -> None:
     box = opening(unit="head:77")
     idle(box, 2)
-    assert "head:77" in message(box)[0] and message(box)[1]
+    assert "head:77" in box.state.message and box.state.message_is_error
     idle(box, 2)
     assert (box.state.layer, box.state.unit) == (0, 3)
 

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
-from desktop import STARTING, Program, Screen
-from waiting import until
+from desktop import Program, Screen
 
 from deepvis.core import paths
 from deepvis.interface.contents import CONTENTS
@@ -168,31 +164,3 @@ def test_the_hint_line_goes_and_help_brings_it_back(program):
     program.wait(lambda: "where it looks" in program.words("status"), "it is back")
     click(program, "layer", "help")
     assert not program.state["help"]
-
-
-def middle(box: list[int]) -> tuple[float, float]:
-    left, top, width, height = box
-    return left + width / 2, top + height / 2
-
-
-def test_a_video_is_cropped_its_moments_are_kept_and_it_is_frozen_and_held(screen: Screen, tmp_path: Path) -> None:
-    writer = cv2.VideoWriter(str(tmp_path / "bars.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 10, (160, 96))
-    for number in range(40):
-        writer.write(np.full((96, 160, 3), 6 * number, np.uint8))
-    writer.release()
-    with Program(screen, tmp_path, "--input", tmp_path / "bars.avi", "--data", tmp_path / "data") as program:
-        program.open()
-        program.wait(lambda: {"crop", "freeze", "hold"} <= set(chips(program, "input")), "the chips", STARTING)
-        for call, name in ("crop", "crop"), ("freeze", "frozen"):
-            before = program.state[name]
-            program.click(*middle(chips(program, "input")[call]["box"]))
-            program.wait(lambda: program.state[name] is not before, f"{call} is clicked")
-        program.settle()
-        click(program, "input", "hold")
-        assert chips(program, "input")["hold"]["on"], "the held picture's chip lets it go"
-        click(program, "input", "freeze")
-        title_chip(program, "collect", 1)
-        program.wait(lambda: "collecting: 2 moments" in program.words("status"), "moments are collected")
-        title_chip(program, "collect", 1)
-        title_chip(program, "keep", 1)
-        until(lambda: list((tmp_path / "data").rglob("*.npz")), "the moments are stored")

@@ -256,7 +256,7 @@ def _modules_below(module: str) -> set[str]:
         (["inputs.camera"], {"CAP_V4L2", "CAP_DSHOW", "CAP_AVFOUNDATION"}),  # cameras
         # Cameras and files: to show, and one's own recording.
         (["inputs.walk", "inputs.camera", "inputs.decode", "display.recorder"], {"VideoCapture"}),
-        (["display.recorder"], {"VideoWriter"}),
+        (["display.recorder", "display.film"], {"VideoWriter"}),
     ],
 )
 def test_each_outside_thing_is_touched_by_its_owner_only(owners: list[str], names: set[str]) -> None:

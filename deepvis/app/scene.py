@@ -117,13 +117,13 @@ def build_scene(
         dream=findings.dream,
         facets=findings.facets,
         grows_by_itself=findings.grows_by_itself,
-        doubts=_doubts_of(network),
+        doubts=_doubts_of(network.name, network.fingerprint),
     )
 
 
 @lru_cache(maxsize=2)
-def _doubts_of(network: Network) -> Mapping[str, str]:
-    return read_doubts(paths.precomputed().own / network.name, network.fingerprint)
+def _doubts_of(name: str, fingerprint: str) -> Mapping[str, str]:
+    return read_doubts(paths.precomputed().own / name, fingerprint)
 
 
 def _filters(network: Network, state: State) -> UnitPictures | None:

@@ -42,7 +42,8 @@ def _nearest(args: argparse.Namespace) -> None:
         print(f"{name:10} {words}")
     for number, why in broken.items():
         print(f"left out: {images.names[number]}: {why}")
-    write(args.out, labelled(*near_rows(picture, found, images), least=128))
+    photos = {name: [(images.read(one.number)[..., :3], one.distance) for one in near] for name, near in found.items()}
+    write(args.out, labelled(*near_rows(picture, photos), least=128))
     print(f"saved {args.out}", flush=True)
 
 

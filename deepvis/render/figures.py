@@ -11,13 +11,11 @@ import numpy as np
 from deepvis.core.errors import UserError
 from deepvis.core.geometry import fit, resize, with_side
 from deepvis.core.layers import Layer, unit_id
-from deepvis.inputs.datasets import Images
 from deepvis.render import colors, text
 from deepvis.render.colors import DARK
 from deepvis.render.draw import fill
 from deepvis.render.heat import cover, heat_of_pixels
 from deepvis.render.palettes import USUAL
-from deepvis.scan.nearest_photos import Near
 from deepvis.store.own_images import OwnFirst
 from deepvis.store.unit_images import Store
 
@@ -53,17 +51,17 @@ def wrapped(
 
 
 def near_rows(
-    picture: np.ndarray, found: Mapping[str, Sequence[Near]], images: Images, side: int = 128
+    picture: np.ndarray, found: Mapping[str, Sequence[tuple[np.ndarray, float]]], side: int = 128
 ) -> tuple[list[np.ndarray], list[list[str]]]:
     """For `labelled`: a row for each space with the picture and the photos nearest to it, and their distances."""
     rows, titles = [], []
     most = max(len(near) for near in found.values())
     for name, near in found.items():
-        photos = [fit(images.read(one.number)[..., :3], side, side, True) for one in near]
+        photos = [fit(photo, side, side, True) for photo, _ in near]
         missing = most - len(near)
         empty = [np.full((side, side, 3), DARK.ground, np.uint8)] * missing
         rows.append(np.stack([fit(picture, side, side, True), *photos, *empty]))
-        titles.append([name, *(f"{one.distance:.2f}" for one in near), *[""] * missing])
+        titles.append([name, *(f"{distance:.2f}" for _, distance in near), *[""] * missing])
     return rows, titles
 
 

@@ -173,8 +173,6 @@ class Ascent:
         self._enter_phase()
         values = self._parameters.values
         image = self._parameters.image()
-        if self.recipe.parameterization == "maco":
-            image.register_hook(self._add_importance)
         score, grad = self._gradient(image)
         if self.recipe.keep == "best":
             self._remember(score, image.detach())
@@ -255,14 +253,13 @@ class Ascent:
         penalties = [self._strength(name) * penalty(image) for name, penalty in PENALTIES.items() if name in self._used]
         redirect = self.count < self._redirects
         keep, views, objective = redirect or bool(penalties), self.recipe.views, self._aim
-        seen = self._seen(image)
-        score = objective(self._activations(seen, objective)) / views
-        grad = _slope(score, values, retain_graph=keep or views > 1)
-        for left in range(views - 1, 0, -1):
+        grad = torch.zeros_like(values)
+        score = torch.zeros(len(values), device=values.device)
+        for left in range(views - 1, -1, -1):
             seen = self._seen(image)
-            more = objective(self._activations(seen, objective)) / views
-            grad = grad + _slope(more, values, retain_graph=keep or left > 1)
-            score = score.detach() + more
+            part = objective(self._activations(seen, objective)) / views
+            grad = grad + self._descended(part, image, retain_graph=keep or left > 0)
+            score = score + part.detach()
         largest = _largest(grad)
         none = largest == 0
         self.dead &= none | ~largest.isfinite()
@@ -278,6 +275,18 @@ class Ascent:
         if grad.device.type != "cpu" or not bool(fine.all()):  # on a GPU the check takes longer than the `where`
             grad = torch.where(_each(fine, grad), grad, 0.0)
         return score.detach().float(), grad
+
+    def _descended(self, score: Tensor, image: Tensor, retain_graph: bool) -> Tensor:
+        """The score's gradient with respect to the parameters; for maco that at the image counts as importance."""
+        values = self._parameters.values
+        if self.recipe.parameterization != "maco" or not score.requires_grad:
+            return _slope(score, values, retain_graph)
+        grad, at_image = torch.autograd.grad(
+            score.sum(), (values, image), retain_graph=retain_graph, materialize_grads=True
+        )
+        size = at_image.abs().mean(1, keepdim=True)
+        self._importance = size if self._importance is None else self._importance + size
+        return grad
 
     @property
     def _aim(self) -> Objective:
@@ -314,10 +323,6 @@ class Ascent:
             due = (every > 0) & (torch.remainder(torch.full_like(every, self.count), every.clamp(min=1)) == 0)
             strength = torch.where(due, strength, 0)
         return strength
-
-    def _add_importance(self, grad: Tensor) -> None:
-        size = grad.detach().abs().mean(1, keepdim=True)
-        self._importance = size if self._importance is None else self._importance + size
 
     def _remember(self, score: Tensor, image: Tensor) -> None:
         better = score > self._best_scores

@@ -17,7 +17,7 @@ def pressed(*keys: str) -> State:
 
 def test_keys_and_commands_by_name() -> None:
     assert pressed("7", "content=top_images", "filter=blurred norm") == State(
-        receptive_field=False, content="top images", filter="blurred norm"
+        receptive_field=False, content="top images", filter="blurred norm", own_filter="blurred norm"
     )
     assert pressed("values") == State(values=True)
 

@@ -458,7 +458,7 @@ def test_overrides_replace_the_keys_and_take_them_from_their_owner() -> None:
 
 
 def test_an_unbound_key_does_nothing() -> None:
-    assert keys(IN, "~", "^") == IN
+    assert keys(IN, "~", "}") == IN
 
 
 def test_images_that_grow_are_kept_only_while_they_grow() -> None:

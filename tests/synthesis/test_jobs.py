@@ -265,7 +265,7 @@ def test_of_what_an_older_record_does_not_say_nothing_is_asked(tmp_path: Path) -
 
 def test_several_images_of_a_unit(tmp_path: Path) -> None:
     """Best first, each from a seed of its own, whether or not they fit into one batch."""
-    plan = replace(PLAN, per_unit=5, recipe=recipe("modern", {"steps": 3, "start_noise": 0.3, "rate": 0.5}))
+    plan = replace(PLAN, per_unit=5, recipe=recipe("modern-2025", {"steps": 3, "start_noise": 0.3, "rate": 0.5}))
     go(tmp_path / "one", "fc:2-3", plan, 16)
     go(tmp_path / "two", "fc:2-3", plan, 2)
     one, two = (opened(tmp_path / name, small()) for name in ("one", "two"))

@@ -112,6 +112,9 @@ def penalty_reference(name: str, x: np.ndarray) -> float:
     channels, height, width = x.shape
     if name == "total_variation":
         return (np.abs(np.diff(x, axis=1)).mean() + np.abs(np.diff(x, axis=2)).mean()) / 2
+    if name == "quadratic_variation":
+        squares = (np.diff(x, axis=1) ** 2).sum() + (np.diff(x, axis=2) ** 2).sum()
+        return float(squares / (height * width))
     if name == "alpha_norm":
         norms = [np.linalg.norm(x[:, i, j]) for i in range(height) for j in range(width)]
         return float(np.mean([(norm / 80) ** 6 for norm in norms]))

@@ -107,11 +107,11 @@ def test_keeping(worker: GrowthWorker, tmp_path: Path) -> None:
 
 def test_what_was_kept_is_what_synthesize_would_make(worker: GrowthWorker, tmp_path: Path) -> None:
     net, layers = network(), [Layer("conv", "Conv2d", 4, 32, 32), Layer("logits", "Linear", 5)]
-    wish = growth_wish(State(layer=1, unit=2, growing=True, preset="modern"), layers)
+    wish = growth_wish(State(layer=1, unit=2, growing=True, preset="modern-2025"), layers)
     worker.want(WishOf(net, wish))
     found = grown(worker, wish, 20)  # after so many, other seeds have grown far apart
     keep_grown(found, open_store(tmp_path, net.fingerprint, "tiny"), net)
-    plan = Plan(replace(PRESETS["modern"], steps=found.steps), "modern", len(wish.seeds))
+    plan = Plan(replace(PRESETS["modern-2025"], steps=found.steps), "modern-2025", len(wish.seeds))
     store = open_store(tmp_path, net.fingerprint, "tiny")
     assert synthesize(net, [(net.layers[1], [2])], plan, store)["found"] == 1
     other = open_store(tmp_path / "other", net.fingerprint, "tiny")

@@ -79,6 +79,13 @@ def test_synthesis() -> None:
     assert "logits" in said and "units per minute" in said
 
 
+def test_attribution(tmp_path: Path) -> None:
+    shutil.copy(next(paths.PHOTOS.glob("*.jpg")), tmp_path / "a.jpg")
+    options = ("--methods", "lrp", "--repeats", "1", "--images", str(tmp_path), "--write", str(tmp_path / "table.md"))
+    assert "× the gradient" in run("attribution.py", *options)
+    assert "| lrp |" in (tmp_path / "table.md").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("source", ["squeezenet1_1", "resnet10t"])
 def test_networks(source: str, tmp_path: Path) -> None:
     run("networks.py", "--only", source, "--write", str(tmp_path / "table.md"))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from deepvis.attribution.methods import Backward, Compute, Progress, Question
-from deepvis.networks.activation_rules import gradients
+from deepvis.networks.activation_rules import gradients_at
 from deepvis.networks.network import Network
 
 AT_ONCE = 2  # passes for one picture after the first
@@ -19,9 +19,9 @@ def gradient_times_input(network: Network, question: Question) -> Backward:
     """x · ∂f/∂x, each pixel's part of the unit's value to first order (Shrikumar et al. 2016)."""
     question.x.requires_grad_(True)
     reached = question.run()
-    inputs = [question.x] if reached.shown is None else [question.x, reached.shown]
-    pixels, *shown = gradients(reached.origin, inputs, question.start(reached.origin))
-    return Backward(torch.zeros_like(question.x) if pixels is None else pixels * question.x.detach(), *shown)
+    start = question.start(reached.origin)
+    pixels, shown = gradients_at(question.x, reached.shown, reached.origin, start)
+    return Backward(pixels * question.x.detach(), shown)
 
 
 def smooth(passes: int) -> Compute:
@@ -72,12 +72,10 @@ def _go_on(question: Question, passes: int, sample: Callable[[int], Tensor]) -> 
     for number in range(done.passes, min(passes, done.passes + (AT_ONCE if done.passes else 1))):
         x = sample(number).detach().requires_grad_(True)
         reached = question.run(x)
-        inputs = [x] if reached.shown is None else [x, reached.shown]
         start = done.start.to(reached.origin.device, reached.origin.dtype)
-        slope, *shown = gradients(reached.origin, inputs, start)
-        total = done.total.to(x.device) + (0 if slope is None else slope)
-        of_layer = _plus(done.shown, shown[0] if shown else None)
-        done = Progress(number + 1, total, of_layer, done.start, done.ends)
+        slope, shown = gradients_at(x, reached.shown, reached.origin, start)
+        total = done.total.to(x.device) + slope
+        done = Progress(number + 1, total, _plus(done.shown, shown), done.start, done.ends)
     return done
 
 

@@ -8,6 +8,7 @@ the top down cannot say what the network has learned (Adebayo et al. 2018).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -93,8 +94,9 @@ def explain(network: Network, frame: Frame, layer: str, unit: int, method: str, 
     pixels = result.pixels
     if pixels is None or not np.isfinite(pixels).all() or not pixels.any():
         raise UserError(f"{method}: {result.error or result.note or 'gave nothing'}")
-    values: np.ndarray = np.abs(pixels).sum(2) if shows_of(method) == "colors" else pixels.sum(2)
-    return values
+    signed: np.ndarray = np.abs(pixels) if shows_of(method) == "colors" else pixels
+    summed: np.ndarray = signed.sum(2)
+    return summed
 
 
 def block_means(values: np.ndarray, side: int = BLOCK) -> np.ndarray:
@@ -138,7 +140,8 @@ def _blurred(x: Tensor) -> Tensor:
 def _probabilities(network: Network, pictures: Sequence[Tensor], unit: int) -> np.ndarray:
     """The class's probability in each picture, float64."""
     with torch.no_grad():
-        return np.array([as_probabilities(_scores(network, picture))[unit] for picture in pictures])
+        found: np.ndarray = np.array([as_probabilities(_scores(network, picture))[unit] for picture in pictures])
+    return found
 
 
 def _scores(network: Network, x: Tensor) -> np.ndarray:
@@ -153,8 +156,9 @@ def as_probabilities(scores: np.ndarray) -> np.ndarray:
     """Scores as probabilities, if they are not probabilities already."""
     if scores.min() >= 0 and abs(scores.sum() - 1) < 1e-3:
         return scores
-    e: np.ndarray = np.exp(scores - scores.max())
-    return e / e.sum()
+    e = np.exp(scores - scores.max())
+    shares: np.ndarray = e / e.sum()
+    return shares
 
 
 def predicted(network: Network, x: Tensor) -> int:
@@ -181,7 +185,7 @@ def randomised(network: Network, part: float = 1.0, seed: int = 0) -> Network:
 def rank_correlation(one: np.ndarray, other: np.ndarray) -> float:
     """Spearman's, of the sizes of values in two maps."""
     ranks = [np.argsort(np.argsort(np.abs(values), axis=None)).astype(float) for values in (one, other)]
-    return float(np.corrcoef(*ranks)[0, 1])
+    return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
 
 
 @dataclass
@@ -239,7 +243,8 @@ class Measurement:
         found = {}
         for name, areas in self._areas.items():
             if name in self._why_not or not areas:
-                found[name] = Score(*[float("nan")] * 4, why_not=self._why_not.get(name, "not measured"))
+                why_not = self._why_not.get(name, "not measured")
+                found[name] = Score(math.nan, math.nan, math.nan, math.nan, why_not=why_not)
                 continue
             values = np.array(areas)
             (deletion, insertion), errors = values.mean(0), _errors(values)

@@ -39,11 +39,11 @@ class Reached:
 class RunForward(Protocol):
     """Runs the forward pass, at least up to the question's layer."""
 
-    def __call__(self, x: Tensor | None = None, maps: Collection[str] = ()) -> Reached:
+    def __call__(self, other: Tensor | None = None, maps: Collection[str] = ()) -> Reached:
         """
         Args:
-            x: another input than the question's, of the same shape.
-            maps: layers whose outputs are wanted too. From them on gradients are recorded, even if x needs none.
+            other: another input than the question's, of the same shape.
+            maps: layers whose outputs are wanted too; from them on gradients are recorded in any case.
         """
 
 
@@ -147,16 +147,13 @@ def by_rule(rule: str) -> Compute:
     """
 
     def compute(network: Network, question: Question) -> Backward:
-        import torch
-
-        from deepvis.networks.activation_rules import RULES, gradients
+        from deepvis.networks.activation_rules import RULES, gradients_at
 
         question.x.requires_grad_(True)
         with network.under(RULES[rule]):
             reached = question.run()
-            inputs = [question.x] if reached.shown is None else [question.x, reached.shown]
-            pixels, *shown = gradients(reached.origin, inputs, question.start(reached.origin))
-        return Backward(torch.zeros_like(question.x) if pixels is None else pixels, *shown)
+            found = gradients_at(question.x, reached.shown, reached.origin, question.start(reached.origin))
+        return Backward(*found)
 
     return compute
 

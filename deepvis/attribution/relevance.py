@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
-from deepvis.attribution.methods import Backward, Compute, Question, Reached
-from deepvis.networks.activation_rules import gradients
+from deepvis.attribution.methods import Backward, Compute, Question
+from deepvis.networks.activation_rules import gradients_at
 from deepvis.networks.composites import Composite
 from deepvis.networks.network import Network
 from deepvis.networks.relevance_flow import RelevanceFlow
@@ -38,17 +36,11 @@ def relevance(composite: Composite) -> Compute:
 def _propagate(network: Network, question: Question, composite: Composite) -> Backward:
     with RelevanceFlow(composite, *_range(network, question.x), write_back=network.drops_results):
         reached = question.run()
-    inputs = [question.x] if reached.shown is None else [question.x, reached.shown]
     start = question.start(reached.origin)
     start = torch.where(reached.origin.detach() < 0, -start, start)
-    pixels, *shown = _flown(reached, inputs, start)
-    if pixels is None:
-        return Backward(torch.zeros_like(question.x), *shown)
-    return Backward(pixels, *shown, note=share_words(float(pixels.sum()), float(start.sum())))
-
-
-def _flown(reached: Reached, inputs: Sequence[Tensor], start: Tensor) -> Sequence[Tensor | None]:
-    return gradients(reached.origin, inputs, start)
+    pixels, shown = gradients_at(question.x, reached.shown, reached.origin, start)
+    note = share_words(float(pixels.sum()), float(start.sum())) if pixels.any() else ""
+    return Backward(pixels, shown, note)
 
 
 def _range(network: Network, x: Tensor) -> tuple[Tensor, Tensor]:

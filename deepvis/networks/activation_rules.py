@@ -226,3 +226,12 @@ def gradients(sent: Tensor, inputs: Sequence[Tensor], start: Tensor) -> Sequence
     if not sent.requires_grad:
         return [None] * len(inputs)
     return torch.autograd.grad(sent, inputs, start, allow_unused=True)
+
+
+def gradients_at(x: Tensor, shown: Tensor | None, sent: Tensor, start: Tensor) -> tuple[Tensor, Tensor | None]:
+    """The gradients of `sent`, weighted by `start`, at the network's input and at another layer's output.
+
+    At the input it is 0 where `sent` does not depend on it; at the layer None, also if there is no such layer.
+    """
+    pixels, *others = gradients(sent, [x] if shown is None else [x, shown], start)
+    return torch.zeros_like(x) if pixels is None else pixels, others[0] if others else None

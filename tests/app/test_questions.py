@@ -9,6 +9,7 @@ from fakes import FakeEngine, FakeFeed, FakeWindow, idle, press, quiet
 
 from deepvis.app.questions import Questions
 from deepvis.app.toolbox import Toolbox
+from deepvis.attribution.methods import Progress
 from deepvis.attribution.requests import Request, Result
 from deepvis.core.frames import Frame
 from deepvis.core.receptive_field import ReceptiveField
@@ -153,3 +154,23 @@ def test_in_the_window_a_held_picture_is_asked_for_with_each_selection() -> None
     press(box, ";")
     idle(box)
     assert box.questions.held is None and box.scene().of_held is None
+
+
+def test_many_passes_go_on_at_the_same_picture_and_give_way_to_what_the_user_asks() -> None:
+    engine = OneSlot()
+    questions, request = Questions(engine), Request(frame(0), True, "map", "smoothgrad", ("map", 1))
+    questions.ask(request)
+    first = Result(request, progress=Progress(1, None, None, None))
+    engine.done, engine.waiting = [first], None
+    questions.collect(0)
+    questions.ask(request)
+    assert engine.asked[1:] == [replace(request, so_far=first)]
+    questions.ask(request)  # the next pass runs: nothing more is asked
+    assert len(engine.asked) == 2
+    other = replace(request, layer="head")
+    questions.ask(other)
+    assert engine.asked[2:] == [other]
+    engine.done, engine.waiting = [Result(other)], None
+    questions.collect(0)
+    questions.ask(other)
+    assert len(engine.asked) == 3  # it is finished

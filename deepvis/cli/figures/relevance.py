@@ -56,7 +56,8 @@ def _picture(args: argparse.Namespace) -> np.ndarray:
     index.check(network.fingerprint, network.name)
     root = args.images or index.root
     photos = Photos(Images(Path(root), tuple(index.files), reading=index.reading))
-    found = [patch for patch in patches(index, layer, unit, photos)[:9] if patch.pixels is not None]
+    pairs = [(patch, patch.pixels) for patch in patches(index, layer, unit, photos)[:9]]
+    found, tiles = [one for one, tile in pairs if tile is not None], [tile for _, tile in pairs if tile is not None]
     if not found:
         raise UserError(
             f"{unit_id(layer, unit)}: no top image can be read from {root}. Name their folder: --images DIR"
@@ -64,7 +65,6 @@ def _picture(args: argparse.Namespace) -> np.ndarray:
     seen, boxes = [photos.read(patch.image) for patch in found], [patch.box for patch in found]
     whole = (0, 0, network.input.width, network.input.height)
     places = None if all(box == whole for box in boxes) else [(patch.row, patch.column) for patch in found]
-    tiles = [patch.pixels for patch in found]
     columns = [(f"{unit_id(layer, unit)}   top images", [tile[..., ::-1] for tile in tiles])]
     for name in args.back:
         values = patch_backward(network, seen, layer, unit, name, boxes, places, passes=10**6)

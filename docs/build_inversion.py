@@ -15,7 +15,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from deepvis.core import paths
+from deepvis.core import paths, runtime
 from deepvis.core.geometry import fit
 from deepvis.inputs.decode import read_image
 from deepvis.networks import loading
@@ -104,6 +104,7 @@ def dream(network: Network) -> None:
 
 
 if __name__ == "__main__":
+    runtime.tune()
     wanted = sys.argv[1:] or ["inversion", "dream"]
     net = loading.load("efficientnet-lite0", "auto")
     if "inversion" in wanted:

@@ -29,6 +29,9 @@ def add(commands: Commands) -> None:
     parser.add_argument("--layer", default="4c", help="layer, or a unit (4c:7), or several with commas for --zoom (4c)")
     parser.add_argument("--size", type=_size, metavar="WxH", help="size of the result (the picture's own)")
     parser.add_argument("--guide", type=path_argument, metavar="FILE", help="a picture whose features guide the dream")
+    parser.add_argument(
+        "--box", type=_box, metavar="L,T,W,H", help="guided by this box of --guide, or of the picture itself, in pixels"
+    )
     parser.add_argument("--octaves", type=count, help="how many sizes (4)")
     parser.add_argument("--scale", type=float, help="of each size to the next (1.4)")
     parser.add_argument("--steps", help="at each size from the smallest, with commas (10,10,6,3)")
@@ -56,6 +59,15 @@ def _size(text: str) -> tuple[int, int]:
     if not found or not int(found[1]) or not int(found[2]):
         raise argparse.ArgumentTypeError(f"{text!r}: expected WIDTHxHEIGHT in pixels, such as 1100x622")
     return int(found[2]), int(found[1])
+
+
+def _box(text: str) -> tuple[int, int, int, int]:
+    """An argparse type: left, top, width and height in pixels."""
+    parts = text.split(",")
+    if len(parts) != 4 or not all(part.isdecimal() for part in parts) or not int(parts[2]) or not int(parts[3]):
+        raise argparse.ArgumentTypeError(f"{text!r}: expected left,top,width,height in pixels, such as 120,40,96,96")
+    left, top, width, height = (int(part) for part in parts)
+    return left, top, width, height
 
 
 def _dream(args: argparse.Namespace) -> None:
@@ -93,14 +105,31 @@ def _dreamer(args: argparse.Namespace, network: Network) -> tuple[Dreamer, list[
             f"--layer {args.layer!r}: expected a layer such as 4c, or units of one layer such as 4c:7,4c:12"
         )
     dreamer = Dreamer(network, names[0], pulls[0], _margin(network, names[0]))
-    if args.guide is not None:
+    if args.guide is not None or args.box is not None:
         if len(pulls) > 1 or pulls[0] is not of_layer:
-            raise UserError(f"--layer {args.layer!r}: expected one layer, such as 4c, with --guide")
-        guide = dreamer.activations(_read(args, args.guide, None).astype(np.float32))
+            raise UserError(f"--layer {args.layer!r}: expected one layer, such as 4c, with --guide or --box")
+        guide = dreamer.activations(_guide(args).astype(np.float32))
         if guide.ndim != 4:
-            raise UserError(f"--layer {names[0]}: is a vector; expected a layer of maps with --guide, such as 4c")
+            raise UserError(
+                f"--layer {names[0]}: is a vector; expected a layer of maps with --guide or --box, such as 4c"
+            )
         dreamer.pull = of_guide(guide)
     return dreamer, pulls if len(pulls) > 1 else []
+
+
+def _guide(args: argparse.Namespace) -> np.ndarray:
+    """The picture that guides, or the box of it."""
+    picture = _read(args, args.guide or args.image, None)
+    if args.box is None:
+        return picture
+    left, top, width, height = args.box
+    part = picture[top : top + height, left : left + width]
+    if part.shape[:2] != (height, width):
+        raise UserError(
+            f"--box {left},{top},{width},{height}: expected a box inside the picture of "
+            f"{picture.shape[1]}×{picture.shape[0]} pixels"
+        )
+    return np.ascontiguousarray(part)
 
 
 def _margin(network: Network, layer: str) -> int:

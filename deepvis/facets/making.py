@@ -17,6 +17,7 @@ from deepvis.core.receptive_field import ReceptiveField
 from deepvis.facets.clustering import LEAST, clustered, embedded, nearest, silhouettes
 from deepvis.facets.codes import Seen, code_layer, look, names_of
 from deepvis.facets.facet_map import Facet, FacetMap, Member, suggested
+from deepvis.facets.photos import read_patches
 from deepvis.inputs.bands import as_colours
 from deepvis.inputs.datasets import Photos
 from deepvis.networks.network import Network
@@ -132,8 +133,22 @@ def points(
     if found is None:  # best first, as in an index
         order = sorted(range(len(members)), key=lambda i: -members[i].value)
         members, patches, codes = [members[i] for i in order], [patches[i] for i in order], [codes[i] for i in order]
-    at, root = embedded(np.stack(codes), seed), str(photos.images.root)
+    at, root = np.round(embedded(np.stack(codes), seed), 3), str(photos.images.root)  # as they are stored
     return Points(layer, unit, code.name, root, tuple(members), tuple(patches), at, silhouettes(at, seed))
+
+
+def stored_points(network: Network, ground: Ground, found: FacetMap) -> Points | None:
+    """The points of a stored map, so that they can be clustered anew; None if one of its photos cannot be read."""
+    spec, layer = network.input, ground.layer
+    patches = tuple(
+        patch
+        for patch in read_patches(found, ground.field, (spec.width, spec.height), spec.reading, spec.places)
+        if patch is not None
+    )
+    if len(patches) < len(found.members):
+        return None
+    at = np.array([(member.x, member.y) for member in found.members])
+    return Points(layer, found.unit, found.code, found.root, found.members, patches, at, found.silhouettes)
 
 
 def patch_of(network: Network, ground: Ground, photo: np.ndarray, row: int, column: int) -> np.ndarray:
@@ -160,7 +175,7 @@ def facet_map(made: Points, k: int = 0, seed: int = 0) -> FacetMap:
     """
     labels, centres = clustered(made.at, k or suggested(made.silhouettes), seed)
     members = tuple(
-        replace(member, x=round(float(x), 3), y=round(float(y), 3), cluster=int(label))
+        replace(member, x=float(x), y=float(y), cluster=int(label))
         for member, (x, y), label in zip(made.members, made.at, labels)
     )
     facets = []

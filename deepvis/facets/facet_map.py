@@ -99,5 +99,6 @@ def suggested(silhouettes: Sequence[tuple[int, float]]) -> int:
 
 
 def in_words(names: Names, most: int = 2) -> str:
-    """Names with their shares: "bell pepper .62, strawberry .20"."""
-    return ", ".join(f"{name} {share:.2f}".replace(" 0.", " .") for name, share in names[:most])
+    """Names with their shares: "bell pepper .62, strawberry .20"; after the first only those of a hundredth or more."""
+    told = [pair for i, pair in enumerate(names[:most]) if i == 0 or pair[1] >= 0.01]
+    return ", ".join(f"{name} {share:.2f}".replace(" 0.", " .") for name, share in told)

@@ -154,10 +154,13 @@ class StoredFacets:
         """A unit's facets, None if there are none. Raises UserError if they are damaged."""
         return read(self.own, layer, unit) or read(self.bundled, layer, unit)
 
+    def record(self, layer: str, unit: int) -> Mapping[str, Any]:
+        """How the unit's facets were made; empty if there is no record."""
+        return self.own.records.get((layer, unit)) or self.bundled.records.get((layer, unit)) or {}
+
     def why_failed(self, layer: str, unit: int) -> str:
         """Why the unit has no facets, if they were asked for and could not be made; else empty."""
-        record = self.own.records.get((layer, unit)) or self.bundled.records.get((layer, unit)) or {}
-        return str(record.get("failed", ""))
+        return str(self.record(layer, unit).get("failed", ""))
 
 
 def open_facets(model: str, fingerprint: str, places: Places | None = None) -> StoredFacets:

@@ -12,11 +12,13 @@ import torch
 from torch import Tensor
 
 from deepvis.core.errors import UserError
+from deepvis.core.geometry import Box
 from deepvis.core.layers import Layer, unit_id
 from deepvis.core.receptive_field import ReceptiveField
 from deepvis.facets.clustering import LEAST, clustered, embedded, nearest, silhouettes
 from deepvis.facets.codes import Seen, code_layer, look, names_of
 from deepvis.facets.facet_map import Facet, FacetMap, Member, suggested
+from deepvis.facets.photos import read_patches
 from deepvis.inputs.bands import as_colours
 from deepvis.inputs.datasets import Photos
 from deepvis.networks.network import Network
@@ -59,6 +61,7 @@ class Points:
         code: the layer whose features are compared.
         members: the photos, best first; without clusters.
         patches: what the unit sees of each, uint8 H×W×3 RGB of the receptive field's size in the network's input.
+        covers: the part of each patch that lies in the photo.
         at: float64 N×2, the places on the map.
         silhouettes: as in `FacetMap`.
     """
@@ -69,6 +72,7 @@ class Points:
     root: str
     members: tuple[Member, ...]
     patches: tuple[np.ndarray, ...]
+    covers: tuple[Box, ...]
     at: np.ndarray
     silhouettes: tuple[tuple[int, float], ...]
 
@@ -132,8 +136,24 @@ def points(
     if found is None:  # best first, as in an index
         order = sorted(range(len(members)), key=lambda i: -members[i].value)
         members, patches, codes = [members[i] for i in order], [patches[i] for i in order], [codes[i] for i in order]
-    at, root = embedded(np.stack(codes), seed), str(photos.images.root)
-    return Points(layer, unit, code.name, root, tuple(members), tuple(patches), at, silhouettes(at, seed))
+    at, root = np.round(embedded(np.stack(codes), seed), 3), str(photos.images.root)  # as they are stored
+    covers = tuple(cover_of(network, ground, member) for member in members)
+    return Points(layer, unit, code.name, root, tuple(members), tuple(patches), covers, at, silhouettes(at, seed))
+
+
+def stored_points(network: Network, ground: Ground, found: FacetMap) -> Points | None:
+    """The points of a stored map, so that they can be clustered anew; None if one of its photos cannot be read."""
+    spec, layer = network.input, ground.layer
+    patches = tuple(
+        patch
+        for patch in read_patches(found, ground.field, (spec.width, spec.height), spec.reading, spec.places)
+        if patch is not None
+    )
+    if len(patches) < len(found.members):
+        return None
+    at = np.array([(member.x, member.y) for member in found.members])
+    covers = tuple(cover_of(network, ground, member) for member in found.members)
+    return Points(layer, found.unit, found.code, found.root, found.members, patches, covers, at, found.silhouettes)
 
 
 def patch_of(network: Network, ground: Ground, photo: np.ndarray, row: int, column: int) -> np.ndarray:
@@ -142,6 +162,14 @@ def patch_of(network: Network, ground: Ground, photo: np.ndarray, row: int, colu
     box = field_box(ground.field, row, column, whole)
     patch = cut_out(as_colours(photo, network.input.places), box, whole)
     return cv2.resize(patch, box[2:], interpolation=_shrinking(patch, box))
+
+
+def cover_of(network: Network, ground: Ground, member: Member) -> Box:
+    """The part of a member's patch that lies in the photo: left, top, width, height in the patch."""
+    whole = (network.input.width, network.input.height)
+    left, top, width, height = field_box(ground.field, member.row, member.column, whole)
+    first, above = max(0, -left), max(0, -top)
+    return first, above, min(width, whole[0] - left) - first, min(height, whole[1] - top) - above
 
 
 def _shrinking(patch: np.ndarray, box: tuple[int, int, int, int]) -> int:
@@ -160,7 +188,7 @@ def facet_map(made: Points, k: int = 0, seed: int = 0) -> FacetMap:
     """
     labels, centres = clustered(made.at, k or suggested(made.silhouettes), seed)
     members = tuple(
-        replace(member, x=round(float(x), 3), y=round(float(y), 3), cluster=int(label))
+        replace(member, x=float(x), y=float(y), cluster=int(label))
         for member, (x, y), label in zip(made.members, made.at, labels)
     )
     facets = []
@@ -168,16 +196,30 @@ def facet_map(made: Points, k: int = 0, seed: int = 0) -> FacetMap:
         own = [member for member in members if member.cluster == cluster]
         names = Counter(member.called for member in own if member.called).most_common(3)
         called = tuple((name, round(count / len(own), 4)) for name, count in names)
-        facets.append(Facet(len(own), near, mean_image([made.patches[i] for i in near]), called))
+        facets.append(Facet(len(own), near, _mean_of(made, near), called))
     return FacetMap(
         made.layer.name, made.unit, made.root, made.code, members, tuple(facets), made.silhouettes
     )  # fmt: skip
 
 
-def mean_image(patches: Sequence[np.ndarray]) -> np.ndarray:
-    """The mean of images of one size, uint8."""
-    total = np.mean([patch.astype(np.float64) for patch in patches], axis=0)
-    return np.asarray(np.round(total), np.uint8)
+def _mean_of(made: Points, members: Sequence[int]) -> np.ndarray:
+    return mean_image([made.patches[i] for i in members], [made.covers[i] for i in members])
+
+
+def mean_image(patches: Sequence[np.ndarray], covers: Sequence[Box]) -> np.ndarray:
+    """The mean of patches of one size, uint8, at each pixel over those whose photo reaches there.
+
+    Where none does, as for units that are strongest in a corner, it has the mean colour of the rest.
+    """
+    total, counts = np.zeros(patches[0].shape), np.zeros(patches[0].shape[:2])
+    for patch, (left, top, width, height) in zip(patches, covers):
+        part = np.s_[top : top + height, left : left + width]
+        total[part] += patch[part]
+        counts[part] += 1
+    mean = total / np.maximum(counts, 1)[..., None]
+    if counts.any():
+        mean[counts == 0] = mean[counts > 0].mean(0)
+    return np.asarray(np.round(mean), np.uint8)
 
 
 # ---- the images ----------------------------------------------------------------------------------

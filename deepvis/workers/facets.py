@@ -22,7 +22,6 @@ from deepvis.workers.synthesizer import DEAD
 from deepvis.workers.worker import MUCH_MEMORY, Task, WishOf, Worker
 
 if TYPE_CHECKING:
-    from deepvis.facets.excited import Candidates
     from deepvis.facets.making import Ground, Points
     from deepvis.networks.network import Network
     from deepvis.scan.index import Index
@@ -33,6 +32,7 @@ PUBLISH = 0.1  # seconds between two updates of the shown images
 THUMB = 96  # pixels of a photo's longer side on the map
 MOST_SCANNED = 2000  # photos of an index that are scanned once more if it keeps too few of each unit
 
+How = Mapping[str, Any]  # how a record describes the making of facets
 _Task = Task["WishOf[Network, FacetsWish]"]
 
 
@@ -57,7 +57,7 @@ class FacetsWorker(Worker["WishOf[Network, FacetsWish]", UnitFacets]):
         """
         super().__init__()
         self._fields, self._replica, self._cores = fields, OwnReplica(), 0
-        self._points: tuple[tuple[Network, str, int], Points, Candidates] | None = None  # of the unit before
+        self._points: tuple[tuple[Network, str, int], Points, How] | None = None  # of the unit before
         self._said = 0.0
 
     def want(self, wish: WishOf[Network, FacetsWish] | None) -> None:
@@ -124,16 +124,15 @@ class FacetsWorker(Worker["WishOf[Network, FacetsWish]", UnitFacets]):
             self._hand_out(task, UnitFacets(task.wish.wish, note=words))
 
     def _made(self, task: _Task) -> Generator[UnitFacets | None, None, None]:
-        from deepvis.facets.excited import Top
-        from deepvis.facets.jobs import FacetPlan, made_how
         from deepvis.facets.making import FacetAscent, facet_map, ground_of
         from deepvis.synthesis.presets import recipe
+        from deepvis.synthesis.recipe import as_values
 
         wish, network, one = task.wish.wish, self._copy_of(task.wish.source), recipe(PRESET)
         layer = network.layers[find_layer(wish.layer, network.layers)]
         with MUCH_MEMORY:
             ground = ground_of(network, layer)
-        made, among = self._laid_out(task, network, ground)
+        made, how = self._stored_points(task, network, ground) or self._laid_out(task, network, ground)
         found = facet_map(made, wish.k)
         thumbs = Thumbs(tuple(reduced(patch, THUMB) for patch in made.patches))
         answer = UnitFacets(wish, found, found, thumbs, total=one.steps)
@@ -151,20 +150,32 @@ class FacetsWorker(Worker["WishOf[Network, FacetsWish]", UnitFacets]):
             yield replace(answer, note=DEAD, done=True)
             return
         finished = ascent.now(final=True)
-        plan = FacetPlan(one, PRESET, wish.k, Top(str(wish.top)))
-        note = self._keep(task.wish.source, finished, made_how(plan, network, wish.layer, among))
+        own = {"k": wish.k, "preset": PRESET, "recipe": as_values(one)}
+        note = self._keep(task.wish.source, finished, {**how, **own})
         yield replace(answer, found=finished, steps=ascent.steps, done=True, note=note)
 
-    def _laid_out(self, task: _Task, network: Network, ground: Ground) -> tuple[Points, Candidates]:
-        """The unit's photos on the map; those of the unit before need not be looked at again for another k."""
-        from deepvis.facets.excited import candidates
+    def _stored_points(self, task: _Task, network: Network, ground: Ground) -> tuple[Points, How] | None:
+        """The points of the unit's stored map, if there is one: only their clusters are made anew."""
+        from deepvis.facets.making import stored_points
+
+        wish = task.wish.wish
+        stored = open_facets(network.name, network.fingerprint)
+        found = stored.read(wish.layer, wish.unit)
+        made = stored_points(network, ground, found) if found is not None else None
+        return (made, stored.record(wish.layer, wish.unit)) if made is not None else None
+
+    def _laid_out(self, task: _Task, network: Network, ground: Ground) -> tuple[Points, How]:
+        """The unit's photos on the map, and how a record describes it."""
+        from deepvis.facets.excited import Top, candidates
+        from deepvis.facets.jobs import FacetPlan, made_how
         from deepvis.facets.making import points, top_of
         from deepvis.inputs.datasets import Photos
+        from deepvis.synthesis.presets import recipe
 
         wish, source = task.wish.wish, task.wish.source
         key = (source, wish.layer, wish.unit)
         if self._points is not None and self._points[0] == key:
-            return self._points[1:]
+            return self._points[1:]  # another number of clusters before the first was stored
         index = self._index(task, network)
         top = top_of(index, wish.layer, wish.unit, wish.top)
         among = candidates(index)
@@ -176,8 +187,10 @@ class FacetsWorker(Worker["WishOf[Network, FacetsWish]", UnitFacets]):
             self._say(task, f"photo {done} of the {total} that excite the unit most …")
 
         made = points(network, ground, photos, wish.unit, top, progress=progress)
-        self._points = (key, made, among)
-        return made, among
+        plan = FacetPlan(recipe(PRESET), PRESET, wish.k, Top(str(wish.top)))
+        how = made_how(plan, network, wish.layer, among)
+        self._points = (key, made, how)
+        return made, how
 
     def _index(self, task: _Task, network: Network) -> Index:
         """An index that keeps enough photos of each unit; made once if the network's own keeps too few."""
@@ -201,7 +214,7 @@ class FacetsWorker(Worker["WishOf[Network, FacetsWish]", UnitFacets]):
         except Abandoned:
             raise _Unwanted from None
 
-    def _keep(self, network: Network, finished: FacetMap, how: Mapping[str, Any]) -> str:
+    def _keep(self, network: Network, finished: FacetMap, how: How) -> str:
         """Put finished facets into the user's own store; a text that says why it fails, else empty."""
         from deepvis.store.unit_images import open_store
 

@@ -155,6 +155,26 @@ def _scores(found: FacetMap) -> Sequence[float]:
     return [facet.score for facet in found.facets]
 
 
+def test_the_mean_is_of_what_lies_in_the_photos(network: Network, photos: Photos) -> None:
+    """By a loop over pixels: gray beyond a photo's edge does not count."""
+    made = laid_out(network, photos, "conv2", 1)
+    field = network.receptive_field("conv2")
+    mean = making.mean_image(made.patches[:3], made.covers[:3])
+    for y in range(mean.shape[0]):
+        for x in range(mean.shape[1]):
+            seen = []
+            for member, patch in zip(made.members[:3], made.patches):
+                left, top, _, _ = field.box(member.row, member.column)
+                if 0 <= left + x < 32 and 0 <= top + y < 32:
+                    seen.append(patch[y, x].astype(float))
+            if seen:
+                np.testing.assert_allclose(mean[y, x], np.mean(seen, axis=0), atol=0.51)
+    patch = np.zeros((2, 2, 3), np.uint8)
+    patch[0] = 90
+    corner = making.mean_image([patch], [(0, 0, 2, 1)])
+    assert (corner == 90).all()
+
+
 def test_photos_that_cannot_be_read(network: Network, photos: Photos, tmp_path: Path) -> None:
     for number in range(6):
         (tmp_path / f"{number}.png").write_bytes(b"")

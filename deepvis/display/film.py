@@ -13,7 +13,7 @@ import numpy as np
 
 from deepvis.core.errors import UserError
 from deepvis.core.files import system_reason
-from deepvis.display.recorder import CODECS, SPARE_BYTES, letterbox
+from deepvis.display.recorder import CODECS, SPARE_BYTES, VideoStream, letterbox, video_stream
 
 CHECK = 16  # frames between two looks at the free space
 
@@ -41,7 +41,7 @@ class Film:
             raise UserError(f"--out {path}: expected a video that ends in {' or '.join(self._codecs)}")
         self.path, self.frames, self._fps = path, 0, fps
         self._part = path.with_name(f".{path.stem}.part{path.suffix}")
-        self._writer: cv2.VideoWriter | None = None
+        self._writer: VideoStream | None = None
         self._size = (0, 0)
 
     def __enter__(self) -> Film:
@@ -75,7 +75,7 @@ class Film:
             raise UserError(f"--out {self.path}: the disk takes no more: the first {self.frames} frames are kept")
         self.frames += 1
 
-    def _open(self, picture: np.ndarray) -> cv2.VideoWriter:
+    def _open(self, picture: np.ndarray) -> VideoStream:
         height, width = picture.shape[:2]
         self._size = width + width % 2, height + height % 2  # encoders need even numbers
         codec = self._codecs[self.path.suffix.lower()]
@@ -86,7 +86,7 @@ class Film:
             raise UserError(
                 f"--out {self.path}: cannot be written: {system_reason(error)}. Name a folder that is writable"
             ) from error
-        self._writer = cv2.VideoWriter(str(self._part), cv2.VideoWriter.fourcc(*codec), self._fps, self._size)
+        self._writer = video_stream(self._part, codec, self._fps, self._size)
         if not self._writer.isOpened():
             raise UserError(f"--out {self.path}: this OpenCV does not write {codec}: give a name that ends in .avi")
         return self._writer

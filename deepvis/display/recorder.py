@@ -94,6 +94,14 @@ def letterbox(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     )
 
 
+VideoStream = cv2.VideoWriter
+
+
+def video_stream(path: Path, codec: str, fps: float, size: tuple[int, int]) -> VideoStream:
+    """A stream that writes frames of this size (width, height) into a file; it may not be open."""
+    return VideoStream(str(path), VideoStream.fourcc(*codec), fps, size)
+
+
 @dataclass(frozen=True)
 class Summary:
     """A finished recording: its file, its length in seconds, and its number of frames.
@@ -186,14 +194,14 @@ class Recorder:
         self._thread.join()
         return Summary(self._path, self._frames / self._fps, self._frames)
 
-    def _open(self, path: Path) -> tuple[Path, cv2.VideoWriter]:
+    def _open(self, path: Path) -> tuple[Path, VideoStream]:
         stem = path.stem if path.suffix in dict(CODECS) else path.name
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._check_space(path.parent)
             for suffix, codec in CODECS:
                 target = _claim(path.parent, stem, suffix)
-                writer = cv2.VideoWriter(str(target), cv2.VideoWriter.fourcc(*codec), self._fps, self._size)
+                writer = video_stream(target, codec, self._fps, self._size)
                 if writer.isOpened():
                     return target, writer
                 target.unlink(missing_ok=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deepvis.attribution.requests import Result
@@ -92,13 +93,14 @@ def build_scene(
         cells=findings.cells,
         statistics=findings.statistics,
         scanning=findings.scanning,
-        doubts=_doubts_of(network),
+        doubts=_doubts_of(paths.precomputed().own / network.name, network.fingerprint),
     )
 
 
 @lru_cache(maxsize=2)
-def _doubts_of(network: Network) -> Mapping[str, str]:
-    return read_doubts(paths.precomputed().own / network.name, network.fingerprint)
+def _doubts_of(folder: Path, fingerprint: str) -> Mapping[str, str]:
+    """Read once: it is asked for with each picture."""
+    return read_doubts(folder, fingerprint)
 
 
 def _filters(network: Network, state: State) -> UnitPictures | None:

@@ -78,6 +78,7 @@ class FakeEngine:
         self._closed = threading.Event()
         self.network = SimpleNamespace(
             name="fake",
+            fingerprint="fake",
             notes=(),
             layers=LAYERS,
             classes=(),

@@ -55,7 +55,7 @@ def test_a_scene_has_all_that_the_workers_have() -> None:
     wanted = {name: value for name, value in GIVEN.items() if name not in ("findings", "facts")}
     wanted |= {one.name: getattr(FOUND, one.name) for one in fields(Findings)}
     wanted |= {"state": State(layer=1, unit=3), "layers": LAYERS, "classes": ("a", "b"), "input_size": (224, 224)}
-    wanted |= {"pictures_of": "head", "is_held": False, "found": (), "filters": None}
+    wanted |= {"pictures_of": "head", "is_held": False, "found": (), "filters": None, "doubts": {}}
     assert {one.name for one in fields(Scene)} == set(wanted)
     assert all(getattr(built, name) is value or getattr(built, name) == value for name, value in wanted.items())
 

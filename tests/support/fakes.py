@@ -78,7 +78,11 @@ class FakeEngine:
         self._closed = threading.Event()
         self.network = SimpleNamespace(
             name="fake",
+<<<<<<< HEAD
             fingerprint="f",
+=======
+            fingerprint="fake",
+>>>>>>> relevance
             notes=(),
             layers=LAYERS,
             classes=(),

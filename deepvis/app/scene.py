@@ -113,28 +113,19 @@ def build_scene(
         cells=findings.cells,
         statistics=findings.statistics,
         scanning=findings.scanning,
-<<<<<<< HEAD
         weights=findings.weights,
         remembered=findings.remembered,
         dream=findings.dream,
         facets=findings.facets,
         grows_by_itself=findings.grows_by_itself,
-        doubts=_doubts_of(network.name, network.fingerprint),
-=======
         doubts=_doubts_of(paths.precomputed().own / network.name, network.fingerprint),
->>>>>>> relevance
     )
 
 
 @lru_cache(maxsize=2)
-<<<<<<< HEAD
-def _doubts_of(name: str, fingerprint: str) -> Mapping[str, str]:
-    return read_doubts(paths.precomputed().own / name, fingerprint)
-=======
 def _doubts_of(folder: Path, fingerprint: str) -> Mapping[str, str]:
     """Read once: it is asked for with each picture."""
     return read_doubts(folder, fingerprint)
->>>>>>> relevance
 
 
 def _filters(network: Network, state: State) -> UnitPictures | None:

@@ -125,13 +125,8 @@ def test_every_chip_is_a_command_and_not_shown_twice(state: State, loading: bool
             for chip in shown:
                 command, _, option = chip.call.partition("=")
                 assert command in COMMANDS and chip.words and chip.hint
-<<<<<<< HEAD
-                row = COMMANDS[command]
-                assert not option or row.by_name or option in row.options(Facts(LAYERS))
-=======
                 free = COMMANDS[command].by_name  # any text
                 assert not option or free or option in COMMANDS[command].options(Facts(LAYERS))
->>>>>>> relevance
 
 
 def test_the_layer_pane_has_its_contents_as_tabs_and_the_way_back() -> None:

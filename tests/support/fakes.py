@@ -78,11 +78,7 @@ class FakeEngine:
         self._closed = threading.Event()
         self.network = SimpleNamespace(
             name="fake",
-<<<<<<< HEAD
             fingerprint="f",
-=======
-            fingerprint="fake",
->>>>>>> relevance
             notes=(),
             layers=LAYERS,
             classes=(),

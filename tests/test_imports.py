@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,7 @@ def statements(node: ast.AST, inside_functions: bool) -> Iterator[ast.AST]:
         yield from statements(child, inside_functions)
 
 
+@cache
 def imports(module: str, inside_functions: bool) -> set[str]:
     """Full names of the modules that a module of this package imports, in and out of the package."""
     found = set()

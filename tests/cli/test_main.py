@@ -55,13 +55,13 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[Request]:
     """The questions that `render` asks of the network."""
     requests: list[Request] = []
-    real = offscreen.answer
+    real = offscreen.finished
 
-    def answer(network, request, field=None):
+    def finished(network, request):
         requests.append(request)
-        return real(network, request, field)
+        return real(network, request)
 
-    monkeypatch.setattr(offscreen, "answer", answer)
+    monkeypatch.setattr(offscreen, "finished", finished)
     return requests
 
 

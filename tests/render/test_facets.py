@@ -11,10 +11,11 @@ from deepvis.core.frames import Frame
 from deepvis.core.layers import Layer
 from deepvis.facets.facet_map import Facet, FacetMap, Member
 from deepvis.interface.command import Facts
-from deepvis.interface.commands import click, run, wheel
+from deepvis.interface.commands import run
 from deepvis.interface.facet_commands import MAP_SHARE, drag
 from deepvis.interface.layout import lay_out
 from deepvis.interface.moving import select
+from deepvis.interface.pointing import click, wheel
 from deepvis.interface.requests import facets_wish
 from deepvis.interface.settings import DEFAULT_PANES
 from deepvis.interface.state import FacetPhoto, State

@@ -215,7 +215,9 @@ def main() -> None:
     for preset in [*args.presets.split(","), args.seeds]:
         line, far[preset] = _line(network, judge, ground, laid_out, preset, args, known)
         print(f"{preset:24} {line.replace('MAP', f'{map_seconds:6.1f}')}", flush=True)
-    ratios = ", ".join(f"{preset} {apart / far[args.seeds]:.2f}" for preset, apart in far.items() if preset != args.seeds)
+    ratios = ", ".join(
+        f"{preset} {apart / far[args.seeds]:.2f}" for preset, apart in far.items() if preset != args.seeds
+    )
     print(f"apart ÷ that of {SEEDS}: {ratios}")
 
 

@@ -33,9 +33,7 @@ def _draw_phases(args: argparse.Namespace) -> None:
     check_suffix(args.out)
     one = recipe_of(args, "center-biased")
     if len(one.phases) < 2:
-        raise UserError(
-            f"--preset {args.preset}: it has no phases; expected one with some, such as center-biased"
-        )
+        raise UserError(f"--preset {args.preset}: it has no phases; expected one with some, such as center-biased")
     from deepvis.synthesis.starts import read_start
 
     start, network = read_start(args.start) if args.start else None, load_network(args)

@@ -41,7 +41,7 @@ from deepvis.interface.state import (
     FILTERS,
     GAMMAS,
     PRESET_CYCLE,
-    ZOOMS,
+    ZOOM_CYCLE,
     Source,
     State,
 )
@@ -58,7 +58,10 @@ def _choose_zoom(state: State, facts: Facts, zoom: str) -> State:
 
 
 def _cycle_backward(state: State, facts: Facts) -> State:
-    method, filter = next_value(COMMON_BACKWARD, (state.method, state.filter))
+    now = state.method, state.filter
+    if now not in COMMON_BACKWARD:  # with another filter: go on from the method
+        now = next((pair for pair in COMMON_BACKWARD if pair[0] == state.method), COMMON_BACKWARD[0])
+    method, filter = next_value(COMMON_BACKWARD, now)
     return _with_method(replace(state, filter=filter), method)
 
 
@@ -306,11 +309,11 @@ COMMANDS: dict[str, Command] = {
     "freeze_origin": Command(_freeze_origin, ("d",), "freeze the unit that the backward pass starts from", "backward"),
     "layer_gradient": Command(_layer_gradient, ("a",), "layer pane: activations / backward values", "backward"),
     "zoom": choosing(
-        lambda facts: ZOOMS,
+        lambda facts: ZOOM_CYCLE,
         lambda state: state.zoom,
         _choose_zoom,
         ("z",),
-        "big pane: layer, unit, backward image, picture with heat, facets",
+        "big pane: layer, unit, backward image, picture with heat",
         "view",
     ),
     "content": choosing(

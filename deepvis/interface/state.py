@@ -42,7 +42,8 @@ OPACITIES = (0.3, 0.5, 0.7)  # key |
 LAYOUT_NAMES = ("standard", "projector")
 PARTS = ("layer", "unit")  # key (: what of the code is remembered or dreamed
 DREAM_MODES = ("picture", "zoom", "live")  # key {
-ZOOMS = ("layer", "unit", "backward", "picture", "facets")  # key z: what the big pane shows
+ZOOM_CYCLE = ("layer", "unit", "backward", "picture")  # key z
+ZOOMS = (*ZOOM_CYCLE, "facets")  # what the big pane shows
 
 
 @dataclass(frozen=True)

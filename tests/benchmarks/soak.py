@@ -90,6 +90,14 @@ X_NAMES = {
     "&": "ampersand",
     "+": "plus",
     "@": "at",
+    "!": "exclam",
+    "^": "asciicircum",
+    "<": "less",
+    ">": "greater",
+    "{": "braceleft",
+    "(": "parenleft",
+    ")": "parenright",
+    ":": "colon",
 }
 # What has to be pressed after `reset` so that a command has something to do.
 BEFORE = {
@@ -106,6 +114,11 @@ BEFORE = {
     "desk_settings": "2",
     "desk_seed": "2",
     "desk_back": "2 3",
+    "dream_mode": "!",
+    "dream_on": "!",
+    "guide": "; !",
+    "fewer_facets": "^",
+    "more_facets": "^",
 }
 PAGED = ("previous_page", "next_page")  # no layer of the network has a second page
 COMMANDS_USED = [name for name in COMMANDS if name != "quit"]

@@ -16,12 +16,13 @@ import pytest
 from desktop import GONE, Program, Screen, changed, cut
 from waiting import until
 
+from deepvis.attribution.methods import METHODS
 from deepvis.core import paths
 from deepvis.inputs.playlist import Playlist
 from deepvis.interface.commands import COMMANDS
 from deepvis.interface.contents import CONTENTS
 from deepvis.interface.layout import CHIP_LINE
-from deepvis.interface.state import GAMMAS
+from deepvis.interface.state import COMMON_BACKWARD, GAMMAS
 from deepvis.interface.unit_grid import PaneView, make_grid
 from deepvis.render import colors
 from deepvis.render.panes.recipe_grid import tile_boxes
@@ -336,8 +337,7 @@ def test_the_wheel_elsewhere_does_nothing(program):
 # ---- cycles -------------------------------------------------------------------------------------
 
 CYCLES = {  # key: (keys before, presses until it is as before, panes that change, panes that may)
-    "b": ("", 5, {"backward", "unit_images"}, set()),
-    "n": ("", 4, {"backward"}, {"unit_images"}),  # with it off, guided backprop of the top images
+    "b": ("", len(COMMON_BACKWARD), {"backward", "unit_images"}, set()),
     "m": ("b", 4, {"backward", "unit_images"}, set()),
     "z": ("b", 4, {"layer"}, set()),
     "a": ("b", 2, {"layer"}, set()),
@@ -367,6 +367,14 @@ def test_a_cycle_changes_its_pane_at_each_press_and_ends_where_it_began(program,
         last = now
     for fact in ("gradient", "frozen", "gamma", "boost"):
         assert (fact in status) == (fact in program.words("status"))
+
+
+def test_n_goes_through_all_methods(program):
+    program.go("5a:10")
+    for name in (*METHODS, None):
+        program.press("n")
+        assert program.state["method"] == name
+    program.settle()
 
 
 def test_the_backward_pane_names_method_and_filter(program):
@@ -490,7 +498,7 @@ def test_s_goes_through_what_a_scan_found_out_and_back_to_the_activations(progra
     is_sorted = program.picture()
     for one, other in ((start, tops), (tops, histograms), (histograms, plain), (plain, is_sorted)):
         assert "layer" in changed(one, other)
-    program.press("s", "s", "s", "s")  # past the strongest units, the difference, the weights
+    program.press(*["s"] * 6)  # past the strongest units, the difference, the weights, what is remembered, the dream
     program.go("3a:5")
     program.point(2, 2)
     program.wait(lambda: not program.state["hover"], "the mouse points at nothing")

@@ -34,6 +34,7 @@ from deepvis.interface.state import (
     GAMMAS,
     METHOD_CYCLE,
     PRESET_CYCLE,
+    ZOOM_CYCLE,
     ZOOMS,
     Control,
     Hover,
@@ -204,7 +205,7 @@ def test_wheel_forth_and_back_is_no_change() -> None:
         ("boost", "boost", range(len(BOOSTS))),
         ("filter", "filter", FILTERS),
         ("method", "method", METHOD_CYCLE),
-        ("zoom", "zoom", ZOOMS),
+        ("zoom", "zoom", ZOOM_CYCLE),
         ("content", "content", CONTENTS),
         *(
             (flag, attribute, (False, True))

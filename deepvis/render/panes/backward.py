@@ -112,7 +112,7 @@ def _why_not_yet(scene: Scene) -> str:
 
 
 def _chips(scene: LoadingScene) -> tuple[Chip, ...]:
-    """The usual methods, also the one that is on, and the filters."""
+    """The usual methods, also the one that is on, and the filter, of which a click takes the next one."""
     state = scene.state
     doubts = scene.doubts if isinstance(scene, Scene) else {}
     off = Chip("off", "method=off", "no backward image", state.method is None)
@@ -128,11 +128,8 @@ def _chips(scene: LoadingScene) -> tuple[Chip, ...]:
         if row.in_cycle or row.name == state.method
     ]
     more = Chip("more", "find=method: ", "all backward methods, to choose from", stays=True)
-    filters = [
-        Chip(name, f"filter={name}", f"show the backward image {name}", name == state.filter, apart=name == FILTERS[0])
-        for name in FILTERS
-    ]
-    return (off, *methods, more, *(filters if state.method else ()))
+    how = Chip(state.filter, "filter", f"how it is shown: {', '.join(FILTERS)}", True, apart=True)
+    return (off, *methods, more, *((how,) if state.method else ()))
 
 
 BACKWARD = Pane(draw_backward, _draw_off, _backward_key, _backward_ready, chips=_chips)

@@ -6,7 +6,7 @@ names here.
 
 from __future__ import annotations
 
-from deepvis.interface.contents import CONTENTS, Needs
+from deepvis.interface.contents import CONTENTS, Content, Needs
 from deepvis.interface.state import Control, Hover, State, Target
 from deepvis.render.draw import Canvas
 from deepvis.render.panes.activations import ACTIVATIONS, LAYER_GRADIENT
@@ -118,6 +118,12 @@ def _draw_typing(canvas: Canvas, scene: LoadingScene) -> None:
         draw_prompt(canvas, state.typing, *(NAME_PROMPT if state.naming else UNIT_PROMPT))
 
 
+def _has_tab(row: Content, state: State) -> bool:
+    """The sorted correlation has its tab beside the unsorted one, the difference while a picture is held."""
+    now = state.shown
+    return now == row or not (row.is_sorted and not now.is_matrix or row.name == "difference" and state.held is None)
+
+
 def _chips(scene: LoadingScene) -> tuple[Chip, ...]:
     """The contents as tabs; what enlarges the unit or leads back. In the recipe grid its commands."""
     state = scene.state
@@ -131,6 +137,7 @@ def _chips(scene: LoadingScene) -> tuple[Chip, ...]:
     tabs = tuple(
         Chip(row.tab or row.name, f"content={row.name}", f"layer pane: {row.name}", grid and row.name == state.content)
         for row in CONTENTS.values()
+        if _has_tab(row, state)
     )
     values = Chip(
         "backward values", "layer_gradient", "backward values of the whole layer / off", state.layer_gradient, True

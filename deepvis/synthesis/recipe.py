@@ -53,7 +53,8 @@ class Recipe:
             (see `deepvis.synthesis.steps`).
         policy: how the length of a plain step is chosen (see `deepvis.synthesis.steps`).
         rate: Adam's learning rate; with policy "constant" the factor of the gradient; with "relative" the root mean
-            square of the first step; with "normalized" the mean change of a value in each step.
+            square of the first step; with "normalized" the mean change of a value in each step,
+            of those that have a gradient.
         max_rate: upper limit of the gradient's factor with the progress policies.
         progress: the gain in the objective that each step is to make, by the gradient's prediction (policy
             "progress", and "progress01" at first).

@@ -28,9 +28,11 @@ def relative(numbers: Numbers, score: Tensor, grad: Tensor, first: Tensor) -> Te
 def normalized(numbers: Numbers, score: Tensor, grad: Tensor, first: Tensor) -> Tensor:
     """η = rate / (mean absolute value of this step's gradient), so that each step changes values by `rate` on average.
 
-    The step of Nguyen et al. 2016 (their code) and of DeepDream.
+    The step of Nguyen et al. 2016 (their code) and of DeepDream. Only values with a gradient count: what lies outside
+    of the view, or in the gradient's margin, does not make the step longer.
     """
-    return numbers["rate"] / grad.flatten(1).abs().mean(1).clamp(min=1e-30)
+    size = grad.flatten(1).abs()
+    return numbers["rate"] * (size > 0).sum(1) / size.sum(1).clamp(min=1e-30)
 
 
 def progress(numbers: Numbers, score: Tensor, grad: Tensor, first: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ lines say for each thing asked for whether it held; the exit status is 1 if one 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import random
@@ -343,12 +344,18 @@ class User:
                     self.press(key)
                 except AssertionError as error:
                     raise Broken(f"dead key: {key} ({name}): {error}") from None
+                self._let_run(name, before[0])
                 came, worked = (a - b for a, b in zip(self.program.now["commands"].get(name, (0, 0)), before))
                 if not came or not (worked or name in PAGED):
                     raise Broken(f"dead key: {key} ({name}) " + ("changes nothing" if came else "does not arrive"))
                 if name == "keep" and self.program.state["naming"]:
                     self.press("esc")
         self.rest()
+
+    def _let_run(self, name: str, before: int) -> None:
+        """Wait for the command of a key that was pressed: the shift key before it may have been handed out alone."""
+        with contextlib.suppress(AssertionError):
+            self.program.wait(lambda: self.program.now["commands"].get(name, (0, 0))[0] > before, "the command runs", 5)
 
     def _reset(self) -> None:
         """The view as at the start."""

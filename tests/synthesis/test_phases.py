@@ -107,6 +107,17 @@ def test_pixels_stay_between_black_and_white() -> None:
     assert float(shown.min()) >= -1e-4 and float(shown.max()) <= 255 + 1e-4 and float(shown.max()) > 254
 
 
+def test_what_has_no_gradient_does_not_lengthen_a_normalized_step() -> None:
+    one = replace(PHASED, phases=(), rate=3.0, bound="free", gradient_margin=70)
+    ascent = Ascent(small(), unit("fc", [1, 2]), [one] * 2, [0, 1])
+    before = ascent._parameters.values.detach().clone()
+    ascent.step()
+    moved = (ascent._parameters.values.detach() - before).abs()
+    assert bool((moved == 0).any())
+    for each in moved:
+        assert float(each[each > 0].mean()) == pytest.approx(3, rel=1e-4)
+
+
 def test_a_normalized_step_changes_values_by_the_rate() -> None:
     one = replace(PHASED, phases=(), rate=3.0, bound="free")
     ascent = Ascent(small(), unit("fc", [1]), [one], [7])

@@ -130,8 +130,8 @@ def scan(
             why = next(iter(state.broken.values()), "there is none")
             raise UserError(f"{images.root}: none of the {len(images.names)} images can be read; the first one: {why}")
         index = _with_fields(network, state, out, companion)
+        save(index, out / STATE, state=True)
         if companion.is_over():  # the statistics take a second; the next scan goes on from here
-            save(index, out / STATE, state=True)
             raise Abandoned
         index = with_statistics(index)
         save(index, out / STATE, state=True)

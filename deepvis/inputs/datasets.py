@@ -288,6 +288,11 @@ class Batch:
 AHEAD = 2  # batches to decode in advance
 
 
+def batch_ranges(count: int, size: int) -> list[tuple[int, int]]:
+    """The images' numbers from 0 in batches of `size`: (first, last), the last one left out."""
+    return [(first, min(first + size, count)) for first in range(0, count, size)]
+
+
 def batches(
     ranges: Sequence[tuple[int, int]], load: Callable[[int], np.ndarray], workers: int
 ) -> Generator[Batch, None, None]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from deepvis.inputs.datasets import Images, batches
+from deepvis.inputs.datasets import Images, batch_ranges, batches
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -61,7 +61,7 @@ def nearest(
     sizes = {name: float(code.norm().clamp(min=1e-30)) for name, code in own.items()}
     heaps: dict[str, list[tuple[float, int]]] = {name: [] for name in own}
     broken: dict[int, str] = {}
-    ranges = [(first, min(first + _BATCH, len(images.names))) for first in range(0, len(images.names), _BATCH)]
+    ranges = batch_ranges(len(images.names), _BATCH)
     for batch in batches(ranges, lambda number: network.input.seen(images.read(number), crop=True), _DECODERS):
         broken |= batch.broken
         if batch.numbers:

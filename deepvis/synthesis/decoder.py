@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from deepvis.core import paths
 from deepvis.core.errors import UserError
 from deepvis.core.layers import Layer, find_layer
-from deepvis.inputs.datasets import Images, batches, find_images
+from deepvis.inputs.datasets import Images, batch_ranges, batches, find_images
 from deepvis.networks.network import Network
 from deepvis.scan.index import INDEX, index_folder
 from deepvis.scan.index_file import load
@@ -214,7 +214,7 @@ def learn(
         picture = images.read(int(chosen[number]), (2 * spec.width, 2 * spec.height), spec.aspect)
         return spec.seen(picture, crop=True)
 
-    ranges = [(first, min(first + BATCH, len(chosen))) for first in range(0, len(chosen), BATCH)]
+    ranges = batch_ranges(len(chosen), BATCH)
     for batch in batches(ranges, load, workers=1):
         pace()
         if batch.numbers:

@@ -9,6 +9,7 @@ settings for one network can be used for others.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import fields
 
 import numpy as np
@@ -30,6 +31,7 @@ from deepvis.synthesis.steps import OPTIMIZERS, POLICIES, Optimizer
 from deepvis.synthesis.transforms import DRAWS, middle, sample, view_matrix, windowed
 
 NORM_BOUND = 160.0  # largest norm of a pixel about the mean, for bound "norm"
+AVERAGED = 6.4  # for keep "average": a step's weight in the running mean of the parameters, × the number of steps
 CONTRAST = 100.0  # largest factor by which the contrast of pixel images is raised for display
 SIDE = 224  # side of the input for which a recipe's margin and shifts are given
 _NUMBERS = [field.name for field in fields(Recipe) if field.name not in (*CHOICES, "phases")]
@@ -94,6 +96,7 @@ class Ascent:
         self._first, self._settled = torch.zeros_like(self.scores), False
         self._best_scores = torch.full_like(self.scores, -torch.inf)
         self._best: Tensor | None = None
+        self._average: Tensor | None = None
         self._importance: Tensor | None = None
 
     # ---- start ----------------------------------------------------------------------------------
@@ -183,8 +186,15 @@ class Ascent:
                     if name in self._used:
                         values.copy_(regularize(values, grad, self._strength(name)))
                 self._confine(values)
+            if self.recipe.keep == "average":
+                self._take_into_average(values)
         self.scores = score
         self.count += 1
+
+    def _take_into_average(self, values: Tensor) -> None:
+        """The first steps weigh less than they would by themselves, so that an image that is shown early is up to date."""
+        weight = max(AVERAGED / self.recipe.steps, 2 / (self.count + 2))
+        self._average = values.clone() if self._average is None else self._average.lerp_(values, min(1.0, weight))
 
     def _enter_phase(self) -> None:
         """Take the numbers of this step's phase; a new phase may enlarge the canvas."""
@@ -202,6 +212,9 @@ class Ascent:
                 self._parameters = self._parameters.resized(self._canvas)
                 self._optimizer = self._begun()
                 self._best, self._best_scores = None, torch.full_like(self.scores, -torch.inf)
+                self._average = None
+        if isinstance(self._parameters, images.Fourier) and "cutoff" in own:
+            self._parameters.limit(self._numbers["cutoff"])
 
     def _confine(self, values: Tensor) -> None:
         """Clip pixels to black and white, and replace the image by the nearest one with little total variation."""
@@ -274,6 +287,9 @@ class Ascent:
         fine = (_largest(grad) if keep else largest).isfinite()
         if grad.device.type != "cpu" or not bool(fine.all()):  # on a GPU the check takes longer than the `where`
             grad = torch.where(_each(fine, grad), grad, 0.0)
+        if isinstance(self._parameters, images.Fourier) and self._parameters.beyond is not None:
+            # Adam would move what cannot be seen as far as the rest.
+            grad = grad.masked_fill(self._parameters.beyond, 0.0)
         return score.detach().float(), grad
 
     def _descended(self, score: Tensor, image: Tensor, retain_graph: bool) -> Tensor:
@@ -336,7 +352,7 @@ class Ascent:
         if self._best is not None:
             return self._best_scores
         with torch.no_grad():
-            seen = self._whole(self._parameters.image())
+            seen = self._whole(self._result())
             return self.objective(self._activations(self._input(seen), self.objective)).float()
 
     def _whole(self, canvas: Tensor) -> Tensor:
@@ -347,7 +363,15 @@ class Ascent:
     def current(self) -> Tensor:
         """The images so far as they are optimized: B×C×H×W about the mean colour, of the size of the result."""
         with torch.no_grad():
-            return self._whole(self._best if self._best is not None else self._parameters.image()).detach()
+            return self._whole(self._best if self._best is not None else self._result()).detach()
+
+    def _result(self) -> Tensor:
+        """The canvas as it is kept; with keep "average" that of the last steps' mean parameters."""
+        if self._average is None:
+            return self._parameters.image()
+        made = copy(self._parameters)
+        made.values = self._average
+        return made.image()
 
     def images(self, raised: bool = True) -> np.ndarray:
         """The images so far, uint8 B×H×W×3 RGB.

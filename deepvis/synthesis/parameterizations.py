@@ -22,6 +22,7 @@ from deepvis.networks.network import InputSpec
 PRINCIPAL_COLORS = ((0.165, -0.072, 0.019), (0.186, -0.005, -0.036), (0.197, 0.066, 0.018))
 
 
+UNSEEN = 1.6  # times the cutoff: a thousandth is left there
 _LEAST_ROOM = 0.02 * 255  # least distance of a mean colour from black or white for a value to count
 
 
@@ -97,12 +98,19 @@ class Fourier:
             cutoff: [B], the frequency in periods per pixel beyond which there is almost nothing; 0 or None: no limit.
         """
         self.values = coefficients.clone().requires_grad_(True)
-        self._size, self._mix, self._power, self._color, self._cutoff = size, mix, power, mean, cutoff
-        scale = _falling(size, power, cutoff).to(coefficients)[:, None, :, :, None]
-        self._scale = scale.expand(-1, -1, -1, -1, 2).contiguous()  # eight times as fast as broadcasting in each step
+        self._size, self._mix, self._power, self._color = size, mix, power, mean
+        self._falling = _falling(size, power).to(coefficients)
+        self.limit(torch.zeros_like(power) if cutoff is None else cutoff)
         share = (mean / 255).clamp(0.02, 0.98)
         self._offset = torch.logit(share)[:, None, None].to(coefficients)
         self._mean = mean[:, None, None].to(coefficients)
+
+    def limit(self, cutoff: Tensor) -> None:
+        """Take another finest detail, `cutoff` [B]; the coefficients beyond it are kept and count again later."""
+        self._cutoff = cutoff
+        scale = _limited(self._falling, self._size, cutoff)[:, None, :, :, None]
+        self._scale = scale.expand(-1, -1, -1, -1, 2).contiguous()  # eight times as fast as broadcasting in each step
+        self.beyond = _beyond(self._size, cutoff).to(scale.device) if bool(cutoff.any()) else None
 
     def image(self) -> Tensor:
         planes = self._planes()
@@ -180,24 +188,34 @@ def coefficients_shape(channels: int, size: tuple[int, int]) -> tuple[int, ...]:
     return channels, size[0], size[1] // 2 + 1, 2
 
 
-def _falling(size: tuple[int, int], power: Tensor, cutoff: Tensor | None) -> Tensor:
-    """B×H×(W/2+1): 1 / frequency ** power, normalised so that coefficients of size 1 give values of size about 1.
+def _falling(size: tuple[int, int], power: Tensor) -> Tensor:
+    """B×H×(W/2+1): 1 / frequency ** power, normalised so that coefficients of size 1 give values of size about 1."""
+    scale = _frequencies(size) ** -power[:, None, None].cpu()
+    falling: Tensor = scale * math.sqrt(size[0] * size[1]) / scale.square().mean((1, 2), keepdim=True).sqrt()
+    return falling
 
-    From `cutoff` on it also falls with exp(−(frequency / cutoff)⁴).
-    """
-    height, width = size
-    rows = torch.fft.fftfreq(height)[:, None]
-    columns = torch.fft.rfftfreq(width)[None]
-    frequency = (rows**2 + columns**2).sqrt().clamp(min=1 / max(size))
-    scale = frequency[None] ** -power[:, None, None].cpu()
-    falling: Tensor = scale * math.sqrt(height * width) / scale.square().mean((1, 2), keepdim=True).sqrt()
-    if cutoff is None or not bool(cutoff.any()):
+
+def _limited(falling: Tensor, size: tuple[int, int], cutoff: Tensor) -> Tensor:
+    """The same with exp(−(frequency / cutoff)⁴) for the images that have a cutoff, [B]; 0: none."""
+    if not bool(cutoff.any()):
         return falling
-    beyond = frequency[None] / cutoff[:, None, None].cpu().clamp(min=1e-6)
-    share = torch.exp(-(beyond**4)).clamp(
-        min=1e-6
-    )  # not 0: a start image keeps its own fine detail, see `started_from`
-    return torch.where(cutoff[:, None, None].cpu() > 0, falling * share, falling)
+    limit = cutoff.to(falling)[:, None, None]
+    beyond = _frequencies(size).to(falling) / limit.clamp(min=1e-6)
+    share = torch.exp(-(beyond**4)).clamp(min=1e-6)  # not 0: a start image keeps its own fine detail
+    return torch.where(limit > 0, falling * share, falling)
+
+
+def _beyond(size: tuple[int, int], cutoff: Tensor) -> Tensor:
+    """B×1×H×(W/2+1)×1: which frequencies are so far beyond the cutoff that nothing of them is seen."""
+    limit = cutoff.cpu()[:, None, None]
+    return ((limit > 0) & (_frequencies(size) > UNSEEN * limit))[:, None, :, :, None]
+
+
+def _frequencies(size: tuple[int, int]) -> Tensor:
+    """1×H×(W/2+1), in periods per pixel; the mean counts as one period along the longer side."""
+    rows, columns = torch.fft.fftfreq(size[0])[:, None], torch.fft.rfftfreq(size[1])[None]
+    frequencies: Tensor = (rows**2 + columns**2).sqrt().clamp(min=1 / max(size))[None]
+    return frequencies
 
 
 def color_mix(saturation: Tensor) -> Tensor:

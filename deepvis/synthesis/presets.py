@@ -56,7 +56,23 @@ _FROM_MEAN = (
     _smooth(10, (0.4, 2), (2, 2)),
 )
 
-_VIEWS: dict[str, Any] = {"margin": 32, "jitter": 32, "rotate": 20, "scale_low": 0.7, "scale_high": 1.3}
+# Found with tests/benchmarks/natural.py: what a photograph has of fine detail, contrast and colour. Views of the
+# magnified image give whole objects, and the average over the last steps is without what single views add.
+_MODERN = Recipe(
+    steps=128,
+    views=2,
+    rate=0.11,
+    power=1.3,
+    cutoff=0.35,
+    saturation=1.3,
+    total_variation=0.26,
+    margin=32,
+    jitter=32,
+    rotate=20,
+    scale_low=0.8,
+    scale_high=1.6,
+    keep="average",
+)
 
 PRESETS: dict[str, Recipe] = {
     # Yosinski et al. 2015, Table 1, rows 1 to 4 (Figure 4: top left, top right, bottom left, bottom right).
@@ -147,10 +163,12 @@ PRESETS: dict[str, Recipe] = {
     "invert": Recipe(steps=200, rate=0.03, total_variation=0.002, redirect=0, keep="last"),
     # Found with tests/benchmarks/recognised.py, so that another network recognises the images and their contrast is
     # that of photographs.
-    "modern-2025": Recipe(rate=0.1, **_VIEWS),
-    # Found with tests/benchmarks/natural.py: what a photograph has of fine detail, contrast and colour.
-    "modern": Recipe(
-        steps=128, views=2, rate=0.1, power=1.3, cutoff=0.35, saturation=1.3, total_variation=0.5, **_VIEWS
+    "modern-2025": Recipe(rate=0.1, margin=32, jitter=32, rotate=20, scale_low=0.7, scale_high=1.3),
+    "modern": _MODERN,
+    # The same, whose large forms come first: fewer and larger objects, and more of the finest detail.
+    "coarse-to-fine": replace(
+        _MODERN,
+        phases=(Phase(1, numbers=(("cutoff", 0.04, 0.35),)), Phase(2, numbers=(("cutoff", 0.35, 0.35),))),
     ),
     # Facets: for a start from the mean image of photos. The first two are those of Nguyen et al. 2016.
     "mfv": replace(_SMOOTH, steps=370, window=0.3, phases=_FROM_MEAN),

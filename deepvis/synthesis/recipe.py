@@ -27,7 +27,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "start": ("noise", "uniform", "mean"),
     "optimizer": ("ascent", "adam", "momentum", "adagrad"),
     "policy": ("constant", "relative", "normalized", "progress", "progress01"),
-    "keep": ("best", "last"),
+    "keep": ("best", "last", "average"),
     "bound": ("free", "range", "norm"),
     "bregman_rule": ("shrinkage", "scikit-image"),
 }
@@ -44,7 +44,7 @@ class Recipe:
             phases of these coefficients, whose magnitudes are those of photographs (Fel et al. 2023).
         power: the exponent of that scale.
         cutoff: for fourier images the finest detail, in periods per pixel: there is almost nothing beyond. The finest
-            possible is 0.5. 0: no limit.
+            possible is 0.5. 0: no limit. A phase whose cutoff rises goes from coarse to fine.
         colors: for fourier images: "decorrelated" (the principal colours of photographs) or "plain" (red, green, blue).
         saturation: strength of decorrelated colours relative to the brightness.
         start: "noise" (the mean plus normal noise), "uniform" (noise from black to white; only for pixels), "mean".
@@ -85,7 +85,8 @@ class Recipe:
         noise: standard deviation of the noise added to what the network sees, in 1/255.
         redirect: number of first steps in which a gradient that is zero everywhere (of a dead unit) is replaced by
             one that passes through the ReLUs.
-        keep: which image is the result: the "best" so far by the objective, or the "last".
+        keep: which image is the result: the "best" so far by the objective, the "last", or the "average": of the last
+            sixth of the steps (a running mean of the parameters, in which what each view adds by chance fades).
         phases: parts of the run with other numbers (see `deepvis.synthesis.phases`); none: the numbers stay.
     """
 
@@ -258,7 +259,7 @@ _TYPES = {name: type(value) for name, value in asdict(Recipe()).items()}
 IN_PHASES = tuple(
     name
     for name in _TYPES
-    if name not in (*CHOICES, *STRUCTURE, "steps", "redirect", "start_noise", "saturation", "power", "cutoff")
+    if name not in (*CHOICES, *STRUCTURE, "steps", "redirect", "start_noise", "saturation", "power")
 )
 _MOST_PHASES = 100
 

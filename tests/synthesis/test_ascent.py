@@ -364,6 +364,45 @@ def test_several_layers_at_once() -> None:
 # ---- the result ----------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("parameterization", ["pixels", "fourier"])
+@pytest.mark.parametrize("steps", [4, 12, 80])
+def test_the_average_is_the_running_mean_of_the_parameters(parameterization: str, steps: int) -> None:
+    """In step with one that keeps the last: the steps themselves are not changed by what is kept."""
+    last = replace(MODERN if parameterization == "fourier" else PIXELS, steps=steps, keep="last")
+    objective, network = unit("fc", [0, 1]), small()
+    one, two = (Ascent(network, objective, [r] * 2, [0, 1]) for r in (last, replace(last, keep="average")))
+    mean = None
+    for step in range(min(steps, 12)):
+        one.step()
+        two.step()
+        now = values(one).astype(np.float64)
+        weight = min(1.0, max(6.4 / steps, 2 / (step + 2)))
+        mean = now if mean is None else (1 - weight) * mean + weight * now
+    np.testing.assert_array_equal(values(two), values(one))
+    np.testing.assert_allclose(two._average, mean, rtol=1e-4, atol=1e-5)
+    with torch.no_grad():
+        one._parameters.values.copy_(torch.from_numpy(mean))
+    np.testing.assert_allclose(two.current(), one.current(), atol=1e-3)
+    np.testing.assert_allclose(two.final_scores(), one.final_scores(), rtol=1e-4)
+
+
+def test_from_coarse_to_fine() -> None:
+    """A phase whose cutoff rises: what lies beyond it does not move until it can be seen."""
+    phases = ({"steps": 1, "numbers": {"cutoff": (0.05, 0.3)}}, {"steps": 1, "numbers": {"cutoff": (0.3, 0.3)}})
+    one = recipe("modern", {"phases": phases, "steps": 8, "total_variation": 0, "margin": 0})
+    ascent = Ascent(small(), unit("fc", [0, 1]), [one] * 2, [0, 1])
+    start, moved = values(ascent).copy(), []
+    height, width = ascent.size
+    frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None])
+    for step in range(8):
+        ascent.step()
+        cutoff = 0.05 + 0.25 * min(1, step / 3)
+        moved.append((values(ascent) != start).any((0, 1, 4)))
+        assert not moved[-1][frequency > 1.61 * cutoff].any()
+        assert moved[-1][(frequency < 1.59 * cutoff) & (frequency > 0)].mean() > 0.9
+    assert moved[0].mean() < moved[-1].mean()
+
+
 def test_the_best_is_the_best_that_was_seen() -> None:
     """In step with one that keeps the last, whose images are what there was to choose from."""
     last = replace(PIXELS, rate=60.0, decay=0.3, small_norm=30.0)  # so long that it goes up and down

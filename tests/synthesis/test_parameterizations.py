@@ -75,6 +75,17 @@ def test_beyond_the_cutoff_there_is_almost_nothing(size: tuple[int, int]) -> Non
         np.testing.assert_allclose(got[i].detach(), want, atol=1e-3)
 
 
+def test_another_cutoff_keeps_the_coefficients() -> None:
+    size, values, powers = (12, 9), coefficients((12, 9)), torch.tensor([1.2, 0.7])
+    made = Fourier(values, size, powers, None, MEAN, torch.tensor([0.1, 0.0]))
+    made.limit(torch.tensor([0.0, 0.2]))
+    want = Fourier(values, size, powers, None, MEAN, torch.tensor([0.0, 0.2]))
+    assert torch.equal(made.image(), want.image()) and torch.equal(made.values, values)
+    assert made.beyond is not None and not made.beyond[0].any() and made.beyond[1].any()
+    made.limit(torch.zeros(2))
+    assert made.beyond is None and torch.equal(made.image(), Fourier(values, size, powers, None, MEAN).image())
+
+
 def test_a_cutoff_leaves_the_start_image_whole() -> None:
     image = 255 * torch.rand(1, 3, 12, 12, generator=torch.Generator().manual_seed(0)) * 0.9 + 12
     made = Fourier(torch.zeros(1, *coefficients_shape(3, (12, 12))), (12, 12), torch.ones(1), None, MEAN.float(),

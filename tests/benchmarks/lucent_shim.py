@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import kornia
 import torch
@@ -16,10 +16,16 @@ from lucent.optvis.render import render_vis as _render_vis  # noqa: E402
 
 def render_vis(module: torch.nn.Module, path: str, unit: int, preprocess: Callable) -> list:
     """Lucent's default on a unit of a submodule: 224 px, 512 steps."""
+    return render_vis_at(module, path, unit, preprocess, (512,))
+
+
+def render_vis_at(module: torch.nn.Module, path: str, unit: int, preprocess: Callable, steps: Sequence[int]) -> list:
+    """The same, the images after each of these numbers of steps."""
     name = path.replace(".", "_")
     return _render_vis(
         module, f"{name}:{unit}", preprocess=False, transforms=[*transform.standard_transforms, preprocess],
-        param_f=lambda: param.image(224), show_image=False, progress=False, fixed_image_size=224,
+        param_f=lambda: param.image(224), thresholds=tuple(steps), show_image=False, progress=False,
+        fixed_image_size=224,
     )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from deepvis.core import interrupt
 from deepvis.synthesis.presets import PRESETS
 
 SHOWN = ("plain", "yosinski-1", "yosinski-3", "yosinski-4", "tv", "tv-jitter", "blur-jitter", "center-biased", "maco",
-         "modern-2025", "modern")  # fmt: skip
+         "modern-2025", "coarse-to-fine", "modern")  # fmt: skip
 
 
 def add(figures: Commands) -> None:

@@ -2,11 +2,11 @@
 
     python tests/benchmarks/synthesis.py [--repeats 5] [--steps 12] [--lucent] [--presets …]
 
-Image-steps per second of the whole loop (parameterization, transforms, step, regularizers) for the
-default network and AlexNet (random weights), 224 px, against the bare loop in the same run: frozen
-weights, channels_last, BatchNorm folded, stopping at the unit's layer, a plain step. Runs are
-interleaved, medians are printed. "true size" compares units of an early layer on a canvas of their
-receptive field with the whole input. `--lucent` needs torch-lucent 0.1.8.
+Passes of an image per second of the whole loop (parameterization, transforms, step, regularizers), for the default
+network and AlexNet (random weights), 224 px. A step of a recipe with two views has two passes. The bare loop in the
+same run: frozen weights, channels_last, BatchNorm folded, stopping at the unit's layer, a plain step. Runs are
+interleaved, medians are printed. "true size" compares units of an early layer on a canvas of their receptive field
+with the whole input. `--lucent` needs torch-lucent 0.1.8.
 """
 
 from __future__ import annotations
@@ -139,7 +139,8 @@ def main() -> None:
                 if args.lucent:
                     runs["lucent"] = lucents(name, network, layer, batch)
                 found = compare(runs, args.steps, batch, args.repeats, network.device)
-                cells = [f"{found[p] / found['bare']:>10.0%}" for p in runs if p != "bare"]
+                views = {p: PRESETS[p].views for p in presets}
+                cells = [f"{found[p] * views.get(p, 1) / found['bare']:>10.0%}" for p in runs if p != "bare"]
                 print(f"{name:19} {layer:12} {batch:2} {found['bare']:8.1f}  " + "  ".join(cells), flush=True)
     print("\nunits per minute of an early layer, preset modern, one image each")
     for name, (network, *_, early) in networks.items():

@@ -10,10 +10,12 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import TypeVar
 
+Item = TypeVar("Item")
 ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 _TWICE = 0.5  # seconds within which a second Ctrl-C is ignored: torchrun passes the first one on as well
 
@@ -36,6 +38,23 @@ def end_at_once() -> None:
     for number in ENDING:
         if signal.getsignal(number) is not signal.SIG_IGN:  # ignored under nohup and in a shell's background jobs
             signal.signal(number, lambda number, _frame: os._exit(128 + number))
+
+
+def until_stopped(items: Iterable[Item], what: str = "images, which are drawn") -> list[Item]:
+    """All items, or after a signal those that there are; then a line says how many. Inside of `raised`.
+
+    Raises:
+        KeyboardInterrupt: there is none yet.
+    """
+    made: list[Item] = []
+    try:
+        for item in items:
+            made.append(item)
+    except KeyboardInterrupt:
+        if not made:
+            raise
+        print(f"stopped after {len(made)} {what}", flush=True)
+    return made
 
 
 @contextmanager

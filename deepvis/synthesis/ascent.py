@@ -192,7 +192,7 @@ class Ascent:
         self.count += 1
 
     def _take_into_average(self, values: Tensor) -> None:
-        """The first steps weigh less than they would by themselves, so that an image that is shown early is up to date."""
+        """Weigh a step more while there are few, so that what is shown early is up to date."""
         weight = max(AVERAGED / self.recipe.steps, 2 / (self.count + 2))
         self._average = values.clone() if self._average is None else self._average.lerp_(values, min(1.0, weight))
 

@@ -38,15 +38,9 @@ def _draw(args: argparse.Namespace) -> None:
     from deepvis.synthesis.compared import compared
 
     index, unit = parse_unit(args.unit, network.layers)
-    images, titles = [], []
     with interrupt.raised():
-        try:
-            for title, image in compared(network, network.layers[index], unit, recipes, args.images, args.seed):
-                images.append(image)
-                titles.append(title)
-        except KeyboardInterrupt:
-            if not images:
-                raise
-            print(f"stopped after {len(images)} images, which are drawn", flush=True)
+        layer = network.layers[index]
+        made = interrupt.until_stopped(compared(network, layer, unit, recipes, args.images, args.seed))
+        images, titles = [image for _, image in made], [title for title, _ in made]
         write(args.out, labelled(*wrapped(images, titles, args.columns)))
         print(f"saved {args.out}", flush=True)

@@ -32,20 +32,14 @@ def _draw(args: argparse.Namespace) -> None:
     from deepvis.core.layers import parse_unit, unit_id
     from deepvis.render.figures import labelled, wrapped
     from deepvis.synthesis.targets import parse_units
-    from deepvis.synthesis.two_units import Together, together
+    from deepvis.synthesis.two_units import together
 
     index, unit = parse_unit(args.unit, network.layers)
     others = [(layer, one) for layer, units in parse_units(args.units, network.layers) for one in units]
-    made: list[Together] = []
     with interrupt.raised():
-        try:
-            found = together(network, (network.layers[index], unit), others, recipe, args.gamma, args.seed)
-            for one in found:
-                made.append(one)
-        except KeyboardInterrupt:
-            if not made:
-                raise
-            print(f"stopped after {len(made)} images, which are drawn", flush=True)
+        made = interrupt.until_stopped(
+            together(network, (network.layers[index], unit), others, recipe, args.gamma, args.seed)
+        )
         titles = [
             " + ".join(
                 f"{layer.label(one) or unit_id(layer.name, one)} {value:.1f}"

@@ -169,3 +169,21 @@ def test_postponed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_status_of_an_ordinary_ctrl_c() -> None:
     assert interrupt.status(KeyboardInterrupt()) == 130
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_what_is_there_when_it_is_stopped(count: int, capsys: pytest.CaptureFixture[str]) -> None:
+    def items() -> Iterator[int]:
+        yield from range(count)
+        raise KeyboardInterrupt
+
+    if count == 0:
+        with pytest.raises(KeyboardInterrupt):
+            interrupt.until_stopped(items())
+        return
+    assert interrupt.until_stopped(items()) == list(range(count))
+    assert capsys.readouterr().out == f"stopped after {count} images, which are drawn\n"
+
+
+def test_all_items_without_a_word(capsys: pytest.CaptureFixture[str]) -> None:
+    assert interrupt.until_stopped(iter("ab")) == ["a", "b"] and not capsys.readouterr().out

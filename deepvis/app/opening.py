@@ -69,7 +69,7 @@ class Opening:
             return state
         if self._unit != "auto":
             try:
-                layer, unit = parse_unit(self._unit, network.layers)
+                layer, unit = parse_unit(self._unit, network.layers, layer_alone=True)
                 self.is_over = True
                 return at(state, layer, unit)
             except UserError as error:

@@ -97,7 +97,7 @@ def _dreamer(args: argparse.Namespace, network: Network) -> tuple[Dreamer, list[
     pulls: list[Pull] = []
     names: list[str] = []
     for text in filter(None, (part.strip() for part in args.layer.split(","))):
-        index, unit = parse_unit(text, network.layers)
+        index, unit = parse_unit(text, network.layers, layer_alone=True)
         names.append(network.layers[index].name)
         pulls.append(of_unit(unit) if ":" in text and text not in names else of_layer)
     if not pulls or len(set(names)) != 1:

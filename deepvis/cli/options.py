@@ -84,7 +84,12 @@ def add_recipe(parser: argparse.ArgumentParser) -> None:
     """Add the options that choose how images are synthesized; `recipe_of` reads them."""
     parser.add_argument("--preset", help=f"{', '.join(PRESETS)}, the name of a saved recipe, or a recipe file")
     parser.add_argument(
-        "--set", nargs="*", action="extend", default=[], metavar="NAME=VALUE", help="parameters other than the preset's"
+        "--set",
+        nargs="*",
+        action="extend",
+        default=[],
+        metavar="NAME=VALUE",
+        help="parameters other than the preset's, such as --set steps=64 rate=0.2",
     )
     parser.add_argument("--seed", type=_seed, default=0, help="(0)")
 
@@ -120,8 +125,12 @@ def recipe_of(args: argparse.Namespace, default: str) -> Recipe:
         name, equals, value = pair.partition("=")
         if not equals:
             raise UserError(f"--set {pair!r}: expected NAME=VALUE, such as steps=128")
+        if name == "phases":
+            raise UserError(
+                f"--set {pair!r}: phases do not fit into a word: write them into a recipe file (--preset FILE)"
+            )
         changes[name] = value
-    return named(args.preset or default, changes)
+    return named(default if args.preset is None else args.preset, changes)
 
 
 def settings_of(args: argparse.Namespace, view: SavedView | None = None) -> Settings:

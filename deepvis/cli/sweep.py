@@ -12,7 +12,7 @@ def add(commands: Commands) -> None:
     """Add the command to the command line."""
     parser = commands.add_parser("sweep", help="draw each regularizer alone, from none to strong, for a unit")
     parser.add_argument("--unit", required=True, help="layer:number or layer:class")
-    parser.add_argument("--columns", type=count, default=8, help="strengths of each regularizer (8)")
+    parser.add_argument("--columns", type=count, default=8, help="strengths of each regularizer, 2 to 64 (8)")
     parser.add_argument("--out", type=path_argument, required=True, help="picture to write")
     parser.set_defaults(run=_sweep, preset_default="plain")
     add_recipe(parser)

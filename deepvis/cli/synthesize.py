@@ -58,7 +58,7 @@ def _synthesize(args: argparse.Namespace) -> None:
     chosen = _standing(parse_units(",".join(filter(None, (args.units, layers))), network.layers), network.layers)
     folder = args.out or own_folder(paths.precomputed().own, network.name)
     store = open_store(folder, network.fingerprint, network.name)
-    preset = args.preset or "modern"
+    preset = "modern" if args.preset is None else args.preset
     start = read_start(args.start or [], args.mix) if args.start or args.mix is not None else None
     plan = Plan(
         recipe, preset, args.per_unit, args.seed, args.objective, not args.whole, args.side, args.quality, start
@@ -79,8 +79,15 @@ def _synthesize(args: argparse.Namespace) -> None:
             print(f"stopped. {folder} holds what is done; run the same command again to resume", flush=True)
             raise
     with_program = f", {bundled} come with the program" if bundled else ""
-    failed = f", {counts['failed']} without a gradient (see the manifest)" if counts["failed"] else ""
-    print(f"{folder}: {counts['made']} units made, {counts['found']} already there{with_program}{failed}")
+    renamed = f" (older images of {counts.renamed} are kept under another name)" if counts.renamed else ""
+    failed = "".join(f"\n{_units(many)} failed: {why}" for why, many in counts.reasons.items())
+    if failed and not (counts.made or counts.found or bundled):
+        raise UserError(f"no images were made{failed}")
+    print(f"{folder}: {_units(counts.made)} made{renamed}, {counts.found} already there{with_program}{failed}")
+
+
+def _units(count: int) -> str:
+    return f"{count} unit" if count == 1 else f"{count} units"
 
 
 def _standing(chosen: Sequence[tuple[Layer, list[int]]], layers: Sequence[Layer]) -> list[tuple[Layer, list[int]]]:

@@ -58,11 +58,12 @@ def find_layer(name: str, layers: Sequence[Layer]) -> int:
     raise UserError(f"unknown layer {name!r}.{did_you_mean(name, names)} This network has {', '.join(shown)}.")
 
 
-def parse_unit(text: str, layers: Sequence[Layer]) -> tuple[int, int]:
+def parse_unit(text: str, layers: Sequence[Layer], layer_alone: bool = False) -> tuple[int, int]:
     """Read a unit's id.
 
     Args:
-        text: ``layer:number``, or ``layer:label`` on a labelled layer, or a layer alone (unit 0).
+        text: ``layer:number``, or ``layer:label`` on a labelled layer.
+        layer_alone: a layer's name alone will do; it stands for its unit 0.
     Returns:
         Position of the layer in `layers`, number of the unit.
     Raises:
@@ -70,7 +71,13 @@ def parse_unit(text: str, layers: Sequence[Layer]) -> tuple[int, int]:
     """
     name, colon, unit = text.strip().rpartition(":")
     if not colon:
-        return find_layer(unit, layers), 0
+        index = find_layer(unit, layers)
+        if not layer_alone:
+            raise UserError(
+                f"unit {text!r}: expected one unit of the layer, {unit_id(layers[index].name, 0)} to "
+                f"{unit_id(layers[index].name, layers[index].units - 1)}{' or a label' if layers[index].labels else ''}"
+            )
+        return index, 0
     index = find_layer(name.strip(), layers)
     layer, unit = layers[index], unit.strip()
     if unit.isdecimal():

@@ -115,7 +115,7 @@ def goto(state: State, text: str, facts: Facts) -> State:
     if text.isdecimal():
         text = unit_id(facts.layers[state.layer].name, int(text))
     try:
-        layer, unit = parse_unit(text, facts.layers)
+        layer, unit = parse_unit(text, facts.layers, layer_alone=True)
     except UserError as error:
         return replace(state, message=str(error), message_is_error=True)
     return replace(select(state, facts, layer, unit), in_channels=True, message="", message_is_error=False)

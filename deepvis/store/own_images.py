@@ -107,7 +107,7 @@ def keep(store: Store, layer: str, unit: int, images: np.ndarray, record: Mappin
     """
     made = json.loads(json.dumps(record))
     have, name, aside = store.records.get((layer, unit), {}), unit_id(layer, unit), ""
-    if have and "failed" not in have and not have.get(PROVISIONAL) and store.has(layer, unit):
+    if has_images(store, layer, unit):
         if _steps(have) > _steps(made):
             raise UserError(
                 f"{name}: images of yours with {_steps(have)} steps are kept already ({have.get('preset')}), these "
@@ -116,11 +116,35 @@ def keep(store: Store, layer: str, unit: int, images: np.ndarray, record: Mappin
             )
         if have == made:
             return f"kept already: {len(images)} images of {name}"
-        if not _is_same_growth(have, made):
-            aside = f"; the images there before are now in {_set_aside(store, layer, unit).name} beside it"
+        if (other := set_others_aside(store, layer, unit, made)) is not None:
+            aside = f"; the images there before are now in {other.name} beside it"
     store.add(layer, unit, images, record, part)
     store.finish()
     return f"kept {len(images)} images of {name} in {store.path(layer, unit)}{aside}"
+
+
+def has_images(store: Store, layer: str, unit: int) -> bool:
+    """Whether the store has images of the unit that the user made."""
+    record = store.records.get((layer, unit), {})
+    return bool(record) and "failed" not in record and not record.get(PROVISIONAL) and store.has(layer, unit)
+
+
+def set_others_aside(store: Store, layer: str, unit: int, made: Mapping[str, Any]) -> Path | None:
+    """Before images with the record `made` are stored: copy the unit's images to another name, if they would be lost.
+
+    Those that the window made by itself may be lost, and the same images with as few or fewer steps.
+
+    Returns:
+        The copy's file, or None if there was nothing to copy.
+    Raises:
+        UserError: they cannot be copied.
+    """
+    if not has_images(store, layer, unit):
+        return None
+    have, made = store.records[layer, unit], json.loads(json.dumps(made))
+    if _is_same_growth(have, made) and _steps(have) <= _steps(made):
+        return None
+    return _set_aside(store, layer, unit)
 
 
 def _steps(record: Mapping[str, Any]) -> int:

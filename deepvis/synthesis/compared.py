@@ -21,6 +21,8 @@ def compared(
 ) -> Iterator[tuple[str, np.ndarray]]:
     """Yield each recipe's name and image, uint8 H×W×3 RGB; an image of held magnitudes also with its transparency.
 
+    The name says so if no gradient reached the image.
+
     Args:
         count: images of each recipe, from the seeds that `deepvis synthesize` would take.
     """
@@ -34,7 +36,8 @@ def compared(
                 ascent.step()
                 bar.update()
             images = cut(ascent.images(), place)
-            yield from ((name, image) for image in images)
+            dead = ascent.dead.tolist()
+            yield from ((f"{name}: no gradient" if none else name, image) for image, none in zip(images, dead))
             if (opacity := ascent.importance()) is not None:
                 shown = cut(opacity[..., None], place)
                 for image, share in zip(images, shown):

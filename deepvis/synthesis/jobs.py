@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -18,9 +19,10 @@ from deepvis.core.layers import Layer
 from deepvis.core.processes import share
 from deepvis.networks.network import Network
 from deepvis.networks.replicas import ReplicaPool, failed, is_out_of_memory
+from deepvis.store.own_images import has_images, set_others_aside
 from deepvis.store.unit_images import WIDEST, Key, Store
 from deepvis.synthesis.ascent import Ascent, canvas_size
-from deepvis.synthesis.recipe import Recipe, as_values, checked, image_seed, says
+from deepvis.synthesis.recipe import NO_GRADIENT, Recipe, as_values, checked, image_seed, says
 from deepvis.synthesis.starts import StartImage
 from deepvis.synthesis.targets import SynthesisCanvas, canvas, check_objective, cut, objective
 
@@ -51,6 +53,24 @@ class Plan:
     start: StartImage | None = None
 
 
+@dataclass
+class Counts:
+    """What a run did: numbers of units, and why some failed (the reasons with their numbers)."""
+
+    made: int = 0
+    found: int = 0
+    renamed: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+
+    def take(self, failed: str, renamed: bool) -> None:
+        """Count a unit: why it failed (empty if it did not), and whether its older images were renamed."""
+        if failed:
+            self.reasons[failed] += 1
+        else:
+            self.made += 1
+            self.renamed += renamed
+
+
 def record(plan: Plan, network: Network, layer: str) -> dict[str, object]:
     """The record to store with the images of a layer's unit made with this plan."""
     return {
@@ -76,18 +96,19 @@ def auto_batch(device: torch.device, size: tuple[int, int], whole: tuple[int, in
 
 def synthesize(
     network: Network, chosen: Sequence[tuple[Layer, Sequence[int]]], plan: Plan, store: Store, batch: int | None = None
-) -> dict[str, int]:
+) -> Counts:
     """Make the images of the units that are not in the store yet, and store them.
 
     A resumed run makes the batches in which units are missing. Batches always consist of the same units, because the
     network's rounding depends on the other images of a batch; so a resumed run gives the same files as one that was
-    not interrupted. If memory runs out the batch is halved. Units without a gradient are recorded as failed.
+    not interrupted. If memory runs out the batch is halved. Units without a gradient are recorded as failed, unless the
+    store has images of them. Other images of a unit in the store are renamed and stay there.
 
     Args:
         chosen: layers with their units.
         batch: images in a batch; None chooses it by the device and the size of the canvas.
     Returns:
-        {"made", "found", "failed"}: numbers of units.
+        Numbers of units: made, found in the store, failed and why, and those whose older images were renamed.
     Raises:
         UserError: a layer cannot have this objective or so many images for each unit (raised before anything is made),
             the store cannot be written, or a single image does not fit into memory.
@@ -95,13 +116,13 @@ def synthesize(
     for layer, _ in chosen:
         check_objective(layer, plan.objective)
     rank, world = share()
-    counts = {"made": 0, "found": 0, "failed": 0}
+    counts = Counts()
     tasks = [(layer, unit) for layer, units in chosen for unit in units][rank::world]
     how = {layer.name: record(plan, network, layer.name) for layer, _ in chosen}
     missing = {
         (layer.name, unit) for layer, unit in tasks if not same(store, layer.name, unit, how[layer.name], plan.per_unit)
     }
-    counts["found"] = len(tasks) - len(missing)
+    counts.found = len(tasks) - len(missing)
     parts = _parts(network, tasks, plan, batch) if missing else []
     wanted = [part for part in parts if any((part.layer.name, unit) in missing for unit in part.units)]
     # `parts`, not `wanted`: rounding depends on the number of threads, which must be the same in a resumed run.
@@ -117,8 +138,8 @@ def synthesize(
             bar.set_postfix_str(part.layer.name)
             for unit, images, scores, failed in _by_unit(part, made, plan.per_unit):
                 if (part.layer.name, unit) in missing:
-                    counts["failed" if failed else "made"] += 1
-                    _keep(store, (part.layer.name, unit), images, scores, failed, plan, how[part.layer.name], f"{rank}")
+                    key = part.layer.name, unit
+                    counts.take(failed, _keep(store, key, images, scores, failed, plan, how[key[0]], f"{rank}"))
                     bar.update()
     store.finish()
     return counts
@@ -212,7 +233,7 @@ def _by_unit(part: _Part, made: _Made, each: int) -> Iterator[tuple[int, np.ndar
         order = np.argsort(-scores[mine], kind="stable")
         failed = ""
         if dead[mine].all():
-            failed = "no gradient reaches the image: it is zero (a dead unit) or not finite"
+            failed = NO_GRADIENT
         elif not np.isfinite(scores[mine]).all():
             failed = (
                 "the unit's value for the image is not finite: the recipe's steps are too large, or the network is "
@@ -274,9 +295,13 @@ def _keep(
     plan: Plan,
     how: dict[str, object],
     part: str,
-) -> None:
+) -> bool:
+    """Store a unit's images, or why there are none. Returns whether other images of the unit were renamed."""
     if failed:
-        store.add(*key, images[:0], {**how, "scores": [], "failed": failed}, part)
-        return
+        if not has_images(store, *key):
+            store.add(*key, images[:0], {**how, "scores": [], "failed": failed}, part)
+        return False
     made = {**how, "scores": [float(f"{score:.5g}") for score in scores]}
+    renamed = set_others_aside(store, *key, made) is not None
     store.add(*key, np.stack([reduced(image, plan.side) for image in images]), made, part, plan.quality)
+    return renamed

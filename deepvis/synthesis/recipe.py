@@ -19,7 +19,7 @@ from deepvis.core.errors import UserError
 from deepvis.core.files import write_whole, writing
 from deepvis.core.nearest import did_you_mean
 from deepvis.core.reading import shown
-from deepvis.synthesis.phases import OBJECTIVES, Phase
+from deepvis.synthesis.phases import OBJECTIVES, Phase, growth
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "parameterization": ("pixels", "fourier", "maco"),
@@ -146,6 +146,10 @@ class Recipe:
         return given or any(p.grow != 1 or any(name in names for name, *_ in p.numbers) for p in self.phases)
 
 
+NO_GRADIENT = (
+    "no gradient reaches the image: the unit is dead, the network's values are not finite, or the recipe lets none "
+    "through (gradient_margin)"
+)
 STRUCTURE = (  # what all recipes of a batch have in common
     "parameterization", "colors", "optimizer", "policy", "margin", "keep", "steps", "bound", "bregman_iterations",
     "bregman_rule", "views", "phases",
@@ -262,6 +266,7 @@ IN_PHASES = tuple(
     if name not in (*CHOICES, *STRUCTURE, "steps", "redirect", "start_noise", "saturation", "power")
 )
 _MOST_PHASES = 100
+_MOST_GROWTH = 8.0
 
 
 def read_value(name: str, value: Any) -> object:
@@ -290,7 +295,11 @@ def _read_phases(value: object) -> tuple[Phase, ...]:
     most = f"a list of at most {_MOST_PHASES} phases, such as {{steps: 150, numbers: {{rate: [6, 1]}}}}"
     _demand(isinstance(value, (list, tuple)) and len(value) <= _MOST_PHASES, "phases", value, most)
     assert isinstance(value, (list, tuple))
-    return tuple(phase if isinstance(phase, Phase) else _read_phase(phase) for phase in value)
+    read = tuple(phase if isinstance(phase, Phase) else _read_phase(phase) for phase in value)
+    largest = max((growth(read, number) for number in range(len(read))), default=1.0)
+    words = f"phases whose canvas grows {_MOST_GROWTH:g} times at most; the product of their grow is {largest:g}"
+    _demand(largest <= _MOST_GROWTH, "phases: grow", [phase.grow for phase in read], words)
+    return read
 
 
 def _read_phase(value: object) -> Phase:

@@ -13,7 +13,7 @@ from deepvis.core.errors import UserError
 from deepvis.core.layers import Layer, unit_id
 from deepvis.networks.network import Network
 from deepvis.synthesis.ascent import Ascent
-from deepvis.synthesis.recipe import Recipe
+from deepvis.synthesis.recipe import NO_GRADIENT, Recipe
 from deepvis.synthesis.targets import canvas, cut, objective
 
 # The rows of a sweep: {parameter of a regularizer: (its strongest value, spacing of the values, other parameters that
@@ -25,6 +25,9 @@ SWEEPS: Mapping[str, tuple[float, str, Mapping[str, Any]]] = {
     "small_contribution": (98.0, "linear", {}),
     "bregman": (0.02, "falling", {}),
 }
+
+
+MOST_COLUMNS = 64
 
 
 def strengths(strongest: float, spacing: str, count: int) -> list[float]:
@@ -42,15 +45,18 @@ def sweep(
     """A row of images for each regularizer alone, from none to strong. After Ctrl-C only the rows that are done.
 
     Args:
-        base: a pixel recipe, to which one regularizer at a time is added.
+        base: a pixel recipe, to which one regularizer at a time is added. Its phases are left out, because they would
+            change the regularizers on the way.
     Returns:
         For each regularizer: uint8 columns×H×W×3 RGB, and a title for each image.
     Raises:
-        UserError: the recipe is not of pixels, or no gradient reaches the image.
+        UserError: the recipe is not of pixels, there are too few or too many columns, or no gradient reaches the image.
         KeyboardInterrupt: after Ctrl-C, if no row is done.
     """
     if base.parameterization != "pixels":
         raise UserError("a sweep is over pixel regularizers: give a preset of pixels, such as plain or yosinski-3")
+    if not 2 <= columns <= MOST_COLUMNS:
+        raise UserError(f"--columns {columns}: expected 2 to {MOST_COLUMNS} strengths of each regularizer")
     off: dict[str, Any] = dict.fromkeys((*SWEEPS, "blur_every"), 0)
     rows: list[np.ndarray] = []
     titles: list[list[str]] = []
@@ -59,7 +65,7 @@ def sweep(
             SWEEPS.items(), unit="row", desc=f"sweep {unit_id(layer.name, unit)}"
         ):
             values = strengths(strongest, spacing, columns)
-            recipes = [replace(base, **{**off, **also, name: value}) for value in values]
+            recipes = [replace(base, phases=(), **{**off, **also, name: value}) for value in values]
             rows.append(_row(network, layer, unit, recipes, seed, name))
             titles.append([f"{name} {value:.3g}" for value in values])
     except KeyboardInterrupt:
@@ -76,7 +82,5 @@ def _row(network: Network, layer: Layer, unit: int, recipes: list[Recipe], seed:
     for _ in tqdm(range(recipes[0].steps), leave=False, unit="step", desc=name):
         ascent.step()
     if ascent.dead.all():
-        raise UserError(
-            f"unit {unit_id(layer.name, unit)}: no gradient reaches the image: the unit is dead, or it is not finite"
-        )
+        raise UserError(f"unit {unit_id(layer.name, unit)}: {NO_GRADIENT}")
     return cut(ascent.images(raised=False), place)  # the effect on the contrast must be visible

@@ -16,9 +16,9 @@ from deepvis.core.layers import find_layer
 from deepvis.core.receptive_field import ReceptiveField
 from deepvis.facets.facet_map import FacetMap
 from deepvis.facets.facet_store import keep, open_facets, own_facets
+from deepvis.synthesis.recipe import NO_GRADIENT
 from deepvis.workers.messages import FacetsWish, Thumbs, UnitFacets
 from deepvis.workers.own_replica import OwnReplica
-from deepvis.workers.synthesizer import DEAD
 from deepvis.workers.worker import MUCH_MEMORY, Task, WishOf, Worker
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ class FacetsWorker(Worker["WishOf[Network, FacetsWish]", UnitFacets]):
             else:
                 yield None
         if ascent.is_dead:
-            yield replace(answer, note=DEAD, done=True)
+            yield replace(answer, note=NO_GRADIENT, done=True)
             return
         finished = ascent.now(final=True)
         own = {"k": wish.k, "preset": PRESET, "recipe": as_values(one)}

@@ -47,6 +47,7 @@ class UnitPictures:
         cells: {unit: its best image}, as far as they have been read.
         known: the store has images of this layer.
         note: a text that says why the unit has no images; empty if none have been made.
+        is_dead: images of the unit were to be made, and could not.
     """
 
     layer: str
@@ -55,6 +56,7 @@ class UnitPictures:
     cells: Mapping[int, np.ndarray] = field(default_factory=dict)
     known: bool = False
     note: str = ""
+    is_dead: bool = False
 
 
 # ---- the index ----------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ import numpy as np
 from deepvis.core.errors import UserError
 from deepvis.core.layers import find_layer
 from deepvis.store.unit_images import PROVISIONAL
+from deepvis.synthesis.recipe import NO_GRADIENT
 from deepvis.workers.leisure import Leisure
 from deepvis.workers.messages import Grown, GrowthWish
 from deepvis.workers.own_replica import OwnReplica
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 BY_ITSELF = 128  # steps of images that nobody asked for
 QUIET = 0.5  # seconds that a unit must stay selected before these begin to grow
 PUBLISH = 0.1  # seconds between two updates of the shown images; an update takes a fraction of a step's time
-DEAD = "no gradient reaches the image: the unit is dead, or it is not finite"
 
 
 class GrowthWorker(Worker["WishOf[Network, GrowthWish]", Grown]):
@@ -98,7 +98,7 @@ class GrowthWorker(Worker["WishOf[Network, GrowthWish]", Grown]):
                 yield None
                 continue
             if ascent.count >= recipes[0].redirect and bool(ascent.dead.all()):
-                yield self._kept(Grown(wish, error=DEAD, recipe=recipes[0], done=ends), task)
+                yield self._kept(Grown(wish, error=NO_GRADIENT, recipe=recipes[0], done=ends), task)
                 return
             images = tuple(cut(ascent.images(), place))
             with MUCH_MEMORY:  # only for "best": exact scores cost a pass each time

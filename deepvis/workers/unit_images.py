@@ -70,7 +70,8 @@ class UnitImagesWorker(Worker[UnitImagesWish, UnitPictures]):
             return
         record = store.records.get((wish.layer, wish.unit), {})
         mine = tuple(self._read(store, wish.layer, wish.unit, 0))
-        note = str(record.get("failed", "")) or getattr(store, "note", "")
+        is_dead = bool(record.get("failed"))
+        note = str(record["failed"]) if is_dead else getattr(store, "note", "")
         known = any(layer == wish.layer for layer, _ in store.records)
         cells: dict[int, np.ndarray] = {}
         shown = 0.0
@@ -78,9 +79,9 @@ class UnitImagesWorker(Worker[UnitImagesWish, UnitPictures]):
             with contextlib.suppress(Exception):  # a bad record leaves only its own cell empty
                 cells[unit] = self._read(store, wish.layer, unit, wish.side)[0]
             is_due = time.monotonic() - shown > PUBLISH
-            yield UnitPictures(wish.layer, wish.unit, mine, dict(cells), known, note) if is_due else None
+            yield UnitPictures(wish.layer, wish.unit, mine, dict(cells), known, note, is_dead) if is_due else None
             shown = time.monotonic() if is_due else shown
-        yield UnitPictures(wish.layer, wish.unit, mine, cells, known, note)
+        yield UnitPictures(wish.layer, wish.unit, mine, cells, known, note, is_dead)
 
     def _open(self, generation: int) -> None:
         if generation == self._opened:

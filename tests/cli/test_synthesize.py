@@ -105,8 +105,8 @@ def test_ones_own_images_lie_apart_and_the_bundled_ones_are_not_made_again(
     assert (
         run("synthesize", "--units", "fc:0-1", *TINY) == 0
     )  # else the window would go on showing those of three steps
-    assert f"{own}: 2 units made, 0 already there\n" in capsys.readouterr().out
-    assert files(own)["0000.webp"] != b"" and files(bundled) == before
+    assert f"{own}: 2 units made (older images of 2 are kept under another name), 0 already" in capsys.readouterr().out
+    assert files(own)["0000.webp"] != b"" and files(own)["0000-1.webp"] != b"" and files(bundled) == before
 
 
 def test_the_options_reach_the_plan(run: Callable[..., int], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,7 +114,7 @@ def test_the_options_reach_the_plan(run: Callable[..., int], monkeypatch: pytest
 
     def synthesize(network, chosen, plan, store, batch):
         asked.append(([(layer.name, units) for layer, units in chosen], plan, store.folder, batch))
-        return {"made": 0, "found": 0, "failed": 0}
+        return jobs.Counts()
 
     monkeypatch.setattr(jobs, "synthesize", synthesize)
     assert (
@@ -185,12 +185,12 @@ def test_ctrl_c_keeps_what_is_done(
 ) -> None:
     real, kept = jobs._keep, []
 
-    def interrupted(*arguments: object) -> None:
+    def interrupted(*arguments: object) -> bool:
         """As Ctrl-C does it: in the main thread, while the others work on the next units."""
         if len(kept) == 2:
             raise KeyboardInterrupt
         kept.append(1)
-        real(*arguments)
+        return real(*arguments)
 
     monkeypatch.setattr(jobs, "_keep", interrupted)
     assert run("synthesize", "--units", "fc:0-4", "--batch", "1", "--out", "s", *TINY) == 130

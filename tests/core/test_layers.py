@@ -32,7 +32,6 @@ def test_ids_are_read_back(unit: int) -> None:
 @pytest.mark.parametrize(
     "text, want",
     [
-        ("conv1", (0, 0)),
         ("  Conv2 : 191 ", (1, 191)),
         ("conv2:3", (1, 3)),  # the keyboard's capitals do not reach the window
         ("net.fc:4", (2, 4)),
@@ -51,12 +50,17 @@ def test_parse_unit(text: str, want: tuple[int, int] | None) -> None:
         assert parse_unit(text, LAYERS) == want
 
 
+def test_a_layer_alone() -> None:
+    assert parse_unit("Conv2", LAYERS, layer_alone=True) == (1, 0)
+
+
 @pytest.mark.parametrize(
     "text, said",
     [
         ("conv3:0", r"unknown layer 'conv3'\. Did you mean .*conv1.* This network has conv1, Conv2, net.fc, probs"),
         (":3", "unknown layer ''"),
         ("", "unknown layer ''"),
+        ("conv1", "unit 'conv1': expected one unit of the layer, conv1:0 to conv1:63"),
         ("conv1:64", "layer conv1 has no unit 64: its units are 0 to 63"),
         ("conv1:-1", "layer conv1 has no unit '-1': expected a number from 0 to 63"),
         ("conv1:", "layer conv1 has no unit '': expected a number from 0 to 63"),

@@ -42,7 +42,8 @@ def go(
     folder: Path, units: str = UNITS, plan: Plan = PLAN, batch: int | None = 1, network: Network | None = None
 ) -> dict[str, int]:
     network = network or small()
-    return synthesize(network, parse_units(units, network.layers), plan, opened(folder, network), batch)
+    counts = synthesize(network, parse_units(units, network.layers), plan, opened(folder, network), batch)
+    return {"made": counts.made, "found": counts.found, "failed": counts.reasons.total()}
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -138,10 +139,11 @@ def test_two_at_work_leave_the_same_files_however_often_they_are_stopped(
     for stop in (1, 4):
         kept, real = [], jobs._keep
 
-        def keep(*arguments, stop=stop, kept=kept, real=real) -> None:
+        def keep(*arguments, stop=stop, kept=kept, real=real) -> bool:
             if len(kept) == stop:
                 raise KeyboardInterrupt
             kept.append(real(*arguments))
+            return kept[-1]
 
         with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
             patched.setattr(jobs, "_keep", keep)
@@ -311,6 +313,28 @@ def test_units_without_a_gradient(tmp_path: Path, preset: str) -> None:
     assert store.read("relu2", 2) == [] and len(store.read("relu2", 1)) == 2
     assert "failed" not in store.records["relu2", 1] and not (tmp_path / "relu2" / "0002.webp").exists()
     assert go(tmp_path, "relu2:1-3", plan, network=dead()) == {"made": 0, "found": 3, "failed": 0}
+
+
+def test_what_fails_does_not_touch_images_that_are_there(tmp_path: Path) -> None:
+    plan = replace(PLAN, recipe=recipe("plain", {"steps": 3, "rate": 1e-3}))
+    go(tmp_path, "fc:1", plan)
+    before = files(tmp_path)
+    assert go(tmp_path, "fc:1", replace(plan, recipe=replace(plan.recipe, gradient_margin=1000)))["failed"] == 1
+    assert opened(tmp_path, small()).read("fc", 1) and files(tmp_path) == before
+
+
+def test_other_images_of_a_unit_are_renamed_and_those_of_fewer_steps_replaced(tmp_path: Path) -> None:
+    one, network = recipe("plain", {"steps": 3}), small()
+    longer, other = replace(one, steps=5), replace(one, decay=0.01)
+    run = lambda made: synthesize(
+        network, parse_units("fc:1", network.layers), replace(PLAN, recipe=made), opened(tmp_path, network)
+    )
+    assert run(one).renamed == 0 and run(longer).renamed == 0  # the same images, further on
+    kept = (tmp_path / "fc" / "0001.webp").read_bytes()
+    assert run(other).renamed == 1 and (tmp_path / "fc" / "0001-1.webp").read_bytes() == kept
+    assert run(other).renamed == 0  # found
+    assert run(one).renamed == 1  # fewer steps than nothing of its kind: the other is kept again
+    assert len(list((tmp_path / "fc").glob("*.webp"))) == 3
 
 
 # ---- memory --------------------------------------------------------------------------------------

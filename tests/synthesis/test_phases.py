@@ -258,6 +258,7 @@ def test_phases_are_stored_and_read(tmp_path: Path) -> None:
         ([{"steps": 2, "jump": 1}], "for each phase its steps"),
         ([{"steps": 0}], "phases: steps: 0: expected 1 to"),
         ([{"steps": 2, "grow": 9}], "phases: grow: 9.*0.25 to 4"),
+        ([{"steps": 2, "grow": 4}] * 2, r"phases: grow: \[4.0, 4.0\]: .*8 times at most; .* is 16"),
         ([{"steps": 2, "objective": "best"}], "phases: objective: 'best': expected score or probability"),
         ([{"steps": 2, "numbers": {"steps": 3}}], "phases: numbers"),
         ([{"steps": 2, "numbers": {"keep": "last"}}], "phases: numbers"),

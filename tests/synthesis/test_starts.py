@@ -58,15 +58,15 @@ def test_a_run_starts_from_it_and_is_not_taken_for_another(photos: list[Path], t
     fc = layer(network, "fc")
     own = open_store(tmp_path / "store", network.fingerprint, network.name)
     plan = Plan(recipe(preset, {"steps": 1, "rate": 1e-6}), preset, start=read_start(photos[:1]))
-    assert synthesize(network, [(fc, [1])], plan, own)["made"] == 1
+    assert synthesize(network, [(fc, [1])], plan, own).made == 1
     margin = plan.recipe.margin * 32 // 224
     wanted = plan.start.tensor(3, (32 + 2 * margin, 32 + 2 * margin), 1)[0].permute(1, 2, 0).numpy()
     wanted = wanted[margin : margin + 32, margin : margin + 32]
     got = own.read("fc", 1)[0].astype(float)
     assert np.corrcoef(got.ravel(), wanted.ravel())[0, 1] > 0.95
-    assert synthesize(network, [(fc, [1])], plan, own)["found"] == 1
+    assert synthesize(network, [(fc, [1])], plan, own).found == 1
     for other in (None, read_start(photos[1:])):
-        assert synthesize(network, [(fc, [1])], Plan(plan.recipe, preset, start=other), own)["made"] == 1
+        assert synthesize(network, [(fc, [1])], Plan(plan.recipe, preset, start=other), own).made == 1
 
 
 @pytest.mark.parametrize("count, mix", [(1, 0.5), (2, 1.5), (2, float("nan")), (0, 0.5)])

@@ -81,6 +81,22 @@ def test_a_sweep_that_is_stopped_draws_the_rows_that_are_done(monkeypatch: pytes
         drawn(network, layer(network, "fc"), 3, PLAIN, 2, 0)  # nothing is done yet
 
 
+def test_a_sweep_leaves_phases_out() -> None:
+    """They would set the regularizers that are swept."""
+    network, phased = small(), recipe("tv", {"steps": 4})
+    images = sweep(network, layer(network, "fc"), 3, phased, 3, 0)[0][-1]  # of total variation
+    assert (images[0] != images[1]).any() and (images[1] != images[2]).any()
+    want = sweep(network, layer(network, "fc"), 3, replace(phased, phases=()), 3, 0)[0][-1]
+    np.testing.assert_array_equal(images, want)
+
+
+@pytest.mark.parametrize("columns", [1, 65, 100_000])
+def test_a_sweep_of_too_many_columns(columns: int) -> None:
+    network = small()
+    with pytest.raises(UserError, match=f"--columns {columns}: expected 2 to 64"):
+        sweep(network, layer(network, "fc"), 3, PLAIN, columns, 0)
+
+
 def test_a_sweep_of_a_dead_unit() -> None:
     network = small()
     network.module.fc.weight.data[3] = 0

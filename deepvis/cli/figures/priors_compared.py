@@ -29,10 +29,10 @@ def _draw(args: argparse.Namespace) -> None:
     from deepvis.core.picture_files import check_suffix, write
 
     check_suffix(args.out)
+    network = load_network(args)  # first: it finds the folder of saved recipes
     from deepvis.synthesis.presets import named
 
     recipes = {name: named(name) for name in args.presets.split(",")}
-    network = load_network(args)
     from deepvis.core.layers import parse_unit
     from deepvis.render.figures import labelled, wrapped
     from deepvis.synthesis.compared import compared

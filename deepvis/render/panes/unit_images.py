@@ -320,7 +320,9 @@ def _draw_synthesized(body: Canvas, scene: Scene) -> None:
     elif pictures is None:
         body.words("looking …")
     else:
-        body.words(_how_to_make(scene, pictures.note))
+        body.words(
+            f"no images of this unit: {pictures.note}" if pictures.is_dead else _how_to_make(scene, pictures.note)
+        )
 
 
 def _how_to_make(scene: Scene, note: str) -> str:

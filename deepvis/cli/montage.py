@@ -8,6 +8,8 @@ from deepvis.cli.options import Commands, add_network, count, load_network, path
 from deepvis.core import paths
 from deepvis.core.errors import UserError
 
+LARGEST = 2048  # pixels
+
 
 def add(commands: Commands) -> None:
     """Add the command to the command line."""
@@ -16,7 +18,13 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument("--layer", default="", help="one layer: an image for each unit; several: some units of each")
     parser.add_argument("--out", type=path_argument, required=True, help="picture to write")
-    parser.add_argument("--side", type=count, default=0, metavar="PIXELS", help="longer side of each image (as stored)")
+    parser.add_argument(
+        "--side",
+        type=count,
+        default=0,
+        metavar="PIXELS",
+        help=f"longer side of each image, up to {LARGEST} (as stored)",
+    )
     parser.add_argument("--units", type=count, default=4, metavar="N", help="with several layers: units of each (4)")
     parser.add_argument(
         "--store",
@@ -48,6 +56,8 @@ def _montage(args: argparse.Namespace) -> None:
         find_layer(stands_for(network.layers, find_layer(name, network.layers)), network.layers) for name in names
     ]
     layers = [network.layers[index] for index in dict.fromkeys(indices)]
+    if args.side > LARGEST:
+        raise UserError(f"--side {args.side}: expected at most {LARGEST} pixels for an image")
     if args.side and len(layers) > 1:
         raise UserError("--side is for one layer; several are drawn at their true sizes")
     picture = montage(store, layers[0], args.side) if len(layers) == 1 else true_sizes(store, layers, args.units)

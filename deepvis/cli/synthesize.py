@@ -20,9 +20,13 @@ def add(commands: Commands) -> None:
     parser.add_argument("--units", default="", help="such as head:0-99,probs:zebra,stem (a layer alone: all its units)")
     parser.add_argument("--layer", default="", help="layers, with commas, or all: all units of these")
     parser.add_argument("--per-unit", type=count, default=1, metavar="N", help="images of each unit (1)")
-    parser.add_argument("--objective", default="unit", help="unit, channel, probability, log_probability, abhorred")
     parser.add_argument(
-        "--whole", action="store_true", help="make images of the whole input's size, not of the receptive field's"
+        "--objective",
+        default="unit",
+        help="what the images raise: unit (the default), channel, probability, log_probability, abhorred (lowers it)",
+    )
+    parser.add_argument(
+        "--whole", action="store_true", help="images as large as the input, for early layers too (they see only a part)"
     )
     parser.add_argument(
         "--side", type=count, default=0, metavar="PIXELS", help="shrink stored images to this longer side"
@@ -32,7 +36,9 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--start", nargs="+", type=path_argument, metavar="PHOTO", help="start from a photo, or the mean of several"
     )
-    parser.add_argument("--mix", type=float, metavar="SHARE", help="of the second of two photos to start from, 0 to 1")
+    parser.add_argument(
+        "--mix", type=float, metavar="SHARE", help="with two start photos: the share of the second, 0 to 1"
+    )
     parser.add_argument("--out", type=path_argument, help="folder of the store (precomputed/MODEL/synthesized-own)")
     parser.set_defaults(run=_synthesize)
     add_recipe(parser)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from deepvis.app.sources import first_state, sources
 from deepvis.app.toolbox import live as open_window
+from deepvis.attribution.methods import take_in
 from deepvis.core import paths, runtime
 from deepvis.core.errors import UserError
 from deepvis.core.plain import numbers, plain, texts
@@ -122,6 +123,12 @@ def live(
 
 def _settings(settings: str | Path | Mapping[str, Any] | None, chosen: Mapping[str, Any]) -> Settings:
     """The settings with the arguments in place of their values; the input is the photos if nothing else is given."""
+    found = _loaded(settings, chosen)
+    take_in(found.composites)
+    return found
+
+
+def _loaded(settings: str | Path | Mapping[str, Any] | None, chosen: Mapping[str, Any]) -> Settings:
     usual = {"input": "photos"}
     if settings is None or isinstance(settings, Mapping):
         values = {**usual, **plain(settings or {}), **chosen}

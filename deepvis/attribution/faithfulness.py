@@ -25,7 +25,7 @@ from deepvis.attribution.curves import (
     predicted,
     random_blocks,
 )
-from deepvis.attribution.methods import METHODS
+from deepvis.attribution.methods import METHODS, check_known
 from deepvis.attribution.randomised import mean_by_stage, randomised, rank_correlation, stages
 from deepvis.core.errors import UserError
 from deepvis.core.frames import Frame
@@ -179,7 +179,4 @@ def half_intervals(values: np.ndarray) -> np.ndarray:
 
 def known_methods(names: Sequence[str]) -> list[str]:
     """The names, or all methods if there are none. Raises UserError for an unknown one."""
-    for name in names:
-        if name not in METHODS:
-            raise UserError(f"unknown backward method {name!r}; there are {', '.join(METHODS)}")
-    return list(names) or list(METHODS)
+    return [check_known(name) for name in names] or list(METHODS)

@@ -6,13 +6,16 @@ Reading it does not import torch, which is imported in the first pass.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from deepvis.core.errors import UserError
+from deepvis.core.nearest import nearest
 from deepvis.networks import composites
-from deepvis.networks.composites import Composite
+from deepvis.networks.composites import Composite, composite_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -121,6 +124,7 @@ class Method:
             value for each pixel, the sum over the channels; "map", heat over the picture.
         passes: how many passes it takes, of which the first gives a picture. If they are many, they run at a still
             picture only.
+        is_own: it comes from the user's settings.
     """
 
     name: str
@@ -129,6 +133,7 @@ class Method:
     in_cycle: bool = True
     shows: Literal["colors", "shares", "map"] = "colors"
     passes: int = 1
+    is_own: bool = False
 
 
 def whole(method: Method, network: Network, question: Question, most: int = 10**6) -> Backward:
@@ -198,6 +203,35 @@ METHODS: dict[str, Method] = {
                PATH_PASSES),
     )
 }  # fmt: skip
+
+
+def own_problem(name: str, rules: Mapping[str, object]) -> str:
+    """What is wrong with a composite of the user and its name, in words; empty if nothing is."""
+    try:
+        composite_of(rules)
+    except UserError as error:
+        return str(error)
+    if name == "off" or name in METHODS and not METHODS[name].is_own:
+        return "is the name of something else: choose another"
+    if not re.fullmatch("[a-z0-9][a-z0-9+-]{0,39}", name):
+        return "allowed as a name: up to 40 small letters, digits, + and -"
+    return ""
+
+
+def take_in(own: Mapping[str, Composite]) -> None:
+    """Add rows for the user's composites, {name of the method: composite}; they replace earlier ones of the user."""
+    for name in [name for name, row in METHODS.items() if row.is_own]:
+        del METHODS[name]
+    METHODS.update({name: replace(by_relevance(name, name, one), is_own=True) for name, one in own.items()})
+
+
+def check_known(name: str) -> str:
+    """The name of a method, as it is. Raises UserError if there is none of that name."""
+    if name not in METHODS:
+        near = ", ".join(nearest(name, tuple(METHODS), 1))
+        hint = f" (did you mean {near}?)" if near else ""
+        raise UserError(f"--back {name!r}: unknown backward method{hint}; there are {', '.join(METHODS)}")
+    return name
 
 
 def label(name: str) -> str:

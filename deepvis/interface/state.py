@@ -11,7 +11,6 @@ from deepvis.interface.contents import CONTENTS, Content
 from deepvis.interface.unit_grid import Order, PaneView
 from deepvis.synthesis.recipe_grid import RecipeGrid
 
-METHOD_CYCLE = (None, *METHODS)  # key n
 FILTERS = ("raw", "gray", "norm", "blurred norm")  # key m
 COMMON_BACKWARD = (  # key b: (method, filter)
     (None, "raw"),

@@ -507,7 +507,8 @@ def test_wrong_overrides(file: Path) -> None:
         "--window-width: window.width is '9'; allowed: a whole number of pixels from 320 to 16384. "
         "Correct it, or remove it for the default (1500)",
         "--modle: unknown key modle (value 1) (did you mean model?); allowed: input, camera, files, "
-        "model, weights, device, precision, crop, output, data, colors, scan, grow, unit, window, panes, keys, dream, composites. "
+        "model, weights, device, precision, crop, output, data, colors, scan, grow, unit, window, panes, keys, dream, "
+        "composites. "
         "Correct or remove it",
     ]
 

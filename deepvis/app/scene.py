@@ -24,6 +24,7 @@ from deepvis.workers.messages import (
     Cells,
     DreamView,
     Grown,
+    MethodCurves,
     Remembered,
     Scanning,
     TopPictures,
@@ -53,6 +54,7 @@ class Findings:
         dream: the dream so far.
         facets: the selected unit's facets.
         grows_by_itself: images that are not stored grow while nothing else is asked for.
+        curves: of the backward methods on the picture in view.
     """
 
     pictures: UnitPictures | None = None
@@ -66,6 +68,7 @@ class Findings:
     dream: DreamView | None = None
     facets: UnitFacets | None = None
     grows_by_itself: bool = False
+    curves: MethodCurves | None = None
 
 
 def build_scene(
@@ -118,6 +121,7 @@ def build_scene(
         dream=findings.dream,
         facets=findings.facets,
         grows_by_itself=findings.grows_by_itself,
+        curves=findings.curves,
         doubts=_doubts_of(paths.precomputed().own / network.name, network.fingerprint),
     )
 

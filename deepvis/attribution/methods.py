@@ -125,6 +125,7 @@ class Method:
         passes: how many passes it takes, of which the first gives a picture. If they are many, they run at a still
             picture only.
         is_own: it comes from the user's settings.
+        short: its name where there is little room, if that is not `label`.
     """
 
     name: str
@@ -134,6 +135,7 @@ class Method:
     shows: Literal["colors", "shares", "map"] = "colors"
     passes: int = 1
     is_own: bool = False
+    short: str = ""
 
 
 def whole(method: Method, network: Network, question: Question, most: int = 10**6) -> Backward:
@@ -184,11 +186,11 @@ SMOOTH_PASSES, PATH_PASSES = 50, 64
 METHODS: dict[str, Method] = {
     row.name: row
     for row in (
-        Method("gradient", "gradient", by_rule("gradient")),
+        Method("gradient", "gradient", by_rule("gradient"), short="grad"),
         Method("deconv", "deconv", by_rule("deconv")),
         Method("guided", "guided", by_rule("guided")),
         by_relevance("lrp", "LRP", composites.PLUS_FLAT, in_cycle=True),
-        Method("grad-cam", "Grad-CAM", _from("class_activation", "grad_cam"), shows="map"),
+        Method("grad-cam", "Grad-CAM", _from("class_activation", "grad_cam"), shows="map", short="CAM"),
         by_relevance("lrp-gamma", "LRP γ", composites.GAMMA),
         by_relevance("lrp-box", "LRP γ, box", composites.GAMMA_BOX),
         by_relevance("lrp-epsilon", "LRP ε", composites.EPSILON),

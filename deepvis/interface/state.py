@@ -42,7 +42,7 @@ LAYOUT_NAMES = ("standard", "projector")
 PARTS = ("layer", "unit")  # key (: what of the code is remembered or dreamed
 DREAM_MODES = ("picture", "zoom", "live")  # key {
 ZOOM_CYCLE = ("layer", "unit", "backward", "picture")  # key z
-ZOOMS = (*ZOOM_CYCLE, "facets")  # what the big pane shows
+ZOOMS = (*ZOOM_CYCLE, "facets", "curves")  # what the big pane shows
 
 
 @dataclass(frozen=True)

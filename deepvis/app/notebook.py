@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
     from deepvis.networks.network import Network
 
 Labels = Sequence[str] | str | Path
-ENDING = 60.0  # seconds that Python's exit waits for a pass that still runs after the window is closed
 
 
 def live(
@@ -117,8 +115,7 @@ def live(
     camera, files, first = sources(known)
     engine = Engine(load)
     with _torch_as_before():
-        if not open_window(known, engine, Feed(camera, files), first_state(known, first), probe.check):
-            atexit.register(engine.close, ENDING)
+        open_window(known, engine, Feed(camera, files), first_state(known, first), probe.check)
 
 
 def _settings(settings: str | Path | Mapping[str, Any] | None, chosen: Mapping[str, Any]) -> Settings:

@@ -50,6 +50,31 @@ class RunForward(Protocol):
         """
 
 
+@dataclass(frozen=True)
+class Step:
+    """A step on the path of integrated gradients.
+
+    Attributes:
+        place: its middle, 0 to 1.
+        width: of the whole path's 1.
+        value, slope: of the unit there, by the place.
+    """
+
+    place: float
+    width: float
+    value: float = 0.0
+    slope: float = 0.0
+
+
+@dataclass(frozen=True)
+class PathSoFar:
+    """What is known of a path: the unit's values at its ends, and its steps."""
+
+    low: float = 0.0
+    high: float = 0.0
+    steps: tuple[Step, ...] = ()
+
+
 @dataclass(frozen=True, eq=False)
 class Progress:
     """What a method of many passes has computed so far.
@@ -58,14 +83,17 @@ class Progress:
         passes: how many passes there were.
         total, shown: the sums of the values at the input and at the other layer.
         start: what each backward pass starts with.
-        ends: what else the method has to keep.
+        path: of integrated gradients.
+        value, along: the unit's value in the last pass, and its gradient there along the question's input.
     """
 
     passes: int
     total: Tensor
     shown: Tensor | None
     start: Tensor
-    ends: tuple[float, ...] = ()
+    path: PathSoFar = PathSoFar()
+    value: float = 0.0
+    along: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,7 +229,7 @@ METHODS: dict[str, Method] = {
         Method("hires-cam", "HiResCAM", _from("class_activation", "hires_cam"), False, "map"),
         Method("gradient-x-input", "gradient × input", _from("averaged", "gradient_times_input"), False, "shares"),
         Method("smoothgrad", "SmoothGrad", _from("averaged", "smooth", SMOOTH_PASSES), False, passes=SMOOTH_PASSES),
-        Method("integrated", "integrated gradients", _from("averaged", "integrated", PATH_PASSES), False, "shares",
+        Method("integrated", "integrated gradients", _from("path", "integrated", PATH_PASSES), False, "shares",
                PATH_PASSES),
     )
 }  # fmt: skip

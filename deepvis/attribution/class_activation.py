@@ -62,7 +62,8 @@ def _on_maps(network: Network, question: Question, weigh: Callable[[Tensor, Tens
             continue  # beside the way to the unit, or tokens that only the class token looks at
         values = weigh(network.units(name, out.detach()), g)
         pixels = F.interpolate(values[:, None].to(nothing.dtype), nothing.shape[2:], mode="bilinear")
-        return Backward(pixels.expand_as(nothing), shown, note=f"from the maps of {name}")
+        speaks = "from" if bool(values.any()) else f"nothing speaks for {question.layer}:{question.unit} in"
+        return Backward(pixels.expand_as(nothing), shown, note=f"{speaks} the maps of {name}")
     words = f"nothing flows back from {question.layer} to the maps of {' or '.join(there)}"
     return Backward(nothing, shown, note=words)
 

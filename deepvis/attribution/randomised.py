@@ -21,7 +21,7 @@ def stages(network: Network, count: int) -> list[str]:
     """The modules down to which weights are randomised, one stage after the other: the topmost one, then evenly down to
     the first."""
     names = weighted_modules(network)
-    places = np.linspace(len(names) - 1, 0, min(count, len(names))).round().astype(int)
+    places = np.linspace(0, len(names) - 1, min(count, len(names))).round().astype(int)[::-1]
     return [names[place] for place in places]
 
 

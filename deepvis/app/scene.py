@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deepvis.attribution.requests import Result
@@ -122,14 +121,14 @@ def build_scene(
         facets=findings.facets,
         grows_by_itself=findings.grows_by_itself,
         curves=findings.curves,
-        doubts=_doubts_of(paths.precomputed().own / network.name, network.fingerprint),
+        doubts=_doubts_of(paths.precomputed(), network.name, network.fingerprint),
     )
 
 
 @lru_cache(maxsize=2)
-def _doubts_of(folder: Path, fingerprint: str) -> Mapping[str, str]:
-    """Read once: it is asked for with each picture."""
-    return read_doubts(folder, fingerprint)
+def _doubts_of(places: paths.Places, name: str, fingerprint: str) -> Mapping[str, str]:
+    """Read once: it is asked for with each picture. One's own measurement comes before the bundled one."""
+    return read_doubts((places.own / name, places.bundled / name), fingerprint)
 
 
 def _filters(network: Network, state: State) -> UnitPictures | None:

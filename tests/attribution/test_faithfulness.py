@@ -11,7 +11,7 @@ import torch
 from smallnets import small
 from torch import nn
 
-from deepvis.attribution import faithfulness
+from deepvis.attribution import faithfulness, path
 from deepvis.attribution.curves import (
     STEPS,
     as_probabilities,
@@ -74,7 +74,8 @@ def test_curves_of_ten_images_at_once_are_those_of_a_plain_loop(net: Network) ->
 
 
 @pytest.mark.parametrize("method", ["guided", "lrp", "grad-cam", "integrated"])
-def test_maps_of_several_images_are_those_of_the_window(net: Network, method: str) -> None:
+def test_maps_of_several_images_are_those_of_the_window(net: Network, method: str, monkeypatch) -> None:
+    monkeypatch.setattr(path, "FINER", 1)  # equal steps: each picture would have its own
     x = torch.cat([net.see(frame(seed).image, True) for seed in range(3)])
     units = predicted(net, x)
     values, note = explain(net, x, "fc", units, method)
@@ -173,8 +174,11 @@ def test_a_network_that_ends_in_a_map_is_refused() -> None:
 
 
 def test_doubts_are_kept_for_one_network(tmp_path: Path) -> None:
-    write_doubts(tmp_path, "abc", {"guided": "no better", "lrp": ""})
-    assert read_doubts(tmp_path, "abc") == {"guided": "no better"}
-    assert read_doubts(tmp_path, "other") == {} and read_doubts(tmp_path / "none", "abc") == {}
-    (tmp_path / "faithfulness.json").write_text("[]")
-    assert read_doubts(tmp_path, "abc") == {}
+    own, bundled = tmp_path / "own", tmp_path / "bundled"
+    write_doubts(bundled, "abc", {"guided": "no better", "lrp": ""})
+    assert read_doubts([own, bundled], "abc") == {"guided": "no better"}
+    assert read_doubts([own, bundled], "other") == {}
+    write_doubts(own, "abc", {"guided": "", "deconv": "the same"})
+    assert read_doubts([own, bundled], "abc") == {"deconv": "the same"}
+    (own / "faithfulness.json").write_text("[]")
+    assert read_doubts([own, bundled], "abc") == {"guided": "no better"}

@@ -198,14 +198,13 @@ def _lacks(record: Mapping[str, Any] | None, count: int) -> bool:
 
 
 def curves_wish(state: State, layers: Sequence[Layer], frame: Frame | None) -> CurvesWish | None:
-    """The request for the curves of all backward methods, first of the one that is on and the usual ones; None if they
-    are not shown, or the picture is live."""
+    """The request for the curves of all backward methods, first of the usual ones; None if they are not shown, or the
+    picture is live. It does not depend on the method that is on, so that one may go through them meanwhile."""
     shown = state.zoom == "curves" and not state.recipe_grids and not state.help
     if not shown or frame is None or not layers or (frame.live and not state.frozen):
         return None
     usual = [row.name for row in METHODS.values() if row.in_cycle]
-    first = [] if state.method is None else [state.method]
-    return CurvesWish(frame, state.crop, tuple(dict.fromkeys((*first, *usual, *METHODS))))
+    return CurvesWish(frame, state.crop, tuple(dict.fromkeys((*usual, *METHODS))))
 
 
 def remembered_wish(state: State, layers: Sequence[Layer], frame: Frame | None) -> RememberedWish | None:

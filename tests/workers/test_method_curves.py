@@ -65,11 +65,12 @@ def test_a_method_without_a_map_and_a_network_without_classes_say_why() -> None:
     assert "does not end in class scores" in said.note and said.done
 
 
-def test_the_wish_is_of_a_still_picture_and_begins_with_what_is_on() -> None:
+def test_the_wish_is_of_a_still_picture_and_begins_with_the_usual_methods() -> None:
     layers = small().layers
     wish = curves_wish(State(zoom="curves", method="smoothgrad"), layers, frame())
-    assert wish is not None and wish.methods[:3] == ("smoothgrad", "gradient", "deconv")
+    assert wish is not None and wish.methods[:5] == ("gradient", "deconv", "guided", "lrp", "grad-cam")
     assert sorted(wish.methods) == sorted(METHODS)
+    assert curves_wish(State(zoom="curves", method="lrp"), layers, wish.frame) == wish
     assert curves_wish(State(zoom="curves"), layers, frame(live=True)) is None
     assert curves_wish(State(zoom="curves", frozen=True), layers, frame(live=True)) is not None
     for other in (State(), State(zoom="curves", help=True)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -11,6 +12,7 @@ from deepvis.attribution.methods import label
 from deepvis.core.geometry import Box, contains
 from deepvis.interface.state import Control, Target
 from deepvis.render import text
+from deepvis.render.colors import Theme
 from deepvis.render.draw import Canvas
 from deepvis.render.palettes import Color
 from deepvis.render.panes.big_view import BigView
@@ -20,10 +22,10 @@ from deepvis.render.scene import Scene
 from deepvis.workers.messages import RANDOM_BLOCKS, MethodCurve, MethodCurves
 
 PLOTS = 0.44  # of the pane's height
-_TITLES = (
-    ("deletion", "the most relevant blocks are blurred first: falling fast is good"),
-    ("insertion", "they appear first: rising fast is good"),
-)
+_TITLES = {
+    "deletion": "deletion   the most relevant blocks are blurred first: falling fast is good",
+    "insertion": "insertion   they appear first: rising fast is good",
+}
 _SIZE, _MARGIN, _NAMES = 12, 12, 190  # of words; around plots; of the column of names; unscaled pixels
 
 
@@ -43,8 +45,8 @@ def _draw_curves(canvas: Canvas, scene: Scene) -> None:
     body = canvas.caption(words, "" if own.done else f"{done} …")
     plots, table = _parts(body)
     shown = _sorted(own)
-    for plot, way, (short, long) in zip(plots, ("deletion", "insertion"), _TITLES):
-        _draw_plot(body.part(plot), scene, own, way, f"{short}   {long}")
+    for plot, way in zip(plots, _TITLES):
+        _draw_plot(body.part(plot), scene, own, way)
     _draw_table(body.part(table), scene, shown)
 
 
@@ -67,35 +69,49 @@ def _ink(canvas: Canvas, scene: Scene, name: str) -> Color:
     return canvas.theme.bad if name == RANDOM_BLOCKS else canvas.theme.dim
 
 
-def _draw_plot(canvas: Canvas, scene: Scene, own: MethodCurves, way: str, title: str) -> None:
+def _draw_plot(canvas: Canvas, scene: Scene, own: MethodCurves, way: str) -> None:
+    if canvas.width < 4 * canvas.px(_MARGIN) or canvas.height < 4 * canvas.px(_SIZE) + 2 * canvas.px(_MARGIN):
+        return
+    canvas.image[:] = _plain_plot(own, way, canvas.width, canvas.height, canvas.scale, canvas.theme)
+    box, most = _axes(canvas), _most(own, way)
+    for one in own.curves:
+        if (ink := _ink(canvas, scene, one.name)) != canvas.theme.dim and getattr(one, way):
+            _polyline(canvas, box, getattr(one, way), most, ink, canvas.px(2))
+
+
+def _axes(canvas: Canvas) -> Box:
+    """Where the curves of a plot lie."""
     size, margin = canvas.px(_SIZE), canvas.px(_MARGIN)
     line, left = text.line_height(size), margin + text.width("0.00", size) + canvas.px(4)
-    text.put(
-        canvas.image,
-        text.fitting_parts(title, canvas.width - 2 * margin, size),
-        margin,
-        margin // 2,
-        size,
-        canvas.theme.soft,
-    )
-    box = (left, margin // 2 + line + canvas.px(4), canvas.width - left - margin, canvas.height - 2 * line - 2 * margin)
-    most = max(0.01, *(max(getattr(one, way), default=0.0) for one in own.curves))
-    x, top, width, height = box
-    if width < 2 or height < 2:
-        return
-    canvas.bar(box, canvas.theme.panel)
+    return left, margin // 2 + line + canvas.px(4), canvas.width - left - margin, canvas.height - 2 * line - 2 * margin
+
+
+def _most(own: MethodCurves, way: str) -> float:
+    return max(0.01, *(max(getattr(one, way), default=0.0) for one in own.curves))
+
+
+@lru_cache(maxsize=4)
+def _plain_plot(own: MethodCurves, way: str, width: int, height: int, scale: float, theme: Theme) -> np.ndarray:
+    """A plot in which no method stands out, cached while the mouse moves. Do not write to it."""
+    canvas = Canvas(np.empty((height, width, 3), np.uint8), scale, theme)
+    canvas.fill()
+    size, margin, most = canvas.px(_SIZE), canvas.px(_MARGIN), _most(own, way)
+    title = text.fitting_parts(_TITLES[way], width - 2 * margin, size)
+    text.put(canvas.image, title, margin, margin // 2, size, theme.soft)
+    box = x, top, wide, high = _axes(canvas)
+    canvas.bar(box, theme.panel)
     for share in (0.0, 0.5, 1.0):
-        y = top + round((1 - share) * (height - 1))
-        canvas.bar((x, y, width, 1), canvas.theme.line)
-        words = f"{share * most:.2f}"
-        text.put(canvas.image, words, x - text.width(words, size) - canvas.px(4), y - line // 2, size, canvas.theme.dim)
+        y, words = top + round((1 - share) * (high - 1)), f"{share * most:.2f}"
+        canvas.bar((x, y, wide, 1), theme.line)
+        left = x - text.width(words, size) - canvas.px(4)
+        text.put(canvas.image, words, left, y - text.line_height(size) // 2, size, theme.dim)
     for share, words in ((0.0, "0"), (0.5, "half of the blocks"), (1.0, "all")):
-        at = x + round(share * (width - text.width(words, size)))
-        text.put(canvas.image, words, at, top + height + canvas.px(2), size, canvas.theme.dim)
-    for one in sorted(own.curves, key=lambda one: _ink(canvas, scene, one.name) != canvas.theme.dim):
+        at = x + round(share * (wide - text.width(words, size)))
+        text.put(canvas.image, words, at, top + high + canvas.px(2), size, theme.dim)
+    for one in own.curves:
         if values := getattr(one, way):
-            ink = _ink(canvas, scene, one.name)
-            _polyline(canvas, box, values, most, ink, canvas.px(1 if ink == canvas.theme.dim else 2))
+            _polyline(canvas, box, values, most, theme.dim, 1)
+    return canvas.image
 
 
 def _polyline(canvas: Canvas, box: Box, values: Sequence[float], most: float, ink: Color, thick: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from deepvis.app.sources import first_state, sources
 from deepvis.app.toolbox import live as open_window
+from deepvis.attribution.methods import take_in
 from deepvis.core import paths, runtime
 from deepvis.core.errors import UserError
 from deepvis.core.plain import numbers, plain, texts
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from deepvis.networks.network import Network
 
 Labels = Sequence[str] | str | Path
-ENDING = 60.0  # seconds that Python's exit waits for a pass that still runs after the window is closed
 
 
 def live(
@@ -116,12 +115,17 @@ def live(
     camera, files, first = sources(known)
     engine = Engine(load)
     with _torch_as_before():
-        if not open_window(known, engine, Feed(camera, files), first_state(known, first), probe.check):
-            atexit.register(engine.close, ENDING)
+        open_window(known, engine, Feed(camera, files), first_state(known, first), probe.check)
 
 
 def _settings(settings: str | Path | Mapping[str, Any] | None, chosen: Mapping[str, Any]) -> Settings:
     """The settings with the arguments in place of their values; the input is the photos if nothing else is given."""
+    found = _loaded(settings, chosen)
+    take_in(found.composites)
+    return found
+
+
+def _loaded(settings: str | Path | Mapping[str, Any] | None, chosen: Mapping[str, Any]) -> Settings:
     usual = {"input": "photos"}
     if settings is None or isinstance(settings, Mapping):
         values = {**usual, **plain(settings or {}), **chosen}

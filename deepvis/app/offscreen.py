@@ -196,7 +196,7 @@ def _findings(
     workers.want_stored(state, network, cells, side)
     _wait(lambda: workers.unit_images.idle and workers.top_images.idle and workers.facets.idle)
     workers.want_stored(state, network, cells, side)  # again, now that the index has been opened
-    _wait(lambda: workers.layer_images.idle and workers.remembered.idle and workers.dreams.idle)
+    _wait(lambda: workers.layer_images.idle and workers.remembered.idle and workers.dreams.idle and workers.curves.idle)
     return workers.findings()
 
 

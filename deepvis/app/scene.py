@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deepvis.attribution.requests import Result
@@ -24,6 +23,7 @@ from deepvis.workers.messages import (
     Cells,
     DreamView,
     Grown,
+    MethodCurves,
     Remembered,
     Scanning,
     TopPictures,
@@ -53,6 +53,7 @@ class Findings:
         dream: the dream so far.
         facets: the selected unit's facets.
         grows_by_itself: images that are not stored grow while nothing else is asked for.
+        curves: of the backward methods on the picture in view.
     """
 
     pictures: UnitPictures | None = None
@@ -66,6 +67,7 @@ class Findings:
     dream: DreamView | None = None
     facets: UnitFacets | None = None
     grows_by_itself: bool = False
+    curves: MethodCurves | None = None
 
 
 def build_scene(
@@ -118,14 +120,15 @@ def build_scene(
         dream=findings.dream,
         facets=findings.facets,
         grows_by_itself=findings.grows_by_itself,
-        doubts=_doubts_of(paths.precomputed().own / network.name, network.fingerprint),
+        curves=findings.curves,
+        doubts=_doubts_of(paths.precomputed(), network.name, network.fingerprint),
     )
 
 
 @lru_cache(maxsize=2)
-def _doubts_of(folder: Path, fingerprint: str) -> Mapping[str, str]:
-    """Read once: it is asked for with each picture."""
-    return read_doubts(folder, fingerprint)
+def _doubts_of(places: paths.Places, name: str, fingerprint: str) -> Mapping[str, str]:
+    """Read once: it is asked for with each picture. One's own measurement comes before the bundled one."""
+    return read_doubts((places.own / name, places.bundled / name), fingerprint)
 
 
 def _filters(network: Network, state: State) -> UnitPictures | None:

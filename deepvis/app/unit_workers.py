@@ -17,6 +17,7 @@ from deepvis.core.errors import UserError
 from deepvis.core.frames import Frame
 from deepvis.core.receptive_field import ReceptiveField
 from deepvis.interface.requests import (
+    curves_wish,
     dream_wish,
     facets_wish,
     growth_by_itself,
@@ -41,6 +42,7 @@ from deepvis.workers.input_weights import InputWeightsWorker
 from deepvis.workers.layer_images import LayerImagesWorker, OpenIndex
 from deepvis.workers.leisure import Leisure
 from deepvis.workers.messages import Grown, GrowthWish, TopPictures
+from deepvis.workers.method_curves import CurvesWorker
 from deepvis.workers.moments import MomentsWorker
 from deepvis.workers.own_scan import OwnScanWorker, ScanWish
 from deepvis.workers.remembered import RememberedWorker
@@ -67,6 +69,7 @@ class UnitWorkers:
         remembered: rebuilds the picture in view from a layer's code.
         dreams: dreams the picture in view.
         facets: reads or makes the selected unit's facets.
+        curves: measures the backward methods on the picture in view.
         leisure: says when work that nobody asked for may go on.
     """
 
@@ -100,6 +103,7 @@ class UnitWorkers:
         self.growth = GrowthWorker(self.leisure, self._keep_by_itself)
         self.remembered = RememberedWorker()
         self.dreams = DreamWorker()
+        self.curves = CurvesWorker()
         self._wanted_scan: WishOf[Network, ScanWish] | None = None
         self._decided_for: Network | None = None  # the network for which it is known whether to scan
         self._cannot_keep = ""  # why images that grow by themselves cannot be stored
@@ -130,7 +134,8 @@ class UnitWorkers:
         self.facets.want(WishOf(network, facets) if facets else None)
 
     def want_pictures(self, state: State, network: Network, frame: Frame | None, settings: DreamSettings) -> None:
-        """Request what a layer remembers of the picture in view, or dreams of it, if the state shows that.
+        """Request what the state shows of the picture in view: what a layer remembers of it or dreams of it, or which
+        backward method is true for it.
 
         Args:
             frame: the picture in view; None before there is one.
@@ -139,6 +144,8 @@ class UnitWorkers:
         self.remembered.want(WishOf(network, remembered) if remembered else None)
         dream = dream_wish(state, network.layers, frame, settings)
         self.dreams.want(WishOf(network, dream) if dream else None)
+        curves = curves_wish(state, network.layers, frame)
+        self.curves.want(WishOf(network, curves) if curves else None)
 
     def want_scan(self, network: Network, folder: Path | None) -> None:
         """Scan by itself if this network has no index; if it has begun, go on.
@@ -200,6 +207,7 @@ class UnitWorkers:
             remembered=self.remembered.answer,
             dream=self.dreams.answer,
             facets=self.facets.answer,
+            curves=self.curves.answer,
         )
 
     def findings_for(self, state: State) -> Findings:
@@ -218,6 +226,7 @@ class UnitWorkers:
             self.dreams.answer,
             self.facets.answer,
             self._grow and not self._cannot_keep,
+            self.curves.answer,
         )
 
     def _top_pictures(self, state: State) -> TopPictures | None:
@@ -270,6 +279,7 @@ class UnitWorkers:
             self.remembered,
             self.dreams,
             self.facets,
+            self.curves,
         )
         return tuple(worker.close for worker in workers)
 
@@ -284,5 +294,6 @@ class UnitWorkers:
             self.remembered,
             self.dreams,
             self.facets,
+            self.curves,
         )
         return all(one.close(0) for one in running)

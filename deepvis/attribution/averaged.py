@@ -1,8 +1,6 @@
-"""Backward methods that multiply gradients by the input, or average them over many inputs."""
+"""Backward methods that multiply gradients by the input, or average them over noisy copies of it."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -28,10 +26,12 @@ def smooth(passes: int) -> Compute:
     """SmoothGrad: the mean gradient over noisy copies of the input (Smilkov et al. 2017)."""
 
     def compute(network: Network, question: Question) -> Backward:
-        x = question.x.detach()
+        x, done = question.x.detach(), question.so_far or begin(question)
         spread = NOISE * (x.amax((1, 2, 3), keepdim=True) - x.amin((1, 2, 3), keepdim=True))
-        done = _go_on(question, passes, lambda number: x + spread * noise(number, x))
-        return _mean(done, passes, lambda mean: mean, f"{done.passes} of {passes} noisy copies")
+        for number in range(done.passes, min(passes, done.passes + at_once(done))):
+            done = with_pass(question, done, x + spread * noise(number, x))
+        more = done if done.passes < passes else None
+        return mean(done, done.passes, f"{done.passes} of {passes} noisy copies", more)
 
     return compute
 
@@ -42,56 +42,40 @@ def noise(number: int, like: Tensor) -> Tensor:
     return torch.randn((1, *like.shape[1:]), generator=generator).to(like.device, like.dtype)
 
 
-def integrated(passes: int) -> Compute:
-    """Integrated gradients from the mean colour (0) to the input (Sundararajan et al. 2017, eq. 1 and 3).
-
-    The sum's error is given: by completeness the values add up to f(x) − f(0).
-    """
-
-    def compute(network: Network, question: Question) -> Backward:
-        x = question.x.detach()
-        done = _go_on(question, passes, lambda number: x * place_on_path(number, passes))
-        wanted = done.ends[0] - done.ends[1]
-        error = abs(float((done.total / done.passes * x).sum()) - wanted) / max(abs(wanted), 1e-12)
-        words = f"{done.passes} of {passes} steps; the sum is {100 * error:.1f} % off"
-        return _mean(done, passes, lambda mean: mean * x, words)
-
-    return compute
-
-
-def place_on_path(number: int, passes: int) -> float:
-    """Where on the path from 0 to the input a pass lies: the middle of one of `passes` equal steps, in an order in
-    which the first passes are spread over the whole path. `passes` is a power of two."""
-    bits = passes.bit_length() - 1
-    return (int(format(number, f"0{bits}b")[::-1], 2) + 0.5) / passes if bits else 0.5
-
-
-def _go_on(question: Question, passes: int, sample: Callable[[int], Tensor]) -> Progress:
-    """Do some more passes on `sample(number)`; the first call also runs the network on the input itself."""
-    done = question.so_far or _begin(question)
-    for number in range(done.passes, min(passes, done.passes + (AT_ONCE if done.passes else 1))):
-        x = sample(number).detach().requires_grad_(True)
-        reached = question.run(x)
-        start = done.start.to(reached.origin.device, reached.origin.dtype)
-        slope, shown = gradients_at(x, reached.shown, reached.origin, start)
-        total = done.total.to(x.device) + slope
-        done = Progress(number + 1, total, _plus(done.shown, shown), done.start, done.ends)
-    return done
-
-
-def _begin(question: Question) -> Progress:
+def begin(question: Question) -> Progress:
+    """Run the network on the input itself, before the first pass."""
     with torch.no_grad():
         origin = question.run().origin
-        start = question.start(origin)
-        base = question.run(torch.zeros_like(question.x)).origin
-    ends = float((origin * start).sum()), float((base * start).sum())
-    return Progress(0, torch.zeros_like(question.x), None, start, ends)
+    start = question.start(origin)
+    return Progress(0, torch.zeros_like(question.x), None, start, value=float((origin * start).sum()))
 
 
-def _plus(total: Tensor | None, more: Tensor | None) -> Tensor | None:
-    return more if total is None or more is None else total.to(more.device) + more
+def at_once(done: Progress) -> int:
+    """How many passes come next: a single one at first, so that there is a picture at once."""
+    return AT_ONCE if done.passes else 1
 
 
-def _mean(done: Progress, passes: int, finish: Callable[[Tensor], Tensor], note: str) -> Backward:
-    shown = None if done.shown is None else done.shown / done.passes
-    return Backward(finish(done.total / done.passes), shown, note, None if done.passes >= passes else done)
+def with_pass(question: Question, done: Progress, x: Tensor, weight: float = 1.0) -> Progress:
+    """Add the gradient at another input, times a weight; `value` and `along` become those at that input."""
+    x = x.detach().requires_grad_(True)
+    reached = question.run(x)
+    start = done.start.to(reached.origin.device, reached.origin.dtype)
+    slope, shown = gradients_at(x, reached.shown, reached.origin, start)
+    along = float((slope * question.x.detach()).sum())
+    total, value = done.total.to(x.device) + weight * slope, float((reached.origin.detach() * start).sum())
+    return Progress(done.passes + 1, total, _plus(done.shown, shown, weight), start, done.path, value, along)
+
+
+def _plus(total: Tensor | None, more: Tensor | None, weight: float) -> Tensor | None:
+    if more is None:
+        return total
+    return weight * more if total is None else total.to(more.device) + weight * more
+
+
+def mean(done: Progress, weights: float, note: str, more: Progress | None) -> Backward:
+    """What was added up, divided by the sum of its weights.
+
+    Args:
+        more: what the next call goes on from; None if the result is finished.
+    """
+    return Backward(done.total / weights, None if done.shown is None else done.shown / weights, note, more)

@@ -12,7 +12,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from deepvis.attribution.methods import Backward, Question
-from deepvis.networks.activation_rules import gradients
 from deepvis.networks.network import Network
 
 TRIED = 8  # the layers before a unit that are looked at for maps through which it can be reached
@@ -52,19 +51,26 @@ def _on_maps(network: Network, question: Question, weigh: Callable[[Tensor, Tens
     there = [name for name in names if name in reached.maps]
     if not there:
         return Backward(nothing, note=f"no layer before {question.layer} has maps on which to show its parts")
-    inputs = [reached.maps[name] for name in there]
-    others = [] if reached.shown is None else [reached.shown]
-    slopes = gradients(reached.origin, [*inputs, *others], question.start(reached.origin))
-    shown = slopes[len(inputs)] if others else None
-    for name, out, slope in reversed(list(zip(there, inputs, slopes))):
+    start = question.start(reached.origin)
+    shown = None if reached.shown is None else _gradient(reached.origin, reached.shown, start)
+    for name in reversed(there):  # one after the other: the last ones cost least, and mostly are enough
+        slope = _gradient(reached.origin, reached.maps[name], start)
         g = None if slope is None else network.units(name, slope)
         if g is None or not bool(g.any()):
             continue  # beside the way to the unit, or tokens that only the class token looks at
-        values = weigh(network.units(name, out.detach()), g)
+        values = weigh(network.units(name, reached.maps[name].detach()), g)
         pixels = F.interpolate(values[:, None].to(nothing.dtype), nothing.shape[2:], mode="bilinear")
-        return Backward(pixels.expand_as(nothing), shown, note=f"from the maps of {name}")
+        speaks = "from" if bool(values.any()) else f"nothing speaks for {question.layer}:{question.unit} in"
+        return Backward(pixels.expand_as(nothing), shown, note=f"{speaks} the maps of {name}")
     words = f"nothing flows back from {question.layer} to the maps of {' or '.join(there)}"
     return Backward(nothing, shown, note=words)
+
+
+def _gradient(sent: Tensor, at: Tensor, start: Tensor) -> Tensor | None:
+    """The gradient of `sent`, weighted by `start`; None if it does not depend on `at`. It can be asked for again."""
+    if not sent.requires_grad:
+        return None
+    return torch.autograd.grad(sent, at, start, retain_graph=True, allow_unused=True)[0]
 
 
 def earlier_maps(network: Network, origin: str, at: str = "") -> list[str]:

@@ -6,13 +6,16 @@ Reading it does not import torch, which is imported in the first pass.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from deepvis.core.errors import UserError
+from deepvis.core.nearest import nearest
 from deepvis.networks import composites
-from deepvis.networks.composites import Composite
+from deepvis.networks.composites import Composite, composite_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,6 +50,31 @@ class RunForward(Protocol):
         """
 
 
+@dataclass(frozen=True)
+class Step:
+    """A step on the path of integrated gradients.
+
+    Attributes:
+        place: its middle, 0 to 1.
+        width: of the whole path's 1.
+        value, slope: of the unit there, by the place.
+    """
+
+    place: float
+    width: float
+    value: float = 0.0
+    slope: float = 0.0
+
+
+@dataclass(frozen=True)
+class PathSoFar:
+    """What is known of a path: the unit's values at its ends, and its steps."""
+
+    low: float = 0.0
+    high: float = 0.0
+    steps: tuple[Step, ...] = ()
+
+
 @dataclass(frozen=True, eq=False)
 class Progress:
     """What a method of many passes has computed so far.
@@ -55,14 +83,17 @@ class Progress:
         passes: how many passes there were.
         total, shown: the sums of the values at the input and at the other layer.
         start: what each backward pass starts with.
-        ends: what else the method has to keep.
+        path: of integrated gradients.
+        value, along: the unit's value in the last pass, and its gradient there along the question's input.
     """
 
     passes: int
     total: Tensor
     shown: Tensor | None
     start: Tensor
-    ends: tuple[float, ...] = ()
+    path: PathSoFar = PathSoFar()
+    value: float = 0.0
+    along: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,6 +152,8 @@ class Method:
             value for each pixel, the sum over the channels; "map", heat over the picture.
         passes: how many passes it takes, of which the first gives a picture. If they are many, they run at a still
             picture only.
+        is_own: it comes from the user's settings.
+        short: its name where there is little room, if that is not `label`.
     """
 
     name: str
@@ -129,6 +162,8 @@ class Method:
     in_cycle: bool = True
     shows: Literal["colors", "shares", "map"] = "colors"
     passes: int = 1
+    is_own: bool = False
+    short: str = ""
 
 
 def whole(method: Method, network: Network, question: Question, most: int = 10**6) -> Backward:
@@ -179,11 +214,11 @@ SMOOTH_PASSES, PATH_PASSES = 50, 64
 METHODS: dict[str, Method] = {
     row.name: row
     for row in (
-        Method("gradient", "gradient", by_rule("gradient")),
+        Method("gradient", "gradient", by_rule("gradient"), short="grad"),
         Method("deconv", "deconv", by_rule("deconv")),
         Method("guided", "guided", by_rule("guided")),
         by_relevance("lrp", "LRP", composites.PLUS_FLAT, in_cycle=True),
-        Method("grad-cam", "Grad-CAM", _from("class_activation", "grad_cam"), shows="map"),
+        Method("grad-cam", "Grad-CAM", _from("class_activation", "grad_cam"), shows="map", short="CAM"),
         by_relevance("lrp-gamma", "LRP γ", composites.GAMMA),
         by_relevance("lrp-box", "LRP γ, box", composites.GAMMA_BOX),
         by_relevance("lrp-epsilon", "LRP ε", composites.EPSILON),
@@ -194,10 +229,39 @@ METHODS: dict[str, Method] = {
         Method("hires-cam", "HiResCAM", _from("class_activation", "hires_cam"), False, "map"),
         Method("gradient-x-input", "gradient × input", _from("averaged", "gradient_times_input"), False, "shares"),
         Method("smoothgrad", "SmoothGrad", _from("averaged", "smooth", SMOOTH_PASSES), False, passes=SMOOTH_PASSES),
-        Method("integrated", "integrated gradients", _from("averaged", "integrated", PATH_PASSES), False, "shares",
+        Method("integrated", "integrated gradients", _from("path", "integrated", PATH_PASSES), False, "shares",
                PATH_PASSES),
     )
 }  # fmt: skip
+
+
+def own_problem(name: str, rules: Mapping[str, object]) -> str:
+    """What is wrong with a composite of the user and its name, in words; empty if nothing is."""
+    try:
+        composite_of(rules)
+    except UserError as error:
+        return str(error)
+    if name == "off" or name in METHODS and not METHODS[name].is_own:
+        return "is the name of something else: choose another"
+    if not re.fullmatch("[a-z0-9][a-z0-9+-]{0,39}", name):
+        return "allowed as a name: up to 40 small letters, digits, + and -"
+    return ""
+
+
+def take_in(own: Mapping[str, Composite]) -> None:
+    """Add rows for the user's composites, {name of the method: composite}; they replace earlier ones of the user."""
+    for name in [name for name, row in METHODS.items() if row.is_own]:
+        del METHODS[name]
+    METHODS.update({name: replace(by_relevance(name, name, one), is_own=True) for name, one in own.items()})
+
+
+def check_known(name: str) -> str:
+    """The name of a method, as it is. Raises UserError if there is none of that name."""
+    if name not in METHODS:
+        near = ", ".join(nearest(name, tuple(METHODS), 1))
+        hint = f" (did you mean {near}?)" if near else ""
+        raise UserError(f"--back {name!r}: unknown backward method{hint}; there are {', '.join(METHODS)}")
+    return name
 
 
 def label(name: str) -> str:

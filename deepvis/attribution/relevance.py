@@ -12,6 +12,8 @@ from deepvis.networks.network import Network
 from deepvis.networks.relevance_flow import RelevanceFlow
 from deepvis.networks.relevance_sharing import keeping_copies
 
+NOTHING_ARRIVES = "no relevance arrives at the pixels: it ends at inactive units, at detached code, or in ε and biases"
+
 
 def relevance(composite: Composite) -> Compute:
     """A method that propagates relevance by the rules of a composite.
@@ -39,7 +41,7 @@ def _propagate(network: Network, question: Question, composite: Composite) -> Ba
     start = question.start(reached.origin)
     start = torch.where(reached.origin.detach() < 0, -start, start)
     pixels, shown = gradients_at(question.x, reached.shown, reached.origin, start)
-    note = share_words(float(pixels.sum()), float(start.sum())) if pixels.any() else ""
+    note = share_words(float(pixels.sum()), float(start.sum())) if pixels.any() else NOTHING_ARRIVES
     return Backward(pixels, shown, note)
 
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 import argparse
 import sys
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from deepvis.cli.options import Commands, add_network, count, load_network, path_argument
 from deepvis.core import interrupt, paths
 from deepvis.core.errors import UserError
 from deepvis.scan.index import INDEX, index_folder
 from deepvis.scan.index_file import load
+
+if TYPE_CHECKING:
+    from deepvis.store.export import BackwardImages
 
 REDUCTIONS = ("max", "mean")  # those of `deepvis.store.activations`, which imports torch
 
@@ -38,6 +42,9 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument(
         "--activations", metavar="LAYERS", help="write the activations of these layers (with commas, or all) to --out"
+    )
+    parser.add_argument(
+        "--back", metavar="METHOD", default="deconv", help="backward images of the top images, in max_METHOD (deconv)"
     )
     parser.add_argument("--reduce", choices=REDUCTIONS, help="with --activations: a number for each unit, not its map")
     parser.add_argument("--batch", type=count, default=8, help="with --activations: images at a time (8)")
@@ -92,6 +99,18 @@ def _export_activations(args: argparse.Namespace) -> None:
         print(f"  and {len(broken) - 20} more")
 
 
+def _backward_images(method: str) -> BackwardImages:
+    """How the images of a method are written: relevance in its colours, a map as heat over the photo."""
+    from deepvis.attribution.methods import check_known, shows_of
+    from deepvis.render.figures import explained
+    from deepvis.store.export import BackwardImages
+
+    shows = shows_of(check_known(method))
+    if shows == "colors":  # as in the original toolbox
+        return BackwardImages(method)
+    return BackwardImages(method, lambda values, patch: explained(values, patch, shows)[..., ::-1])
+
+
 def _export_folders(args: argparse.Namespace) -> None:
     network = load_network(args)
     from deepvis.scan.scan import layers_from
@@ -110,5 +129,6 @@ def _export_folders(args: argparse.Namespace) -> None:
     if store.note:
         print(store.note)
     with interrupt.raised():
-        written = export(network, index, args.out, layers_from(network, args.layers), store, args.side, args.images)
+        layers, images = layers_from(network, args.layers), _backward_images(args.back)
+        written = export(network, index, args.out, layers, store, args.side, args.images, images)
     print(f"{args.out}: {written:,} files")

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
+from deepvis.attribution.methods import take_in
 from deepvis.core import paths
 from deepvis.core.errors import UserError
 from deepvis.core.processes import environment_number
@@ -65,7 +66,11 @@ def view_of(args: argparse.Namespace) -> SavedView | None:
     """The view that the options name, or None. Raises UserError."""
     from deepvis.interface.saved_view import read_view
 
-    return None if args.view is None else read_view(args.view)
+    if args.view is None:
+        return None
+    of_file = load_settings(args.settings, commands=commands.COMMANDS, key_names=key_codes.NAMES)
+    take_in(of_file.composites)  # the view may show such a method
+    return read_view(args.view)
 
 
 def begun(args: argparse.Namespace, view: SavedView | None, state: State, files: Path) -> State:
@@ -146,6 +151,7 @@ def settings_of(args: argparse.Namespace, view: SavedView | None = None) -> Sett
         overrides |= views.overrides(view, args.model, args.input)
     found = load_settings(args.settings, overrides, commands=commands.COMMANDS, key_names=key_codes.NAMES, say=_say)
     paths.use(found.data)
+    take_in(found.composites)
     return found
 
 

@@ -6,6 +6,7 @@ import argparse
 from dataclasses import replace
 
 from deepvis.app.sources import first_state, sources
+from deepvis.attribution.methods import METHODS, check_known
 from deepvis.cli.options import (
     Commands,
     add_input,
@@ -20,7 +21,6 @@ from deepvis.cli.options import (
     view_of,
 )
 from deepvis.core.errors import UserError
-from deepvis.interface.state import METHOD_CYCLE
 
 
 def add(commands: Commands) -> None:
@@ -31,7 +31,7 @@ def add(commands: Commands) -> None:
     add_input(parser)
     add_view(parser)
     add_unit(parser)
-    parser.add_argument("--back", choices=[m for m in METHOD_CYCLE if m], help="backward method")
+    parser.add_argument("--back", metavar="METHOD", help=f"backward method: {', '.join(METHODS)}, or one of your own")
     parser.add_argument(
         "--keys",
         default="",
@@ -55,7 +55,7 @@ def _render(args: argparse.Namespace) -> None:
         settings = replace(settings, window=replace(settings.window, width=width, height=height))
     camera, files, first = sources(settings)
     start = begun(args, view, first_state(settings, first), files)
-    start = replace(start, method=args.back or start.method)
+    start = replace(start, method=check_known(args.back) if args.back else start.method)
     network = asked_network(settings, consent_of(args))
     write(args.out, picture(settings, network, camera, files, start, args.unit, args.keys.split(), view))
 

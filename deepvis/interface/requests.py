@@ -21,6 +21,7 @@ from deepvis.interface.state import State
 from deepvis.store.unit_images import PROVISIONAL, Key
 from deepvis.synthesis import recipe, recipe_grid
 from deepvis.workers.messages import (
+    CurvesWish,
     DreamWish,
     FacetsWish,
     GrowthWish,
@@ -194,6 +195,16 @@ def _lacks(record: Mapping[str, Any] | None, count: int) -> bool:
     if record is None:
         return True
     return bool(record.get(PROVISIONAL)) and "failed" not in record and len(record.get("scores", ())) < count
+
+
+def curves_wish(state: State, layers: Sequence[Layer], frame: Frame | None) -> CurvesWish | None:
+    """The request for the curves of all backward methods, first of the usual ones; None if they are not shown, or the
+    picture is live. It does not depend on the method that is on, so that one may go through them meanwhile."""
+    shown = state.zoom == "curves" and not state.recipe_grids and not state.help
+    if not shown or frame is None or not layers or (frame.live and not state.frozen):
+        return None
+    usual = [row.name for row in METHODS.values() if row.in_cycle]
+    return CurvesWish(frame, state.crop, tuple(dict.fromkeys((*usual, *METHODS))))
 
 
 def remembered_wish(state: State, layers: Sequence[Layer], frame: Frame | None) -> RememberedWish | None:

@@ -11,6 +11,7 @@ import re
 import shlex
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, fields
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 from types import MappingProxyType
@@ -18,11 +19,13 @@ from typing import Any, Literal
 
 import yaml
 
+from deepvis.attribution.methods import own_problem
 from deepvis.core import paths
 from deepvis.core.errors import UserError
 from deepvis.core.nearest import nearest
 from deepvis.core.reading import is_text, parse_yaml, shown
 from deepvis.interface.state import COLORS, LAYOUT_NAMES, THEMES
+from deepvis.networks.composites import Composite, composite_of
 
 Rectangle = tuple[float, float, float, float]  # left, top, width, height, fractions of the window
 
@@ -73,6 +76,7 @@ class Settings:
     Attributes:
         panes: where each visible pane lies; a pane that is switched off is not in it.
         keys: {command name: the keys that replace its default keys}; () leaves a command without a key.
+        composites: {name: rules of relevance}, each of which is a backward method of that name.
     """
 
     input: str = "camera"
@@ -93,6 +97,7 @@ class Settings:
     keys: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
     colors: str = COLORS[0]
     dream: DreamSettings = DreamSettings()
+    composites: Mapping[str, Composite] = field(default_factory=lambda: MappingProxyType({}))
 
 
 def naming_options(settings: Settings) -> str:
@@ -106,7 +111,7 @@ def naming_options(settings: Settings) -> str:
 
 # ---- the table ----------------------------------------------------------------------------------
 
-SECTIONS = ("window", "panes", "keys", "dream")
+SECTIONS = ("window", "panes", "keys", "dream", "composites")
 _TOLERANCE = 1e-6  # fractions of the window: rounding in sums such as 0.1 + 0.2
 
 
@@ -120,6 +125,7 @@ class Row:
         allowed: what is allowed, in words.
         names: the words it may hold, for "did you mean".
         store: turns the value in the file into the value in `Settings`.
+        problem: what is wrong with a value, where that takes words of its own; else empty.
     """
 
     types: tuple[type, ...]
@@ -127,11 +133,12 @@ class Row:
     allowed: str
     names: Collection[str] = ()
     store: Callable[[Any], object] = lambda value: value
+    problem: Callable[[Any], str] = lambda value: ""
 
     def accepts(self, value: object) -> bool:
         # A text may be the name of a file, which need not be UTF-8.
         usable = not isinstance(value, str) or is_text(value, "surrogateescape")
-        return type(value) in self.types and usable and self.check(value)
+        return type(value) in self.types and usable and self.check(value) and not self.problem(value)
 
 
 def _is_source(value: int | str) -> bool:
@@ -239,6 +246,11 @@ def _as_keys(value: str | list[Any] | tuple[Any, ...]) -> tuple[Any, ...]:
     return (value,) if isinstance(value, str) else tuple(value)
 
 
+def _composite_row(key: str) -> Row:
+    problem = partial(own_problem, key.partition(".")[2])
+    return Row((dict,), bool, "{first: flat, convolution: zplus} and the like", (), composite_of, problem)
+
+
 # ---- reading ------------------------------------------------------------------------------------
 
 
@@ -276,7 +288,6 @@ def load(
         UserError: the file cannot be read, or something in it or in `overrides` is wrong. The message has one
             line for each problem: place, key, value, what is allowed and the remedy.
     """
-    table = {**SCHEMA, **{f"keys.{name}": _keys_row(key_names) for name in commands}}
     path = _find() if path is None else path
     problems: list[str] = []
     of_file = list(_read(path, problems)) if path else []
@@ -284,6 +295,8 @@ def load(
     entries += [
         _Entry(key, value, "--" + re.sub(r"[._]", "-", key)) for key, value in overrides.items() if value is not None
     ]
+    table = {**SCHEMA, **{f"keys.{name}": _keys_row(key_names) for name in commands}}
+    table |= {entry.key: _composite_row(entry.key) for entry in entries if entry.key.startswith("composites.")}
     good: dict[str, _Entry] = {}
     for entry in entries:
         if problem := _problem(entry, table):
@@ -389,6 +402,8 @@ def _problem(entry: _Entry, table: Mapping[str, Row]) -> str | None:
         )
     if row.accepts(entry.value):
         return None
+    if type(entry.value) in row.types and (wrong := row.problem(entry.value)):
+        return f"{entry.where}: {entry.key}: {wrong}. Correct or remove it"
     words = entry.value if isinstance(entry.value, (list, tuple)) else [entry.value]
     default = _DEFAULTS.get(entry.key)
     return (
@@ -464,6 +479,7 @@ def _build(values: Mapping[str, Any]) -> Settings:
         dream=DreamSettings(**section["dream"]),
         panes=MappingProxyType(panes),
         keys=MappingProxyType(section["keys"]),
+        composites=MappingProxyType(section["composites"]),
     )
 
 

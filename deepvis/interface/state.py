@@ -11,7 +11,6 @@ from deepvis.interface.contents import CONTENTS, Content
 from deepvis.interface.unit_grid import Order, PaneView
 from deepvis.synthesis.recipe_grid import RecipeGrid
 
-METHOD_CYCLE = (None, *METHODS)  # key n
 FILTERS = ("raw", "gray", "norm", "blurred norm")  # key m
 COMMON_BACKWARD = (  # key b: (method, filter)
     (None, "raw"),
@@ -43,7 +42,7 @@ LAYOUT_NAMES = ("standard", "projector")
 PARTS = ("layer", "unit")  # key (: what of the code is remembered or dreamed
 DREAM_MODES = ("picture", "zoom", "live")  # key {
 ZOOM_CYCLE = ("layer", "unit", "backward", "picture")  # key z
-ZOOMS = (*ZOOM_CYCLE, "facets")  # what the big pane shows
+ZOOMS = (*ZOOM_CYCLE, "facets", "curves")  # what the big pane shows
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,7 @@ def parsed(rule: str) -> tuple[str, tuple[float, ...]]:
     Raises:
         UserError: it is none.
     """
-    name, *words = rule.split()
+    name, *words = rule.split() or [""]
     try:
         numbers = tuple(float(word) for word in words)
     except ValueError:
@@ -80,7 +80,7 @@ def composite_of(values: Mapping[str, object]) -> Composite:
         if allowed and value not in allowed:
             raise UserError(f"{name}: {value!r}: expected {' or '.join(allowed)}")
         if not allowed:
-            parsed(str(value) or " ?")
+            parsed(str(value))
     missing = [name for name in ("first", "convolution") if name not in values]
     if missing:
         raise UserError(f"a composite needs a rule for {' and '.join(missing)}")

@@ -64,18 +64,15 @@ def stable(z: Tensor, epsilon: float = STABILIZER) -> Tensor:
 
 def _shares(call: LayerCall, parts: Sequence[Part], relevance: Tensor, epsilon: float = STABILIZER) -> Tensor:
     """Σ_k x_k · w_kᵀ (R / Σ_k z_k), where z_k = w_k x_k + b_k: each input's share of the relevance."""
-    used = [part for part in parts if part[2] is not None or bool(part[0].any())]
-    total = torch.zeros_like(parts[0][0])
-    if not used:
-        return total
     with torch.enable_grad():
-        inputs = [x.detach().requires_grad_() for x, _, _ in used]
-        z = call(inputs[0], *used[0][1:])
-        for x, (_, weight, bias) in zip(inputs[1:], used[1:]):
+        inputs = [x.detach().requires_grad_() for x, _, _ in parts]
+        z = call(inputs[0], *parts[0][1:])
+        for x, (_, weight, bias) in zip(inputs[1:], parts[1:]):
             z = z + call(x, weight, bias)
         per_output = relevance / stable(z.detach(), epsilon)
         slopes = torch.autograd.grad(z, inputs, per_output)
-    for (x, _, bias), slope in zip(used, slopes):
+    total = torch.zeros_like(parts[0][0])
+    for (x, _, bias), slope in zip(parts, slopes):
         total.addcmul_(x, slope)
         if call.spreads and bias is not None:
             total += flat(call, x, per_output * _along_channels(bias, call))
@@ -95,6 +92,13 @@ def _or_none(bias: Tensor | None, change: Callable[[Tensor], Tensor]) -> Tensor 
     return None if bias is None else change(bias)
 
 
+def _by_sign(x: Tensor, above: Tensor, bias: Tensor | None, below: Callable[[], Tensor]) -> list[Part]:
+    """The inputs above 0 with one weight, and those below 0 with another, if there are any."""
+    if float(x.amin()) >= 0:  # as behind most activation functions: half of the work
+        return [(x, above, bias)]
+    return [(x.clamp(min=0), above, bias), (x.clamp(max=0), below(), None)]
+
+
 def epsilon(size: float) -> LayerRule:
     """z_ij = x_i w_ij, z_j = Σ_i z_ij + b_j, with `size` added to the size of z_j (Bach et al. 2015, eq. 58)."""
     return lambda call, x, relevance: _shares(call, [(x, call.weight, call.bias)], relevance, size)
@@ -102,25 +106,25 @@ def epsilon(size: float) -> LayerRule:
 
 def zplus(call: LayerCall, x: Tensor, relevance: Tensor) -> Tensor:
     """z_ij = (x_i w_ij)⁺, and the positive part of the bias (Montavon et al. 2017, eq. 8, also for inputs below 0)."""
-    (above, below), (up, down) = _signs(x), _signs(call.weight)
     bias = _or_none(call.bias, lambda b: b.clamp(min=0))
-    return _shares(call, [(above, up, bias), (below, down, None)], relevance)
+    parts = _by_sign(x, call.weight.clamp(min=0), bias, lambda: call.weight.clamp(max=0))
+    return _shares(call, parts, relevance)
 
 
 def gamma(size: float) -> LayerRule:
     """z_ij = x_i w_ij + γ (x_i w_ij)⁺ where z_j > 0, + γ (x_i w_ij)⁻ where z_j < 0 (Andéol et al. 2021)."""
 
     def share(call: LayerCall, x: Tensor, relevance: Tensor) -> Tensor:
-        (above, below), (up, down) = _signs(x), _signs(call.weight)
+        up, down = _signs(call.weight)
         more, less = call.weight + size * up, call.weight + size * down
         with torch.no_grad():
             z = call(x, call.weight, call.bias)
         raised = _or_none(call.bias, lambda b: b + size * b.clamp(min=0))
         lowered = _or_none(call.bias, lambda b: b + size * b.clamp(max=0))
-        positive = _shares(call, [(above, more, raised), (below, less, None)], relevance * (z > 0))
+        positive = _shares(call, _by_sign(x, more, raised, lambda: less), relevance * (z > 0))
         if not bool(((z < 0) & (relevance != 0)).any()):
             return positive
-        return positive + _shares(call, [(above, less, lowered), (below, more, None)], relevance * (z < 0))
+        return positive + _shares(call, _by_sign(x, less, lowered, lambda: more), relevance * (z < 0))
 
     return share
 
@@ -129,13 +133,13 @@ def alpha_beta(alpha: float, beta: float) -> LayerRule:
     """α times the shares of the positive z_ij less β times those of the negative ones (Bach et al. 2015, eq. 60)."""
 
     def share(call: LayerCall, x: Tensor, relevance: Tensor) -> Tensor:
-        (above, below), (up, down) = _signs(x), _signs(call.weight)
+        up, down = _signs(call.weight)
         raised = _or_none(call.bias, lambda b: b.clamp(min=0))
         lowered = _or_none(call.bias, lambda b: b.clamp(max=0))
-        positive = _shares(call, [(above, up, raised), (below, down, None)], relevance)
+        positive = _shares(call, _by_sign(x, up, raised, lambda: down), relevance)
         if not beta:
             return alpha * positive
-        return alpha * positive - beta * _shares(call, [(above, down, lowered), (below, up, None)], relevance)
+        return alpha * positive - beta * _shares(call, _by_sign(x, down, lowered, lambda: up), relevance)
 
     return share
 

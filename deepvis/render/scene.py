@@ -23,6 +23,7 @@ from deepvis.workers.messages import (
     Cells,
     DreamView,
     Grown,
+    MethodCurves,
     Remembered,
     Scanning,
     TopPictures,
@@ -139,6 +140,7 @@ class Scene(LoadingScene):
         dream: a dream, perhaps still of the layer before.
         facets: facets, perhaps still of the unit before; None if they are not shown.
         doubts: {backward method: in what it fails on this network}, as far as that was measured.
+        curves: of the backward methods, perhaps still on the picture before; None if they are not shown.
     """
 
     _: KW_ONLY
@@ -163,6 +165,7 @@ class Scene(LoadingScene):
     facets: UnitFacets | None = None
     grows_by_itself: bool = False
     doubts: Mapping[str, str] = field(default_factory=dict)
+    curves: MethodCurves | None = None
 
     @property
     def of_held(self) -> Scene | None:
@@ -277,6 +280,17 @@ class Scene(LoadingScene):
         d = self.dream
         is_own = d is not None and (d.wish.layer, d.wish.unit, d.wish.mode) == (*self._part, self.state.dream_mode)
         return d if is_own else None
+
+    @property
+    def own_curves(self) -> MethodCurves | None:
+        """The curves of the backward methods, if they are of the picture in view."""
+        c = self.curves
+        return c if c is not None and (c.wish.frame, c.wish.crop) == (self.frame, self.state.crop) else None
+
+    @property
+    def curves_need_still(self) -> bool:
+        """Whether the picture moves, so that no curves are computed."""
+        return self.frame is not None and self.frame.live and not self.state.frozen
 
     @property
     def scan_words(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from deepvis.core.files import write_whole, writing
@@ -21,12 +21,17 @@ def write_doubts(folder: Path, fingerprint: str, fails: Mapping[str, str]) -> Pa
     return path
 
 
-def read_doubts(folder: Path, fingerprint: str) -> Mapping[str, str]:
-    """{method: in what it fails} of the methods that fail; empty if that was not measured for this network."""
-    try:
-        found = json.loads((folder / FILE).read_text(encoding="utf-8"))
-        if found["fingerprint"] != fingerprint:
-            return {}
-        return {str(name): str(why) for name, why in found["fails"].items() if why}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return {}
+def read_doubts(folders: Sequence[Path], fingerprint: str) -> Mapping[str, str]:
+    """{method: in what it fails} of the methods that fail; empty if that was not measured for this network.
+
+    Args:
+        folders: the first one that has a measurement of this network counts.
+    """
+    for folder in folders:
+        try:
+            found = json.loads((folder / FILE).read_text(encoding="utf-8"))
+            if found["fingerprint"] == fingerprint:
+                return {str(name): str(why) for name, why in found["fails"].items() if why}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            continue
+    return {}

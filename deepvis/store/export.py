@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -17,11 +18,31 @@ from deepvis.networks.network import Network
 from deepvis.scan.index import Index
 from deepvis.scan.patch_backward import patch_backward
 from deepvis.scan.patches import cut_out, field_box, places, tiled
-from deepvis.store.original_folders import DECONV, SYNTHESIZED, TOP, jpeg_path, montage
+from deepvis.store.original_folders import SYNTHESIZED, TOP, folder_of, jpeg_path, montage
 from deepvis.store.own_images import OwnFirst
 from deepvis.store.unit_images import Store
 
 GRID = 3
+
+
+def around_gray(values: np.ndarray, _patch: np.ndarray) -> np.ndarray:
+    """float32 -> uint8, 0 at middle gray, the largest magnitude at full black or white."""
+    most = np.abs(values).max()
+    scaled = values / most if most > 0 else values
+    return np.clip(127.5 + 127.5 * scaled, 0, 255).astype(np.uint8)
+
+
+@dataclass(frozen=True)
+class BackwardImages:
+    """Which backward images are written beside the top images.
+
+    Attributes:
+        method: a key of `deepvis.attribution.methods.METHODS`.
+        draw: (backward image, float32 RGB; the same part of the photo, uint8 RGB of any size) -> uint8 RGB.
+    """
+
+    method: str = "deconv"
+    draw: Callable[[np.ndarray, np.ndarray], np.ndarray] = around_gray
 
 
 def export(
@@ -32,6 +53,7 @@ def export(
     store: Store | OwnFirst | None = None,
     side: int = 0,
     root: Path | None = None,
+    backward: BackwardImages = BackwardImages(),
 ) -> int:
     """Write the folders. Existing files are skipped, so a stopped export can be resumed.
 
@@ -48,27 +70,35 @@ def export(
     written = 0
     for layer in layers:
         for unit in range(index.span(layer).units):
-            written += _export_unit(network, index, out, layer, unit, photos, side)
+            written += _export_unit(network, index, out, layer, unit, photos, side, backward)
             if store is not None and (stored := store.read(layer, unit)):
                 written += _write(jpeg_path(out, SYNTHESIZED, layer, unit), _montage(stored))
     return written
 
 
-def _export_unit(network: Network, index: Index, out: Path, layer: str, unit: int, photos: Photos, side: int) -> int:
-    pictures, deconvs = (jpeg_path(out, folder, layer, unit) for folder in (TOP, DECONV))
-    if pictures.exists() and deconvs.exists():
+def _export_unit(
+    network: Network,
+    index: Index,
+    out: Path,
+    layer: str,
+    unit: int,
+    photos: Photos,
+    side: int,
+    backward: BackwardImages,
+) -> int:
+    pictures, backs = (jpeg_path(out, folder, layer, unit) for folder in (TOP, folder_of(backward.method)))
+    if pictures.exists() and backs.exists():
         return 0
     found = places(index, layer, unit)[: GRID * GRID]
     whole = (network.input.width, network.input.height)
     boxes = [field_box(index.receptive_fields.get(layer), row, column, whole) for _, row, column, _ in found]
     seen = [photos.read(image) for image, *_ in found]
     cells = [(row, column) for _, row, column, _ in found]
-    back = patch_backward(network, seen, layer, unit, "deconv", boxes, cells)
+    back = patch_backward(network, seen, layer, unit, backward.method, boxes, cells)
     size = (side, side) if side else boxes[0][2:] if boxes else whole
     patches = [cut_out(as_colours(photo, index.shown_bands), box, whole) for photo, box in zip(seen, boxes)]
-    return _write(pictures, _grid(patches, size)) + _write(
-        deconvs, _grid([_around_gray(image) for image in back], size)
-    )
+    drawn = [backward.draw(values, patch) for values, patch in zip(back, patches)]
+    return _write(pictures, _grid(patches, size)) + _write(backs, _grid(drawn, size))
 
 
 def _grid(tiles: Sequence[np.ndarray], size: tuple[int, int]) -> np.ndarray:
@@ -89,13 +119,6 @@ def _square(image: np.ndarray, side: int) -> np.ndarray:
     top, left = (side - height) // 2, (side - width) // 2
     square[top : top + height, left : left + width] = resize(image, width, height)
     return square
-
-
-def _around_gray(image: np.ndarray) -> np.ndarray:
-    """float32 -> uint8, 0 at middle gray, the largest magnitude at full black or white."""
-    most = np.abs(image).max()
-    scaled = image / most if most > 0 else image
-    return np.clip(127.5 + 127.5 * scaled, 0, 255).astype(np.uint8)
 
 
 def _write(path: Path, image: np.ndarray) -> int:

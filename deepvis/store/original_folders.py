@@ -33,10 +33,15 @@ _EDGE = SMALL + LARGE
 BELOW = {"pool1": "conv1", "norm1": "conv1", "pool2": "conv2", "norm2": "conv2", "pool5": "conv5"}
 
 
+def folder_of(method: str) -> str:
+    """The folder of the top images' backward images by a method; the original toolbox has DECONV only."""
+    return f"max_{method}"
+
+
 def jpeg_path(root: Path, folder: str, layer: str, unit: int) -> Path:
-    """The path of a unit's picture; `folder` is SYNTHESIZED, TOP or DECONV."""
+    """The path of a unit's picture; `folder` is SYNTHESIZED, TOP, DECONV or another of `folder_of`."""
     name = folder_name(layer)
-    return root / folder / name / f"{name}_{unit:04d}{_SUFFIX[folder]}.jpg"
+    return root / folder / name / f"{name}_{unit:04d}{_SUFFIX.get(folder, '')}.jpg"
 
 
 def montage(blocks: np.ndarray) -> np.ndarray:

@@ -434,3 +434,64 @@ class UnitFacets:
     is_stored: bool = False
     done: bool = False
     note: str = ""
+
+
+@dataclass(frozen=True)
+class CurvesWish:
+    """A request for the deletion and insertion curves of backward methods.
+
+    Attributes:
+        frame, crop: the picture, and whether its centre is cropped to the network's input.
+        methods: keys of `deepvis.attribution.methods.METHODS`, in the order in which they are measured.
+    """
+
+    frame: Frame
+    crop: bool
+    methods: tuple[str, ...]
+
+
+RANDOM_BLOCKS = "random"  # in place of a method: blocks in a random order, the floor
+
+
+@dataclass(frozen=True)
+class MethodCurve:
+    """A method's curves: the class's probability on the way.
+
+    Attributes:
+        name: the method, or RANDOM_BLOCKS.
+        deletion, insertion: see `deepvis.attribution.curves.Curves`; empty if the method gave no map.
+        note: why it gave none.
+    """
+
+    name: str
+    deletion: tuple[float, ...] = ()
+    insertion: tuple[float, ...] = ()
+    note: str = ""
+
+    @property
+    def areas(self) -> tuple[float, float]:
+        """The mean probability on both ways."""
+        deletion, insertion = (sum(way) / max(1, len(way)) for way in (self.deletion, self.insertion))
+        return deletion, insertion
+
+
+@dataclass(frozen=True, eq=False)
+class MethodCurves:
+    """The curves of a `CurvesWish` so far.
+
+    Attributes:
+        wish: the request.
+        layer, unit: the class that the network predicts.
+        probability: of that class.
+        curves: those of random blocks, then of the methods that have been measured.
+        note: why there are none.
+        done: there is no more to come.
+    """
+
+    wish: CurvesWish
+    layer: str = ""
+    unit: int = 0
+    probability: float = 0.0
+    curves: tuple[MethodCurve, ...] = ()
+    note: str = ""
+    done: bool = False

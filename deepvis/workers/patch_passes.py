@@ -61,14 +61,15 @@ class PatchPassesWorker(Worker[PatchPass, TopPictures]):
         """The answer if memory ran out or the network's code raised."""
         return replace(wish.pictures, backward_note=why)
 
-    def work(self, task: Task[PatchPass]) -> Generator[TopPictures, None, None]:
+    def work(self, task: Task[PatchPass]) -> Generator[TopPictures | None, None, None]:
         one = task.wish
         if not self._lasts(one.task, one.quiet_until):
             return
         network, wish = self._copy_of(one.task.wish.source), one.task.wish.wish
-        pictures = _with_passes(network, wish, one)
+        pictures = yield from _with_passes(network, wish, one)
         if wish.or_deconv and not any(image is not None and image.any() for image in pictures.backward):
-            pictures = replace(_with_passes(network, replace(wish, method="deconv"), one), method="deconv")
+            pictures = yield from _with_passes(network, replace(wish, method="deconv"), one)
+            pictures = replace(pictures, method="deconv")
         yield pictures
 
     def _hand_out(self, task: Task[PatchPass], answer: TopPictures | None) -> bool:
@@ -85,8 +86,13 @@ class PatchPassesWorker(Worker[PatchPass, TopPictures]):
         return self._replica.of(network)
 
 
-def _with_passes(network: Network, wish: TopImagesWish, one: PatchPass) -> TopPictures:
-    """The patches with the backward image and the activations of each; None where its photo is missing."""
+def _with_passes(
+    network: Network, wish: TopImagesWish, one: PatchPass
+) -> Generator[TopPictures | None, None, TopPictures]:
+    """The patches with the backward image and the activations of each; None where its photo is missing.
+
+    Between two batches it yields None, where the work ends if it is no longer wanted.
+    """
     from deepvis.scan.patch_backward import patch_backward
 
     seen = [patch for patch in one.pictures.patches if patch.pixels is not None]
@@ -98,6 +104,7 @@ def _with_passes(network: Network, wish: TopImagesWish, one: PatchPass) -> TopPi
     images: list[np.ndarray] = []
     maps: list[np.ndarray] = []
     for first in range(0, len(seen), AT_A_TIME):
+        yield None
         some = slice(first, first + AT_A_TIME)
         with MUCH_MEMORY:
             starts = places and places[some]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
+from weakref import WeakSet
 
 from deepvis.core.errors import words
 from deepvis.core.runtime import be_patient
@@ -73,7 +75,8 @@ class Worker(Generic[Wish, Answer]):
     something each time the thread wakes up (`look_around`), and define how often that is (`patience`).
 
     Hold `_changed` to read or write what several threads share, and do no long work while holding it, so that no caller
-    waits. The threads are daemons, so one that hangs in a driver does not keep the program from exiting.
+    waits. The threads are daemons, so one that hangs in a driver does not keep the program from exiting; Python's exit
+    waits for the others (`end_all`).
 
     Attributes:
         has_low_priority: the thread waits for the live view when cores are scarce; on Linux only.
@@ -176,6 +179,7 @@ class Worker(Generic[Wish, Answer]):
             if not self._stopping:
                 thread.start()
                 self._threads.append(thread)
+                _STARTED.add(self)
 
     def _run(self) -> None:
         if self.has_low_priority:
@@ -234,3 +238,21 @@ class Worker(Generic[Wish, Answer]):
             if self._is_wanted(task):
                 self._done = task
                 self._changed.notify_all()
+
+
+_STARTED: WeakSet[Worker[Any, Any]] = WeakSet()
+ENDING = 60.0  # seconds that Python's exit waits for work that still runs
+
+
+def end_all(timeout: float = ENDING) -> bool:
+    """Stop all workers and wait until their threads have ended; returns whether they have.
+
+    A thread that comes back from torch while Python exits would end the process with an error ("terminate called").
+    """
+    workers, until = tuple(_STARTED), time.monotonic() + timeout
+    for worker in workers:
+        worker.close(0)
+    return all([worker.close(max(0.0, until - time.monotonic())) for worker in workers])
+
+
+atexit.register(end_all)

@@ -11,9 +11,9 @@ import torch
 from smallnets import small
 from torch import Tensor, nn
 
-from deepvis.attribution import averaged
+from deepvis.attribution import averaged, path
 from deepvis.attribution.class_activation import earlier_maps
-from deepvis.attribution.methods import METHODS
+from deepvis.attribution.methods import METHODS, Step
 from deepvis.attribution.passes import answer, finished
 from deepvis.attribution.relevance import share_words
 from deepvis.attribution.requests import Request, Result
@@ -119,7 +119,8 @@ def test_gradient_times_input_is_captums(net: Network) -> None:
     np.testing.assert_allclose(got, want[0].permute(1, 2, 0).detach().numpy(), rtol=1e-4, atol=1e-6)
 
 
-def test_integrated_gradients_are_captums_and_say_their_error(net: Network) -> None:
+def test_integrated_gradients_are_captums_and_say_their_error(net: Network, monkeypatch) -> None:
+    monkeypatch.setattr(path, "FINER", 1)  # equal steps alone
     x, passes = x_of(net), METHODS["integrated"].passes
     found = captum.IntegratedGradients(net.module).attribute(
         x, target=4, n_steps=passes, method="riemann_middle", return_convergence_delta=True
@@ -129,7 +130,35 @@ def test_integrated_gradients_are_captums_and_say_their_error(net: Network) -> N
     np.testing.assert_allclose(got.pixels, want, rtol=1e-3, atol=1e-5 * np.abs(want).max())
     with torch.no_grad():
         rise = float((net.module(x) - net.module(torch.zeros_like(x)))[0, 4])
-    assert f"the sum is {100 * abs(delta) / abs(rise):.1f} % off" in got.note and f"{passes} of {passes}" in got.note
+    assert f"the sum is {100 * abs(delta) / abs(rise):.1f} % off" in got.note and f"{passes} steps" in got.note
+
+
+def test_steps_are_divided_where_a_probability_rises(monkeypatch) -> None:
+    module = nn.Sequential(nn.Flatten(), nn.Linear(3 * 64, 2), nn.Softmax(1))
+    with torch.no_grad():
+        for weight in module.parameters():
+            weight.copy_(torch.randn(weight.shape, generator=torch.Generator().manual_seed(1)))
+        module[1].weight *= 60
+    net = prepare("steep", module.double(), InputSpec(8, 8), None)
+    x, unit = net.see(FRAME.image, True), int(net.module(net.see(FRAME.image, True)).argmax())
+    want = captum.IntegratedGradients(net.module).attribute(x, target=unit, n_steps=20_000, method="riemann_middle")
+    request = Request(FRAME, True, "2", "integrated", ("2", unit))
+    monkeypatch.setattr(path, "FINER", 1)
+    rough = finished(net, request)
+    monkeypatch.undo()
+    fine = finished(net, request)
+    misses = [
+        np.abs(one.pixels - want[0].permute(1, 2, 0).numpy()).max() / float(want.abs().max()) for one in (rough, fine)
+    ]
+    assert misses[0] > 0.03 and misses[1] < 0.01, (misses, rough.note, fine.note)
+    assert float(fine.note.split("sum is ")[1].split(" %")[0]) <= 1
+
+
+def test_errors_between_the_steps_add_up_to_that_of_the_sum() -> None:
+    steps = [Step(0.125, 0.25, 1.0, 3.0), Step(0.5, 0.5, 2.0, -1.0), Step(0.875, 0.25, 2.5, 8.0)]
+    errors = path.errors_between(steps, 0.5, 4.0)
+    assert len(errors) == 4 and errors[0] == pytest.approx(1 - 0.5 - 3 * 0.125)
+    assert sum(errors) == pytest.approx(4.0 - 0.5 - (3 * 0.25 - 0.5 + 8 * 0.25))
 
 
 def test_smoothgrad_is_captums_noise_tunnel_with_the_same_noise(net: Network, monkeypatch) -> None:
@@ -157,7 +186,7 @@ def test_many_passes_go_on_from_what_there_is(net: Network, method: str) -> None
 
 
 def test_steps_of_the_path_are_the_middles_of_equal_parts() -> None:
-    places = [averaged.place_on_path(number, 16) for number in range(16)]
+    places = [path.place_on_path(number, 16) for number in range(16)]
     assert sorted(places) == [(i + 0.5) / 16 for i in range(16)]
     for count in (2, 4, 8):  # the first ones are spread over the whole path
         assert {int(place * count) for place in places[:count]} == set(range(count))

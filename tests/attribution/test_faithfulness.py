@@ -11,18 +11,21 @@ import torch
 from smallnets import small
 from torch import nn
 
-from deepvis.attribution import faithfulness
-from deepvis.attribution.faithfulness import (
+from deepvis.attribution import faithfulness, path
+from deepvis.attribution.curves import (
     STEPS,
-    Measurement,
-    Score,
     as_probabilities,
     block_means,
+    blurred,
     class_layer,
     curves,
-    randomised,
-    rank_correlation,
+    explain,
+    predicted,
 )
+from deepvis.attribution.faithfulness import Measurement, Score
+from deepvis.attribution.passes import finished
+from deepvis.attribution.randomised import randomised, rank_correlation, stages, weighted_modules
+from deepvis.attribution.requests import Request
 from deepvis.cli.faithfulness import table
 from deepvis.core.errors import UserError
 from deepvis.core.frames import Frame
@@ -58,14 +61,29 @@ def slow(net: Network, x: torch.Tensor, unit: int, blocks: np.ndarray, side: int
     return deletion, insertion
 
 
-def test_curves_on_ten_images_are_those_of_a_plain_loop(net: Network) -> None:
-    for seed in range(10):
-        x = net.see(frame(seed).image, True)
-        blocks = np.random.default_rng(seed).normal(size=(5, 5))  # the last ones are smaller: 32 = 4 · 7 + 4
-        got = curves(net, x, 3, blocks, side=7)
-        deletion, insertion = slow(net, x, 3, blocks, 7)
-        np.testing.assert_allclose(got.deletion, deletion, rtol=1e-5)
-        np.testing.assert_allclose(got.insertion, insertion, rtol=1e-5)
+def test_curves_of_ten_images_at_once_are_those_of_a_plain_loop(net: Network) -> None:
+    x = torch.cat([net.see(frame(seed).image, True) for seed in range(10)])
+    blocks = np.random.default_rng(0).normal(size=(10, 5, 5))  # the last ones are smaller: 32 = 4 · 7 + 4
+    units = [seed % 4 for seed in range(10)]
+    got = curves(net, x, blurred(x), units, blocks, side=7, at_once=30)
+    for i in range(10):
+        deletion, insertion = slow(net, x[i : i + 1], units[i], blocks[i], 7)
+        np.testing.assert_allclose(got.deletion[i], deletion, rtol=1e-5)
+        np.testing.assert_allclose(got.insertion[i], insertion, rtol=1e-5)
+    assert got.areas[3] == pytest.approx([got.deletion[3].mean(), got.insertion[3].mean()])
+
+
+@pytest.mark.parametrize("method", ["guided", "lrp", "grad-cam", "integrated"])
+def test_maps_of_several_images_are_those_of_the_window(net: Network, method: str, monkeypatch) -> None:
+    monkeypatch.setattr(path, "FINER", 1)  # equal steps: each picture would have its own
+    x = torch.cat([net.see(frame(seed).image, True) for seed in range(3)])
+    units = predicted(net, x)
+    values, note = explain(net, x, "fc", units, method)
+    for i in range(3):
+        result = finished(net, Request(frame(i), True, "fc", method, ("fc", units[i])))
+        want = (np.abs(result.pixels) if method == "guided" else result.pixels).sum(2)
+        np.testing.assert_allclose(values[i], want, rtol=1e-4, atol=1e-5 * np.abs(want).max())
+    assert not x.requires_grad and bool(note) == (method != "guided")
 
 
 def test_blocks_are_means() -> None:
@@ -76,7 +94,9 @@ def test_blocks_are_means() -> None:
 
 def test_weights_are_randomised_from_the_top_down(net: Network) -> None:
     before = [tensor.clone() for tensor in net.module.parameters()]
-    half = randomised(net, 0.5)
+    assert weighted_modules(net) == ["conv1", "conv2", "conv3", "fc"] and stages(net, 9) == weighted_modules(net)[::-1]
+    assert stages(net, 2) == ["fc", "conv1"] and stages(net, 1) == ["conv1"]
+    half = randomised(net, "conv3")
     changed = [not torch.equal(one, other) for one, other in zip(half.module.parameters(), before)]
     assert changed == [False] * 4 + [True] * 4
     assert all(torch.equal(one, other) for one, other in zip(net.module.parameters(), before))
@@ -86,28 +106,44 @@ def test_weights_are_randomised_from_the_top_down(net: Network) -> None:
 
 def test_a_measurement_gives_means_intervals_and_the_reason_where_there_is_no_map(net: Network, monkeypatch) -> None:
     monkeypatch.setattr(faithfulness, "BLOCK", 8)
-    measurement = Measurement(net, ["gradient", "grad-cam"], checked=2)
-    for seed in range(3):
-        measurement.add(frame(seed))
+    measurement = Measurement(net, ["gradient", "grad-cam"], checked=3, count=2)
+    measurement.add([frame(0), frame(1)])
+    measurement.add([frame(2), frame(3)])
     scores = measurement.scores()
-    assert set(scores) == {"random", "gradient", "grad-cam"} and measurement.images == 3
-    one = scores["gradient"]
-    areas = np.array(measurement._areas["gradient"])
-    assert one.deletion == pytest.approx(areas[:, 0].mean())
-    assert one.deletion_error == pytest.approx(1.96 * areas[:, 0].std(ddof=1) / np.sqrt(3))
-    assert -1 <= one.same <= 1
-    said = table(scores, 3)
-    assert "over 3 images" in said and "| gradient |" in said
+    assert set(scores) == {"random", "gradient", "grad-cam"} and measurement.images == 4
+    one, tally = scores["gradient"], measurement._tallies["gradient"]
+    areas = np.array(tally.areas)
+    assert one.deletion == pytest.approx((areas[:, 0].mean(), 1.96 * areas[:, 0].std(ddof=1) / 2))
+    assert len(tally.same) == 3 and one.same == pytest.approx(np.mean(tally.same, 0)) and max(map(abs, one.same)) <= 1
+    alone = Measurement(net, ["gradient"], checked=0)
+    for seed in range(4):
+        alone.add([frame(seed)])
+    np.testing.assert_allclose(alone._tallies["gradient"].areas, areas, rtol=1e-4)
+    assert alone.scores()["gradient"].same == ()
+    said = table(scores, 4, measurement.stages)
+    assert "over 4 images" in said and "| gradient |" in said and "random down to fc | random down to conv1" in said
+
+
+def test_an_image_without_a_map_counts_as_random_and_none_at_all_says_why(net: Network, monkeypatch) -> None:
+    monkeypatch.setattr(faithfulness, "BLOCK", 8)
+    some = lambda *_: (np.stack([np.zeros((32, 32)), np.full((32, 32), np.nan), np.eye(32)]), "said")  # noqa: E731
+    monkeypatch.setattr(faithfulness, "explain", some)
+    measurement = Measurement(net, ["gradient"], checked=0)
+    measurement.add([frame(seed) for seed in range(3)])
+    floor, areas = (np.array(measurement._tallies[name].areas) for name in ("random", "gradient"))
+    assert np.array_equal(areas[:2], floor[:2]) and not np.array_equal(areas[2], floor[2])
+    assert "no map for 2 images" in table(measurement.scores(), 3)
+    monkeypatch.undo()
     flat = prepare("flat", nn.Sequential(nn.Flatten(), nn.Linear(3 * 64, 5)), InputSpec(8, 8), None)
     measurement = Measurement(flat, ["grad-cam"], checked=0)
-    measurement.add(frame(1))
+    measurement.add([frame(1)])
     assert "no layer before" in measurement.scores()["grad-cam"].fails
 
 
 def test_what_fails() -> None:
-    assert Score(0.3, 0.1, 0.5, 0.1, (0.2, 0.1), 0.1).fails == ""
-    assert Score(0.3, 0.1, 0.5, 0.1, (0.1, 0.2), 0.1).fails == "no better than random blocks"
-    assert "weights" in Score(0.3, 0.1, 0.5, 0.1, (0.2, 0.1), 0.9).fails
+    assert Score((0.3, 0.1), (0.5, 0.1), (0.2, 0.1), (0.9, 0.1)).fails == ""
+    assert Score((0.3, 0.1), (0.5, 0.1), (0.1, 0.2), (0.1,)).fails == "no better than random blocks"
+    assert "weights" in Score((0.3, 0.1), (0.5, 0.1), (0.2, 0.1), (0.9,)).fails
 
 
 def test_rank_correlation_is_of_sizes() -> None:
@@ -115,6 +151,14 @@ def test_rank_correlation_is_of_sizes() -> None:
     assert rank_correlation(one, -one) == pytest.approx(1) and rank_correlation(one, 6 - np.abs(one)) == pytest.approx(
         -1
     )
+
+
+def test_equal_values_have_no_order() -> None:
+    one, other = np.zeros((2, 50))
+    one[0], other[0] = 1, 1
+    assert rank_correlation(one, other) == pytest.approx(1)
+    one[0], one[7] = 0, 1
+    assert abs(rank_correlation(one, other)) < 0.05 and rank_correlation(np.ones(50), other) == 0
 
 
 def test_scores_become_probabilities_once() -> None:
@@ -130,8 +174,11 @@ def test_a_network_that_ends_in_a_map_is_refused() -> None:
 
 
 def test_doubts_are_kept_for_one_network(tmp_path: Path) -> None:
-    write_doubts(tmp_path, "abc", {"guided": "no better", "lrp": ""})
-    assert read_doubts(tmp_path, "abc") == {"guided": "no better"}
-    assert read_doubts(tmp_path, "other") == {} and read_doubts(tmp_path / "none", "abc") == {}
-    (tmp_path / "faithfulness.json").write_text("[]")
-    assert read_doubts(tmp_path, "abc") == {}
+    own, bundled = tmp_path / "own", tmp_path / "bundled"
+    write_doubts(bundled, "abc", {"guided": "no better", "lrp": ""})
+    assert read_doubts([own, bundled], "abc") == {"guided": "no better"}
+    assert read_doubts([own, bundled], "other") == {}
+    write_doubts(own, "abc", {"guided": "", "deconv": "the same"})
+    assert read_doubts([own, bundled], "abc") == {"deconv": "the same"}
+    (own / "faithfulness.json").write_text("[]")
+    assert read_doubts([own, bundled], "abc") == {"guided": "no better"}

@@ -5,7 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from deepvis.attribution.methods import METHODS
+import pytest
+
+from deepvis.attribution.methods import METHODS, check_known
+from deepvis.core.errors import UserError
 from deepvis.networks.activation_rules import RULES
 
 ADDED = """
@@ -72,6 +75,12 @@ assert any("one half from conv:1" in words for words in said) and any("one half,
 def test_a_row_that_is_added_works_everywhere() -> None:
     done = subprocess.run([sys.executable, "-c", ADDED], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_name_is_known_or_the_nearest_is_named() -> None:
+    assert check_known("lrp") == "lrp"
+    with pytest.raises(UserError, match="did you mean deconv"):
+        check_known("decon")
 
 
 def test_each_row_has_its_name_and_each_rule_a_row() -> None:

@@ -93,6 +93,7 @@ X_NAMES = {
     "@": "at",
     "!": "exclam",
     "^": "asciicircum",
+    "?": "question",
     "<": "less",
     ">": "greater",
     "{": "braceleft",

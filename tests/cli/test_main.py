@@ -228,13 +228,27 @@ def test_a_network_that_cannot_be_had(capsys: pytest.CaptureFixture, options, ex
 
 
 @pytest.mark.parametrize(
-    "argv", [["render"], ["render", "--out", "x.png", "--back", "sideways"], ["nonsense"], ["live", "--units", "a:1"]]
+    "argv", [["render"], ["nonsense"], ["live", "--units", "a:1"]]
 )
 def test_wrong_options_end_with_status_2_and_the_reason_last(capsys: pytest.CaptureFixture, argv: list[str]) -> None:
     with pytest.raises(SystemExit) as end:
         main.main(argv)
     assert end.value.code == 2
     assert "error: " in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_an_unknown_backward_method(capsys: pytest.CaptureFixture) -> None:
+    said = failure(capsys, "render", "--input", str(PHOTO), "--back", "grad-kam", "--out", "x.png")
+    assert "--back 'grad-kam': unknown backward method (did you mean grad-cam?)" in said
+
+
+def test_a_composite_of_the_settings_is_a_backward_method(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("composites:\n  sharp: {first: gamma 0.2, convolution: gamma 0.2}\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "deepvis", "render", "--settings", str(tmp_path / "mine.yaml"), "--input", str(PHOTO),
+         "--unit", "head:5", "--back", "sharp", "--out", str(tmp_path / "x.png")], capture_output=True, text=True
+    )  # fmt: skip
+    assert done.returncode == 0 and (tmp_path / "x.png").is_file(), done.stderr
 
 
 # ---- the other commands --------------------------------------------------------------------------------------

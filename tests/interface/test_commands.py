@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from deepvis.attribution.methods import METHODS
 from deepvis.core.frames import Photo
 from deepvis.core.layers import Layer
 from deepvis.display.key_codes import NAMES
@@ -32,7 +33,6 @@ from deepvis.interface.state import (
     COMMON_BACKWARD,
     FILTERS,
     GAMMAS,
-    METHOD_CYCLE,
     PRESET_CYCLE,
     ZOOM_CYCLE,
     ZOOMS,
@@ -204,7 +204,7 @@ def test_wheel_forth_and_back_is_no_change() -> None:
         ("gamma", "gamma", range(len(GAMMAS))),
         ("boost", "boost", range(len(BOOSTS))),
         ("filter", "filter", FILTERS),
-        ("method", "method", METHOD_CYCLE),
+        ("method", "method", (None, *METHODS)),
         ("zoom", "zoom", ZOOM_CYCLE),
         ("content", "content", CONTENTS),
         *(
@@ -248,7 +248,7 @@ def test_b_cycles_the_common_backward_modes() -> None:
 @pytest.mark.parametrize("name", ["backward", "method"])
 def test_without_a_method_nothing_that_needs_one_stays_on(name: str) -> None:
     state = State(method="guided", filter="raw", zoom="backward", layer_gradient=True)
-    for _ in METHOD_CYCLE:
+    for _ in (None, *METHODS):
         if state.method is not None:
             state = do(state, name)
     assert (state.method, state.zoom, state.layer_gradient) == (None, "layer", False)
@@ -575,7 +575,7 @@ def test_every_command_survives_a_network_that_is_not_there_yet(name: str) -> No
 def check(state: State, facts: Facts) -> None:
     assert 0 <= state.layer < len(facts.layers)
     assert 0 <= state.unit < facts.layers[state.layer].units
-    assert state.zoom in ZOOMS and state.method in METHOD_CYCLE and state.filter in FILTERS
+    assert state.zoom in ZOOMS and state.method in (None, *METHODS) and state.filter in FILTERS
     assert state.method or (state.zoom != "backward" and not state.layer_gradient)
     assert 0 <= state.gamma < len(GAMMAS) and 0 <= state.boost < len(BOOSTS)
     assert not (state.recipe_grids and state.growing) and (state.typing is not None or not state.naming)

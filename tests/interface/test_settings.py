@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from deepvis.attribution.methods import METHODS, take_in
 from deepvis.core import paths
 from deepvis.core.errors import UserError
+from deepvis.core.layers import Layer
+from deepvis.interface import commands as interface_commands
 from deepvis.interface import settings
+from deepvis.interface.command import Facts
+from deepvis.interface.saved_view import LINK, read_view
 from deepvis.interface.settings import DEFAULT_PANES, SCHEMA, Settings, WindowSettings
+from deepvis.interface.state import State
+from deepvis.networks.composites import Composite
 
 COMMANDS = ("help", "pause", "next_layer")
 KEYS = ("a", "h", "l", "p", "q", "1", "?", "space", "left", "right")
@@ -31,6 +39,50 @@ def problems(file: Path, text: str | bytes, **arguments: object) -> list[str]:
     with pytest.raises(UserError) as caught:
         load(file, **arguments)
     return str(caught.value).splitlines()
+
+
+# ---- the user's rules of relevance ---------------------------------------------------------------
+
+
+@pytest.fixture
+def untouched() -> Iterator[None]:
+    before = dict(METHODS)
+    yield
+    METHODS.clear()
+    METHODS.update(before)
+
+
+def test_a_composite_becomes_a_backward_method(file: Path, untouched: None) -> None:
+    file.write_text("composites:\n  sharp: {first: gamma 0.2, convolution: gamma 0.2, biases: spread}\n")
+    found = load(file)
+    assert found.composites == {"sharp": Composite("gamma 0.2", "gamma 0.2", biases="spread")}
+    take_in(found.composites)
+    assert tuple(METHODS)[-1] == "sharp" and METHODS["sharp"].shows == "shares" and not METHODS["sharp"].in_cycle
+    facts = Facts((Layer("conv", "Conv2d", 2, 4, 4),))
+    assert "sharp" in interface_commands.COMMANDS["method"].options(facts)
+    assert interface_commands.run(State(), "method=sharp", facts).state.method == "sharp"
+    assert read_view(f"{LINK}method=sharp").chosen["method"] == "sharp"
+    assert load(file) == found  # its own name is free the second time
+    take_in({})
+    assert "sharp" not in METHODS and "lrp" in METHODS
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("a: {first: gama 1, convolution: zplus}", "rule 'gama 1': expected one of epsilon N, zplus"),
+        ("a: {first: , convolution: zplus}", "rule 'None'"),
+        ("a: {first: ' ', convolution: zplus}", "rule ' '"),
+        ("a: {first: flat}", "a composite needs a rule for convolution"),
+        ("a: {first: flat, convolution: zplus, 1: x}", "unknown part 1"),
+        ("lrp: {first: flat, convolution: zplus}", "is the name of something else"),
+        ("A b: {first: flat, convolution: zplus}", "allowed as a name"),
+        ("a: zplus", "composites.a is 'zplus'; allowed: {first: flat, convolution: zplus} and the like"),
+    ],
+)
+def test_a_composite_that_is_wrong(file: Path, line: str, words: str) -> None:
+    (said,) = problems(file, f"model: x\ncomposites:\n  {line}\n")
+    assert words in said and ", line 3: composites." in said
 
 
 # ---- what is right ------------------------------------------------------------------------------
@@ -455,7 +507,8 @@ def test_wrong_overrides(file: Path) -> None:
         "--window-width: window.width is '9'; allowed: a whole number of pixels from 320 to 16384. "
         "Correct it, or remove it for the default (1500)",
         "--modle: unknown key modle (value 1) (did you mean model?); allowed: input, camera, files, "
-        "model, weights, device, precision, crop, output, data, colors, scan, grow, unit, window, panes, keys, dream. "
+        "model, weights, device, precision, crop, output, data, colors, scan, grow, unit, window, panes, keys, dream, "
+        "composites. "
         "Correct or remove it",
     ]
 

@@ -12,9 +12,12 @@ import pytest
 import small
 import torch
 
+from deepvis.attribution import path
 from deepvis.attribution.methods import METHODS
 from deepvis.attribution.passes import finished
 from deepvis.attribution.requests import Request
+from deepvis.cli.export import _backward_images
+from deepvis.core.errors import UserError
 from deepvis.core.frames import Frame
 from deepvis.core.geometry import crop_box, fit
 from deepvis.inputs.datasets import Images, Photos, find_images
@@ -22,7 +25,7 @@ from deepvis.inputs.decode import BACKDROP, read_image
 from deepvis.scan.patch_backward import patch_backward
 from deepvis.scan.patches import cut_out, cut_padded, field_box, patches, places
 from deepvis.scan.scan import Options, scan
-from deepvis.store.export import export
+from deepvis.store.export import BackwardImages, around_gray, export
 from deepvis.store.original_folders import JpegFolders
 from deepvis.store.unit_images import Store
 
@@ -104,7 +107,10 @@ def test_photos_that_are_gone(network, index, folder: Path, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("layer", ["relu", "odd", "head"])
-def test_backward_of_patches_is_that_of_the_live_window(network, index, folder: Path, layer: str, method: str) -> None:
+def test_backward_of_patches_is_that_of_the_live_window(
+    network, index, folder: Path, layer: str, method: str, monkeypatch
+) -> None:
+    monkeypatch.setattr(path, "FINER", 1)  # equal steps for one and several photos
     # Of many passes one may lie on the other side of a ReLU's corner, by rounding.
     near = 0.03 if METHODS[method].passes > 1 else 1e-4
     for unit in (0, 3):
@@ -155,6 +161,32 @@ def test_export(network, index, folder: Path, tmp_path: Path) -> None:
     assert export(network, index, out, ["odd", "head"]) == 0
     assert export(network, index, tmp_path / "large", ["conv"], side=32) == 14
     assert cv2.imread(str(tmp_path / "large/max_im/conv/conv_0000.jpg")).shape == (100, 100, 3)
+
+
+def test_export_with_another_method(network, index, tmp_path: Path) -> None:
+    seen = []
+
+    def draw(values: np.ndarray, patch: np.ndarray) -> np.ndarray:
+        seen.append((values.shape, patch.shape, float(np.ptp(values.sum(2)))))
+        return np.full(patch.shape, (0, 0, 200), np.uint8)
+
+    assert export(network, index, tmp_path, ["conv"], backward=BackwardImages("grad-cam++", draw)) == 14
+    blue, _, red = cv2.imread(str(tmp_path / "max_grad-cam++/conv/conv_0003.jpg")).mean((0, 1))
+    assert blue > red + 30
+    assert len(seen) == 9 * 7 and not (tmp_path / "max_deconv").exists()
+    assert export(network, index, tmp_path, ["conv"]) == 14  # the top images and deconv
+
+
+def test_how_images_of_a_method_are_exported() -> None:
+    values, photo = np.zeros((4, 4, 3), np.float32), np.full((8, 8, 3), 90, np.uint8)
+    values[1, 1], values[2, 2] = 1, -1
+    assert _backward_images("guided").draw is around_gray
+    shares = _backward_images("lrp").draw(values, photo)
+    assert shares[1, 1, 0] > shares[1, 1, 2] and shares[2, 2, 2] > shares[2, 2, 0]  # RGB: orange for, blue against
+    heat = _backward_images("grad-cam").draw(np.abs(values), photo)
+    assert heat.shape == (8, 8, 3) and np.ptp(heat) > 20
+    with pytest.raises(UserError, match="unknown backward method"):
+        _backward_images("lpr")
 
 
 def test_export_of_fewer_images_than_places(network, folder: Path, tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Generator, Iterator
 
@@ -275,3 +277,33 @@ def test_a_worker_that_was_closed_before_its_first_wish_starts_no_thread(letters
     assert one.close(0)
     one.want("a")
     assert not one._threads
+
+
+STILL_COMPUTING = """
+import sys, threading
+import torch
+from deepvis.workers.worker import Worker
+
+begun = threading.Event()
+
+class Long(Worker):
+    def work(self, task):
+        x = torch.ones(400, 400, requires_grad=True)
+        begun.set()
+        for _ in range(150):  # as a network's code and torch take turns
+            torch.autograd.grad((x @ x).sum(), x)
+        print("ended", flush=True)
+        yield "done"
+    def failed(self, wish, why):
+        return why
+
+worker = Long()
+worker.want("a")
+begun.wait()
+assert not worker.close(0)
+"""
+
+
+def test_pythons_exit_waits_for_a_thread_that_still_computes() -> None:
+    done = subprocess.run([sys.executable, "-c", STILL_COMPUTING], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "ended\n"), done.stderr

@@ -93,16 +93,15 @@ def _draw_sizes(args: argparse.Namespace) -> None:
 
 
 def _draw_photos(args: argparse.Namespace) -> None:
-    from deepvis.attribution.methods import METHODS
-
-    if args.back and args.back not in METHODS:
-        raise UserError(f"--back {args.back!r}: expected {', '.join(METHODS)}")
     with _drawing(args) as (network, save):
+        from deepvis.attribution.methods import check_known
+
+        method = check_known(args.back) if args.back else ""
         found = _stored(network, args.unit)
         from deepvis.render.facet_figures import by_cluster
 
         patches = _patches(network, found)
-        below = _backward(network, found, args.back) if args.back else []
+        below = _backward(network, found, method) if method else []
         save(by_cluster(found, patches, below, args.columns))
 
 

@@ -16,12 +16,10 @@ if TYPE_CHECKING:
 
 def add(figures: Commands) -> None:
     """Add the figure to the command line."""
-    from deepvis.attribution.methods import METHODS
-
     parser = figures.add_parser("lrp", help="a unit's top images, their deconv and their relevance side by side")
     parser.add_argument("--unit", required=True, help="layer:number or layer:class (4c:79, probs:zebra)")
     parser.add_argument(
-        "--back", choices=tuple(METHODS), nargs="+", default=["deconv", "lrp"], help="the methods (deconv lrp)"
+        "--back", metavar="METHOD", nargs="+", default=["deconv", "lrp"], help="the methods (deconv lrp)"
     )
     parser.add_argument("--images", type=path_argument, metavar="DIR", help="where the photos are now, if they moved")
     parser.add_argument("--index", type=path_argument, help="folder of the index (precomputed/MODEL/scan, or bundled)")
@@ -41,7 +39,7 @@ def _draw(args: argparse.Namespace) -> None:
 def _picture(args: argparse.Namespace) -> np.ndarray:
     """Figure S10 of Nguyen et al. 2016: a unit's top images, and side by side with them what methods show in them."""
     network = load_network(args)
-    from deepvis.attribution.methods import METHODS, shows_of
+    from deepvis.attribution.methods import METHODS, check_known, shows_of
     from deepvis.core.layers import find_layer, parse_unit, stands_for, unit_id
     from deepvis.inputs.datasets import Images, Photos
     from deepvis.render.figures import blocks, explained
@@ -66,7 +64,7 @@ def _picture(args: argparse.Namespace) -> np.ndarray:
     whole = (0, 0, network.input.width, network.input.height)
     places = None if all(box == whole for box in boxes) else [(patch.row, patch.column) for patch in found]
     columns = [(f"{unit_id(layer, unit)}   top images", [tile[..., ::-1] for tile in tiles])]
-    for name in args.back:
+    for name in map(check_known, args.back):
         values = patch_backward(network, seen, layer, unit, name, boxes, places, passes=10**6)
         columns.append(
             (METHODS[name].label, [explained(one, tile, shows_of(name)) for one, tile in zip(values, tiles)])

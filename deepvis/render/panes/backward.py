@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import cv2
 import numpy as np
 
-from deepvis.attribution.methods import METHODS, label, shows_of
+from deepvis.attribution.methods import METHODS, Method, label, shows_of
 from deepvis.interface.state import FILTERS
 from deepvis.render import colors, text
 from deepvis.render.draw import Canvas
@@ -45,7 +47,7 @@ def _draw_off(canvas: Canvas, _scene: LoadingScene) -> None:
     canvas.fill()
     canvas.caption("backward").words(
         "which pixels excite the unit\n\nb: gradient, deconv, guided backprop, LRP, Grad-CAM\n"
-        "n: all methods\nm: how it is shown"
+        "n: all methods\n?: which of them is true\nm: how it is shown"
     )
 
 
@@ -61,10 +63,9 @@ def _draw_one(canvas: Canvas, scene: Scene) -> None:
     state = scene.state
     canvas.fill()
     frozen = "frozen" if state.origin else ""
+    ink = canvas.theme.frozen if frozen else canvas.theme.text
     title = f"{'held · ' if scene.is_held else ''}{label(state.method or '')} from {scene.origin_unit}"
-    body = canvas.caption(
-        title, f"{frozen + ' · ' if frozen else ''}{state.filter}", canvas.theme.frozen if frozen else canvas.theme.text
-    )
+    body = canvas.caption(title, f"{frozen + ' · ' if frozen else ''}{state.filter}", ink)
     pixels, note = scene.backward, scene.backward_note
     if doubt := scene.doubts.get(state.method or ""):
         note = f"fails on this network: {doubt}" + (f"; {note}" if note else "")
@@ -112,24 +113,26 @@ def _why_not_yet(scene: Scene) -> str:
 
 
 def _chips(scene: LoadingScene) -> tuple[Chip, ...]:
-    """The usual methods, also the one that is on, and the filter, of which a click takes the next one."""
+    """The usual methods, also the one that is on; all methods; which is true; the filter, of which a click takes the
+    next one. A click on what is on switches it off, which saves the room of a chip."""
     state = scene.state
     doubts = scene.doubts if isinstance(scene, Scene) else {}
-    off = Chip("off", "method=off", "no backward image", state.method is None)
-    methods = [
-        Chip(
-            f"{row.label} ?" if row.name in doubts else row.label,
-            f"method={row.name}",
-            f"backward: {row.label}"
-            + (f", which fails on this network: {doubts[row.name]}" if row.name in doubts else ""),
-            row.name == state.method,
-        )
-        for row in METHODS.values()
-        if row.in_cycle or row.name == state.method
-    ]
-    more = Chip("more", "find=method: ", "all backward methods, to choose from", stays=True)
+    rows = [row for row in METHODS.values() if row.in_cycle or row.name == state.method]
+    more = Chip("…", "find=method: ", "all backward methods, to choose from", stays=True)
+    true = Chip("?", "curves", "which backward method is true for this picture", state.zoom == "curves", stays=True)
+    if state.method is None:
+        off = Chip("off", "method=off", "no backward image", True)
+        return (off, *(_method_chip(row, doubts, False) for row in rows), more, true)
     how = Chip(state.filter, "filter", f"how it is shown: {', '.join(FILTERS)}", True, apart=True)
-    return (off, *methods, more, *((how,) if state.method else ()))
+    return (*(_method_chip(row, doubts, row.name == state.method) for row in rows), more, true, how)
+
+
+def _method_chip(row: Method, doubts: Mapping[str, str], on: bool) -> Chip:
+    doubt = f", which fails on this network: {doubts[row.name]}" if row.name in doubts else ""
+    words = f"{row.short or row.label}{'?' if doubt else ''}"
+    if on:
+        return Chip(words, "method=off", f"switch {row.label} off{doubt}", True)
+    return Chip(words, f"method={row.name}", f"backward: {row.label}{doubt}")
 
 
 BACKWARD = Pane(draw_backward, _draw_off, _backward_key, _backward_ready, chips=_chips)

@@ -15,6 +15,7 @@ from deepvis.render.panes.big_view import BigView
 from deepvis.render.panes.chips import Chip
 from deepvis.render.panes.compared import held_key
 from deepvis.render.panes.correlation import CORRELATION
+from deepvis.render.panes.curves import CURVES, curves_chips
 from deepvis.render.panes.difference import DIFFERENCE
 from deepvis.render.panes.dream import DREAM, dream_chips
 from deepvis.render.panes.facets import FACETS, facet_chips
@@ -36,6 +37,7 @@ VIEWS: dict[str, BigView] = {
     "backward": BigView(draw_backward, ready=lambda scene: scene.backward is not None),
     "picture": PICTURE,
     "facets": FACETS,
+    "curves": CURVES,
     "layer gradient": LAYER_GRADIENT,
     "activations": ACTIVATIONS,
     "synthesized": SYNTHESIZED,
@@ -57,7 +59,7 @@ def _view_name(state: State) -> str:
         return "help"
     if state.recipe_grids:
         return "recipe grid"
-    if state.zoom in ("backward", "picture", "facets"):
+    if state.zoom in ("backward", "picture", "facets", "curves"):
         return state.zoom
     return "layer gradient" if state.layer_gradient and state.content == "activations" else state.content
 
@@ -81,7 +83,7 @@ def _target(canvas: Canvas, scene: Scene, x: int, y: int) -> Target:
         return entry_at(canvas, scene, x, y)
     body = layer_body(canvas)
     y -= canvas.px_caption
-    is_grid = scene.state.zoom in ("layer", "facets") or bool(scene.state.recipe_grids)
+    is_grid = scene.state.zoom in ("layer", "facets", "curves") or bool(scene.state.recipe_grids)
     return VIEWS[_view_name(scene.state)].at(body, scene, x, y) if y >= 0 and is_grid else None
 
 
@@ -133,6 +135,8 @@ def _chips(scene: LoadingScene) -> tuple[Chip, ...]:
         return grid_chips(state)
     if state.zoom == "facets":
         return facet_chips(state)
+    if state.zoom == "curves":
+        return curves_chips()
     grid = state.zoom != "backward"
     tabs = tuple(
         Chip(row.tab or row.name, f"content={row.name}", f"layer pane: {row.name}", grid and row.name == state.content)

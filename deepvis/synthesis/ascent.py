@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from deepvis.core.errors import UserError
+from deepvis.core.layers import find_layer
 from deepvis.networks.activation_rules import replaced
 from deepvis.networks.network import Network
 from deepvis.synthesis import parameterizations as images
@@ -300,9 +301,10 @@ class Ascent:
         if len(layers) == 1:
             (layer,) = layers
             return {layer: self.network.up_to(layer, x).float()}
-        with self.network.capture(layers) as captured:
-            self.network.module(x)
-        return {layer: self.network.units(layer, captured[layer]).float() for layer in layers}
+        *before, last = sorted(layers, key=lambda name: find_layer(name, self.network.layers))
+        units, captured = self.network.reach(last, x, before)
+        found = {layer: self.network.units(layer, captured[layer]).float() for layer in before}
+        return {**found, last: units.float()}
 
     def _move(self, values: Tensor, score: Tensor, grad: Tensor) -> None:
         if self._optimizer is not None:
@@ -333,11 +335,12 @@ class Ascent:
 
     def final_scores(self) -> Tensor:
         """The objective's value for each image of the result (the last ones without random transforms); float32 [B]."""
-        if self._best is not None:
-            return self._best_scores
+        return self._best_scores if self._best is not None else self.scores_by(self.objective)
+
+    def scores_by(self, objective: Objective) -> Tensor:
+        """Another objective's value for each image as it is, without random transforms; float32 [B]."""
         with torch.no_grad():
-            seen = self._whole(self._parameters.image())
-            return self.objective(self._activations(self._input(seen), self.objective)).float()
+            return objective(self._activations(self._input(self.current()), objective)).float()
 
     def _whole(self, canvas: Tensor) -> Tensor:
         """The canvas without its margin; a grown one is reduced to the size of what the network sees."""

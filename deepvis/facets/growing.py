@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-import torch
-
 from deepvis.facets.aims import Clusters, facet_objective, on_canvas
 from deepvis.facets.codes import names_of
 from deepvis.facets.facet_map import FacetMap
@@ -48,7 +46,8 @@ class FacetAscent:
         """For each unit, whether no gradient has reached its images."""
         if self.steps < self.recipe.redirect:
             return [False] * len(self._maps)
-        return [bool(part.all()) for part in self._by_unit(self._ascent.dead)]
+        dead = iter(self._ascent.dead.tolist())
+        return [all([next(dead) for _ in found.facets]) for found in self._maps]
 
     def step(self) -> None:
         if not self.steps:
@@ -72,10 +71,6 @@ class FacetAscent:
             )
             made.append(replace(found, facets=facets))
         return made
-
-    def _by_unit(self, each: torch.Tensor) -> Sequence[torch.Tensor]:
-        """The parts of a tensor B×… that are of each unit's images."""
-        return each.split([len(found.facets) for found in self._maps])
 
 
 def _short(value: float) -> float:

@@ -186,7 +186,8 @@ def unlike(layer: str, groups: Sequence[int]) -> Objective:
         flat = maps.flatten(1) / maps.shape[2] ** 0.5
         number = torch.as_tensor(groups, device=flat.device)
         others = (number[:, None] == number).float().fill_diagonal_(0)
-        return -(flat @ flat.detach().T * others).sum(1) / others.sum(1).clamp(min=1)
+        alike: Tensor = (flat @ flat.detach().T * others).sum(1) / others.sum(1).clamp(min=1)
+        return -alike
 
     return Objective(frozenset([layer]), value)
 

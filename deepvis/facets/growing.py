@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+import torch
+from torch import Tensor
+
+from deepvis.core.geometry import resize
 from deepvis.facets.aims import Clusters, facet_objective, on_canvas
 from deepvis.facets.codes import names_of
 from deepvis.facets.facet_map import FacetMap
 from deepvis.facets.making import Ground
 from deepvis.networks.network import Network
+from deepvis.synthesis import photo_spectrum
 from deepvis.synthesis.ascent import Ascent, canvas_size
 from deepvis.synthesis.recipe import Recipe, image_seed
 from deepvis.synthesis.targets import cut, objective
@@ -29,13 +34,13 @@ class FacetAscent:
         self._maps = [one.found for one in units]
         facets = [(found.unit, number) for found in self._maps for number in range(len(found.facets))]
         self._unit = objective(ground.layer, [unit for unit, _ in facets], self._place)
-        start = None
-        if recipe.parameterization != "maco":
-            means = [facet.mean for found in self._maps for facet in found.facets]
-            start = on_canvas(means, self._place, canvas_size(recipe, self._place.size), network.input.channels)
+        size, channels = canvas_size(recipe, self._place.size), network.input.channels
+        means = [facet.mean for found in self._maps for facet in found.facets]
+        start = on_canvas(means, self._place, size, channels)
+        spectrum = _spectra(units, channels, size) if recipe.parameterization == "maco" else None
         seeds = [image_seed(seed, unit, number) for unit, number in facets]
         aim = facet_objective(network, ground, units, recipe)
-        self._ascent = Ascent(network, aim, [recipe] * len(facets), seeds, self._place.size, start)
+        self._ascent = Ascent(network, aim, [recipe] * len(facets), seeds, self._place.size, start, spectrum)
         self._first = [0.0] * len(facets)
 
     @property
@@ -71,6 +76,19 @@ class FacetAscent:
             )
             made.append(replace(found, facets=facets))
         return made
+
+
+def _spectra(units: Sequence[Clusters], channels: int, size: tuple[int, int]) -> Tensor:
+    """For each facet the magnitudes of its own photos' Fourier coefficients, on a canvas of this (height, width)."""
+    found = []
+    for one in units:
+        height, width = one.points.patches[0].shape[:2]
+        side = max(2, min(height, width) // 2 * 2)
+        squares = [resize(patch, side, side) for patch in one.points.patches]
+        for number in range(len(one.found.facets)):
+            own = [square for square, member in zip(squares, one.found.members) if member.cluster == number]
+            found.append(photo_spectrum.on_canvas(torch.from_numpy(photo_spectrum.measured(own)), channels, size)[0])
+    return torch.stack(found)
 
 
 def _short(value: float) -> float:

@@ -13,7 +13,7 @@ import torch
 from smallnets import layer, small
 
 from deepvis.core.errors import UserError
-from deepvis.facets import making
+from deepvis.facets import growing, making
 from deepvis.facets.aims import Clusters, facet_objective, halfway_to, on_canvas
 from deepvis.facets.codes import code_layer, look, named
 from deepvis.facets.facet_map import FacetMap
@@ -21,6 +21,7 @@ from deepvis.facets.growing import FacetAscent
 from deepvis.inputs.datasets import Photos, find_images
 from deepvis.networks.network import Network
 from deepvis.synthesis.ascent import canvas_size
+from deepvis.synthesis.parameterizations import color_mix
 from deepvis.synthesis.presets import recipe
 from deepvis.synthesis.recipe import Recipe
 
@@ -248,3 +249,20 @@ def test_units_that_grow_together_grow_as_alone(network: Network, photos: Photos
         assert _scores(found) == pytest.approx(_scores(same), rel=1e-3)
         for facet, again in zip(found.facets, same.facets):
             assert np.abs(facet.image.astype(int) - again.image).max() <= 2
+
+
+def test_held_magnitudes_are_those_of_the_clusters_own_photos(network: Network, photos: Photos) -> None:
+    """Of photos of the canvas's own size: the root mean square over the cluster, each coefficient by itself."""
+    ground = making.ground_of(network, layer(network, "fc"))
+    made = laid_out(network, photos, "fc", 3)
+    units = [Clusters(made, making.facet_map(made, 3))]
+    spectra = growing._spectra(units, 3, (32, 32)).numpy()
+    to_planes = np.linalg.inv(color_mix(torch.ones(1))[0].numpy())
+    for number, spectrum in enumerate(spectra):
+        own = [p for p, m in zip(made.patches, units[0].found.members) if m.cluster == number]
+        planes = [np.einsum("kc,hwc->khw", to_planes, patch.astype(float)) for patch in own]
+        expected = np.sqrt(np.mean([np.abs(np.fft.rfft2(one)) ** 2 for one in planes], axis=0))
+        expected[:, 0, 0] = 0
+        np.testing.assert_allclose(spectrum[:, :17], expected[:, :17], rtol=1e-3, atol=1)  # the others are mirrored
+    (done,) = grown(network, ground, units, recipe("facet", {"parameterization": "maco", "steps": 3}))
+    assert done.facets[0].image is not None and done.facets[0].image.std() > 10

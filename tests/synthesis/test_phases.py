@@ -157,7 +157,7 @@ def test_gradients_come_from_inside_the_margin() -> None:
 def test_the_gradients_energy_lies_in_the_middle_as_the_crops_of_each_phase_say() -> None:
     """The share of what reaches the middle half of the canvas, of a gradient that is the same at every seen pixel:
     against crops at offsets drawn from normal(middle, window × half the room), cut at the edges."""
-    many, steps = 80, 53
+    many, steps = 100, 53
     one = replace(recipe("mfv-center-biased"), steps=steps, margin=84)  # 12 of 32 pixels
     ascent = Ascent(small(), unit("fc", [1]), [one] * many, range(many))
     inside = torch.zeros(5, 2)
@@ -179,7 +179,7 @@ def test_the_gradients_energy_lies_in_the_middle_as_the_crops_of_each_phase_say(
             seen = [np.arange(32) + round(min(max(offset, 0), 2 * room)) for offset in (across, down)]
             kept = [(pixels >= side // 4) & (pixels < side - side // 4) for pixels in seen]
             found.append(np.prod([is_in[edge : 32 - edge].mean() for is_in in kept]))
-        assert shares[number] == pytest.approx(np.mean(found), abs=0.02)
+        assert shares[number] == pytest.approx(np.mean(found), abs=0.04)
     assert shares[3] > max(shares[:3])  # the phase that sharpens the middle
 
 
@@ -208,6 +208,25 @@ def test_the_image_has_exactly_the_given_magnitudes(size: tuple[int, int]) -> No
     planes = np.einsum("kc,bchw->bkhw", np.linalg.inv(mix.numpy()), image.numpy())
     found = np.abs(np.fft.rfft2(planes))
     assert np.abs(found - magnitudes.numpy()).max() < 1e-5 * float(magnitudes.max())
+
+
+def test_held_magnitudes_of_an_image_itself_with_its_phases_are_the_image() -> None:
+    images = 127 + 60 * torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    mix = color_mix(torch.ones(1))[0]
+    ascent = Ascent(small(), unit("fc", [1]), [Recipe(parameterization="maco")], [0])
+    about = images - ascent._mean[:, None, None]
+    planes = torch.einsum("kc,bchw->bkhw", torch.linalg.inv(mix), about)
+    one = Recipe(parameterization="maco")
+    magnitudes = torch.fft.rfft2(planes).abs()
+    held = Ascent(small(), unit("fc", [1, 2]), [one] * 2, [7, 8], start=images, spectrum=magnitudes)
+    # Frequencies that are their own opposites keep their size, but lose their sign.
+    found = np.fft.rfft2(np.einsum("kc,bchw->bkhw", np.linalg.inv(mix.numpy()), held.current().numpy()))
+    wanted = np.fft.rfft2(planes.numpy())
+    own = np.zeros(found.shape, bool)
+    own[..., ::16, ::16] = True
+    assert np.allclose(found[~own], wanted[~own], atol=2e-2) and np.allclose(
+        abs(found[own]), abs(wanted[own]), rtol=1e-3
+    )
 
 
 def test_ascent_on_phases_alone_climbs() -> None:

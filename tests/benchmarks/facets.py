@@ -20,6 +20,7 @@ which takes no part in making them, sees them (package efficientnet-lite2-pytorc
     named         the same among five, of those facets of whose photos Lite0 calls most by that name (of how many)
     middle, last  distance to photographs, as in natural.py
     variation, contrast, saturation   as ratios to photographs', as in natural.py
+    passes        forward and backward, of an image
     met           which criteria are met (see `CRITERIA`)
     s             seconds for each unit's images
 
@@ -137,6 +138,17 @@ def _with_images(found: FacetMap, images: Iterator[np.ndarray]) -> FacetMap:
     return replace(found, facets=tuple(replace(facet, image=next(images)) for facet in found.facets))
 
 
+def chosen(preset: str) -> Recipe:
+    """The recipe of a preset with changes, such as facet:rate=0.03:steps=80."""
+    name, *changes = preset.split(":")
+    return recipe("modern" if name == SEEDS else name, dict(pair.split("=") for pair in changes))
+
+
+def passes(preset: str) -> float:
+    """Forward and backward passes of an image."""
+    return 0 if preset in (MEANS, NEAREST) else chosen(preset).steps * chosen(preset).views
+
+
 def images_by(preset: str, network: Network, ground: Ground, units: Sequence[Clusters], batch: int) -> list[FacetMap]:
     """The units' maps with the images of a preset, such as facet:rate=0.03:steps=80, or of SEEDS, MEANS or NEAREST."""
     if preset == MEANS:
@@ -144,10 +156,8 @@ def images_by(preset: str, network: Network, ground: Ground, units: Sequence[Clu
     if preset == NEAREST:
         first = lambda one: iter([one.points.patches[facet.nearest[0]] for facet in one.found.facets])
         return [_with_images(one.found, first(one)) for one in units]
-    name, *changes = preset.split(":")
-    make: Callable[..., list[FacetMap]] = from_noise if name == SEEDS else grown
-    chosen = recipe("modern" if name == SEEDS else name, dict(pair.split("=") for pair in changes))
-    return [found for part in in_parts(units, batch) for found in make(network, ground, part, chosen)]
+    make: Callable[..., list[FacetMap]] = from_noise if preset.split(":")[0] == SEEDS else grown
+    return [found for part in in_parts(units, batch) for found in make(network, ground, part, chosen(preset))]
 
 
 # ---- measures ------------------------------------------------------------------------------------
@@ -244,6 +254,8 @@ def measured(judge: Network, name: str, found: FacetMap, photos: Looked, starts:
 
 # ---- the table -----------------------------------------------------------------------------------
 
+MOST_PASSES = 220  # forward and backward, of an image: eight images take 80 s of two cores of a usual laptop
+
 CRITERIA: dict[str, Callable[[Mapping[str, float]], bool]] = {
     "a": lambda line: line["apart"] >= 2,
     "k": lambda line: line["kinds"] >= 2,
@@ -253,10 +265,11 @@ CRITERIA: dict[str, Callable[[Mapping[str, float]], bool]] = {
     "n": lambda line: line["named"] >= 0.8,
     "m": lambda line: line["middle"] <= line["seeds: middle"],
     "l": lambda line: line["last"] <= line["seeds: last"],
+    "t": lambda line: line["passes"] <= MOST_PASSES,
 }
 COLUMNS = (
     "apart", "kinds", "own", "moved", "photo", "top-1", "top-5", "named", "of", "middle", "last", "variation",
-    "contrast", "saturation",
+    "contrast", "saturation", "passes",
 )  # fmt: skip
 
 
@@ -364,6 +377,7 @@ def _table(
             base = {key: line[key] for key in ("apart", "kinds", "middle", "last")}
             print(f"seeds are apart {base['apart']:.3f}, kinds {base['kinds']:.3f}")
         line |= {key: line[key] / base[key] for key in ("apart", "kinds")}
+        line["passes"] = passes(preset)
         line |= {f"seeds: {key}": base[key] for key in ("middle", "last")}
         met = "".join(key for key, is_met in CRITERIA.items() if is_met(line))
         score = len(met) + min(1, line["apart"] / 2) + min(1, line["own"] / 0.8)
@@ -371,7 +385,7 @@ def _table(
             best = (preset, score)
             if args.best:
                 args.best.write_text(preset)
-        words = " ".join(f"{line[name]:6.2f}" for name in COLUMNS)
+        words = " ".join(f"{line[name]:6.{2 if line[name] < 100 else 0}f}" for name in COLUMNS)
         print(f"{preset:{width}} {words} {met:>8} {seconds:5.1f}", flush=True)
         if args.sheet:
             args.sheet.mkdir(parents=True, exist_ok=True)

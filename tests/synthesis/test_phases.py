@@ -157,7 +157,7 @@ def test_gradients_come_from_inside_the_margin() -> None:
 def test_the_gradients_energy_lies_in_the_middle_as_the_crops_of_each_phase_say() -> None:
     """The share of what reaches the middle half of the canvas, of a gradient that is the same at every seen pixel:
     against crops at offsets drawn from normal(middle, window × half the room), cut at the edges."""
-    many, steps = 100, 53
+    many, steps = 60, 53
     one = replace(recipe("mfv-center-biased"), steps=steps, margin=84)  # 12 of 32 pixels
     ascent = Ascent(small(), unit("fc", [1]), [one] * many, range(many))
     inside = torch.zeros(5, 2)
@@ -179,7 +179,7 @@ def test_the_gradients_energy_lies_in_the_middle_as_the_crops_of_each_phase_say(
             seen = [np.arange(32) + round(min(max(offset, 0), 2 * room)) for offset in (across, down)]
             kept = [(pixels >= side // 4) & (pixels < side - side // 4) for pixels in seen]
             found.append(np.prod([is_in[edge : 32 - edge].mean() for is_in in kept]))
-        assert shares[number] == pytest.approx(np.mean(found), abs=0.04)
+        assert shares[number] == pytest.approx(np.mean(found), abs=0.05)
     assert shares[3] > max(shares[:3])  # the phase that sharpens the middle
 
 

@@ -30,6 +30,8 @@ from deepvis.synthesis.parameterizations import mean_color, network_scale
 from deepvis.synthesis.recipe import Recipe
 from deepvis.synthesis.targets import SynthesisCanvas, objective
 
+Where = tuple[str, tuple[int, int] | None]  # a layer, and (row, column) of its map; None for the mean over the map
+
 
 @dataclass(frozen=True, eq=False)
 class Clusters:
@@ -49,15 +51,12 @@ def facet_objective(network: Network, ground: Ground, units: Sequence[Clusters],
     numbers = [one.found.unit for one in units for _ in one.found.facets]
     aim, halfway = objective(ground.layer, numbers, ground.place), halfway_to(network, ground)
     strength = _strengths(units).to(network.device)
-    if recipe.cluster:
-        layer = _code_layer(network, ground, units[0].found.code)
-        place = _place_of_code(network, ground, layer)
-        aim += _scaled(
-            towards(layer, _directions(network, ground, units, layer, place), place), recipe.cluster * strength
-        )
-    if recipe.texture:
-        directions = _directions(network, ground, units, halfway, None)
-        aim += _scaled(towards(halfway, directions), recipe.texture * strength)
+    layer = _code_layer(network, ground, units[0].found.code)
+    terms = [(recipe.cluster, (layer, _place_of_code(network, ground, layer))), (recipe.texture, (halfway, None))]
+    used = [(weight, where) for weight, where in terms if weight]
+    directions = _directions(network, ground, units, [where for _, where in used]) if used else []
+    for (weight, (name, place)), direction in zip(used, directions):
+        aim += _scaled(towards(name, direction, place), weight * strength)
     if recipe.unlike:
         groups = [number for number, one in enumerate(units) for _ in one.found.facets]
         aim += _scaled(unlike(halfway, groups), recipe.unlike * strength)
@@ -97,32 +96,37 @@ def _place_of_code(network: Network, ground: Ground, layer: str) -> tuple[int, i
     return at_share(features, position[0] / height, position[1] / width) if features.ndim > 2 else None
 
 
-def _directions(
-    network: Network, ground: Ground, units: Sequence[Clusters], layer: str, place: tuple[int, int] | None
-) -> Tensor:
-    """For each facet, in which direction of the layer's features its photos lie, seen from the others': B×C."""
-    found = []
+def _directions(network: Network, ground: Ground, units: Sequence[Clusters], places: Sequence[Where]) -> list[Tensor]:
+    """For each facet, in which direction of a layer's features its photos lie, seen from the others': B×C for each of
+    the places."""
+    found: list[list[Tensor]] = [[] for _ in places]
     for one in units:
-        codes = _codes(network, ground, one.points, layer, place)
-        cluster = torch.tensor([member.cluster for member in one.found.members])
-        means = torch.stack([codes[cluster == number].mean(0) for number in range(len(one.found.facets))])
-        others = (means.sum(0) - means) / max(1, len(means) - 1)
-        found.append(means - others)
-    return torch.cat(found).to(network.device)
+        cluster, count = torch.tensor([member.cluster for member in one.found.members]), len(one.found.facets)
+        for parts, codes in zip(found, _codes(network, ground, one.points, places)):
+            means = torch.stack([codes[cluster == number].mean(0) for number in range(count)])
+            others = (means.sum(0) - means) / max(1, count - 1)
+            parts.append(means - others)
+    return [torch.cat(parts).to(network.device) for parts in found]
 
 
-def _codes(network: Network, ground: Ground, made: Points, layer: str, place: tuple[int, int] | None) -> Tensor:
-    """The layer's features for each photo, each of length 1: N×C on the CPU."""
-    found, mean, scale = [], mean_color(network.input)[:, None, None], network_scale(network.input)[:, None, None]
+def _codes(network: Network, ground: Ground, made: Points, places: Sequence[Where]) -> list[Tensor]:
+    """A layer's features for each photo, each of length 1: N×C on the CPU for each of the places."""
+    found: list[list[Tensor]] = [[] for _ in places]
+    spec, device, dtype = network.input, network.device, network.dtype
+    mean, scale = mean_color(spec)[:, None, None], network_scale(spec)[:, None, None]
     for patches in in_batches(network, made.patches):
-        x = (on_canvas(patches, ground.place, ground.place.size, network.input.channels) - mean) * scale
-        x = x.flip(1) if network.input.order == "bgr" else x
+        x = (on_canvas(patches, ground.place, ground.place.size, spec.channels) - mean) * scale
+        x = x.flip(1) if spec.order == "bgr" else x
         with torch.no_grad():
-            features = network.up_to(layer, x.to(network.device, network.dtype, memory_format=torch.channels_last))
-        if features.ndim > 2:
-            features = features.flatten(2).mean(2) if place is None else features[(..., *place)]
-        found.append(features.float().cpu())
-    return F.normalize(torch.cat(found), dim=1)
+            all_ = network.units_of(
+                {name for name, _ in places}, x.to(device, dtype, memory_format=torch.channels_last)
+            )
+        for parts, (name, place) in zip(found, places):
+            features = all_[name].detach()
+            if features.ndim > 2:
+                features = features.flatten(2).mean(2) if place is None else features[(..., *place)]
+            parts.append(features.float().cpu())
+    return [F.normalize(torch.cat(parts), dim=1) for parts in found]
 
 
 def on_canvas(pictures: Sequence[np.ndarray], place: SynthesisCanvas, size: tuple[int, int], channels: int) -> Tensor:

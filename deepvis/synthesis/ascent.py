@@ -17,7 +17,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from deepvis.core.errors import UserError
-from deepvis.core.layers import find_layer
 from deepvis.networks.activation_rules import replaced
 from deepvis.networks.network import Network
 from deepvis.synthesis import parameterizations as images
@@ -298,14 +297,7 @@ class Ascent:
         return (self.objective.probability if climbs else None) or self.objective
 
     def _activations(self, x: Tensor, objective: Objective) -> dict[str, Tensor]:
-        layers = objective.layers
-        if len(layers) == 1:
-            (layer,) = layers
-            return {layer: self.network.up_to(layer, x).float()}
-        *before, last = sorted(layers, key=lambda name: find_layer(name, self.network.layers))
-        units, captured = self.network.reach(last, x, before)
-        found = {layer: self.network.units(layer, captured[layer]).float() for layer in before}
-        return {**found, last: units.float()}
+        return {layer: units.float() for layer, units in self.network.units_of(objective.layers, x).items()}
 
     def _move(self, values: Tensor, score: Tensor, grad: Tensor) -> None:
         if self._optimizer is not None:

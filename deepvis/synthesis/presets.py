@@ -153,7 +153,7 @@ PRESETS: dict[str, Recipe] = {
         steps=128, views=2, rate=0.1, power=1.3, cutoff=0.35, saturation=1.3, total_variation=0.5, **_VIEWS
     ),
     # Facets: for a start from the mean image of photos. The first two are those of Nguyen et al. 2016.
-    "mfv": replace(_SMOOTH, steps=370, window=0.3, phases=_FROM_MEAN),
+    "mfv": replace(_SMOOTH, steps=370, window=0.3, bregman_iterations=5, phases=_FROM_MEAN),
     "mfv-center-biased": replace(_SMOOTH, steps=530, window=0.3, phases=_CENTER_BIASED),
     # Found with tests/benchmarks/facets.py: gentle steps keep the mean image's colours and layout.
     "facet": Recipe(

@@ -293,11 +293,13 @@ def line_of(
     return line
 
 
-def sheet(found: Sequence[FacetMap], patches: Sequence[Sequence[np.ndarray]], most: int = 6) -> np.ndarray:
+def sheet(
+    found: Sequence[FacetMap], patches: Sequence[Sequence[np.ndarray]], most: int = 5, side: int = 128
+) -> np.ndarray:
     """A row for each unit: its facets, and below them their clusters' nearest photos (uint8 BGR)."""
     rows, titles = [], []
     for made, photos in list(zip(found, patches))[:most]:
-        facets, side = [facet for facet in made.facets if facet.image is not None], 160
+        facets = [facet for facet in made.facets if facet.image is not None]
         rows.append(np.stack([cv2.resize(facet.image, (side, side)) for facet in facets]))
         rows.append(np.stack([cv2.resize(photos[facet.nearest[0]], (side, side)) for facet in facets]))
         titles += [[in_words(facet.called, 1) for facet in facets], [f"{facet.size} photos" for facet in facets]]
@@ -380,7 +382,7 @@ def _table(
         line["passes"] = passes(preset)
         line |= {f"seeds: {key}": base[key] for key in ("middle", "last")}
         met = "".join(key for key, is_met in CRITERIA.items() if is_met(line))
-        score = len(met) + min(1, line["apart"] / 2) + min(1, line["own"] / 0.8)
+        score = len(met) + min(1, line["apart"] / 2) + min(1, line["kinds"] / 2) + min(1, line["own"] / 0.8)
         if preset not in (args.seeds, NEAREST, MEANS) and score > best[1]:
             best = (preset, score)
             if args.best:
@@ -391,7 +393,7 @@ def _table(
             args.sheet.mkdir(parents=True, exist_ok=True)
             picture = sheet(made, [one.points.patches for one in units])
             file = args.sheet / f"{preset.replace(':', '_')}.jpg"
-            cv2.imwrite(str(file), picture, [cv2.IMWRITE_JPEG_QUALITY, 80])
+            cv2.imwrite(str(file), picture, [cv2.IMWRITE_JPEG_QUALITY, 75])
     print(f"best: {best[0]}")
 
 

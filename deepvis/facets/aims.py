@@ -1,7 +1,8 @@
 """What the images of a unit's facets climb: the unit, and what tells a cluster's photos from those of the others.
 
-The unit alone soon leads all facets to the same image. A recipe may add up to three terms, each times the unit's mean
-activation over its photos, so that a weight means the same for every unit:
+The unit alone soon leads all facets to the same image. A recipe may add up to three terms, each times the standard
+deviation of the unit's activation over its photos, so that a weight means much the same for classes and hidden units
+(not their mean: that of a hidden unit is most of what it can reach, and that of a class little):
 
     cluster   the cosine of the image's code with the mean code of the cluster's photos minus that of the others'
     texture   the same of the layer halfway to the unit's, averaged over the whole map: colours and textures
@@ -69,9 +70,9 @@ def halfway_to(network: Network, ground: Ground) -> str:
 
 
 def _strengths(units: Sequence[Clusters]) -> Tensor:
-    """The mean activation over the photos of each facet's unit."""
-    means = [np.mean([abs(member.value) for member in one.found.members]) for one in units for _ in one.found.facets]
-    return torch.tensor(means, dtype=torch.float32)
+    """For each facet the standard deviation of its unit's activation over the photos."""
+    spreads = [np.std([member.value for member in one.found.members]) for one in units for _ in one.found.facets]
+    return torch.tensor(spreads, dtype=torch.float32)
 
 
 def _scaled(term: Objective, factors: Tensor) -> Objective:

@@ -219,7 +219,7 @@ def test_a_facet_climbs_towards_its_own_photos(network: Network, photos: Photos,
     values = aim(activations).numpy()
     position = ground.place.position
     of_code, of_half = (activations[one].numpy() for one in (code, halfway))
-    strength = np.mean([abs(member.value) for member in found.members])
+    strength = np.std([member.value for member in found.members])
     unit_norm = lambda v, axis=None: v / np.linalg.norm(v, axis=axis, keepdims=axis is not None)
     for i in range(3):
         own = activations[name][i, unit]

@@ -171,11 +171,13 @@ class Looked:
         rows: features at each position of two blocks, normalised to length 1, as one row: the squared difference of
             two rows is their distance.
         middle, last, scores: features of two layers and the scores, N×d.
+        codes: the last features, each image's of length 1.
     """
 
     rows: Tensor
     middle: np.ndarray
-    last: Tensor
+    last: np.ndarray
+    codes: Tensor
     scores: np.ndarray
 
 
@@ -189,18 +191,12 @@ def look(judge: Network, images: Sequence[np.ndarray], batch: int) -> Looked:
             parts = [(F.normalize(part, dim=1) / part.shape[2] ** 0.5).flatten(1) for part in maps.values()]
             rows.append(torch.cat(parts, 1).clone())
             middle.append(maps[MIDDLE].mean(2).cpu())
-            last.append(F.normalize(judge.units(LAST, captured[LAST]).float().flatten(1), dim=1).clone())
-    return Looked(torch.cat(rows), torch.cat(middle).numpy(), torch.cat(last), torch.cat(scores).numpy())
-
-
-def lasts(judge: Network, images: Sequence[np.ndarray], batch: int) -> np.ndarray:
-    """The last features as they are, N×d."""
-    found = []
-    with torch.inference_mode(), judge.capture([LAST]) as captured:
-        for first in range(0, len(images), batch):
-            judge.module(torch.cat([judge.see(image, crop=True) for image in images[first : first + batch]]))
-            found.append(judge.units(LAST, captured[LAST]).float().flatten(1).cpu())
-    return torch.cat(found).numpy()
+            last.append(judge.units(LAST, captured[LAST]).float().flatten(1).clone())
+    codes = torch.cat(last)
+    plain = codes.cpu().numpy()
+    return Looked(
+        torch.cat(rows), torch.cat(middle).numpy(), plain, F.normalize(codes, dim=1), torch.cat(scores).numpy()
+    )
 
 
 def apart(rows: Tensor) -> float:
@@ -221,18 +217,18 @@ class Measured:
     is_named: tuple[bool, ...]
 
 
-def measured(judge: Network, name: str, found: FacetMap, photos: Looked, starts: Looked, batch: int) -> Measured:
+def measured(name: str, found: FacetMap, seen: Looked, photos: Looked, starts: Looked) -> Measured:
     """
     Args:
         name: of the class; empty for a hidden unit.
+        seen: the facets' images.
         photos: the map's members.
         starts: the facets' mean images.
     """
-    images = [facet.image for facet in found.facets if facet.image is not None]
-    seen = look(judge, images, batch)
-    cluster = torch.tensor([member.cluster for member in found.members], device=photos.last.device)
-    alike = torch.stack([(seen.last @ photos.last[cluster == i].T).mean(1) for i in range(len(images))], 1)
-    own = alike.argmax(1) == torch.arange(len(images), device=alike.device)
+    cluster = torch.tensor([member.cluster for member in found.members], device=photos.codes.device)
+    count = len(found.facets)
+    alike = torch.stack([(seen.codes @ photos.codes[cluster == i].T).mean(1) for i in range(count)], 1)
+    own = alike.argmax(1) == torch.arange(count, device=alike.device)
     moved, photo = [], []
     for facet, row, start in zip(found.facets, seen.rows, starts.rows):
         near = photos.rows[list(facet.nearest)]
@@ -243,7 +239,7 @@ def measured(judge: Network, name: str, found: FacetMap, photos: Looked, starts:
     named = tuple(bool(f.photos_called) and f.photos_called[0][0] == name for f in found.facets) if name else ()
     return Measured(
         apart(seen.rows),
-        apart(seen.last) / 2,
+        apart(seen.codes) / 2,
         float(own.float().mean()),
         float(np.nanmean(moved)),
         float(np.nanmean(photo)),
@@ -274,10 +270,9 @@ COLUMNS = (
 
 
 def line_of(
-    made: Sequence[FacetMap], results: Sequence[Measured], judge: Network, known: Looked, known_last: np.ndarray,
-    usual: Mapping[str, float], batch: int,
+    images: Sequence[np.ndarray], looked: Sequence[Looked], results: Sequence[Measured], known: Looked,
+    usual: Mapping[str, float],
 ) -> dict[str, float]:  # fmt: skip
-    images = [facet.image for found in made for facet in found.facets if facet.image is not None]
     ranks = np.array([rank for one in results for rank in one.ranks])
     named = np.array([is_named for one in results for is_named in one.is_named], bool)
     mean = lambda key: float(np.nanmean([getattr(one, key) for one in results]))
@@ -286,8 +281,8 @@ def line_of(
     line |= {"top-1": float((ranks < 1).mean()) if len(ranks) else nan}
     line |= {"top-5": float((ranks < 5).mean()) if len(ranks) else nan}
     line |= {"named": float((ranks[named] < 5).mean()) if named.any() else nan, "of": float(named.sum())}
-    line["middle"] = distance(look(judge, images, batch).middle, known.middle)
-    line["last"] = distance(lasts(judge, images, batch), known_last)
+    for key in ("middle", "last"):
+        line[key] = distance(np.concatenate([getattr(one, key) for one in looked]), getattr(known, key))
     for key in ("variation", "contrast", "saturation"):
         line[key] = float(np.mean([STATISTICS[key](image) for image in images])) / usual[key]
     return line
@@ -348,7 +343,7 @@ def _table(
 ) -> None:  # fmt: skip
     whole = photographs(args.known)
     usual = {key: float(np.mean([measure(photo) for photo in whole])) for key, measure in STATISTICS.items()}
-    known, known_last = look(judge, whole, args.batch), lasts(judge, whole, args.batch)
+    known = look(judge, whole, args.batch)
     units = [one for group in groups.values() for one in group]
     photos = [look(judge, one.points.patches, args.batch) for one in units]
     starts = [look(judge, [facet.mean for facet in one.found.facets], args.batch) for one in units]
@@ -368,13 +363,13 @@ def _table(
             for found in images_by(preset, network, grounds[name], group, args.batch)
         ]
         seconds = (time.perf_counter() - start) / len(units)
+        images = [[facet.image for facet in found.facets if facet.image is not None] for found in made]
+        looked = [look(judge, some, args.batch) for some in images]
         results = [
-            measured(
-                judge, network.classes[found.unit] if found.layer == SCORES else "", found, of_photos, start, args.batch
-            )
-            for found, of_photos, start in zip(made, photos, starts)
+            measured(network.classes[found.unit] if found.layer == SCORES else "", found, *seen)
+            for found, *seen in zip(made, looked, photos, starts)
         ]
-        line = lines[preset] = line_of(made, results, judge, known, known_last, usual, args.batch)
+        line = lines[preset] = line_of([image for some in images for image in some], looked, results, known, usual)
         if preset == args.seeds:
             base = {key: line[key] for key in ("apart", "kinds", "middle", "last")}
             print(f"seeds are apart {base['apart']:.3f}, kinds {base['kinds']:.3f}")

@@ -34,7 +34,7 @@ from deepvis.interface.layout import Layout, fit
 from deepvis.interface.requests import held_request, request_for
 from deepvis.interface.saved_view import SavedView
 from deepvis.interface.settings import Settings, naming_options
-from deepvis.interface.state import State
+from deepvis.interface.state import FacetPhoto, State
 from deepvis.render import LoadingScene, Renderer, Scene
 from deepvis.workers.engine import Engine
 from deepvis.workers.layer_images import OpenIndex
@@ -42,6 +42,7 @@ from deepvis.workers.layer_images import OpenIndex
 if TYPE_CHECKING:
     from deepvis.networks.network import Network
 
+STEADY = 4  # pixels that the mouse must go with the button down to drag, and not to click
 GLANCE = 0.004  # seconds to wait for a result in one turn of the loop
 LEAVING = 0.5  # seconds to wait at the end for threads that have nothing to save …
 SAVING = 60.0  # … and for the one that may be writing collected moments
@@ -91,6 +92,7 @@ class Toolbox:
         self._mouse: tuple[int, int] | None = None  # its last position, in pixels of the picture
         self._moved = False
         self._before_click = start
+        self._pressed: tuple[FacetPhoto, int, int] | None = None  # a photo under the left button, and where
         self._notice = 0  # the number of the feed's last notice that was shown
         self._note = ""
         files = files_of(settings)
@@ -184,7 +186,15 @@ class Toolbox:
                 self._drag(x, y)
             case Mouse("click", x, y):
                 target, self._before_click = self.renderer.target_at(x, y, self.scene()), self.state
-                self._apply(pointing.click(self.state, target, self._facts()))
+                self._pressed = None
+                if isinstance(target, FacetPhoto):  # where the map can be dragged: what it means is seen later
+                    self._pressed = (target, x, y)
+                else:
+                    self._apply(pointing.click(self.state, target, self._facts()))
+            case Mouse("release"):
+                if self._pressed is not None:
+                    self._apply(pointing.click(self.state, self._pressed[0], self._facts()))
+                self._pressed = None
             case Mouse("double", x, y):
                 target, pane = self.renderer.target_at(x, y, self.scene()), self.renderer.layout.pane_at(x, y)
                 before = self._before_click
@@ -198,6 +208,11 @@ class Toolbox:
 
     def _drag(self, x: int, y: int) -> None:
         """Move what lies in the layer pane by the way that the mouse has gone."""
+        if self._pressed is not None:
+            _, pressed_x, pressed_y = self._pressed
+            if max(abs(x - pressed_x), abs(y - pressed_y)) < STEADY:
+                return
+            self._pressed = None
         before, place = self._mouse, self.renderer.fraction_in_layer(x, y)
         self._mouse = (x, y)
         began = self.renderer.fraction_in_layer(*before) if before is not None else None

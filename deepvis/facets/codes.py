@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -11,8 +12,12 @@ from torch import Tensor
 
 from deepvis.core.layers import Layer, find_layer
 from deepvis.facets.facet_map import Names
+from deepvis.inputs.datasets import batch_ranges
 from deepvis.networks.network import Network
 from deepvis.networks.outputs import shown
+from deepvis.synthesis.jobs import auto_batch
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,29 +48,35 @@ def code_layer(network: Network, layer: Layer) -> Layer:
 
 
 def look(
-    network: Network, photo: np.ndarray, layer: Layer, unit: int, code: Layer, place: tuple[int, int] | None = None
-) -> Seen:
-    """Show the network a photo.
+    network: Network,
+    photos: Sequence[np.ndarray],
+    layer: Layer,
+    unit: int,
+    code: Layer,
+    places: Sequence[tuple[int, int] | None],
+) -> list[Seen]:
+    """Show the network a batch of photos.
 
     The code of a class is the whole layer's, averaged over its positions; that of a map's unit is the column of
     features at one place (for a layer of another size, at the corresponding place).
 
     Args:
-        photo: uint8 RGB or bands, of any size; the network sees its centred crop.
-        place: (row, column) on the unit's map; None for where the unit is strongest (the first one among equals).
+        photos: uint8 RGB or bands, of any size; the network sees the centred crop of each.
+        places: (row, column) on the unit's map for each photo; None for where the unit is strongest (the first one
+            among equals).
     """
     with torch.no_grad(), network.capture({layer.name, code.name}) as captured:
-        scores = shown(network.module(network.see(photo, crop=True)))
-        values = network.units(layer.name, captured[layer.name])[0, unit].float()
-        features = network.units(code.name, captured[code.name])[0].float()
-    if layer.is_map:
-        row, column = place or divmod(int(values.argmax()), values.shape[1])
-        value = float(values[row, column])
-    else:
-        row, column, value = 0, 0, float(values.max())
-    names = named(network, scores, 1)
-    vector = _column(features, row / layer.height, column / layer.width, layer.is_map)
-    return Seen(vector.cpu().numpy().copy(), row, column, value, names[0][0][0] if names and names[0] else "")
+        scores = shown(network.module(torch.cat([network.see(photo, crop=True) for photo in photos])))
+        values = network.units(layer.name, captured[layer.name])[:, unit].float().cpu()
+        features = network.units(code.name, captured[code.name]).float().cpu()
+    names = named(network, scores, 1) or [()] * len(photos)
+    found = []
+    for value, feature, place, called in zip(values, features, places, names):
+        row, column = (place or divmod(int(value.argmax()), value.shape[1])) if layer.is_map else (0, 0)
+        strength = float(value[row, column] if layer.is_map else value.max())
+        vector = _column(feature, row / layer.height, column / layer.width, layer.is_map)
+        found.append(Seen(vector.numpy().copy(), row, column, strength, called[0][0] if called else ""))
+    return found
 
 
 def _column(features: Tensor, down: float, right: float, at_place: bool) -> Tensor:
@@ -73,8 +84,13 @@ def _column(features: Tensor, down: float, right: float, at_place: bool) -> Tens
         return features
     if not at_place:
         return features.flatten(1).mean(1)
-    height, width = features.shape[1:]
-    return features[:, int(down * height), int(right * width)]
+    return features[(slice(None), *at_share(features, down, right))]
+
+
+def at_share(features: Tensor, down: float, right: float) -> tuple[int, int]:
+    """The (row, column) of a map that lies at these shares of its height and width."""
+    height, width = features.shape[-2:]
+    return int(down * height), int(right * width)
 
 
 def named(network: Network, scores: Tensor | None, most: int) -> list[Names]:
@@ -95,7 +111,15 @@ def named(network: Network, scores: Tensor | None, most: int) -> list[Names]:
 def names_of(network: Network, images: Sequence[np.ndarray], most: int = 3) -> list[Names]:
     """What the network calls images (uint8 RGB), those of a small receptive field resized to its input."""
     found: list[Names] = []
-    for image in images:
+    for part in in_batches(network, images):
         with torch.no_grad():
-            found += named(network, shown(network.module(network.see(image, crop=True))), most) or [()]
+            scores = shown(network.module(torch.cat([network.see(image, crop=True) for image in part])))
+        found += named(network, scores, most) or [()] * len(part)
     return found
+
+
+def in_batches(network: Network, items: Sequence[Item]) -> Iterator[Sequence[Item]]:
+    """The items in batches of whole inputs of a good size for the network's device."""
+    whole = network.input.height, network.input.width
+    ranges = batch_ranges(len(items), auto_batch(network.device, whole, whole))
+    return (items[first:last] for first, last in ranges)

@@ -9,22 +9,25 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import torch
 from tqdm import tqdm
 
 from deepvis import __version__
 from deepvis.core.errors import UserError
 from deepvis.core.layers import Layer, find_layer, unit_id
 from deepvis.core.processes import share
+from deepvis.facets.aims import Clusters
 from deepvis.facets.excited import Candidates, Top, demand_there
 from deepvis.facets.facet_map import FacetMap
 from deepvis.facets.facet_store import keep
-from deepvis.facets.making import FacetAscent, Ground, facet_map, ground_of, points, top_of
-from deepvis.inputs.datasets import Photos
+from deepvis.facets.growing import FacetAscent
+from deepvis.facets.making import Ground, facet_map, ground_of, points, top_of
+from deepvis.inputs.datasets import Photos, batch_ranges
 from deepvis.networks.network import Network
 from deepvis.networks.replicas import ReplicaPool, failed, is_out_of_memory
 from deepvis.scan.index import Index
 from deepvis.store.unit_images import Store
-from deepvis.synthesis.jobs import same
+from deepvis.synthesis.jobs import auto_batch, same
 from deepvis.synthesis.recipe import Recipe, as_values
 
 
@@ -72,8 +75,9 @@ def make_facets(
 ) -> dict[str, int]:
     """Make the facets of the units that are not in the store yet, and store them.
 
-    Units for which they cannot be made (dead, too few photos) are recorded with the reason. A unit's facets depend on
-    no other unit, so a resumed run gives the same files as one that was not interrupted.
+    Units for which they cannot be made (dead, too few photos) are recorded with the reason. The images of several units
+    grow in one batch on a GPU. Batches always consist of the same units, and those in which units are missing are made,
+    so a resumed run gives the same files as one that was not interrupted.
 
     Returns:
         {"made", "found", "failed"}: numbers of units.
@@ -83,29 +87,33 @@ def make_facets(
     rank, world = share()
     tasks = [(layer, unit) for layer, units in chosen for unit in units][rank::world]
     how = {layer.name: made_how(plan, network, layer.name, among) for layer, _ in chosen}
-    missing = [(layer, unit) for layer, unit in tasks if not _is_there(store, layer.name, unit, how[layer.name])]
+    missing = {(layer.name, unit) for layer, unit in tasks if not _is_there(store, layer.name, unit, how[layer.name])}
     counts = {"made": 0, "found": len(tasks) - len(missing), "failed": 0}
     least = (network.input.width, network.input.height)
     photos = Photos(replace(among.images, reading=network.input.reading), least=least)
-    grounds = {layer.name: ground_of(network, layer) for layer in dict.fromkeys(layer for layer, _ in missing)}
+    parts = _parts(network, tasks, plan) if missing else []
+    wanted = [part for part in parts if any((part.ground.layer.name, unit) in missing for unit in part.units)]
     with (
         tqdm(total=len(missing), unit="unit", desc="facets", position=rank, smoothing=0.1) as bar,
-        ReplicaPool(network, most=len(tasks)) as pool,
+        ReplicaPool(network, most=len(parts)) as pool,
     ):
 
-        def make(replica: Network, task: tuple[Layer, int]) -> FacetMap | str:
-            return _made(replica, among.index, photos, grounds[task[0].name], task[1], plan, pool.stopped)
+        def make(replica: Network, part: _Part) -> list[FacetMap | str]:
+            return _made(replica, among.index, photos, part, plan, pool.stopped)
 
-        for (layer, unit), made in pool.each(make, missing, in_order=False):
-            bar.set_postfix_str(unit_id(layer.name, unit))
-            if isinstance(made, str):
-                counts["failed"] += 1
-                tqdm.write(f"{unit_id(layer.name, unit)}: {made}")
-                store.add(layer.name, unit, _NONE, {**how[layer.name], "scores": [], "failed": made}, f"{rank}")
-            else:
-                counts["made"] += 1
-                keep(store, made, how[layer.name], f"{rank}", plan.quality)
-            bar.update()
+        for part, made in pool.each(make, wanted, in_order=False):
+            layer = part.ground.layer.name
+            for unit, one in zip(part.units, made):
+                if (layer, unit) not in missing:
+                    continue
+                counts["failed" if isinstance(one, str) else "made"] += 1
+                if isinstance(one, str):
+                    tqdm.write(f"{unit_id(layer, unit)}: {one}")
+                    store.add(layer, unit, _NONE, {**how[layer], "scores": [], "failed": one}, f"{rank}")
+                else:
+                    keep(store, one, how[layer], f"{rank}", plan.quality)
+                bar.set_postfix_str(unit_id(layer, unit))
+                bar.update()
     store.finish()
     return counts
 
@@ -118,38 +126,64 @@ def _is_there(store: Store, layer: str, unit: int, how: dict[str, Any]) -> bool:
     return same(store, layer, unit, how, len(record.get("scores", ())))
 
 
+@dataclass(frozen=True)
+class _Part:
+    """Units of a layer whose images grow in one batch."""
+
+    ground: Ground
+    units: Sequence[int]
+
+
+def _parts(network: Network, tasks: Sequence[tuple[Layer, int]], plan: FacetPlan) -> list[_Part]:
+    """The batches of all units."""
+    parts = []
+    for layer in dict.fromkeys(layer for layer, _ in tasks):
+        ground, units = ground_of(network, layer), [unit for one, unit in tasks if one == layer]
+        at_once = max(1, _images_at_once(network, ground) // (plan.k or _USUAL))
+        parts += [_Part(ground, units[first:last]) for first, last in batch_ranges(len(units), at_once)]
+    return parts
+
+
+def _images_at_once(network: Network, ground: Ground) -> int:
+    """On a CPU those of one unit, which fill the cores."""
+    whole = network.input.height, network.input.width
+    return 1 if network.device.type == "cpu" else auto_batch(network.device, ground.place.size, whole)
+
+
 def _made(
-    network: Network,
-    index: Index | None,
-    photos: Photos,
-    ground: Ground,
-    unit: int,
-    plan: FacetPlan,
-    stopped: threading.Event,
-) -> FacetMap | str:
-    """A unit's finished facets, or why it has none."""
+    network: Network, index: Index | None, photos: Photos, part: _Part, plan: FacetPlan, stopped: threading.Event
+) -> list[FacetMap | str]:
+    """The finished facets of a part's units, or why a unit has none."""
     code = network.layers[find_layer(plan.code, network.layers)] if plan.code else None
+    ground = part.ground
 
     def go_on(_done: int = 0, _total: int = 0) -> None:
         if stopped.is_set():
             raise CancelledError
 
-    try:
-        found = top_of(index, ground.layer.name, unit, plan.top.of(len(index.files))) if index else None
-        if index is not None:
-            demand_there(index, [place[0] for place in found or ()])
-        laid_out = points(network, ground, photos, unit, found, code, plan.seed, go_on)
-        clusters = facet_map(laid_out, plan.k, plan.seed)
-    except UserError as error:
-        return str(error)
-    return _grown(network, ground, clusters, plan, go_on)
+    def clusters_of(unit: int) -> Clusters | str:
+        try:
+            found = top_of(index, ground.layer.name, unit, plan.top.of(len(index.files))) if index else None
+            if index is not None:
+                demand_there(index, [place[0] for place in found or ()])
+            laid_out = points(network, ground, photos, unit, found, code, plan.seed, go_on)
+            return Clusters(laid_out, facet_map(laid_out, plan.k, plan.seed))
+        except UserError as error:
+            return str(error)
+
+    made: list[Clusters | str] = [clusters_of(unit) for unit in part.units]
+    grown = iter(_grown(network, ground, [one for one in made if isinstance(one, Clusters)], plan, go_on))
+    return [one if isinstance(one, str) else next(grown) for one in made]
 
 
 def _grown(
-    network: Network, ground: Ground, clusters: FacetMap, plan: FacetPlan, go_on: Callable[[], None]
-) -> FacetMap | str:
-    ascent = FacetAscent(network, ground, clusters, plan.recipe, plan.seed)
+    network: Network, ground: Ground, units: Sequence[Clusters], plan: FacetPlan, go_on: Callable[[], None]
+) -> list[FacetMap | str]:
+    if not units:
+        return []
+    images = sum(len(one.found.facets) for one in units)
     try:
+        ascent = FacetAscent(network, ground, units, plan.recipe, plan.seed)
         for _ in range(plan.recipe.steps):
             go_on()
             ascent.step()
@@ -157,11 +191,20 @@ def _grown(
         raise
     except Exception as error:  # the network's code may raise anything
         if not is_out_of_memory(error):
-            raise failed(error, len(clusters.facets)) from error
+            raise failed(error, images) from error
+        is_single = len(units) == 1
+    else:
+        return [_DEAD if dead else made for dead, made in zip(ascent.dead(), ascent.now(final=True))]
+    if is_single:
         raise UserError(
-            f"layer {ground.layer.name}: out of memory with {len(clusters.facets)} images at a time: give fewer facets "
+            f"layer {ground.layer.name}: out of memory with {images} images at a time: give fewer facets "
             "(-k), a smaller --set margin=…, or --device cpu"
-        ) from error
-    if ascent.is_dead:
-        return "no gradient reaches the images: it is zero (a dead unit) or not finite"
-    return ascent.now(final=True)
+        )
+    if network.device.type == "cuda":  # after the handler, which has freed the tensors that the traceback held
+        torch.cuda.empty_cache()
+    half = len(units) // 2
+    return [made for part in (units[:half], units[half:]) for made in _grown(network, ground, part, plan, go_on)]
+
+
+_USUAL = 4  # facets of a unit to plan for if the silhouette decides
+_DEAD = "no gradient reaches the images: it is zero (a dead unit) or not finite"

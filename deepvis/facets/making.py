@@ -1,4 +1,4 @@
-"""A unit's facet map and its facets: Algorithm 1 from the photos to the images."""
+"""A unit's facet map: Algorithm 1 from the photos to the clusters and their mean images."""
 
 from __future__ import annotations
 
@@ -8,25 +8,22 @@ from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
-import torch
-from torch import Tensor
 
 from deepvis.core.errors import UserError
 from deepvis.core.geometry import Box
 from deepvis.core.layers import Layer, unit_id
 from deepvis.core.receptive_field import ReceptiveField
 from deepvis.facets.clustering import LEAST, clustered, embedded, nearest, silhouettes
-from deepvis.facets.codes import Seen, code_layer, look, names_of
+from deepvis.facets.codes import Seen, code_layer, in_batches, look
 from deepvis.facets.facet_map import Facet, FacetMap, Member, suggested
 from deepvis.facets.photos import read_patches
 from deepvis.inputs.bands import as_colours
 from deepvis.inputs.datasets import Photos
 from deepvis.networks.network import Network
 from deepvis.scan.index import Index
-from deepvis.scan.patches import as_cell, cut_out, field_box, places
-from deepvis.synthesis.ascent import Ascent, canvas_size
-from deepvis.synthesis.recipe import Recipe, image_seed
-from deepvis.synthesis.targets import SynthesisCanvas, canvas, cut, objective
+from deepvis.scan.patches import cut_out, field_box
+from deepvis.scan.patches import places as places_of
+from deepvis.synthesis.targets import SynthesisCanvas, canvas
 
 Place = tuple[int, int, int, float]  # photo, row, column, value
 
@@ -83,7 +80,7 @@ def top_of(index: Index, layer: str, unit: int, count: int) -> list[Place]:
     Raises:
         UserError: there are too few of them, or the layer was not scanned.
     """
-    found = places(index, layer, unit)[:count]
+    found = places_of(index, layer, unit)[:count]
     if found and found[0][3] == 0:
         raise UserError(f"{unit_id(layer, unit)} is dead: no photo excites it")
     if len(found) < LEAST:
@@ -116,18 +113,26 @@ def points(
     layer, names = ground.layer, photos.images.names
     code = code or code_layer(network, layer)
     todo = [(i, None) for i in range(len(names))] if found is None else [(i, (r, c)) for i, r, c, _ in found]
-    members, patches, codes, why = [], [], [], ""
-    for done, (number, place) in enumerate(todo):
-        progress(done, len(todo))
-        try:
-            photo = photos.read(number)
-        except UserError as error:
-            why = f"{error}. "
+    members, patches, codes, read, why = [], [], [], 0, ""
+    for part in in_batches(network, todo):
+        pictures, places = [], []
+        for number, place in part:
+            progress(read, len(todo))
+            read += 1
+            try:
+                pictures.append(photos.read(number))
+            except UserError as error:
+                why = f"{error}. "
+                continue
+            places.append((number, place))
+        if not pictures:
             continue
-        seen = look(network, photo, layer, unit, code, place)
-        patches.append(patch_of(network, ground, photo, seen.row, seen.column))
-        members.append(_member(names[number], seen))
-        codes.append(seen.code)
+        for picture, (number, _), seen in zip(
+            pictures, places, look(network, pictures, layer, unit, code, [place for _, place in places])
+        ):
+            patches.append(patch_of(network, ground, picture, seen.row, seen.column))
+            members.append(_member(names[number], seen))
+            codes.append(seen.code)
     if len(members) < LEAST:
         raise UserError(
             f"{unit_id(layer.name, unit)}: {len(members)} of {len(todo)} photos can be read; facets need {LEAST} or "
@@ -220,77 +225,3 @@ def mean_image(patches: Sequence[np.ndarray], covers: Sequence[Box]) -> np.ndarr
     if counts.any():
         mean[counts == 0] = mean[counts > 0].mean(0)
     return np.asarray(np.round(mean), np.uint8)
-
-
-# ---- the images ----------------------------------------------------------------------------------
-
-
-class FacetAscent:
-    """The facets of a map while they grow, in one batch.
-
-    Attributes:
-        steps: number of steps done.
-    """
-
-    def __init__(self, network: Network, ground: Ground, found: FacetMap, recipe: Recipe, seed: int = 0) -> None:
-        self._network, self._map, self._place, self.recipe = network, found, ground.place, recipe
-        count = len(found.facets)
-        aim = objective(ground.layer, [found.unit] * count, self._place)
-        start = None
-        if recipe.parameterization != "maco":
-            start = start_tensor([facet.mean for facet in found.facets], self._place, recipe, network.input.channels)
-        seeds = [image_seed(seed, found.unit, number) for number in range(count)]
-        self._ascent = Ascent(network, aim, [recipe] * count, seeds, self._place.size, start)
-        self._first: list[float] = []
-
-    @property
-    def steps(self) -> int:
-        return self._ascent.count
-
-    @property
-    def is_dead(self) -> bool:
-        return self.steps >= self.recipe.redirect and bool(self._ascent.dead.all())
-
-    def step(self) -> None:
-        if not self.steps:
-            self._first = self._ascent.final_scores().tolist()
-        self._ascent.step()
-
-    def now(self, final: bool = False) -> FacetMap:
-        """The map with the facets as they are now.
-
-        Args:
-            final: with the images' exact scores, and with what the network calls them.
-        """
-        images = cut(self._ascent.images(), self._place)
-        scores = (self._ascent.final_scores() if final else self._ascent.scores).tolist()
-        names = names_of(self._network, list(images)) if final else [()] * len(images)
-        before = self._first or [0.0] * len(images)
-        facets = (
-            replace(facet, image=image, score=_short(score), mean_score=_short(first), called=called)
-            for facet, image, score, first, called in zip(self._map.facets, images, scores, before, names)
-        )
-        return replace(self._map, facets=tuple(facets))
-
-
-def _short(value: float) -> float:
-    return float(f"{value:.5g}")
-
-
-def start_tensor(means: Sequence[np.ndarray], place: SynthesisCanvas, recipe: Recipe, channels: int) -> Tensor:
-    """The mean images as the ascent's start, each at the place of the receptive field, reflected beyond it.
-
-    Returns:
-        B×channels×H×W, red first, 0 to 255; networks without three channels get the brightness in each.
-    """
-    height, width = canvas_size(recipe, place.size)
-    top, left = (height - place.size[0]) // 2, (width - place.size[1]) // 2
-    field = place.field or (0, 0, place.size[1], place.size[0])
-    starts = []
-    for mean in means:
-        image = mean if mean.shape[:2] == (field[3], field[2]) else as_cell(mean, field, max(field[2:]))
-        above, before = top + field[1], left + field[0]
-        below, after = height - above - image.shape[0], width - before - image.shape[1]
-        starts.append(cv2.copyMakeBorder(image, above, below, before, after, cv2.BORDER_REFLECT))
-    start = torch.from_numpy(np.stack(starts)).permute(0, 3, 1, 2).float()
-    return start if channels == 3 else start.mean(1, keepdim=True).expand(-1, channels, -1, -1).contiguous()

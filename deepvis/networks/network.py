@@ -263,6 +263,12 @@ class Network:
             raise UserError(f"layer {layer} has {len(units)} rows for a batch of {len(x)} pictures. {ONE_AT_A_TIME}")
         return units, _ByName(self.paths, captured)
 
+    def units_of(self, layers: Collection[str], x: Tensor) -> dict[str, Tensor]:
+        """The units of some layers for a batch, differentiable; the network is run up to the last of them."""
+        *before, last = sorted(layers, key=[layer.name for layer in self.layers].index)
+        units, outputs = self.reach(last, x, before)
+        return {**{layer: self.units(layer, outputs[layer]) for layer in before}, last: units}
+
     def units(self, layer: str, output: Tensor) -> Tensor:
         """The layer's units from its module's output, differentiable: B×C×H×W, or B×N for a vector.
 

@@ -59,21 +59,22 @@ class Ascent:
         seeds: Sequence[int],
         size: tuple[int, int] | None = None,
         start: Tensor | None = None,
+        spectrum: Tensor | None = None,
     ) -> None:
         """
         Args:
             network: must not be used by another thread while a step runs.
             recipes, seeds: one for each image; the recipes must have the same `Recipe.structure`.
             size: (height, width) of what the network sees; None for the size of its input.
-            start: images to start from, B×C×H×W, red first, 0 to 255, in place of the recipe's start; not with
-                maco. Their size is that of the canvas: `size` with the recipe's margin on every side.
+            start: images to start from, B×C×H×W, red first, 0 to 255, in place of the recipe's start (with maco their
+                phases). Their size is that of the canvas: `size` with the recipe's margin on every side.
+            spectrum: with maco, the magnitudes of each image in place of those of photographs: B×C×H×(W/2+1), as in
+                `HeldMagnitudes`.
         Raises:
-            UserError: the recipes cannot share a batch, or `start` has another shape or is given for a maco recipe.
+            UserError: the recipes cannot share a batch, or `start` has another shape.
         """
         if len({recipe.structure for recipe in recipes}) != 1 or len(seeds) != len(recipes):
             raise UserError("the images of a batch need a seed each, and recipes with the same " + ", ".join(STRUCTURE))
-        if start is not None and recipes[0].parameterization == "maco":
-            raise UserError("a start image needs a recipe of pixels or of a Fourier image, such as plain or modern")
         self.network, self.objective, self.recipe, self._recipes = network, objective, recipes[0], recipes
         spec, device = network.input, network.device
         self.size = size or (spec.height, spec.width)
@@ -91,7 +92,7 @@ class Ascent:
         in_phases = {name for phase in self.recipe.phases for name, *values in phase.numbers if any(values)}
         self._used = {name for name in _NUMBERS if name in in_phases or bool(self._base[name].any())}
         self._bregman = SplitBregman(self.recipe.bregman_rule)
-        self._parameters: images.Parameterization = self._started(start)
+        self._parameters: images.Parameterization = self._started(start, spectrum)
         self._optimizer = self._begun()
         self._first, self._settled = torch.zeros_like(self.scores), False
         self._best_scores = torch.full_like(self.scores, -torch.inf)
@@ -111,13 +112,14 @@ class Ascent:
         factor = growth(self.recipe.phases, self._phase)
         return round(self.size[0] * factor), round(self.size[1] * factor)
 
-    def _started(self, start: Tensor | None) -> images.Parameterization:
+    def _started(self, start: Tensor | None, spectrum: Tensor | None) -> images.Parameterization:
         if start is not None:
             self._demand_shape(start)
         if self.recipe.parameterization == "pixels":
             return self._pixels(start)
         if self.recipe.parameterization == "maco":
-            return self._held()
+            held = self._held(spectrum)
+            return held if start is None else held.started_from(start.cpu() - self._mean[:, None, None])
         made = self._fourier()
         return made if start is None else made.started_from(start)
 
@@ -126,14 +128,13 @@ class Ascent:
         make = OPTIMIZERS.get(self.recipe.optimizer)
         return make(self._parameters.values.detach()) if make else None
 
-    def _held(self) -> images.HeldMagnitudes:
+    def _held(self, spectrum: Tensor | None) -> images.HeldMagnitudes:
         spec, device = self.network.input, self.network.device
         shape = images.coefficients_shape(len(spec.mean), self._canvas)[:-1]
         angles = torch.stack([torch.rand(shape, generator=draw) for draw in self._draws]) * (2 * torch.pi) - torch.pi
         magnitudes, mix = photo_magnitudes(len(spec.mean), self._canvas)
-        return images.HeldMagnitudes(
-            angles.to(device), self._canvas, magnitudes, None if mix is None else mix.to(device)
-        )
+        held = magnitudes if spectrum is None else spectrum
+        return images.HeldMagnitudes(angles.to(device), self._canvas, held, None if mix is None else mix.to(device))
 
     def _fourier(self) -> images.Fourier:
         spec, numbers = self.network.input, self._numbers
@@ -312,13 +313,7 @@ class Ascent:
         return (self.objective.probability if climbs else None) or self.objective
 
     def _activations(self, x: Tensor, objective: Objective) -> dict[str, Tensor]:
-        layers = objective.layers
-        if len(layers) == 1:
-            (layer,) = layers
-            return {layer: self.network.up_to(layer, x).float()}
-        with self.network.capture(layers) as captured:
-            self.network.module(x)
-        return {layer: self.network.units(layer, captured[layer]).float() for layer in layers}
+        return {layer: units.float() for layer, units in self.network.units_of(objective.layers, x).items()}
 
     def _move(self, values: Tensor, score: Tensor, grad: Tensor) -> None:
         if self._optimizer is not None:
@@ -349,11 +344,12 @@ class Ascent:
 
     def final_scores(self) -> Tensor:
         """The objective's value for each image of the result (the last ones without random transforms); float32 [B]."""
-        if self._best is not None:
-            return self._best_scores
+        return self._best_scores if self._best is not None else self.scores_by(self.objective)
+
+    def scores_by(self, objective: Objective) -> Tensor:
+        """Another objective's value for each image as it is, without random transforms; float32 [B]."""
         with torch.no_grad():
-            seen = self._whole(self._result())
-            return self.objective(self._activations(self._input(seen), self.objective)).float()
+            return objective(self._activations(self._input(self.current()), objective)).float()
 
     def _whole(self, canvas: Tensor) -> Tensor:
         """The canvas without its margin; a grown one is reduced to the size of what the network sees."""

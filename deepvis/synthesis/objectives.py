@@ -158,6 +158,45 @@ def diversity(layer: str) -> Objective:
     return Objective(frozenset([layer]), value)
 
 
+def towards(layer: str, codes: Tensor, position: tuple[int, int] | None = None) -> Objective:
+    """The cosine of a layer's code with each image's own direction.
+
+    Args:
+        codes: B×C.
+        position: (row, column) of the features that are the code; None for the mean over the layer's map.
+    """
+
+    def value(a: Activations) -> Tensor:
+        code = a[layer][(..., *position)] if position else _mean_code(a[layer])
+        return F.cosine_similarity(code, codes.to(code), dim=1)
+
+    return Objective(frozenset([layer]), value)
+
+
+def unlike(layer: str, groups: Sequence[int]) -> Objective:
+    """How little each image resembles the others of its group, which count as given: minus the mean cosine similarity
+    of a layer's features at the same positions. 0 for an image that is alone.
+
+    Args:
+        groups: the number of each image's group.
+    """
+
+    def value(a: Activations) -> Tensor:
+        maps = F.normalize(a[layer].flatten(2) if a[layer].ndim > 2 else a[layer][..., None], dim=1)
+        flat = maps.flatten(1) / maps.shape[2] ** 0.5
+        number = torch.as_tensor(groups, device=flat.device)
+        others = (number[:, None] == number).float().fill_diagonal_(0)
+        alike: Tensor = (flat @ flat.detach().T * others).sum(1) / others.sum(1).clamp(min=1)
+        return -alike
+
+    return Objective(frozenset([layer]), value)
+
+
+def _mean_code(activations: Tensor) -> Tensor:
+    """B×C×… -> B×C."""
+    return activations if activations.ndim == 2 else activations.flatten(2).mean(2)
+
+
 def _pick(activations: Tensor, units: Units) -> Tensor:
     """B×C×… -> B×…: each image's own unit."""
     if isinstance(units, int):

@@ -154,7 +154,7 @@ class HeldMagnitudes:
         Args:
             phases: B×C×H×(W/2+1), in radians.
             size: (H, W).
-            magnitudes: C×H×(W/2+1), of the coefficients of `torch.fft.rfft2`.
+            magnitudes: C×H×(W/2+1), or B×C×H×(W/2+1), of the coefficients of `torch.fft.rfft2`.
             mix: C×C, matrix from the coefficients' channels to colours; None for no mixing.
         """
         self.values = phases.clone().requires_grad_(True)
@@ -179,6 +179,15 @@ class HeldMagnitudes:
             middle = none if height % 2 == 0 else none[..., :0]
             columns[column] = torch.cat([none, upper, middle, -upper.flip(-1)], -1)
         return torch.stack(columns, -1)
+
+    def started_from(self, image: Tensor) -> HeldMagnitudes:
+        """The same magnitudes with the phases of an image, B×C×H×W about the mean."""
+        planes = image.to(self.values)
+        if self._mix is not None:
+            planes = torch.einsum("kc,bchw->bkhw", torch.linalg.inv(self._mix), planes)
+        with torch.no_grad():
+            self.values.copy_(torch.fft.rfft2(planes).angle())
+        return self
 
     def resized(self, size: tuple[int, int]) -> HeldMagnitudes:
         raise UserError("maco: its canvas cannot grow: remove grow from the recipe's phases")

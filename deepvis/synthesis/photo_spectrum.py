@@ -48,6 +48,11 @@ def photo_magnitudes(channels: int, size: tuple[int, int]) -> tuple[Tensor, Tens
     """
     with np.load(TABLE) as file:
         table = torch.from_numpy(file["magnitudes"].astype(np.float32))
+    return on_canvas(table, channels, size)
+
+
+def on_canvas(table: Tensor, channels: int, size: tuple[int, int]) -> tuple[Tensor, Tensor | None]:
+    """The same of a table that `measured` made."""
     side, (height, width) = table.shape[1], size
     rows = (torch.fft.fftfreq(height) * height).abs()[:, None].expand(-1, width // 2 + 1)
     columns = torch.arange(width // 2 + 1.0)[None].expand(height, -1)

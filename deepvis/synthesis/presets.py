@@ -171,7 +171,7 @@ PRESETS: dict[str, Recipe] = {
         phases=(Phase(1, numbers=(("cutoff", 0.04, 0.35),)), Phase(2, numbers=(("cutoff", 0.35, 0.35),))),
     ),
     # Facets: for a start from the mean image of photos. The first two are those of Nguyen et al. 2016.
-    "mfv": replace(_SMOOTH, steps=370, window=0.3, phases=_FROM_MEAN),
+    "mfv": replace(_SMOOTH, steps=370, window=0.3, bregman_iterations=5, phases=_FROM_MEAN),
     "mfv-center-biased": replace(_SMOOTH, steps=530, window=0.3, phases=_CENTER_BIASED),
     # Found with tests/benchmarks/facets.py: gentle steps keep the mean image's colours and layout.
     "facet": Recipe(

@@ -85,6 +85,8 @@ class Recipe:
         noise: standard deviation of the noise added to what the network sees, in 1/255.
         redirect: number of first steps in which a gradient that is zero everywhere (of a dead unit) is replaced by
             one that passes through the ReLUs.
+        cluster, texture, unlike: only for facets: weights that are added to the unit's activation (see
+            `deepvis.facets.aims`).
         keep: which image is the result: the "best" so far by the objective, the "last", or the "average": of the last
             sixth of the steps (a running mean of the parameters, in which what each view adds by chance fades).
         phases: parts of the run with other numbers (see `deepvis.synthesis.phases`); none: the numbers stay.
@@ -130,6 +132,9 @@ class Recipe:
     views: int = 1
     noise: float = 0.0
     redirect: int = 16
+    cluster: float = 0.0
+    texture: float = 0.0
+    unlike: float = 0.0
     keep: str = "last"
     phases: tuple[Phase, ...] = ()
 
@@ -254,16 +259,20 @@ _BOUNDS: dict[str, tuple[float, float]] = {
             "edge",
             "alpha_norm",
             "bregman",
+            "cluster",
+            "texture",
+            "unlike",
         ),
         (0, 1e308),
     ),
 }
 _TYPES = {name: type(value) for name, value in asdict(Recipe()).items()}
+_OF_FACETS = ("cluster", "texture", "unlike")
 # What a phase may change: numbers that each image of a batch has for itself.
 IN_PHASES = tuple(
     name
     for name in _TYPES
-    if name not in (*CHOICES, *STRUCTURE, "steps", "redirect", "start_noise", "saturation", "power")
+    if name not in (*CHOICES, *STRUCTURE, "steps", "redirect", "start_noise", "saturation", "power", *_OF_FACETS)
 )
 _MOST_PHASES = 100
 _MOST_GROWTH = 8.0

@@ -124,7 +124,9 @@ class FacetsWorker(Worker["WishOf[Network, FacetsWish]", UnitFacets]):
             self._hand_out(task, UnitFacets(task.wish.wish, note=words))
 
     def _made(self, task: _Task) -> Generator[UnitFacets | None, None, None]:
-        from deepvis.facets.making import FacetAscent, facet_map, ground_of
+        from deepvis.facets.aims import Clusters
+        from deepvis.facets.growing import FacetAscent
+        from deepvis.facets.making import facet_map, ground_of
         from deepvis.synthesis.presets import recipe
         from deepvis.synthesis.recipe import as_values
 
@@ -137,19 +139,20 @@ class FacetsWorker(Worker["WishOf[Network, FacetsWish]", UnitFacets]):
         thumbs = Thumbs(tuple(reduced(patch, THUMB) for patch in made.patches))
         answer = UnitFacets(wish, found, found, thumbs, total=one.steps)
         yield answer
-        ascent, shown = FacetAscent(network, ground, found, one), time.monotonic()
+        with MUCH_MEMORY:
+            ascent, shown = FacetAscent(network, ground, [Clusters(made, found)], one), time.monotonic()
         for _ in range(one.steps):
             with MUCH_MEMORY:
                 ascent.step()
             if time.monotonic() - shown > PUBLISH:
-                yield replace(answer, found=ascent.now(), steps=ascent.steps)
+                yield replace(answer, found=ascent.now()[0], steps=ascent.steps)
                 shown = time.monotonic()
             else:
                 yield None
-        if ascent.is_dead:
+        if ascent.dead()[0]:
             yield replace(answer, note=NO_GRADIENT, done=True)
             return
-        finished = ascent.now(final=True)
+        (finished,) = ascent.now(final=True)
         own = {"k": wish.k, "preset": PRESET, "recipe": as_values(one)}
         note = self._keep(task.wish.source, finished, {**how, **own})
         yield replace(answer, found=finished, steps=ascent.steps, done=True, note=note)

@@ -27,10 +27,11 @@ from deepvis.core.frames import Photo
 from deepvis.core.interrupt import ENDING
 from deepvis.display.window import Close, Event, Key, Mouse, Resize
 from deepvis.inputs.feed import FeedWish, Notice
+from deepvis.interface import pointing
 from deepvis.interface.commands import COMMANDS, bindings, help_rows
 from deepvis.interface.requests import growth_wish, layer_images_wish, request_for, top_images_wish, unit_images_wish
 from deepvis.interface.settings import DEFAULT_PANES, Settings
-from deepvis.interface.state import State
+from deepvis.interface.state import FacetPhoto, State
 from deepvis.interface.unit_grid import PaneView
 from deepvis.scan.index import Span
 from deepvis.scan.results import Patch
@@ -928,3 +929,26 @@ def test_dragging_moves_the_facet_map_and_nothing_else() -> None:
         box._react(Mouse("move", *at))
         box._react(Mouse("drag", at[0] + width // 10, at[1]))
         assert (box.state.facet_view.x < 0.5) is moves and box.state.view == before.view
+
+
+def test_a_photo_of_the_facet_map_is_clicked_where_the_button_is_released(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A drag that begins on a photo moves the map, and does not make the photo the input."""
+    box, applied = toolbox(quiet()), []
+    left, top, width, height = box.renderer.layer_box
+    x, y = left + width // 4, top + height // 2
+    photo = FacetPhoto(1, Photo("photos", "1.png"))
+    monkeypatch.setattr(box.renderer, "target_at", lambda *_: photo)
+    monkeypatch.setattr(box, "_apply", applied.append)
+    box.state = replace(box.state, zoom="facets", facet_view=PaneView(4.0))
+    expected = pointing.click(box.state, photo, box._facts())
+    for events, is_click in (
+        ([("move", 0), ("click", 0), ("drag", 1), ("release", 1)], True),
+        ([("move", 0), ("click", 0), ("drag", 40), ("release", 40)], False),
+    ):
+        before = box.state.facet_view
+        for kind, right in events:
+            box._react(Mouse(kind, x + right, y))
+            if kind == "click":
+                assert not applied
+        assert applied == ([expected] if is_click else []) and (box.state.facet_view == before) is is_click
+        applied.clear()

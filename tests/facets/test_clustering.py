@@ -26,7 +26,7 @@ def places() -> np.ndarray:
 
 def test_the_map_is_scikit_learns(places: np.ndarray) -> None:
     reduced = PCA(50, random_state=3).fit_transform(blobs([14, 22, 18]).astype(np.float64))
-    tsne = TSNE(perplexity=(54 - 1) / 3, init="pca", random_state=3)
+    tsne = TSNE(perplexity=(54 - 1) / 3, init="pca", random_state=3, max_iter=500)
     np.testing.assert_array_equal(places, tsne.fit_transform(reduced))
 
 

@@ -15,7 +15,7 @@ from smallnets import small
 
 from deepvis.core.errors import UserError
 from deepvis.core.paths import Places
-from deepvis.facets import excited, jobs
+from deepvis.facets import excited, jobs, making
 from deepvis.facets.excited import Candidates, Top, candidates, index_for
 from deepvis.facets.facet_store import bundled_facets, open_facets, own_facets, read
 from deepvis.facets.jobs import FacetPlan, make_facets
@@ -202,6 +202,47 @@ def test_own_facets_come_before_the_bundled_ones(tmp_path: Path, whole: Path, ne
         both.read("fc", 1)
 
 
+def test_several_units_grow_in_one_batch(
+    tmp_path: Path, network: Network, index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a GPU; a unit of which nothing can be made does not keep the others back."""
+    batches = []
+    ascent = jobs.FacetAscent
+    monkeypatch.setattr(jobs, "FacetAscent", lambda *a: batches.append([c.found.unit for c in a[2]]) or ascent(*a))
+    monkeypatch.setattr(jobs, "_images_at_once", lambda *a: 5)
+    failing = jobs.top_of
+
+    def top_of(found: Index, name: str, unit: int, count: int) -> list[making.Place]:
+        if unit == 2:
+            raise UserError("dead")
+        return failing(found, name, unit, count)
+
+    monkeypatch.setattr(jobs, "top_of", top_of)
+    assert go(network, index, tmp_path / "s", units="fc:0-3") == {"made": 3, "found": 0, "failed": 1}
+    assert batches == [[0, 1], [3]]
+    before = files(tmp_path / "s")
+    (tmp_path / "s" / "fc" / "0001.webp").unlink()
+    batches.clear()
+    assert go(network, index, tmp_path / "s", units="fc:0-3") == {"made": 1, "found": 3, "failed": 0}
+    assert batches == [[0, 1]] and files(tmp_path / "s") == before
+
+
+def test_out_of_memory_halves_the_batch(network: Network, index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    ascent, tried = jobs.FacetAscent, []
+
+    def scarce(network: Network, ground: making.Ground, units: list, *others: object) -> object:
+        tried.append(len(units))
+        if len(units) > 1:
+            raise MemoryError
+        return ascent(network, ground, units, *others)
+
+    monkeypatch.setattr(jobs, "FacetAscent", scarce)
+    part = jobs._Part(jobs.ground_of(network, network.layers[-1]), [1, 2, 3])
+    photos = jobs.Photos(excited.candidates(index).images)
+    made = jobs._made(network, index, photos, part, PLAN, threading.Event())
+    assert [one.unit for one in made] == [1, 2, 3] and tried == [3, 1, 2, 1, 1]
+
+
 def test_ctrl_c_between_two_photos(tmp_path: Path, network: Network, index: Index) -> None:
     """The pool's stop ends a unit before its images are made."""
     stopped = threading.Event()
@@ -209,4 +250,4 @@ def test_ctrl_c_between_two_photos(tmp_path: Path, network: Network, index: Inde
     ground = jobs.ground_of(network, network.layers[-1])
     photos = jobs.Photos(excited.candidates(index).images)
     with pytest.raises(CancelledError):
-        jobs._made(network, index, photos, ground, 0, PLAN, stopped)
+        jobs._made(network, index, photos, jobs._Part(ground, [0]), PLAN, stopped)

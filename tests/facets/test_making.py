@@ -13,13 +13,19 @@ import torch
 from smallnets import layer, small
 
 from deepvis.core.errors import UserError
-from deepvis.facets import making
+from deepvis.facets import growing, making
+from deepvis.facets.aims import Clusters, facet_objective, halfway_to, on_canvas
 from deepvis.facets.codes import code_layer, look, named
 from deepvis.facets.facet_map import FacetMap
+from deepvis.facets.growing import FacetAscent
 from deepvis.inputs.datasets import Photos, find_images
 from deepvis.networks.network import Network
 from deepvis.synthesis.ascent import canvas_size
+from deepvis.synthesis.parameterizations import color_mix
 from deepvis.synthesis.presets import recipe
+from deepvis.synthesis.recipe import Recipe
+
+Place = tuple[int, int]
 
 
 @pytest.fixture(scope="module")
@@ -56,10 +62,10 @@ def test_a_maps_code_is_the_column_at_its_maximum(network: Network, photos: Phot
         photo = photos.read(number)
         maps = activations(network, photo, "conv3")
         best = max((maps[unit, r, c], -r, -c) for r in range(maps.shape[1]) for c in range(maps.shape[2]))
-        seen = look(network, photo, one, unit, code_layer(network, one))
+        (seen,) = look(network, [photo], one, unit, code_layer(network, one), [None])
         assert (seen.row, seen.column) == (-best[1], -best[2]) and seen.value == pytest.approx(best[0], abs=1e-5)
         np.testing.assert_allclose(seen.code, [maps[c, seen.row, seen.column] for c in range(7)], atol=1e-5)
-        other = look(network, photo, one, unit, layer(network, "conv1"), (3, 5))  # of twice the size
+        (other,) = look(network, [photo], one, unit, layer(network, "conv1"), [(3, 5)])  # of twice the size
         np.testing.assert_allclose(other.code, activations(network, photo, "conv1")[:, 6, 10], atol=1e-5)
 
 
@@ -67,7 +73,7 @@ def test_a_classes_code_is_the_layer_before(network: Network, photos: Photos) ->
     fc, photo = layer(network, "fc"), photos.read(1)
     code = code_layer(network, fc)
     assert code.name == network.layers[[one.name for one in network.layers].index("fc") - 1].name
-    seen = look(network, photo, fc, 4, layer(network, "conv3"))
+    (seen,) = look(network, [photo], fc, 4, layer(network, "conv3"), [None])
     np.testing.assert_allclose(seen.code, activations(network, photo, "conv3").mean((1, 2)), atol=1e-5)
     scores = activations(network, photo, "fc")
     assert seen.value == pytest.approx(scores[4], abs=1e-5) and seen.called == f"class-{scores.argmax()}"
@@ -126,27 +132,24 @@ def test_the_start_is_the_mean_image_where_the_unit_sees_it(
     network: Network, photos: Photos, name: str, preset: str
 ) -> None:
     ground = making.ground_of(network, layer(network, name))
-    found = making.facet_map(laid_out(network, photos, name, 1), 2)
+    made = laid_out(network, photos, name, 1)
+    found = making.facet_map(made, 2)
     one = recipe(preset, {"steps": 4})
     means = [facet.mean for facet in found.facets]
-    start = making.start_tensor(means, ground.place, one, 3)
-    assert start.shape[2:] == canvas_size(one, ground.place.size)
+    start = on_canvas(means, ground.place, canvas_size(one, ground.place.size), 3)
     edge = (start.shape[2] - ground.place.size[0]) // 2
     left, top, width, height = ground.place.field or (0, 0, 32, 32)
     seen = start[:, :, edge + top :, edge + left :][:, :, :height, :width]
     np.testing.assert_array_equal(seen.permute(0, 2, 3, 1).numpy(), np.stack(means))
-    ascent = making.FacetAscent(network, ground, found, one)
-    for _ in range(4):
-        ascent.step()
-    done = ascent.now(final=True)
+    (done,) = grown(network, ground, [Clusters(made, found)], one)
     assert [facet.image.shape for facet in done.facets] == [mean.shape for mean in means]
-    assert _scores(done) == _scores(_again(network, ground, found, one))
+    assert _scores(done) == _scores(grown(network, ground, [Clusters(made, found)], one)[0])
     assert done.facets[0].called and done.facets[0].mean_score != 0
 
 
-def _again(network: Network, ground: making.Ground, found: FacetMap, one: object) -> FacetMap:
-    ascent = making.FacetAscent(network, ground, found, one)
-    for _ in range(4):
+def grown(network: Network, ground: making.Ground, units: list[Clusters], one: Recipe) -> list[FacetMap]:
+    ascent = FacetAscent(network, ground, units, one)
+    for _ in range(one.steps):
         ascent.step()
     return ascent.now(final=True)
 
@@ -181,3 +184,85 @@ def test_photos_that_cannot_be_read(network: Network, photos: Photos, tmp_path: 
     ground = making.ground_of(network, layer(network, "fc"))
     with pytest.raises(UserError, match=r"fc:1: 0 of 6 photos can be read.*--images DIR"):
         making.points(network, ground, Photos(find_images(tmp_path)), 1, None)
+
+
+# ---- what the images climb -----------------------------------------------------------------------
+
+
+def codes_of(network: Network, ground: making.Ground, made: making.Points, name: str, at: Place | None) -> np.ndarray:
+    """Of each patch by a plain pass, of length 1: at a place of the layer, or its mean."""
+    height, width = ground.place.size
+    left, top, w, h = ground.place.field or (0, 0, width, height)
+    codes = []
+    for patch in made.patches:
+        canvas = np.pad(patch, ((top, height - top - h), (left, width - left - w), (0, 0)), mode="symmetric")
+        x = torch.from_numpy(network.input.normalised(canvas)).permute(2, 0, 1)[None]
+        found = network.up_to(name, x)[0].detach()
+        code = found if found.ndim == 1 else found.flatten(1).mean(1) if at is None else found[:, at[0], at[1]]
+        codes.append((code / code.norm()).numpy())
+    return np.stack(codes)
+
+
+@pytest.mark.parametrize(("name", "unit"), [("fc", 3), ("conv3", 2)])
+def test_a_facet_climbs_towards_its_own_photos(network: Network, photos: Photos, name: str, unit: int) -> None:
+    """The terms of the objective by loops over images, clusters and positions."""
+    ground = making.ground_of(network, layer(network, name))
+    made = laid_out(network, photos, name, unit)
+    found = making.facet_map(made, 3)
+    one = recipe("facet", {"cluster": 2.0, "texture": 0.5, "unlike": 3.0})
+    other = laid_out(network, photos, name, 1)
+    units = [Clusters(made, found), Clusters(other, making.facet_map(other, 2))]
+    aim = facet_objective(network, ground, units, one)
+    code, halfway = found.code, halfway_to(network, ground)
+    x = torch.rand(5, 3, *ground.place.size, generator=torch.Generator().manual_seed(0)) - 0.5
+    activations = {layer: network.up_to(layer, x).detach() for layer in aim.layers}
+    values = aim(activations).numpy()
+    position = ground.place.position
+    of_code, of_half = (activations[one].numpy() for one in (code, halfway))
+    strength = np.std([member.value for member in found.members])
+    unit_norm = lambda v, axis=None: v / np.linalg.norm(v, axis=axis, keepdims=axis is not None)
+    for i in range(3):
+        own = activations[name][i, unit]
+        expected = float(own if position is None else own[position])
+        for weight, name_, features, at in ((2.0, code, of_code, position), (0.5, halfway, of_half, None)):
+            codes = codes_of(network, ground, made, name_, at)
+            means = [codes[[m.cluster == c for m in found.members]].mean(0) for c in range(3)]
+            direction = unit_norm(means[i] - np.mean([means[j] for j in range(3) if j != i], axis=0))
+            image = features[i].reshape(len(features[i]), -1).mean(1) if at is None else features[i][:, at[0], at[1]]
+            expected += weight * strength * float(unit_norm(image) @ direction)
+        alike = [np.mean([(unit_norm(of_half[i], 0) * unit_norm(of_half[j], 0)).sum(0)]) for j in range(3) if j != i]
+        expected -= 3.0 * strength * float(np.mean(alike))
+        assert values[i] == pytest.approx(expected, rel=1e-3, abs=1e-4)
+
+
+def test_units_that_grow_together_grow_as_alone(network: Network, photos: Photos) -> None:
+    ground = making.ground_of(network, layer(network, "fc"))
+    one = recipe("facet", {"steps": 3, "cluster": 1.0, "unlike": 1.0})
+    units = []
+    for number, k in ((1, 2), (4, 3)):
+        made = laid_out(network, photos, "fc", number)
+        units.append(Clusters(made, making.facet_map(made, k)))
+    both = grown(network, ground, units, one)
+    for found, alone in zip(both, units):
+        (same,) = grown(network, ground, [alone], one)
+        assert found.unit == same.unit == alone.found.unit and len(found.facets) == len(same.facets)
+        assert _scores(found) == pytest.approx(_scores(same), rel=1e-3)
+        for facet, again in zip(found.facets, same.facets):
+            assert np.abs(facet.image.astype(int) - again.image).max() <= 2
+
+
+def test_held_magnitudes_are_those_of_the_clusters_own_photos(network: Network, photos: Photos) -> None:
+    """Of photos of the canvas's own size: the root mean square over the cluster, each coefficient by itself."""
+    ground = making.ground_of(network, layer(network, "fc"))
+    made = laid_out(network, photos, "fc", 3)
+    units = [Clusters(made, making.facet_map(made, 3))]
+    spectra = growing._spectra(units, 3, (32, 32)).numpy()
+    to_planes = np.linalg.inv(color_mix(torch.ones(1))[0].numpy())
+    for number, spectrum in enumerate(spectra):
+        own = [p for p, m in zip(made.patches, units[0].found.members) if m.cluster == number]
+        planes = [np.einsum("kc,hwc->khw", to_planes, patch.astype(float)) for patch in own]
+        expected = np.sqrt(np.mean([np.abs(np.fft.rfft2(one)) ** 2 for one in planes], axis=0))
+        expected[:, 0, 0] = 0
+        np.testing.assert_allclose(spectrum[:, :17], expected[:, :17], rtol=1e-3, atol=1)  # the others are mirrored
+    (done,) = grown(network, ground, units, recipe("facet", {"parameterization": "maco", "steps": 3}))
+    assert done.facets[0].image is not None and done.facets[0].image.std() > 10

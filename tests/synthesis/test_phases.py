@@ -154,6 +154,35 @@ def test_gradients_come_from_inside_the_margin() -> None:
     assert torch.allclose(grad[:, :, inside], whole[:, :, inside]) and not grad[:, :, ~inside].any()
 
 
+def test_the_gradients_energy_lies_in_the_middle_as_the_crops_of_each_phase_say() -> None:
+    """The share of what reaches the middle half of the canvas, of a gradient that is the same at every seen pixel:
+    against crops at offsets drawn from normal(middle, window × half the room), cut at the edges."""
+    many, steps = 60, 53
+    one = replace(recipe("mfv-center-biased"), steps=steps, margin=84)  # 12 of 32 pixels
+    ascent = Ascent(small(), unit("fc", [1]), [one] * many, range(many))
+    inside = torch.zeros(5, 2)
+    for count in range(steps):
+        ascent.count = count
+        ascent._enter_phase()
+        image = ascent._parameters.image()
+        (grad,) = torch.autograd.grad(ascent._seen(image).sum(), image)
+        energy, side = grad.square().sum((0, 1)), image.shape[2]
+        part = slice(side // 4, side - side // 4)
+        inside[ascent._phase] += torch.stack([energy[part, part].sum(), energy.sum()])
+    shares = (inside[:, 0] / inside[:, 1]).tolist()
+    draw = np.random.default_rng(0)
+    for number, phase in enumerate(one.phases):
+        numbers = {"window": one.window, "gradient_margin": 0} | phase.at(0)
+        side = round(32 * growth(one.phases, number)) + 24
+        edge, room, found = round(numbers["gradient_margin"] / 7), (side - 32) / 2, []
+        for across, down in draw.normal(room, numbers["window"] * room, (2000, 2)):
+            seen = [np.arange(32) + round(min(max(offset, 0), 2 * room)) for offset in (across, down)]
+            kept = [(pixels >= side // 4) & (pixels < side - side // 4) for pixels in seen]
+            found.append(np.prod([is_in[edge : 32 - edge].mean() for is_in in kept]))
+        assert shares[number] == pytest.approx(np.mean(found), abs=0.05)
+    assert shares[3] > max(shares[:3])  # the phase that sharpens the middle
+
+
 def test_several_views_are_averaged() -> None:
     many = Recipe(steps=3, views=3, jitter=40, margin=28, redirect=0)
     ascent = Ascent(small(), unit("fc", [1]), [many], [7])
@@ -179,6 +208,25 @@ def test_the_image_has_exactly_the_given_magnitudes(size: tuple[int, int]) -> No
     planes = np.einsum("kc,bchw->bkhw", np.linalg.inv(mix.numpy()), image.numpy())
     found = np.abs(np.fft.rfft2(planes))
     assert np.abs(found - magnitudes.numpy()).max() < 1e-5 * float(magnitudes.max())
+
+
+def test_held_magnitudes_of_an_image_itself_with_its_phases_are_the_image() -> None:
+    images = 127 + 60 * torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    mix = color_mix(torch.ones(1))[0]
+    ascent = Ascent(small(), unit("fc", [1]), [Recipe(parameterization="maco")], [0])
+    about = images - ascent._mean[:, None, None]
+    planes = torch.einsum("kc,bchw->bkhw", torch.linalg.inv(mix), about)
+    one = Recipe(parameterization="maco")
+    magnitudes = torch.fft.rfft2(planes).abs()
+    held = Ascent(small(), unit("fc", [1, 2]), [one] * 2, [7, 8], start=images, spectrum=magnitudes)
+    # Frequencies that are their own opposites keep their size, but lose their sign.
+    found = np.fft.rfft2(np.einsum("kc,bchw->bkhw", np.linalg.inv(mix.numpy()), held.current().numpy()))
+    wanted = np.fft.rfft2(planes.numpy())
+    own = np.zeros(found.shape, bool)
+    own[..., ::16, ::16] = True
+    assert np.allclose(found[~own], wanted[~own], atol=2e-2) and np.allclose(
+        abs(found[own]), abs(wanted[own]), rtol=1e-3
+    )
 
 
 def test_ascent_on_phases_alone_climbs() -> None:

@@ -155,7 +155,7 @@ def _plan(args: argparse.Namespace, dreamer: Dreamer, size: tuple[int, int]) -> 
         plan = replace(plan, iterations=tuple(int(part) for part in parts))
     if not plan.scale > 1 or not plan.step > 0 or plan.jitter < 0:
         raise UserError("--scale: expected more than 1; --step: more than 0; --jitter: 0 or more")
-    tile = args.tile or tile_for(dreamer.network, dreamer.layer)
+    tile = args.tile or tile_for(dreamer.network)
     return replace(plan, tile=tile if tile and max(size) > tile + dreamer.margin else 0)
 
 

@@ -25,7 +25,7 @@ from deepvis.networks.network import Network
 from deepvis.render.figures import labelled
 from deepvis.synthesis import decoder as decoders
 from deepvis.synthesis import dream as dreams
-from deepvis.synthesis import inversion
+from deepvis.synthesis import inversion, moving_dreams
 from deepvis.synthesis.presets import PRESETS
 
 PHOTO = "animal-antelope-blackbuck.jpg"
@@ -139,7 +139,7 @@ def close(making: Making) -> None:
 def zoom(making: Making) -> None:
     """Figure 10: an endless zoom from noise."""
     noise = np.random.default_rng(0).integers(90, 166, (224, 320, 3)).astype(np.float32)
-    frames = list(islice(dreams.endless(dreams.Dreamer(making.network, "4c"), noise), making.frames))
+    frames = list(islice(moving_dreams.endless(dreams.Dreamer(making.network, "4c"), noise), making.frames))
     at = [0, making.frames // 3, making.frames - 1]
     kept = np.stack([dreams.as_bytes(frames[i].picture) for i in at])
     making.save("zoom", [kept], [[f"frame {i + 1} of a zoom from noise" if not i else f"frame {i + 1}" for i in at]])

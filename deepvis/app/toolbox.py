@@ -28,13 +28,14 @@ from deepvis.inputs.feed import Feed, FeedWish
 from deepvis.interface import commands, pointing
 from deepvis.interface.asking import renewed
 from deepvis.interface.command import Answers, Facts
+from deepvis.interface.dreaming import draw_box, end_box
 from deepvis.interface.effects import Outcome, Quit
 from deepvis.interface.facet_commands import drag
 from deepvis.interface.layout import Layout, fit
 from deepvis.interface.requests import held_request, request_for
 from deepvis.interface.saved_view import SavedView
 from deepvis.interface.settings import Settings, naming_options
-from deepvis.interface.state import State
+from deepvis.interface.state import Spot, State
 from deepvis.render import LoadingScene, Renderer, Scene
 from deepvis.workers.engine import Engine
 from deepvis.workers.layer_images import OpenIndex
@@ -90,6 +91,7 @@ class Toolbox:
         self._help, self._keys = commands.help_rows(self._bound), commands.keys_of(self._bound)
         self._mouse: tuple[int, int] | None = None  # its last position, in pixels of the picture
         self._moved = False
+        self._pressed: Spot | None = None  # where the left button went down, if a box can be drawn there
         self._before_click = start
         self._notice = 0  # the number of the feed's last notice that was shown
         self._note = ""
@@ -182,7 +184,11 @@ class Toolbox:
                 self._mouse, self._moved = (x, y), True
             case Mouse("drag", x, y):
                 self._drag(x, y)
+            case Mouse("release"):
+                self.state = end_box(self.state)
             case Mouse("click", x, y):
+                spot = self.renderer.spot_in_layer(x, y, self.scene())
+                self._pressed = spot if spot is not None and spot.is_inside else None
                 target, self._before_click = self.renderer.target_at(x, y, self.scene()), self.state
                 self._apply(pointing.click(self.state, target, self._facts()))
             case Mouse("double", x, y):
@@ -197,12 +203,15 @@ class Toolbox:
                 self.quit()
 
     def _drag(self, x: int, y: int) -> None:
-        """Move what lies in the layer pane by the way that the mouse has gone."""
+        """Move what lies in the layer pane by the way that the mouse has gone, or draw a box there."""
         before, place = self._mouse, self.renderer.fraction_in_layer(x, y)
         self._mouse = (x, y)
         began = self.renderer.fraction_in_layer(*before) if before is not None else None
         if place is not None and began is not None:
             self.state = drag(self.state, place[0] - began[0], place[1] - began[1])
+        corner = self.renderer.spot_in_layer(x, y, self.scene()) if self._pressed is not None else None
+        if self._pressed is not None and corner is not None:
+            self.state = draw_box(self.state, self._pressed, corner)
 
     def _turn_wheel(self, x: int, y: int, steps: int) -> None:
         """Magnify the layer pane, or scroll the layer list."""

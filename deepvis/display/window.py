@@ -29,8 +29,8 @@ class Key:
 
 @dataclass(frozen=True)
 class Mouse:
-    """`kind` is "move", "drag" (with the left button down), "click" (left button), "double" (the second of two quick
-    clicks) or "wheel" (`steps` > 0 away from the user)."""
+    """`kind` is "move", "drag" (with the left button down), "click" (left button), "release" (of the left button),
+    "double" (the second of two quick clicks) or "wheel" (`steps` > 0 away from the user)."""
 
     kind: str
     x: int
@@ -240,6 +240,8 @@ class Window:
         elif event == cv2.EVENT_LBUTTONDOWN:
             if self._events[-1:] != [Mouse("double", x, y)]:  # Qt reports the second press too, after the double click
                 self._events.append(Mouse("click", x, y))
+        elif event == cv2.EVENT_LBUTTONUP:
+            self._events.append(Mouse("release", x, y))
         elif event == cv2.EVENT_LBUTTONDBLCLK:  # in place of a second click
             self._events.append(Mouse("double", x, y))
         elif event == cv2.EVENT_MOUSEWHEEL:

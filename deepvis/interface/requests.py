@@ -214,13 +214,14 @@ def dream_wish(state: State, layers: Sequence[Layer], frame: Frame | None, setti
         state.dream_mode,
         frame,
         state.crop,
-        state.held if state.guided else None,
+        state.guide_box.frame if state.guide_box is not None else state.held if state.guided else None,
         settings.side,
         settings.zoom,
         settings.turn,
         (settings.drift_x, settings.drift_y),
         state.dreaming,
         state.dream_rounds,
+        None if state.guide_box is None else state.guide_box.box,
     )
 
 

@@ -9,17 +9,17 @@ dreamed they are tensors 1×3×H×W on the network's device, in the same order i
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import cached_property
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
 from deepvis.core.errors import UserError
-from deepvis.core.geometry import resize
+from deepvis.core.geometry import Box, resize
+from deepvis.core.layers import find_layer
 from deepvis.networks.network import Network
 from deepvis.networks.replicas import failed, is_out_of_memory
 from deepvis.synthesis.parameterizations import mean_color, network_scale
@@ -83,16 +83,52 @@ def of_guide(guide: Tensor) -> Pull:
     largest dot product with its own.
 
     Args:
-        guide: 1×C×h×w, the activations of the guiding picture.
+        guide: 1×C×h×w, the activations of the guiding picture; 1×N for a vector, which is one place.
     """
-    columns = guide.flatten(2)[0]
+    columns = _columns(guide)
 
     def pull(activations: Tensor) -> Tensor:
-        here = activations.flatten(2)[0]
+        here = _columns(activations)
         best = (here.T @ columns).argmax(1)
         return columns[:, best].view_as(activations)
 
     return pull
+
+
+def _columns(activations: Tensor) -> Tensor:
+    """The places' features, C×places."""
+    return activations.reshape(*activations.shape[:2], -1)[0]
+
+
+def guided_by(dreamer: Dreamer, picture: np.ndarray, box: Box | None = None) -> Pull:
+    """The pull towards a guiding picture, H×W×3; or towards a box of it (left, top, width, height in pixels), which the
+    network sees with what lies around it."""
+    height, width = picture.shape[:2]
+    left, top, wide, high = box or (0, 0, width, height)
+    layers = dreamer.network.layers
+    is_map = layers[find_layer(dreamer.layer, layers)].is_map
+    rows, columns = (_around(*side, dreamer, is_map) for side in ((top, high, height), (left, wide, width)))
+    found = dreamer.activations(picture[rows.seen, columns.seen].astype(np.float32))
+    if found.ndim == 4:
+        down, along = (_places(span, n) for span, n in zip((rows, columns), found.shape[2:]))
+        found = found[:, :, down, along]
+    return of_guide(found)
+
+
+def _around(first: int, length: int, whole: int, dreamer: Dreamer, is_map: bool) -> _Span:
+    """A part of a side of a picture, seen with the dreamer's margin; a vector has no places, so that it sees no more
+    than the part."""
+    margin = dreamer.margin if is_map else 0
+    begin, end = max(0, (first - margin) // dreamer.multiple * dreamer.multiple), min(whole, first + length + margin)
+    begin = begin if margin else first
+    return _Span(slice(begin, end), slice(first, first + length), slice(first - begin, first - begin + length))
+
+
+def _places(span: _Span, count: int) -> slice:
+    """The places of a map's side of `count` places that lie in the span's own part; at least one."""
+    seen = span.seen.stop - span.seen.start
+    first = min(span.inner.start * count // seen, count - 1)
+    return slice(first, max(first + 1, -(-span.inner.stop * count // seen)))
 
 
 def octave_sizes(size: tuple[int, int], plan: DreamPlan, least: int) -> list[tuple[int, int]]:
@@ -200,7 +236,7 @@ class Dreamer:
 
 @dataclass(frozen=True)
 class _Span:
-    """A tile along one axis: what the network sees, what of it belongs to the tile, and where that lies in the part."""
+    """A part along one axis: what the network sees, what of it belongs to the part, and where that lies in the seen."""
 
     seen: slice
     own: slice
@@ -328,7 +364,7 @@ def dream(dreamer: Dreamer, picture: np.ndarray, plan: DreamPlan = DreamPlan()) 
         ground = as_values(_sized(base, here)).to(home)
         current = ground if detail is None else ground + as_values(_sized(detail, here)).to(home)
         for _ in range(count):
-            now = climbed(dreamer, current, step, _shift(draw, plan.jitter), tile)
+            now = climbed(dreamer, current, step, random_shift(draw, plan.jitter), tile)
             current, tile = now.values, now.tile
             moved = moved or bool(now.size > 0)
             done += 1
@@ -342,7 +378,8 @@ def _probe(size: tuple[int, int], plan: DreamPlan) -> tuple[int, int]:
     return tuple(min(side, 512) for side in size)  # type: ignore[return-value]  # two numbers
 
 
-def _shift(draw: np.random.Generator, jitter: int) -> tuple[int, int]:
+def random_shift(draw: np.random.Generator, jitter: int) -> tuple[int, int]:
+    """How far the picture is rolled before a step, (down, right): at most `jitter` pixels."""
     down, along = (int(n) for n in draw.integers(-jitter, jitter + 1, 2))
     return down, along
 
@@ -366,101 +403,3 @@ def as_bytes(picture: np.ndarray) -> np.ndarray:
     """A picture as uint8."""
     whole: np.ndarray = np.clip(np.rint(picture), 0, 255).astype(np.uint8)
     return whole
-
-
-# ---- endless zoom -------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Zoom:
-    """How the picture moves from frame to frame of an endless zoom.
-
-    Attributes:
-        zoom: by what share it grows.
-        turn: degrees, anticlockwise.
-        drift: (right, down) in pixels.
-    """
-
-    zoom: float = 0.05
-    turn: float = 0.0
-    drift: tuple[float, float] = (0.0, 0.0)
-
-
-def zoomed(picture: np.ndarray, zoom: Zoom) -> np.ndarray:
-    """The picture enlarged about its middle, turned and moved, at the same size; bilinear, mirrored at the edges."""
-    height, width = picture.shape[:2]
-    matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), zoom.turn, 1 + zoom.zoom)
-    matrix[:, 2] += np.array(zoom.drift)
-    return cv2.warpAffine(picture, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
-
-
-ZOOM_PLAN = DreamPlan(octaves=2, iterations=(4, 2))
-
-
-def endless(
-    dreamer: Dreamer,
-    picture: np.ndarray,
-    zoom: Zoom = Zoom(),  # noqa: B008
-    plan: DreamPlan = ZOOM_PLAN,
-    pulls: Sequence[Pull] = (),
-    each: int = 50,
-) -> Iterator[Dreamed]:
-    """Dream, enlarge, dream on: yields frames without end.
-
-    Args:
-        pulls: to walk through, `each` frames with one; empty: the dreamer's own.
-    """
-    current, frame = np.ascontiguousarray(picture, np.float32), 0
-    while True:
-        if pulls:
-            dreamer.pull = pulls[frame // each % len(pulls)]
-        *_, done = dream(dreamer, current, replace(plan, seed=plan.seed + frame))
-        yield done
-        frame += 1
-        current = zoomed(done.picture, zoom)
-
-
-# ---- live ---------------------------------------------------------------------------------------
-
-
-class LiveDream:
-    """Dreams a little in each frame of a moving picture; what was added is carried along by optical flow."""
-
-    def __init__(self, dreamer: Dreamer, step: float = 3.0, steps: int = 1, keep: float = 0.9, seed: int = 0) -> None:
-        """
-        Args:
-            steps: in each frame, of mean change `step`.
-            keep: the share of what was added that stays from frame to frame.
-        """
-        self._dreamer, self._step, self._steps, self._keep = dreamer, step, steps, keep
-        self._draw = np.random.default_rng(seed)
-        self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
-        self._before: tuple[np.ndarray, np.ndarray] | None = None  # gray picture, what was added
-
-    def next(self, picture: np.ndarray) -> np.ndarray:
-        """The dream of the next frame (uint8 H×W×3 RGB, all of one size); uint8."""
-        gray = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
-        base: np.ndarray = picture.astype(np.float32)
-        detail: np.ndarray = np.zeros_like(base)
-        if self._before is not None and self._before[0].shape == gray.shape:
-            detail = (
-                carried(self._before[1], self._flow.calc(gray, self._before[0], np.zeros((*gray.shape, 2), np.float32)))
-                * self._keep
-            )
-        values = as_values(np.clip(base + detail, 0, 255)).to(self._dreamer.network.device)
-        for _ in range(self._steps):
-            values = climbed(self._dreamer, values, self._step, _shift(self._draw, 16)).values
-        current = as_array(values)
-        self._before = gray, current - base
-        return as_bytes(current)
-
-
-def carried(detail: np.ndarray, flow: np.ndarray) -> np.ndarray:
-    """What was added to the frame before, where it lies in this one.
-
-    Args:
-        flow: H×W×2, from each pixel of this frame to where it was in the frame before, (x, y).
-    """
-    height, width = flow.shape[:2]
-    x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
-    return cv2.remap(detail, x + flow[..., 0], y + flow[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from deepvis.core.geometry import fit, reduced
+from deepvis.core.geometry import crop_box, fit, reduced, resize
 from deepvis.workers.messages import DreamView, DreamWish
 from deepvis.workers.own_replica import OwnReplica, leave_cores
 from deepvis.workers.worker import MUCH_MEMORY, Task, WishOf, Worker
 
 if TYPE_CHECKING:
-    from deepvis.networks.network import Network
+    from deepvis.networks.network import InputSpec, Network
     from deepvis.synthesis.dream import Dreamed, Dreamer
 
 RATE_OVER = 2.0  # seconds over which the rate of frames is told
@@ -79,7 +79,7 @@ class DreamWorker(Worker["WishOf[Network, DreamWish]", DreamView]):
             picture = reduced(wish.frame.image, wish.side)
         dreamer = _dreamer(network, wish)
         if wish.mode == "live":
-            from deepvis.synthesis.dream import LiveDream
+            from deepvis.synthesis.moving_dreams import LiveDream
 
             spec, live = network.input, LiveDream(dreamer)
 
@@ -104,17 +104,29 @@ class DreamWorker(Worker["WishOf[Network, DreamWish]", DreamView]):
 
 
 def _dreamer(network: Network, wish: DreamWish) -> Dreamer:
-    from deepvis.synthesis.dream import Dreamer, of_guide, of_layer, of_unit
+    from deepvis.synthesis.dream import Dreamer, guided_by, of_layer, of_unit
 
     dreamer = Dreamer(network, wish.layer, of_layer if wish.unit is None else of_unit(wish.unit))
     if wish.guide is not None:
-        guide = dreamer.activations(reduced(wish.guide.image, wish.side).astype(np.float32))
-        dreamer.pull = of_guide(guide if guide.ndim == 4 else guide[:, :, None, None])
+        guide = _as_dreamed(wish, wish.guide.image, network.input)
+        dreamer.pull = guided_by(dreamer, guide, None if wish.box is None else wish.box.in_pixels(*guide.shape[:2]))
     return dreamer
 
 
+def _as_dreamed(wish: DreamWish, image: np.ndarray, spec: InputSpec) -> np.ndarray:
+    """A guiding picture at the scale at which the picture is dreamed."""
+    if wish.mode != "live":
+        return reduced(image, wish.side)
+    if not wish.crop:
+        return resize(image, spec.width, spec.height)
+    _, _, width, height = crop_box(image.shape[0], image.shape[1], spec.aspect)
+    wide, high = round(image.shape[1] * spec.width / width), round(image.shape[0] * spec.height / height)
+    return resize(image, wide, high)
+
+
 def _views(wish: DreamWish, dreamer: Dreamer, picture: np.ndarray) -> Iterator[DreamView]:
-    from deepvis.synthesis.dream import DreamPlan, Zoom, as_bytes, dream, endless
+    from deepvis.synthesis.dream import DreamPlan, as_bytes, dream
+    from deepvis.synthesis.moving_dreams import Zoom, endless
 
     if wish.mode == "zoom":
         for i, now in enumerate(endless(dreamer, picture, Zoom(wish.zoom, wish.turn, wish.drift))):

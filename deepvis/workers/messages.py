@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from deepvis.core.frames import Frame
+from deepvis.core.geometry import RelativeBox
 from deepvis.core.receptive_field import ReceptiveField
 from deepvis.facets.facet_map import FacetMap
 from deepvis.scan.results import Patch, Statistics
@@ -327,9 +328,10 @@ class DreamWish:
         frame, crop: the picture; a live dream sees its crop as the network does.
         guide: a picture whose features guide the dream; None for none.
         side: longest side of the dreamed picture in pixels.
-        zoom, turn, drift: of an endless zoom, as in `deepvis.synthesis.dream.Zoom`.
+        zoom, turn, drift: of an endless zoom, as in `deepvis.synthesis.moving_dreams.Zoom`.
         running: go on; if false the picture so far stays.
         rounds: how often the user has asked to dream on from the result.
+        box: this part of the guide alone; None for all of it.
     """
 
     layer: str
@@ -344,6 +346,7 @@ class DreamWish:
     drift: tuple[float, float] = (0.0, 0.0)
     running: bool = True
     rounds: int = 0
+    box: RelativeBox | None = None
 
     @property
     def dream(self) -> tuple[object, ...]:
@@ -356,6 +359,7 @@ class DreamWish:
             frame,
             self.crop,
             self.guide,
+            self.box,
             self.side,
             self.zoom,
             self.turn,

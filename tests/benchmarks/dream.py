@@ -20,6 +20,7 @@ from deepvis.core.geometry import fit
 from deepvis.inputs.decode import read_image
 from deepvis.networks import loading
 from deepvis.synthesis import dream as dreams
+from deepvis.synthesis import moving_dreams
 
 PHOTO = "scene-nature-sunset-clouds.jpg"
 
@@ -86,7 +87,7 @@ def main() -> None:
         )
     if args.live:
         small = fit(picture, network.input.width, network.input.height, crop=True)
-        live = dreams.LiveDream(dreams.Dreamer(network, args.layers.split(",")[0]))
+        live = moving_dreams.LiveDream(dreams.Dreamer(network, args.layers.split(",")[0]))
         live.next(small)
         began, used = time.perf_counter(), time.process_time()
         for i in range(args.live):

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 import torch
 from scipy import ndimage
-from smallnets import small
+from smallnets import flat, small
 from torch import nn
 
 from deepvis.core.errors import UserError
 from deepvis.networks.network import InputSpec, Network, prepare
 from deepvis.synthesis import dream as d
+from deepvis.synthesis import moving_dreams as moving
 
 SPEC = InputSpec(32, 32, (0.5,) * 3, (0.25,) * 3)
 
@@ -59,6 +60,20 @@ def test_the_guides_match_is_that_of_a_loop() -> None:
             own = here[0, :, r, c].numpy()
             best = max(columns, key=lambda column: float(column @ own))
             assert np.array_equal(pulled[:, r, c], best)
+
+
+def test_a_box_of_the_guide_is_seen_with_what_lies_around_it() -> None:
+    """Its places are those of the whole picture's map that it covers."""
+    dreamer, image = d.Dreamer(strided(), "last", margin=32), picture(240, 320)
+    whole = dreamer.activations(image)
+    pulls = d.guided_by(dreamer, image, (160, 80, 40, 20))(whole)
+    assert torch.allclose(pulls, d.of_guide(whole[:, :, 20:25, 40:50])(whole), atol=1e-5)
+    small = d.guided_by(dreamer, image, (318, 1, 2, 1))(whole)
+    assert torch.allclose(small[0, :, 3, 7], whole[0, :, 0, -1], atol=1e-5)
+    vector = d.Dreamer(flat(), "fc")
+    pull = d.guided_by(vector, picture(12, 12), (0, 0, 12, 12))
+    found = vector.activations(picture(12, 12))
+    assert torch.equal(pull(found * 2), found)
 
 
 def test_a_step_is_a_loop_of_the_notebook() -> None:
@@ -147,10 +162,10 @@ def test_without_a_gradient_nothing_moves() -> None:
     assert not last.moved and np.array_equal(last.picture, picture())
 
 
-@pytest.mark.parametrize("zoom", [d.Zoom(0.05), d.Zoom(0.02, 3.0), d.Zoom(0.0, 0.0, (2.0, -3.0))])
-def test_zoom_is_that_of_scipy(zoom: d.Zoom) -> None:
+@pytest.mark.parametrize("zoom", [moving.Zoom(0.05), moving.Zoom(0.02, 3.0), moving.Zoom(0.0, 0.0, (2.0, -3.0))])
+def test_zoom_is_that_of_scipy(zoom: moving.Zoom) -> None:
     image = ndimage.gaussian_filter(picture(), (2, 2, 0))
-    got = d.zoomed(image, zoom)
+    got = moving.zoomed(image, zoom)
     middle = (np.array(image.shape[:2]) - 1) / 2
     angle, factor = np.radians(zoom.turn), 1 + zoom.zoom
     # from a pixel of the result back to one of the picture, (row, column)
@@ -165,25 +180,25 @@ def test_an_endless_zoom_walks_through_units() -> None:
     dreamer = d.Dreamer(strided(), "last")
     pulls = [d.of_unit(0), d.of_unit(1)]
     plan = d.DreamPlan(octaves=1, iterations=(1,), jitter=0)
-    frames = list(islice(d.endless(dreamer, picture(), d.Zoom(0.1), plan, pulls, each=2), 3))
+    frames = list(islice(moving.endless(dreamer, picture(), moving.Zoom(0.1), plan, pulls, each=2), 3))
     assert dreamer.pull is pulls[1] and len(frames) == 3
     current = picture()
     for i, frame in enumerate(frames):
         current = climbed(d.Dreamer(strided(), "last", pulls[i // 2]), current, 1.5)
         assert np.allclose(frame.picture, current, atol=1e-3)
-        current = d.zoomed(current, d.Zoom(0.1))
+        current = moving.zoomed(current, moving.Zoom(0.1))
 
 
 def test_what_was_added_is_carried_along() -> None:
     detail = picture(30, 40)
     flow = np.zeros((30, 40, 2), np.float32)
     flow[..., 0], flow[..., 1] = -3, 2  # what is here now was 3 to the left and 2 below
-    got = d.carried(detail, flow)
+    got = moving.carried(detail, flow)
     assert np.allclose(got[:28, 3:], detail[2:, :-3], atol=1e-3)
 
 
 def test_a_live_dream_follows_the_picture() -> None:
-    live = d.LiveDream(d.Dreamer(strided(), "last"), keep=1.0)
+    live = moving.LiveDream(d.Dreamer(strided(), "last"), keep=1.0)
     image = ndimage.gaussian_filter(picture(96, 96), (3, 3, 0))
     image = ((image - image.min()) / (image.max() - image.min()) * 255).astype(np.uint8)
     first = live.next(image)

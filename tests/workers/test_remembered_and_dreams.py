@@ -14,6 +14,7 @@ from waiting import until
 
 from deepvis.core import paths
 from deepvis.core.frames import Frame
+from deepvis.core.geometry import Box, RelativeBox
 from deepvis.interface.requests import dream_wish, remembered_wish
 from deepvis.interface.settings import DreamSettings
 from deepvis.interface.state import State
@@ -168,6 +169,25 @@ def test_endless_zoom_live_and_guided(network: Network) -> None:
         until(lambda: worker.idle)
         assert worker.answer.picture.shape == (32, 32, 3) and worker.answer.wish.frame.index == seed
     assert worker.answer.words.endswith("frames a second")
+    worker.close()
+
+
+def test_a_drawn_box_guides_at_the_scale_of_the_dream(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    real = dreams.guided_by
+
+    def guided_by(dreamer: dreams.Dreamer, guide: np.ndarray, box: Box | None) -> dreams.Pull:
+        asked.append((guide.shape[:2], box))
+        return real(dreamer, guide, box)
+
+    monkeypatch.setattr(dreams, "guided_by", guided_by)
+    worker, of, box = DreamWorker(), frame(), RelativeBox(0.5, 0.25, 0.75, 0.5)
+    for mode, crop in (("picture", True), ("live", True), ("live", False)):
+        worker.want(WishOf(network, DreamWish("conv2", None, mode, of, crop, of, side=24, box=box)))
+        until(lambda: worker.idle)
+        assert worker.answer.picture is not None
+    # of 32×48 pixels; live the network sees its middle as 32×32, or all of it as that
+    assert asked == [((16, 24), (12, 4, 6, 4)), ((32, 48), (24, 8, 12, 8)), ((32, 32), (16, 8, 8, 8))]
     worker.close()
 
 

@@ -40,7 +40,7 @@ from deepvis.workers.facets import FacetsWorker
 from deepvis.workers.input_weights import InputWeightsWorker
 from deepvis.workers.layer_images import LayerImagesWorker, OpenIndex
 from deepvis.workers.leisure import Leisure
-from deepvis.workers.messages import Grown, GrowthWish, TopPictures
+from deepvis.workers.messages import DreamWish, Grown, GrowthWish, TopPictures
 from deepvis.workers.moments import MomentsWorker
 from deepvis.workers.own_scan import OwnScanWorker, ScanWish
 from deepvis.workers.remembered import RememberedWorker
@@ -100,6 +100,7 @@ class UnitWorkers:
         self.growth = GrowthWorker(self.leisure, self._keep_by_itself)
         self.remembered = RememberedWorker()
         self.dreams = DreamWorker()
+        self._dream: DreamWish | None = None  # the newest request
         self._wanted_scan: WishOf[Network, ScanWish] | None = None
         self._decided_for: Network | None = None  # the network for which it is known whether to scan
         self._cannot_keep = ""  # why images that grow by themselves cannot be stored
@@ -137,8 +138,8 @@ class UnitWorkers:
         """
         remembered = remembered_wish(state, network.layers, frame)
         self.remembered.want(WishOf(network, remembered) if remembered else None)
-        dream = dream_wish(state, network.layers, frame, settings)
-        self.dreams.want(WishOf(network, dream) if dream else None)
+        self._dream = dream_wish(state, network.layers, frame, settings, self._dream)
+        self.dreams.want(WishOf(network, self._dream) if self._dream else None)
 
     def want_scan(self, network: Network, folder: Path | None) -> None:
         """Scan by itself if this network has no index; if it has begun, go on.

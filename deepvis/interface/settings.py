@@ -56,10 +56,12 @@ class DreamSettings:
 
     Attributes:
         side: longest side of a dreamed picture in pixels.
+        zoom_side: the same of an endless zoom.
         zoom, turn, drift_x, drift_y: of each frame of the endless zoom: share, degrees, pixels.
     """
 
     side: int = 1100
+    zoom_side: int = 400
     zoom: float = 0.05
     turn: float = 0.0
     drift_x: float = 0.0
@@ -219,6 +221,7 @@ SCHEMA: Mapping[str, Row] = {
     "window.theme": _choice(*THEMES),
     "window.layout": _choice(*LAYOUT_NAMES),
     "dream.side": _pixels(64, 8192),
+    "dream.zoom_side": _pixels(64, 8192),
     "dream.zoom": _number(-0.5, 1),
     "dream.turn": _number(-90, 90),
     "dream.drift_x": _number(-100, 100),

@@ -23,9 +23,11 @@ NOTHING = "no gradient reaches the picture, so that this layer has nothing to dr
 
 
 class DreamWorker(Worker["WishOf[Network, DreamWish]", DreamView]):
-    """Dreams for as long as it is requested. A dream that was stopped goes on where it was."""
+    """Dreams for as long as it is requested. A dream that was stopped goes on where it was.
 
-    has_low_priority = True
+    Its thread has the usual priority: with a lower one, a live network would leave it one frame a second, and the dream
+    is what the user looks at.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -129,6 +131,7 @@ def _views(wish: DreamWish, dreamer: Dreamer, picture: np.ndarray) -> Iterator[D
     from deepvis.synthesis.moving_dreams import Zoom, endless
 
     if wish.mode == "zoom":
+        yield DreamView(wish, picture, "frame 0")
         for i, now in enumerate(endless(dreamer, picture, Zoom(wish.zoom, wish.turn, wish.drift))):
             yield DreamView(wish, as_bytes(now.picture), f"frame {i + 1}", _note(now))
         return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
@@ -11,6 +11,7 @@ import pytest
 import small
 
 from deepvis.cli import main
+from deepvis.core import paths
 from deepvis.display.film import Film
 
 NET = """
@@ -31,7 +32,7 @@ layers: {conv: "0", relu: "1", down: "2", fc: "5"}
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., int]]:
     (tmp_path / "net").mkdir()
     (tmp_path / "net" / "smallish.py").write_text(NET)
     (tmp_path / "net" / "model.yaml").write_text(YAML)
@@ -40,7 +41,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     cv2.imwrite(str(tmp_path / "cat.png"), picture)
     monkeypatch.chdir(tmp_path)
     more = ("--model", "net", "--device", "cpu", "--data", str(tmp_path / "data"))
-    return lambda command, *args: main.main([command, "--image", "cat.png", *args, *more])
+    yield lambda command, *args: main.main([command, "--image", "cat.png", *args, *more])
+    paths.use(paths.USUAL)
 
 
 def test_invert_draws_a_row_and_pictures(

@@ -213,8 +213,25 @@ def test_requests_follow_the_state(network: Network) -> None:
     )
     held = frame(3)
     state = State(layer=1, content="dream", held=held, guided=True, dream_mode="zoom", dreaming=False, dream_rounds=2)
-    wish = dream_wish(state, layers, of, DreamSettings(side=300, zoom=0.1, drift_x=2.0))
+    wish = dream_wish(state, layers, of, DreamSettings(zoom_side=300, zoom=0.1, drift_x=2.0))
     assert wish == DreamWish(
         layers[1].name, None, "zoom", of, True, held, 300, 0.1, 0.0, (2.0, 0.0), running=False, rounds=2
     )
     assert layer(network, layers[1].name).units
+
+
+def test_a_moving_picture_is_dreamed_as_it_was_when_the_dream_began(network: Network) -> None:
+    first, second, settings = frame(1, live=True), frame(2, live=True), DreamSettings()
+
+    def wish(state: State, of: Frame, before: DreamWish | None) -> DreamWish | None:
+        return dream_wish(state, network.layers, of, settings, before)
+
+    state = State(layer=1, content="dream")
+    begun = wish(state, first, None)
+    assert wish(state, second, begun) == begun and wish(replace(state, dreaming=False), second, begun).frame is first
+    assert wish(replace(state, layer=2), second, begun).frame is second
+    stopped = wish(replace(state, frozen=True), second, begun)
+    assert stopped.frame is second and wish(state, frame(3, live=True), stopped) == stopped
+    live = replace(state, dream_mode="live")
+    assert wish(live, second, wish(live, first, None)).frame is second
+    assert wish(state, frame(4), begun).frame.index == 4  # another photo

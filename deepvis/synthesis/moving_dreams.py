@@ -109,11 +109,11 @@ class LiveDream:
 
 
 def carried(detail: np.ndarray, flow: np.ndarray) -> np.ndarray:
-    """What was added to the frame before, where it lies in this one.
+    """What was added to the frame before, where it lies in this one; nothing where the picture has just come into view.
 
     Args:
         flow: H×W×2, from each pixel of this frame to where it was in the frame before, (x, y).
     """
     height, width = flow.shape[:2]
     x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
-    return cv2.remap(detail, x + flow[..., 0], y + flow[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return cv2.remap(detail, x + flow[..., 0], y + flow[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)

@@ -195,6 +195,7 @@ def test_what_was_added_is_carried_along() -> None:
     flow[..., 0], flow[..., 1] = -3, 2  # what is here now was 3 to the left and 2 below
     got = moving.carried(detail, flow)
     assert np.allclose(got[:28, 3:], detail[2:, :-3], atol=1e-3)
+    assert not got[:, :3].any() and not got[28:].any()  # has just come into view
 
 
 def test_a_live_dream_follows_the_picture() -> None:

@@ -226,7 +226,8 @@ class Dreamer:
                 if side < 4 * self.multiple:
                     raise UserError(
                         f"out of memory with a part of {side} pixels: expected room for one. "
-                        "Close other programs, choose an earlier layer, or give --device cpu"
+                        "Close other programs, or choose an earlier layer"
+                        + (", or give --device cpu" if self.network.device.type != "cpu" else "")
                     ) from error
             tile = -(-side // 2 // self.multiple) * self.multiple
             self.said = f"too little memory: tiles of {tile} pixels"

@@ -40,6 +40,8 @@ from deepvis.synthesis.recipe import image_seed
 from deepvis.synthesis.recipe_grid import RecipeGrid, table
 from deepvis.workers.layer_images import OpenIndex
 from deepvis.workers.messages import (
+    DreamView,
+    DreamWish,
     Grown,
     GrowthWish,
     LayerImagesWish,
@@ -928,3 +930,27 @@ def test_dragging_moves_the_facet_map_and_nothing_else() -> None:
         box._react(Mouse("move", *at))
         box._react(Mouse("drag", at[0] + width // 10, at[1]))
         assert (box.state.facet_view.x < 0.5) is moves and box.state.view == before.view
+
+
+def test_a_box_is_drawn_in_the_dream_and_nowhere_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    box = toolbox(quiet())
+    idle(box)
+    box.state = replace(box.state, content="dream", dreaming=False)
+    layer, of = box.engine.network.layers[box.state.layer].name, box.feed.frame
+    picture = np.zeros((40, 40, 3), np.uint8)
+    view = DreamView(DreamWish(layer, None, "picture", of, True), picture, "octave 1 of 4")
+    monkeypatch.setattr(type(box.workers.dreams), "answer", property(lambda self: view))
+    left, top, width, height = box.renderer.layer_box
+    middle = left + width // 2, top + height // 2
+    for begin, draws in (((left + 2, top - 40), False), (middle, True)):
+        box._react(Mouse("click", *begin))
+        box._react(Mouse("drag", middle[0] + height // 4, middle[1] + height))
+        assert (box.state.new_box is not None) is draws and box.state.guide_box is None
+        box._react(Mouse("release", *middle))
+        assert (box.state.guide_box is not None) is draws and box.state.new_box is None
+    drawn = box.state.guide_box
+    assert drawn.frame is of and drawn.box.bottom == 1
+    assert np.allclose((drawn.box.left, drawn.box.top, drawn.box.right), (0.5, 0.5, 0.75), atol=0.03)
+    box._react(Mouse("click", *middle))
+    box._react(Mouse("release", *middle))
+    assert box.state.guide_box is drawn and box.state.dreaming

@@ -234,11 +234,12 @@ def dream_wish(
         state.dreaming,
         state.dream_rounds,
         None if box is None else box.box,
+        settings.walk,
     )
     if before is None or not frame.live or state.frozen or state.dream_mode == "live":
         return wish
     again = replace(wish, frame=before.frame)
-    return again if again.dream == before.dream else wish
+    return again if again.dream == before.dream or again.goes_on_from(before) else wish
 
 
 def _part(state: State) -> int | None:

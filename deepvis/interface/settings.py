@@ -58,6 +58,7 @@ class DreamSettings:
         side: longest side of a dreamed picture in pixels.
         zoom_side: the same of an endless zoom.
         zoom, turn, drift_x, drift_y: of each frame of the endless zoom: share, degrees, pixels.
+        walk: frames of an endless zoom of a unit until the layer's next one; 0: it stays with the unit.
     """
 
     side: int = 1100
@@ -66,6 +67,7 @@ class DreamSettings:
     turn: float = 0.0
     drift_x: float = 0.0
     drift_y: float = 0.0
+    walk: int = 0
 
 
 @dataclass(frozen=True)
@@ -226,6 +228,7 @@ SCHEMA: Mapping[str, Row] = {
     "dream.turn": _number(-90, 90),
     "dream.drift_x": _number(-100, 100),
     "dream.drift_y": _number(-100, 100),
+    "dream.walk": Row((int,), lambda value: 0 <= value <= 10000, "a whole number of frames from 0 to 10000"),
     **{f"panes.{name}": _PANE for name in DEFAULT_PANES},
 }  # and a row keys.<command> for each command, see _keys_row
 

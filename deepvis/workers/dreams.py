@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from deepvis.core.geometry import crop_box, fit, reduced, resize
+from deepvis.core.layers import find_layer
 from deepvis.workers.messages import DreamView, DreamWish
 from deepvis.workers.own_replica import OwnReplica, leave_cores
 from deepvis.workers.worker import MUCH_MEMORY, Task, WishOf, Worker
@@ -71,10 +72,11 @@ class DreamWorker(Worker["WishOf[Network, DreamWish]", DreamView]):
         wish, network = wanted.wish, self._replica.of(wanted.source)
         leave_cores(network)
         dream = (network.fingerprint, *wish.dream)
-        same, again = dream == self._dream, wish.rounds != self._rounds
-        if same and not (again and self._last is not None and self._last.picture is not None):
+        same, again, last = dream == self._dream, wish.rounds != self._rounds, self._last
+        if same and not (again and last is not None and last.picture is not None):
             return
-        picture = self._last.picture if same and self._last is not None else None
+        goes_on = last is not None and self._dream[:1] == dream[:1] and wish.goes_on_from(last.wish)
+        picture = last.picture if last is not None and (same or goes_on) else None
         self._dream, self._rounds, self._following = (), wish.rounds, None
         if picture is None:
             self._last = None
@@ -100,7 +102,7 @@ class DreamWorker(Worker["WishOf[Network, DreamWish]", DreamView]):
         now = time.monotonic()
         self._times = [*(t for t in self._times if now - t < RATE_OVER), now]
         rate = (len(self._times) - 1) / (now - self._times[0]) if len(self._times) > 2 else 0.0
-        words = f"live, {rate:.0f} frames a second" if rate else "live"
+        words = f"live, {rate:.{int(rate < 10)}f} frames a second" if rate else "live"
         self._last = DreamView(wish, picture, words, done=True)
         return self._last
 
@@ -127,17 +129,30 @@ def _as_dreamed(wish: DreamWish, image: np.ndarray, spec: InputSpec) -> np.ndarr
 
 
 def _views(wish: DreamWish, dreamer: Dreamer, picture: np.ndarray) -> Iterator[DreamView]:
-    from deepvis.synthesis.dream import DreamPlan, as_bytes, dream
+    from deepvis.synthesis.dream import DreamPlan, as_bytes, dream, of_unit
     from deepvis.synthesis.moving_dreams import Zoom, endless
 
     if wish.mode == "zoom":
         yield DreamView(wish, picture, "frame 0")
-        for i, now in enumerate(endless(dreamer, picture, Zoom(wish.zoom, wish.turn, wish.drift))):
-            yield DreamView(wish, as_bytes(now.picture), f"frame {i + 1}", _note(now))
+        units = _walk(wish, dreamer)
+        pulls = [of_unit(unit) for unit in units]
+        zoom = Zoom(wish.zoom, wish.turn, wish.drift)
+        for i, now in enumerate(endless(dreamer, picture, zoom, pulls=pulls, each=max(1, wish.walk))):
+            at = f" · unit {units[i // wish.walk % len(units)]}" if units else ""
+            yield DreamView(wish, as_bytes(now.picture), f"frame {i + 1}{at}", _note(now))
         return
     for now in dream(dreamer, picture, DreamPlan()):
         words = f"octave {now.octave} of {now.octaves} · step {now.done} of {now.total}"
         yield DreamView(wish, as_bytes(now.picture), words, _note(now))
+
+
+def _walk(wish: DreamWish, dreamer: Dreamer) -> list[int]:
+    """The units that an endless zoom walks through, in order; empty if it stays with one thing."""
+    if not wish.walk or wish.unit is None or wish.guide is not None:
+        return []
+    layers = dreamer.network.layers
+    count = layers[find_layer(wish.layer, layers)].units
+    return [(wish.unit + i) % count for i in range(count)]
 
 
 def _note(now: Dreamed) -> str:

@@ -332,6 +332,7 @@ class DreamWish:
         running: go on; if false the picture so far stays.
         rounds: how often the user has asked to dream on from the result.
         box: this part of the guide alone; None for all of it.
+        walk: after so many frames an endless zoom of a unit goes on with the layer's next one; 0: never.
     """
 
     layer: str
@@ -347,6 +348,7 @@ class DreamWish:
     running: bool = True
     rounds: int = 0
     box: RelativeBox | None = None
+    walk: int = 0
 
     @property
     def dream(self) -> tuple[object, ...]:
@@ -364,7 +366,13 @@ class DreamWish:
             self.zoom,
             self.turn,
             self.drift,
+            self.walk,
         )
+
+    def goes_on_from(self, before: DreamWish) -> bool:
+        """Whether this dream begins in the picture so far of another one: an endless zoom of another layer or unit."""
+        zooms = self.mode == before.mode == "zoom"
+        return zooms and (self.frame, self.crop, self.side) == (before.frame, before.crop, before.side)
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from deepvis.networks.network import InputSpec, Network
 from deepvis.store.decoders import decoder_path
 from deepvis.synthesis import decoder as decoders
 from deepvis.synthesis import dream as dreams
+from deepvis.synthesis import moving_dreams
 from deepvis.synthesis.inversion import Code
 from deepvis.synthesis.presets import PRESETS
 from deepvis.workers.dreams import NOTHING, DreamWorker
@@ -172,6 +174,36 @@ def test_endless_zoom_live_and_guided(network: Network) -> None:
     worker.close()
 
 
+def test_an_endless_zoom_goes_on_with_another_unit_and_walks(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, pulled = [], []
+    real = moving_dreams.endless
+
+    def endless(
+        dreamer: dreams.Dreamer, picture: np.ndarray, *args: object, **more: object
+    ) -> Iterator[dreams.Dreamed]:
+        begun.append(picture)
+        pulled.append(len(more["pulls"]))
+        return islice(real(dreamer, picture, *args, **more), 2)
+
+    monkeypatch.setattr(moving_dreams, "endless", endless)
+    worker, wish = DreamWorker(), DreamWish("conv2", 4, "zoom", frame(), True, side=40)
+    last = None
+    for one in (
+        wish,
+        replace(wish, unit=5),
+        replace(wish, layer="conv3", unit=1, walk=1),
+        replace(wish, frame=frame(2)),
+    ):
+        worker.want(WishOf(network, one))
+        until(lambda: worker.idle)
+        goes_on = last is not None and one.frame is wish.frame
+        assert np.array_equal(begun[-1], last) is goes_on
+        assert worker.answer.words == ("frame 2 · unit 2" if one.walk else "frame 2")
+        last = worker.answer.picture
+    assert pulled == [0, 0, layer(network, "conv3").units, 0]
+    worker.close()
+
+
 def test_a_drawn_box_guides_at_the_scale_of_the_dream(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
     real = dreams.guided_by
@@ -232,6 +264,8 @@ def test_a_moving_picture_is_dreamed_as_it_was_when_the_dream_began(network: Net
     assert wish(replace(state, layer=2), second, begun).frame is second
     stopped = wish(replace(state, frozen=True), second, begun)
     assert stopped.frame is second and wish(state, frame(3, live=True), stopped) == stopped
+    zoom = replace(state, dream_mode="zoom")
+    assert wish(replace(zoom, layer=2), second, wish(zoom, first, None)).frame is first
     live = replace(state, dream_mode="live")
     assert wish(live, second, wish(live, first, None)).frame is second
     assert wish(state, frame(4), begun).frame.index == 4  # another photo

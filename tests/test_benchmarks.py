@@ -47,9 +47,9 @@ def test_natural(tmp_path: Path) -> None:
 def test_inversion(tmp_path: Path) -> None:
     for photo in sorted(paths.PHOTOS.glob("*.jpg"))[:3]:
         shutil.copy(photo, tmp_path)
-    few = ("--photos", str(tmp_path), "--learn", str(tmp_path), "--count", "1", "--layers", "7a", "--steps", "1")
-    said = run("inversion.py", *few, "--presets", "invert,mahendran-2016")
-    assert "7a  invert  0 steps" in said and "7a  mahendran-2016  0 steps" in said
+    few = ("--photos", str(tmp_path), "--count", "1", "--layers", "7a", "--steps", "1", "--equal-steps", "1")
+    said = run("inversion.py", *few, "--equal", "mahendran-2016")
+    assert "7a  closed form" in said and "7a  invert  1 steps" in said and "7a  mahendran-2016" in said
 
 
 def test_dream() -> None:

@@ -28,13 +28,14 @@ from deepvis.inputs.feed import Feed, FeedWish
 from deepvis.interface import commands, pointing
 from deepvis.interface.asking import renewed
 from deepvis.interface.command import Answers, Facts
+from deepvis.interface.dreaming import draw_box, end_box
 from deepvis.interface.effects import Outcome, Quit
 from deepvis.interface.facet_commands import drag
 from deepvis.interface.layout import Layout, fit
 from deepvis.interface.requests import held_request, request_for
 from deepvis.interface.saved_view import SavedView
 from deepvis.interface.settings import Settings, naming_options
-from deepvis.interface.state import FacetPhoto, State
+from deepvis.interface.state import FacetPhoto, Spot, State
 from deepvis.render import LoadingScene, Renderer, Scene
 from deepvis.workers.engine import Engine
 from deepvis.workers.layer_images import OpenIndex
@@ -91,8 +92,9 @@ class Toolbox:
         self._help, self._keys = commands.help_rows(self._bound), commands.keys_of(self._bound)
         self._mouse: tuple[int, int] | None = None  # its last position, in pixels of the picture
         self._moved = False
+        self._pressed: Spot | None = None  # where the left button went down, if a box can be drawn there
         self._before_click = start
-        self._pressed: tuple[FacetPhoto, int, int] | None = None  # a photo under the left button, and where
+        self._photo: tuple[FacetPhoto, int, int] | None = None  # a photo under the left button, and where
         self._notice = 0  # the number of the feed's last notice that was shown
         self._note = ""
         files = files_of(settings)
@@ -185,16 +187,17 @@ class Toolbox:
             case Mouse("drag", x, y):
                 self._drag(x, y)
             case Mouse("click", x, y):
+                spot = self.renderer.spot_in_layer(x, y, self.scene())
+                self._pressed = spot if spot is not None and spot.is_inside else None
                 target, self._before_click = self.renderer.target_at(x, y, self.scene()), self.state
-                self._pressed = None
-                if isinstance(target, FacetPhoto):  # where the map can be dragged: what it means is seen later
-                    self._pressed = (target, x, y)
-                else:
+                self._photo = (target, x, y) if isinstance(target, FacetPhoto) else None
+                if self._photo is None:  # else where the map can be dragged: what it means is seen later
                     self._apply(pointing.click(self.state, target, self._facts()))
             case Mouse("release"):
-                if self._pressed is not None:
-                    self._apply(pointing.click(self.state, self._pressed[0], self._facts()))
-                self._pressed = None
+                self.state = end_box(self.state)
+                if self._photo is not None:
+                    self._apply(pointing.click(self.state, self._photo[0], self._facts()))
+                self._photo = None
             case Mouse("double", x, y):
                 target, pane = self.renderer.target_at(x, y, self.scene()), self.renderer.layout.pane_at(x, y)
                 before = self._before_click
@@ -207,17 +210,20 @@ class Toolbox:
                 self.quit()
 
     def _drag(self, x: int, y: int) -> None:
-        """Move what lies in the layer pane by the way that the mouse has gone."""
-        if self._pressed is not None:
-            _, pressed_x, pressed_y = self._pressed
+        """Move what lies in the layer pane by the way that the mouse has gone, or draw a box there."""
+        if self._photo is not None:
+            _, pressed_x, pressed_y = self._photo
             if max(abs(x - pressed_x), abs(y - pressed_y)) < STEADY:
                 return
-            self._pressed = None
+            self._photo = None
         before, place = self._mouse, self.renderer.fraction_in_layer(x, y)
         self._mouse = (x, y)
         began = self.renderer.fraction_in_layer(*before) if before is not None else None
         if place is not None and began is not None:
             self.state = drag(self.state, place[0] - began[0], place[1] - began[1])
+        corner = self.renderer.spot_in_layer(x, y, self.scene()) if self._pressed is not None else None
+        if self._pressed is not None and corner is not None:
+            self.state = draw_box(self.state, self._pressed, corner)
 
     def _turn_wheel(self, x: int, y: int, steps: int) -> None:
         """Magnify the layer pane, or scroll the layer list."""

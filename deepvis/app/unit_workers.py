@@ -41,7 +41,7 @@ from deepvis.workers.facets import FacetsWorker
 from deepvis.workers.input_weights import InputWeightsWorker
 from deepvis.workers.layer_images import LayerImagesWorker, OpenIndex
 from deepvis.workers.leisure import Leisure
-from deepvis.workers.messages import Grown, GrowthWish, TopPictures
+from deepvis.workers.messages import DreamWish, Grown, GrowthWish, TopPictures
 from deepvis.workers.method_curves import CurvesWorker
 from deepvis.workers.moments import MomentsWorker
 from deepvis.workers.own_scan import OwnScanWorker, ScanWish
@@ -104,6 +104,7 @@ class UnitWorkers:
         self.remembered = RememberedWorker()
         self.dreams = DreamWorker()
         self.curves = CurvesWorker()
+        self._dream: DreamWish | None = None  # the newest request
         self._wanted_scan: WishOf[Network, ScanWish] | None = None
         self._decided_for: Network | None = None  # the network for which it is known whether to scan
         self._cannot_keep = ""  # why images that grow by themselves cannot be stored
@@ -142,8 +143,8 @@ class UnitWorkers:
         """
         remembered = remembered_wish(state, network.layers, frame)
         self.remembered.want(WishOf(network, remembered) if remembered else None)
-        dream = dream_wish(state, network.layers, frame, settings)
-        self.dreams.want(WishOf(network, dream) if dream else None)
+        self._dream = dream_wish(state, network.layers, frame, settings, self._dream)
+        self.dreams.want(WishOf(network, self._dream) if self._dream else None)
         curves = curves_wish(state, network.layers, frame)
         self.curves.want(WishOf(network, curves) if curves else None)
 

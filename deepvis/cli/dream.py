@@ -14,6 +14,7 @@ import numpy as np
 from deepvis.cli.options import Commands, add_network, count, load_network, path_argument
 from deepvis.core import interrupt
 from deepvis.core.errors import UserError
+from deepvis.core.geometry import Box
 
 if TYPE_CHECKING:
     from deepvis.networks.network import Network
@@ -61,7 +62,7 @@ def _size(text: str) -> tuple[int, int]:
     return int(found[2]), int(found[1])
 
 
-def _box(text: str) -> tuple[int, int, int, int]:
+def _box(text: str) -> Box:
     """An argparse type: left, top, width and height in pixels."""
     parts = text.split(",")
     if len(parts) != 4 or not all(part.isdecimal() for part in parts) or not int(parts[2]) or not int(parts[3]):
@@ -92,7 +93,7 @@ def _dream(args: argparse.Namespace) -> None:
 def _dreamer(args: argparse.Namespace, network: Network) -> tuple[Dreamer, list[Pull]]:
     """The dreamer of the first layer, and what an endless zoom walks through (units of that layer)."""
     from deepvis.core.layers import parse_unit
-    from deepvis.synthesis.dream import Dreamer, of_guide, of_layer, of_unit
+    from deepvis.synthesis.dream import Dreamer, guided_by, of_layer, of_unit
 
     pulls: list[Pull] = []
     names: list[str] = []
@@ -108,28 +109,21 @@ def _dreamer(args: argparse.Namespace, network: Network) -> tuple[Dreamer, list[
     if args.guide is not None or args.box is not None:
         if len(pulls) > 1 or pulls[0] is not of_layer:
             raise UserError(f"--layer {args.layer!r}: expected one layer, such as 4c, with --guide or --box")
-        guide = dreamer.activations(_guide(args).astype(np.float32))
-        if guide.ndim != 4:
-            raise UserError(
-                f"--layer {names[0]}: is a vector; expected a layer of maps with --guide or --box, such as 4c"
-            )
-        dreamer.pull = of_guide(guide)
+        dreamer.pull = guided_by(dreamer, *_guide(args))
     return dreamer, pulls if len(pulls) > 1 else []
 
 
-def _guide(args: argparse.Namespace) -> np.ndarray:
-    """The picture that guides, or the box of it."""
+def _guide(args: argparse.Namespace) -> tuple[np.ndarray, Box | None]:
+    """The picture that guides, and the box of it."""
     picture = _read(args, args.guide or args.image, None)
-    if args.box is None:
-        return picture
-    left, top, width, height = args.box
-    part = picture[top : top + height, left : left + width]
-    if part.shape[:2] != (height, width):
-        raise UserError(
-            f"--box {left},{top},{width},{height}: expected a box inside the picture of "
-            f"{picture.shape[1]}×{picture.shape[0]} pixels"
-        )
-    return np.ascontiguousarray(part)
+    if args.box is not None:
+        left, top, width, height = args.box
+        if left + width > picture.shape[1] or top + height > picture.shape[0]:
+            raise UserError(
+                f"--box {left},{top},{width},{height}: expected a box inside the picture of "
+                f"{picture.shape[1]}×{picture.shape[0]} pixels"
+            )
+    return picture, args.box
 
 
 def _margin(network: Network, layer: str) -> int:
@@ -141,7 +135,8 @@ def _margin(network: Network, layer: str) -> int:
 
 
 def _plan(args: argparse.Namespace, dreamer: Dreamer, size: tuple[int, int]) -> DreamPlan:
-    from deepvis.synthesis.dream import NOTEBOOK, ZOOM_PLAN, DreamPlan, tile_for
+    from deepvis.synthesis.dream import NOTEBOOK, DreamPlan, tile_for
+    from deepvis.synthesis.moving_dreams import ZOOM_PLAN
 
     plan = NOTEBOOK if args.notebook else ZOOM_PLAN if args.zoom else DreamPlan()
     given = {
@@ -155,7 +150,7 @@ def _plan(args: argparse.Namespace, dreamer: Dreamer, size: tuple[int, int]) -> 
         plan = replace(plan, iterations=tuple(int(part) for part in parts))
     if not plan.scale > 1 or not plan.step > 0 or plan.jitter < 0:
         raise UserError("--scale: expected more than 1; --step: more than 0; --jitter: 0 or more")
-    tile = args.tile or tile_for(dreamer.network, dreamer.layer)
+    tile = args.tile or tile_for(dreamer.network)
     return replace(plan, tile=tile if tile and max(size) > tile + dreamer.margin else 0)
 
 
@@ -191,7 +186,8 @@ def _zoom(args: argparse.Namespace, dreamer: Dreamer, pulls: list[Pull]) -> None
     from tqdm import tqdm
 
     from deepvis.display.film import Film
-    from deepvis.synthesis.dream import Zoom, as_bytes, endless
+    from deepvis.synthesis.dream import as_bytes
+    from deepvis.synthesis.moving_dreams import Zoom, endless
 
     picture = _read(args, args.image, args.size)
     zoom = Zoom(args.zoom_by, args.turn, tuple(args.drift))
@@ -207,7 +203,7 @@ def _video(args: argparse.Namespace, dreamer: Dreamer) -> None:
     from deepvis.core.geometry import fit
     from deepvis.display.film import Film
     from deepvis.inputs.decode import VideoFile
-    from deepvis.synthesis.dream import LiveDream
+    from deepvis.synthesis.moving_dreams import LiveDream
 
     video, live = VideoFile(args.image), LiveDream(dreamer)
     try:

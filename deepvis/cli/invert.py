@@ -125,7 +125,8 @@ def _made(
             )
         return [code.judged(start)]
     also = _also(args.stronger, network, code)
-    inversion = Inversion(code, recipe, range(args.seed, args.seed + args.times), start, also)
+    seeds = range(args.seed, args.seed + args.times)
+    inversion = Inversion([code] * len(seeds), recipe, seeds, () if start is None else [start] * len(seeds), also)
     for _ in tqdm(range(recipe.steps), desc=layer, unit="step", leave=False):
         inversion.step()
     if bool(inversion.ascent.dead.all()):

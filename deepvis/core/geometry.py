@@ -2,10 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 
 Box = tuple[int, int, int, int]  # left, top, width, height in pixels
+
+
+@dataclass(frozen=True)
+class RelativeBox:
+    """A part of a picture, in shares of its width and height, 0 to 1."""
+
+    left: float = 0.0
+    top: float = 0.0
+    right: float = 1.0
+    bottom: float = 1.0
+
+    @classmethod
+    def between(cls, one: tuple[float, float], other: tuple[float, float]) -> RelativeBox:
+        """The box of two opposite corners (x, y), clipped at the picture's edges."""
+        (left, right), (top, bottom) = (sorted(min(max(0.0, at), 1.0) for at in pair) for pair in zip(one, other))
+        return cls(left, top, right, bottom)
+
+    def in_pixels(self, height: int, width: int) -> Box:
+        """The box in a picture of that size, at least one pixel large."""
+        left, top = min(round(self.left * width), width - 1), min(round(self.top * height), height - 1)
+        return left, top, max(1, round(self.right * width) - left), max(1, round(self.bottom * height) - top)
 
 
 def contains(box: Box, x: int, y: int) -> bool:

@@ -67,8 +67,9 @@ class Film:
         writer = self._writer or self._open(picture)
         if self.frames % CHECK == 0 and shutil.disk_usage(self.path.parent).free < SPARE_BYTES:
             raise UserError(
-                f"--out {self.path}: less than {SPARE_BYTES >> 20} MB are left on the disk: the first {self.frames} "
-                "frames are kept. Free some space, or name a folder on another disk"
+                f"--out {self.path}: less than {SPARE_BYTES >> 20} MB are left on the disk: "
+                f"{f'the first {self.frames} frames are kept' if self.frames else 'nothing is written'}. "
+                "Free some space, or name a folder on another disk"
             )
         frame = letterbox(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), self._size)
         if writer.write(frame) is False:  # None from an OpenCV that cannot tell

@@ -404,6 +404,7 @@ _MOUSE_HELP = (
     ("mouse", "click", "on the curve of the last seconds: its peak is the input"),
     ("mouse", "click", "a tab, a chip, a line of the palette: does what it says"),
     ("mouse", "drag", "move the facet map; a click on its photo: it is the input"),
+    ("mouse", "drag", "in the dream: draw a box, which guides the dream"),
     ("mouse", "wheel", "magnify the layer pane; on a long list of layers: look further along"),
 )
 

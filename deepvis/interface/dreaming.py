@@ -1,11 +1,15 @@
-"""The commands for what a layer remembers and dreams. They are rows of COMMANDS, in the group "dream"."""
+"""The commands for what a layer remembers and dreams, which are rows of COMMANDS in the group "dream", and the box that
+the user draws with the mouse, so that it guides the dream."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
+from deepvis.core.geometry import RelativeBox
 from deepvis.interface.command import Command, Facts, choice
-from deepvis.interface.state import DREAM_MODES, PARTS, State
+from deepvis.interface.state import DREAM_MODES, PARTS, DrawnBox, Spot, State
+
+LEAST_BOX = 0.02  # least side of a drawn box, as a share of the picture's; less is a slip of the hand
 
 
 def _dream(state: State, facts: Facts) -> State:
@@ -23,9 +27,29 @@ def _dream_on(state: State, facts: Facts) -> State:
 
 
 def _guide(state: State, facts: Facts) -> State:
+    """Let the held picture guide the dream; if anything guides it, let that go."""
+    if state.guide_box is not None:
+        return replace(state, guide_box=None, guided=False)
     if state.held is None:
-        return replace(state, guided=False, message="hold a picture first (key ;): it guides the dream of another one")
+        words = "draw a box in the dream with the mouse, or hold a picture (key ;): it guides the dream"
+        return replace(state, guided=False, message=words)
     return replace(state, guided=not state.guided)
+
+
+def draw_box(state: State, begin: Spot, end: Spot) -> State:
+    """Draw a box of the picture that is dreamed, from one corner to another."""
+    return replace(state, new_box=DrawnBox(begin.frame, RelativeBox.between((begin.x, begin.y), (end.x, end.y))))
+
+
+def end_box(state: State) -> State:
+    """The mouse button is let go: the box that was drawn guides the dream."""
+    new = state.new_box
+    if new is None:
+        return state
+    box = new.box
+    if min(box.right - box.left, box.bottom - box.top) < LEAST_BOX:
+        return replace(state, new_box=None, message="the box is too small to guide the dream: draw a larger one")
+    return replace(state, new_box=None, guide_box=new, guided=False, dreaming=True)
 
 
 DREAMS: dict[str, Command] = {
@@ -33,5 +57,5 @@ DREAMS: dict[str, Command] = {
     "dream_mode": choice("dream_mode", DREAM_MODES, ("{",), "dream: the picture, endless zoom, live", "dream"),
     "dream_on": Command(_dream_on, (":",), "dream on from the result", "dream"),
     "part": choice("part", PARTS, ("(",), "remembered, dream: the whole layer / the selected unit", "dream"),
-    "guide": Command(_guide, (")",), "the held picture guides the dream / no longer", "dream"),
+    "guide": Command(_guide, (")",), "the held picture guides the dream / nothing does", "dream"),
 }

@@ -215,24 +215,42 @@ def remembered_wish(state: State, layers: Sequence[Layer], frame: Frame | None) 
     return RememberedWish(layers[state.layer].name, _part(state), frame, state.crop, still)
 
 
-def dream_wish(state: State, layers: Sequence[Layer], frame: Frame | None, settings: DreamSettings) -> DreamWish | None:
-    """The request for the dream of the picture in view; None if that is not shown."""
+def dream_wish(
+    state: State,
+    layers: Sequence[Layer],
+    frame: Frame | None,
+    settings: DreamSettings,
+    before: DreamWish | None = None,
+) -> DreamWish | None:
+    """The request for the dream of the picture in view; None if that is not shown.
+
+    Args:
+        before: the request before. While newer pictures come by themselves, the dream of one stays that of the picture
+            that it began with, until the camera or video is stopped at another one.
+    """
     if state.shown.needs is not Needs.DREAM or frame is None or not layers:
         return None
-    return DreamWish(
+    is_zoom, box = state.dream_mode == "zoom", state.guide_box
+    wish = DreamWish(
         layers[state.layer].name,
         _part(state),
         state.dream_mode,
         frame,
         state.crop,
-        state.held if state.guided else None,
-        settings.side,
+        box.frame if box is not None else state.held if state.guided else None,
+        settings.zoom_side if is_zoom else settings.side,
         settings.zoom,
         settings.turn,
         (settings.drift_x, settings.drift_y),
         state.dreaming,
         state.dream_rounds,
+        None if box is None else box.box,
+        settings.walk,
     )
+    if before is None or not frame.live or state.frozen or state.dream_mode == "live":
+        return wish
+    again = replace(wish, frame=before.frame)
+    return again if again.dream == before.dream or again.goes_on_from(before) else wish
 
 
 def _part(state: State) -> int | None:

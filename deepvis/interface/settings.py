@@ -59,14 +59,18 @@ class DreamSettings:
 
     Attributes:
         side: longest side of a dreamed picture in pixels.
+        zoom_side: the same of an endless zoom.
         zoom, turn, drift_x, drift_y: of each frame of the endless zoom: share, degrees, pixels.
+        walk: frames of an endless zoom of a unit until the layer's next one; 0: it stays with the unit.
     """
 
     side: int = 1100
+    zoom_side: int = 400
     zoom: float = 0.05
     turn: float = 0.0
     drift_x: float = 0.0
     drift_y: float = 0.0
+    walk: int = 0
 
 
 @dataclass(frozen=True)
@@ -226,10 +230,12 @@ SCHEMA: Mapping[str, Row] = {
     "window.theme": _choice(*THEMES),
     "window.layout": _choice(*LAYOUT_NAMES),
     "dream.side": _pixels(64, 8192),
+    "dream.zoom_side": _pixels(64, 8192),
     "dream.zoom": _number(-0.5, 1),
     "dream.turn": _number(-90, 90),
     "dream.drift_x": _number(-100, 100),
     "dream.drift_y": _number(-100, 100),
+    "dream.walk": Row((int,), lambda value: 0 <= value <= 10000, "a whole number of frames from 0 to 10000"),
     **{f"panes.{name}": _PANE for name in DEFAULT_PANES},
 }  # and a row keys.<command> for each command, see _keys_row
 

@@ -7,6 +7,7 @@ from typing import Literal
 
 from deepvis.attribution.methods import METHODS
 from deepvis.core.frames import Frame, Photo
+from deepvis.core.geometry import RelativeBox
 from deepvis.interface.contents import CONTENTS, Content
 from deepvis.interface.unit_grid import Order, PaneView
 from deepvis.synthesis.recipe_grid import RecipeGrid
@@ -125,6 +126,35 @@ class FacetPhoto:
     photo: Photo
 
 
+@dataclass(frozen=True)
+class Spot:
+    """A place in a picture in which a box can be drawn, under a point of the screen.
+
+    Attributes:
+        frame: the picture.
+        x, y: in shares of its sides; the nearest one if the point is outside of what is shown of the picture.
+        is_inside: whether the point is in it.
+    """
+
+    frame: Frame
+    x: float
+    y: float
+    is_inside: bool
+
+
+@dataclass(frozen=True)
+class DrawnBox:
+    """A part of a picture that the user has drawn with the mouse.
+
+    Attributes:
+        frame: the picture.
+        box: the part, in shares of its sides.
+    """
+
+    frame: Frame
+    box: RelativeBox
+
+
 Target = Hover | TopImage | Control | LiveMoment | FacetPhoto | None  # what lies under a point of the picture
 
 
@@ -187,6 +217,8 @@ class State:
         facet_count: how many facets are asked for; 0 for as many as are stored, or as the silhouette suggests.
         facet_view: the visible part of the facet map.
         own_filter: the filter that the user has chosen by itself, to which reset goes back.
+        guide_box: the drawn box that guides the dream in place of the held picture; None if there is none.
+        new_box: the box that is being drawn; None if none is.
     """
 
     layer: int = 0
@@ -245,6 +277,8 @@ class State:
     facet_count: int = 0
     facet_view: PaneView = field(default=PaneView())
     own_filter: str = FILTERS[0]
+    guide_box: DrawnBox | None = None
+    new_box: DrawnBox | None = None
 
     @property
     def shown_order(self) -> Order | None:

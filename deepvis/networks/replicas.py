@@ -97,7 +97,9 @@ def failed(error: Exception, pictures: int) -> UserError:
 
 def is_out_of_memory(error: Exception) -> bool:
     """Whether an error means that memory ran out, so that a smaller batch may work. PyTorch has many such messages."""
-    # A GPU's, a CPU's on Windows and on Linux, cuBLAS's and cuDNN's.
-    signs = ("out of memory", "not enough memory", "can't allocate", "alloc_failed", "bad_alloc")
+    # A GPU's, a CPU's on Windows and on Linux, cuBLAS's and cuDNN's, oneDNN's: the network ran with one small picture
+    # when it was loaded, so that there is a primitive if there is room for it.
+    room = ("out of memory", "not enough memory", "can't allocate", "alloc_failed", "bad_alloc")
+    signs = (*room, "could not create a primitive", "could not create a memory")
     said = str(error).lower()
     return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(sign in said for sign in signs)

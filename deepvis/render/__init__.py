@@ -9,13 +9,14 @@ import numpy as np
 
 from deepvis.core.geometry import Box
 from deepvis.interface.layout import Layout
-from deepvis.interface.state import Target
+from deepvis.interface.state import Spot, Target
 from deepvis.render.colors import DARK, THEMES, Theme
 from deepvis.render.draw import Canvas, fill
 from deepvis.render.palettes import USUAL, Palette, palette
 from deepvis.render.panes import PANES
 from deepvis.render.panes.cells import layer_grid
 from deepvis.render.panes.chips import Chip, chip_at, draw_chips, placed, pointed_at, split
+from deepvis.render.panes.layer import spot_in_layer
 from deepvis.render.panes.pane import Key, Pane
 from deepvis.render.scene import LoadingScene, Scene, Status
 
@@ -180,6 +181,15 @@ class Renderer:
             return None
         left, top, width, height = self.layer_box
         return (x - left) / max(1, width), (y - top) / max(1, height)
+
+    def spot_in_layer(self, x: int, y: int, scene: LoadingScene) -> Spot | None:
+        """Where a box in the layer pane begins or ends that is drawn to a point, which may lie outside of the pane;
+        None if no box can be drawn."""
+        if "layer" not in self.layout.panes or not isinstance(scene, Scene):
+            return None
+        left, top, *_ = self.layout.panes["layer"]
+        line, canvas = _parts(PANES["layer"], self._canvas("layer"))
+        return spot_in_layer(canvas, scene, x - left, y - top - (line.height if line else 0))
 
 
 def _parts(pane: Pane, canvas: Canvas) -> tuple[Canvas | None, Canvas]:

@@ -160,6 +160,12 @@ class Canvas:
             corner = (left + width - 1 - i, top + height - 1 - i)
             cv2.rectangle(self.image, (left + i, top + i), corner, color, 1)
 
+    def fitted(self, width: int, height: int) -> Box:
+        """Where `picture` shows a picture of that size: as large as fits, in the middle."""
+        factor = min(self.width / width, self.height / height)
+        wide, high = max(1, int(width * factor)), max(1, int(height * factor))
+        return (self.width - wide) // 2, (self.height - high) // 2, wide, high
+
     def picture(self, image: np.ndarray, exact: bool = False) -> Box:
         """Show a picture as large as fits, in the middle.
 
@@ -169,14 +175,11 @@ class Canvas:
         Returns:
             The box that it fills.
         """
-        h, w = image.shape[:2]
-        factor = min(self.width / w, self.height / h)
-        width, height = max(1, int(w * factor)), max(1, int(h * factor))
-        if exact and factor > 1:
+        left, top, width, height = self.fitted(image.shape[1], image.shape[0])
+        if exact and width > image.shape[1]:
             scaled = cv2.resize(image, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
         else:
             scaled = resize(image, width, height)
-        left, top = (self.width - width) // 2, (self.height - height) // 2
         self.image[top : top + height, left : left + width] = scaled
         return left, top, width, height
 

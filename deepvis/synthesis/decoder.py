@@ -37,7 +37,7 @@ VECTOR_SIDE = 32  # pixels of a vector's picture on its shorter side
 SAMPLES = 64  # places of a photo's map that are learned from
 BATCH = 8
 PHOTOS = 400  # most photos to learn from
-PENALTIES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)  # of the features' variance, for each sample
+PENALTIES = (1e-5, 1e-3, 1e-2, 0.1, 0.3, 1.0, 10.0)  # of the features' variance, for each sample
 _EIGHTH = 8  # of so many photos one is kept to choose the penalty by, and one to measure the PSNR with
 
 

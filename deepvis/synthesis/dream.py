@@ -2,22 +2,24 @@
 
 Each step adds the gradient of half the squares of a layer's activations (or of a unit, or of a guide's features),
 scaled to a mean change, to the picture rolled by a random shift. The steps go from a small picture to the whole one
-(octaves); what they added is carried up. Pictures are NumPy arrays, float32 H×W×3 RGB from 0 to 255.
+(octaves); what they added is carried up. Pictures are NumPy arrays, float32 H×W×3 RGB from 0 to 255; while they are
+dreamed they are tensors 1×3×H×W on the network's device, in the same order in memory.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
 from deepvis.core.errors import UserError
-from deepvis.core.geometry import resize
+from deepvis.core.geometry import Box, resize
+from deepvis.core.layers import find_layer
 from deepvis.networks.network import Network
 from deepvis.networks.replicas import failed, is_out_of_memory
 from deepvis.synthesis.parameterizations import mean_color, network_scale
@@ -81,16 +83,52 @@ def of_guide(guide: Tensor) -> Pull:
     largest dot product with its own.
 
     Args:
-        guide: 1×C×h×w, the activations of the guiding picture.
+        guide: 1×C×h×w, the activations of the guiding picture; 1×N for a vector, which is one place.
     """
-    columns = guide.flatten(2)[0]
+    columns = _columns(guide)
 
     def pull(activations: Tensor) -> Tensor:
-        here = activations.flatten(2)[0]
+        here = _columns(activations)
         best = (here.T @ columns).argmax(1)
         return columns[:, best].view_as(activations)
 
     return pull
+
+
+def _columns(activations: Tensor) -> Tensor:
+    """The places' features, C×places."""
+    return activations.reshape(*activations.shape[:2], -1)[0]
+
+
+def guided_by(dreamer: Dreamer, picture: np.ndarray, box: Box | None = None) -> Pull:
+    """The pull towards a guiding picture, H×W×3; or towards a box of it (left, top, width, height in pixels), which the
+    network sees with what lies around it."""
+    height, width = picture.shape[:2]
+    left, top, wide, high = box or (0, 0, width, height)
+    layers = dreamer.network.layers
+    is_map = layers[find_layer(dreamer.layer, layers)].is_map
+    rows, columns = (_around(*side, dreamer, is_map) for side in ((top, high, height), (left, wide, width)))
+    found = dreamer.activations(picture[rows.seen, columns.seen].astype(np.float32))
+    if found.ndim == 4:
+        down, along = (_places(span, n) for span, n in zip((rows, columns), found.shape[2:]))
+        found = found[:, :, down, along]
+    return of_guide(found)
+
+
+def _around(first: int, length: int, whole: int, dreamer: Dreamer, is_map: bool) -> _Span:
+    """A part of a side of a picture, seen with the dreamer's margin; a vector has no places, so that it sees no more
+    than the part."""
+    margin = dreamer.margin if is_map else 0
+    begin, end = max(0, (first - margin) // dreamer.multiple * dreamer.multiple), min(whole, first + length + margin)
+    begin = begin if margin else first
+    return _Span(slice(begin, end), slice(first, first + length), slice(first - begin, first - begin + length))
+
+
+def _places(span: _Span, count: int) -> slice:
+    """The places of a map's side of `count` places that lie in the span's own part; at least one."""
+    seen = span.seen.stop - span.seen.start
+    first = min(span.inner.start * count // seen, count - 1)
+    return slice(first, max(first + 1, -(-span.inner.stop * count // seen)))
 
 
 def octave_sizes(size: tuple[int, int], plan: DreamPlan, least: int) -> list[tuple[int, int]]:
@@ -122,19 +160,19 @@ class Dreamer:
             raise UserError(f"a network of {spec.channels} channels: dreams need a network that takes colour pictures")
         self.network, self.layer, self.pull = network, layer, pull
         self.margin, self.multiple, self.said = -(-margin // multiple) * multiple, multiple, ""
-        self._mean, self._scale = mean_color(spec), network_scale(spec)
+        self._mean = mean_color(spec).to(network.device)[:, None, None]
+        self._scale = network_scale(spec).to(network.device)[:, None, None]
 
-    def seen(self, picture: np.ndarray) -> Tensor:
+    def seen(self, picture: Tensor) -> Tensor:
         """The network's input of a picture of any size: 1×3×H×W. The mean colour is subtracted."""
-        values = torch.from_numpy(np.ascontiguousarray(picture, np.float32)).permute(2, 0, 1)[None]
-        x = (values - self._mean[:, None, None]) * self._scale[:, None, None]
+        x = (picture.to(self.network.device) - self._mean) * self._scale
         x = x.flip(1) if self.network.input.order == "bgr" else x
-        return x.to(self.network.device, self.network.dtype, memory_format=torch.channels_last)
+        return x.to(self.network.dtype, memory_format=torch.channels_last)
 
     def activations(self, picture: np.ndarray) -> Tensor:
         """The layer's activations for a picture of any size, without gradient."""
         with torch.no_grad():
-            return self.network.up_to(self.layer, self.seen(picture)).float()
+            return self.network.up_to(self.layer, self.seen(as_values(picture))).float()
 
     def takes(self, height: int, width: int) -> bool:
         """Whether the network runs on a picture of this size up to the layer."""
@@ -143,38 +181,38 @@ class Dreamer:
         except Exception:  # the network's code may raise anything
             return False
 
+    @cached_property
     def least_side(self) -> int:
         """The smallest side, a power of two from 16, of a square that the network takes up to the layer."""
         usual = max(self.network.input.height, self.network.input.width)
         sides = [side for side in (16, 32, 64, 128, 256) if side < usual]
         return next((side for side in sides if self.takes(side, side)), usual)
 
-    def gradient(self, picture: np.ndarray) -> np.ndarray:
-        """The gradient by the picture, float32 H×W×3; 0 where it is not finite."""
+    def gradient(self, picture: Tensor) -> Tensor:
+        """The gradient by a picture 1×3×H×W, on the picture's device; 0 where it is not finite."""
         x = self.seen(picture).requires_grad_(True)
         activations = self.network.up_to(self.layer, x).float()
         if not activations.requires_grad:
-            return np.zeros_like(picture)
+            return torch.zeros_like(picture)
         pull = self.pull(activations.detach())
         (grad,) = torch.autograd.grad(activations, x, pull, materialize_grads=True)
         grad = grad.flip(1) if self.network.input.order == "bgr" else grad
-        values = grad[0].float().cpu() * self._scale[:, None, None]
-        finite: np.ndarray = np.nan_to_num(values.permute(1, 2, 0).numpy(), nan=0.0, posinf=0.0, neginf=0.0)
-        return finite
+        finite = torch.nan_to_num(grad.float() * self._scale, nan=0.0, posinf=0.0, neginf=0.0)
+        return finite.to(picture.device)
 
-    def tiled_gradient(self, picture: np.ndarray, tile: int) -> np.ndarray:
+    def tiled_gradient(self, picture: Tensor, tile: int) -> Tensor:
         """The same gradient from tiles with margins; equal to that of the whole picture if the margin is as large as
         the layer's receptive field."""
-        if not tile or max(picture.shape[:2]) <= tile + self.margin:
+        if not tile or max(picture.shape[2:]) <= tile + self.margin:
             return self.gradient(picture)
-        whole = np.zeros(picture.shape, np.float32)
-        for rows in _spans(picture.shape[0], tile, self.margin):
-            for columns in _spans(picture.shape[1], tile, self.margin):
-                part = self.gradient(picture[rows.seen, columns.seen])
-                whole[rows.own, columns.own] = part[rows.inner, columns.inner]
+        whole = torch.zeros_like(picture)
+        for rows in _spans(picture.shape[2], tile, self.margin):
+            for columns in _spans(picture.shape[3], tile, self.margin):
+                part = self.gradient(picture[:, :, rows.seen, columns.seen])
+                whole[:, :, rows.own, columns.own] = part[:, :, rows.inner, columns.inner]
         return whole
 
-    def fitting_gradient(self, picture: np.ndarray, tile: int) -> tuple[np.ndarray, int]:
+    def fitting_gradient(self, picture: Tensor, tile: int) -> tuple[Tensor, int]:
         """The gradient from tiles that fit into memory, and their side, which is smaller if memory ran out."""
         while True:
             try:
@@ -182,13 +220,14 @@ class Dreamer:
             except UserError:
                 raise
             except Exception as error:  # the network's code may raise anything
-                side = tile or max(picture.shape[:2])
+                side = tile or max(picture.shape[2:])
                 if not is_out_of_memory(error):
                     raise failed(error, 1) from error
                 if side < 4 * self.multiple:
                     raise UserError(
                         f"out of memory with a part of {side} pixels: expected room for one. "
-                        "Close other programs, choose an earlier layer, or give --device cpu"
+                        "Close other programs, or choose an earlier layer"
+                        + (", or give --device cpu" if self.network.device.type != "cpu" else "")
                     ) from error
             tile = -(-side // 2 // self.multiple) * self.multiple
             self.said = f"too little memory: tiles of {tile} pixels"
@@ -198,7 +237,7 @@ class Dreamer:
 
 @dataclass(frozen=True)
 class _Span:
-    """A tile along one axis: what the network sees, what of it belongs to the tile, and where that lies in the part."""
+    """A part along one axis: what the network sees, what of it belongs to the part, and where that lies in the seen."""
 
     seen: slice
     own: slice
@@ -214,14 +253,14 @@ def _spans(length: int, tile: int, margin: int) -> list[_Span]:
     return found
 
 
-def tile_for(network: Network, layer: str, free: int | None = None) -> int:
+def tile_for(network: Network, free: int | None = None) -> int:
     """The side of tiles of which one takes a quarter of the free memory, a multiple of 32, at most 2048; 0 if that is
     not known.
 
     Args:
         free: bytes of free memory; None to ask the system.
     """
-    free = free_memory() if free is None else free
+    free = free_memory(network.device) if free is None else free
     if free is None:
         return 0
     pixels = free / 4 / _BYTES_A_PIXEL
@@ -232,8 +271,11 @@ MOST_MARGIN = 224  # pixels; what lies further away adds little to the gradient
 _BYTES_A_PIXEL = 1000  # of a forward and backward pass; 890 measured with EfficientNet-Lite0 to 4c, 1,050 to 7a
 
 
-def free_memory() -> int | None:
-    """Bytes of memory that are free, on Linux; None where that is not known."""
+def free_memory(device: torch.device) -> int | None:
+    """Bytes of the device's memory that are free; None where that is not known."""
+    if device.type == "cuda":
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(torch.cuda.mem_get_info(device)[0]) + kept
     try:
         with open("/proc/meminfo") as file:
             lines = dict(line.split(":", 1) for line in file)
@@ -242,23 +284,30 @@ def free_memory() -> int | None:
         return None
 
 
-def climbed(
-    dreamer: Dreamer, picture: np.ndarray, step: float, shift: tuple[int, int] = (0, 0), tile: int = 0
-) -> tuple[np.ndarray, int]:
-    """One step: the picture plus step ÷ mean|g| · g, with the gradient g of the picture rolled by a shift.
+@dataclass(frozen=True, eq=False)
+class Climbed:
+    """What a step gives.
 
-    Returns:
-        The picture, clipped to 0 to 255, and the side of the tiles, as `Dreamer.fitting_gradient` returns it.
+    Attributes:
+        values: the picture, 1×3×H×W, clipped to 0 to 255.
+        size: the gradient's mean absolute value before it was scaled; 0 if no gradient reaches the picture.
+        tile: the side of the tiles, as `Dreamer.fitting_gradient` returns it.
     """
-    rolled = np.roll(picture, shift, (0, 1)) if shift != (0, 0) else picture
+
+    values: Tensor
+    size: Tensor
+    tile: int
+
+
+def climbed(dreamer: Dreamer, values: Tensor, step: float, shift: tuple[int, int] = (0, 0), tile: int = 0) -> Climbed:
+    """One step: the picture plus step ÷ mean|g| · g, with the gradient g of the picture rolled by a shift."""
+    rolled = values.roll(shift, (2, 3)) if shift != (0, 0) else values
     grad, tile = dreamer.fitting_gradient(rolled, tile)
-    size = float(np.abs(grad).mean())
-    if size > 0:
-        grad *= step / size
-        grad += rolled
-        rolled = np.clip(grad, 0, 255, out=grad)
-    back = np.roll(rolled, (-shift[0], -shift[1]), (0, 1)) if shift != (0, 0) else rolled
-    return back, tile
+    size = grad.abs().mean()
+    # without waiting for the device: a gradient of 0 stays 0
+    moved = grad.mul_(step / size.clamp(min=1e-30)).add_(rolled).clamp_(0, 255)
+    back = moved.roll((-shift[0], -shift[1]), (2, 3)) if shift != (0, 0) else moved
+    return Climbed(back, size, tile)
 
 
 @dataclass(frozen=True, eq=False)
@@ -266,20 +315,25 @@ class Dreamed:
     """A picture that is being dreamed.
 
     Attributes:
-        picture: float32 H×W×3 RGB, 0 to 255, at the size of its octave.
+        values: 1×3×H×W, 0 to 255, at the size of its octave; `picture` is the same as float32 H×W×3 RGB.
         octave, octaves: which one it is, from 1, and how many there are.
         done, total: steps done so far, and in all.
         note: what was changed (fewer octaves, smaller tiles), in words; empty if nothing.
-        moved: whether any step changed the picture; if not, no gradient reaches it.
+        moved: whether a gradient reaches the picture.
     """
 
-    picture: np.ndarray
+    values: Tensor
     octave: int
     octaves: int
     done: int
     total: int
     note: str = ""
     moved: bool = True
+
+    @cached_property
+    def picture(self) -> np.ndarray:
+        """The picture so far; it comes from the network's device when it is asked for."""
+        return as_array(self.values)
 
 
 def dream(dreamer: Dreamer, picture: np.ndarray, plan: DreamPlan = DreamPlan()) -> Iterator[Dreamed]:  # noqa: B008
@@ -292,7 +346,7 @@ def dream(dreamer: Dreamer, picture: np.ndarray, plan: DreamPlan = DreamPlan()) 
     """
     base = np.ascontiguousarray(picture, np.float32)
     size = base.shape[0], base.shape[1]
-    sizes = octave_sizes(size, plan, dreamer.least_side())
+    sizes = octave_sizes(size, plan, dreamer.least_side)
     if len(sizes) == 1 and not dreamer.takes(*_probe(size, plan)):
         raise UserError(
             f"a picture of {size[1]}×{size[0]} pixels: the network does not take it up to layer {dreamer.layer}. "
@@ -305,19 +359,19 @@ def dream(dreamer: Dreamer, picture: np.ndarray, plan: DreamPlan = DreamPlan()) 
     steps = [plan.at(i + skipped) for i in range(len(sizes))]
     total, done, moved, tile = sum(count for count, _ in steps), 0, False, plan.tile
     draw = np.random.default_rng(plan.seed)
-    detail = np.zeros((*sizes[0], 3), np.float32)
+    home = torch.device("cpu") if tile else dreamer.network.device
+    detail: np.ndarray | None = None
     for octave, (here, (count, step)) in enumerate(zip(sizes, steps)):
-        ground = _sized(base, here)
-        current = ground + _sized(detail, here)
+        ground = as_values(_sized(base, here)).to(home)
+        current = ground if detail is None else ground + as_values(_sized(detail, here)).to(home)
         for _ in range(count):
-            shift = _shift(draw, plan.jitter)
-            before = current
-            current, tile = climbed(dreamer, current, step, shift, tile)
-            moved |= current is not before and not np.array_equal(current, before)
+            now = climbed(dreamer, current, step, random_shift(draw, plan.jitter), tile)
+            current, tile = now.values, now.tile
+            moved = moved or bool(now.size > 0)
             done += 1
             said = " · ".join(filter(None, (note, dreamer.said)))
             yield Dreamed(current, octave + 1, len(sizes), done, total, said, moved)
-        detail = current - ground
+        detail = as_array(current - ground)
 
 
 def _probe(size: tuple[int, int], plan: DreamPlan) -> tuple[int, int]:
@@ -325,7 +379,8 @@ def _probe(size: tuple[int, int], plan: DreamPlan) -> tuple[int, int]:
     return tuple(min(side, 512) for side in size)  # type: ignore[return-value]  # two numbers
 
 
-def _shift(draw: np.random.Generator, jitter: int) -> tuple[int, int]:
+def random_shift(draw: np.random.Generator, jitter: int) -> tuple[int, int]:
+    """How far the picture is rolled before a step, (down, right): at most `jitter` pixels."""
     down, along = (int(n) for n in draw.integers(-jitter, jitter + 1, 2))
     return down, along
 
@@ -334,104 +389,18 @@ def _sized(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return resize(picture, size[1], size[0])
 
 
+def as_values(picture: np.ndarray) -> Tensor:
+    """A picture H×W×3 as a tensor 1×3×H×W of float32, which shares its memory if it can."""
+    return torch.from_numpy(np.ascontiguousarray(picture, np.float32)).permute(2, 0, 1)[None]
+
+
+def as_array(values: Tensor) -> np.ndarray:
+    """The reverse of `as_values`."""
+    picture: np.ndarray = values[0].permute(1, 2, 0).contiguous().cpu().numpy()
+    return picture
+
+
 def as_bytes(picture: np.ndarray) -> np.ndarray:
     """A picture as uint8."""
     whole: np.ndarray = np.clip(np.rint(picture), 0, 255).astype(np.uint8)
     return whole
-
-
-# ---- endless zoom -------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Zoom:
-    """How the picture moves from frame to frame of an endless zoom.
-
-    Attributes:
-        zoom: by what share it grows.
-        turn: degrees, anticlockwise.
-        drift: (right, down) in pixels.
-    """
-
-    zoom: float = 0.05
-    turn: float = 0.0
-    drift: tuple[float, float] = (0.0, 0.0)
-
-
-def zoomed(picture: np.ndarray, zoom: Zoom) -> np.ndarray:
-    """The picture enlarged about its middle, turned and moved, at the same size; bilinear, mirrored at the edges."""
-    height, width = picture.shape[:2]
-    matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), zoom.turn, 1 + zoom.zoom)
-    matrix[:, 2] += np.array(zoom.drift)
-    return cv2.warpAffine(picture, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
-
-
-ZOOM_PLAN = DreamPlan(octaves=2, iterations=(4, 2))
-
-
-def endless(
-    dreamer: Dreamer,
-    picture: np.ndarray,
-    zoom: Zoom = Zoom(),  # noqa: B008
-    plan: DreamPlan = ZOOM_PLAN,
-    pulls: Sequence[Pull] = (),
-    each: int = 50,
-) -> Iterator[Dreamed]:
-    """Dream, enlarge, dream on: yields frames without end.
-
-    Args:
-        pulls: to walk through, `each` frames with one; empty: the dreamer's own.
-    """
-    current, frame = np.ascontiguousarray(picture, np.float32), 0
-    while True:
-        if pulls:
-            dreamer.pull = pulls[frame // each % len(pulls)]
-        *_, done = dream(dreamer, current, replace(plan, seed=plan.seed + frame))
-        yield done
-        frame += 1
-        current = zoomed(done.picture, zoom)
-
-
-# ---- live ---------------------------------------------------------------------------------------
-
-
-class LiveDream:
-    """Dreams a little in each frame of a moving picture; what was added is carried along by optical flow."""
-
-    def __init__(self, dreamer: Dreamer, step: float = 3.0, steps: int = 1, keep: float = 0.9, seed: int = 0) -> None:
-        """
-        Args:
-            steps: in each frame, of mean change `step`.
-            keep: the share of what was added that stays from frame to frame.
-        """
-        self._dreamer, self._step, self._steps, self._keep = dreamer, step, steps, keep
-        self._draw = np.random.default_rng(seed)
-        self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
-        self._before: tuple[np.ndarray, np.ndarray] | None = None  # gray picture, what was added
-
-    def next(self, picture: np.ndarray) -> np.ndarray:
-        """The dream of the next frame (uint8 H×W×3 RGB, all of one size); uint8."""
-        gray = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
-        base: np.ndarray = picture.astype(np.float32)
-        detail: np.ndarray = np.zeros_like(base)
-        if self._before is not None and self._before[0].shape == gray.shape:
-            detail = (
-                carried(self._before[1], self._flow.calc(gray, self._before[0], np.zeros((*gray.shape, 2), np.float32)))
-                * self._keep
-            )
-        current: np.ndarray = np.clip(base + detail, 0, 255)
-        for _ in range(self._steps):
-            current, _ = climbed(self._dreamer, current, self._step, _shift(self._draw, 16))
-        self._before = gray, current - base
-        return as_bytes(current)
-
-
-def carried(detail: np.ndarray, flow: np.ndarray) -> np.ndarray:
-    """What was added to the frame before, where it lies in this one.
-
-    Args:
-        flow: H×W×2, from each pixel of this frame to where it was in the frame before, (x, y).
-    """
-    height, width = flow.shape[:2]
-    x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
-    return cv2.remap(detail, x + flow[..., 0], y + flow[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)

@@ -134,31 +134,34 @@ def _demand_colours(spec: InputSpec) -> None:
 
 
 class Inversion:
-    """Reconstructions of one code by gradient ascent, a batch of them that differ by their seeds.
+    """Reconstructions by gradient ascent, all in one batch: of several pictures' codes, or several of the same code.
 
     Attributes:
-        code: what is inverted.
+        codes: what is inverted; one for each reconstruction.
         ascent: the ascent of all of them.
     """
 
     def __init__(
         self,
-        code: Code,
+        codes: Sequence[Code],
         recipe: Recipe,
-        seeds: Sequence[int] = (0,),
-        start: np.ndarray | None = None,
+        seeds: Sequence[int] = (),
+        starts: Sequence[np.ndarray] = (),
         also: Objective | None = None,
     ) -> None:
         """
         Args:
-            start: uint8 picture to start from, such as the closed form's; None for the recipe's start.
+            codes: of the same layer and units of one network; a code that stands there twice is rebuilt twice.
+            seeds: one for each; empty for 0, 1, 2, …
+            starts: a uint8 picture to start from for each, such as the closed form's; empty for the recipe's start.
             also: an objective that is added to the negative code distance.
         """
-        spec = code.network.input
-        aim = code.distance if also is None else code.distance + also
-        begin = None if start is None else _as_start(spec, start, recipe).expand(len(seeds), -1, -1, -1)
-        self.code = code
-        self.ascent = Ascent(code.network, aim, [recipe] * len(seeds), seeds, start=begin)
+        first = codes[0]
+        distance = objectives.code_distance(first.layer, torch.cat([code.code for code in codes]), first.units)
+        aim = distance if also is None else distance + also
+        begin = torch.cat([_as_start(first.network.input, start) for start in starts]) if starts else None
+        self.codes = tuple(codes)
+        self.ascent = Ascent(first.network, aim, [recipe] * len(codes), seeds or range(len(codes)), start=begin)
 
     def step(self) -> None:
         """One step of all reconstructions."""
@@ -166,14 +169,15 @@ class Inversion:
 
     def pictures(self) -> list[np.ndarray]:
         """The pictures so far, uint8 H×W×3 RGB each."""
-        return [as_picture(self.code.network.input, one[None]) for one in self.ascent.current()]
+        spec = self.codes[0].network.input
+        return [as_picture(spec, one[None]) for one in self.ascent.current().cpu()]
 
     def results(self) -> list[Reconstruction]:
         """The reconstructions so far, with one pass of the network for each."""
-        return [self.code.judged(picture, self.ascent.count) for picture in self.pictures()]
+        return [code.judged(picture, self.ascent.count) for code, picture in zip(self.codes, self.pictures())]
 
 
-def _as_start(spec: InputSpec, picture: np.ndarray, recipe: Recipe) -> Tensor:
+def _as_start(spec: InputSpec, picture: np.ndarray) -> Tensor:
     """The ascent's start, 1×3×H×W: its zero is the mean colour, whatever the network subtracts."""
     values = torch.from_numpy(picture).permute(2, 0, 1)[None].float() - mean_picture(spec)
     return (values + mean_color(spec)[:, None, None]).clamp(0, 255)

@@ -101,7 +101,7 @@ def code_distance(layer: str, code: Tensor, units: Sequence[int] = ()) -> Object
     (Mahendran & Vedaldi 2014, equation (1)).
 
     Args:
-        code: 1×C×H×W or 1×N.
+        code: 1×C×H×W or 1×N; or B×…, a code for each image of the batch.
         units: of these units alone; empty for all.
     Raises:
         UserError: the code is zero.
@@ -123,11 +123,13 @@ def _of(code: Tensor, units: Sequence[int]) -> Tensor:
     return code[:, list(units)] if units else code
 
 
-def _size(layer: str, code: Tensor) -> float:
-    size = float(code.square().sum())
-    if not 0 < size < float("inf"):
+def _size(layer: str, code: Tensor) -> Tensor:
+    """Each code's square, [B]."""
+    size = code.flatten(1).square().sum(1)
+    wrong = [one for one in size.tolist() if not 0 < one < float("inf")]
+    if wrong:
         raise UserError(
-            f"layer {layer} keeps nothing of this picture: its code is {'zero' if size == 0 else 'not finite'}. "
+            f"layer {layer} keeps nothing of this picture: its code is {'zero' if wrong[0] == 0 else 'not finite'}. "
             "Choose another layer, unit or picture"
         )
     return size

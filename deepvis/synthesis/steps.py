@@ -96,7 +96,8 @@ class Momentum:
     """
 
     def __init__(self, values: Tensor) -> None:
-        self._speed, self._rate = torch.zeros_like(values), torch.zeros(())
+        self._speed = torch.zeros_like(values)
+        self._rate: Tensor | None = None
 
     def move(self, values: Tensor, grad: Tensor, rate: Tensor) -> None:
         self._renew(rate)
@@ -104,7 +105,7 @@ class Momentum:
         values.add_(self._speed)
 
     def _renew(self, rate: Tensor) -> None:
-        if not torch.equal(self._rate, rate):
+        if self._rate is None or not torch.equal(self._rate, rate):
             self._rate = rate.clone()
             self._speed.zero_()
 

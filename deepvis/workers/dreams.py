@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from deepvis.core.geometry import fit, reduced
+from deepvis.core.geometry import crop_box, fit, reduced, resize
+from deepvis.core.layers import find_layer
 from deepvis.workers.messages import DreamView, DreamWish
 from deepvis.workers.own_replica import OwnReplica, leave_cores
 from deepvis.workers.worker import MUCH_MEMORY, Task, WishOf, Worker
 
 if TYPE_CHECKING:
-    from deepvis.networks.network import Network
+    from deepvis.networks.network import InputSpec, Network
     from deepvis.synthesis.dream import Dreamed, Dreamer
 
 RATE_OVER = 2.0  # seconds over which the rate of frames is told
@@ -23,9 +24,11 @@ NOTHING = "no gradient reaches the picture, so that this layer has nothing to dr
 
 
 class DreamWorker(Worker["WishOf[Network, DreamWish]", DreamView]):
-    """Dreams for as long as it is requested. A dream that was stopped goes on where it was."""
+    """Dreams for as long as it is requested. A dream that was stopped goes on where it was.
 
-    has_low_priority = True
+    Its thread has the usual priority: with a lower one, a live network would leave it one frame a second, and the dream
+    is what the user looks at.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -69,17 +72,18 @@ class DreamWorker(Worker["WishOf[Network, DreamWish]", DreamView]):
         wish, network = wanted.wish, self._replica.of(wanted.source)
         leave_cores(network)
         dream = (network.fingerprint, *wish.dream)
-        same, again = dream == self._dream, wish.rounds != self._rounds
-        if same and not (again and self._last is not None and self._last.picture is not None):
+        same, again, last = dream == self._dream, wish.rounds != self._rounds, self._last
+        if same and not (again and last is not None and last.picture is not None):
             return
-        picture = self._last.picture if same and self._last is not None else None
+        goes_on = last is not None and self._dream[:1] == dream[:1] and wish.goes_on_from(last.wish)
+        picture = last.picture if last is not None and (same or goes_on) else None
         self._dream, self._rounds, self._following = (), wish.rounds, None
         if picture is None:
             self._last = None
             picture = reduced(wish.frame.image, wish.side)
         dreamer = _dreamer(network, wish)
         if wish.mode == "live":
-            from deepvis.synthesis.dream import LiveDream
+            from deepvis.synthesis.moving_dreams import LiveDream
 
             spec, live = network.input, LiveDream(dreamer)
 
@@ -98,31 +102,57 @@ class DreamWorker(Worker["WishOf[Network, DreamWish]", DreamView]):
         now = time.monotonic()
         self._times = [*(t for t in self._times if now - t < RATE_OVER), now]
         rate = (len(self._times) - 1) / (now - self._times[0]) if len(self._times) > 2 else 0.0
-        words = f"live, {rate:.0f} frames a second" if rate else "live"
+        words = f"live, {rate:.{int(rate < 10)}f} frames a second" if rate else "live"
         self._last = DreamView(wish, picture, words, done=True)
         return self._last
 
 
 def _dreamer(network: Network, wish: DreamWish) -> Dreamer:
-    from deepvis.synthesis.dream import Dreamer, of_guide, of_layer, of_unit
+    from deepvis.synthesis.dream import Dreamer, guided_by, of_layer, of_unit
 
     dreamer = Dreamer(network, wish.layer, of_layer if wish.unit is None else of_unit(wish.unit))
     if wish.guide is not None:
-        guide = dreamer.activations(reduced(wish.guide.image, wish.side).astype(np.float32))
-        dreamer.pull = of_guide(guide if guide.ndim == 4 else guide[:, :, None, None])
+        guide = _as_dreamed(wish, wish.guide.image, network.input)
+        dreamer.pull = guided_by(dreamer, guide, None if wish.box is None else wish.box.in_pixels(*guide.shape[:2]))
     return dreamer
 
 
+def _as_dreamed(wish: DreamWish, image: np.ndarray, spec: InputSpec) -> np.ndarray:
+    """A guiding picture at the scale at which the picture is dreamed."""
+    if wish.mode != "live":
+        return reduced(image, wish.side)
+    if not wish.crop:
+        return resize(image, spec.width, spec.height)
+    _, _, width, height = crop_box(image.shape[0], image.shape[1], spec.aspect)
+    wide, high = round(image.shape[1] * spec.width / width), round(image.shape[0] * spec.height / height)
+    return resize(image, wide, high)
+
+
 def _views(wish: DreamWish, dreamer: Dreamer, picture: np.ndarray) -> Iterator[DreamView]:
-    from deepvis.synthesis.dream import DreamPlan, Zoom, as_bytes, dream, endless
+    from deepvis.synthesis.dream import DreamPlan, as_bytes, dream, of_unit
+    from deepvis.synthesis.moving_dreams import Zoom, endless
 
     if wish.mode == "zoom":
-        for i, now in enumerate(endless(dreamer, picture, Zoom(wish.zoom, wish.turn, wish.drift))):
-            yield DreamView(wish, as_bytes(now.picture), f"frame {i + 1}", _note(now))
+        yield DreamView(wish, picture, "frame 0")
+        units = _walk(wish, dreamer)
+        pulls = [of_unit(unit) for unit in units]
+        zoom = Zoom(wish.zoom, wish.turn, wish.drift)
+        for i, now in enumerate(endless(dreamer, picture, zoom, pulls=pulls, each=max(1, wish.walk))):
+            at = f" · unit {units[i // wish.walk % len(units)]}" if units else ""
+            yield DreamView(wish, as_bytes(now.picture), f"frame {i + 1}{at}", _note(now))
         return
     for now in dream(dreamer, picture, DreamPlan()):
         words = f"octave {now.octave} of {now.octaves} · step {now.done} of {now.total}"
         yield DreamView(wish, as_bytes(now.picture), words, _note(now))
+
+
+def _walk(wish: DreamWish, dreamer: Dreamer) -> list[int]:
+    """The units that an endless zoom walks through, in order; empty if it stays with one thing."""
+    if not wish.walk or wish.unit is None or wish.guide is not None:
+        return []
+    layers = dreamer.network.layers
+    count = layers[find_layer(wish.layer, layers)].units
+    return [(wish.unit + i) % count for i in range(count)]
 
 
 def _note(now: Dreamed) -> str:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from deepvis.core.frames import Frame
+from deepvis.core.geometry import RelativeBox
 from deepvis.core.receptive_field import ReceptiveField
 from deepvis.facets.facet_map import FacetMap
 from deepvis.scan.results import Patch, Statistics
@@ -329,9 +330,11 @@ class DreamWish:
         frame, crop: the picture; a live dream sees its crop as the network does.
         guide: a picture whose features guide the dream; None for none.
         side: longest side of the dreamed picture in pixels.
-        zoom, turn, drift: of an endless zoom, as in `deepvis.synthesis.dream.Zoom`.
+        zoom, turn, drift: of an endless zoom, as in `deepvis.synthesis.moving_dreams.Zoom`.
         running: go on; if false the picture so far stays.
         rounds: how often the user has asked to dream on from the result.
+        box: this part of the guide alone; None for all of it.
+        walk: after so many frames an endless zoom of a unit goes on with the layer's next one; 0: never.
     """
 
     layer: str
@@ -346,6 +349,8 @@ class DreamWish:
     drift: tuple[float, float] = (0.0, 0.0)
     running: bool = True
     rounds: int = 0
+    box: RelativeBox | None = None
+    walk: int = 0
 
     @property
     def dream(self) -> tuple[object, ...]:
@@ -358,11 +363,18 @@ class DreamWish:
             frame,
             self.crop,
             self.guide,
+            self.box,
             self.side,
             self.zoom,
             self.turn,
             self.drift,
+            self.walk,
         )
+
+    def goes_on_from(self, before: DreamWish) -> bool:
+        """Whether this dream begins in the picture so far of another one: an endless zoom of another layer or unit."""
+        zooms = self.mode == before.mode == "zoom"
+        return zooms and (self.frame, self.crop, self.side) == (before.frame, before.crop, before.side)
 
 
 @dataclass(frozen=True, eq=False)

@@ -83,7 +83,7 @@ class RememberedWorker(Worker["WishOf[Network, RememberedWish]", Remembered]):
         from deepvis.synthesis.presets import PRESETS
 
         recipe, shown = PRESETS["invert"], time.monotonic()
-        inversion = Inversion(code, recipe, start=begun.picture)
+        inversion = Inversion([code], recipe, starts=() if begun.picture is None else [begun.picture])
         while inversion.ascent.count < recipe.steps:
             with MUCH_MEMORY:
                 inversion.step()

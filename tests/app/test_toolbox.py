@@ -41,6 +41,8 @@ from deepvis.synthesis.recipe import image_seed
 from deepvis.synthesis.recipe_grid import RecipeGrid, table
 from deepvis.workers.layer_images import OpenIndex
 from deepvis.workers.messages import (
+    DreamView,
+    DreamWish,
     Grown,
     GrowthWish,
     LayerImagesWish,
@@ -952,3 +954,27 @@ def test_a_photo_of_the_facet_map_is_clicked_where_the_button_is_released(monkey
                 assert not applied
         assert applied == ([expected] if is_click else []) and (box.state.facet_view == before) is is_click
         applied.clear()
+
+
+def test_a_box_is_drawn_in_the_dream_and_nowhere_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    box = toolbox(quiet())
+    idle(box)
+    box.state = replace(box.state, content="dream", dreaming=False)
+    layer, of = box.engine.network.layers[box.state.layer].name, box.feed.frame
+    picture = np.zeros((40, 40, 3), np.uint8)
+    view = DreamView(DreamWish(layer, None, "picture", of, True), picture, "octave 1 of 4")
+    monkeypatch.setattr(type(box.workers.dreams), "answer", property(lambda self: view))
+    left, top, width, height = box.renderer.layer_box
+    middle = left + width // 2, top + height // 2
+    for begin, draws in (((left + 2, top - 40), False), (middle, True)):
+        box._react(Mouse("click", *begin))
+        box._react(Mouse("drag", middle[0] + height // 4, middle[1] + height))
+        assert (box.state.new_box is not None) is draws and box.state.guide_box is None
+        box._react(Mouse("release", *middle))
+        assert (box.state.guide_box is not None) is draws and box.state.new_box is None
+    drawn = box.state.guide_box
+    assert drawn.frame is of and drawn.box.bottom == 1
+    assert np.allclose((drawn.box.left, drawn.box.top, drawn.box.right), (0.5, 0.5, 0.75), atol=0.03)
+    box._react(Mouse("click", *middle))
+    box._react(Mouse("release", *middle))
+    assert box.state.guide_box is drawn and box.state.dreaming

@@ -10,10 +10,13 @@ from deepvis.core.frames import Frame
 from deepvis.core.layers import Layer
 from deepvis.interface import commands
 from deepvis.interface.command import Facts
+from deepvis.interface.dreaming import draw_box, end_box
 from deepvis.interface.effects import KeepDream
+from deepvis.interface.requests import dream_wish
+from deepvis.interface.settings import DreamSettings
 from deepvis.interface.state import State
 from deepvis.render.draw import Canvas
-from deepvis.render.panes.layer import LAYER
+from deepvis.render.panes.layer import LAYER, spot_in_layer
 from deepvis.render.scene import Scene
 from deepvis.workers.messages import DreamView, DreamWish, Remembered, RememberedWish
 
@@ -77,7 +80,7 @@ def test_keys_show_stop_and_save_the_dream() -> None:
     assert state.dreaming and state.dream_rounds == 1
     assert press(state, "{").state.dream_mode == "zoom" and press(state, "(").state.part == "unit"
     assert press(state, "enter").effects == (KeepDream(),)
-    assert "hold a picture first" in press(state, ")").state.message
+    assert "hold a picture" in press(state, ")").state.message
     assert press(replace(state, held=FRAME), ")").state.guided
     assert "this key works in the dream" in press(State(), ":").state.message
 
@@ -88,3 +91,47 @@ def test_chips_call_these_commands() -> None:
         assert "unit alone" in words and ("save" in words) == (state.content == "dream")
         for chip in LAYER.chips(scene(state)):
             commands.run(state, chip.call, Facts(LAYERS))
+
+
+def test_a_box_is_drawn_where_the_mouse_is_and_guides_the_dream() -> None:
+    found = DreamView(DreamWish("stem", None, "picture", FRAME, True), GREEN, "octave 1 of 4")
+    state, canvas = State(content="dream", dreaming=False), Canvas(np.zeros((400, 700, 3), np.uint8))
+    of = scene(state, dream=found)
+    shown = drawn(of)
+    ys, xs = np.nonzero((shown == (0, 255, 0)).all(2))
+    left, top, right, bottom = xs.min(), ys.min(), xs.max() + 1, ys.max() + 1
+    wide, high = right - left, bottom - top
+    begin = spot_in_layer(canvas, of, left + wide // 2, top + high // 4)
+    end = spot_in_layer(canvas, of, right + 50, top + high // 2)
+    assert begin.frame is FRAME and begin.is_inside and not end.is_inside
+    drawing = draw_box(state, begin, end)
+    box = drawing.new_box.box
+    assert np.allclose((box.left, box.top, box.right, box.bottom), (0.5, 0.25, 1, 0.5), atol=0.01)
+    assert drawing.guide_box is None and dream_wish(drawing, LAYERS, FRAME, DreamSettings()).guide is None
+    done = end_box(drawing)
+    assert done.dreaming and done.new_box is None
+    wish = dream_wish(done, LAYERS, FRAME, DreamSettings())
+    assert wish.guide is FRAME and wish.box == box and wish.dream != found.wish.dream
+    for one in (drawing, done):
+        changed = (drawn(scene(one, dream=found)) != shown).any(2)[top:bottom, left:right]
+        rows, columns = np.nonzero(changed)
+        assert abs(columns.min() - wide // 2) <= 1 and columns.max() == wide - 1
+        assert abs(rows.min() - high // 4) <= 1 and abs(rows.max() - high // 2) <= 1
+        assert not changed[high // 4 + 8 : high // 2 - 8, wide // 2 + 8 : -8].any()  # its inside is free
+        assert LAYER.key(scene(one, dream=found)) != LAYER.key(of)
+    loose = commands.press(done, ")", Facts(LAYERS), commands.bindings()).state
+    assert loose.guide_box is None and "too small" in end_box(draw_box(state, begin, begin)).message
+    assert end_box(state) is state
+
+
+def test_a_box_of_a_live_dream_is_of_what_the_network_sees_and_there_is_none_in_a_zoom() -> None:
+    wide = Frame(np.zeros((40, 80, 3), np.uint8), "camera 0", 0, True)
+    for crop, expected in ((True, 0.25), (False, 0.0)):
+        state, canvas = State(content="dream", dream_mode="live"), Canvas(np.zeros((400, 700, 3), np.uint8))
+        found = DreamView(DreamWish("stem", None, "live", wide, crop), GREEN, "live")
+        at = spot_in_layer(canvas, scene(state, dream=found), 0, 200)
+        assert at.x == expected and 0.4 < at.y < 0.6
+    zoom = replace(state, dream_mode="zoom")
+    found = DreamView(DreamWish("stem", None, "zoom", wide, True), GREEN, "frame 3")
+    assert spot_in_layer(canvas, scene(zoom, dream=found), 350, 200) is None
+    assert spot_in_layer(canvas, scene(State(content="dream")), 350, 200) is None

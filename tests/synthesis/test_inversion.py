@@ -78,7 +78,7 @@ def test_a_linear_layer_is_inverted_as_by_least_squares() -> None:
     expected = begin + np.linalg.lstsq(matrix, wanted, rcond=None)[0]
     length = float(np.sqrt(np.mean((expected - begin) ** 2)))  # the whole way in the first step: about 1 / curvature
     plain = recipe("plain", {"rate": length, "keep": "last", "redirect": 0})
-    found = inv.Inversion(code, plain, start=start)
+    found = inv.Inversion([code], plain, starts=[start])
     for _ in range(80):
         found.step()
     got = found.ascent.current()[0].double().numpy() + 127.5
@@ -111,7 +111,7 @@ def test_the_error_is_that_of_a_float64_forward_of_the_picture() -> None:
 def test_presets_bring_the_code_nearer(preset: str) -> None:
     code = inv.Code(small(), "conv2", picture())
     some = replace(PRESETS[preset], steps=60)
-    found = inv.Inversion(code, some, seeds=(0, 1))
+    found = inv.Inversion([code] * 2, some)
     before = [one.error for one in found.results()]
     for _ in range(60):
         found.step()
@@ -120,9 +120,26 @@ def test_presets_bring_the_code_nearer(preset: str) -> None:
     assert inv.differences(found.pictures()) > 0
 
 
+@pytest.mark.parametrize("preset", ["invert", "mahendran-2016"])
+def test_pictures_of_a_batch_are_rebuilt_as_each_alone(preset: str) -> None:
+    codes = [inv.Code(small(), "conv2", picture(seed=seed), units=(0, 1, 3)) for seed in (1, 2)]
+    some, starts = replace(PRESETS[preset], steps=6), [picture(seed=3), picture(seed=4)]
+    starts = starts if preset == "invert" else []
+    together = inv.Inversion(codes, some, (5, 6), starts)
+    alone = [inv.Inversion([codes[i]], some, (5 + i,), starts[i : i + 1]) for i in (0, 1)]
+    for found in (together, *alone):
+        for _ in range(6):
+            found.step()
+    for one, (other,) in zip(together.results(), (found.results() for found in alone)):
+        assert np.abs(one.picture.astype(int) - other.picture).mean() < 1  # the network's rounding depends on the batch
+        assert one.error == pytest.approx(other.error, rel=0.02)
+    with pytest.raises(UserError, match="keeps nothing"):
+        objectives.code_distance("x", torch.stack([torch.ones(3), torch.zeros(3)]))
+
+
 def test_a_start_is_kept_to_the_pixel() -> None:
     for changes in ({}, {"colors": "plain"}):
-        found = inv.Inversion(inv.Code(small(), "conv2", picture()), recipe("invert", changes), start=picture())
+        found = inv.Inversion([inv.Code(small(), "conv2", picture())], recipe("invert", changes), starts=[picture()])
         assert np.abs(found.pictures()[0].astype(int) - picture()).max() <= 1
 
 
@@ -136,7 +153,7 @@ def test_mean_images_are_subtracted_as_the_network_does() -> None:
     assert errors == [0]
     double = inv.as_input(network.on(torch.device("cpu"), torch.float64), picture())
     assert torch.allclose(double.float(), inv.as_input(network, picture()), atol=1e-3)
-    found = inv.Inversion(code, recipe("invert"), start=picture())
+    found = inv.Inversion([code], recipe("invert"), starts=[picture()])
     changed = np.abs(found.pictures()[0].astype(int) - picture())
     assert (changed > 1).mean() < 0.1  # only values beyond black and white about the mean colour are cut
 
@@ -145,7 +162,7 @@ def test_accentuation_makes_the_unit_stronger_and_stays_near() -> None:
     network = small()
     near = inv.Code(network, "conv1", picture())
     also = inv.accentuation(network, "conv3", 2, near, 0.5)
-    found = inv.Inversion(near, replace(recipe("invert"), total_variation=0.0), start=picture(), also=also)
+    found = inv.Inversion([near], replace(recipe("invert"), total_variation=0.0), starts=[picture()], also=also)
     for _ in range(20):
         found.step()
     result = found.pictures()[0]

@@ -366,6 +366,7 @@ NO_MEMORY = [
         "[enforce fail at CPUAllocator.cpp] . DefaultCPUAllocator: not enough memory: you tried to allocate 1 bytes."
     ),
     RuntimeError("MPS backend out of memory (MPS allocated: 18.00 GB)"),
+    RuntimeError("could not create a primitive"),  # oneDNN's
     RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
     MemoryError("std::bad_alloc"),
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from waiting import until
 
 from deepvis.core import paths
 from deepvis.core.frames import Frame
+from deepvis.core.geometry import Box, RelativeBox
 from deepvis.interface.requests import dream_wish, remembered_wish
 from deepvis.interface.settings import DreamSettings
 from deepvis.interface.state import State
@@ -21,6 +23,7 @@ from deepvis.networks.network import InputSpec, Network
 from deepvis.store.decoders import decoder_path
 from deepvis.synthesis import decoder as decoders
 from deepvis.synthesis import dream as dreams
+from deepvis.synthesis import moving_dreams
 from deepvis.synthesis.inversion import Code
 from deepvis.synthesis.presets import PRESETS
 from deepvis.workers.dreams import NOTHING, DreamWorker
@@ -171,6 +174,55 @@ def test_endless_zoom_live_and_guided(network: Network) -> None:
     worker.close()
 
 
+def test_an_endless_zoom_goes_on_with_another_unit_and_walks(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, pulled = [], []
+    real = moving_dreams.endless
+
+    def endless(
+        dreamer: dreams.Dreamer, picture: np.ndarray, *args: object, **more: object
+    ) -> Iterator[dreams.Dreamed]:
+        begun.append(picture)
+        pulled.append(len(more["pulls"]))
+        return islice(real(dreamer, picture, *args, **more), 2)
+
+    monkeypatch.setattr(moving_dreams, "endless", endless)
+    worker, wish = DreamWorker(), DreamWish("conv2", 4, "zoom", frame(), True, side=40)
+    last = None
+    for one in (
+        wish,
+        replace(wish, unit=5),
+        replace(wish, layer="conv3", unit=1, walk=1),
+        replace(wish, frame=frame(2)),
+    ):
+        worker.want(WishOf(network, one))
+        until(lambda: worker.idle)
+        goes_on = last is not None and one.frame is wish.frame
+        assert np.array_equal(begun[-1], last) is goes_on
+        assert worker.answer.words == ("frame 2 · unit 2" if one.walk else "frame 2")
+        last = worker.answer.picture
+    assert pulled == [0, 0, layer(network, "conv3").units, 0]
+    worker.close()
+
+
+def test_a_drawn_box_guides_at_the_scale_of_the_dream(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    real = dreams.guided_by
+
+    def guided_by(dreamer: dreams.Dreamer, guide: np.ndarray, box: Box | None) -> dreams.Pull:
+        asked.append((guide.shape[:2], box))
+        return real(dreamer, guide, box)
+
+    monkeypatch.setattr(dreams, "guided_by", guided_by)
+    worker, of, box = DreamWorker(), frame(), RelativeBox(0.5, 0.25, 0.75, 0.5)
+    for mode, crop in (("picture", True), ("live", True), ("live", False)):
+        worker.want(WishOf(network, DreamWish("conv2", None, mode, of, crop, of, side=24, box=box)))
+        until(lambda: worker.idle)
+        assert worker.answer.picture is not None
+    # of 32×48 pixels; live the network sees its middle as 32×32, or all of it as that
+    assert asked == [((16, 24), (12, 4, 6, 4)), ((32, 48), (24, 8, 12, 8)), ((32, 32), (16, 8, 8, 8))]
+    worker.close()
+
+
 def test_a_dream_without_a_gradient_is_said(network: Network) -> None:
     for weight in network.module.parameters():
         weight.data.zero_()
@@ -193,8 +245,27 @@ def test_requests_follow_the_state(network: Network) -> None:
     )
     held = frame(3)
     state = State(layer=1, content="dream", held=held, guided=True, dream_mode="zoom", dreaming=False, dream_rounds=2)
-    wish = dream_wish(state, layers, of, DreamSettings(side=300, zoom=0.1, drift_x=2.0))
+    wish = dream_wish(state, layers, of, DreamSettings(zoom_side=300, zoom=0.1, drift_x=2.0))
     assert wish == DreamWish(
         layers[1].name, None, "zoom", of, True, held, 300, 0.1, 0.0, (2.0, 0.0), running=False, rounds=2
     )
     assert layer(network, layers[1].name).units
+
+
+def test_a_moving_picture_is_dreamed_as_it_was_when_the_dream_began(network: Network) -> None:
+    first, second, settings = frame(1, live=True), frame(2, live=True), DreamSettings()
+
+    def wish(state: State, of: Frame, before: DreamWish | None) -> DreamWish | None:
+        return dream_wish(state, network.layers, of, settings, before)
+
+    state = State(layer=1, content="dream")
+    begun = wish(state, first, None)
+    assert wish(state, second, begun) == begun and wish(replace(state, dreaming=False), second, begun).frame is first
+    assert wish(replace(state, layer=2), second, begun).frame is second
+    stopped = wish(replace(state, frozen=True), second, begun)
+    assert stopped.frame is second and wish(state, frame(3, live=True), stopped) == stopped
+    zoom = replace(state, dream_mode="zoom")
+    assert wish(replace(zoom, layer=2), second, wish(zoom, first, None)).frame is first
+    live = replace(state, dream_mode="live")
+    assert wish(live, second, wish(live, first, None)).frame is second
+    assert wish(state, frame(4), begun).frame.index == 4  # another photo

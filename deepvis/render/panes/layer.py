@@ -7,7 +7,7 @@ names here.
 from __future__ import annotations
 
 from deepvis.interface.contents import CONTENTS, Content, Needs
-from deepvis.interface.state import Control, Hover, State, Target
+from deepvis.interface.state import Control, Hover, Spot, State, Target
 from deepvis.render.draw import Canvas
 from deepvis.render.panes.activations import ACTIVATIONS, LAYER_GRADIENT
 from deepvis.render.panes.backward import draw_backward
@@ -85,6 +85,13 @@ def _target(canvas: Canvas, scene: Scene, x: int, y: int) -> Target:
     y -= canvas.px_caption
     is_grid = scene.state.zoom in ("layer", "facets", "curves") or bool(scene.state.recipe_grids)
     return VIEWS[_view_name(scene.state)].at(body, scene, x, y) if y >= 0 and is_grid else None
+
+
+def spot_in_layer(canvas: Canvas, scene: Scene, x: int, y: int) -> Spot | None:
+    """Where a box begins or ends that is drawn to a point of the pane; None if no box can be drawn in it."""
+    if scene.state.finding or scene.state.zoom != "layer":
+        return None
+    return VIEWS[_view_name(scene.state)].spot(layer_body(canvas), scene, x, y - canvas.px_caption)
 
 
 def _loading_target(canvas: Canvas, scene: LoadingScene, x: int, y: int) -> Target:

@@ -133,11 +133,8 @@ class _Run:
         """Train until the limit, or until it no longer helps."""
         trainer, saved = self._trainer, time.monotonic()
         now = trainer.progress
-        total = self._limits.steps or None
-        with (
-            postponed() as interrupted,
-            tqdm(total=total, initial=now.step, unit="step", disable=self._rank > 0) as bar,
-        ):
+        hidden, total = self._rank > 0, self._limits.steps or None
+        with postponed() as interrupted, tqdm(total=total, initial=now.step, unit="step", disable=hidden) as bar:
             while not (over := self._over(interrupted)):
                 before = trainer.progress.step
                 trainer.step()

@@ -99,13 +99,8 @@ def _conv(inputs: int, outputs: int, side: int, stride: int = 1) -> nn.Module:
 
 
 def _head(units: int) -> nn.Module:
-    return nn.Sequential(
-        _conv(units, _WIDTH, 1),
-        nn.LeakyReLU(_SLOPE),
-        _conv(_WIDTH, _WIDTH, 3),
-        nn.LeakyReLU(_SLOPE),
-        _conv(_WIDTH, 1, 1),
-    )
+    first, second = _conv(units, _WIDTH, 1), _conv(_WIDTH, _WIDTH, 3)
+    return nn.Sequential(first, nn.LeakyReLU(_SLOPE), second, nn.LeakyReLU(_SLOPE), _conv(_WIDTH, 1, 1))
 
 
 def judged_real(answers: Sequence[Tensor]) -> Tensor:

@@ -21,10 +21,12 @@ from deepvis.networks.activation_rules import replaced
 from deepvis.networks.network import Network
 from deepvis.synthesis import parameterizations as images
 from deepvis.synthesis.bregman import SplitBregman
+from deepvis.synthesis.generated import START_NOISE, CodeSpace, GeneratedImage, Texture
+from deepvis.synthesis.generator import prior_for
 from deepvis.synthesis.objectives import Objective
 from deepvis.synthesis.phases import growth, moment
 from deepvis.synthesis.photo_spectrum import photo_magnitudes
-from deepvis.synthesis.recipe import CHOICES, STRUCTURE, Recipe
+from deepvis.synthesis.recipe import CHOICES, STRUCTURE, TEXTS, Recipe
 from deepvis.synthesis.regularizers import PENALTIES, REGULARIZERS
 from deepvis.synthesis.steps import OPTIMIZERS, POLICIES, Optimizer
 from deepvis.synthesis.transforms import DRAWS, middle, sample, view_matrix, windowed
@@ -32,7 +34,7 @@ from deepvis.synthesis.transforms import DRAWS, middle, sample, view_matrix, win
 NORM_BOUND = 160.0  # largest norm of a pixel about the mean, for bound "norm"
 CONTRAST = 100.0  # largest factor by which the contrast of pixel images is raised for display
 SIDE = 224  # side of the input for which a recipe's margin and shifts are given
-_NUMBERS = [field.name for field in fields(Recipe) if field.name not in (*CHOICES, "phases")]
+_NUMBERS = [field.name for field in fields(Recipe) if field.name not in (*CHOICES, *TEXTS, "phases")]
 
 
 class Ascent:
@@ -64,13 +66,14 @@ class Ascent:
             recipes, seeds: one for each image; the recipes must have the same `Recipe.structure`.
             size: (height, width) of what the network sees; None for the size of its input.
             start: images to start from, B×C×H×W, red first, 0 to 255, in place of the recipe's start; not with
-                maco. Their size is that of the canvas: `size` with the recipe's margin on every side.
+                maco or generator. Their size is that of the canvas: `size` with the recipe's margin on every side.
         Raises:
-            UserError: the recipes cannot share a batch, or `start` has another shape or is given for a maco recipe.
+            UserError: the recipes cannot share a batch, `start` has another shape or is given for a maco or generator
+                recipe, or there is no such prior.
         """
         if len({recipe.structure for recipe in recipes}) != 1 or len(seeds) != len(recipes):
             raise UserError("the images of a batch need a seed each, and recipes with the same " + ", ".join(STRUCTURE))
-        if start is not None and recipes[0].parameterization == "maco":
+        if start is not None and recipes[0].parameterization in ("maco", "generator"):
             raise UserError("a start image needs a recipe of pixels or of a Fourier image, such as plain or modern")
         self.network, self.objective, self.recipe, self._recipes = network, objective, recipes[0], recipes
         spec, device = network.input, network.device
@@ -115,6 +118,8 @@ class Ascent:
             return self._pixels(start)
         if self.recipe.parameterization == "maco":
             return self._held()
+        if self.recipe.parameterization == "generator":
+            return self._generated()
         made = self._fourier()
         return made if start is None else made.started_from(start)
 
@@ -131,6 +136,29 @@ class Ascent:
         return images.HeldMagnitudes(
             angles.to(device), self._canvas, magnitudes, None if mix is None else mix.to(device)
         )
+
+    def _generated(self) -> GeneratedImage:
+        spec, device = self.network.input, self.network.device
+        prior = prior_for(self.network, self.recipe.prior)
+        decorrelated = self.recipe.colors == "decorrelated"
+        whole = spec.height, spec.width
+        space = CodeSpace(prior, self._canvas, whole, self._mean, decorrelated)
+        texture, count = None, space.length
+        if "texture" in self._used:
+            texture = Texture.of(self._canvas, self._numbers)
+            count += texture.length
+        noise = torch.stack([torch.randn(count, generator=draw) for draw in self._draws])
+        spread = torch.tensor([0 if recipe.start == "mean" else recipe.start_noise for recipe in self._recipes])
+        values = noise * spread[:, None]
+        if texture is not None:
+            values[:, space.length :] = noise[:, space.length :] * START_NOISE
+        values = values.to(device)
+        if not decorrelated and self.recipe.start == "mean":
+            values[:, : space.length] = space.mean_values
+        made = GeneratedImage(values, space, texture)
+        with torch.no_grad():
+            made.confine(torch.zeros(len(values), device=device))
+        return made
 
     def _fourier(self) -> images.Fourier:
         spec, numbers = self.network.input, self._numbers
@@ -183,6 +211,8 @@ class Ascent:
                     if name in self._used:
                         values.copy_(regularize(values, grad, self._strength(name)))
                 self._confine(values)
+            if isinstance(self._parameters, GeneratedImage):
+                self._parameters.confine(self._numbers["decay"])
         self.scores = score
         self.count += 1
 

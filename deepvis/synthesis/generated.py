@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -12,7 +13,9 @@ from torch.nn import functional as F
 from deepvis.core.errors import UserError
 from deepvis.synthesis.decoder import as_maps
 from deepvis.synthesis.generator import Prior
+from deepvis.synthesis.parameterizations import coefficients_shape, color_mix, falling
 
+START_NOISE = 0.01  # of texture's coefficients at the start
 _FINE = 16.0  # added texture has only what is finer than so many pixels
 
 
@@ -95,6 +98,15 @@ class CodeSpace:
         low, high = (end.repeat_interleave(places) for end in ends)
         return low, high
 
+    @property
+    def mean_values(self) -> Tensor:
+        """The values of the mean code, [length]."""
+        found = self.prior.statistics
+        places = math.prod(self.grid)
+        if self.decorrelated:
+            return torch.zeros(self.length, device=found.mean.device)
+        return ((found.mean - found.rest) / found.deviation).repeat_interleave(places)
+
     def code(self, values: Tensor) -> Tensor:
         """The code of values B×length: B×C×h×w, or B×C for a vector."""
         found = self.prior.statistics
@@ -131,21 +143,33 @@ class CodeSpace:
 class Texture:
     """Fine detail from Fourier coefficients, none of it coarser than `_FINE` pixels."""
 
-    def __init__(self, scale: Tensor, size: tuple[int, int], mix: Tensor, strength: Tensor) -> None:
+    def __init__(self, size: tuple[int, int], power: Tensor, cutoff: Tensor, mix: Tensor, strength: Tensor) -> None:
         """
         Args:
-            scale: B×H×(W/2+1), the factors of the coefficients.
+            power, cutoff: as for `Fourier`, [B].
             mix: B×3×3, from the coefficients' channels to colours.
             strength: [B], gray levels.
         """
         rows, columns = torch.fft.fftfreq(size[0])[:, None], torch.fft.rfftfreq(size[1])[None]
         fine = 1 - torch.exp(-((rows**2 + columns**2) * _FINE**2))
-        self._scale = (scale * fine.to(scale))[:, None, :, :, None]
+        scale = falling(size, power, cutoff) * fine
+        self._scale = scale.to(mix)[:, None, :, :, None]
         self._size, self._mix, self._strength = size, mix, strength
+
+    @classmethod
+    def of(cls, size: tuple[int, int], numbers: Mapping[str, Tensor]) -> Texture:
+        """As a recipe's numbers say."""
+        mix = color_mix(numbers["saturation"]).to(numbers["texture"])
+        return cls(size, numbers["power"], numbers["cutoff"], mix, numbers["texture"])
+
+    @property
+    def length(self) -> int:
+        """Number of coefficients."""
+        return math.prod(coefficients_shape(3, self._size))
 
     def planes(self, values: Tensor) -> Tensor:
         """B×3×H×W, in gray levels."""
-        coefficients = values.view(len(values), 3, self._size[0], self._size[1] // 2 + 1, 2) * self._scale
+        coefficients = values.reshape(len(values), *coefficients_shape(3, self._size)) * self._scale
         planes = torch.fft.irfft2(torch.view_as_complex(coefficients), s=self._size)
-        mixed = torch.einsum("bck,bkhw->bchw", self._mix, planes)
+        mixed: Tensor = torch.einsum("bck,bkhw->bchw", self._mix, planes)
         return mixed * self._strength.view(-1, 1, 1, 1)

@@ -33,6 +33,8 @@ PRESET_CYCLE = (
     "center-biased",
     "maco",
     "modern-2025",
+    "generator",
+    "generator-modern",
 )  # key 1, before saved recipes
 Source = Literal["camera", "files"]
 THEMES = ("dark", "light")  # the colours of the interface
@@ -188,6 +190,7 @@ class State:
         facet_count: how many facets are asked for; 0 for as many as are stored, or as the silhouette suggests.
         facet_view: the visible part of the facet map.
         own_filter: the filter that the user has chosen by itself, to which reset goes back.
+        also: (layer, unit) that images made now are to excite together with the selected unit; None for that alone.
     """
 
     layer: int = 0
@@ -246,6 +249,7 @@ class State:
     facet_count: int = 0
     facet_view: PaneView = field(default=PaneView())
     own_filter: str = FILTERS[0]
+    also: tuple[int, int] | None = None
 
     @property
     def shown_order(self) -> Order | None:
@@ -257,6 +261,11 @@ class State:
     def shown(self) -> Content:
         """The row of CONTENTS that the layer pane shows."""
         return CONTENTS[self.content]
+
+    @property
+    def partner(self) -> tuple[int, int] | None:
+        """The unit that images made now are to excite, too; None if it is the selected one."""
+        return None if self.also == (self.layer, self.unit) else self.also
 
     @property
     def backward_origin(self) -> tuple[int, int]:

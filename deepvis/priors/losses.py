@@ -90,8 +90,9 @@ class Discriminator(nn.Module):
 
     def forward(self, pictures: Tensor, features: Features) -> list[Tensor]:
         """Maps of numbers for each layer, and for pixels: above 0 for photos."""
-        inputs = [features[name] / self._spreads[name].to(features[name]) for name in self.names]
-        return [head(x).float() for head, x in zip(self.heads, inputs)] + [self.pixels(pictures / _GRAY).float()]
+        with torch.autocast(pictures.device.type, enabled=False):  # the spectral norm does not work in half precision
+            inputs = [features[name].float() / self._spreads[name] for name in self.names]
+            return [head(x) for head, x in zip(self.heads, inputs)] + [self.pixels(pictures / _GRAY)]
 
 
 def _conv(inputs: int, outputs: int, side: int, stride: int = 1) -> nn.Module:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from deepvis.core.errors import UserError, words
 from deepvis.core.layers import Layer, find_layer
 from deepvis.networks.network import Network
+from deepvis.priors.adam import ManyAdam
 from deepvis.priors.losses import (
     Discriminator,
     Eyes,
@@ -155,13 +156,10 @@ class Trainer:
         self.closed_form = self.held_out = self.look(None)
         self._good = self.state()
 
-    def _begun(self) -> tuple[torch.optim.Adam, torch.optim.Adam]:
-        fused = self.device.type == "cuda"
+    def _begun(self) -> tuple[ManyAdam, ManyAdam]:
         rate = self.plan.rate * self.progress.rate
-        return (
-            torch.optim.Adam(self.generator.parameters(), rate, (0.9, 0.99), fused=fused),
-            torch.optim.Adam(self.discriminator.parameters(), rate, (0.0, 0.99), fused=fused),
-        )
+        generator, discriminator = self.generator.parameters(), self.discriminator.parameters()
+        return ManyAdam(generator, rate, (0.9, 0.99)), ManyAdam(discriminator, rate, (0.0, 0.99))
 
     # ---- before the first step ------------------------------------------------------------------
 
@@ -242,7 +240,7 @@ class Trainer:
     def _discriminate(self, pictures: Tensor, real: dict[str, Tensor], made: Tensor, seen: dict[str, Tensor]) -> None:
         """A step of the discriminator; while it is ahead it rests: its gradient counts as 0, which moves nothing."""
         optimizer = self._optimizers[1]
-        optimizer.zero_grad(set_to_none=True)
+        optimizer.forget()
         with self._autocast():
             of_photos = self.discriminator(pictures, real)
             of_made = self.discriminator(made.detach(), {name: value.detach() for name, value in seen.items()})
@@ -254,10 +252,9 @@ class Trainer:
         (loss * awake).backward()
         self._update(optimizer, self.discriminator)
 
-    def _update(self, optimizer: torch.optim.Optimizer, module: nn.Module) -> None:
+    def _update(self, optimizer: ManyAdam, module: nn.Module) -> None:
         self.average([p.grad for p in module.parameters() if p.grad is not None])
         optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
 
     def _follow(self) -> None:
         """Let the averaged weights follow the generator's."""
@@ -324,8 +321,7 @@ class Trainer:
         self.resume(self._good)
         self.progress.failures, self.progress.rate = failures, rate
         for optimizer in self._optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = self.plan.rate * rate
+            optimizer.rate = self.plan.rate * rate
         self._good = self.state()
         if failures >= FAILURES:
             self.progress.over = f"its losses were no numbers {failures} times, also at 1/{round(1 / rate)} of the rate"
@@ -344,7 +340,7 @@ class Trainer:
             "generator": _cloned(self.generator.state_dict()),
             "averaged": _cloned(self.averaged.state_dict()),
             "discriminator": _cloned(self.discriminator.state_dict()),
-            "optimizers": [copy.deepcopy(one.state_dict()) for one in self._optimizers],
+            "optimizers": [one.state() for one in self._optimizers],
             "numbers": [value.clone() for value in (self._weight, self._ahead, self._loss)],
         }
 
@@ -363,7 +359,8 @@ class Trainer:
         self.averaged.load_state_dict(state["averaged"])
         self.discriminator.load_state_dict(state["discriminator"])
         for optimizer, one in zip(self._optimizers, state["optimizers"]):
-            optimizer.load_state_dict(copy.deepcopy(one))
+            optimizer.resume(one)
+            optimizer.rate = self.plan.rate * self.progress.rate
         self._weight, self._ahead, self._loss = (value.to(self.device).clone() for value in state["numbers"])
         self._good = state
 

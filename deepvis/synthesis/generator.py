@@ -116,8 +116,8 @@ class Residual(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.first = nn.Conv2d(width, width, 3, padding=1, padding_mode="replicate")
-        self.second = nn.Conv2d(width, width, 3, padding=1, padding_mode="replicate")
+        self.first = nn.Conv2d(width, width, 3, padding=1)
+        self.second = nn.Conv2d(width, width, 3, padding=1)
         nn.init.zeros_(self.second.weight)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -152,14 +152,12 @@ class Generator(nn.Module):
         self.enter: nn.Module
         if self.is_map:
             reach = 1 if units <= 512 else 0
-            self.enter = nn.Conv2d(units, widths[0], 1 + 2 * reach, padding=reach, padding_mode="replicate")
+            self.enter = nn.Conv2d(units, widths[0], 1 + 2 * reach, padding=reach)
         else:
             self.enter = nn.Linear(units, widths[0] * rows * columns)
         self.blocks = nn.ModuleList(Residual(one) for one in widths)
-        self.ups = nn.ModuleList(
-            nn.Conv2d(one, other, 3, padding=1, padding_mode="replicate") for one, other in zip(widths, widths[1:])
-        )
-        self.leave = nn.Conv2d(widths[-1] + 3, 3 * self._shuffle**2, 3, padding=1, padding_mode="replicate")
+        self.ups = nn.ModuleList(nn.Conv2d(one, other, 3, padding=1) for one, other in zip(widths, widths[1:]))
+        self.leave = nn.Conv2d(widths[-1] + 3, 3 * self._shuffle**2, 3, padding=1)
         nn.init.zeros_(self.leave.weight)
         nn.init.zeros_(self.leave.bias)
 
@@ -226,9 +224,14 @@ class Prior:
         return self.generator.statistics
 
     @property
+    def layer(self) -> str:
+        """Whose codes it takes."""
+        return str(self.about["layer"])
+
+    @property
     def name(self) -> str:
         """MODEL/LAYER."""
-        return f"{self.about['model']}/{self.about['layer']}"
+        return f"{self.about['model']}/{self.layer}"
 
     def pictures(self, code: Tensor) -> Tensor:
         """Pictures from 0 to 255 of codes."""
@@ -314,8 +317,8 @@ def prior_for(network: Network, name: str) -> Prior:
     prior = _loaded(str(file), file.stat().st_mtime_ns, str(network.device))
     if own and not same_network(str(prior.about["fingerprint"]), network.fingerprint):
         raise UserError(
-            f"{file}: is of another network, or of other weights of {network.name}. {_training(network, prior)}, or "
-            f"give the file itself as prior to use it all the same"
+            f"{file}: is of other weights of {network.name}. {_training(network.name, prior.layer)}, or give "
+            f"{prior.name} as prior to use it all the same"
         )
     return prior
 
@@ -335,12 +338,12 @@ def _found(network: Network, name: str) -> tuple[Path, bool]:
     wanted = prior_folder(places.own, model if slash else network.name, layer if slash else name).name
     for file in files:
         if file.parent.name == wanted:
-            return file, not slash or model == network.name
+            return file, not slash
     there = [str(load_about(file)["layer"]) for file in files]
-    of = (model if slash else network.name) or network.name
+    of = model or network.name
     what = f"prior {name!r}: there is none.{did_you_mean(name, there, 1)}" if name else f"{of} has no learned prior."
     said = f" There are {', '.join(there)}." if there and name else ""
-    raise UserError(f"{what}{said} {_training(network, None, layer if name else '')}")
+    raise UserError(f"{what}{said} {_training(of, layer)}")
 
 
 def load_about(file: Path) -> Mapping[str, Any]:
@@ -352,9 +355,8 @@ def load_about(file: Path) -> Mapping[str, Any]:
     return about if isinstance(about.get("layer"), str) else {"layer": ""}
 
 
-def _training(network: Network, prior: Prior | None, layer: str = "") -> str:
-    which = str(prior.about["layer"]) if prior else layer or "LAYER"
-    return f"Train one with: deepvis train-prior --model {network.name} --layer {which} --images DIR"
+def _training(model: str, layer: str = "") -> str:
+    return f"Train one with: deepvis train-prior --model {model} --layer {layer or 'LAYER'} --images DIR"
 
 
 @lru_cache(maxsize=4)

@@ -27,6 +27,7 @@ from deepvis.interface.effects import (
 )
 from deepvis.interface.moving import FAST, goto
 from deepvis.interface.pointing import click, double_click, point, wheel
+from deepvis.interface.requests import growth_wish
 from deepvis.interface.state import (
     BOOSTS,
     COMMON_BACKWARD,
@@ -460,6 +461,19 @@ def test_overrides_replace_the_keys_and_take_them_from_their_owner() -> None:
 
 def test_an_unbound_key_does_nothing() -> None:
     assert keys(IN, "~", "}") == IN
+
+
+def test_and_this_one() -> None:
+    """A unit is taken as the other one; images are made for it and each unit selected next; again: no more."""
+    taken = keys(IN, "~")
+    assert taken.also == (IN.layer, IN.unit) and taken.partner is None and "together with" in taken.message
+    growing = keys(taken, "right", "x")
+    assert growing.partner == (IN.layer, IN.unit)
+    wish = growth_wish(growing, LAYERS)
+    assert wish is not None and wish.also == (LAYERS[IN.layer].name, IN.unit) and wish.unit == growing.unit
+    assert growth_wish(keys(taken, "x"), LAYERS).also is None
+    assert keys(growing, "left", "~").also is None and keys(growing, "~").also == (growing.layer, growing.unit)
+    assert keys(growing, "esc").also is None
 
 
 def test_images_that_grow_are_kept_only_while_they_grow() -> None:

@@ -165,28 +165,28 @@ class Trainer:
 
     def _learned(self, layer: Layer) -> tuple[Decoder, CodeStatistics, dict[str, Tensor]]:
         """The closed form, what codes are like, and the spread of features, from augmented training photos."""
-        sums, spread = CodeSums(), FeatureSpread()
-        batch = min(self.plan.batch, 32)
+        sums, spread, batch = CodeSums(), FeatureSpread(), min(self.plan.batch, 32)
+        count = _SAMPLES if layer.is_map else max(_SAMPLES, 3 * layer.units)  # a map has many places
 
         def samples() -> Iterable[tuple[Tensor, Tensor, Sequence[int]]]:
-            for number in range(-(-_SAMPLES // batch)):
+            for number in range(-(-count // batch)):
                 draw = torch.Generator().manual_seed(self.plan.seed * 1_000_003 + 500_000_000 + number)
-                pictures = self._drawn(draw, batch)
+                numbers, pictures = self._drawn(draw, batch)
                 with torch.no_grad(), self._autocast():
                     features = self.eyes(pictures)
                 spread.add(features)
                 code = features[layer.name].float()
                 sums.add(code)
-                yield code, pictures, range(number * batch, (number + 1) * batch)
+                yield code, pictures, numbers.tolist()  # by photos: which to learn from, which to choose the penalty by
 
         base = fit(layer, (self.plan.size, self.plan.size), samples(), "the photos")
         return base, sums.statistics(), spread.spreads()
 
-    def _drawn(self, draw: torch.Generator, count: int) -> Tensor:
-        """A batch of augmented photos about the mean colour."""
+    def _drawn(self, draw: torch.Generator, count: int) -> tuple[Tensor, Tensor]:
+        """The numbers of some photos, and their augmented pictures about the mean colour."""
         numbers = torch.randint(len(self.pool.training), (count,), generator=draw)
         draws = torch.rand((count, DRAWS), generator=draw)
-        return self.pool.batch(numbers, draws) - self._mean
+        return numbers, self.pool.batch(numbers, draws) - self._mean
 
     def _autocast(self) -> AbstractContextManager[Any]:
         if self.device.type != "cuda":
@@ -199,7 +199,7 @@ class Trainer:
         """One step of the generator and, in the adversarial phase, of the discriminator."""
         now = self.progress
         draw = torch.Generator().manual_seed(self.plan.seed * 1_000_003 + now.step)
-        pictures = self._drawn(draw, self.plan.batch)[self._share]
+        pictures = self._drawn(draw, self.plan.batch)[1][self._share]
         with self._autocast():
             with torch.no_grad():
                 real = self.eyes(pictures)

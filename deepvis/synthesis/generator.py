@@ -33,7 +33,7 @@ VECTOR_GRID = 4  # a vector's picture begins as a map with so many places on its
 DIRECTIONS = 256  # most principal directions of the codes that are kept
 _SLOPE = 0.2  # of leaky ReLUs
 _GRAY = 64.0  # gray levels that the last layer's 1 stands for
-_WIDTHS = {2: 32, 4: 64, 8: 96, 16: 128}  # channels at a stride, for width 1; beyond:
+_WIDTHS = {1: 16, 2: 32, 4: 64, 8: 96, 16: 128}  # channels at a stride, for width 1; beyond:
 _WIDEST = 192
 
 
@@ -144,10 +144,8 @@ class Generator(nn.Module):
         size, units = base.patches.size, len(base.mean)
         least = min(size)
         self._grid = base.patches.grid if self.is_map else tuple(VECTOR_GRID * side // least for side in size)
-        stride = min(size) / min(self._grid)
-        self._shuffle = 2 if stride >= 2 else 1
-        doublings = max(0, round(math.log2(stride / self._shuffle)))
-        widths = [self._width_at(self._shuffle * 2**number) for number in range(doublings, -1, -1)]
+        doublings = max(0, round(math.log2(min(size) / min(self._grid))))
+        widths = [self._width_at(2**number) for number in range(doublings, -1, -1)]
         rows, columns = self._grid
         self.enter: nn.Module
         if self.is_map:
@@ -155,14 +153,14 @@ class Generator(nn.Module):
             self.enter = nn.Conv2d(units, widths[0], 1 + 2 * reach, padding=reach)
         else:
             self.enter = nn.Linear(units, widths[0] * rows * columns)
-        self.blocks = nn.ModuleList(Residual(one) for one in widths)
+        self.blocks = nn.ModuleList(Residual(one) for one in widths[: max(1, doublings)])
         self.ups = nn.ModuleList(nn.Conv2d(one, other, 3, padding=1) for one, other in zip(widths, widths[1:]))
-        self.leave = nn.Conv2d(widths[-1] + 3, 3 * self._shuffle**2, 3, padding=1)
+        self.leave = nn.Conv2d(widths[-1] + 3, 3, 3, padding=1)
         nn.init.zeros_(self.leave.weight)
         nn.init.zeros_(self.leave.bias)
 
     def _width_at(self, stride: int) -> int:
-        return max(8, round(_WIDTHS.get(stride, 32 if stride < 2 else _WIDEST) * self.width))
+        return max(8, round(_WIDTHS.get(stride, _WIDEST) * self.width))
 
     def forward(self, code: Tensor) -> Tensor:
         """Pictures of codes B×C×h×w or B×C, in the codes' precision also under autocast."""
@@ -174,19 +172,17 @@ class Generator(nn.Module):
         x = self.enter(normal)
         if not self.is_map:
             x = x.view(len(code), -1, *self._grid)
-        inner = [math.ceil(side / self._shuffle) for side in size]
-        for number, block in enumerate(self.blocks):
-            x = block(x)
-            if number < len(self.ups):
-                shrink = 2 ** (len(self.ups) - 1 - number)
-                x = F.interpolate(x, [math.ceil(side / shrink) for side in inner], mode="nearest")
-                x = self.ups[number](x)
-        if tuple(x.shape[2:]) != tuple(inner):  # a stride that is no power of two
-            x = F.interpolate(x, inner, mode="bilinear", align_corners=False)
-        seen = F.interpolate(base, inner, mode="area") / _GRAY
-        x = self.leave(F.leaky_relu(torch.cat([x, seen.to(x.dtype)], 1), _SLOPE))
-        added = F.pixel_shuffle(x, self._shuffle) if self._shuffle > 1 else x
-        picture: Tensor = base + _GRAY * added[:, :, : size[0], : size[1]].to(base.dtype)
+        for number, up in enumerate(self.ups):
+            x = self.blocks[number](x)
+            shrink = 2 ** (len(self.ups) - 1 - number)
+            sides = [math.ceil(side / shrink) for side in size]
+            smooth = {"mode": "bilinear", "align_corners": False} if shrink == 1 else {"mode": "nearest"}
+            x = up(F.interpolate(x, sides, **smooth))
+        x = x if self.ups else self.blocks[0](x)
+        if x.shape[2:] != size:  # a vector, or a map of a stride of about 1
+            x = F.interpolate(x, size, mode="bilinear", align_corners=False)
+        x = self.leave(F.leaky_relu(torch.cat([x, (base / _GRAY).to(x.dtype)], 1), _SLOPE))
+        picture: Tensor = base + _GRAY * x.to(base.dtype)
         return picture
 
     @property
@@ -244,8 +240,12 @@ def as_stored(network: Network, layer: Layer, generator: Generator, about: Mappi
     base, arrays = generator.base, {}
     weights = base.weights.detach().cpu().numpy()
     scales = np.abs(weights).max(1).clip(1e-30).astype(np.float32)
-    arrays["base.weights"], arrays["base.scales"] = (weights / scales[:, None]).astype(np.float16), scales
-    arrays["base.offsets"], arrays["base.mean"] = (part.cpu().numpy() for part in (base.offsets, base.mean))
+    rounded = (weights / scales[:, None]).astype(np.float16)
+    mean, offsets = base.mean.cpu().numpy(), base.offsets.cpu().numpy()
+    error = weights - rounded.astype(np.float32) * scales[:, None]
+    at_mean = np.repeat(mean, len(weights) // len(mean)) @ error  # the mean code's picture stays as it is
+    arrays["base.weights"], arrays["base.scales"] = rounded, scales
+    arrays["base.offsets"], arrays["base.mean"] = (offsets + at_mean).astype(np.float32), mean
     for name in CODE_ARRAYS:
         array = getattr(generator.statistics, name).cpu().numpy()
         arrays[f"code.{name}"] = array.astype(np.float16) if name == "directions" else array

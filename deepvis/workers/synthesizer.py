@@ -155,7 +155,7 @@ def keep_grown(grown: Grown, store: Store, network: Network) -> str:
         raise UserError("nothing to keep yet")
     if grown.wish.also is not None:
         raise UserError(
-            "images of two units are not kept: p saves a picture; deepvis synthesize --units A+B makes files"
+            "images of two units are not kept: p saves a picture; deepvis synthesize --units A+B makes some"
         )
     order = np.argsort([-score for score in grown.scores], kind="stable")
     plan = Plan(replace(grown.recipe, steps=grown.steps), grown.wish.preset, len(order))

@@ -93,7 +93,7 @@ def test_a_training_step_climbs_the_weighted_losses(network: Network, pool: Phot
         torch.cat([p.grad.flatten() for p in module.parameters() if p.grad is not None])
     )
     draw = torch.Generator().manual_seed(0)
-    pictures = trainer._drawn(draw, 4)
+    pictures = trainer._drawn(draw, 4)[1]
     real = trainer.eyes(pictures)
     made = trainer.generator(real["conv2"])
     seen = trainer.eyes(made)

@@ -58,7 +58,7 @@ def test_pairs_as_they_are_typed() -> None:
 
 def test_images_of_both_and_of_one_without_the_other() -> None:
     network = small()
-    fc, one = layer(network, "fc"), recipe("plain", {"steps": 30, "start_noise": 1})
+    fc, one = layer(network, "fc"), recipe("plain", {"steps": 30, "rate": 20})
     pairs = [Pair((fc, 1), (fc, 2)), Pair((fc, 1), (fc, 2), "-")]
     (_, both), (_, without) = of_pairs(network, pairs, one, 0.5, 0, 2)
     assert len(both) == len(without) == 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -87,7 +88,7 @@ class CodeSpace:
         found = self.prior.statistics
         return math.prod(self.grid) * (len(found.spreads) if self.decorrelated else len(found.mean))
 
-    @property
+    @cached_property
     def bounds(self) -> tuple[Tensor, Tensor]:
         """The least and the largest values of a code, [length] each."""
         found, places = self.prior.statistics, math.prod(self.grid)

@@ -156,8 +156,8 @@ class Generator(nn.Module):
         self.blocks = nn.ModuleList(Residual(one) for one in widths[: max(1, doublings)])
         self.ups = nn.ModuleList(nn.Conv2d(one, other, 3, padding=1) for one, other in zip(widths, widths[1:]))
         self.leave = nn.Conv2d(widths[-1] + 3, 3, 3, padding=1)
-        nn.init.zeros_(self.leave.weight)
-        nn.init.zeros_(self.leave.bias)
+        for parameter in self.leave.parameters():
+            nn.init.zeros_(parameter)
 
     def _width_at(self, stride: int) -> int:
         return max(8, round(_WIDTHS.get(stride, _WIDEST) * self.width))
@@ -274,8 +274,9 @@ def from_stored(stored: StoredPrior, device: torch.device, where: str) -> Prior:
         raise UserError(wrong)
     try:
         tensors = {name: torch.from_numpy(np.array(array)).float() for name, array in stored.arrays.items()}
-        sides = {k: tuple(map(int, v)) if isinstance(v, list) else int(v) for k, v in about["patches"].items()}
-        patches = Patches(**sides)
+        laid = about["patches"]
+        size, grid, cell = ((int(one[0]), int(one[1])) for one in (laid["size"], laid["grid"], laid["cell"]))
+        patches = Patches(size, grid, cell, int(laid["reach"]))
         weights = tensors["base.weights"] * tensors["base.scales"][:, None]
         base = Decoder(about["layer"], patches, weights, tensors["base.offsets"], tensors["base.mean"])
         statistics = CodeStatistics(*(tensors[f"code.{name}"] for name in CODE_ARRAYS))

@@ -235,9 +235,11 @@ class Bench:
 
     def known(self) -> tuple[Seen, dict[str, float]]:
         """What the judge sees in the photos; one process looks, the others wait for it."""
-        file = self.args.out / "photos.npz"
+        file, begin = self.args.out / "photos.npz", time.time()
         while not file.exists():
             time.sleep(0.5)
+            if time.time() - begin > 30:  # the other process has failed
+                self.look_at_photos()
         with np.load(file) as found:
             usual = dict(zip(STATISTICS, found["usual"].tolist()))
             return Seen(found["middle"], found["last"], found["scores"]), usual
@@ -246,7 +248,7 @@ class Bench:
         photos = photographs(self.args.photos if not self.tiny else paths.PHOTOS)[: 24 if self.tiny else None]
         seen = self.judge.look(photos)
         usual = [float(np.mean([measure(photo) for photo in photos])) for measure in STATISTICS.values()]
-        part = self.args.out / "part.npz"
+        part = self.args.out / f"part-{self.args.job}.npz"
         np.savez(part, middle=seen.middle, last=seen.last, scores=seen.scores, usual=usual)
         part.rename(self.args.out / "photos.npz")
 

@@ -101,7 +101,7 @@ def _growth_words(scene: LoadingScene) -> str:
 def _with(scene: LoadingScene) -> str:
     """The unit that the growing images are to excite, too."""
     partner = scene.partner if isinstance(scene, Scene) else None
-    return f"   + {unit_id(*partner)}" if partner else ""
+    return f" + {unit_id(*partner)}" if partner else ""
 
 
 def _tops_words(scene: LoadingScene) -> str:

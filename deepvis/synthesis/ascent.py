@@ -21,7 +21,7 @@ from deepvis.networks.activation_rules import replaced
 from deepvis.networks.network import Network
 from deepvis.synthesis import parameterizations as images
 from deepvis.synthesis.bregman import SplitBregman
-from deepvis.synthesis.generated import START_NOISE, CodeSpace, GeneratedImage, Texture
+from deepvis.synthesis.generated import START_NOISE, CodeSpace, FineDetail, GeneratedImage
 from deepvis.synthesis.generator import prior_for
 from deepvis.synthesis.objectives import Objective
 from deepvis.synthesis.phases import growth, moment
@@ -143,19 +143,19 @@ class Ascent:
         decorrelated = self.recipe.colors == "decorrelated"
         whole = spec.height, spec.width
         space = CodeSpace(prior, self._canvas, whole, self._mean, decorrelated)
-        texture, count = None, space.length
-        if "texture" in self._used:
-            texture = Texture.of(self._canvas, self._numbers)
-            count += texture.length
+        detail, count = None, space.length
+        if "detail" in self._used:
+            detail = FineDetail.of(self._canvas, self._numbers)
+            count += detail.length
         noise = torch.stack([torch.randn(count, generator=draw) for draw in self._draws])
         spread = torch.tensor([0 if recipe.start == "mean" else recipe.start_noise for recipe in self._recipes])
         values = noise * spread[:, None]
-        if texture is not None:
+        if detail is not None:
             values[:, space.length :] = noise[:, space.length :] * START_NOISE
         values = values.to(device)
         if not decorrelated and self.recipe.start == "mean":
             values[:, : space.length] = space.mean_values
-        made = GeneratedImage(values, space, texture)
+        made = GeneratedImage(values, space, detail)
         with torch.no_grad():
             made.confine(torch.zeros(len(values), device=device))
         return made

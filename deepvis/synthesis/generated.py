@@ -14,36 +14,36 @@ from torch.nn import functional as F
 from deepvis.core.errors import UserError
 from deepvis.synthesis.decoder import as_maps
 from deepvis.synthesis.generator import Prior
-from deepvis.synthesis.parameterizations import coefficients_shape, color_mix, falling
+from deepvis.synthesis.parameterizations import coefficients_shape, color_mix
 
-START_NOISE = 0.01  # of texture's coefficients at the start
-_FINE = 16.0  # added texture has only what is finer than so many pixels
+START_NOISE = 0.01  # of detail's coefficients at the start
+_FINE = 16.0  # added detail has only what is finer than so many pixels
 
 
 class GeneratedImage:
-    """The code of a prior's picture is optimized, with or without texture that is added to it.
+    """The code of a prior's picture is optimized, with or without detail that is added to it.
 
-    Each image's values are its code's, flattened, then the Fourier coefficients of its texture. A code's values are in
+    Each image's values are its code's, flattened, then the Fourier coefficients of its detail. A code's values are in
     standard deviations: of each unit about what it decays to, or (decorrelated) along each principal direction of the
     codes about their mean.
     """
 
-    def __init__(self, values: Tensor, space: CodeSpace, texture: Texture | None = None) -> None:
+    def __init__(self, values: Tensor, space: CodeSpace, detail: FineDetail | None = None) -> None:
         """
         Args:
             values: B×N.
             space: what the values are of.
-            texture: what is added to the pictures.
+            detail: what is added to the pictures.
         """
         self.values = values.clone().requires_grad_(True)
-        self._space, self._texture = space, texture
+        self._space, self._detail = space, detail
 
     def image(self) -> Tensor:
         of_code = self.values[:, : self._space.length]
         image = self._space.pictures(of_code)
-        if self._texture is None:
+        if self._detail is None:
             return image
-        return image + self._texture.planes(self.values[:, self._space.length :])
+        return image + self._detail.planes(self.values[:, self._space.length :])
 
     def confine(self, decay: Tensor) -> None:
         """Clip the code to its bounds, then let it decay (B), as the authors do after each step."""
@@ -141,7 +141,7 @@ class CodeSpace:
         return part - self.mean.to(part)[:, None, None]
 
 
-class Texture:
+class FineDetail:
     """Fine detail from Fourier coefficients, none of it coarser than `_FINE` pixels."""
 
     def __init__(self, size: tuple[int, int], power: Tensor, cutoff: Tensor, mix: Tensor, strength: Tensor) -> None:
@@ -152,16 +152,19 @@ class Texture:
             strength: [B], gray levels.
         """
         rows, columns = torch.fft.fftfreq(size[0])[:, None], torch.fft.rfftfreq(size[1])[None]
-        fine = 1 - torch.exp(-((rows**2 + columns**2) * _FINE**2))
-        scale = falling(size, power, cutoff) * fine
-        self._scale = scale.to(mix)[:, None, :, :, None]
+        frequency = (rows**2 + columns**2).sqrt().clamp(min=1 / max(size)).to(mix)
+        limit = torch.where(cutoff > 0, cutoff, torch.inf)[:, None, None]
+        falling = frequency ** -power[:, None, None] * torch.exp(-((frequency / limit) ** 4))
+        scale = falling * (1 - torch.exp(-((frequency * _FINE) ** 2)))
+        size_one = math.sqrt(math.prod(size)) / scale.square().mean((1, 2), keepdim=True).sqrt()
+        self._scale = (scale * size_one)[:, None, :, :, None]
         self._size, self._mix, self._strength = size, mix, strength
 
     @classmethod
-    def of(cls, size: tuple[int, int], numbers: Mapping[str, Tensor]) -> Texture:
+    def of(cls, size: tuple[int, int], numbers: Mapping[str, Tensor]) -> FineDetail:
         """As a recipe's numbers say."""
-        mix = color_mix(numbers["saturation"]).to(numbers["texture"])
-        return cls(size, numbers["power"], numbers["cutoff"], mix, numbers["texture"])
+        mix = color_mix(numbers["saturation"]).to(numbers["detail"])
+        return cls(size, numbers["power"], numbers["cutoff"], mix, numbers["detail"])
 
     @property
     def length(self) -> int:

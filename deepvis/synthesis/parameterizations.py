@@ -98,7 +98,7 @@ class Fourier:
         """
         self.values = coefficients.clone().requires_grad_(True)
         self._size, self._mix, self._power, self._color, self._cutoff = size, mix, power, mean, cutoff
-        scale = falling(size, power, cutoff).to(coefficients)[:, None, :, :, None]
+        scale = _falling(size, power, cutoff).to(coefficients)[:, None, :, :, None]
         self._scale = scale.expand(-1, -1, -1, -1, 2).contiguous()  # eight times as fast as broadcasting in each step
         share = (mean / 255).clamp(0.02, 0.98)
         self._offset = torch.logit(share)[:, None, None].to(coefficients)
@@ -180,7 +180,7 @@ def coefficients_shape(channels: int, size: tuple[int, int]) -> tuple[int, ...]:
     return channels, size[0], size[1] // 2 + 1, 2
 
 
-def falling(size: tuple[int, int], power: Tensor, cutoff: Tensor | None) -> Tensor:
+def _falling(size: tuple[int, int], power: Tensor, cutoff: Tensor | None) -> Tensor:
     """B×H×(W/2+1): 1 / frequency ** power, normalised so that coefficients of size 1 give values of size about 1.
 
     From `cutoff` on it also falls with exp(−(frequency / cutoff)⁴).

@@ -118,7 +118,17 @@ PRESETS: dict[str, Recipe] = {
         phases=(Phase(200, numbers=(("rate", 8.0, 1e-10),)),),
     ),
     "generator-modern": Recipe(
-        parameterization="generator", steps=128, views=2, rate=0.1, start_noise=0.3, total_variation=0.2, **_VIEWS
+        parameterization="generator",
+        steps=128,
+        views=2,
+        rate=0.1,
+        start_noise=0.3,
+        total_variation=0.26,
+        margin=32,
+        jitter=32,
+        rotate=20,
+        scale_low=0.8,
+        scale_high=1.6,
     ),
     # Mahendran & Vedaldi 2014, with the numbers of the authors' code (λ = 10, learning rates for 2,100 steps), for
     # pictures whose root mean square about the mean is 68, as that of the bundled photos. The sixth power there is of

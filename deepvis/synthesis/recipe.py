@@ -45,7 +45,7 @@ class Recipe:
             a layer's code, from which a learned prior makes the image (Nguyen et al. 2016).
         prior: of "generator": which prior: a layer of the network, MODEL/LAYER of another one, or a file; empty: that
             of the network's last layer that has one. A code's values, steps and noise are in standard deviations.
-        texture: for generated images: strength in gray levels of fine detail from Fourier coefficients that is added.
+        detail: for generated images: strength in gray levels of fine detail from Fourier coefficients that is added.
             0: none.
         power: the exponent of that scale.
         cutoff: for fourier images the finest detail, in periods per pixel: there is almost nothing beyond. The finest
@@ -98,7 +98,7 @@ class Recipe:
     steps: int = 256
     parameterization: str = "fourier"
     prior: str = ""
-    texture: float = 0.0
+    detail: float = 0.0
     power: float = 1.0
     cutoff: float = 0.0
     colors: str = "decorrelated"
@@ -160,7 +160,7 @@ STRUCTURE = (  # what all recipes of a batch have in common
 TEXTS = ("prior",)
 # Parameters that have an effect with some parameterizations alone; of the others they must be 0.
 PIXELS_ONLY = ("blur_width", "small_norm", "small_contribution", "small_value", "small_benefit", "bregman")
-_WORKS_ON = {**dict.fromkeys(PIXELS_ONLY, ("pixels",)), "decay": ("pixels", "generator"), "texture": ("generator",)}
+_WORKS_ON = {**dict.fromkeys(PIXELS_ONLY, ("pixels",)), "decay": ("pixels", "generator"), "detail": ("generator",)}
 _PERCENTAGES = ("small_norm", "small_contribution", "small_value", "small_benefit")
 
 
@@ -236,7 +236,7 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "bregman_iterations": (1, 1000),
     "gradient_margin": (0, 1024),
     "views": (1, 64),
-    "texture": (0, 255),
+    "detail": (0, 255),
     "window": (0, 100),
     "decay": (0, 1),
     "margin": (0, 1024),
@@ -271,8 +271,7 @@ _TYPES = {name: type(value) for name, value in asdict(Recipe()).items()}
 IN_PHASES = tuple(
     name
     for name in _TYPES
-    if name
-    not in (*CHOICES, *STRUCTURE, "steps", "redirect", "start_noise", "saturation", "power", "cutoff", "texture")
+    if name not in (*CHOICES, *STRUCTURE, "steps", "redirect", "start_noise", "saturation", "power", "cutoff", "detail")
 )
 _MOST_PHASES = 100
 _LONGEST = 4096  # characters of a text

@@ -52,7 +52,7 @@ RANGES: dict[str, dict[str, tuple[float, float, str]]] = {
     "generator": {
         "rate": (0.02, 0.4, "log"),
         "decay": (1e-3, 0.05, "log"),
-        "texture": (4, 60, "log"),
+        "detail": (4, 60, "log"),
         "jitter": (4, 32, "linear"),
         "rotate": (2, 20, "linear"),
         "noise": (2, 20, "linear"),

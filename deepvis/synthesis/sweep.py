@@ -31,7 +31,7 @@ SWEEPS: Mapping[str, tuple[float, str, Mapping[str, Any]]] = {
 CODE_SWEEPS: Mapping[str, tuple[float, str, Mapping[str, Any]]] = {
     "decay": (0.2, "geometric", {}),
     "total_variation": (8.0, "geometric", {}),
-    "texture": (60.0, "linear", {}),
+    "detail": (60.0, "linear", {}),
     "jitter": (32.0, "linear", {"margin": 32}),
 }
 OF = {"pixels": SWEEPS, "generator": CODE_SWEEPS}

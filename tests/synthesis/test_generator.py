@@ -21,7 +21,7 @@ from deepvis.synthesis import generator as g
 from deepvis.synthesis import objectives
 from deepvis.synthesis.ascent import Ascent
 from deepvis.synthesis.decoder import codes_of, fit
-from deepvis.synthesis.generated import CodeSpace, GeneratedImage, Texture
+from deepvis.synthesis.generated import CodeSpace, FineDetail, GeneratedImage
 from deepvis.synthesis.objectives import Objective
 from deepvis.synthesis.parameterizations import mean_color, network_scale
 from deepvis.synthesis.presets import recipe
@@ -177,20 +177,20 @@ def doubled(prior: g.Prior) -> g.Prior:
 @pytest.mark.parametrize("colors", ["plain", "decorrelated"])
 @pytest.mark.parametrize("name", ["conv2", "fc"])
 def test_gradient_of_the_whole_chain(network: Network, name: str, colors: str) -> None:
-    """From values by code, generator, texture and network to a score, against central differences in float64."""
+    """From values by code, generator, detail and network to a score, against central differences in float64."""
     kept(network, name, paths.precomputed().own)
     whole, size = network.on(torch.device("cpu"), torch.float64), (28, 30)
     mean = mean_color(network.input)
     space = CodeSpace(doubled(g.prior_for(network, name)), size, (32, 32), mean, colors == "decorrelated")
-    texture = Texture(
+    detail = FineDetail(
         size, torch.ones(1), torch.zeros(1), torch.eye(3, dtype=torch.float64)[None], torch.full((1,), 9.0)
     )
     draw = torch.Generator().manual_seed(1)
-    count = space.length + texture.length
+    count = space.length + detail.length
     values = 0.3 * torch.randn(1, count, generator=draw, dtype=torch.float64)
 
     def score(x: Tensor) -> Tensor:
-        image = GeneratedImage(x, space, texture)
+        image = GeneratedImage(x, space, detail)
         image.values = x
         return whole.up_to("fc", image.image() * network_scale(network.input).double()[:, None, None])[0, 3]
 
@@ -255,13 +255,13 @@ def test_the_preset_is_the_authors_loop(network: Network) -> None:
 
 
 def test_images_through_a_prior_excite_the_unit(network: Network) -> None:
-    """Of a map and of a vector, with a margin, of another network's units, with texture, in a small canvas."""
+    """Of a map and of a vector, with a margin, of another network's units, with detail, in a small canvas."""
     kept(network, "conv2", paths.precomputed().own)
     kept(network, "fc", paths.precomputed().own)
     for name, changes in (
         ("conv2", {}),
         ("fc", {}),
-        ("conv2", {"texture": 20, "margin": 0, "jitter": 0, "scale_low": 1, "scale_high": 1, "rotate": 0}),
+        ("conv2", {"detail": 20, "margin": 0, "jitter": 0, "scale_low": 1, "scale_high": 1, "rotate": 0}),
     ):
         one = recipe("generator-modern", {"steps": 20, "prior": name, "total_variation": 0, **changes})
         ascent = Ascent(network, objectives.unit("fc", [1, 2]), [one] * 2, [0, 1])
@@ -293,8 +293,8 @@ def test_a_start_image_or_growth_is_refused(network: Network) -> None:
     for wrong in ({"blur_width": 1, "blur_every": 1}, {"start": "uniform"}, {"prior": "a\nb"}, {"prior": 3}):
         with pytest.raises(UserError):
             recipe("generator", wrong)
-    with pytest.raises(UserError, match="texture.*generator"):
-        recipe("modern", {"texture": 3})
+    with pytest.raises(UserError, match="detail.*generator"):
+        recipe("modern", {"detail": 3})
 
 
 def test_sweep_and_search_take_it(network: Network) -> None:

@@ -49,12 +49,20 @@ class PhotoPool:
             numbers: N.
             draws: N×DRAWS, uniform from 0 to 1.
         """
-        photos = self.training[numbers.to(self.training.device)].float()
-        return augmented(photos, draws.to(photos.device), self.size)
+        device = self.training.device
+        photos = self.training[_sent(numbers, device)].float()
+        return augmented(photos, _sent(draws, device), self.size)
 
     def whole(self, photos: Tensor) -> Tensor:
         """Photos reduced to the training pictures' size."""
         return F.interpolate(photos.float(), (self.size, self.size), mode="area")
+
+
+def _sent(values: Tensor, device: torch.device) -> Tensor:
+    """The values on a device, without waiting for what it still computes."""
+    if device.type != "cuda":
+        return values.to(device)
+    return values.pin_memory().to(device, non_blocking=True)
 
 
 def augmented(photos: Tensor, draws: Tensor, size: int) -> Tensor:

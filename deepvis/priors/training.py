@@ -278,7 +278,7 @@ class Trainer:
             with torch.no_grad(), self._autocast():
                 real = self.eyes(pictures)
                 code = real[self.plan.layer].float()
-                made = (self.generator.base if generator is None else generator)(code)
+                made = (self.generator.closed_form if generator is None else generator)(code)
                 made = (made + self._mean).clamp(0, 255) - self._mean
                 seen = self.eyes(made)
                 error = feature_error(seen, real, self._spreads)
@@ -376,7 +376,7 @@ class Trainer:
         pictures = self.pool.whole(self.pool.held_out[:count]) - self._mean
         with torch.no_grad(), self._autocast():
             code = self.eyes(pictures)[self.plan.layer].float()
-            rows = [pictures, self.generator.base(code), self.averaged(code)]
+            rows = [pictures, self.generator.closed_form(code), self.averaged(code)]
         return (torch.stack([row.float() for row in rows]) + self._mean).clamp(0, 255).round().to(torch.uint8)
 
 

@@ -164,8 +164,7 @@ class Generator(nn.Module):
 
     def forward(self, code: Tensor) -> Tensor:
         """Pictures of codes B×C×h×w or B×C, in the codes' precision also under autocast."""
-        with torch.autocast(code.device.type, enabled=False):
-            base = self.base(code)
+        base = self.closed_form(code)
         size, shape = base.shape[2:], (1, -1, *[1] * (code.ndim - 2))
         mean, deviation = (part.to(code).view(shape) for part in (self.statistics.mean, self.statistics.deviation))
         normal = (code - mean) / deviation
@@ -184,6 +183,11 @@ class Generator(nn.Module):
         x = self.leave(F.leaky_relu(torch.cat([x, (base / _GRAY).to(x.dtype)], 1), _SLOPE))
         picture: Tensor = base + _GRAY * x.to(base.dtype)
         return picture
+
+    def closed_form(self, code: Tensor) -> Tensor:
+        """The closed form's pictures, in the codes' precision also under autocast."""
+        with torch.autocast(code.device.type, enabled=False):
+            return self.base(code)
 
     @property
     def stride(self) -> tuple[int, int]:

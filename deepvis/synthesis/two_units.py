@@ -111,6 +111,20 @@ def of_pairs(
             yield pair, _made(network, (pair.first, pair.second), pair.sign, recipe, gamma, seeds, bar)
 
 
+def between(
+    network: Network, first: Chosen, second: Chosen, recipe: Recipe, count: int = 6, seed: int = 0
+) -> list[Together]:
+    """Images of mixtures of two units, from the first alone to the second alone: (1 − t) a + t b. All from one seed."""
+    one, other = _aim(network, first), _aim(network, second)
+    share = torch.linspace(0, 1, count, device=network.device)
+    aim = Objective(one.layers | other.layers, lambda a: (1 - share) * one.value(a) + share * other.value(a))
+    ascent = Ascent(network, aim, [recipe] * count, [image_seed(seed, first[1], 0)] * count)
+    for _ in tqdm(range(recipe.steps), unit="step"):
+        ascent.step()
+    aims = [one, other]
+    return [Together((first, second), image, _values(network, image, aims)) for image in ascent.images()]
+
+
 def _made(
     network: Network,
     units: tuple[Chosen, ...],

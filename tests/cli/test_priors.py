@@ -73,6 +73,9 @@ def test_a_prior_from_training_to_images(
     assert sorted(file.name for file in Path("pairs").iterdir()) == [
         "fc-0+fc-1-1.png", "fc-0+fc-1-2.png", "fc-0-relu-1-1.png", "fc-0-relu-1-2.png",
     ]  # fmt: skip
+    assert run("figure", "between-units", "--units", "fc:0+fc:1", *few, "--images", "3", "--out", "b.png") == 0
+    assert cv2.imread("b.png") is not None
+    assert run("figure", "between-units", "--units", "fc:0", "--out", "b.png") == 2
     assert run("synthesize", *pairs, "--gamma", "-1") == 2 and run("synthesize", *pairs, "--objective", "channel") == 2
 
 

@@ -10,7 +10,7 @@ from smallnets import layer, small
 from deepvis.core.errors import UserError
 from deepvis.synthesis import objectives
 from deepvis.synthesis.presets import recipe
-from deepvis.synthesis.two_units import Pair, of_pairs, parse_pairs, together
+from deepvis.synthesis.two_units import Pair, between, of_pairs, parse_pairs, together
 
 
 @pytest.mark.parametrize("gamma", [0.0, 0.5, 3.0])
@@ -65,3 +65,10 @@ def test_images_of_both_and_of_one_without_the_other() -> None:
     for sum_, difference in zip(both, without):
         (a, b), (c, d) = sum_.values, difference.values
         assert a + b > c + d and c - d > a - b
+
+
+def test_from_one_unit_to_another() -> None:
+    network = small()
+    fc, one = layer(network, "fc"), recipe("plain", {"steps": 20, "rate": 20})
+    first, *_, last = between(network, (fc, 1), (fc, 2), one, 3)
+    assert first.values[0] > last.values[0] and last.values[1] > first.values[1]

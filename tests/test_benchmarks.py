@@ -98,7 +98,10 @@ def test_networks(source: str, tmp_path: Path) -> None:
 
 
 def test_methods(tmp_path: Path) -> None:
-    table, rest = "# Backward methods on these networks\n\n| timm:lcnet_035 | old |\n\n", "# Networks that were tried\n\nafter\n"
+    table, rest = (
+        "# Backward methods on these networks\n\n| timm:lcnet_035 | old |\n\n",
+        "# Networks that were tried\n\nafter\n",
+    )
     (tmp_path / "table.md").write_text(f"before\n\n{table}{rest}", encoding="utf-8")
     run("methods.py", "--only", "lcnet_035", "--write", str(tmp_path / "table.md"))
     text = (tmp_path / "table.md").read_text(encoding="utf-8")

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from deepvis.cli.figures import ascent_figures, facet_figures, priors_compared, relevance, two_units
+from deepvis.cli.figures import (
+    ascent_figures,
+    between_units,
+    facet_figures,
+    priors,
+    priors_compared,
+    relevance,
+    two_units,
+)
 from deepvis.cli.options import Commands
 
-FIGURES = (relevance, priors_compared, facet_figures, ascent_figures, two_units)
+FIGURES = (relevance, priors_compared, facet_figures, ascent_figures, two_units, between_units, priors)
 """A module each, whose `add` puts the figure into the parser; `deepvis figure --help` lists them in this order."""
 
 

@@ -26,6 +26,7 @@ from deepvis.cli import (
     search,
     sweep,
     synthesize,
+    train_prior,
 )
 from deepvis.core import interrupt
 from deepvis.core.errors import UserError, printable, words
@@ -39,6 +40,7 @@ COMMANDS = (
     facets,
     sweep,
     search,
+    train_prior,
     invert,
     dream,
     montage,

@@ -12,12 +12,20 @@ from deepvis.core.errors import UserError
 
 if TYPE_CHECKING:
     from deepvis.core.layers import Layer
+    from deepvis.networks.network import Network
+    from deepvis.synthesis.recipe import Recipe
+    from deepvis.synthesis.two_units import Pair
 
 
 def add(commands: Commands) -> None:
     """Add the command to the command line."""
     parser = commands.add_parser("synthesize", help="make the images that units prefer")
-    parser.add_argument("--units", default="", help="such as head:0-99,probs:zebra,stem (a layer alone: all its units)")
+    parser.add_argument(
+        "--units",
+        default="",
+        help="such as head:0-99,probs:zebra,stem (a layer alone: all its units); or pairs: A+B, or A-B (A and not B)",
+    )
+    parser.add_argument("--gamma", type=float, default=0.5, help="of pairs such as logits:1+logits:5: equal (0.5)")
     parser.add_argument("--layer", default="", help="layers, with commas, or all: all units of these")
     parser.add_argument("--per-unit", type=count, default=1, metavar="N", help="images of each unit (1)")
     parser.add_argument(
@@ -52,6 +60,7 @@ def _synthesize(args: argparse.Namespace) -> None:
     from deepvis.synthesis.jobs import Plan, not_bundled, synthesize
     from deepvis.synthesis.starts import read_start
     from deepvis.synthesis.targets import OBJECTIVES, parse_units
+    from deepvis.synthesis.two_units import parse_pairs
 
     recipe = recipe_of(args, "modern")
     if args.objective not in OBJECTIVES:
@@ -60,6 +69,9 @@ def _synthesize(args: argparse.Namespace) -> None:
         raise UserError(f"--batch {args.batch!r}: expected auto or a whole number from 1")
     if not 1 <= args.quality <= 100:
         raise UserError(f"--quality {args.quality}: expected 1 to 100")
+    if pairs := parse_pairs(args.units, network.layers):
+        _together(args, network, pairs, recipe)
+        return
     layers = ",".join(layer.name for layer in network.layers) if args.layer == "all" else args.layer
     chosen = _standing(parse_units(",".join(filter(None, (args.units, layers))), network.layers), network.layers)
     folder = args.out or own_folder(paths.precomputed().own, network.name)
@@ -94,6 +106,25 @@ def _synthesize(args: argparse.Namespace) -> None:
 
 def _units(count: int) -> str:
     return f"{count} unit" if count == 1 else f"{count} units"
+
+
+def _together(args: argparse.Namespace, network: Network, pairs: Sequence[Pair], recipe: Recipe) -> None:
+    """Write a file for each image of the pairs of units, and print both units' values."""
+    from deepvis.core.files import folder_name
+    from deepvis.core.picture_files import write
+    from deepvis.synthesis.two_units import of_pairs
+
+    if not 0 <= args.gamma < float("inf"):
+        raise UserError(f"--gamma {args.gamma:g}: expected 0 or more, such as 0.5")
+    if args.layer or args.start or args.mix is not None or args.objective != "unit":
+        raise UserError("--units with pairs: --layer, --start, --mix and --objective are for single units")
+    folder = args.out or paths.precomputed().own / folder_name(network.name) / "together"
+    with interrupt.raised():
+        for pair, made in of_pairs(network, pairs, recipe, args.gamma, args.seed, args.per_unit):
+            for number, one in enumerate(made, 1):
+                file = folder / f"{pair.name.replace(':', '-')}-{number}.png"
+                write(file, one.image[..., ::-1])
+                print(f"{file}: {one.values[0]:.2f} and {one.values[1]:.2f}", flush=True)
 
 
 def _standing(chosen: Sequence[tuple[Layer, list[int]]], layers: Sequence[Layer]) -> list[tuple[Layer, list[int]]]:

@@ -150,7 +150,8 @@ def growth_wish(state: State, layers: Sequence[Layer]) -> GrowthWish | None:
         return None
     layer = stands_for(layers, state.layer)
     if not state.recipe_grids:
-        return GrowthWish(layer, state.unit, state.preset, _seeds(state.unit, SEEDS))
+        also = None if state.partner is None else (stands_for(layers, state.partner[0]), state.partner[1])
+        return GrowthWish(layer, state.unit, state.preset, _seeds(state.unit, SEEDS), also=also)
     shown = state.recipe_grids[-1]
     recipes = recipe_grid.table(shown).recipes
     return GrowthWish(

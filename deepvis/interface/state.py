@@ -33,6 +33,8 @@ PRESET_CYCLE = (
     "center-biased",
     "maco",
     "modern-2025",
+    "generator",
+    "generator-modern",
 )  # key 1, before saved recipes
 Source = Literal["camera", "files"]
 THEMES = ("dark", "light")  # the colours of the interface
@@ -219,6 +221,7 @@ class State:
         own_filter: the filter that the user has chosen by itself, to which reset goes back.
         guide_box: the drawn box that guides the dream in place of the held picture; None if there is none.
         new_box: the box that is being drawn; None if none is.
+        also: (layer, unit) that images made now are to excite together with the selected unit; None for that alone.
     """
 
     layer: int = 0
@@ -279,6 +282,7 @@ class State:
     own_filter: str = FILTERS[0]
     guide_box: DrawnBox | None = None
     new_box: DrawnBox | None = None
+    also: tuple[int, int] | None = None
 
     @property
     def shown_order(self) -> Order | None:
@@ -290,6 +294,11 @@ class State:
     def shown(self) -> Content:
         """The row of CONTENTS that the layer pane shows."""
         return CONTENTS[self.content]
+
+    @property
+    def partner(self) -> tuple[int, int] | None:
+        """The unit that images made now are to excite, too; None if it is the selected one."""
+        return None if self.also == (self.layer, self.unit) else self.also
 
     @property
     def backward_origin(self) -> tuple[int, int]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from deepvis.attribution.requests import Result
 from deepvis.core.frames import Frame, Photo
-from deepvis.core.layers import Layer, unit_id
+from deepvis.core.layers import Layer, stands_for, unit_id
 from deepvis.core.receptive_field import ReceptiveField
 from deepvis.core.weights import InputWeights
 from deepvis.interface.palette import Entry
@@ -239,7 +239,15 @@ class Scene(LoadingScene):
     def own_grown(self) -> Grown | None:
         """The growing images, if they are the selected unit's."""
         g = self.grown
-        return g if g is not None and (g.wish.layer, g.wish.unit) == (self.pictures_of, self.state.unit) else None
+        if g is None or (g.wish.layer, g.wish.unit) != (self.pictures_of, self.state.unit):
+            return None
+        return g if g.wish.also == (self.partner if self.state.growing else None) else None
+
+    @property
+    def partner(self) -> tuple[str, int] | None:
+        """The unit that images made now are to excite, too."""
+        also = self.state.partner
+        return None if also is None or not self.layers else (stands_for(self.layers, also[0]), also[1])
 
     @property
     def own_recipe_grid(self) -> Grown | None:

@@ -22,10 +22,12 @@ from deepvis.networks.activation_rules import replaced
 from deepvis.networks.network import Network
 from deepvis.synthesis import parameterizations as images
 from deepvis.synthesis.bregman import SplitBregman
+from deepvis.synthesis.generated import START_NOISE, CodeSpace, FineDetail, GeneratedImage
+from deepvis.synthesis.generator import prior_for
 from deepvis.synthesis.objectives import Objective
 from deepvis.synthesis.phases import growth, moment
 from deepvis.synthesis.photo_spectrum import photo_magnitudes
-from deepvis.synthesis.recipe import CHOICES, STRUCTURE, Recipe
+from deepvis.synthesis.recipe import CHOICES, STRUCTURE, TEXTS, Recipe
 from deepvis.synthesis.regularizers import PENALTIES, REGULARIZERS
 from deepvis.synthesis.steps import OPTIMIZERS, POLICIES, Optimizer
 from deepvis.synthesis.transforms import DRAWS, middle, sample, view_matrix, windowed
@@ -34,7 +36,7 @@ NORM_BOUND = 160.0  # largest norm of a pixel about the mean, for bound "norm"
 AVERAGED = 6.4  # for keep "average": a step's weight in the running mean of the parameters, × the number of steps
 CONTRAST = 100.0  # largest factor by which the contrast of pixel images is raised for display
 SIDE = 224  # side of the input for which a recipe's margin and shifts are given
-_NUMBERS = [field.name for field in fields(Recipe) if field.name not in (*CHOICES, "phases")]
+_NUMBERS = [field.name for field in fields(Recipe) if field.name not in (*CHOICES, *TEXTS, "phases")]
 
 
 class Ascent:
@@ -71,10 +73,13 @@ class Ascent:
             spectrum: with maco, the magnitudes of each image in place of those of photographs: B×C×H×(W/2+1), as in
                 `HeldMagnitudes`.
         Raises:
-            UserError: the recipes cannot share a batch, or `start` has another shape.
+            UserError: the recipes cannot share a batch, `start` has another shape or is given for a recipe of a
+                learned prior, or there is no such prior.
         """
         if len({recipe.structure for recipe in recipes}) != 1 or len(seeds) != len(recipes):
             raise UserError("the images of a batch need a seed each, and recipes with the same " + ", ".join(STRUCTURE))
+        if start is not None and recipes[0].parameterization == "generator":
+            raise UserError("a start image needs a recipe of pixels, of a Fourier image or of maco, such as modern")
         self.network, self.objective, self.recipe, self._recipes = network, objective, recipes[0], recipes
         spec, device = network.input, network.device
         self.size = size or (spec.height, spec.width)
@@ -120,6 +125,8 @@ class Ascent:
         if self.recipe.parameterization == "maco":
             held = self._held(spectrum)
             return held if start is None else held.started_from(start.cpu() - self._mean[:, None, None])
+        if self.recipe.parameterization == "generator":
+            return self._generated()
         made = self._fourier()
         return made if start is None else made.started_from(start)
 
@@ -135,6 +142,29 @@ class Ascent:
         magnitudes, mix = photo_magnitudes(len(spec.mean), self._canvas)
         held = magnitudes if spectrum is None else spectrum
         return images.HeldMagnitudes(angles.to(device), self._canvas, held, None if mix is None else mix.to(device))
+
+    def _generated(self) -> GeneratedImage:
+        spec, device = self.network.input, self.network.device
+        prior = prior_for(self.network, self.recipe.prior)
+        decorrelated = self.recipe.colors == "decorrelated"
+        whole = spec.height, spec.width
+        space = CodeSpace(prior, self._canvas, whole, self._mean, decorrelated)
+        detail, count = None, space.length
+        if "detail" in self._used:
+            detail = FineDetail.of(self._canvas, self._numbers)
+            count += detail.length
+        noise = torch.stack([torch.randn(count, generator=draw) for draw in self._draws])
+        spread = torch.tensor([0 if recipe.start == "mean" else recipe.start_noise for recipe in self._recipes])
+        values = noise * spread[:, None]
+        if detail is not None:
+            values[:, space.length :] = noise[:, space.length :] * START_NOISE
+        values = values.to(device)
+        if not decorrelated and self.recipe.start == "mean":
+            values[:, : space.length] = space.mean_values
+        made = GeneratedImage(values, space, detail)
+        with torch.no_grad():
+            made.confine(torch.zeros(len(values), device=device))
+        return made
 
     def _fourier(self) -> images.Fourier:
         spec, numbers = self.network.input, self._numbers
@@ -187,6 +217,8 @@ class Ascent:
                     if name in self._used:
                         values.copy_(regularize(values, grad, self._strength(name)))
                 self._confine(values)
+            if isinstance(self._parameters, GeneratedImage):
+                self._parameters.confine(self._numbers["decay"])
             if self.recipe.keep == "average":
                 self._take_into_average(values)
         self.scores = score

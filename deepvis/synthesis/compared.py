@@ -1,8 +1,9 @@
-"""One unit's image by several recipes (Nguyen et al. 2016, "Multifaceted Feature Visualization", Fig. S3)."""
+"""Images side by side: a unit by several recipes (Nguyen et al. 2016, "Multifaceted Feature Visualization", Fig. S3),
+and several units by one."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from tqdm import tqdm
@@ -42,3 +43,17 @@ def compared(
                 shown = cut(opacity[..., None], place)
                 for image, share in zip(images, shown):
                     yield f"{name}, transparent", np.round(image * share + _GROUND * (1 - share)).astype(np.uint8)
+
+
+def several(network: Network, units: Sequence[tuple[Layer, int]], one: Recipe, seed: int = 0) -> list[np.ndarray]:
+    """An image of the whole input's size for each of some units of any layers, uint8 H×W×3 RGB, by one recipe."""
+    made: dict[tuple[str, int], np.ndarray] = {}
+    for layer in dict.fromkeys(layer for layer, _ in units):
+        mine = [unit for of, unit in units if of is layer]
+        place = canvas(network, layer, network.receptive_field(layer.name), true_size=False)
+        seeds = [image_seed(seed, unit, 0) for unit in mine]
+        ascent = Ascent(network, objective(layer, mine, place), [one] * len(mine), seeds, place.size)
+        for _ in tqdm(range(one.steps), unit="step", desc=f"{layer.name} by {one.prior or one.parameterization}"):
+            ascent.step()
+        made |= {(layer.name, unit): image for unit, image in zip(mine, ascent.images())}
+    return [made[layer.name, unit] for layer, unit in units]

@@ -10,7 +10,7 @@ Pictures are B×channels×H×W, red first, from 0 to 255 with the network's mean
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -224,6 +224,24 @@ def learn(
                 learners[name].take(as_maps(code), pictures, batch.numbers)
         progress(batch.last, len(chosen))
     return {name: learner.fitted(name, f"{images.root}") for name, learner in learners.items()}
+
+
+def fit(
+    layer: Layer, size: tuple[int, int], samples: Iterable[tuple[Tensor, Tensor, Sequence[int]]], where: str
+) -> Decoder:
+    """A decoder from codes, their pictures and the pictures' numbers, batch by batch.
+
+    Args:
+        layer: with the height and width that its map has for pictures of this size.
+        size: (height, width) of the pictures.
+        where: where the pictures are from, for an error.
+    Raises:
+        UserError: the layer has too many units, or there are too few pictures.
+    """
+    learner = _Learner(Patches.of(layer, size))
+    for code, pictures, numbers in samples:
+        learner.take(as_maps(code), pictures, numbers)
+    return learner.fitted(layer.name, where)
 
 
 def codes_of(network: Network, layers: Sequence[str], x: Tensor) -> dict[str, Tensor]:

@@ -22,7 +22,7 @@ from deepvis.core.reading import shown
 from deepvis.synthesis.phases import OBJECTIVES, Phase, growth
 
 CHOICES: dict[str, tuple[str, ...]] = {
-    "parameterization": ("pixels", "fourier", "maco"),
+    "parameterization": ("pixels", "fourier", "maco", "generator"),
     "colors": ("decorrelated", "plain"),
     "start": ("noise", "uniform", "mean"),
     "optimizer": ("ascent", "adam", "momentum", "adagrad"),
@@ -41,11 +41,17 @@ class Recipe:
         steps: number of steps of gradient ascent.
         parameterization: what is optimized: "pixels", or the "fourier" coefficients of the image,
             scaled by 1 / frequency ** `power` (Olah et al. 2017, "Feature Visualization"), or with "maco" only the
-            phases of these coefficients, whose magnitudes are those of photographs (Fel et al. 2023).
+            phases of these coefficients, whose magnitudes are those of photographs (Fel et al. 2023); with "generator"
+            a layer's code, from which a learned prior makes the image (Nguyen et al. 2016).
+        prior: of "generator": which prior: a layer of the network, MODEL/LAYER of another one, or a file; empty: that
+            of the network's last layer that has one. A code's values, steps and noise are in standard deviations.
+        detail: for generated images: strength in gray levels of fine detail from Fourier coefficients that is added.
+            0: none.
         power: the exponent of that scale.
         cutoff: for fourier images the finest detail, in periods per pixel: there is almost nothing beyond. The finest
             possible is 0.5. 0: no limit. A phase whose cutoff rises goes from coarse to fine.
         colors: for fourier images: "decorrelated" (the principal colours of photographs) or "plain" (red, green, blue).
+            For generated ones: "decorrelated" (the principal directions of the codes) or "plain" (the units).
         saturation: strength of decorrelated colours relative to the brightness.
         start: "noise" (the mean plus normal noise), "uniform" (noise from black to white; only for pixels), "mean".
         start_noise: standard deviation of the noise at the start, in pixel values or in fourier coefficients.
@@ -59,7 +65,7 @@ class Recipe:
         progress: the gain in the objective that each step is to make, by the gradient's prediction (policy
             "progress", and "progress01" at first).
         late_progress: with "progress01", the later gain as a fraction of the distance to 1.
-        decay: θ_decay, L2 decay towards the mean image in each step.
+        decay: θ_decay, L2 decay towards the mean image in each step; for generated images that of the code.
         blur_width, blur_every: θ_b_width, standard deviation of the Gaussian blur, and θ_b_every, the number of steps
             between two blurs (0: no blur).
         small_norm: θ_n_pct, percentage of pixels that are set to the mean because their norm is small.
@@ -94,6 +100,8 @@ class Recipe:
 
     steps: int = 256
     parameterization: str = "fourier"
+    prior: str = ""
+    detail: float = 0.0
     power: float = 1.0
     cutoff: float = 0.0
     colors: str = "decorrelated"
@@ -156,10 +164,13 @@ NO_GRADIENT = (
     "through (gradient_margin)"
 )
 STRUCTURE = (  # what all recipes of a batch have in common
-    "parameterization", "colors", "optimizer", "policy", "margin", "keep", "steps", "bound", "bregman_iterations",
-    "bregman_rule", "views", "phases",
+    "parameterization", "prior", "colors", "optimizer", "policy", "margin", "keep", "steps", "bound",
+    "bregman_iterations", "bregman_rule", "views", "phases",
 )  # fmt: skip
-PIXELS_ONLY = ("decay", "blur_width", "small_norm", "small_contribution", "small_value", "small_benefit", "bregman")
+TEXTS = ("prior",)
+# Parameters that have an effect with some parameterizations alone; of the others they must be 0.
+PIXELS_ONLY = ("blur_width", "small_norm", "small_contribution", "small_value", "small_benefit", "bregman")
+_WORKS_ON = {**dict.fromkeys(PIXELS_ONLY, ("pixels",)), "decay": ("pixels", "generator"), "detail": ("generator",)}
 _PERCENTAGES = ("small_norm", "small_contribution", "small_value", "small_benefit")
 
 
@@ -205,9 +216,10 @@ def checked(values: Mapping[str, object]) -> Recipe:
         kind = "a percentage, " if name in _PERCENTAGES else ""
         _demand(low <= getattr(made, name) <= high, name, getattr(made, name), f"{kind}{low:g} to {high:g}")
     _demand(0 < made.scale_low <= made.scale_high, "scale_low", made.scale_low, "more than 0, not more than scale_high")
-    for name in PIXELS_ONLY:
-        zero = made.parameterization == "pixels" or getattr(made, name) == 0
-        _demand(zero, name, getattr(made, name), "0, because it works only on pixels; or parameterization pixels")
+    for name, kinds in _WORKS_ON.items():
+        zero = made.parameterization in kinds or getattr(made, name) == 0
+        only = " or ".join(kinds)
+        _demand(zero, name, getattr(made, name), f"0, because it works only on {only}; or parameterization {only}")
     _demand(
         made.blur_every >= 1 or made.blur_width == 0,
         "blur_every",
@@ -220,8 +232,8 @@ def checked(values: Mapping[str, object]) -> Recipe:
         made.policy,
         f"relative, for {made.optimizer} has no other; or optimizer ascent",
     )
-    fourier_uniform = made.parameterization == "fourier" and made.start == "uniform"
-    _demand(not fourier_uniform, "start", made.start, "noise or mean; or parameterization pixels")
+    other_uniform = made.parameterization in ("fourier", "generator") and made.start == "uniform"
+    _demand(not other_uniform, "start", made.start, "noise or mean; or parameterization pixels")
     return made
 
 
@@ -234,6 +246,7 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "bregman_iterations": (1, 1000),
     "gradient_margin": (0, 1024),
     "views": (1, 64),
+    "detail": (0, 255),
     "window": (0, 100),
     "decay": (0, 1),
     "margin": (0, 1024),
@@ -272,10 +285,12 @@ _OF_FACETS = ("cluster", "texture", "unlike")
 IN_PHASES = tuple(
     name
     for name in _TYPES
-    if name not in (*CHOICES, *STRUCTURE, "steps", "redirect", "start_noise", "saturation", "power", *_OF_FACETS)
+    if name
+    not in (*CHOICES, *STRUCTURE, "steps", "redirect", "start_noise", "saturation", "power", "detail", *_OF_FACETS)
 )
 _MOST_PHASES = 100
 _MOST_GROWTH = 8.0
+_LONGEST = 4096  # characters of a text
 
 
 def read_value(name: str, value: Any) -> object:
@@ -293,6 +308,9 @@ def read_value(name: str, value: Any) -> object:
         return _read_phases(value)
     if name in CHOICES:
         _demand(isinstance(value, str) and value in CHOICES[name], name, value, " or ".join(CHOICES[name]))
+        return value
+    if name in TEXTS:
+        _demand(isinstance(value, str) and len(value) <= _LONGEST and value.isprintable(), name, value, "a name")
         return value
     number = _number(name, value)
     _demand(kind is float or number == int(number), name, value, "a whole number")

@@ -77,12 +77,14 @@ _DECAY = Axis("decay", "L2 decay", "decay", 10.0, 0.01, 1.0)
 _NORM = Axis("small_norm", "clipping of small norms", "norm", 3.0, 50.0, 100.0)
 _CONTRIBUTION = Axis("small_contribution", "clipping of small contributions", "contribution", 4.0, 70.0, 100.0)
 _BREGMAN = Axis("bregman", "weight against total variation (small: smooth)", "bregman", 3.0, 0.3)
+_DETAIL = Axis("detail", "detail (fine, gray levels)", "detail", 2.0, 16.0, 255.0)
 _ROTATE = Axis("rotate", "rotation (random, degrees)", "rotate", 2.0, 5.0, 360.0)
 
 PAIRS: dict[str, tuple[tuple[Axis, Axis], ...]] = {  # by parameterization: (across, down)
     "fourier": ((_RATE, _POWER), (_SATURATION, _JITTER), (_VARIATION, _NOISE)),
     "pixels": ((_PIXEL_RATE, _BLUR), (_DECAY, _NORM), (_PIXEL_RATE, _CONTRIBUTION), (_BREGMAN, _JITTER)),
     "maco": ((_RATE, _NOISE), (_JITTER, _ROTATE)),
+    "generator": ((_RATE, _DECAY), (_DETAIL, _VARIATION), (_JITTER, _NOISE)),
 }
 
 

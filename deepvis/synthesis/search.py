@@ -49,6 +49,15 @@ RANGES: dict[str, dict[str, tuple[float, float, str]]] = {
         "noise": (2, 20, "linear"),
         "total_variation": (0.3, 10, "log"),
     },
+    "generator": {
+        "rate": (0.02, 0.4, "log"),
+        "decay": (1e-3, 0.05, "log"),
+        "detail": (4, 60, "log"),
+        "jitter": (4, 32, "linear"),
+        "rotate": (2, 20, "linear"),
+        "noise": (2, 20, "linear"),
+        "total_variation": (0.1, 3, "log"),
+    },
     "maco": {
         "rate": (0.01, 0.2, "log"),
         "jitter": (4, 32, "linear"),

@@ -27,6 +27,14 @@ SWEEPS: Mapping[str, tuple[float, str, Mapping[str, Any]]] = {
 }
 
 
+# The same for generated images.
+CODE_SWEEPS: Mapping[str, tuple[float, str, Mapping[str, Any]]] = {
+    "decay": (0.2, "geometric", {}),
+    "total_variation": (8.0, "geometric", {}),
+    "detail": (60.0, "linear", {}),
+    "jitter": (32.0, "linear", {"margin": 32}),
+}
+OF = {"pixels": SWEEPS, "generator": CODE_SWEEPS}
 MOST_COLUMNS = 64
 
 
@@ -45,24 +53,26 @@ def sweep(
     """A row of images for each regularizer alone, from none to strong. After Ctrl-C only the rows that are done.
 
     Args:
-        base: a pixel recipe, to which one regularizer at a time is added. Its phases are left out, because they would
-            change the regularizers on the way.
+        base: a recipe of pixels or of a learned prior, to which one regularizer at a time is added. Its phases are left
+            out, because they would change the regularizers on the way.
     Returns:
         For each regularizer: uint8 columns×H×W×3 RGB, and a title for each image.
     Raises:
-        UserError: the recipe is not of pixels, there are too few or too many columns, or no gradient reaches the image.
+        UserError: the recipe is of something else, there are too few or too many columns, or no gradient reaches the
+            image.
         KeyboardInterrupt: after Ctrl-C, if no row is done.
     """
-    if base.parameterization != "pixels":
-        raise UserError("a sweep is over pixel regularizers: give a preset of pixels, such as plain or yosinski-3")
+    sweeps = OF.get(base.parameterization)
+    if sweeps is None:
+        raise UserError("a sweep is over regularizers of pixels or of a code: give a preset such as plain or generator")
     if not 2 <= columns <= MOST_COLUMNS:
         raise UserError(f"--columns {columns}: expected 2 to {MOST_COLUMNS} strengths of each regularizer")
-    off: dict[str, Any] = dict.fromkeys((*SWEEPS, "blur_every"), 0)
+    off: dict[str, Any] = dict.fromkeys((*sweeps, "blur_every"), 0)
     rows: list[np.ndarray] = []
     titles: list[list[str]] = []
     try:
         for name, (strongest, spacing, also) in tqdm(
-            SWEEPS.items(), unit="row", desc=f"sweep {unit_id(layer.name, unit)}"
+            sweeps.items(), unit="row", desc=f"sweep {unit_id(layer.name, unit)}"
         ):
             values = strengths(strongest, spacing, columns)
             recipes = [replace(base, phases=(), **{**off, **also, name: value}) for value in values]
@@ -71,7 +81,7 @@ def sweep(
     except KeyboardInterrupt:
         if not rows:
             raise
-        tqdm.write(f"stopped after {len(rows)} of {len(SWEEPS)} rows, which are drawn")
+        tqdm.write(f"stopped after {len(rows)} of {len(sweeps)} rows, which are drawn")
     return rows, titles
 
 

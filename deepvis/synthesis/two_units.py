@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NoReturn
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
-from deepvis.core.layers import Layer
+from deepvis.core.errors import UserError
+from deepvis.core.layers import Layer, parse_unit, unit_id
 from deepvis.networks.network import Network
 from deepvis.synthesis import objectives
 from deepvis.synthesis.ascent import Ascent
@@ -35,6 +37,55 @@ class Together:
     values: tuple[float, ...]
 
 
+@dataclass(frozen=True)
+class Pair:
+    """Two units: an image is to excite both, or the first one and not the second.
+
+    Attributes:
+        sign: "+" or "-".
+    """
+
+    first: Chosen
+    second: Chosen
+    sign: str = "+"
+
+    @property
+    def name(self) -> str:
+        """Such as logits:1+logits:5."""
+        return self.sign.join(unit_id(layer.name, unit) for layer, unit in (self.first, self.second))
+
+
+def parse_pairs(text: str, layers: Sequence[Layer]) -> list[Pair]:
+    """Read ``logits:1+logits:5,logits:zebra-4c:12``; empty if the text names no pair.
+
+    Raises:
+        UserError: some of it are pairs, and some are not.
+    """
+    items = [item.strip() for item in text.split(",") if item.strip()]
+    found = [_pair(item, layers) for item in items]
+    pairs = [pair for pair in found if pair is not None]
+    if pairs and len(pairs) < len(items):
+        other = next(item for item, pair in zip(items, found) if pair is None)
+        raise UserError(f"--units {other!r}: expected pairs alone, such as logits:1+logits:5, or no pair at all")
+    return pairs
+
+
+def _pair(item: str, layers: Sequence[Layer]) -> Pair | None:
+    """The pair of an item, whose labels may have a + or - of their own."""
+    for at, sign in enumerate(item):
+        first, second = item[:at], item[at + 1 :]
+        if sign not in "+-" or ":" not in first or ":" not in second:
+            continue
+        try:
+            (i, one), (j, other) = parse_unit(first, layers), parse_unit(second, layers)
+        except UserError as error:
+            if sign == "+":
+                raise error
+            continue
+        return Pair((layers[i], one), (layers[j], other), sign)
+    return None
+
+
 def together(
     network: Network, first: Chosen, others: Sequence[Chosen], recipe: Recipe, gamma: float = 0.5, seed: int = 0
 ) -> Iterator[Together]:
@@ -46,14 +97,52 @@ def together(
     wanted: list[tuple[Chosen, ...]] = [(other,) for other in others] + [(first, other) for other in others]
     with tqdm(total=len(wanted) * recipe.steps, unit="step") as bar:
         for units in wanted:
-            aims = [_aim(network, one) for one in units]
-            aim = aims[0] if len(aims) == 1 else objectives.both(aims[0], aims[1], gamma)
-            ascent = Ascent(network, aim, [recipe], [image_seed(seed, units[-1][1], 0)])
-            for _ in range(recipe.steps):
-                ascent.step()
-                bar.update()
-            image = ascent.images()[0]
-            yield Together(units, image, _values(network, image, aims))
+            yield from _made(network, units, "+", recipe, gamma, [image_seed(seed, units[-1][1], 0)], bar)
+
+
+def of_pairs(
+    network: Network, pairs: Sequence[Pair], recipe: Recipe, gamma: float = 0.5, seed: int = 0, count: int = 1
+) -> Iterator[tuple[Pair, list[Together]]]:
+    """Yield each pair with `count` images: of a + b − γ |a − b|, or of a − b."""
+    with tqdm(total=len(pairs) * recipe.steps, unit="step") as bar:
+        for pair in pairs:
+            seeds = [image_seed(seed, pair.first[1], number) for number in range(count)]
+            bar.set_description(pair.name)
+            yield pair, _made(network, (pair.first, pair.second), pair.sign, recipe, gamma, seeds, bar)
+
+
+def between(
+    network: Network, first: Chosen, second: Chosen, recipe: Recipe, count: int = 6, seed: int = 0
+) -> list[Together]:
+    """Images of mixtures of two units, from the first alone to the second alone: (1 − t) a + t b. All from one seed."""
+    one, other = _aim(network, first), _aim(network, second)
+    share = torch.linspace(0, 1, count, device=network.device)
+    aim = Objective(one.layers | other.layers, lambda a: (1 - share) * one.value(a) + share * other.value(a))
+    ascent = Ascent(network, aim, [recipe] * count, [image_seed(seed, first[1], 0)] * count)
+    for _ in tqdm(range(recipe.steps), unit="step"):
+        ascent.step()
+    aims = [one, other]
+    return [Together((first, second), image, _values(network, image, aims)) for image in ascent.images()]
+
+
+def _made(
+    network: Network,
+    units: tuple[Chosen, ...],
+    sign: str,
+    recipe: Recipe,
+    gamma: float,
+    seeds: Sequence[int],
+    bar: tqdm[NoReturn],
+) -> list[Together]:
+    aims = [_aim(network, one) for one in units]
+    aim = aims[0]
+    if len(aims) > 1:
+        aim = objectives.both(aims[0], aims[1], gamma) if sign == "+" else aims[0] - aims[1]
+    ascent = Ascent(network, aim, [recipe] * len(seeds), seeds)
+    for _ in range(recipe.steps):
+        ascent.step()
+        bar.update()
+    return [Together(units, image, _values(network, image, aims)) for image in ascent.images()]
 
 
 def _aim(network: Network, chosen: Chosen) -> Objective:

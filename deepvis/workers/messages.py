@@ -238,6 +238,7 @@ class GrowthWish:
             a CPU, are made at half the size if the network takes that. Empty: all images use the preset and grow
             until the request changes.
         by_itself: nobody asked for these images. They end after BY_ITSELF steps and are kept in the user's own store.
+        also: (layer, unit) that the images are to excite, too; None for the unit alone.
     """
 
     layer: str
@@ -246,6 +247,7 @@ class GrowthWish:
     seeds: tuple[int, ...]
     recipes: tuple[Recipe, ...] = ()
     by_itself: bool = False
+    also: tuple[str, int] | None = None
 
 
 @dataclass(frozen=True, eq=False)

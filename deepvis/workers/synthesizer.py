@@ -19,8 +19,11 @@ from deepvis.workers.own_replica import OwnReplica
 from deepvis.workers.worker import MUCH_MEMORY, Task, WishOf, Worker
 
 if TYPE_CHECKING:
+    from deepvis.core.layers import Layer
     from deepvis.networks.network import Network
     from deepvis.store.unit_images import Store
+    from deepvis.synthesis.objectives import Objective
+    from deepvis.synthesis.targets import SynthesisCanvas
 
 BY_ITSELF = 128  # steps of images that nobody asked for
 QUIET = 0.5  # seconds that a unit must stay selected before these begin to grow
@@ -63,7 +66,7 @@ class GrowthWorker(Worker["WishOf[Network, GrowthWish]", Grown]):
     def work(self, task: Task[WishOf[Network, GrowthWish]]) -> Generator[Grown | None, None, None]:
         from deepvis.synthesis.ascent import Ascent
         from deepvis.synthesis.presets import named
-        from deepvis.synthesis.targets import canvas, cut, draft, objective
+        from deepvis.synthesis.targets import cut, draft
 
         wish = task.wish.wish
         yield Grown(wish)
@@ -72,21 +75,13 @@ class GrowthWorker(Worker["WishOf[Network, GrowthWish]", Grown]):
         network = self._copy_of(task.wish.source)
         layer = network.layers[find_layer(wish.layer, network.layers)]
         with MUCH_MEMORY:
-            field = network.receptive_field(layer.name)
-        place = canvas(network, layer, field)
+            place, aim = _aim(network, layer, wish)
         if wish.recipes and network.device.type == "cpu":
             place = draft(network, layer, place)
-        units = [wish.unit] * len(wish.seeds)
         changes = {"steps": BY_ITSELF} if wish.by_itself else {}
-        recipes = wish.recipes or [named(wish.preset, changes)] * len(units)
+        recipes = wish.recipes or [named(wish.preset, changes)] * len(wish.seeds)
         ends = bool(wish.recipes) or wish.by_itself
-        ascent = Ascent(
-            network,
-            objective(layer, units, place),
-            recipes,
-            wish.seeds,
-            place.size,
-        )
+        ascent = Ascent(network, aim(place), recipes, wish.seeds, place.size)
         shown, done = 0.0, False
         while not done:
             with MUCH_MEMORY:
@@ -128,6 +123,25 @@ class GrowthWorker(Worker["WishOf[Network, GrowthWish]", Grown]):
         return self._replica.of(network)
 
 
+def _aim(
+    network: Network, layer: Layer, wish: GrowthWish
+) -> tuple[SynthesisCanvas, Callable[[SynthesisCanvas], Objective]]:
+    """The canvas, and the objective on it (or on a smaller one): the unit's, or that of both units."""
+    from deepvis.synthesis import objectives
+    from deepvis.synthesis.targets import canvas, objective
+
+    count = len(wish.seeds)
+    if wish.also is None:
+        place = canvas(network, layer, network.receptive_field(layer.name))
+        return place, lambda on: objective(layer, [wish.unit] * count, on)
+    other = network.layers[find_layer(wish.also[0], network.layers)]
+    place, beside = (canvas(network, one, network.receptive_field(one.name), True) for one in (layer, other))
+    if place != beside:  # of different sizes: on the whole input
+        place, beside = (canvas(network, one, network.receptive_field(one.name), False) for one in (layer, other))
+    second = objective(other, [wish.also[1]] * count, beside)
+    return place, lambda on: objectives.both(objective(layer, [wish.unit] * count, on), second)
+
+
 def keep_grown(grown: Grown, store: Store, network: Network) -> str:
     """Put grown images into the user's own store (see `own_images.keep`); return a message that says what was done.
 
@@ -139,6 +153,10 @@ def keep_grown(grown: Grown, store: Store, network: Network) -> str:
 
     if grown.recipe is None:
         raise UserError("nothing to keep yet")
+    if grown.wish.also is not None:
+        raise UserError(
+            "images of two units are not kept: p saves a picture; deepvis synthesize --units A+B makes some"
+        )
     order = np.argsort([-score for score in grown.scores], kind="stable")
     plan = Plan(replace(grown.recipe, steps=grown.steps), grown.wish.preset, len(order))
     made = {

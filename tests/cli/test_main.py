@@ -227,9 +227,7 @@ def test_a_network_that_cannot_be_had(capsys: pytest.CaptureFixture, options, ex
     assert all(words in said for words in expected), said
 
 
-@pytest.mark.parametrize(
-    "argv", [["render"], ["nonsense"], ["live", "--units", "a:1"]]
-)
+@pytest.mark.parametrize("argv", [["render"], ["nonsense"], ["live", "--units", "a:1"]])
 def test_wrong_options_end_with_status_2_and_the_reason_last(capsys: pytest.CaptureFixture, argv: list[str]) -> None:
     with pytest.raises(SystemExit) as end:
         main.main(argv)

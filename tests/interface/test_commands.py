@@ -28,6 +28,7 @@ from deepvis.interface.effects import (
 )
 from deepvis.interface.moving import FAST, goto
 from deepvis.interface.pointing import click, double_click, point, wheel
+from deepvis.interface.requests import growth_wish
 from deepvis.interface.state import (
     BOOSTS,
     COMMON_BACKWARD,
@@ -452,14 +453,27 @@ def test_every_command_has_a_key_of_its_own_that_exists() -> None:
 
 
 def test_overrides_replace_the_keys_and_take_them_from_their_owner() -> None:
-    bound = bindings({"quit": ("~", "h"), "zoom": ()})
-    assert bound["~"] == bound["h"] == "quit"
+    bound = bindings({"quit": ("_", "h"), "zoom": ()})
+    assert bound["_"] == bound["h"] == "quit"
     assert "q" not in bound and "z" not in bound and "help" not in bound.values()
-    assert {k: v for k, v in bound.items() if k not in "~h"} == {k: v for k, v in BOUND.items() if k not in "qzh"}
+    assert {k: v for k, v in bound.items() if k not in "_h"} == {k: v for k, v in BOUND.items() if k not in "qzh"}
 
 
 def test_an_unbound_key_does_nothing() -> None:
-    assert keys(IN, "~", "}") == IN
+    assert keys(IN, "_", "}") == IN
+
+
+def test_and_this_one() -> None:
+    """A unit is taken as the other one; images are made for it and each unit selected next; again: no more."""
+    taken = keys(IN, "~")
+    assert taken.also == (IN.layer, IN.unit) and taken.partner is None and "together with" in taken.message
+    growing = keys(taken, "right", "x")
+    assert growing.partner == (IN.layer, IN.unit)
+    wish = growth_wish(growing, LAYERS)
+    assert wish is not None and wish.also == (LAYERS[IN.layer].name, IN.unit) and wish.unit == growing.unit
+    assert growth_wish(keys(taken, "x"), LAYERS).also is None
+    assert keys(growing, "left", "~").also is None and keys(growing, "~").also == (growing.layer, growing.unit)
+    assert keys(growing, "esc").also is None
 
 
 def test_images_that_grow_are_kept_only_while_they_grow() -> None:

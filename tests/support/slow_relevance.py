@@ -261,5 +261,3 @@ def _attention(own: nn.MultiheadAttention, x: Tensor, r: Tensor) -> Tensor:
     for part, weight, bias in zip(back, weights, biases):
         total += linear(tokens, weight, bias, part.transpose(0, 1).reshape(-1, size))
     return total[None]
-
-

@@ -51,7 +51,7 @@ def test_a_sweep_has_one_regularizer_at_a_time() -> None:
 
 def test_a_sweep_is_of_pixels() -> None:
     network = small()
-    with pytest.raises(UserError, match="plain or yosinski-3"):
+    with pytest.raises(UserError, match="of pixels or of a code.*plain or generator"):
         drawn(network, layer(network, "fc"), 1, PRESETS["modern"], 2, 0)
 
 

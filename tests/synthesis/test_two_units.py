@@ -7,9 +7,10 @@ import pytest
 import torch
 from smallnets import layer, small
 
+from deepvis.core.errors import UserError
 from deepvis.synthesis import objectives
 from deepvis.synthesis.presets import recipe
-from deepvis.synthesis.two_units import together
+from deepvis.synthesis.two_units import Pair, between, of_pairs, parse_pairs, together
 
 
 @pytest.mark.parametrize("gamma", [0.0, 0.5, 3.0])
@@ -39,3 +40,35 @@ def test_the_images_are_of_the_units_together() -> None:
         first, second = found[2].values
         reached.append(first + second - 2.0 * abs(first - second))
     assert reached[1] > reached[0]  # what the second one climbed
+
+
+def test_pairs_as_they_are_typed() -> None:
+    network = small()
+    fc, conv = layer(network, "fc"), layer(network, "conv2")
+    assert parse_pairs("fc:1+fc:2, fc:class-3-conv2:4", network.layers) == [
+        Pair((fc, 1), (fc, 2)), Pair((fc, 3), (conv, 4), "-"),
+    ]  # fmt: skip
+    assert [pair.name for pair in parse_pairs("fc:class-1-fc:class-2", network.layers)] == ["fc:1-fc:2"]
+    assert parse_pairs("fc:0-5,fc:class-7,conv2", network.layers) == [] == parse_pairs("", network.layers)
+    with pytest.raises(UserError, match="'fc:3': expected pairs alone"):
+        parse_pairs("fc:1+fc:2,fc:3", network.layers)
+    with pytest.raises(UserError, match="no unit 99"):
+        parse_pairs("fc:1+fc:99", network.layers)
+
+
+def test_images_of_both_and_of_one_without_the_other() -> None:
+    network = small()
+    fc, one = layer(network, "fc"), recipe("plain", {"steps": 30, "rate": 20})
+    pairs = [Pair((fc, 1), (fc, 2)), Pair((fc, 1), (fc, 2), "-")]
+    (_, both), (_, without) = of_pairs(network, pairs, one, 0.5, 0, 2)
+    assert len(both) == len(without) == 2
+    for sum_, difference in zip(both, without):
+        (a, b), (c, d) = sum_.values, difference.values
+        assert a + b > c + d and c - d > a - b
+
+
+def test_from_one_unit_to_another() -> None:
+    network = small()
+    fc, one = layer(network, "fc"), recipe("plain", {"steps": 20, "rate": 20})
+    first, *_, last = between(network, (fc, 1), (fc, 2), one, 3)
+    assert first.values[0] > last.values[0] and last.values[1] > first.values[1]

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from waiting import until
 
+from deepvis.core.errors import UserError
 from deepvis.core.layers import Layer
 from deepvis.interface.requests import growth_wish
 from deepvis.interface.state import State
@@ -60,6 +61,26 @@ def test_images_grow_and_excite_the_unit_more_and_more(worker: GrowthWorker) -> 
     late = grown(worker, wish, early.steps + 20)
     assert len(late.images) == 3 and late.images[0].shape == (32, 32, 3) and late.images[0].dtype == np.uint8
     assert min(late.scores) > max(early.scores)
+
+
+def test_images_of_two_units_at_once(worker: GrowthWorker, tmp_path: Path) -> None:
+    """Of two classes, and of a class with a unit of a smaller canvas; they are not kept under one unit's name."""
+    net = network()
+    values = lambda image: net.module(net.see(image, crop=True))[0]
+    alone, both = GrowthWish("logits", 2, "modern", (0,)), GrowthWish("logits", 2, "modern", (0,), also=("logits", 4))
+    reached = []
+    for wish in (alone, both):
+        worker.want(WishOf(net, wish))
+        found = grown(worker, wish, 40)
+        scores = values(found.images[0])
+        reached.append(float(scores[2] + scores[4] - 0.5 * (scores[2] - scores[4]).abs()))
+    assert reached[1] > reached[0]
+    store = open_store(tmp_path / "own", net.fingerprint)
+    with pytest.raises(UserError, match="two units are not kept"):
+        keep_grown(found, store, net)
+    mixed = GrowthWish("conv", 1, "modern", (0,), also=("logits", 4))
+    worker.want(WishOf(net, mixed))
+    assert grown(worker, mixed, 2).images[0].shape == (32, 32, 3)
 
 
 def test_another_wish_takes_over_and_none_stops(worker: GrowthWorker) -> None:

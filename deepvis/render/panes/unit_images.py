@@ -42,7 +42,7 @@ def _unit_images_key(scene: Scene) -> Key:
     chips = tuple(chip for _, of_block in titles for chip in of_block)
     hover = scene.hover.number if isinstance(scene.hover, TopImage) else None
     return (
-        s.unit_images, scene.unit, id(scene.own_pictures), id(scene.own_grown), s.growing,
+        s.unit_images, scene.unit, id(scene.own_pictures), id(scene.own_grown), s.growing, s.also,
         id(scene.own_tops), s.method, s.filter, s.values, hover, s.moments, s.collecting,
         (s.heat, s.opacity, scene.receptive_field) if s.heat != "off" else None,
         scene.scan_words, scene.grows_by_itself, titles, pointed_at(chips, s.hover),
@@ -58,6 +58,7 @@ def _growth_chips(state: State) -> tuple[Chip, ...]:
         Chip(state.preset, "preset", "the recipe for images made now; next one"),
         Chip(grow[0], "synthesize", grow[1], state.growing),
         keep if state.growing else grid,
+        Chip("and …", "and", "this unit and the next selected one together / alone", state.also is not None),
     )
 
 
@@ -89,12 +90,18 @@ def _titles(scene: LoadingScene) -> tuple[Title, ...]:
 def _growth_words(scene: LoadingScene) -> str:
     grown = scene.own_grown if isinstance(scene, Scene) else None
     if grown is not None and grown.images and scene.state.growing:
-        return f"growing   step {grown.steps} · {number(max(grown.scores))}"
+        return f"growing{_with(scene)}   step {grown.steps} · {number(max(grown.scores))}"
     if scene.state.growing:
-        return "growing"
+        return f"growing{_with(scene)}"
     if grown is not None and grown.images and grown.wish.by_itself:
         return f"growing by itself   step {grown.steps}"
     return f"synthesized   {scene.unit}" if isinstance(scene, Scene) else "synthesized"
+
+
+def _with(scene: LoadingScene) -> str:
+    """The unit that the growing images are to excite, too."""
+    partner = scene.partner if isinstance(scene, Scene) else None
+    return f" + {unit_id(*partner)}" if partner else ""
 
 
 def _tops_words(scene: LoadingScene) -> str:

@@ -1,0 +1,39 @@
+"""`deepvis figure between-units`: images of mixtures of two units, from one to the other."""
+
+from __future__ import annotations
+
+import argparse
+
+from deepvis.cli.options import Commands, add_network, add_recipe, count, load_network, path_argument, recipe_of
+from deepvis.core.errors import UserError
+
+
+def add(figures: Commands) -> None:
+    """Add the figure to the command line."""
+    parser = figures.add_parser("between-units", help="images of mixtures of two units, from one to the other")
+    parser.add_argument("--units", required=True, metavar="A+B", help="such as logits:1+logits:5")
+    parser.add_argument("--images", type=count, default=6, help="how many (6)")
+    parser.add_argument("--out", type=path_argument, required=True, help="picture to write")
+    add_recipe(parser)
+    add_network(parser)
+    parser.set_defaults(run=_draw)
+
+
+def _draw(args: argparse.Namespace) -> None:
+    import numpy as np
+
+    from deepvis.core.picture_files import check_suffix, write
+
+    check_suffix(args.out)
+    recipe = recipe_of(args, "modern")
+    network = load_network(args)
+    from deepvis.render.figures import labelled
+    from deepvis.synthesis.two_units import between, parse_pairs
+
+    pairs = parse_pairs(args.units, network.layers)
+    if len(pairs) != 1:
+        raise UserError(f"--units {args.units!r}: expected one pair, such as logits:1+logits:5")
+    made = between(network, pairs[0].first, pairs[0].second, recipe, args.images, args.seed)
+    titles = [" and ".join(f"{value:.1f}" for value in one.values) for one in made]
+    write(args.out, labelled([np.stack([one.image for one in made])], [titles]))
+    print(f"saved {args.out}", flush=True)

@@ -1,0 +1,82 @@
+"""`deepvis train-prior`: a generator network that makes pictures from a layer's codes, trained on one's own photos."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+
+from deepvis.cli.options import Commands, add_network, count, load_network, path_argument
+from deepvis.core import paths
+from deepvis.core.errors import UserError
+from deepvis.core.processes import share
+
+
+def add(commands: Commands) -> None:
+    """Add the command to the command line."""
+    parser = commands.add_parser("train-prior", help="train a learned prior for preferred images on your photos")
+    parser.add_argument(
+        "--images", type=path_argument, default=paths.PHOTOS, metavar="DIR", help="the photos (the bundled ones)"
+    )
+    parser.add_argument("--layer", required=True, help="whose code the generator inverts")
+    parser.add_argument("--size", type=count, default=128, help="side of the training pictures (128)")
+    parser.add_argument("--minutes", type=float, default=0.0, help="at most so long (until it no longer helps)")
+    parser.add_argument("--steps", type=int, default=0, help="at most so many steps (until it no longer helps)")
+    parser.add_argument("--batch", default="auto", help="pictures in a step (auto)")
+    parser.add_argument("--rate", type=float, default=5e-4, help="learning rate (0.0005)")
+    parser.add_argument("--width", type=float, default=1.0, help="factor of the generator's channels (1)")
+    parser.add_argument(
+        "--adversarial",
+        type=float,
+        default=0.5,
+        metavar="SHARE",
+        help="of the adversarial loss (0.5); 0: none",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="(0)")
+    parser.add_argument("--out", type=path_argument, help="folder of the prior (precomputed/MODEL/priors/LAYER)")
+    parser.set_defaults(run=_train)
+    add_network(parser)
+
+
+def _train(args: argparse.Namespace) -> None:
+    from deepvis.inputs.datasets import find_images
+
+    rank, _world = share()
+    for name, low, high in (("minutes", 0, 1e6), ("rate", 1e-7, 1), ("width", 0.1, 8), ("adversarial", 0, 100)):
+        value = getattr(args, name)
+        if not (math.isfinite(value) and low <= value <= high):
+            raise UserError(f"--{name} {value:g}: expected {low:g} to {high:g}")
+    if args.steps < 0 or args.seed < 0:
+        raise UserError("--steps and --seed: expected 0 or more")
+    if not 32 <= args.size <= 1024:
+        raise UserError(f"--size {args.size}: expected 32 to 1024")
+    if args.batch != "auto" and not (args.batch.isdecimal() and 0 < int(args.batch) <= 1024):
+        raise UserError(f"--batch {args.batch!r}: expected auto or 1 to 1024")
+    images = find_images(args.images).without_arrays()
+    network = load_network(args)
+    from deepvis.priors.jobs import Limits, train
+    from deepvis.priors.photos import read_photos
+    from deepvis.priors.training import TrainingPlan, sized_layer
+    from deepvis.store.priors import PRIOR, RECONSTRUCTIONS, prior_folder
+
+    layer = sized_layer(network, args.layer, args.size)
+    say = (lambda text: None) if rank else (lambda text: print(f"note: {text}", file=sys.stderr, flush=True))
+    pool = read_photos(images, args.size, network.device, say)
+    batch = (64 if network.device.type == "cuda" else 16) if args.batch == "auto" else int(args.batch)
+    plan = TrainingPlan(
+        layer.name, args.size, batch, args.rate, args.width, adversarial=args.adversarial, seed=args.seed
+    )
+    folder = args.out or prior_folder(paths.precomputed().own, network.name, layer.name)
+    try:
+        made = train(network, pool, plan, Limits(args.steps, args.minutes), folder)
+    except KeyboardInterrupt:
+        print(f"\nstopped. {folder} holds what is done; run the same command again to go on", flush=True)
+        raise
+    if rank:
+        return
+    base, found = made.closed_form, made.generator
+    print(f"{folder / PRIOR}: {made.steps:,} steps in {made.minutes:.1f} minutes; {made.why}")
+    print(f"photos set aside: {found.psnr:.2f} dB, feature error {found.features:.3f}")
+    print(f"the closed form:  {base.psnr:.2f} dB, feature error {base.features:.3f}; see {folder / RECONSTRUCTIONS}")
+    if found.against(base) > 0.98:
+        print("training adds almost nothing to the closed form: more photos would help")

@@ -1,0 +1,1 @@
+"""Learned priors: generator networks are trained here; `deepvis.synthesis.generator` is what they are."""

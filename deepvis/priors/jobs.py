@@ -1,0 +1,216 @@
+"""A training run: from photos to a stored prior, with checkpoints; in one or several processes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from deepvis import __version__
+from deepvis.core.errors import UserError
+from deepvis.core.files import beside, writing
+from deepvis.core.interrupt import Interrupted, postponed
+from deepvis.core.picture_files import write
+from deepvis.core.processes import share
+from deepvis.networks.network import Network
+from deepvis.priors.photos import PhotoPool
+from deepvis.priors.training import Average, HeldOut, Trainer, TrainingPlan, sized_layer
+from deepvis.store.priors import CHECKPOINT, PRIOR, RECONSTRUCTIONS, save_prior
+from deepvis.synthesis.generator import as_stored
+
+CHECKPOINT_EVERY = 60.0  # seconds between checkpoints, and between pictures of reconstructions
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When a run ends at the latest; 0: no limit."""
+
+    steps: int = 0
+    minutes: float = 0.0
+
+    def spent(self, steps: int, minutes: float) -> float:
+        """The share of the limit that is spent."""
+        return max(steps / self.steps if self.steps else 0.0, minutes / self.minutes if self.minutes else 0.0)
+
+
+@dataclass
+class Trained:
+    """What came of a run.
+
+    Attributes:
+        closed_form, generator: how good both are at photos set aside.
+        steps, minutes: how long it took, with what was done before.
+        why: why it ended.
+        history: (minutes, held out) at each look of this run.
+    """
+
+    closed_form: HeldOut
+    generator: HeldOut
+    steps: int
+    minutes: float
+    why: str
+    history: list[tuple[float, HeldOut]] = field(default_factory=list)
+
+
+def train(network: Network, pool: PhotoPool, plan: TrainingPlan, limits: Limits, folder: Path) -> Trained:
+    """Train a prior into a folder; a run that was stopped goes on from its checkpoint there.
+
+    Raises:
+        UserError: see `Trainer`; or the folder cannot be written.
+        Interrupted: after Ctrl-C, with a checkpoint written.
+    """
+    rank, world = share()
+    if plan.batch % world:
+        raise UserError(f"--batch {plan.batch}: expected a multiple of the number of processes, {world}")
+    sized_layer(network, plan.layer, plan.size)
+    with _processes(network, world) as average:
+        trainer = Trainer(network, pool, plan, rank, world, average)
+        run = _Run(trainer, limits, folder, rank, world)
+        run.begin()
+        return run.go()
+
+
+@contextmanager
+def _processes(network: Network, world: int) -> Iterator[Average]:
+    """What averages tensors over the processes that torchrun has started."""
+    if world == 1:
+        yield lambda tensors: None
+        return
+    import torch.distributed as dist
+
+    dist.init_process_group("nccl" if network.device.type == "cuda" else "gloo")
+
+    def average(tensors: Sequence[Tensor]) -> None:
+        flat = torch.cat([tensor.flatten().float() for tensor in tensors])
+        dist.all_reduce(flat)
+        flat /= world
+        for tensor, part in zip(tensors, flat.split([tensor.numel() for tensor in tensors])):
+            tensor.copy_(part.view_as(tensor))
+
+    try:
+        yield average
+    finally:
+        dist.destroy_process_group()
+
+
+class _Run:
+    def __init__(self, trainer: Trainer, limits: Limits, folder: Path, rank: int, world: int) -> None:
+        self._trainer, self._limits, self._folder = trainer, limits, folder
+        self._rank, self._world = rank, world
+        self._before, self._start = 0.0, time.monotonic()  # minutes of earlier runs
+        self._history: list[tuple[float, HeldOut]] = []
+
+    @property
+    def _minutes(self) -> float:
+        return self._before + (time.monotonic() - self._start) / 60
+
+    def begin(self) -> None:
+        """Go on from the checkpoint if it is of the same training."""
+        path = self._folder / CHECKPOINT
+        if not path.is_file():
+            return
+        try:
+            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+            fits = self._trainer.fits(state)
+            if fits:
+                self._trainer.resume(state)
+                self._before = float(state["minutes"])
+        except Exception as error:  # a damaged file raises anything
+            raise UserError(f"{path}: is damaged. Remove it to train from the start") from error
+        if not fits:
+            raise UserError(f"{path}: is of another training ({_of(state)}). Remove it, or give the same options")
+        self._trainer.progress.over = ""
+
+    def go(self) -> Trained:
+        """Train until the limit, or until it no longer helps."""
+        trainer, saved = self._trainer, time.monotonic()
+        now = trainer.progress
+        hidden, total = self._rank > 0, self._limits.steps or None
+        with postponed() as interrupted, tqdm(total=total, initial=now.step, unit="step", disable=hidden) as bar:
+            while not (over := self._over(interrupted)):
+                before = trainer.progress.step
+                trainer.step()
+                if trainer.progress.step % trainer.looks_every == 0:
+                    trainer.take_stock(self._limits.spent(trainer.progress.step, self._minutes))
+                    self._history.append((self._minutes, trainer.held_out))
+                    bar.set_postfix_str(self._said())
+                bar.update(trainer.progress.step - before)
+                if time.monotonic() - saved > CHECKPOINT_EVERY:
+                    self._save()
+                    saved = time.monotonic()
+            if trainer.progress.step % trainer.looks_every and not interrupted():
+                trainer.take_stock()
+                self._history.append((self._minutes, trainer.held_out))
+            self._save()
+            if (number := interrupted()) is not None:
+                raise Interrupted(number)
+        held_out = trainer.held_out
+        return Trained(trainer.closed_form, held_out, trainer.progress.step, self._minutes, over, self._history)
+
+    def _over(self, interrupted: Callable[[], int | None]) -> str:
+        """Why the run ends now; empty: it goes on. All processes decide the same."""
+        now = self._trainer.progress
+        if now.over:
+            return now.over
+        stops = interrupted() is not None, bool(self._limits.minutes) and self._minutes >= self._limits.minutes
+        if self._world > 1:
+            flags = torch.tensor(stops, dtype=torch.float32, device=self._trainer.device)
+            self._trainer.average([flags])
+            stops = bool(flags[0] > 0), bool(flags[1] > 0)
+        if stops[0]:
+            return "it was stopped"
+        if stops[1] or self._limits.steps and now.step >= self._limits.steps:
+            return "its limit is reached"
+        return ""
+
+    def _said(self) -> str:
+        found, base = self._trainer.held_out, self._trainer.closed_form
+        phase = "adversarial" if self._trainer.progress.phase else "pixels and features"
+        return f"{phase}, {found.psnr:.2f} dB ({base.psnr:.2f}), features {found.features:.3f} ({base.features:.3f})"
+
+    def _save(self) -> None:
+        """Write checkpoint, prior and reconstructions."""
+        if self._rank:
+            return
+        trainer = self._trainer
+        path = self._folder / CHECKPOINT
+        with writing(path, "Free some space there, or name another folder with --out"), beside(path) as file:
+            torch.save({**trainer.state(), "minutes": self._minutes}, file)
+        layer = sized_layer(trainer.network, trainer.plan.layer, trainer.plan.size)
+        stored = as_stored(trainer.network, layer, trainer.result(), said_of(trainer))
+        save_prior(self._folder / PRIOR, stored)
+        write(self._folder / RECONSTRUCTIONS, sheet(trainer.reconstructions()))
+
+
+def said_of(trainer: Trainer) -> dict[str, Any]:
+    """What a prior's file says of its training; nothing that differs between two runs that do the same."""
+    found, base = trainer.held_out, trainer.closed_form
+    return {
+        "size": trainer.plan.size,
+        "photos": len(trainer.pool.training),
+        "held_out": len(trainer.pool.held_out),
+        "steps": trainer.progress.step,
+        "psnr": round(found.psnr, 3),
+        "features": round(found.features, 4),
+        "closed_form": {"psnr": round(base.psnr, 3), "features": round(base.features, 4)},
+        "deepvis": __version__,
+    }
+
+
+def sheet(rows: Tensor) -> np.ndarray:
+    """Rows of pictures, uint8 R×N×3×H×W, as one picture, BGR."""
+    pictures = rows.permute(0, 1, 3, 4, 2).cpu().numpy()[..., ::-1]
+    return np.ascontiguousarray(np.concatenate([np.concatenate(list(row), 1) for row in pictures], 0))
+
+
+def _of(state: dict[str, Any]) -> str:
+    plan = state.get("plan")
+    return ", ".join(f"{name} {value}" for name, value in plan.items()) if isinstance(plan, dict) else "unknown"

@@ -1,0 +1,80 @@
+"""Learned priors on the disk, in the folder of precomputed files: MODEL/priors/LAYER/prior.safetensors.
+
+The description stands in the file's header, as JSON. Nothing of such a file is ever run.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from deepvis.core.errors import UserError
+from deepvis.core.files import folder_name, is_regular, write_whole, writing
+from deepvis.core.paths import Places
+from deepvis.core.reading import parse_json
+
+PRIOR = "prior.safetensors"
+CHECKPOINT = "checkpoint.pt"
+RECONSTRUCTIONS = "held-out.jpg"
+_REMEDY = "Train it again with deepvis train-prior"
+
+
+@dataclass(frozen=True, eq=False)
+class StoredPrior:
+    """A prior as its file holds it.
+
+    Attributes:
+        about: plain values: fingerprint, model, layer, units, size, stride and so on.
+        arrays: {name: array}; float16 and float32.
+    """
+
+    about: dict[str, Any]
+    arrays: dict[str, np.ndarray]
+
+
+def prior_folder(root: Path, model: str, layer: str) -> Path:
+    """The folder of a layer's prior below the folder of precomputed files."""
+    return root / folder_name(model) / "priors" / folder_name(layer)
+
+
+def prior_files(places: Places, model: str) -> list[Path]:
+    """All files of a network's priors: the user's own, then the bundled ones of other layers; in order of names."""
+    found: dict[str, Path] = {}
+    for root in (places.own, places.bundled):
+        for file in sorted((root / folder_name(model) / "priors").glob(f"*/{PRIOR}")):
+            found.setdefault(file.parent.name, file)
+    return list(found.values())
+
+
+def save_prior(path: Path, stored: StoredPrior) -> None:
+    """Write a prior's file. Raises UserError if that fails, as on a full disk."""
+    arrays = {name: np.ascontiguousarray(array) for name, array in sorted(stored.arrays.items())}
+    data = save(arrays, {"about": json.dumps(stored.about, sort_keys=True)})
+    with writing(path, "Free some space there, or name another folder with --data"):
+        write_whole(path, data)
+
+
+def load_prior(path: Path) -> StoredPrior:
+    """Read a prior's file.
+
+    Raises:
+        UserError: there is none, or it is damaged or something else.
+    """
+    if not is_regular(path):
+        raise UserError(f"{path}: there is no such file; expected a prior. {_REMEDY}")
+    try:
+        with safe_open(str(path), "np") as file:
+            text = (file.metadata() or {}).get("about", "")
+            arrays = {name: file.get_tensor(name) for name in file.keys()}
+    except (SafetensorError, OSError, ValueError, TypeError, KeyError) as error:
+        raise UserError(f"{path}: cannot be read as a prior: {str(error)[:200]}. {_REMEDY}") from error
+    about = parse_json(text or "null", lambda line: str(path), "a prior's description")
+    if not isinstance(about, dict):
+        raise UserError(f"{path}: has no description; expected a prior. {_REMEDY}")
+    return StoredPrior(about, arrays)

@@ -22,11 +22,19 @@ from deepvis.store.unit_images import Store
 GAP = 4  # pixels between images
 
 
+WIDEST_TITLE = 200  # pixels
+
+
 def labelled(rows: Sequence[np.ndarray], titles: Sequence[Sequence[str]], least: int = 110) -> np.ndarray:
-    """Rows of RGB images with a title above each, as one BGR picture."""
+    """Rows of RGB images with a title above each, as one BGR picture.
+
+    Small images are drawn a whole number of times as large: `least` pixels wide or more, and as wide as their titles,
+    up to WIDEST_TITLE.
+    """
     size, line = 12, 18
     height, width = rows[0].shape[1:3]
-    factor = max(1, math.ceil(least / width))
+    widest = max(text.width(title, size) for words in titles for title in words)
+    factor = max(1, math.ceil(max(least, min(widest, WIDEST_TITLE)) / width))
     height, width = height * factor, width * factor
     picture = np.empty((len(rows) * (height + line + GAP), len(rows[0]) * (width + GAP), 3), np.uint8)
     fill(picture, DARK.ground)

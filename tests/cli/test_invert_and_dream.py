@@ -50,7 +50,7 @@ def test_invert_draws_a_row_and_pictures(
 ) -> None:
     few = ("--set", "steps=3", "--photos", "photos")
     assert run("invert", "--out", "row.png", *few) == 0
-    assert cv2.imread("row.png").shape[1] == 5 * (4 * 32 + 4)
+    assert cv2.imread("row.png").shape[1] == 5 * (5 * 32 + 4)  # as wide as the titles
     said = capsys.readouterr().out.splitlines()
     assert [line.partition(":")[0] for line in said] == ["conv", "relu", "down", "fc", "saved row.png"]
     assert "dB, code error 0." in said[0]

@@ -63,7 +63,7 @@ def test_a_prior_from_training_to_images(
     assert run("synthesize", "--units", "fc:cat,conv:1", *few) == 0
     assert "2 units made" in capsys.readouterr().out
     assert run("synthesize", "--units", "fc:cat", *few, "prior=relu") == 0
-    assert "1 units made" in capsys.readouterr().out  # another prior, other images
+    assert "1 unit made" in capsys.readouterr().out  # another prior, other images
     assert run("figure", "priors", "--units", "fc:0,fc:dog,relu:1", "--set", "steps=2", "--out", "p.png") == 0
     assert cv2.imread("p.png") is not None
     assert run("figure", "priors", "--units", "fc:0", "--priors", "conv", "--out", "p.png") == 2

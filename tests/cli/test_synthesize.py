@@ -269,8 +269,8 @@ def test_priors_compared(run: Callable[..., int], capsys: pytest.CaptureFixture,
         == 0
     )
     picture = cv2.imread("f.png")
-    assert picture.shape == (2 * (128 + 18 + 4), 2 * (128 + 4), 3)
-    first, second, third, fourth = (picture[y + 18 : y + 146, x : x + 128] for y in (0, 150) for x in (0, 132))
+    assert picture.shape == (2 * (160 + 18 + 4), 2 * (160 + 4), 3)  # wide enough for "modern, transparent"
+    first, second, third, fourth = (picture[y + 18 : y + 178, x : x + 160] for y in (0, 182) for x in (0, 164))
     assert min(first.std(), second.std(), third.std()) > 5 > fourth.std()
     assert main.main([*figure, "--unit", "fc:pig", "--presets", "nonsense", "--out", "f.png"]) == 2
     assert "unknown preset 'nonsense'" in capsys.readouterr().err
@@ -305,7 +305,7 @@ def test_search(run: Callable[..., int], capsys: pytest.CaptureFixture) -> None:
         (("synthesize", "--layer", "fc", "--out", "net/model.yaml", *TINY), "cannot be written"),
         (("sweep", "--unit", "fc:1", "--out", "sweep.gif"), ".png, .jpg or .webp"),
         (("sweep", "--unit", "fc:7", "--out", "sweep.png"), "0 to 4"),
-        (("sweep", "--unit", "fc:1", "--preset", "modern", "--out", "sweep.png"), "plain or yosinski-3"),
+        (("sweep", "--unit", "fc:1", "--preset", "modern", "--out", "sweep.png"), "plain or generator"),
         (("search", "--judge", "nobody", "--out", "found"), "unknown model 'nobody'"),
         (("search", "--judge", "judge", "--layer", "conv", "--out", "found"), "the same classes"),
         (("search", "--judge", "judge", "--out", "net/model.yaml", "--trials", "1", *TINY), "cannot be written"),

@@ -25,9 +25,9 @@ def drawn(network: Network, layer: Layer, unit: int, base: Recipe, columns: int,
 
 
 @pytest.mark.parametrize("spec", [SPEC, InputSpec(32, 32, (0.5,), (0.25,))], ids=["colour", "gray"])
-@pytest.mark.parametrize("name, side", [("fc", 128), ("conv2", 110)])
+@pytest.mark.parametrize("name, side", [("fc", 128), ("conv2", 130)])
 def test_a_sweep_is_a_row_for_each_regularizer(name: str, side: int, spec: InputSpec) -> None:
-    """An image of 32 is drawn at 4 times its size, one of 5 at 22 times, so that titles can be read."""
+    """An image of 32 is drawn at 4 times its size, one of 5 at 26 times, so that titles can be read."""
     network = small(spec)
     picture = drawn(network, layer(network, name), 1, PLAIN, 3, 0)
     assert picture.shape == (len(module.SWEEPS) * (side + 18 + GAP), 3 * (side + GAP), 3) and picture.dtype == np.uint8

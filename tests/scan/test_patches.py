@@ -12,6 +12,7 @@ import pytest
 import small
 import torch
 
+from deepvis.attribution import path
 from deepvis.attribution.methods import METHODS
 from deepvis.attribution.passes import finished
 from deepvis.attribution.requests import Request
@@ -106,7 +107,10 @@ def test_photos_that_are_gone(network, index, folder: Path, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("layer", ["relu", "odd", "head"])
-def test_backward_of_patches_is_that_of_the_live_window(network, index, folder: Path, layer: str, method: str) -> None:
+def test_backward_of_patches_is_that_of_the_live_window(
+    network, index, folder: Path, layer: str, method: str, monkeypatch
+) -> None:
+    monkeypatch.setattr(path, "FINER", 1)  # equal steps for one and several photos
     # Of many passes one may lie on the other side of a ReLU's corner, by rounding.
     near = 0.03 if METHODS[method].passes > 1 else 1e-4
     for unit in (0, 3):

@@ -70,7 +70,7 @@ class Score:
         if self.same and self.same[-1] > SAME:
             found.append("hardly depends on the weights")
         if len(self.same) > 1 and self.same[0] > ALIKE:
-            found.append("does not change with the weights of the class")
+            found.append("gives the same map for every class")
         return " and ".join(found)
 
 

@@ -52,6 +52,16 @@ def test_inversion(tmp_path: Path) -> None:
     assert "7a  closed form" in said and "7a  invert  1 steps" in said and "7a  mahendran-2016" in said
 
 
+def test_methods(tmp_path: Path) -> None:
+    table = "# Backward methods on these networks\n\n| timm:lcnet_035 | old |"
+    older = f"before\n\n{table}\n\n# Networks that were tried\n\nafter\n"
+    (tmp_path / "table.md").write_text(older, encoding="utf-8")
+    run("methods.py", "--only", "lcnet_035", "--write", str(tmp_path / "table.md"))
+    text = (tmp_path / "table.md").read_text(encoding="utf-8")
+    assert text.startswith("before\n\n# Backward methods") and text.endswith("tried\n\nafter\n")
+    assert text.count("| timm:lcnet_035 |") == 1
+
+
 def test_dream() -> None:
     said = run("dream.py", "--size", "64x48", "--layers", "1a", "--live", "2")
     assert "the notebook's schedule" in said and "frames a second" in said

@@ -32,7 +32,8 @@ from deepvis.core.frames import Frame
 from deepvis.networks.network import Network
 
 RANDOM = "random"  # the floor: blocks in a random order
-SAME = 0.7  # rank correlation above which a map is called the same
+SAME = 0.7  # rank correlation above which a map is called the same after all weights were randomised,
+ALIKE = 0.97  # and after those of the classes alone
 COMPARED = 8  # pixels: the side of the blocks by which maps are compared
 NO_SCORE = (math.nan, math.nan)
 
@@ -68,6 +69,8 @@ class Score:
             found.append("no better than random blocks")
         if self.same and self.same[-1] > SAME:
             found.append("hardly depends on the weights")
+        if len(self.same) > 1 and self.same[0] > ALIKE:
+            found.append("gives the same map for every class")
         return " and ".join(found)
 
 

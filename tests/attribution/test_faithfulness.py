@@ -27,9 +27,12 @@ from deepvis.attribution.passes import finished
 from deepvis.attribution.randomised import randomised, rank_correlation, stages, weighted_modules
 from deepvis.attribution.requests import Request
 from deepvis.cli.faithfulness import table
+from deepvis.core import paths
 from deepvis.core.errors import UserError
 from deepvis.core.frames import Frame
 from deepvis.networks.network import InputSpec, Network, prepare
+from deepvis.scan.index import INDEX
+from deepvis.scan.index_file import load as load_index
 from deepvis.store.doubts import read_doubts, write_doubts
 
 
@@ -144,6 +147,7 @@ def test_what_fails() -> None:
     assert Score((0.3, 0.1), (0.5, 0.1), (0.2, 0.1), (0.9, 0.1)).fails == ""
     assert Score((0.3, 0.1), (0.5, 0.1), (0.1, 0.2), (0.1,)).fails == "no better than random blocks"
     assert "weights" in Score((0.3, 0.1), (0.5, 0.1), (0.2, 0.1), (0.9,)).fails
+    assert Score((0.3, 0.1), (0.5, 0.1), (0.2, 0.1), (0.99, 0.1)).fails == "gives the same map for every class"
 
 
 def test_rank_correlation_is_of_sizes() -> None:
@@ -171,6 +175,12 @@ def test_a_network_that_ends_in_a_map_is_refused() -> None:
     net = prepare("map", nn.Sequential(nn.Conv2d(3, 4, 3)), InputSpec(8, 8), None)
     with pytest.raises(UserError, match="does not end in class scores"):
         class_layer(net)
+
+
+def test_the_bundled_measurement_is_of_the_bundled_networks_weights() -> None:
+    folder = paths.precomputed().bundled / "efficientnet-lite0"
+    index = load_index(folder / "bundled" / INDEX)
+    assert set(read_doubts([folder], index.fingerprint)) == {"deconv", "guided", "lrp-alpha-beta"}
 
 
 def test_doubts_are_kept_for_one_network(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from deepvis.interface.pointing import click
 from deepvis.interface.state import Control, State
 from deepvis.render.colors import DARK
 from deepvis.render.draw import Canvas
-from deepvis.render.panes import PANES, chips
+from deepvis.render.panes import PANES, backward, chips
 from deepvis.render.panes.layer import LAYER
 from deepvis.render.scene import Scene
 from deepvis.workers.messages import RANDOM_BLOCKS, CurvesWish, MethodCurve, MethodCurves
@@ -96,3 +96,12 @@ def test_the_backward_pane_has_room_for_the_short_cycle(method: str | None) -> N
     words = [chip.words for chip in shown]
     assert {"grad", "deconv?", "guided?", "LRP", "CAM", "…", "?"} <= set(words) and ("off" in words) == (method is None)
     assert [chip.call for chip in shown if chip.on][0] == "method=off"
+
+
+def test_a_long_note_is_written_in_several_lines_and_not_cut() -> None:
+    canvas = Canvas(np.zeros((200, 300, 3), np.uint8))
+    backward._say(canvas, "from the maps of head")
+    one = (canvas.image != 0).any((1, 2)).argmax()
+    canvas.image[:] = 0
+    backward._say(canvas, "fails on this network: hardly depends on the weights and gives the same map for every class")
+    assert (canvas.image != 0).any((1, 2)).argmax() < one - 10

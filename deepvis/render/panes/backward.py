@@ -98,10 +98,12 @@ def _say(body: Canvas, note: str) -> None:
     if not note:
         return
     size, margin = body.px(11), body.px(6)
-    high = min(body.height, text.line_height(size))
-    words = text.shorten(note, body.width - 2 * margin, size)
-    body.shade((0, body.height - high, min(body.width, text.width(words, size) + 2 * margin), high))
-    text.put(body.image, words, margin, body.height - high, size, body.theme.text)
+    line = text.line_height(size)
+    lines = text.wrap(note, body.width - 2 * margin, size)[: max(1, body.height // 3 // line)]
+    top, wide = body.height - len(lines) * line, max(text.width(words, size) for words in lines)
+    body.shade((0, top, min(body.width, wide + 2 * margin), body.height - top))
+    for i, words in enumerate(lines):
+        text.put(body.image, words, margin, top + i * line, size, body.theme.text)
 
 
 def _why_not_yet(scene: Scene) -> str:

@@ -105,15 +105,3 @@ def test_attribution(tmp_path: Path) -> None:
 def test_networks(source: str, tmp_path: Path) -> None:
     run("networks.py", "--only", source, "--write", str(tmp_path / "table.md"))
     assert source in (tmp_path / "table.md").read_text(encoding="utf-8")
-
-
-def test_methods(tmp_path: Path) -> None:
-    table, rest = (
-        "# Backward methods on these networks\n\n| timm:lcnet_035 | old |\n\n",
-        "# Networks that were tried\n\nafter\n",
-    )
-    (tmp_path / "table.md").write_text(f"before\n\n{table}{rest}", encoding="utf-8")
-    run("methods.py", "--only", "lcnet_035", "--write", str(tmp_path / "table.md"))
-    text = (tmp_path / "table.md").read_text(encoding="utf-8")
-    assert text.startswith("before\n\n# Backward methods") and text.endswith("tried\n\nafter\n")
-    assert text.count("| timm:lcnet_035 |") == 1

@@ -108,7 +108,8 @@ def make_facets(
                     continue
                 counts["failed" if isinstance(one, str) else "made"] += 1
                 if isinstance(one, str):
-                    tqdm.write(f"{unit_id(layer, unit)}: {one}")
+                    name = unit_id(layer, unit)
+                    tqdm.write(one if one.startswith(name) else f"{name}: {one}")
                     store.add(layer, unit, _NONE, {**how[layer], "scores": [], "failed": one}, f"{rank}")
                 else:
                     keep(store, one, how[layer], f"{rank}", plan.quality)

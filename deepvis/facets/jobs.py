@@ -98,7 +98,7 @@ def make_facets(
         ReplicaPool(network, most=len(parts)) as pool,
     ):
 
-        def make(replica: Network, part: _Part) -> list[FacetMap | str]:
+        def make(replica: Network, part: _UnitsAtOnce) -> list[FacetMap | str]:
             return _made(replica, among.index, photos, part, plan, pool.stopped)
 
         for part, made in pool.each(make, wanted, in_order=False):
@@ -128,20 +128,20 @@ def _is_there(store: Store, layer: str, unit: int, how: dict[str, Any]) -> bool:
 
 
 @dataclass(frozen=True)
-class _Part:
+class _UnitsAtOnce:
     """Units of a layer whose images grow in one batch."""
 
     ground: Ground
     units: Sequence[int]
 
 
-def _parts(network: Network, tasks: Sequence[tuple[Layer, int]], plan: FacetPlan) -> list[_Part]:
+def _parts(network: Network, tasks: Sequence[tuple[Layer, int]], plan: FacetPlan) -> list[_UnitsAtOnce]:
     """The batches of all units."""
     parts = []
     for layer in dict.fromkeys(layer for layer, _ in tasks):
         ground, units = ground_of(network, layer), [unit for one, unit in tasks if one == layer]
         at_once = max(1, _images_at_once(network, ground) // (plan.k or _USUAL))
-        parts += [_Part(ground, units[first:last]) for first, last in batch_ranges(len(units), at_once)]
+        parts += [_UnitsAtOnce(ground, units[first:last]) for first, last in batch_ranges(len(units), at_once)]
     return parts
 
 
@@ -152,7 +152,7 @@ def _images_at_once(network: Network, ground: Ground) -> int:
 
 
 def _made(
-    network: Network, index: Index | None, photos: Photos, part: _Part, plan: FacetPlan, stopped: threading.Event
+    network: Network, index: Index | None, photos: Photos, part: _UnitsAtOnce, plan: FacetPlan, stopped: threading.Event
 ) -> list[FacetMap | str]:
     """The finished facets of a part's units, or why a unit has none."""
     code = network.layers[find_layer(plan.code, network.layers)] if plan.code else None

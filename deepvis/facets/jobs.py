@@ -87,7 +87,7 @@ def make_facets(
     rank, world = share()
     tasks = [(layer, unit) for layer, units in chosen for unit in units][rank::world]
     how = {layer.name: made_how(plan, network, layer.name, among) for layer, _ in chosen}
-    missing = {(layer.name, unit) for layer, unit in tasks if not _is_there(store, layer.name, unit, how[layer.name])}
+    missing = {(layer.name, unit) for layer, unit in tasks if not is_there(store, layer.name, unit, how[layer.name])}
     counts = {"made": 0, "found": len(tasks) - len(missing), "failed": 0}
     least = (network.input.width, network.input.height)
     photos = Photos(replace(among.images, reading=network.input.reading), least=least)
@@ -122,7 +122,8 @@ def make_facets(
 _NONE = np.zeros((0, 1, 1, 3), np.uint8)
 
 
-def _is_there(store: Store, layer: str, unit: int, how: dict[str, Any]) -> bool:
+def is_there(store: Store, layer: str, unit: int, how: dict[str, Any]) -> bool:
+    """Whether the store has this unit's facets, made in exactly this way, or knows why there are none."""
     record = store.records.get((layer, unit), {})
     return same(store, layer, unit, how, len(record.get("scores", ())))
 

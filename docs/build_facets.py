@@ -4,7 +4,8 @@
 
 They are what `deepvis facets -k 4` makes, of 30 classes, those of most of the photos, and of 30 hidden units: for the
 layer that the window opens on and for three others, the units that answer most to a photo, those of most photos first.
-What is there already is not made again, so the command can be stopped and goes on. Only the images need a GPU: `--maps FILE` keeps where the photos lie, and with `--maps-only` that is all that is made.
+What is there already is not made again, so the command can be stopped and goes on. Only the images need a GPU:
+`--maps FILE` keeps where the photos lie, and with `--maps-only` that is all that is made.
 """
 
 from __future__ import annotations

@@ -4,14 +4,15 @@
 
 They are what `deepvis facets -k 4` makes, of 30 classes, those of most of the photos, and of 30 hidden units: for the
 layer that the window opens on and for three others, the units that answer most to a photo, those of most photos first.
-Only the images need a GPU: `--maps FILE` keeps where the photos lie, and with `--maps-only` that is all that is made.
+What is there already is not made again, so the command can be stopped and goes on. Only the images need a GPU:
+`--maps FILE` keeps where the photos lie, and with `--maps-only` that is all that is made.
 """
 
 from __future__ import annotations
 
 import argparse
 import pickle
-import shutil
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -28,7 +29,7 @@ from deepvis.facets.excited import Candidates, Top, candidates, index_for
 from deepvis.facets.facet_map import FacetMap
 from deepvis.facets.facet_store import bundled_facets, keep
 from deepvis.facets.growing import FacetAscent
-from deepvis.facets.jobs import FacetPlan, made_how
+from deepvis.facets.jobs import FacetPlan, is_there, made_how
 from deepvis.facets.making import facet_map, ground_of, points, stored_points, top_of
 from deepvis.inputs.datasets import Photos, batch_ranges, find_images
 from deepvis.interface.opening import FAINT
@@ -50,6 +51,8 @@ def main() -> None:
     parser.add_argument("--maps", type=Path)
     parser.add_argument("--maps-only", action="store_true")
     parser.add_argument("--first", type=int, default=1000, help="only so many units of each layer, to try it out")
+    parser.add_argument("--seconds", type=float, default=1e9, help="begin no further batch after so long")
+    parser.add_argument("--layers", default="", help="only these")
     parser.add_argument("--preset", default="facet")
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE")
     parser.add_argument("--device", default="auto")
@@ -97,13 +100,18 @@ def _make(network: Network, maps: Sequence[FacetMap], args: argparse.Namespace) 
     one = recipe(args.preset, dict(pair.split("=") for pair in args.set))
     plan = FacetPlan(one, args.preset, K, quality=QUALITY)
     folder = bundled_facets(paths.precomputed(), MODEL)
-    shutil.rmtree(folder, ignore_errors=True)
-    store = open_store(folder, network.fingerprint, MODEL)
+    store, ends = open_store(folder, network.fingerprint, MODEL), time.monotonic() + args.seconds
     among = Candidates(find_images(paths.PHOTOS))
-    for layer in dict.fromkeys(found.layer for found in maps):
+    for layer in args.layers.split(",") if args.layers else dict.fromkeys(found.layer for found in maps):
+        if time.monotonic() > ends:
+            break
         ground = ground_of(network, network.layers[find_layer(layer, network.layers)])
         how = {**made_how(plan, network, layer, among), "top": plan.top.text}
-        of_layer = [found for found in maps if found.layer == layer][: args.first]
+        of_layer = [
+            found
+            for found in [found for found in maps if found.layer == layer][: args.first]
+            if not is_there(store, layer, found.unit, how)
+        ]
         for first, last in batch_ranges(len(of_layer), max(1, args.batch // K)):
             units = []
             for found in of_layer[first:last]:
@@ -115,6 +123,8 @@ def _make(network: Network, maps: Sequence[FacetMap], args: argparse.Namespace) 
                 ascent.step()
             for done in ascent.now(final=True):
                 keep(store, done, how, "built", QUALITY)
+            if time.monotonic() > ends:
+                break
     store.finish()
     (folder / ".lock").unlink(missing_ok=True)
 

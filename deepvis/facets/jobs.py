@@ -87,7 +87,7 @@ def make_facets(
     rank, world = share()
     tasks = [(layer, unit) for layer, units in chosen for unit in units][rank::world]
     how = {layer.name: made_how(plan, network, layer.name, among) for layer, _ in chosen}
-    missing = {(layer.name, unit) for layer, unit in tasks if not _is_there(store, layer.name, unit, how[layer.name])}
+    missing = {(layer.name, unit) for layer, unit in tasks if not is_there(store, layer.name, unit, how[layer.name])}
     counts = {"made": 0, "found": len(tasks) - len(missing), "failed": 0}
     least = (network.input.width, network.input.height)
     photos = Photos(replace(among.images, reading=network.input.reading), least=least)
@@ -98,7 +98,7 @@ def make_facets(
         ReplicaPool(network, most=len(parts)) as pool,
     ):
 
-        def make(replica: Network, part: _Part) -> list[FacetMap | str]:
+        def make(replica: Network, part: _UnitsAtOnce) -> list[FacetMap | str]:
             return _made(replica, among.index, photos, part, plan, pool.stopped)
 
         for part, made in pool.each(make, wanted, in_order=False):
@@ -108,7 +108,8 @@ def make_facets(
                     continue
                 counts["failed" if isinstance(one, str) else "made"] += 1
                 if isinstance(one, str):
-                    tqdm.write(f"{unit_id(layer, unit)}: {one}")
+                    name = unit_id(layer, unit)
+                    tqdm.write(one if one.startswith(name) else f"{name}: {one}")
                     store.add(layer, unit, _NONE, {**how[layer], "scores": [], "failed": one}, f"{rank}")
                 else:
                     keep(store, one, how[layer], f"{rank}", plan.quality)
@@ -121,26 +122,27 @@ def make_facets(
 _NONE = np.zeros((0, 1, 1, 3), np.uint8)
 
 
-def _is_there(store: Store, layer: str, unit: int, how: dict[str, Any]) -> bool:
+def is_there(store: Store, layer: str, unit: int, how: dict[str, Any]) -> bool:
+    """Whether the store has this unit's facets, made in exactly this way, or knows why there are none."""
     record = store.records.get((layer, unit), {})
     return same(store, layer, unit, how, len(record.get("scores", ())))
 
 
 @dataclass(frozen=True)
-class _Part:
+class _UnitsAtOnce:
     """Units of a layer whose images grow in one batch."""
 
     ground: Ground
     units: Sequence[int]
 
 
-def _parts(network: Network, tasks: Sequence[tuple[Layer, int]], plan: FacetPlan) -> list[_Part]:
+def _parts(network: Network, tasks: Sequence[tuple[Layer, int]], plan: FacetPlan) -> list[_UnitsAtOnce]:
     """The batches of all units."""
     parts = []
     for layer in dict.fromkeys(layer for layer, _ in tasks):
         ground, units = ground_of(network, layer), [unit for one, unit in tasks if one == layer]
         at_once = max(1, _images_at_once(network, ground) // (plan.k or _USUAL))
-        parts += [_Part(ground, units[first:last]) for first, last in batch_ranges(len(units), at_once)]
+        parts += [_UnitsAtOnce(ground, units[first:last]) for first, last in batch_ranges(len(units), at_once)]
     return parts
 
 
@@ -151,7 +153,7 @@ def _images_at_once(network: Network, ground: Ground) -> int:
 
 
 def _made(
-    network: Network, index: Index | None, photos: Photos, part: _Part, plan: FacetPlan, stopped: threading.Event
+    network: Network, index: Index | None, photos: Photos, part: _UnitsAtOnce, plan: FacetPlan, stopped: threading.Event
 ) -> list[FacetMap | str]:
     """The finished facets of a part's units, or why a unit has none."""
     code = network.layers[find_layer(plan.code, network.layers)] if plan.code else None

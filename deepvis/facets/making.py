@@ -134,16 +134,22 @@ def points(
             members.append(_member(names[number], seen))
             codes.append(seen.code)
     if len(members) < LEAST:
-        raise UserError(
-            f"{unit_id(layer.name, unit)}: {len(members)} of {len(todo)} photos can be read; facets need {LEAST} or "
-            f"more. {why}If the photos have moved, name the folder that they are in now: --images DIR"
-        )
+        raise UserError(f"{unit_id(layer.name, unit)}: {_too_few(len(members), len(todo), why)}")
     if found is None:  # best first, as in an index
         order = sorted(range(len(members)), key=lambda i: -members[i].value)
         members, patches, codes = [members[i] for i in order], [patches[i] for i in order], [codes[i] for i in order]
     at, root = np.round(embedded(np.stack(codes), seed), 3), str(photos.images.root)  # as they are stored
     covers = tuple(cover_of(network, ground, member) for member in members)
     return Points(layer, unit, code.name, root, tuple(members), tuple(patches), covers, at, silhouettes(at, seed))
+
+
+def _too_few(read: int, photos: int, why: str) -> str:
+    if read == photos:
+        return f"{photos} photos; facets need {LEAST} or more. Take more photos (--class-folder, --images, --top)"
+    return (
+        f"{read} of {photos} photos can be read; facets need {LEAST} or more. {why}If the photos have moved, name the "
+        "folder that they are in now: --images DIR"
+    )
 
 
 def stored_points(network: Network, ground: Ground, found: FacetMap) -> Points | None:

@@ -237,7 +237,7 @@ def test_out_of_memory_halves_the_batch(network: Network, index: Index, monkeypa
         return ascent(network, ground, units, *others)
 
     monkeypatch.setattr(jobs, "FacetAscent", scarce)
-    part = jobs._Part(jobs.ground_of(network, network.layers[-1]), [1, 2, 3])
+    part = jobs._UnitsAtOnce(jobs.ground_of(network, network.layers[-1]), [1, 2, 3])
     photos = jobs.Photos(excited.candidates(index).images)
     made = jobs._made(network, index, photos, part, PLAN, threading.Event())
     assert [one.unit for one in made] == [1, 2, 3] and tried == [3, 1, 2, 1, 1]
@@ -250,4 +250,4 @@ def test_ctrl_c_between_two_photos(tmp_path: Path, network: Network, index: Inde
     ground = jobs.ground_of(network, network.layers[-1])
     photos = jobs.Photos(excited.candidates(index).images)
     with pytest.raises(CancelledError):
-        jobs._made(network, index, photos, jobs._Part(ground, [0]), PLAN, stopped)
+        jobs._made(network, index, photos, jobs._UnitsAtOnce(ground, [0]), PLAN, stopped)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -184,6 +185,12 @@ def test_photos_that_cannot_be_read(network: Network, photos: Photos, tmp_path: 
     ground = making.ground_of(network, layer(network, "fc"))
     with pytest.raises(UserError, match=r"fc:1: 0 of 6 photos can be read.*--images DIR"):
         making.points(network, ground, Photos(find_images(tmp_path)), 1, None)
+
+
+def test_too_few_photos(network: Network, photos: Photos) -> None:
+    few = Photos(replace(photos.images, names=photos.images.names[:3]))
+    with pytest.raises(UserError, match="fc:1: 3 photos; facets need 4 or more. Take more photos"):
+        making.points(network, making.ground_of(network, layer(network, "fc")), few, 1, None)
 
 
 # ---- what the images climb -----------------------------------------------------------------------

@@ -297,7 +297,9 @@ class Trainer:
         now = self.progress
         found = self.look(self.averaged)
         error = found.against(self.closed_form)
-        if not math.isfinite(error) or not bool(self._loss.isfinite()):
+        loss = [self._loss.clone()]
+        self.average(loss)
+        if not math.isfinite(error) or not bool(loss[0].isfinite()):
             self._fall_back()
             return
         self._loss = torch.zeros_like(self._loss)

@@ -16,7 +16,7 @@ from deepvis.core import paths
 from deepvis.core.errors import UserError
 from deepvis.core.paths import Places
 from deepvis.networks.network import InputSpec, Network
-from deepvis.store.priors import StoredPrior, load_prior, prior_folder, save_prior
+from deepvis.store.priors import BUNDLED, OWN, PRIOR, StoredPrior, load_prior, prior_folder, save_prior
 from deepvis.synthesis import generator as g
 from deepvis.synthesis import objectives
 from deepvis.synthesis.ascent import Ascent
@@ -56,7 +56,8 @@ def network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Network:
 
 def kept(network: Network, name: str, root: Path, **about: object) -> g.Generator:
     one = made(network, name)
-    g.keep_prior(root, g.as_stored(network, layer(network, name), one, about))
+    kind = BUNDLED if root == paths.precomputed().bundled else OWN
+    save_prior(prior_folder(root, "small", name, kind) / PRIOR, g.as_stored(network, layer(network, name), one, about))
     return one
 
 

@@ -175,7 +175,8 @@ class Generator(nn.Module):
             x = self.blocks[number](x)
             shrink = 2 ** (len(self.ups) - 1 - number)
             sides = [math.ceil(side / shrink) for side in size]
-            smooth = {"mode": "bilinear", "align_corners": False} if shrink == 1 else {"mode": "nearest"}
+            # Bilinear where it costs no detail: else the edges of all enlargements fall on the places' borders.
+            smooth = {"mode": "bilinear", "align_corners": False} if shrink <= 2 else {"mode": "nearest"}
             x = up(F.interpolate(x, sides, **smooth))
         x = x if self.ups else self.blocks[0](x)
         if x.shape[2:] != size:  # a vector, or a map of a stride of about 1

@@ -104,7 +104,7 @@ PRESETS: dict[str, Recipe] = {
         scale_high=2.5,
         noise=10,
     ),
-    # Nguyen et al. 2016, "Synthesizing the preferred inputs…", as the authors' code: steps whose average length falls to
+    # Nguyen et al. 2016, "Synthesizing the preferred inputs…", as the authors' code: steps whose mean length falls to
     # almost 0, a decay of 0.99. Their length is 8 in the units of CaffeNet's fc6; here it is in standard deviations.
     "generator": Recipe(
         parameterization="generator",

@@ -63,6 +63,12 @@ def test_images_grow_and_excite_the_unit_more_and_more(worker: GrowthWorker) -> 
     assert min(late.scores) > max(early.scores)
 
 
+def test_without_a_prior_it_is_said_how_to_train_one(worker: GrowthWorker) -> None:
+    wish = GrowthWish("logits", 2, "generator-modern", (0,))
+    worker.want(WishOf(network(), wish))
+    assert "deepvis train-prior --model tiny" in grown(worker, wish).error
+
+
 def test_images_of_two_units_at_once(worker: GrowthWorker, tmp_path: Path) -> None:
     """Of two classes, and of a class with a unit of a smaller canvas; they are not kept under one unit's name."""
     net = network()

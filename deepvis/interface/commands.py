@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from deepvis.attribution.methods import METHODS
-from deepvis.core.layers import stands_for, unit_id
 from deepvis.interface import hints
 from deepvis.interface.asking import SORTS, hold, sort_again, sort_by, sort_next, walk_strongest
 from deepvis.interface.command import Action, Command, Facts, choosing, cycle, flip, next_value
@@ -46,6 +45,7 @@ from deepvis.interface.state import (
     Source,
     State,
 )
+from deepvis.interface.together import TOGETHER
 from deepvis.interface.unit_grid import PaneView
 from deepvis.synthesis import recipe_grid
 from deepvis.synthesis.recipe_grid import RecipeGrid
@@ -168,15 +168,6 @@ def _reset(state: State, facts: Facts) -> State | Outcome:
 
 def _grow(state: State, facts: Facts) -> State:
     return replace(state, growing=not state.growing, recipe_grids=())
-
-
-def _and_this_one(state: State, facts: Facts) -> State:
-    """Make images for the selected unit together with the one selected next; on that unit again: for each alone."""
-    if not facts.layers or state.also == (state.layer, state.unit):
-        return replace(state, also=None, message="images are made for one unit alone")
-    name = unit_id(stands_for(facts.layers, state.layer), state.unit)
-    message = f"images of any unit are made together with {name} now: select another one"
-    return replace(state, also=(state.layer, state.unit), recipe_grids=(), message=message)
 
 
 def _choose_preset(state: State, facts: Facts, name: str) -> State:
@@ -342,7 +333,7 @@ COMMANDS: dict[str, Command] = {
         "view",
     ),
     "synthesize": Command(_grow, ("x",), "synthesize the selected unit's preferred images now / stop", "view"),
-    "and": Command(_and_this_one, ("~",), "and this one: x makes images of this and the next selected unit", "view"),
+    **TOGETHER,
     "preset": choosing(
         lambda facts: tuple(facts.recipes),
         lambda state: state.preset,

@@ -139,7 +139,7 @@ class _Run:
                 before = trainer.progress.step
                 trainer.step()
                 if trainer.progress.step % trainer.looks_every == 0:
-                    trainer.take_stock(self._limits.spent(trainer.progress.step, self._minutes))
+                    trainer.take_stock(*self._agreed(self._spent))
                     self._history.append((self._minutes, trainer.held_out))
                     bar.set_postfix_str(self._said())
                 bar.update(trainer.progress.step - before)
@@ -160,16 +160,22 @@ class _Run:
         now = self._trainer.progress
         if now.over:
             return now.over
-        stops = interrupted() is not None, bool(self._limits.minutes) and self._minutes >= self._limits.minutes
-        if self._world > 1:
-            flags = torch.tensor(stops, dtype=torch.float32, device=self._trainer.device)
-            self._trainer.average([flags])
-            stops = bool(flags[0] > 0), bool(flags[1] > 0)
-        if stops[0]:
+        stopped, spent = self._agreed(float(interrupted() is not None), self._spent)
+        if stopped:
             return "it was stopped"
-        if stops[1] or self._limits.steps and now.step >= self._limits.steps:
-            return "its limit is reached"
-        return ""
+        return "its limit is reached" if spent >= 1 else ""
+
+    @property
+    def _spent(self) -> float:
+        return self._limits.spent(self._trainer.progress.step, self._minutes)
+
+    def _agreed(self, *numbers: float) -> tuple[float, ...]:
+        """The means over all processes, whose clocks differ."""
+        if self._world == 1:
+            return numbers
+        values = torch.tensor(numbers, device=self._trainer.device)
+        self._trainer.average([values])
+        return tuple(values.tolist())
 
     def _said(self) -> str:
         found, base = self._trainer.held_out, self._trainer.closed_form

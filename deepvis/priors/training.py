@@ -94,7 +94,7 @@ class HeldOut:
 
 
 @dataclass
-class Progress:
+class TrainingProgress:
     """Where a training stands; plain numbers, which a checkpoint holds."""
 
     step: int = 0
@@ -140,7 +140,7 @@ class Trainer:
         self._mean = mean_color(network.input).to(self.device)[:, None, None]
         layer = sized_layer(network, plan.layer, plan.size)
         self.eyes = Eyes(network, feature_layers(network.layers, plan.layer))
-        self.progress = Progress()
+        self.progress = TrainingProgress()
         base, statistics, self._spreads = self._learned(layer)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(plan.seed)
@@ -297,7 +297,9 @@ class Trainer:
         now = self.progress
         found = self.look(self.averaged)
         error = found.against(self.closed_form)
-        if not math.isfinite(error) or not bool(self._loss.isfinite()):
+        loss = [self._loss.clone()]
+        self.average(loss)
+        if not math.isfinite(error) or not bool(loss[0].isfinite()):
             self._fall_back()
             return
         self._loss = torch.zeros_like(self._loss)
@@ -353,7 +355,7 @@ class Trainer:
 
     def resume(self, state: dict[str, Any]) -> None:
         """Go on from a state that fits."""
-        self.progress = Progress(**state["progress"])
+        self.progress = TrainingProgress(**state["progress"])
         self.held_out, self.best = HeldOut(**state["held_out"]), _cloned(state["best"])
         self.generator.load_state_dict(state["generator"])
         self.averaged.load_state_dict(state["averaged"])

@@ -1,4 +1,5 @@
-"""Learned priors on the disk, in the folder of precomputed files: MODEL/priors/LAYER/prior.safetensors.
+"""Learned priors on the disk, in the folder of precomputed files: MODEL/priors/LAYER/prior.safetensors, and those that
+come with the program in MODEL/bundled-priors.
 
 The description stands in the file's header, as JSON. Nothing of such a file is ever run.
 """
@@ -38,16 +39,19 @@ class StoredPrior:
     arrays: dict[str, np.ndarray]
 
 
-def prior_folder(root: Path, model: str, layer: str) -> Path:
+OWN, BUNDLED = "priors", "bundled-priors"  # folders in a network's folder: in a checkout both are in the same one
+
+
+def prior_folder(root: Path, model: str, layer: str, kind: str = OWN) -> Path:
     """The folder of a layer's prior below the folder of precomputed files."""
-    return root / folder_name(model) / "priors" / folder_name(layer)
+    return root / folder_name(model) / kind / folder_name(layer)
 
 
 def prior_files(places: Places, model: str) -> list[Path]:
     """All files of a network's priors: the user's own, then the bundled ones of other layers; in order of names."""
     found: dict[str, Path] = {}
-    for root in (places.own, places.bundled):
-        for file in sorted((root / folder_name(model) / "priors").glob(f"*/{PRIOR}")):
+    for root, kind in ((places.own, OWN), (places.bundled, BUNDLED)):
+        for file in sorted((root / folder_name(model) / kind).glob(f"*/{PRIOR}")):
             found.setdefault(file.parent.name, file)
     return list(found.values())
 

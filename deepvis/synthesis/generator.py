@@ -25,7 +25,7 @@ from deepvis.core.layers import Layer
 from deepvis.core.marks import same_network
 from deepvis.core.nearest import did_you_mean
 from deepvis.networks.network import Network
-from deepvis.store.priors import PRIOR, StoredPrior, load_prior, prior_files, prior_folder, save_prior
+from deepvis.store.priors import StoredPrior, load_prior, prior_files, prior_folder
 from deepvis.synthesis.decoder import Decoder, Patches, as_maps
 from deepvis.synthesis.parameterizations import mean_color
 
@@ -175,7 +175,8 @@ class Generator(nn.Module):
             x = self.blocks[number](x)
             shrink = 2 ** (len(self.ups) - 1 - number)
             sides = [math.ceil(side / shrink) for side in size]
-            smooth = {"mode": "bilinear", "align_corners": False} if shrink == 1 else {"mode": "nearest"}
+            # Bilinear where it costs no detail: else the edges of all enlargements fall on the places' borders.
+            smooth = {"mode": "bilinear", "align_corners": False} if shrink <= 2 else {"mode": "nearest"}
             x = up(F.interpolate(x, sides, **smooth))
         x = x if self.ups else self.blocks[0](x)
         if x.shape[2:] != size:  # a vector, or a map of a stride of about 1
@@ -294,13 +295,6 @@ def from_stored(stored: StoredPrior, device: torch.device, where: str) -> Prior:
         raise UserError(wrong) from error
     generator.requires_grad_(False).eval()
     return Prior(generator.on(device), mean.to(device), about)
-
-
-def keep_prior(root: Path, stored: StoredPrior) -> Path:
-    """Store a prior where `prior_for` finds it; returns its file. Raises UserError if that fails."""
-    file = prior_folder(root, str(stored.about["model"]), str(stored.about["layer"])) / PRIOR
-    save_prior(file, stored)
-    return file
 
 
 def prior_for(network: Network, name: str) -> Prior:

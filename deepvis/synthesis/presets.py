@@ -120,8 +120,8 @@ PRESETS: dict[str, Recipe] = {
         scale_high=2.5,
         noise=10,
     ),
-    # Nguyen et al. 2016, "Synthesizing the preferred inputs…", with the numbers of the authors' code: steps of an
-    # average length that falls from 8 to almost 0, a decay of 0.99. Here they are in standard deviations of a unit.
+    # Nguyen et al. 2016, "Synthesizing the preferred inputs…", as the authors' code: steps whose mean length falls to
+    # almost 0, a decay of 0.99. Their length is 8 in the units of CaffeNet's fc6; here it is in standard deviations.
     "generator": Recipe(
         parameterization="generator",
         colors="plain",
@@ -131,20 +131,24 @@ PRESETS: dict[str, Recipe] = {
         start_noise=1.0,
         decay=0.01,
         redirect=0,
-        phases=(Phase(200, numbers=(("rate", 8.0, 1e-10),)),),
+        phases=(Phase(200, numbers=(("rate", 0.5, 1e-10),)),),
     ),
+    # Found with tests/benchmarks/priors.py.
     "generator-modern": Recipe(
         parameterization="generator",
         steps=128,
         views=2,
         rate=0.1,
         start_noise=0.3,
-        total_variation=0.26,
+        total_variation=0.2,
+        detail=20,
+        power=1.3,
+        cutoff=0.35,
         margin=32,
         jitter=32,
         rotate=20,
-        scale_low=0.8,
-        scale_high=1.6,
+        scale_low=0.7,
+        scale_high=1.3,
     ),
     # Mahendran & Vedaldi 2014, with the numbers of the authors' code (λ = 10, learning rates for 2,100 steps), for
     # pictures whose root mean square about the mean is 68, as that of the bundled photos. The sixth power there is of

@@ -477,7 +477,7 @@ def test_a_new_size_lays_the_window_out_anew(box: Toolbox) -> None:
 
 
 def test_keys_without_a_name_and_unbound_ones_do_nothing(box: Toolbox) -> None:
-    box.window.events = [[Key(None, 0xFFE1), Key("~", 126)]]
+    box.window.events = [[Key(None, 0xFFE1), Key("}", 125)]]
     box.turn()
     assert box.state == State()
 

@@ -51,42 +51,40 @@ from deepvis.synthesis import objectives
 from deepvis.synthesis.ascent import Ascent
 from deepvis.synthesis.generator import as_stored, from_stored, load_prior
 from deepvis.synthesis.presets import recipe
+from deepvis.synthesis.recipe import Recipe
 
 # name: layer, the bundled photos, width
 JOBS = {
+    "bundled-5c": ("5c", True, 1.0),
+    "5c": ("5c", False, 1.5),
     "6d": ("6d", False, 1.5),
     "head": ("head", False, 1.5),
     "4c": ("4c", False, 1.5),
-    "bundled-6d": ("6d", True, 0.75),
-    "bundled-5c": ("5c", True, 0.75),
-    "logits": ("logits", False, 1.5),
 }
 BASELINES = "baselines"
+AT_ONCE = 15  # images in a batch: several processes share the GPU's memory
 MARKS = (0, 10, 20, 40, 80, 160)  # seconds of training at which a line is written
 GAMMAS = (0.0, 0.5, 1.0, 2.0)
 STILL = {"margin": 0, "jitter": 0, "rotate": 0, "scale_low": 1, "scale_high": 1, "views": 1}
 MILD = {"margin": 16, "jitter": 16, "rotate": 5, "scale_low": 0.9, "scale_high": 1.1}
-DETAIL = {"detail": 20, "power": 1.3, "cutoff": 0.35}
-NEAR = {"scale_low": 0.7, "scale_high": 1.3}
+NONE, NEAR = {"detail": 0}, {"scale_low": 0.8, "scale_high": 1.6}
 AVERAGED = 6.4  # weight of a step in the running mean of the values, × the number of steps
 # name: preset, changes, whether the mean of the last steps is the result
 VARIANTS: dict[str, tuple[str, dict[str, object], bool]] = {
-    "modern": ("generator-modern", {}, True),
-    "decay .02": ("generator-modern", {"decay": 0.02}, True),
-    "detail 20": ("generator-modern", DETAIL, True),
+    "modern": ("generator-modern", {}, False),
+    "averaged": ("generator-modern", {}, True),
+    "no detail": ("generator-modern", NONE, False),
+    "detail 40": ("generator-modern", {"detail": 40}, True),
     "authors": ("generator", {}, False),
-    "authors, rate .5": ("generator", {"phases": [{"steps": 1, "numbers": {"rate": [0.5, 1e-10]}}]}, False),
-    "decay .05": ("generator-modern", {"decay": 0.05}, True),
+    "authors, rate .1": ("generator", {"phases": [{"steps": 1, "numbers": {"rate": [0.1, 1e-10]}}]}, False),
+    "authors, rate 8": ("generator", {"phases": [{"steps": 1, "numbers": {"rate": [8, 1e-10]}}]}, False),
+    "magnified views": ("generator-modern", NEAR, True),
+    "decay .01": ("generator-modern", {"decay": 0.01}, True),
+    "rate .05": ("generator-modern", {"rate": 0.05}, True),
+    "no variation": ("generator-modern", {"total_variation": 0}, True),
     "mild views": ("generator-modern", MILD, True),
-    "decay .02, detail 20": ("generator-modern", {"decay": 0.02, **DETAIL}, True),
-    "last": ("generator-modern", {}, False),
-    "rate .03": ("generator-modern", {"rate": 0.03}, True),
-    "plain units": ("generator-modern", {"colors": "plain", "decay": 0.02}, True),
-    "near views": ("generator-modern", NEAR, True),
-    "still": ("generator-modern", {**STILL, "decay": 0.02}, True),
-    "variation 1": ("generator-modern", {"total_variation": 1, "decay": 0.02}, True),
-    "decay .1": ("generator-modern", {"decay": 0.1}, True),
-    "mild, decay .02, detail 40": ("generator-modern", {**MILD, "decay": 0.02, **DETAIL, "detail": 40}, True),
+    "plain units": ("generator-modern", {"colors": "plain", "decay": 0.01}, True),
+    "still": ("generator-modern", STILL, True),
 }
 # `modern` as it was when this was first measured, and as it is now.
 MODERN = {
@@ -104,7 +102,7 @@ class Judge:
     def __init__(self, device: str) -> None:
         self.network = loading.load(str(HERE / "judge"), device)
 
-    def look(self, images: list[np.ndarray], size: int = 64) -> Seen:
+    def look(self, images: list[np.ndarray], size: int = 32) -> Seen:
         parts = [self._part(images[first : first + size]) for first in range(0, len(images), size)]
         return Seen(*(np.concatenate(one) for one in zip(*parts)))
 
@@ -264,8 +262,13 @@ class Bench:
     def made(self, preset: str, changes: dict[str, object], mean: bool) -> tuple[list[np.ndarray], float]:
         changes = {**changes, "steps": 2} if self.tiny else changes
         one, begin = recipe(preset, changes), time.time()
-        aim = objectives.unit(SCORES, self.classes)
-        ascent = Ascent(self.network, aim, [one] * len(self.classes), [1000 + label for label in self.classes])
+        parts = [self.classes[first : first + AT_ONCE] for first in range(0, len(self.classes), AT_ONCE)]
+        images = [image for part in parts for image in self._made(one, part, mean)]
+        return images, (time.time() - begin) / len(self.classes)
+
+    def _made(self, one: Recipe, classes: list[int], mean: bool) -> list[np.ndarray]:
+        aim = objectives.unit(SCORES, classes)
+        ascent = Ascent(self.network, aim, [one] * len(classes), [1000 + label for label in classes])
         values, average = ascent._parameters.values, None
         for step in range(one.steps):
             ascent.step()
@@ -273,7 +276,7 @@ class Bench:
             average = values.detach().clone() if average is None else average.lerp_(values.detach(), weight)
         if mean:
             values.data.copy_(average)
-        return list(ascent.images()), (time.time() - begin) / len(self.classes)
+        return list(ascent.images())
 
     def judged(self, name: str, preset: str, changes: dict[str, object], mean: bool, stride: int) -> None:
         images, seconds = self.made(preset, changes, mean)
@@ -283,7 +286,8 @@ class Bench:
         near = [distance(getattr(seen, part), getattr(known, part)) for part in ("middle", "last")]
         found = {key: float(np.mean([measure(image) for image in images])) for key, measure in STATISTICS.items()}
         ratios = " ".join(f"{found[key] / usual[key]:10.2f}" for key in ("variation", "contrast", "saturation"))
-        many = np.median(self.judge.pieces(images, self.classes))
+        parts = [slice(first, first + AT_ONCE) for first in range(0, len(images), AT_ONCE)]
+        many = np.median([n for part in parts for n in self.judge.pieces(images[part], self.classes[part])])
         edges = borders(images, stride)
         words = f"{(ranks < 1).mean():6.0%} {(ranks < 5).mean():6.0%} {near[0]:9.1f} {near[1]:9.1f} {ratios}"
         rest = f"{found['slope'] - usual['slope']:+7.2f} {many:7.1f} {edges:8.2f} {seconds:6.2f}"
@@ -341,13 +345,15 @@ def work(args: argparse.Namespace) -> None:
         bench.pairs("modern", {}, GAMMAS[:2] if args.tiny else GAMMAS)
         return
     files = list(bench.train(*JOBS[args.job]))
+    if bench.device == "cuda":
+        torch.cuda.empty_cache()
     for prefix, file in files:
         if prefix:  # one alone, and first: it answers what the adversarial loss is good for
             preset, changes, mean = VARIANTS["modern"]
             bench.judged(f"{prefix}modern", preset, {"prior": str(file), **changes}, mean, 32)
     bench.variants(files[0][1])
-    if args.job in ("6d", "bundled-6d"):
-        bench.pairs("generator-modern", {"prior": str(files[0][1]), "decay": 0.02}, (0.0, 1.0))
+    if args.job in ("6d", "bundled-5c"):
+        bench.pairs("generator-modern", {"prior": str(files[0][1])}, (0.0, 0.5, 1.0))
 
 
 # ---- all together --------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from deepvis.core import paths
 from deepvis.core.errors import UserError
 from deepvis.core.paths import Places
 from deepvis.networks.network import InputSpec, Network
-from deepvis.store.priors import StoredPrior, load_prior, prior_folder, save_prior
+from deepvis.store.priors import BUNDLED, OWN, PRIOR, StoredPrior, load_prior, prior_folder, save_prior
 from deepvis.synthesis import generator as g
 from deepvis.synthesis import objectives
 from deepvis.synthesis.ascent import Ascent
@@ -56,7 +56,8 @@ def network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Network:
 
 def kept(network: Network, name: str, root: Path, **about: object) -> g.Generator:
     one = made(network, name)
-    g.keep_prior(root, g.as_stored(network, layer(network, name), one, about))
+    kind = BUNDLED if root == paths.precomputed().bundled else OWN
+    save_prior(prior_folder(root, "small", name, kind) / PRIOR, g.as_stored(network, layer(network, name), one, about))
     return one
 
 
@@ -228,7 +229,7 @@ def linear(network: Network) -> Objective:
 
 
 def test_the_preset_is_the_authors_loop(network: Network) -> None:
-    """Steps of mean length 8 falling to almost 0, clipped to [0 or mean − 3σ, mean + 3σ], times 0.99."""
+    """Steps of mean length 0.5 falling to almost 0, clipped to [0 or mean − 3σ, mean + 3σ], times 0.99."""
     one = kept(network, "conv2", paths.precomputed().own)
     prior, steps = g.prior_for(network, "conv2"), 5
     ascent = Ascent(network, linear(network), [recipe("generator", {"steps": steps})], [7])
@@ -244,7 +245,7 @@ def test_the_preset_is_the_authors_loop(network: Network) -> None:
         picture = (prior.generator(code) + prior.mean[:, None, None]).clamp(0, 255) - prior.mean[:, None, None]
         score = network.up_to("conv1", picture * scale).mean() * 5
         (grad,) = torch.autograd.grad(score, code)
-        rate = 8 + (1e-10 - 8) * step / (steps - 1)
+        rate = 0.5 + (1e-10 - 0.5) * step / (steps - 1)
         in_deviations = grad * sigma
         moved = code.detach() + sigma * rate * in_deviations / in_deviations[in_deviations != 0].abs().mean()
         code = rest + 0.99 * (torch.minimum(torch.maximum(moved, low), high) - rest)
@@ -303,3 +304,13 @@ def test_sweep_and_search_take_it(network: Network) -> None:
     assert len(images) == len(titles) == 4 and titles[0][0].startswith("decay")
     tried = random_recipe(recipe("generator-modern"), np.random.default_rng(0))
     assert tried.parameterization == "generator" and 0.02 <= tried.rate <= 0.4
+
+
+def test_the_bundled_prior_is_of_the_default_network() -> None:
+    file = paths.ROOT / "precomputed" / "efficientnet-lite0" / "bundled-priors" / "5c" / "prior.safetensors"
+    prior = g.from_stored(load_prior(file), torch.device("cpu"), str(file))
+    manifest = (paths.ROOT / "precomputed" / "efficientnet-lite0" / "facets" / "manifest.json").read_text()
+    assert str(prior.about["fingerprint"]) in manifest
+    assert file.stat().st_size < 10e6 and prior.about["psnr"] > prior.about["closed_form"]["psnr"] + 2
+    picture = prior.pictures(prior.statistics.mean.view(1, -1, 1, 1).expand(-1, -1, 3, 4))
+    assert picture.shape == (1, 3, 48, 64) and 20 < float(picture.mean()) < 235

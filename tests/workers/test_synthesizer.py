@@ -63,6 +63,12 @@ def test_images_grow_and_excite_the_unit_more_and_more(worker: GrowthWorker) -> 
     assert min(late.scores) > max(early.scores)
 
 
+def test_without_a_prior_it_is_said_how_to_train_one(worker: GrowthWorker) -> None:
+    wish = GrowthWish("logits", 2, "generator-modern", (0,))
+    worker.want(WishOf(network(), wish))
+    assert "deepvis train-prior --model tiny" in grown(worker, wish).error
+
+
 def test_images_of_two_units_at_once(worker: GrowthWorker, tmp_path: Path) -> None:
     """Of two classes, and of a class with a unit of a smaller canvas; they are not kept under one unit's name."""
     net = network()
@@ -134,7 +140,7 @@ def test_what_was_kept_is_what_synthesize_would_make(worker: GrowthWorker, tmp_p
     keep_grown(found, open_store(tmp_path, net.fingerprint, "tiny"), net)
     plan = Plan(replace(PRESETS["modern-2025"], steps=found.steps), "modern-2025", len(wish.seeds))
     store = open_store(tmp_path, net.fingerprint, "tiny")
-    assert synthesize(net, [(net.layers[1], [2])], plan, store)["found"] == 1
+    assert synthesize(net, [(net.layers[1], [2])], plan, store).found == 1
     other = open_store(tmp_path / "other", net.fingerprint, "tiny")
     synthesize(net, [(net.layers[1], [2])], plan, other)
     kept, made = (np.stack(one.read("logits", 2)).astype(float) for one in (store, other))

@@ -58,7 +58,7 @@ def _growth_chips(state: State) -> tuple[Chip, ...]:
         Chip(state.preset, "preset", "the recipe for images made now; next one"),
         Chip(grow[0], "synthesize", grow[1], state.growing),
         keep if state.growing else grid,
-        Chip("and …", "and", "this unit and the next selected one together / alone", state.also is not None),
+        Chip("+", "and", "this unit and the next selected one together / alone", state.also is not None),
     )
 
 

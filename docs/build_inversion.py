@@ -33,7 +33,7 @@ PHOTO = "animal-antelope-blackbuck.jpg"
 SKY = "scene-nature-sunset-clouds.jpg"
 GUIDE = "scene-animal-meerkats.jpg"
 LAYERS = ("1a", "2b", "3b", "4c", "5c", "6d", "7a", "logits")
-DEEP = ("5c", "6d", "7a", "logits")
+DEEP = ("5c", "7a", "logits")
 TIMES = 5
 
 

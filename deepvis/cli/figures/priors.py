@@ -40,17 +40,13 @@ def _draw(args: argparse.Namespace) -> None:
     there = [str(load_about(file)["layer"]) for file in prior_files(paths.precomputed(), network.name)]
     order = [layer.name for layer in network.layers if layer.name in there]
     names = [name.strip() for name in args.priors.split(",") if name.strip()] or order or [""]
-    rows, titles = [], []
     for name in names:
         prior_for(network, name)  # says at once what is missing
     with interrupt.raised():
-        try:
-            for name in names:
-                rows.append(np.stack(several(network, units, replace(recipe, prior=name), args.seed)))
-                titles.append([f"{name}   {layer.label(one) or unit_id(layer.name, one)}" for layer, one in units])
-        except KeyboardInterrupt:
-            if not rows:
-                raise
-            print(f"stopped after {len(rows)} priors, which are drawn", flush=True)
-        write(args.out, labelled(rows, titles))
+        made = (np.stack(several(network, units, replace(recipe, prior=name), args.seed)) for name in names)
+        rows = interrupt.until_stopped(made, "priors, which are drawn")
+        titles = [
+            [f"{name}   {layer.label(one) or unit_id(layer.name, one)}" for layer, one in units] for name in names
+        ]
+        write(args.out, labelled(rows, titles[: len(rows)]))
         print(f"saved {args.out}", flush=True)

@@ -60,6 +60,27 @@ SHOTS = (
         "The ten units that answer most (the tab “strongest”); the key tab walks through them.",
     ),
     Shot(
+        "classes",
+        ("--size", "1500x930", "--unit", "logits:zebra", "--back", "lrp", "--keys", "content=synthesized"),
+        (
+            "The images that the network makes for its classes, and relevance for the selected one, as LRP "
+            "distributes it over the picture (the tab “synthesized”, `b`)."
+        ),
+    ),
+    Shot(
+        "true",
+        ("--size", "1500x930", "--unit", "probs:zebra", "--back", "lrp", "--keys", "?"),
+        "Which backward method is true for this picture: deletion and insertion curves of all methods (`?`).",
+    ),
+    Shot(
+        "facets",
+        ("--size", "1500x930", "--unit", "logits:945", "--keys", "^"),
+        (
+            "The different things that a unit answers to: its photos laid out by likeness, their clusters, "
+            "and an image for each cluster (`^`)."
+        ),
+    ),
+    Shot(
         "palette",
         ("--size", "1280x720", "--keys", "/ z e b r"),
         ("The command palette (`/`): a few letters find a command, layer, unit, class or file, with its key."),

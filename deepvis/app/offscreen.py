@@ -196,7 +196,9 @@ def _findings(
     workers.want_stored(state, network, cells, side)
     _wait(lambda: workers.unit_images.idle and workers.top_images.idle and workers.facets.idle)
     workers.want_stored(state, network, cells, side)  # again, now that the index has been opened
-    _wait(lambda: workers.layer_images.idle and workers.remembered.idle and workers.dreams.idle and workers.curves.idle)
+    _wait(lambda: workers.layer_images.idle and workers.remembered.idle and workers.curves.idle)
+    endless = state.dream_mode != "picture"  # of these the first picture will do
+    _wait(lambda: workers.dreams.idle or endless and workers.dreams.answer is not None)
     return workers.findings()
 
 

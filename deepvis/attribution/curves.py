@@ -46,6 +46,8 @@ def class_layer(network: Network) -> str:
     name = stands_for(network.layers, len(network.layers) - 1)
     if network.layers[find_layer(name, network.layers)].is_map:
         raise UserError(f"network {network.name} does not end in class scores: faithfulness is measured on a class")
+    if network.layers[find_layer(name, network.layers)].units < 2:
+        raise UserError(f"network {network.name} has one score alone: faithfulness needs two classes or more")
     return name
 
 
@@ -146,6 +148,11 @@ def probabilities(network: Network, x: Tensor) -> np.ndarray:
         out = network.module(x.clone())
     if not isinstance(out, Tensor) or out.ndim != 2 or len(out) != len(x):
         raise UserError(f"network {network.name} does not return class scores: faithfulness is measured on a class")
+    if not bool(out.isfinite().all()):
+        raise UserError(
+            f"network {network.name} gives class scores that are not finite: expected numbers. Check its weights, and "
+            "the scaling of its input"
+        )
     return as_probabilities(out.double().cpu().numpy())
 
 

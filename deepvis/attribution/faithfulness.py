@@ -31,6 +31,7 @@ from deepvis.core.errors import UserError
 from deepvis.core.frames import Frame
 from deepvis.networks.network import Network
 
+NOTHING = "nothing comes back to the pixels"
 RANDOM = "random"  # the floor: blocks in a random order
 SAME = 0.7  # rank correlation above which a map is called the same after all weights were randomised,
 ALIKE = 0.97  # and after those of the classes alone
@@ -132,7 +133,8 @@ class Measurement:
             if tally.broken:
                 continue
             try:
-                values, tally.note = explain(self.network, x, self._layer, units, name, self.passes)
+                values, note = explain(self.network, x, self._layer, units, name, self.passes)
+                tally.note = "" if METHODS[name].passes > 1 else note  # theirs says only how far they are
             except (UserError, RuntimeError) as error:
                 tally.broken = str(error)
                 continue
@@ -163,7 +165,7 @@ class Measurement:
 
     def _score(self, tally: _Tally, floor: np.ndarray) -> Score:
         if tally.broken or not self.images or tally.missing == self.images:
-            return Score(missing=tally.missing, why_not=tally.broken or tally.note or "gave nothing")
+            return Score(missing=tally.missing, why_not=tally.broken or tally.note or NOTHING)
         values = np.array(tally.areas)
         means, errors = values.mean(0), half_intervals(values)
         better = floor[:, :1] - values[:, :1]
@@ -182,4 +184,4 @@ def half_intervals(values: np.ndarray) -> np.ndarray:
 
 def known_methods(names: Sequence[str]) -> list[str]:
     """The names, or all methods if there are none. Raises UserError for an unknown one."""
-    return [check_known(name) for name in names] or list(METHODS)
+    return list(dict.fromkeys(check_known(name) for name in names)) or list(METHODS)

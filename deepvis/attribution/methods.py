@@ -241,7 +241,7 @@ def own_problem(name: str, rules: Mapping[str, object]) -> str:
         composite_of(rules)
     except UserError as error:
         return str(error)
-    if name == "off" or name in METHODS and not METHODS[name].is_own:
+    if name in ("off", "random") or name in METHODS and not METHODS[name].is_own:
         return "is the name of something else: choose another"
     if not re.fullmatch("[a-z0-9][a-z0-9+-]{0,39}", name):
         return "allowed as a name: up to 40 small letters, digits, + and -"

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from deepvis.networks.network import Network
     from deepvis.synthesis.dream import Dreamer, DreamPlan, Pull
 
+LARGEST = 65535  # pixels on a side; larger pictures are reduced
 RATE = 25.0  # frames per second of an endless zoom
 
 
@@ -75,6 +76,9 @@ def _dream(args: argparse.Namespace) -> None:
     from deepvis.core.picture_files import check_suffix
     from deepvis.inputs.decode import VIDEO_SUFFIXES
 
+    _check_zoom(args)
+    if args.out.exists() and args.image.exists() and args.out.samefile(args.image):
+        raise UserError(f"--out {args.out}: it is the picture or video that is dreamed of. Give another file")
     is_video = args.image.suffix.lower() in VIDEO_SUFFIXES
     if not (is_video or args.zoom):
         check_suffix(args.out)
@@ -88,6 +92,19 @@ def _dream(args: argparse.Namespace) -> None:
         else:
             _picture(args, dreamer)
     print(f"saved {args.out}", flush=True)
+
+
+def _check_zoom(args: argparse.Namespace) -> None:
+    """Refuse a zoom in which pictures would fall apart. Raises UserError."""
+    right, down = args.drift
+    for name, value, low, high in (
+        ("--zoom-by", args.zoom_by, -0.5, 1),
+        ("--turn", args.turn, -180, 180),
+        ("--drift", right, -1000, 1000),
+        ("--drift", down, -1000, 1000),
+    ):
+        if not low <= value <= high:  # also if it is no number
+            raise UserError(f"{name} {value:g}: expected {low:g} to {high:g} for each frame")
 
 
 def _dreamer(args: argparse.Namespace, network: Network) -> tuple[Dreamer, list[Pull]]:
@@ -148,8 +165,12 @@ def _plan(args: argparse.Namespace, dreamer: Dreamer, size: tuple[int, int]) -> 
         if not all(part.strip().isdecimal() and int(part) for part in parts):
             raise UserError(f"--steps {args.steps!r}: expected numbers of steps from 1, such as 10,10,6,3")
         plan = replace(plan, iterations=tuple(int(part) for part in parts))
-    if not plan.scale > 1 or not plan.step > 0 or plan.jitter < 0:
-        raise UserError("--scale: expected more than 1; --step: more than 0; --jitter: 0 or more")
+    if not 1 < plan.scale <= 16:
+        raise UserError(f"--scale {plan.scale:g}: expected more than 1, up to 16")
+    if not 0 < plan.step <= 255:
+        raise UserError(f"--step {plan.step:g}: expected more than 0, up to 255 gray levels")
+    if plan.jitter < 0:
+        raise UserError(f"--jitter {plan.jitter}: expected 0 or more pixels")
     tile = args.tile or tile_for(dreamer.network)
     return replace(plan, tile=tile if tile and max(size) > tile + dreamer.margin else 0)
 
@@ -158,7 +179,7 @@ def _read(args: argparse.Namespace, path: Path, size: tuple[int, int] | None) ->
     from deepvis.core.geometry import fit
     from deepvis.inputs.decode import read_image
 
-    picture = read_image(path)
+    picture = read_image(path, LARGEST)
     return np.ascontiguousarray(picture if size is None else fit(picture, size[1], size[0], not args.stretch))
 
 

@@ -66,6 +66,8 @@ def _facets(args: argparse.Namespace) -> None:
             store.finish()
             print(f"stopped. {folder} holds what is done; run the same command again to resume", flush=True)
             raise
+    if counts["failed"] and not counts["made"] and not counts["found"]:
+        raise UserError(f"no facets were made: {counts['failed']} of {counts['failed']} units without (see above)")
     failed = f", {counts['failed']} without facets (see above)" if counts["failed"] else ""
     print(f"{folder}: facets of {counts['made']} units made, {counts['found']} already there{failed}")
 

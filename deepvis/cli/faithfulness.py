@@ -9,9 +9,13 @@ from typing import TYPE_CHECKING
 
 from deepvis.cli.options import Commands, add_network, count, load_network, path_argument
 from deepvis.core import interrupt, paths
+from deepvis.core.errors import UserError
 
 if TYPE_CHECKING:
     from deepvis.attribution.faithfulness import Score
+
+
+LEAST = 10  # images, for methods to be marked as failing
 
 
 def add(commands: Commands) -> None:
@@ -53,14 +57,30 @@ def _faithfulness(args: argparse.Namespace) -> None:
     total = len(images.names)
     numbers = [i * total // min(total, args.count) for i in range(min(total, args.count))]
     at_once = AT_ONCE if args.batch > 1 else 1  # a network that takes only one picture at a time
+    broken = 0
     measurement = Measurement(network, known_methods(args.back), args.passes, count=args.stages, at_once=at_once)
     with interrupt.raised(), tqdm(total=len(numbers), unit="image") as bar:
         for first in range(0, len(numbers), args.batch):
             some = numbers[first : first + args.batch]
-            measurement.add([Frame(images.read(number), images.names[number], number, False) for number in some])
+            frames = []
+            for number in some:
+                try:
+                    frames.append(Frame(images.read(number), images.names[number], number, False))
+                except UserError as error:
+                    broken += 1
+                    tqdm.write(f"left out: {error}")
+            if frames:
+                measurement.add(frames)
             bar.update(len(some))
+    if not measurement.images:
+        raise UserError(f"--images {args.images}: none of {len(numbers)} images can be read")
     scores = measurement.scores()
     print(table(scores, measurement.images, measurement.stages))
+    if broken:
+        print(f"{broken} image{'s' if broken > 1 else ''} could not be read and left out")
+    if measurement.images < LEAST:
+        print(f"{measurement.images} images are too few to mark methods by: nothing is saved. Give {LEAST} or more")
+        return
     folder = paths.precomputed().own / network.name
     fails = {name: score.fails for name, score in scores.items() if name != "random"}
     print(f"saved {write_doubts(folder, network.fingerprint, fails)}: the window marks the methods that fail")

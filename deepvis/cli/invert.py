@@ -155,6 +155,8 @@ def _also(text: str, network: Network, code: Code) -> Objective | None:
         strength = float(weight)
     except ValueError as error:
         raise UserError(f"--stronger {text!r}: expected UNIT or UNIT=WEIGHT, such as 5c:12=0.2") from error
+    if not -100 <= strength <= 100:
+        raise UserError(f"--stronger {text!r}: expected a weight of -100 to 100 (less than 0: weaker)")
     index, unit = parse_unit(name, network.layers)
     return accentuation(network, network.layers[index].name, unit, code, strength)
 

@@ -20,8 +20,8 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument("--layer", required=True, help="whose code the generator inverts")
     parser.add_argument("--size", type=count, default=128, help="side of the training pictures (128)")
-    parser.add_argument("--minutes", type=float, default=0.0, help="at most so long (until it no longer helps)")
-    parser.add_argument("--steps", type=int, default=0, help="at most so many steps (until it no longer helps)")
+    parser.add_argument("--minutes", type=float, help="at most so long (until it no longer helps)")
+    parser.add_argument("--steps", type=count, help="at most so many steps (until it no longer helps)")
     parser.add_argument("--batch", default="auto", help="pictures in a step (auto)")
     parser.add_argument("--rate", type=float, default=5e-4, help="learning rate (0.0005)")
     parser.add_argument("--width", type=float, default=1.0, help="factor of the generator's channels (1)")
@@ -42,12 +42,12 @@ def _train(args: argparse.Namespace) -> None:
     from deepvis.inputs.datasets import find_images
 
     rank, _world = share()
-    for name, low, high in (("minutes", 0, 1e6), ("rate", 1e-7, 1), ("width", 0.1, 8), ("adversarial", 0, 100)):
+    for name, low, high in (("minutes", 1e-3, 1e6), ("rate", 1e-7, 1), ("width", 0.1, 8), ("adversarial", 0, 100)):
         value = getattr(args, name)
-        if not (math.isfinite(value) and low <= value <= high):
+        if value is not None and not (math.isfinite(value) and low <= value <= high):
             raise UserError(f"--{name} {value:g}: expected {low:g} to {high:g}")
-    if args.steps < 0 or args.seed < 0:
-        raise UserError("--steps and --seed: expected 0 or more")
+    if args.seed < 0:
+        raise UserError(f"--seed {args.seed}: expected 0 or more")
     if not 32 <= args.size <= 1024:
         raise UserError(f"--size {args.size}: expected 32 to 1024")
     if args.batch != "auto" and not (args.batch.isdecimal() and 0 < int(args.batch) <= 1024):
@@ -68,7 +68,7 @@ def _train(args: argparse.Namespace) -> None:
     )
     folder = args.out or prior_folder(paths.precomputed().own, network.name, layer.name)
     try:
-        made = train(network, pool, plan, Limits(args.steps, args.minutes), folder)
+        made = train(network, pool, plan, Limits(args.steps or 0, args.minutes or 0.0), folder)
     except KeyboardInterrupt:
         print(f"\nstopped. {folder} holds what is done; run the same command again to go on", flush=True)
         raise

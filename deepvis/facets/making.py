@@ -85,8 +85,8 @@ def top_of(index: Index, layer: str, unit: int, count: int) -> list[Place]:
         raise UserError(f"{unit_id(layer, unit)} is dead: no photo excites it")
     if len(found) < LEAST:
         raise UserError(
-            f"{unit_id(layer, unit)}: {len(found)} photos in the index; facets need {LEAST} or more. Name more photos: "
-            "deepvis facets --images DIR"
+            f"{unit_id(layer, unit)} has {len(found)} photos; facets need {LEAST} or more. Take more photos (--images "
+            "DIR), or more of them (--top)"
         )
     return found
 

@@ -12,8 +12,9 @@ FILE = "faithfulness.json"
 
 
 def write_doubts(folder: Path, fingerprint: str, fails: Mapping[str, str]) -> Path:
-    """Store {method: in what it fails; empty if it does not} for a network."""
+    """Store {method: in what it fails; empty if it does not} for a network; other methods' results there are kept."""
     path = folder / FILE
+    fails = {**_measured(path, fingerprint), **fails}
     with writing(path, "Make room, or name another folder with --data"):
         path.parent.mkdir(parents=True, exist_ok=True)
         text = json.dumps({"fingerprint": fingerprint, "fails": dict(fails)}, indent=1, ensure_ascii=False)
@@ -27,11 +28,16 @@ def read_doubts(folders: Sequence[Path], fingerprint: str) -> Mapping[str, str]:
     Args:
         folders: the first one that has a measurement of this network counts.
     """
-    for folder in folders:
-        try:
-            found = json.loads((folder / FILE).read_text(encoding="utf-8"))
-            if found["fingerprint"] == fingerprint:
-                return {str(name): str(why) for name, why in found["fails"].items() if why}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            continue
+    measured = next(filter(None, (_measured(folder / FILE, fingerprint) for folder in folders)), {})
+    return {name: why for name, why in measured.items() if why}
+
+
+def _measured(path: Path, fingerprint: str) -> dict[str, str]:
+    """{method: in what it fails; empty if it does not}; empty if the file has no measurement of this network."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if found["fingerprint"] == fingerprint:
+            return {str(name): str(why) for name, why in found["fails"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        pass
     return {}

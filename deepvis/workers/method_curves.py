@@ -33,6 +33,8 @@ class CurvesWorker(Worker["WishOf[Network, CurvesWish]", MethodCurves]):
         import numpy as np
 
         from deepvis.attribution import curves as measured
+        from deepvis.attribution.faithfulness import NOTHING
+        from deepvis.attribution.methods import METHODS
         from deepvis.core.errors import UserError
 
         wish, network = task.wish.wish, self._replica.of(task.wish.source)
@@ -59,8 +61,9 @@ class CurvesWorker(Worker["WishOf[Network, CurvesWish]", MethodCurves]):
             try:
                 with MUCH_MEMORY:
                     values, note = measured.explain(network, x, layer, [unit], name, PASSES)
+                why = NOTHING if METHODS[name].passes > 1 or not note else note  # theirs says only how far they are
                 fine = np.isfinite(values).all() and bool(values.any())
-                one = curve(name, measured.block_means(values)) if fine else MethodCurve(name, note=note or "no map")
+                one = curve(name, measured.block_means(values)) if fine else MethodCurve(name, note=why)
             except (UserError, RuntimeError) as error:
                 one = MethodCurve(name, note=str(error).partition("\n")[0])
             now = replace(now, curves=(*now.curves, one))

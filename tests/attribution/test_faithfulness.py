@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
-from smallnets import small
+from smallnets import SPEC, small
 from torch import nn
 
 from deepvis.attribution import faithfulness, path
@@ -192,3 +193,56 @@ def test_doubts_are_kept_for_one_network(tmp_path: Path) -> None:
     assert read_doubts([own, bundled], "abc") == {"deconv": "the same"}
     (own / "faithfulness.json").write_text("[]")
     assert read_doubts([own, bundled], "abc") == {"guided": "no better"}
+
+
+# ---- networks that cannot be measured ------------------------------------------------------------
+
+
+class Scores(nn.Module):
+    """Mean colours as scores: so many, and what they are multiplied by."""
+
+    def __init__(self, count: int, factor: float) -> None:
+        super().__init__()
+        self.conv, self.fc, self.factor = nn.Conv2d(3, 4, 3), nn.Linear(4, count), factor
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.fc(self.conv(x).mean((2, 3))) * self.factor
+
+
+@pytest.mark.parametrize(
+    "count, factor, said", [(3, math.nan, "scores that are not finite.*weights"), (1, 1.0, "one score alone.*two")]
+)
+def test_a_network_that_cannot_be_measured_is_refused(count: int, factor: float, said: str) -> None:
+    network = prepare("net", Scores(count, factor).eval(), SPEC, None)
+    with pytest.raises(UserError, match=said):
+        Measurement(network, ["gradient"]).add([Frame(np.zeros((32, 32, 3), np.uint8), "a", 0, False)])
+
+
+def test_each_method_is_measured_once() -> None:
+    assert faithfulness.known_methods(["lrp", "gradient", "lrp"]) == ["lrp", "gradient"]
+
+
+def test_a_later_measurement_keeps_that_of_other_methods(tmp_path: Path) -> None:
+    write_doubts(tmp_path, "abc", {"guided": "no better", "lrp": "x"})
+    write_doubts(tmp_path, "abc", {"lrp": ""})
+    assert read_doubts([tmp_path], "abc") == {"guided": "no better"}
+    write_doubts(tmp_path, "def", {"lrp": "y"})  # of another network
+    assert read_doubts([tmp_path], "def") == {"lrp": "y"} and not read_doubts([tmp_path], "abc")
+
+
+def test_broken_images_are_left_out_and_few_images_mark_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from deepvis.cli import faithfulness as command
+    from deepvis.cli import main
+
+    network = small()
+    monkeypatch.setattr(command, "load_network", lambda _args: network)
+    monkeypatch.setattr(faithfulness, "BLOCK", 8)
+    for name in ("a.png", "b.png"):
+        cv2.imwrite(str(tmp_path / name), np.random.default_rng(0).integers(0, 255, (32, 32, 3), np.uint8))
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    options = ["--images", str(tmp_path), "--back", "gradient", "--stages", "1"]
+    assert main.main(["faithfulness", *options]) == 0
+    said = capsys.readouterr().out
+    assert "over 2 images" in said and "1 image could not be read" in said and "too few to mark" in said

@@ -110,6 +110,12 @@ def test_dream_of_a_video_and_an_endless_zoom(run: Callable[..., int], tmp_path:
         ("dream", ("--layer", "conv,down", "--out", "x.png"), "units of one layer"),
         ("dream", ("--layer", "down", "--steps", "0", "--out", "x.png"), "--steps '0'"),
         ("dream", ("--layer", "down", "--box", "60,40,20,20", "--out", "x.png"), "inside the picture of 70×50"),
+        ("dream", ("--layer", "down", "--zoom", "2", "--zoom-by", "nan", "--out", "x.mp4"), "--zoom-by nan: expected"),
+        ("dream", ("--layer", "down", "--zoom", "2", "--turn", "inf", "--out", "x.mp4"), "--turn inf: expected"),
+        ("dream", ("--layer", "down", "--zoom", "2", "--drift", "nan", "0", "--out", "x.mp4"), "--drift nan: expected"),
+        ("dream", ("--layer", "down", "--step", "nan", "--out", "x.png"), "--step nan: expected"),
+        ("dream", ("--layer", "down", "--out", "cat.png"), "--out cat.png: it is the picture or video"),
+        ("invert", ("--layer", "down", "--stronger", "down:1=nan", "--out", "x.png"), "expected a weight of -100"),
         ("dream", ("--layer", "down", "--zoom", "2", "--out", "x.png"), "expected a video that ends in .mp4 or .avi"),
     ],
 )
@@ -119,6 +125,20 @@ def test_bad_input(
     assert run(command, *args) == 2
     said = capsys.readouterr().err
     assert message in said and "Traceback" not in said and not Path("x.png").exists()
+
+
+def test_a_large_picture_keeps_its_size(run: Callable[..., int], tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "cat.png"), np.tile(np.arange(250, dtype=np.uint8), (8, 9))[..., None].repeat(3, 2))
+    assert run("dream", "--layer", "down", "--octaves", "1", "--steps", "1", "--out", "x.png") == 0
+    assert cv2.imread("x.png").shape == (8, 2250, 3)
+
+
+@pytest.mark.parametrize("keys", ["! {", "! { {", "!"])
+def test_what_never_ends_is_drawn_once(run: Callable[..., int], keys: str, tmp_path: Path) -> None:
+    """An endless zoom and a live dream: `deepvis render` draws their first picture."""
+    more = ("--model", "net", "--device", "cpu", "--data", str(tmp_path / "data"), "--size", "700x450")
+    assert main.main(["render", "--input", "cat.png", "--unit", "down:1", "--keys", keys, *more, "--out", "w.png"]) == 0
+    assert cv2.imread("w.png").shape == (450, 700, 3)
 
 
 def test_a_black_picture_is_nothing_to_a_layer(

@@ -86,7 +86,7 @@ def test_what_cannot_be_trained(run: Callable[..., int], capsys: pytest.CaptureF
         (("--layer", "relu", "--minutes", "-1"), "--minutes -1: expected"),
         (("--layer", "relu", "--rate", "nan"), "--rate nan: expected"),
         (("--layer", "relu", "--batch", "x"), "--batch 'x': expected"),
-        (("--layer", "relu", "--steps", "-3"), "expected 0 or more"),
+        (("--layer", "relu", "--minutes", "0"), "--minutes 0: expected 0.001"),
         (("--layer", "relu", "--images", "nowhere"), "nowhere"),
     ):
         assert run(*TRAIN, *words) == 2

@@ -140,7 +140,7 @@ def test_units_without_facets_say_why(
     assert "fc:1: 9 facets of 8 photos: expected 1 to 8" in capsys.readouterr().out
     assert go(network, index, tmp_path / "s", replace(PLAN, top=Top("3")), "fc:1")["failed"] == 1
     store = open_store(tmp_path / "s", network.fingerprint)
-    assert "3 photos in the index; facets need 4 or more" in store.records["fc", 1]["failed"]
+    assert "has 3 photos; facets need 4 or more" in store.records["fc", 1]["failed"]
     assert read(store, "fc", 1) is None
     gone = replace(index, root=str(tmp_path / "elsewhere"))
     go(network, gone, tmp_path / "s", units="fc:1")

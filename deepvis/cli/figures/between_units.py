@@ -31,7 +31,7 @@ def _draw(args: argparse.Namespace) -> None:
     from deepvis.synthesis.two_units import between, parse_pairs
 
     pairs = parse_pairs(args.units, network.layers)
-    if len(pairs) != 1:
+    if len(pairs) != 1 or pairs[0].sign != "+":
         raise UserError(f"--units {args.units!r}: expected one pair, such as logits:1+logits:5")
     made = between(network, pairs[0].first, pairs[0].second, recipe, args.images, args.seed)
     titles = [" and ".join(f"{value:.1f}" for value in one.values) for one in made]

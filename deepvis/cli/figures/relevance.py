@@ -66,6 +66,8 @@ def _picture(args: argparse.Namespace) -> np.ndarray:
     columns = [(f"{unit_id(layer, unit)}   top images", [tile[..., ::-1] for tile in tiles])]
     for name in map(check_known, args.back):
         values = patch_backward(network, seen, layer, unit, name, boxes, places, passes=10**6)
+        if not any(one.any() for one in values):
+            print(f"note: {METHODS[name].label}: nothing comes back to the pixels; its images are black")
         columns.append(
             (METHODS[name].label, [explained(one, tile, shows_of(name)) for one, tile in zip(values, tiles)])
         )

@@ -94,6 +94,7 @@ X_NAMES = {
     "!": "exclam",
     "^": "asciicircum",
     "?": "question",
+    "~": "asciitilde",
     "<": "less",
     ">": "greater",
     "{": "braceleft",

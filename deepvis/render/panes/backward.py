@@ -68,7 +68,7 @@ def _draw_one(canvas: Canvas, scene: Scene) -> None:
     body = canvas.caption(title, f"{frozen + ' · ' if frozen else ''}{state.filter}", ink)
     pixels, note = scene.backward, scene.backward_note
     if doubt := scene.doubts.get(state.method or ""):
-        note = f"fails on this network: {doubt}" + (f"; {note}" if note else "")
+        note = f"measured for classes, it fails: {doubt}" + (f"; {note}" if note else "")
     if pixels is None:
         body.words(_why_not_yet(scene))
     elif not np.isfinite(pixels).all():
@@ -130,7 +130,7 @@ def _chips(scene: LoadingScene) -> tuple[Chip, ...]:
 
 
 def _method_chip(row: Method, doubts: Mapping[str, str], on: bool) -> Chip:
-    doubt = f", which fails on this network: {doubts[row.name]}" if row.name in doubts else ""
+    doubt = f", which fails, measured for classes: {doubts[row.name]}" if row.name in doubts else ""
     words = f"{row.short or row.label}{'?' if doubt else ''}"
     if on:
         return Chip(words, "method=off", f"switch {row.label} off{doubt}", True)

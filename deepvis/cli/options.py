@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -97,6 +98,14 @@ def add_recipe(parser: argparse.ArgumentParser) -> None:
         help="parameters other than the preset's, such as --set steps=64 rate=0.2",
     )
     parser.add_argument("--seed", type=_seed, default=0, help="(0)")
+
+
+def add_synthesized_figure(parser: argparse.ArgumentParser, run: Callable[[argparse.Namespace], None]) -> None:
+    """Add what the figures of synthesized images have in common: the picture, the recipe and the network."""
+    parser.add_argument("--out", type=path_argument, required=True, help="picture to write")
+    add_recipe(parser)
+    add_network(parser)
+    parser.set_defaults(run=run)
 
 
 def load_network(args: argparse.Namespace) -> Network:

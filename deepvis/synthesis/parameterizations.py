@@ -100,6 +100,7 @@ class Fourier:
         self.values = coefficients.clone().requires_grad_(True)
         self._size, self._mix, self._power, self._color = size, mix, power, mean
         self._falling = _falling(size, power).to(coefficients)
+        self._cutoff: Tensor | None = None
         self.limit(torch.zeros_like(power) if cutoff is None else cutoff)
         share = (mean / 255).clamp(0.02, 0.98)
         self._offset = torch.logit(share)[:, None, None].to(coefficients)
@@ -107,6 +108,8 @@ class Fourier:
 
     def limit(self, cutoff: Tensor) -> None:
         """Take another finest detail, `cutoff` [B]; the coefficients beyond it are kept and count again later."""
+        if self._cutoff is not None and torch.equal(cutoff, self._cutoff):
+            return
         self._cutoff = cutoff
         scale = _limited(self._falling, self._size, cutoff)[:, None, :, :, None]
         self._scale = scale.expand(-1, -1, -1, -1, 2).contiguous()  # eight times as fast as broadcasting in each step

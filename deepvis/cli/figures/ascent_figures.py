@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from deepvis.cli.options import Commands, add_network, add_recipe, count, load_network, path_argument, recipe_of
+from deepvis.cli.options import Commands, add_synthesized_figure, count, load_network, path_argument, recipe_of
 from deepvis.core import interrupt
 from deepvis.core.errors import UserError
 
@@ -15,16 +15,12 @@ def add(figures: Commands) -> None:
     phases.add_argument(
         "--start", nargs="+", type=path_argument, metavar="PHOTO", help="photos whose mean it starts from"
     )
-    phases.set_defaults(run=_draw_phases)
     between = figures.add_parser("interpolated", help="images from starts between two photos (Fig. S1)")
     between.add_argument("--photos", nargs=2, type=path_argument, required=True, metavar="PHOTO", help="two photos")
     between.add_argument("--images", type=count, default=8, help="starts, the two photos with them (8)")
-    between.set_defaults(run=_draw_between)
-    for parser in (phases, between):
+    for parser, draw in ((phases, _draw_phases), (between, _draw_between)):
         parser.add_argument("--unit", required=True, help="layer:number or layer:class")
-        parser.add_argument("--out", type=path_argument, required=True, help="picture to write")
-        add_recipe(parser)
-        add_network(parser)
+        add_synthesized_figure(parser, draw)
 
 
 def _draw_phases(args: argparse.Namespace) -> None:

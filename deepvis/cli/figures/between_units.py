@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from deepvis.cli.options import Commands, add_network, add_recipe, count, load_network, path_argument, recipe_of
+from deepvis.cli.options import Commands, add_synthesized_figure, count, load_network, recipe_of
 from deepvis.core.errors import UserError
 
 
@@ -13,10 +13,7 @@ def add(figures: Commands) -> None:
     parser = figures.add_parser("between-units", help="images of mixtures of two units, from one to the other")
     parser.add_argument("--units", required=True, metavar="A+B", help="such as logits:1+logits:5")
     parser.add_argument("--images", type=count, default=6, help="how many (6)")
-    parser.add_argument("--out", type=path_argument, required=True, help="picture to write")
-    add_recipe(parser)
-    add_network(parser)
-    parser.set_defaults(run=_draw)
+    add_synthesized_figure(parser, _draw)
 
 
 def _draw(args: argparse.Namespace) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from deepvis.cli.options import Commands, add_network, add_recipe, load_network, path_argument, recipe_of
+from deepvis.cli.options import Commands, add_synthesized_figure, load_network, recipe_of
 from deepvis.core import interrupt, paths
 
 
@@ -13,10 +13,7 @@ def add(figures: Commands) -> None:
     parser = figures.add_parser("priors", help="units through the learned priors of several layers, a row each")
     parser.add_argument("--units", required=True, metavar="UNITS", help="such as logits:130,logits:980")
     parser.add_argument("--priors", default="", help="layers, or MODEL/LAYER, with commas (all of this network)")
-    parser.add_argument("--out", type=path_argument, required=True, help="picture to write")
-    add_recipe(parser)
-    add_network(parser)
-    parser.set_defaults(run=_draw)
+    add_synthesized_figure(parser, _draw)
 
 
 def _draw(args: argparse.Namespace) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from deepvis.cli.options import Commands, add_network, add_recipe, load_network, path_argument, recipe_of
+from deepvis.cli.options import Commands, add_synthesized_figure, load_network, recipe_of
 from deepvis.core import interrupt
 from deepvis.core.errors import UserError
 
@@ -15,10 +15,7 @@ def add(figures: Commands) -> None:
     parser.add_argument("--unit", required=True, help="layer:number or layer:class")
     parser.add_argument("--units", required=True, metavar="UNITS", help="the others, such as logits:470,logits:971")
     parser.add_argument("--gamma", type=float, default=0.5, help="how much neither may run ahead (0.5); 0: their sum")
-    parser.add_argument("--out", type=path_argument, required=True, help="picture to write")
-    add_recipe(parser)
-    add_network(parser)
-    parser.set_defaults(run=_draw)
+    add_synthesized_figure(parser, _draw)
 
 
 def _draw(args: argparse.Namespace) -> None:

@@ -33,9 +33,7 @@ layers: {conv: "0", relu: "1", down: "2", fc: "5"}
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., int]]:
-    (tmp_path / "net").mkdir()
-    (tmp_path / "net" / "smallish.py").write_text(NET)
-    (tmp_path / "net" / "model.yaml").write_text(YAML)
+    small.write_model(tmp_path / "net", NET, YAML)
     small.write_images(tmp_path / "photos", 12)
     picture = cv2.resize(np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8), (70, 50))
     cv2.imwrite(str(tmp_path / "cat.png"), picture)

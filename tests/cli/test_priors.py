@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import cv2
-import numpy as np
 import pytest
+import small
 
 from deepvis.cli import main
 from deepvis.priors import jobs, training
@@ -35,13 +35,8 @@ TRAIN = ("train-prior", "--images", "photos", "--size", "32", "--steps", "2", "-
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     """`deepvis …` on a network of its own and a data folder of its own, with seventy photos."""
-    (tmp_path / "net").mkdir()
-    (tmp_path / "net" / "smallish.py").write_text(NET)
-    (tmp_path / "net" / "model.yaml").write_text(YAML)
-    (tmp_path / "photos").mkdir()
-    draw = np.random.default_rng(0)
-    for number in range(70):
-        cv2.imwrite(str(tmp_path / "photos" / f"{number}.png"), draw.integers(0, 255, (32, 32, 3), np.uint8))
+    small.write_model(tmp_path / "net", NET, YAML)
+    small.write_noise(tmp_path / "photos", 70, 32)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(training, "_SAMPLES", 16)
     return lambda *words: main.main([*words, "--model", "net", "--device", "cpu", "--data", str(tmp_path / "data")])

@@ -46,6 +46,21 @@ def write_images(folder: Path, count: int, first: int = 0, suffix: str = ".png")
         cv2.imwrite(str(folder / f"img{number}{suffix}"), image)
 
 
+def write_model(folder: Path, code: str, description: str) -> None:
+    """A folder for `--model`: smallish.py with the network's code, and its model.yaml."""
+    folder.mkdir()
+    (folder / "smallish.py").write_text(code)
+    (folder / "model.yaml").write_text(description)
+
+
+def write_noise(folder: Path, count: int, side: int) -> None:
+    """Photos of noise, numbered from 0."""
+    folder.mkdir()
+    draw = np.random.default_rng(0)
+    for number in range(count):
+        cv2.imwrite(str(folder / f"{number}.png"), draw.integers(0, 255, (side, side, 3), np.uint8))
+
+
 def brute(net: Network, images, layers=tuple(LAYERS)) -> dict[str, np.ndarray]:
     """{layer: N×C×P} of all activations, as the network gives them one image at a time."""
     from deepvis.inputs.decode import read_image

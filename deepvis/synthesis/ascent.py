@@ -294,48 +294,47 @@ class Ascent:
 
     def _gradient(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """The objective's values [B], and the gradient of objective minus penalties with respect to the parameters
-        (0 for images whose gradient is not finite)."""
-        values = self._parameters.values
-        penalties = [self._strength(name) * penalty(image) for name, penalty in PENALTIES.items() if name in self._used]
-        redirect = self.count < self._redirects
-        keep, views, objective = redirect or bool(penalties), self.recipe.views, self._aim
-        grad = torch.zeros_like(values)
-        score = torch.zeros(len(values), device=values.device)
+        (0 for images whose gradient is not finite).
+
+        The gradients of all views and penalties are summed at the image, and go through the parameterization once.
+        """
+        canvas = image.detach().requires_grad_(True)
+        score, at_image = self._climbed(canvas)
+        penalties = [
+            self._strength(name) * penalty(canvas) for name, penalty in PENALTIES.items() if name in self._used
+        ]
+        if penalties:
+            at_image = at_image - _slope(sum(penalties[1:], penalties[0]), canvas)
+        (grad,) = torch.autograd.grad(image, self._parameters.values, at_image)
+        fine = _largest(grad).isfinite()
+        if grad.device.type != "cpu" or not bool(fine.all()):  # on a GPU the check takes longer than the `where`
+            grad = torch.where(_each(fine, grad), grad, 0.0)
+        if isinstance(self._parameters, images.Fourier) and self._parameters.beyond is not None:
+            # Adam would move what cannot be seen as far as the rest.
+            grad = grad.masked_fill(self._parameters.beyond, 0.0)
+        return score, grad
+
+    def _climbed(self, canvas: Tensor) -> tuple[Tensor, Tensor]:
+        """The objective's values [B], and its gradient at the canvas: the means over the views."""
+        views, objective, redirect = self.recipe.views, self._aim, self.count < self._redirects
+        score, grad = torch.zeros(len(canvas), device=canvas.device), torch.zeros_like(canvas)
         for left in range(views - 1, -1, -1):
-            seen = self._seen(image)
+            seen = self._seen(canvas)
             part = objective(self._activations(seen, objective)) / views
-            grad = grad + self._descended(part, image, retain_graph=keep or left > 0)
-            score = score + part.detach()
+            slope = _slope(part, canvas, retain_graph=redirect and left == 0)
+            if self.recipe.parameterization == "maco":
+                size = slope.abs().mean(1, keepdim=True)
+                self._importance = size if self._importance is None else self._importance + size
+            grad, score = grad + slope, score + part.detach().float()
         largest = _largest(grad)
         none = largest == 0
         self.dead &= none | ~largest.isfinite()
         if redirect and bool(none.any()):
             with self.network.under(_passing):
                 passing = objective(self._activations(seen.clone(), objective))
-            around = _slope(passing, values, retain_graph=bool(penalties))
+            around = _slope(passing, canvas)
             grad = torch.where(_each(none & (self.count < self._numbers["redirect"]), grad), around, grad)
-        if penalties:
-            (away,) = torch.autograd.grad(sum(penalties[1:], penalties[0]).sum(), values)
-            grad = grad - away
-        fine = (_largest(grad) if keep else largest).isfinite()
-        if grad.device.type != "cpu" or not bool(fine.all()):  # on a GPU the check takes longer than the `where`
-            grad = torch.where(_each(fine, grad), grad, 0.0)
-        if isinstance(self._parameters, images.Fourier) and self._parameters.beyond is not None:
-            # Adam would move what cannot be seen as far as the rest.
-            grad = grad.masked_fill(self._parameters.beyond, 0.0)
-        return score.detach().float(), grad
-
-    def _descended(self, score: Tensor, image: Tensor, retain_graph: bool) -> Tensor:
-        """The score's gradient with respect to the parameters; for maco that at the image counts as importance."""
-        values = self._parameters.values
-        if self.recipe.parameterization != "maco" or not score.requires_grad:
-            return _slope(score, values, retain_graph)
-        grad, at_image = torch.autograd.grad(
-            score.sum(), (values, image), retain_graph=retain_graph, materialize_grads=True
-        )
-        size = at_image.abs().mean(1, keepdim=True)
-        self._importance = size if self._importance is None else self._importance + size
-        return grad
+        return score, grad
 
     @property
     def _aim(self) -> Objective:
@@ -453,11 +452,11 @@ def _passing(x: Tensor, f: Callable[[Tensor], Tensor]) -> Tensor:
     return replaced(x, f, lambda grad: grad)
 
 
-def _slope(score: Tensor, values: Tensor, retain_graph: bool) -> Tensor:
+def _slope(score: Tensor, image: Tensor, retain_graph: bool = False) -> Tensor:
     """The gradient of the sum of scores; 0 where there is none, as after a step function or under `no_grad`."""
     if not score.requires_grad:
-        return torch.zeros_like(values)
-    return torch.autograd.grad(score.sum(), values, retain_graph=retain_graph, materialize_grads=True)[0]
+        return torch.zeros_like(image)
+    return torch.autograd.grad(score.sum(), image, retain_graph=retain_graph, materialize_grads=True)[0]
 
 
 def _largest(grad: Tensor) -> Tensor:

@@ -33,7 +33,7 @@ from deepvis.synthesis.steps import OPTIMIZERS, POLICIES, Optimizer
 from deepvis.synthesis.transforms import DRAWS, middle, sample, view_matrix, windowed
 
 NORM_BOUND = 160.0  # largest norm of a pixel about the mean, for bound "norm"
-AVERAGED = 6.4  # for keep "average": a step's weight in the running mean of the parameters, × the number of steps
+AVERAGED = 3.2  # for keep "average": a step's weight in the running mean of the parameters, × the number of steps
 CONTRAST = 100.0  # largest factor by which the contrast of pixel images is raised for display
 SIDE = 224  # side of the input for which a recipe's margin and shifts are given
 _NUMBERS = [field.name for field in fields(Recipe) if field.name not in (*CHOICES, *TEXTS, "phases")]

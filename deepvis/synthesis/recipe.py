@@ -94,7 +94,7 @@ class Recipe:
         cluster, texture, unlike: only for facets: weights that are added to the unit's activation (see
             `deepvis.facets.aims`).
         keep: which image is the result: the "best" so far by the objective, the "last", or the "average": of the last
-            sixth of the steps (a running mean of the parameters, in which what each view adds by chance fades).
+            third of the steps (a running mean of the parameters, in which what each view adds by chance fades).
         phases: parts of the run with other numbers (see `deepvis.synthesis.phases`); none: the numbers stay.
     """
 

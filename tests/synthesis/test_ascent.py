@@ -376,7 +376,7 @@ def test_the_average_is_the_running_mean_of_the_parameters(parameterization: str
         one.step()
         two.step()
         now = values(one).astype(np.float64)
-        weight = min(1.0, max(6.4 / steps, 2 / (step + 2)))
+        weight = min(1.0, max(3.2 / steps, 2 / (step + 2)))
         mean = now if mean is None else (1 - weight) * mean + weight * now
     np.testing.assert_array_equal(values(two), values(one))
     np.testing.assert_allclose(two._average, mean, rtol=1e-4, atol=1e-5)

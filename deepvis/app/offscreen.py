@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from deepvis.app.opening import highest_of
+from deepvis.app.opening import first_method, highest_of
 from deepvis.app.scene import Findings, build_scene
 from deepvis.app.unit_workers import UnitWorkers
 from deepvis.attribution.passes import finished
@@ -25,7 +25,7 @@ from deepvis.interface.command import Answers, Facts
 from deepvis.interface.commands import help_rows, keys_of
 from deepvis.interface.layout import fit
 from deepvis.interface.moving import goto
-from deepvis.interface.opening import begun, opened
+from deepvis.interface.opening import begun, gives_a_picture, opened, with_other_backward
 from deepvis.interface.requests import held_request, request_for
 from deepvis.interface.saved_view import SavedView
 from deepvis.interface.settings import DreamSettings, Settings, naming_options
@@ -153,7 +153,18 @@ def _as_the_window(state: State, network: Network, asked: _StillAnswers) -> Stat
     if activations is None:
         return state
     highest = highest_of(answers.index, network.layers[state.layer].name)
-    return opened(state, network.layers, activations, highest, network.telling_backward)
+    state = opened(state, network.layers, activations, highest, first_method(network))
+    return state if _shows(state, asked) else with_other_backward(state, network.telling_backward)
+
+
+def _shows(state: State, asked: _StillAnswers) -> bool:
+    """Whether the backward method that the window opens with gives a picture; another one is the user's choice."""
+    if state.method != state.home.method:
+        return True
+    try:
+        return gives_a_picture(asked.result(state))
+    except Exception:  # a network's code may raise anything
+        return False
 
 
 def _pressed(state: State, keys: Sequence[str], facts: Callable[[State], Facts], bound: Mapping[str, str]) -> State:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
+from typing import NoReturn
 
 import cv2
 import numpy as np
@@ -16,6 +18,7 @@ import torch
 from deepvis import __version__
 from deepvis.app import offscreen
 from deepvis.app.sources import sources
+from deepvis.attribution.methods import METHODS
 from deepvis.attribution.requests import Request
 from deepvis.cli import live, main
 from deepvis.core import paths
@@ -122,9 +125,21 @@ def test_without_a_unit_it_opens_as_the_window_does(loaded: Network, asked: list
     render("opened.png", "--unit", "auto")
     first, last = asked
     assert (first.layer, first.method) == ("4c", None)
-    assert (last.layer, last.method) == ("4c", "guided") and last.origin is not None and last.origin[1] > 0
+    assert (last.layer, last.method) == ("4c", "lrp") and last.origin is not None and last.origin[1] > 0
     render("other.png", "--unit", "auto", "--back", "gradient")
     assert asked[-1].method == "gradient" and asked[-1].origin == last.origin
+
+
+def test_it_opens_with_the_usual_method_where_there_is_no_relevance(
+    loaded: Network, asked: list[Request], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(METHODS, "lrp", replace(METHODS["lrp"], compute=refuse))
+    render("opened.png", "--unit", "auto")
+    assert asked[-1].method == "guided" and asked[-1].origin is not None
+
+
+def refuse(network: Network, question: object) -> NoReturn:
+    raise ValueError("there is no rule for this network")
 
 
 def test_keys_may_type_an_id(loaded: Network, asked: list[Request]) -> None:

@@ -18,7 +18,7 @@ from deepvis.facets.facet_map import FacetMap
 from deepvis.facets.facet_store import keep, open_facets, own_facets
 from deepvis.synthesis.recipe import NO_GRADIENT
 from deepvis.workers.messages import FacetsWish, Thumbs, UnitFacets
-from deepvis.workers.own_replica import OwnReplica
+from deepvis.workers.own_replica import OwnReplica, leave_cores
 from deepvis.workers.worker import MUCH_MEMORY, Task, WishOf, Worker
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class FacetsWorker(Worker["WishOf[Network, FacetsWish]", UnitFacets]):
             fields: returns the receptive fields that are known already, by layer.
         """
         super().__init__()
-        self._fields, self._replica, self._cores = fields, OwnReplica(), 0
+        self._fields, self._replica = fields, OwnReplica()
         self._points: tuple[tuple[Network, str, int], Points, How] | None = None  # of the unit before
         self._said = 0.0
 
@@ -232,9 +232,5 @@ class FacetsWorker(Worker["WishOf[Network, FacetsWish]", UnitFacets]):
 
     def _copy_of(self, network: Network) -> Network:
         """A replica of the network for this thread alone."""
-        import torch
-
-        if not self._cores and network.device.type == "cpu":  # of this thread alone; the rest is the live view's
-            self._cores = max(1, torch.get_num_threads() // 2)
-            torch.set_num_threads(self._cores)
+        leave_cores(network)
         return self._replica.of(network)

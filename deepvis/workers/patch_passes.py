@@ -79,10 +79,10 @@ class PatchPassesWorker(Worker[PatchPass, TopPictures]):
 
     def _copy_of(self, network: Network) -> Network:
         """A replica of the network for this thread alone, and its share of the cores."""
-        import torch
+        from deepvis.networks.threads import use_threads
 
         workers, threads = cpu_plan()
-        torch.set_num_threads(workers * threads if network.device.type == "cpu" else 1)
+        use_threads(workers * threads if network.device.type == "cpu" else 1)
         return self._replica.of(network)
 
 

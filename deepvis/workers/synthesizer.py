@@ -15,7 +15,7 @@ from deepvis.store.unit_images import PROVISIONAL
 from deepvis.synthesis.recipe import NO_GRADIENT
 from deepvis.workers.leisure import Leisure
 from deepvis.workers.messages import Grown, GrowthWish
-from deepvis.workers.own_replica import OwnReplica
+from deepvis.workers.own_replica import OwnReplica, leave_cores
 from deepvis.workers.worker import MUCH_MEMORY, Task, WishOf, Worker
 
 if TYPE_CHECKING:
@@ -49,7 +49,6 @@ class GrowthWorker(Worker["WishOf[Network, GrowthWish]", Grown]):
         """
         super().__init__()
         self._replica = OwnReplica()
-        self._cores = 0  # number of torch threads on a CPU; 0 if not set yet
         self._leisure, self._keep = leisure or Leisure(lambda: False), keep
 
     def want(self, wish: WishOf[Network, GrowthWish] | None) -> None:
@@ -115,11 +114,7 @@ class GrowthWorker(Worker["WishOf[Network, GrowthWish]", Grown]):
 
     def _copy_of(self, network: Network) -> Network:
         """A replica of the network for this thread alone."""
-        import torch
-
-        if not self._cores and network.device.type == "cpu":  # of this thread alone; the rest is the live view's
-            self._cores = max(1, torch.get_num_threads() // 2)
-            torch.set_num_threads(self._cores)
+        leave_cores(network)
         return self._replica.of(network)
 
 

@@ -32,8 +32,10 @@ from deepvis.interface.settings import DreamSettings, Settings, naming_options
 from deepvis.interface.state import Home, State
 from deepvis.networks.network import InputSpec, Network
 from deepvis.render import LoadingScene, Renderer, Status
+from deepvis.workers.messages import Grown
 
-PATIENCE = 60.0  # seconds for an input to give its first picture
+PATIENCE = 60.0  # seconds for an input to give its first picture, and for each worker
+ENOUGH = 16  # steps after which growing images show something
 
 
 def picture(
@@ -91,7 +93,7 @@ def picture(
         state = renewed(state, facts(state))
         renderer.layout = fit(settings, state, *size)
         workers.want_stored(state, network, (), 0)
-        _wait(lambda: workers.input_weights.idle)  # the result has maps of what they name
+        _wait(lambda: workers.input_weights.idle, "the unit's weights")  # the result has maps of what they name
         result, held = asked.final(state)
         cells, side = renderer.cells(scene(Findings()))
         found = _findings(state, network, workers, result.request.frame, settings.dream, cells, side)
@@ -131,7 +133,7 @@ class _StillAnswers:
 
     def answers(self, state: State) -> Answers:
         self._workers.want_stored(state, self._network, (), 0)  # opens the index
-        _wait(lambda: self._workers.top_images.idle)
+        _wait(lambda: self._workers.top_images.idle, "the index")
         opened = self._workers.top_images.opened
         return Answers(self.result(state), self.held(state), opened.index, opened.note)
 
@@ -202,20 +204,32 @@ def _findings(
     cells: Sequence[int],
     side: int,
 ) -> Findings:
-    """The stored images, top images and statistics that the window would show after loading them all."""
+    """What the window would show after loading and computing it all; of what has no end, the beginning."""
     workers.want_pictures(state, network, frame, dreams)
     workers.want_stored(state, network, cells, side)
-    _wait(lambda: workers.unit_images.idle and workers.top_images.idle and workers.facets.idle)
+    _wait(lambda: workers.unit_images.idle and workers.top_images.idle, "stored images and top images")
+    _wait(lambda: workers.facets.idle, "the facets")
     workers.want_stored(state, network, cells, side)  # again, now that the index has been opened
-    _wait(lambda: workers.layer_images.idle and workers.remembered.idle and workers.curves.idle)
+    _wait(lambda: workers.layer_images.idle, "images and statistics of the layer")
+    _wait(lambda: workers.remembered.idle and workers.curves.idle, "what is computed of the picture")
     endless = state.dream_mode != "picture"  # of these the first picture will do
-    _wait(lambda: workers.dreams.idle or endless and workers.dreams.answer is not None)
+    _wait(lambda: workers.dreams.idle or endless and workers.dreams.answer is not None, "the dream")
+    workers.want_growth(state, network)
+    _wait(lambda: workers.growth.idle or _shows_growth(workers.growth.answer), "the growing images")
     return workers.findings()
 
 
-def _wait(is_so: Callable[[], bool]) -> None:
+def _shows_growth(grown: Grown | None) -> bool:
+    return grown is not None and (bool(grown.error) or grown.steps >= ENOUGH)
+
+
+def _wait(is_so: Callable[[], bool], what: str) -> None:
+    """Wait until a worker has done its work; if that takes too long, say so."""
     end = time.monotonic() + PATIENCE
-    while not is_so() and time.monotonic() < end:
+    while not is_so():
+        if time.monotonic() > end:
+            print(f"note: {what} took more than {PATIENCE:g} s; the picture shows what was there then", file=sys.stderr)
+            return
         time.sleep(0.005)
 
 

@@ -49,6 +49,7 @@ class FacetsWorker(Worker["WishOf[Network, FacetsWish]", UnitFacets]):
     """
 
     has_low_priority = True
+    modules = ("deepvis.facets.jobs", "deepvis.facets.growing", "deepvis.facets.photos")
 
     def __init__(self, fields: Callable[[], Mapping[str, ReceptiveField]] = dict) -> None:
         """

@@ -21,6 +21,7 @@ class CurvesWorker(Worker["WishOf[Network, CurvesWish]", MethodCurves]):
     """Measures the methods of the newest request on its picture, for the class that the network predicts."""
 
     has_low_priority = True
+    modules = ("deepvis.attribution.faithfulness",)
 
     def __init__(self) -> None:
         super().__init__()

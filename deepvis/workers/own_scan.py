@@ -47,6 +47,7 @@ class OwnScanWorker(Worker["WishOf[Network, ScanWish]", Scanning]):
     """
 
     has_low_priority = True
+    modules = ("deepvis.scan.scan",)
 
     def __init__(self, leisure: Leisure, fields: Callable[[], Mapping[str, ReceptiveField]] = dict) -> None:
         """

@@ -42,6 +42,7 @@ class PatchPassesWorker(Worker[PatchPass, TopPictures]):
     """Computes the backward images of the newest patches, and gives them to the worker that cut the patches."""
 
     has_low_priority = True
+    modules = ("deepvis.scan.patch_backward",)
 
     def __init__(
         self,

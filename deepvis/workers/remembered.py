@@ -32,6 +32,7 @@ class RememberedWorker(Worker["WishOf[Network, RememberedWish]", Remembered]):
     """
 
     has_low_priority = True
+    modules = ("deepvis.synthesis.inversion", "deepvis.synthesis.decoder")
 
     def __init__(self) -> None:
         super().__init__()

@@ -38,6 +38,7 @@ class GrowthWorker(Worker["WishOf[Network, GrowthWish]", Grown]):
     """
 
     has_low_priority = True
+    modules = ("deepvis.synthesis.ascent", "deepvis.synthesis.targets")
 
     def __init__(
         self, leisure: Leisure | None = None, keep: Callable[[Grown, Network], None] = lambda grown, network: None

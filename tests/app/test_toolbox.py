@@ -915,6 +915,19 @@ def test_an_error_is_read_before_the_introduction() -> None:
     assert message(box)[0].startswith("fake on ")
 
 
+def test_images_that_are_asked_for_wait_for_the_first_picture(box: Toolbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = []
+    monkeypatch.setattr(box.workers.growth, "want", wanted.append)
+    box.engine.slow = True
+    press(box, "x")
+    idle(box, 3)
+    assert box.state.growing and not wanted
+    box.engine.slow = False
+    box.engine.want(box.engine.asked[-1])
+    idle(box, 2)
+    assert wanted[-1].wish.unit == box.state.unit
+
+
 @pytest.mark.parametrize(("setting", "wanted"), [("auto", True), ("off", False)])
 def test_scanning_and_growing_can_be_turned_off(setting: str, wanted: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     box = toolbox(Settings(unit="stem:0", scan=setting, grow=setting))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -30,6 +31,8 @@ from deepvis.interface.settings import Settings
 from deepvis.interface.state import State
 from deepvis.networks import loading
 from deepvis.networks.network import Network
+from deepvis.render import Scene
+from deepvis.workers.synthesizer import GrowthWorker
 
 PHOTO = paths.PHOTOS / "animal-bear-brown.jpg"
 SMALL = ("--size", "500x310", "--unit", "stem:0")
@@ -182,14 +185,40 @@ def test_settings_of_the_file_count_for_render_too(loaded: Network) -> None:
 def test_render_waits_for_what_is_stored_of_the_units(
     loaded: Network, monkeypatch: pytest.MonkeyPatch, keys: str, attribute: str
 ) -> None:
-    scenes = []
+    scenes = drawn(monkeypatch)
+    assert main.main(["render", "--input", str(PHOTO), "--keys", keys, "--out", "x.png"]) == 0
+    (scene,) = scenes
+    assert getattr(scene, attribute) is not None and scene.own_pictures is not None and scene.own_tops is not None
+
+
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Scene]:
+    """The scenes that are drawn from now on."""
+    scenes: list[Scene] = []
     compose = offscreen.Renderer.compose
     monkeypatch.setattr(
         offscreen.Renderer, "compose", lambda renderer, scene: (scenes.append(scene), compose(renderer, scene))[1]
     )
-    assert main.main(["render", "--input", str(PHOTO), "--keys", keys, "--out", "x.png"]) == 0
-    (scene,) = scenes
-    assert getattr(scene, attribute) is not None and scene.own_pictures is not None and scene.own_tops is not None
+    return scenes
+
+
+def test_render_waits_for_images_that_grow(loaded: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(offscreen, "ENOUGH", 2)
+    scenes = drawn(monkeypatch)
+    render("x.png", "--keys", "x")
+    grown = scenes[0].own_grown
+    assert grown is not None and grown.images and grown.steps >= 2
+
+
+def test_render_says_what_it_did_not_wait_for(
+    loaded: Network, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    scenes, gate = drawn(monkeypatch), threading.Event()
+    monkeypatch.setattr(GrowthWorker, "_copy_of", lambda *_: gate.wait(20))
+    monkeypatch.setattr(offscreen, "PATIENCE", 0.5)
+    render("x.png", "--keys", "x")
+    gate.set()
+    assert "note: the growing images took more than 0.5 s" in capsys.readouterr().err
+    assert not scenes[0].own_grown.images
 
 
 # ---- what cannot be done -------------------------------------------------------------------------------

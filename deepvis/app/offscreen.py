@@ -61,46 +61,67 @@ def picture(
     Raises:
         UserError: no such unit or key, or the input gives no picture.
     """
-    size = settings.window.width, settings.window.height
-    renderer = Renderer(fit(settings, start, *size))
-    bound = commands.bindings(settings.keys)
-    workers = UnitWorkers(naming_options(settings), lambda: network)
-    asked = _StillAnswers(network, workers, camera, files)
+    screen = _Screen(settings, network, camera, files, start)
+    try:
+        state = start if view is None else view.selected(start, network.layers)
+        if unit is not None or view is None or not view.unit:
+            state = _opened(state, unit or settings.unit, screen.facts(state), network, screen.asked)
+        return screen.picture(_pressed(state, keys, screen.facts, screen.bound))
+    finally:
+        for close in screen.workers.closing:
+            close()
 
-    def facts(state: State) -> Facts:
-        answers = lambda: asked.answers(state)  # noqa: E731, computed only for the commands that need it
-        return Facts(network.layers, renderer.layer_area, renderer.layout.scale, answers=answers)
 
-    def scene(findings: Findings) -> LoadingScene:
+class _Screen:
+    """What the window is made of, without a window.
+
+    Attributes:
+        bound: {key: name of its command}.
+        workers: load and compute images and statistics of units.
+        asked: what the network and the index say.
+    """
+
+    def __init__(
+        self, settings: Settings, network: Network, camera: int | str | None, files: Path, start: State
+    ) -> None:
+        self._settings, self._network = settings, network
+        self._size = settings.window.width, settings.window.height
+        self._renderer = Renderer(fit(settings, start, *self._size))
+        self.bound = commands.bindings(settings.keys)
+        self.workers = UnitWorkers(naming_options(settings), lambda: network)
+        self.asked = _StillAnswers(network, self.workers, camera, files)
+
+    def facts(self, state: State) -> Facts:
+        answers = lambda: self.asked.answers(state)  # noqa: E731, computed only for the commands that need it
+        layout = self._renderer.layout
+        return Facts(self._network.layers, self._renderer.layer_area, layout.scale, answers=answers)
+
+    def picture(self, state: State) -> np.ndarray:
+        """The window's picture for a state."""
+        state = renewed(state, self.facts(state))
+        self._renderer.layout = fit(self._settings, state, *self._size)
+        self.workers.want_stored(state, self._network, (), 0)
+        _wait(lambda: self.workers.input_weights.idle, "the unit's weights")  # the result has maps of what they name
+        result, held = self.asked.final(state)
+        cells, side = self._renderer.cells(self._scene(state, result, held, Findings()))
+        dreams = self._settings.dream
+        found = _findings(state, self._network, self.workers, result.request.frame, dreams, cells, side)
+        return self._renderer.compose(self._scene(state, result, held, found))[0]
+
+    def _scene(self, state: State, result: Result, held: Result | None, findings: Findings) -> LoadingScene:
+        options = naming_options(self._settings)
         return build_scene(
             state,
-            network,
+            self._network,
             frame=result.request.frame,
             result=result,
             held=held,
             findings=findings,
-            facts=facts(state),
-            help=help_rows(bound),
-            keys=keys_of(bound),
-            status=Status(model=settings.model, device=str(network.device), options=naming_options(settings)),
+            facts=self.facts(state),
+            help=help_rows(self.bound),
+            keys=keys_of(self.bound),
+            status=Status(model=self._settings.model, device=str(self._network.device), options=options),
         )
-
-    try:
-        state = start if view is None else view.selected(start, network.layers)
-        if unit is not None or view is None or not view.unit:
-            state = _opened(state, unit or settings.unit, facts(state), network, asked)
-        state = _pressed(state, keys, facts, bound)
-        state = renewed(state, facts(state))
-        renderer.layout = fit(settings, state, *size)
-        workers.want_stored(state, network, (), 0)
-        _wait(lambda: workers.input_weights.idle, "the unit's weights")  # the result has maps of what they name
-        result, held = asked.final(state)
-        cells, side = renderer.cells(scene(Findings()))
-        found = _findings(state, network, workers, result.request.frame, settings.dream, cells, side)
-        return renderer.compose(scene(found))[0]
-    finally:
-        for close in workers.closing:
-            close()
 
 
 class _StillAnswers:

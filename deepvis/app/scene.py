@@ -19,17 +19,8 @@ from deepvis.render import LoadingScene, Scene, Status
 from deepvis.render.scene import Curve
 from deepvis.scan.results import Statistics
 from deepvis.store.doubts import doubts_of
-from deepvis.workers.messages import (
-    Cells,
-    DreamView,
-    Grown,
-    MethodCurves,
-    Remembered,
-    Scanning,
-    TopPictures,
-    UnitFacets,
-    UnitPictures,
-)
+from deepvis.workers.messages import Cells, Grown, Scanning, TopPictures, UnitFacets, UnitPictures
+from deepvis.workers.picture_messages import DreamView, MethodCurves, Remembered
 
 if TYPE_CHECKING:
     from deepvis.networks.network import Network

@@ -41,10 +41,11 @@ from deepvis.workers.facets import FacetsWorker
 from deepvis.workers.input_weights import InputWeightsWorker
 from deepvis.workers.layer_images import LayerImagesWorker, OpenIndex
 from deepvis.workers.leisure import Leisure
-from deepvis.workers.messages import DreamWish, Grown, GrowthWish, TopPictures
+from deepvis.workers.messages import Grown, GrowthWish, TopPictures
 from deepvis.workers.method_curves import CurvesWorker
 from deepvis.workers.moments import MomentsWorker
 from deepvis.workers.own_scan import OwnScanWorker, ScanWish
+from deepvis.workers.picture_messages import DreamWish
 from deepvis.workers.remembered import RememberedWorker
 from deepvis.workers.synthesizer import GrowthWorker, keep_by_itself, keep_grown
 from deepvis.workers.top_images import TopImagesWorker

@@ -6,8 +6,8 @@ from collections.abc import Generator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from deepvis.workers.messages import RANDOM_BLOCKS, CurvesWish, MethodCurve, MethodCurves
 from deepvis.workers.own_replica import OwnReplica, leave_cores
+from deepvis.workers.picture_messages import RANDOM_BLOCKS, CurvesWish, MethodCurve, MethodCurves
 from deepvis.workers.worker import MUCH_MEMORY, Task, WishOf, Worker
 
 if TYPE_CHECKING:

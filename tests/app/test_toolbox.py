@@ -41,8 +41,6 @@ from deepvis.synthesis.recipe import image_seed
 from deepvis.synthesis.recipe_grid import RecipeGrid, table
 from deepvis.workers.layer_images import OpenIndex
 from deepvis.workers.messages import (
-    DreamView,
-    DreamWish,
     Grown,
     GrowthWish,
     LayerImagesWish,
@@ -51,6 +49,7 @@ from deepvis.workers.messages import (
     TopPictures,
     UnitImagesWish,
 )
+from deepvis.workers.picture_messages import DreamView, DreamWish
 
 
 @pytest.fixture

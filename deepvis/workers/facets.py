@@ -80,7 +80,7 @@ class FacetsWorker(Worker["WishOf[Network, FacetsWish]", UnitFacets]):
             yield from self._stored(task, found)
             return
         yield UnitFacets(wish, note=stored.note or "looking at the photos that excite the unit …")
-        if not self._stands(task):
+        if not self._stands(task, QUIET):
             return
         try:
             yield from self._made(task)
@@ -112,11 +112,6 @@ class FacetsWorker(Worker["WishOf[Network, FacetsWish]", UnitFacets]):
         return self._fields().get(layer) or field_of(self._copy_of(network), one, paths.precomputed())
 
     # ---- made now ---------------------------------------------------------------------------------
-
-    def _stands(self, task: _Task) -> bool:
-        """Wait for QUIET seconds; return whether the request still stands then."""
-        with self._changed:
-            return not self._changed.wait_for(lambda: not self._is_wanted(task), QUIET)
 
     def _say(self, task: _Task, words: str) -> None:
         """Hand out now and then how far it is."""

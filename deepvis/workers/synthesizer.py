@@ -70,7 +70,7 @@ class GrowthWorker(Worker["WishOf[Network, GrowthWish]", Grown]):
 
         wish = task.wish.wish
         yield Grown(wish)
-        if wish.by_itself and not self._stands(task):
+        if wish.by_itself and not self._stands(task, QUIET):
             return
         network = self._copy_of(task.wish.source)
         layer = network.layers[find_layer(wish.layer, network.layers)]
@@ -101,11 +101,6 @@ class GrowthWorker(Worker["WishOf[Network, GrowthWish]", Grown]):
             grown = Grown(wish, images, tuple(scores.tolist()), ascent.count, recipe=recipes[0], done=done)
             yield self._kept(grown, task) if done else grown
             shown = time.monotonic()
-
-    def _stands(self, task: Task[WishOf[Network, GrowthWish]]) -> bool:
-        """Wait for QUIET seconds; return whether the request still stands then."""
-        with self._changed:
-            return not self._changed.wait_for(lambda: not self._is_wanted(task), QUIET)
 
     def _kept(self, grown: Grown, task: Task[WishOf[Network, GrowthWish]]) -> Grown:
         """Finished images, after they have been kept if nobody asked for them."""

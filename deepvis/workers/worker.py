@@ -229,6 +229,11 @@ class Worker(Generic[Wish, Answer]):
         with self._changed:
             return not self._stopping and self._wish == task.wish and self._generation == task.generation
 
+    def _stands(self, task: Task[Wish], seconds: float) -> bool:
+        """Wait, in the work; return whether the request still stands after so many seconds."""
+        with self._changed:
+            return not self._changed.wait_for(lambda: not self._is_wanted(task), seconds)
+
     def _hand_out(self, task: Task[Wish], answer: Answer | None) -> bool:
         """Hand out an answer if it serves the newest request; return whether that is still the task's request."""
         with self._changed:

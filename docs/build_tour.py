@@ -35,8 +35,8 @@ SHOTS = (
         ("--size", "1500x930"),
         (
             "What the window opens on: a middle layer, the unit that answers most to the picture, where in "
-            "the picture that comes from, and the photos and the synthesized images that excite the unit "
-            "most."
+            "the picture that comes from (relevance), and the photos and the synthesized images that excite "
+            "the unit most."
         ),
     ),
     Shot(

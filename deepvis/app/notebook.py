@@ -56,28 +56,28 @@ def live(
     (pixel × range / 255 − mean) / std.
 
     Args:
-        model: a module that takes 1×3×height×width (or 1×1×…, see `mean`), or what `--model` takes,
-            such as "torchvision:alexnet".
-        labels: a label for each entry of the output, "imagenet", or a text file with a label on each
-            line; for several layers {layer: such labels}.
-        mean, std: a number for each channel, in the network's order; a single number means that the
-            network takes gray pictures. Default: ImageNet's.
+        model: a module that takes 1×3×height×width (or 1×1×…, see `mean`), or what `--model` takes, such as
+            "torchvision:alexnet".
+        labels: a label for each entry of the output, "imagenet", or a text file with a label on each line; for several
+            layers {layer: such labels}.
+        mean, std: a number for each channel, in the network's order; a single number means that the network takes gray
+            pictures. Default: ImageNet's.
         size: height and width of the network's input. Default: (224, 224).
         range: value of a white pixel before `mean` is subtracted, 1 (the default) or 255.
         order: order of the channels, "rgb" (the default) or "bgr".
-        bands: the channels that get a picture's red, green and blue; they are also the bands shown of
-            pictures with more bands. Default: the first three.
-        layers: the layers to show, {name: path of the submodule} or a list of paths. Default: all
-            modules that can be shown; in a large network its blocks.
-        softmax: add a layer of class probabilities after the output. Default: if the output is a
-            vector of scores that are not probabilities.
+        bands: the channels that get a picture's red, green and blue; they are also the bands shown of pictures with
+            more bands. Default: the first three.
+        layers: the layers to show, {name: path of the submodule} or a list of paths. Default: all modules that can be
+            shown; in a large network its blocks.
+        softmax: add a layer of class probabilities after the output. Default: if the output is a vector of scores that
+            are not probabilities.
         name: the network's name on the screen.
-        input: photos (the bundled ones), camera, a camera's index, or the name of a video, stream,
-            folder, list file or image. Default: what `settings` says if it is given, else photos.
+        input: photos (the bundled ones), camera, a camera's index, or the name of a video, stream, folder, list file or
+            image. Default: what `settings` says if it is given, else photos.
         device: auto, cpu, cuda, cuda:1 or mps.
         precision: float32, bfloat16 or float16.
-        settings: a settings.yaml, or values as in one: {"crop": False, "window.width": 1900}.
-            Default: the settings.yaml in the current folder, if there is one. The other arguments win.
+        settings: a settings.yaml, or values as in one: {"crop": False, "window.width": 1900}. Default: the
+            settings.yaml in the current folder, if there is one. The other arguments win.
     Numbers and sequences may be Python's, NumPy's or torch's.
     If `model` is a source, the defaults are those of that source.
 
@@ -86,21 +86,41 @@ def live(
     """
     if threading.current_thread() is not threading.main_thread():
         raise UserError("deepvis.live: called from another thread; windows work in the main thread only")
+    given = _given(labels, mean, std, size, range, order, bands, layers, softmax)
+    _open(model, name, given, settings, _chosen(input, device, precision))
+
+
+def _chosen(input: object, device: object, precision: object) -> dict[str, Any]:
+    """The arguments that are settings, without those that are not given."""
+    return _without_none({
+        "input": str(input) if isinstance(input, Path) else plain(input),
+        "device": None if device is None else str(device),
+        "precision": None if precision is None else str(precision).removeprefix("torch."),
+    })  # fmt: skip
+
+
+def _open(
+    model: nn.Module | str,
+    name: str | None,
+    given: Mapping[str, Any],
+    settings: str | Path | Mapping[str, Any] | None,
+    chosen: Mapping[str, Any],
+) -> None:
+    """Open the window.
+
+    Args:
+        given: what is given of the network, in the form of a model.yaml.
+        chosen: values of settings that win over `settings`.
+    """
     runtime.tune()
     probe = DisplayProbe()
     if not isinstance(model, str):
         _check_module(model)
         name = name or type(model).__name__
-    chosen = _without_none({
-        "input": str(input) if isinstance(input, Path) else plain(input), "model": plain(name or model),
-        "device": None if device is None else str(device),
-        "precision": None if precision is None else str(precision).removeprefix("torch."),
-    })  # fmt: skip
-    known = _settings(settings, chosen)
+    known = _settings(settings, {**chosen, "model": plain(name or model)})
     paths.use(known.data)
     if isinstance(model, str):
         trust.ask(model, trust.Consent())
-    given = _given(labels, mean, std, size, range, order, bands, layers, softmax)
 
     def load() -> Network:
         from deepvis.networks import loading

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from deepvis.app.opening import highest_of
+from deepvis.app.opening import first_method, highest_of
 from deepvis.app.scene import Findings, build_scene
 from deepvis.app.unit_workers import UnitWorkers
 from deepvis.attribution.passes import finished
@@ -25,15 +25,17 @@ from deepvis.interface.command import Answers, Facts
 from deepvis.interface.commands import help_rows, keys_of
 from deepvis.interface.layout import fit
 from deepvis.interface.moving import goto
-from deepvis.interface.opening import begun, opened
+from deepvis.interface.opening import begun, gives_a_picture, opened, with_other_backward
 from deepvis.interface.requests import held_request, request_for
 from deepvis.interface.saved_view import SavedView
 from deepvis.interface.settings import DreamSettings, Settings, naming_options
 from deepvis.interface.state import Home, State
 from deepvis.networks.network import InputSpec, Network
 from deepvis.render import LoadingScene, Renderer, Status
+from deepvis.workers.messages import Grown
 
-PATIENCE = 60.0  # seconds for an input to give its first picture
+PATIENCE = 60.0  # seconds for an input to give its first picture, and for each worker
+ENOUGH = 16  # steps after which growing images show something
 
 
 def picture(
@@ -59,46 +61,67 @@ def picture(
     Raises:
         UserError: no such unit or key, or the input gives no picture.
     """
-    size = settings.window.width, settings.window.height
-    renderer = Renderer(fit(settings, start, *size))
-    bound = commands.bindings(settings.keys)
-    workers = UnitWorkers(naming_options(settings), lambda: network)
-    asked = _StillAnswers(network, workers, camera, files)
+    screen = _Screen(settings, network, camera, files, start)
+    try:
+        state = start if view is None else view.selected(start, network.layers)
+        if unit is not None or view is None or not view.unit:
+            state = _opened(state, unit or settings.unit, screen.facts(state), network, screen.asked)
+        return screen.picture(_pressed(state, keys, screen.facts, screen.bound))
+    finally:
+        for close in screen.workers.closing:
+            close()
 
-    def facts(state: State) -> Facts:
-        answers = lambda: asked.answers(state)  # noqa: E731, computed only for the commands that need it
-        return Facts(network.layers, renderer.layer_area, renderer.layout.scale, answers=answers)
 
-    def scene(findings: Findings) -> LoadingScene:
+class _Screen:
+    """What the window is made of, without a window.
+
+    Attributes:
+        bound: {key: name of its command}.
+        workers: load and compute images and statistics of units.
+        asked: what the network and the index say.
+    """
+
+    def __init__(
+        self, settings: Settings, network: Network, camera: int | str | None, files: Path, start: State
+    ) -> None:
+        self._settings, self._network = settings, network
+        self._size = settings.window.width, settings.window.height
+        self._renderer = Renderer(fit(settings, start, *self._size))
+        self.bound = commands.bindings(settings.keys)
+        self.workers = UnitWorkers(naming_options(settings), lambda: network)
+        self.asked = _StillAnswers(network, self.workers, camera, files)
+
+    def facts(self, state: State) -> Facts:
+        answers = lambda: self.asked.answers(state)  # noqa: E731, computed only for the commands that need it
+        layout = self._renderer.layout
+        return Facts(self._network.layers, self._renderer.layer_area, layout.scale, answers=answers)
+
+    def picture(self, state: State) -> np.ndarray:
+        """The window's picture for a state."""
+        state = renewed(state, self.facts(state))
+        self._renderer.layout = fit(self._settings, state, *self._size)
+        self.workers.want_stored(state, self._network, (), 0)
+        _wait(lambda: self.workers.input_weights.idle, "the unit's weights")  # the result has maps of what they name
+        result, held = self.asked.final(state)
+        cells, side = self._renderer.cells(self._scene(state, result, held, Findings()))
+        dreams = self._settings.dream
+        found = _findings(state, self._network, self.workers, result.request.frame, dreams, cells, side)
+        return self._renderer.compose(self._scene(state, result, held, found))[0]
+
+    def _scene(self, state: State, result: Result, held: Result | None, findings: Findings) -> LoadingScene:
+        options = naming_options(self._settings)
         return build_scene(
             state,
-            network,
+            self._network,
             frame=result.request.frame,
             result=result,
             held=held,
             findings=findings,
-            facts=facts(state),
-            help=help_rows(bound),
-            keys=keys_of(bound),
-            status=Status(model=settings.model, device=str(network.device), options=naming_options(settings)),
+            facts=self.facts(state),
+            help=help_rows(self.bound),
+            keys=keys_of(self.bound),
+            status=Status(model=self._settings.model, device=str(self._network.device), options=options),
         )
-
-    try:
-        state = start if view is None else view.selected(start, network.layers)
-        if unit is not None or view is None or not view.unit:
-            state = _opened(state, unit or settings.unit, facts(state), network, asked)
-        state = _pressed(state, keys, facts, bound)
-        state = renewed(state, facts(state))
-        renderer.layout = fit(settings, state, *size)
-        workers.want_stored(state, network, (), 0)
-        _wait(lambda: workers.input_weights.idle)  # the result has maps of what they name
-        result, held = asked.final(state)
-        cells, side = renderer.cells(scene(Findings()))
-        found = _findings(state, network, workers, result.request.frame, settings.dream, cells, side)
-        return renderer.compose(scene(found))[0]
-    finally:
-        for close in workers.closing:
-            close()
 
 
 class _StillAnswers:
@@ -131,7 +154,7 @@ class _StillAnswers:
 
     def answers(self, state: State) -> Answers:
         self._workers.want_stored(state, self._network, (), 0)  # opens the index
-        _wait(lambda: self._workers.top_images.idle)
+        _wait(lambda: self._workers.top_images.idle, "the index")
         opened = self._workers.top_images.opened
         return Answers(self.result(state), self.held(state), opened.index, opened.note)
 
@@ -153,7 +176,18 @@ def _as_the_window(state: State, network: Network, asked: _StillAnswers) -> Stat
     if activations is None:
         return state
     highest = highest_of(answers.index, network.layers[state.layer].name)
-    return opened(state, network.layers, activations, highest, network.telling_backward)
+    state = opened(state, network.layers, activations, highest, first_method(network))
+    return state if _shows(state, asked) else with_other_backward(state, network.telling_backward)
+
+
+def _shows(state: State, asked: _StillAnswers) -> bool:
+    """Whether the backward method that the window opens with gives a picture; another one is the user's choice."""
+    if state.method != state.home.method:
+        return True
+    try:
+        return gives_a_picture(asked.result(state))
+    except Exception:  # a network's code may raise anything
+        return False
 
 
 def _pressed(state: State, keys: Sequence[str], facts: Callable[[State], Facts], bound: Mapping[str, str]) -> State:
@@ -191,20 +225,32 @@ def _findings(
     cells: Sequence[int],
     side: int,
 ) -> Findings:
-    """The stored images, top images and statistics that the window would show after loading them all."""
+    """What the window would show after loading and computing it all; of what has no end, the beginning."""
     workers.want_pictures(state, network, frame, dreams)
     workers.want_stored(state, network, cells, side)
-    _wait(lambda: workers.unit_images.idle and workers.top_images.idle and workers.facets.idle)
+    _wait(lambda: workers.unit_images.idle and workers.top_images.idle, "stored images and top images")
+    _wait(lambda: workers.facets.idle, "the facets")
     workers.want_stored(state, network, cells, side)  # again, now that the index has been opened
-    _wait(lambda: workers.layer_images.idle and workers.remembered.idle and workers.curves.idle)
+    _wait(lambda: workers.layer_images.idle, "images and statistics of the layer")
+    _wait(lambda: workers.remembered.idle and workers.curves.idle, "what is computed of the picture")
     endless = state.dream_mode != "picture"  # of these the first picture will do
-    _wait(lambda: workers.dreams.idle or endless and workers.dreams.answer is not None)
+    _wait(lambda: workers.dreams.idle or endless and workers.dreams.answer is not None, "the dream")
+    workers.want_growth(state, network)
+    _wait(lambda: workers.growth.idle or _shows_growth(workers.growth.answer), "the growing images")
     return workers.findings()
 
 
-def _wait(is_so: Callable[[], bool]) -> None:
+def _shows_growth(grown: Grown | None) -> bool:
+    return grown is not None and (bool(grown.error) or grown.steps >= ENOUGH)
+
+
+def _wait(is_so: Callable[[], bool], what: str) -> None:
+    """Wait until a worker has done its work; if that takes too long, say so."""
     end = time.monotonic() + PATIENCE
-    while not is_so() and time.monotonic() < end:
+    while not is_so():
+        if time.monotonic() > end:
+            print(f"note: {what} took more than {PATIENCE:g} s; the picture shows what was there then", file=sys.stderr)
+            return
         time.sleep(0.005)
 
 

@@ -14,10 +14,11 @@ from deepvis.core import paths
 from deepvis.core.errors import UserError
 from deepvis.core.layers import parse_unit
 from deepvis.core.runtime import cores
-from deepvis.interface.opening import begun, opened
+from deepvis.interface.opening import begun, first_backward, gives_a_picture, opened, with_other_backward
 from deepvis.interface.settings import Settings
 from deepvis.interface.state import Home, State
 from deepvis.scan.index import Index, index_folder, scan_folder
+from deepvis.store.doubts import doubts_of
 from deepvis.workers.layer_images import OpenIndex
 
 if TYPE_CHECKING:
@@ -44,10 +45,15 @@ class Opening:
         self.error = ""
         self._has_begun = False
         self._since: float | None = None
+        self._is_on_trial = False  # whether the backward method gives a picture is not known yet
 
     def turn(self, state: State, network: Network | None, result: Result | None, index: OpenIndex) -> State:
         """The state with what is selected at first, as soon as that is known."""
-        if self.is_over or network is None:
+        if network is None:
+            return state
+        if self._is_on_trial:
+            return self._tried(state, network, result)
+        if self.is_over:
             return state
         if not self._has_begun:
             self._has_begun = True
@@ -59,9 +65,19 @@ class Opening:
         self._since = self._since or time.monotonic()
         if index == OpenIndex() and time.monotonic() < self._since + PATIENCE:
             return state
-        self.is_over = True
+        self.is_over = self._is_on_trial = True
         highest = highest_of(index.index, layer)
-        return opened(state, network.layers, result.activations, highest, network.telling_backward)
+        return opened(state, network.layers, result.activations, highest, first_method(network))
+
+    def _tried(self, state: State, network: Network, result: Result | None) -> State:
+        """The state with the usual backward method, if the one that was opened with gives no picture."""
+        if result is None or result.request.method is None:
+            self._is_on_trial = state.method == state.home.method
+            return state
+        self._is_on_trial = False
+        if result.request.method != state.home.method or gives_a_picture(result):
+            return state
+        return with_other_backward(state, network.telling_backward)
 
     def _begin(self, state: State, network: Network) -> State:
         if (state.layer, state.unit) != (0, 0):  # the user was faster
@@ -75,6 +91,12 @@ class Opening:
             except UserError as error:
                 self.error = f"unit {self._unit!r}: {error}"
         return begun(state, network.layers)
+
+
+def first_method(network: Network) -> str:
+    """The backward method that the window opens with on this network."""
+    doubts = doubts_of(paths.precomputed(), network.name, network.fingerprint)
+    return first_backward(doubts, network.telling_backward)
 
 
 def at(state: State, layer: int, unit: int) -> State:

@@ -18,18 +18,9 @@ from deepvis.interface.state import State
 from deepvis.render import LoadingScene, Scene, Status
 from deepvis.render.scene import Curve
 from deepvis.scan.results import Statistics
-from deepvis.store.doubts import read_doubts
-from deepvis.workers.messages import (
-    Cells,
-    DreamView,
-    Grown,
-    MethodCurves,
-    Remembered,
-    Scanning,
-    TopPictures,
-    UnitFacets,
-    UnitPictures,
-)
+from deepvis.store.doubts import doubts_of
+from deepvis.workers.messages import Cells, Grown, Scanning, TopPictures, UnitFacets, UnitPictures
+from deepvis.workers.picture_messages import DreamView, MethodCurves, Remembered
 
 if TYPE_CHECKING:
     from deepvis.networks.network import Network
@@ -121,14 +112,8 @@ def build_scene(
         facets=findings.facets,
         grows_by_itself=findings.grows_by_itself,
         curves=findings.curves,
-        doubts=_doubts_of(paths.precomputed(), network.name, network.fingerprint),
+        doubts=doubts_of(paths.precomputed(), network.name, network.fingerprint),
     )
-
-
-@lru_cache(maxsize=2)
-def _doubts_of(places: paths.Places, name: str, fingerprint: str) -> Mapping[str, str]:
-    """Read once: it is asked for with each picture. One's own measurement comes before the bundled one."""
-    return read_doubts((places.own / name, places.bundled / name), fingerprint)
 
 
 def _filters(network: Network, state: State) -> UnitPictures | None:

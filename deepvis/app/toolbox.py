@@ -278,7 +278,9 @@ class Toolbox:
         self.workers.want_pictures(self.state, network, self.feed.frame, self.settings.dream)
         field = scene.receptive_field if scene.layer.is_map else None
         self.workers.leisure.is_live = self._is_live
-        fills = self.opening.is_over and scene.result is not None  # the first picture comes first
+        if scene.result is None and not self.engine.idle:  # the first picture comes first
+            return
+        fills = self.opening.is_over and scene.result is not None
         if fills and self.settings.scan == "auto":
             self.workers.want_scan(network, self._folder if self.state.source == "files" else None)
         self.workers.want_made(self.state, network, cells, side, field, fills)

@@ -41,10 +41,11 @@ from deepvis.workers.facets import FacetsWorker
 from deepvis.workers.input_weights import InputWeightsWorker
 from deepvis.workers.layer_images import LayerImagesWorker, OpenIndex
 from deepvis.workers.leisure import Leisure
-from deepvis.workers.messages import DreamWish, Grown, GrowthWish, TopPictures
+from deepvis.workers.messages import Grown, GrowthWish, TopPictures
 from deepvis.workers.method_curves import CurvesWorker
 from deepvis.workers.moments import MomentsWorker
 from deepvis.workers.own_scan import OwnScanWorker, ScanWish
+from deepvis.workers.picture_messages import DreamWish
 from deepvis.workers.remembered import RememberedWorker
 from deepvis.workers.synthesizer import GrowthWorker, keep_by_itself, keep_grown
 from deepvis.workers.top_images import TopImagesWorker
@@ -175,12 +176,16 @@ class UnitWorkers:
             field: the receptive field of the selected layer's units; None if it is not known yet, or for a vector.
             may_grow: images may grow by themselves now.
         """
+        self.want_growth(state, network, cells, may_grow)
+        if state.moments:
+            self.moments.want(moments_wish(state, network.layers, cells, side, field))
+
+    def want_growth(self, state: State, network: Network, cells: Sequence[int] = (), may_grow: bool = False) -> None:
+        """Request the images to synthesize. Arguments as in `want_made`."""
         growth = growth_wish(state, network.layers)
         if growth is None and may_grow and self._grow:
             growth = self._growth_by_itself(state, network, cells)
         self.growth.want(WishOf(network, growth) if growth else None)
-        if state.moments:
-            self.moments.want(moments_wish(state, network.layers, cells, side, field))
 
     def _growth_by_itself(self, state: State, network: Network, cells: Sequence[int]) -> GrowthWish | None:
         """What grows by itself now; nothing before the scan has ended, which is of more use."""
@@ -196,11 +201,11 @@ class UnitWorkers:
     # -- what they have ---------------------------------------------------------------------------
 
     def findings(self) -> Findings:
-        """Everything that was read from the disk."""
+        """Everything that was read from the disk, or made on demand."""
         layer = self.layer_images
         return Findings(
             self.unit_images.answer,
-            None,
+            self.growth.answer,
             self.top_images.answer,
             layer.cells,
             layer.statistics,

@@ -6,7 +6,7 @@ See `deepvis.attribution.curves` and `deepvis.attribution.randomised`.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -76,14 +76,32 @@ class Score:
 
 
 @dataclass
-class _Tally:
-    """What was measured of a method so far."""
+class MethodTally:
+    """What was measured of a method, of some images or of all so far. Plain values, which can be kept in a file.
 
-    areas: list[np.ndarray] = field(default_factory=list)  # deletion and insertion of an image
-    same: list[list[float]] = field(default_factory=list)  # for each image that was compared: at each stage
+    Attributes:
+        areas: deletion and insertion of each image.
+        same: for each image that was compared: the rank correlation at each stage.
+        missing: for so many images it gave no map.
+        note: what the method said last.
+        broken: why it cannot be measured; empty if it can.
+    """
+
+    areas: list[list[float]] = field(default_factory=list)
+    same: list[list[float]] = field(default_factory=list)
     missing: int = 0
     note: str = ""
     broken: str = ""
+
+    def take(self, more: MethodTally) -> None:
+        """Add what was measured of further images."""
+        self.areas += more.areas
+        self.same += more.same
+        self.missing += more.missing
+        self.note, self.broken = more.note, more.broken
+
+
+Areas = Callable[[np.ndarray], list[list[float]]]  # how relevant each image's blocks are -> `MethodTally.areas`
 
 
 @dataclass
@@ -110,44 +128,63 @@ class Measurement:
 
     def __post_init__(self) -> None:
         self._layer = class_layer(self.network)
-        self._tallies = {name: _Tally() for name in (RANDOM, *self.methods)}
+        self._tallies = {name: MethodTally() for name in (RANDOM, *self.methods)}
         self.stages = stages(self.network, self.count) if self.checked else []
 
     @cached_property
     def _random(self) -> list[Network]:
         return [randomised(self.network, lowest) for lowest in self.stages]
 
-    def add(self, frames: Sequence[Frame]) -> None:
-        """Measure all methods on some images at once, for the classes that the network predicts."""
+    def add(self, frames: Sequence[Frame]) -> Mapping[str, MethodTally]:
+        """Measure all methods on some images at once, for the classes that the network predicts.
+
+        Returns:
+            What was measured of these images, for `take`.
+        """
         x = torch.cat([self.network.see(frame.pixels, True) for frame in frames])
         units, hidden = predicted(self.network, x), blurred(x)
         shape = block_means(np.zeros(x.shape[2:]), BLOCK).shape
         floor = np.stack([random_blocks(shape, self.images + i) for i in range(len(frames))])
 
-        def areas(blocks: np.ndarray) -> list[np.ndarray]:
-            return list(curves(self.network, x, hidden, units, blocks, BLOCK, self.at_once).areas)
+        def areas(blocks: np.ndarray) -> list[list[float]]:
+            found: list[list[float]] = curves(
+                self.network, x, hidden, units, blocks, BLOCK, self.at_once
+            ).areas.tolist()
+            return found
 
-        self._tallies[RANDOM].areas += areas(floor)
+        measured = {RANDOM: MethodTally(areas(floor))}
         for name in self.methods:
-            tally = self._tallies[name]
-            if tally.broken:
-                continue
-            try:
-                values, note = explain(self.network, x, self._layer, units, name, self.passes)
-                tally.note = "" if METHODS[name].passes > 1 else note  # theirs says only how far they are
-            except (UserError, RuntimeError) as error:
-                tally.broken = str(error)
-                continue
-            there = np.isfinite(values).all((1, 2)) & (values != 0).any((1, 2))
-            tally.missing += int((~there).sum())
-            tally.areas += areas(np.where(there[:, None, None], block_means(np.nan_to_num(values), BLOCK), floor))
-            self._compare(tally, x[: max(0, self.checked - self.images)], units, name, values)
-        self.images += len(frames)
+            if not self._tallies[name].broken:
+                measured[name] = self._measured(name, x, units, floor, areas)
+        self.take(len(frames), measured)
+        return measured
 
-    def _compare(self, tally: _Tally, x: Tensor, units: Sequence[int], name: str, values: np.ndarray) -> None:
-        """Compare maps with those of the networks with random weights; where nothing comes through, they differ."""
+    def take(self, images: int, measured: Mapping[str, MethodTally]) -> None:
+        """Add what was measured of some images, now or in an earlier run."""
+        for name, tally in measured.items():
+            self._tallies[name].take(tally)
+        self.images += images
+
+    def _measured(self, name: str, x: Tensor, units: Sequence[int], floor: np.ndarray, areas: Areas) -> MethodTally:
+        """A method's measurement on some images. Where it gives no map, the blocks count in the random order."""
+        try:
+            values, note = explain(self.network, x, self._layer, units, name, self.passes)
+        except (UserError, RuntimeError) as error:
+            return MethodTally(broken=str(error))
+        there = np.isfinite(values).all((1, 2)) & (values != 0).any((1, 2))
+        blocks = np.where(there[:, None, None], block_means(np.nan_to_num(values), BLOCK), floor)
+        same = self._compared(x[: max(0, self.checked - self.images)], units, name, values)
+        note = "" if METHODS[name].passes > 1 else note  # theirs says only how far they are
+        return MethodTally(areas(blocks), same, int((~there).sum()), note)
+
+    def _compared(self, x: Tensor, units: Sequence[int], name: str, values: np.ndarray) -> list[list[float]]:
+        """Compare maps with those of the networks with random weights; where nothing comes through, they differ.
+
+        Returns:
+            For each image the rank correlation at each stage.
+        """
         if not len(x):
-            return
+            return []
         ours, by_stage = block_means(np.nan_to_num(values), COMPARED), []
         for network in self._random:
             try:
@@ -155,15 +192,15 @@ class Measurement:
             except (UserError, RuntimeError):
                 found = np.zeros_like(values[: len(x)])
             others = block_means(np.nan_to_num(found), COMPARED)
-            by_stage.append([rank_correlation(one, other) for one, other in zip(ours, others)])
-        tally.same += [list(one) for one in zip(*by_stage)]
+            by_stage.append([float(rank_correlation(one, other)) for one, other in zip(ours, others)])
+        return [list(one) for one in zip(*by_stage)]
 
     def scores(self) -> Mapping[str, Score]:
         """{method, or RANDOM: how it did so far}."""
         floor = np.array(self._tallies[RANDOM].areas)
         return {name: self._score(tally, floor) for name, tally in self._tallies.items()}
 
-    def _score(self, tally: _Tally, floor: np.ndarray) -> Score:
+    def _score(self, tally: MethodTally, floor: np.ndarray) -> Score:
         if tally.broken or not self.images or tally.missing == self.images:
             return Score(missing=tally.missing, why_not=tally.broken or tally.note or NOTHING)
         values = np.array(tally.areas)

@@ -154,6 +154,7 @@ class Method:
             picture only.
         is_own: it comes from the user's settings.
         short: its name where there is little room, if that is not `label`.
+        rules: of relevance, if it propagates relevance.
     """
 
     name: str
@@ -164,6 +165,7 @@ class Method:
     passes: int = 1
     is_own: bool = False
     short: str = ""
+    rules: Composite | None = None
 
 
 def whole(method: Method, network: Network, question: Question, most: int = 10**6) -> Backward:
@@ -206,7 +208,7 @@ def _from(module: str, name: str, *args: object) -> Compute:
 
 def by_relevance(name: str, label: str, composite: Composite, in_cycle: bool = False) -> Method:
     """A row for layer-wise relevance propagation by a composite."""
-    return Method(name, label, _from("relevance", "relevance", composite), in_cycle, "shares")
+    return Method(name, label, _from("relevance", "relevance", composite), in_cycle, "shares", rules=composite)
 
 
 SMOOTH_PASSES, PATH_PASSES = 50, 64

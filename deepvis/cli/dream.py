@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from deepvis.cli.options import Commands, add_network, count, load_network, path_argument
+from deepvis.cli.options import Commands, add_network, add_seed, count, load_network, path_argument
 from deepvis.core import interrupt
 from deepvis.core.errors import UserError
 from deepvis.core.geometry import Box
@@ -49,7 +49,7 @@ def add(commands: Commands) -> None:
         "--each", type=count, default=50, metavar="FRAMES", help="of the zoom, for each layer or unit (50)"
     )
     parser.add_argument("--stretch", action="store_true", help="stretch the picture to --size; else it is cropped")
-    parser.add_argument("--seed", type=int, default=0, help="of the shifts (0)")
+    add_seed(parser, "of the shifts (0)")
     parser.add_argument("--out", type=path_argument, required=True, help="picture to write; .mp4 or .avi for a video")
     parser.set_defaults(run=_dream)
     add_network(parser)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from deepvis.cli.options import Commands, add_network, count, load_network, path_argument
@@ -12,7 +13,10 @@ from deepvis.core import interrupt, paths
 from deepvis.core.errors import UserError
 
 if TYPE_CHECKING:
-    from deepvis.attribution.faithfulness import Score
+    from deepvis.attribution.faithfulness import Measurement, Score
+    from deepvis.core.frames import Frame
+    from deepvis.inputs.datasets import Images
+    from deepvis.store.journal import Journal
 
 
 LEAST = 10  # images, for methods to be marked as failing
@@ -40,50 +44,96 @@ def add(commands: Commands) -> None:
 
 
 def _faithfulness(args: argparse.Namespace) -> None:
-    from tqdm import tqdm
-
-    from deepvis.core.frames import Frame
     from deepvis.inputs.datasets import find_images
 
     images = find_images(args.images)
     network = load_network(args)
-    from dataclasses import replace
-
     from deepvis.attribution.curves import AT_ONCE
     from deepvis.attribution.faithfulness import Measurement, known_methods
     from deepvis.store.doubts import write_doubts
+    from deepvis.store.journal import journal
 
     images = replace(images.without_arrays(), reading=network.input.reading)
     total = len(images.names)
     numbers = [i * total // min(total, args.count) for i in range(min(total, args.count))]
     at_once = AT_ONCE if args.batch > 1 else 1  # a network that takes only one picture at a time
-    broken = 0
     measurement = Measurement(network, known_methods(args.back), args.passes, count=args.stages, at_once=at_once)
-    with interrupt.raised(), tqdm(total=len(numbers), unit="image") as bar:
-        for first in range(0, len(numbers), args.batch):
-            some = numbers[first : first + args.batch]
-            frames = []
-            for number in some:
-                try:
-                    frames.append(Frame(images.read(number), images.names[number], number, False))
-                except UserError as error:
-                    broken += 1
-                    tqdm.write(f"left out: {error}")
-            if frames:
-                measurement.add(frames)
-            bar.update(len(some))
-    if not measurement.images:
-        raise UserError(f"--images {args.images}: none of {len(numbers)} images can be read")
-    scores = measurement.scores()
-    print(table(scores, measurement.images, measurement.stages))
-    if broken:
-        print(f"{broken} image{'s' if broken > 1 else ''} could not be read and left out")
-    if measurement.images < LEAST:
-        print(f"{measurement.images} images are too few to mark methods by: nothing is saved. Give {LEAST} or more")
-        return
     folder = paths.precomputed().own / network.name
-    fails = {name: score.fails for name, score in scores.items() if name != "random"}
-    print(f"saved {write_doubts(folder, network.fingerprint, fails)}: the window marks the methods that fail")
+    with journal(folder / "faithfulness", _about(args, measurement, images, numbers)) as done:
+        broken = _measure(measurement, images, numbers, args.batch, done)
+        if not measurement.images:
+            raise UserError(f"--images {args.images}: none of {len(numbers)} images can be read")
+        scores = measurement.scores()
+        print(table(scores, measurement.images, measurement.stages))
+        if broken:
+            print(f"{broken} image{'s' if broken > 1 else ''} could not be read and left out")
+        if measurement.images < LEAST:
+            print(f"{measurement.images} images are too few to mark methods by: nothing is saved. Give {LEAST} or more")
+        else:
+            fails = {name: score.fails for name, score in scores.items() if name != "random"}
+            saved = write_doubts(folder, network.fingerprint, fails)
+            print(f"saved {saved}: the window marks the methods that fail")
+    done.remove()
+
+
+def _about(
+    args: argparse.Namespace, measurement: Measurement, images: Images, numbers: Sequence[int]
+) -> dict[str, object]:
+    """All that decides what is measured."""
+    from deepvis.attribution.methods import METHODS
+
+    network = measurement.network
+    names = [images.names[number].encode("utf-8", "surrogateescape").hex() for number in numbers]
+    return {
+        "network": network.fingerprint,
+        "computed": f"{network.device.type} {network.dtype}",
+        "images": [str(images.root).encode("utf-8", "surrogateescape").hex(), *names],
+        "methods": [f"{name} {METHODS[name].rules}" for name in measurement.methods],
+        "options": [args.passes, args.stages, args.batch],
+    }
+
+
+def _measure(measurement: Measurement, images: Images, numbers: Sequence[int], batch: int, done: Journal) -> int:
+    """Measure the images batch by batch, on from where an earlier run was stopped. Returns how many cannot be read."""
+    from tqdm import tqdm
+
+    from deepvis.attribution.faithfulness import MethodTally
+
+    broken = 0
+    for part in done.parts:
+        measurement.take(part["images"], {name: MethodTally(**one) for name, one in part["measured"].items()})
+        broken += part["broken"]
+    begun = len(done.parts) * batch
+    with interrupt.raised(), tqdm(total=len(numbers), initial=min(begun, len(numbers)), unit="image") as bar:
+        try:
+            for first in range(begun, len(numbers), batch):
+                some = numbers[first : first + batch]
+                frames = _frames(images, some)
+                measured = measurement.add(frames) if frames else {}
+                left_out = len(some) - len(frames)
+                tallies = {name: asdict(one) for name, one in measured.items()}
+                done.add({"images": len(frames), "broken": left_out, "measured": tallies})
+                broken += left_out
+                bar.update(len(some))
+        except KeyboardInterrupt:
+            tqdm.write(f"stopped after {measurement.images} images; the same command goes on")
+            raise
+    return broken
+
+
+def _frames(images: Images, numbers: Sequence[int]) -> list[Frame]:
+    """The images that can be read; the others are named in the terminal."""
+    from tqdm import tqdm
+
+    from deepvis.core.frames import Frame
+
+    frames = []
+    for number in numbers:
+        try:
+            frames.append(Frame(images.read(number), images.names[number], number, False))
+        except UserError as error:
+            tqdm.write(f"left out: {error}")
+    return frames
 
 
 def table(scores: Mapping[str, Score], images: int, stages: Sequence[str] = ()) -> str:

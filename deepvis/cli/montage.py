@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from deepvis.cli.options import Commands, add_network, count, load_network, path_argument
+from deepvis.cli.options import Commands, add_network, add_picture, count, load_network, path_argument
 from deepvis.core import paths
 from deepvis.core.errors import UserError
 
@@ -17,7 +17,7 @@ def add(commands: Commands) -> None:
         "montage", help="one picture of a layer's stored images, or of several layers at true size"
     )
     parser.add_argument("--layer", default="", help="one layer: an image for each unit; several: some units of each")
-    parser.add_argument("--out", type=path_argument, required=True, help="picture to write")
+    add_picture(parser)
     parser.add_argument(
         "--side",
         type=count,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from deepvis.cli.options import Commands, add_network, count, load_network, path_argument
+from deepvis.cli.options import Commands, add_network, add_picture, count, load_network, path_argument
 from deepvis.core import interrupt, paths
 
 
@@ -15,7 +15,7 @@ def add(commands: Commands) -> None:
     parser.add_argument("--images", type=path_argument, metavar="DIR", help="the photos (the bundled ones)")
     parser.add_argument("--layers", default="", help="in whose codes, with commas (four along the network)")
     parser.add_argument("--count", type=count, default=6, help="photos of each row (6)")
-    parser.add_argument("--out", type=path_argument, required=True, help="picture to write")
+    add_picture(parser)
     add_network(parser)
     parser.set_defaults(run=_nearest)
 

@@ -97,12 +97,22 @@ def add_recipe(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=VALUE",
         help="parameters other than the preset's, such as --set steps=64 rate=0.2",
     )
-    parser.add_argument("--seed", type=_seed, default=0, help="(0)")
+    add_seed(parser)
+
+
+def add_seed(parser: argparse.ArgumentParser, words: str = "(0)") -> None:
+    """Add the seed of what is random."""
+    parser.add_argument("--seed", type=_seed, default=0, help=words)
+
+
+def add_picture(parser: argparse.ArgumentParser) -> None:
+    """Add the name of the picture that the command draws."""
+    parser.add_argument("--out", type=path_argument, required=True, help="picture to write")
 
 
 def add_synthesized_figure(parser: argparse.ArgumentParser, run: Callable[[argparse.Namespace], None]) -> None:
     """Add what the figures of synthesized images have in common: the picture, the recipe and the network."""
-    parser.add_argument("--out", type=path_argument, required=True, help="picture to write")
+    add_picture(parser)
     add_recipe(parser)
     add_network(parser)
     parser.set_defaults(run=run)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from deepvis.cli.options import Commands, add_network, add_recipe, count, load_network, path_argument, recipe_of
+from deepvis.cli.options import Commands, add_network, add_picture, add_recipe, count, load_network, recipe_of
 from deepvis.core import interrupt
 
 
@@ -13,7 +13,7 @@ def add(commands: Commands) -> None:
     parser = commands.add_parser("sweep", help="draw each regularizer alone, from none to strong, for a unit")
     parser.add_argument("--unit", required=True, help="layer:number or layer:class")
     parser.add_argument("--columns", type=count, default=8, help="strengths of each regularizer, 2 to 64 (8)")
-    parser.add_argument("--out", type=path_argument, required=True, help="picture to write")
+    add_picture(parser)
     parser.set_defaults(run=_sweep, preset_default="plain")
     add_recipe(parser)
     add_network(parser)

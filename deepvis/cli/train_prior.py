@@ -6,7 +6,7 @@ import argparse
 import math
 import sys
 
-from deepvis.cli.options import Commands, add_network, count, load_network, path_argument
+from deepvis.cli.options import Commands, add_network, add_seed, count, load_network, path_argument
 from deepvis.core import paths
 from deepvis.core.errors import UserError
 from deepvis.core.processes import share
@@ -32,7 +32,7 @@ def add(commands: Commands) -> None:
         metavar="SHARE",
         help="of the adversarial loss (0.5); 0: none",
     )
-    parser.add_argument("--seed", type=int, default=0, help="(0)")
+    add_seed(parser)
     parser.add_argument("--out", type=path_argument, help="folder of the prior (precomputed/MODEL/priors/LAYER)")
     parser.set_defaults(run=_train)
     add_network(parser)

@@ -28,7 +28,7 @@ from deepvis.networks.replicas import ReplicaPool, failed, is_out_of_memory
 from deepvis.scan.index import Index
 from deepvis.store.unit_images import Store
 from deepvis.synthesis.jobs import auto_batch, same
-from deepvis.synthesis.recipe import Recipe, as_values
+from deepvis.synthesis.recipe import NO_GRADIENT, Recipe, as_values
 
 
 @dataclass(frozen=True)
@@ -196,7 +196,7 @@ def _grown(
             raise failed(error, images) from error
         is_single = len(units) == 1
     else:
-        return [_DEAD if dead else made for dead, made in zip(ascent.dead(), ascent.now(final=True))]
+        return [NO_GRADIENT if dead else made for dead, made in zip(ascent.dead(), ascent.now(final=True))]
     if is_single:
         raise UserError(
             f"layer {ground.layer.name}: out of memory with {images} images at a time: give fewer facets "
@@ -209,4 +209,3 @@ def _grown(
 
 
 _USUAL = 4  # facets of a unit to plan for if the silhouette decides
-_DEAD = "no gradient reaches the images: it is zero (a dead unit) or not finite"

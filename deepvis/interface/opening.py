@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import numpy as np
 
+from deepvis.attribution.requests import Result
 from deepvis.core.layers import Layer
 from deepvis.interface.state import Home, State
 
 FAINT = 0.1  # units whose maximum is below this part of the layer's largest count as if they had this maximum
+FIRST_BACKWARD = "lrp"  # the truest of the methods that are fast enough for a camera: docs/attribution.md
 NEAR = 50  # activations within a fiftieth of their maxima are compared by their values
 
 
@@ -45,6 +47,28 @@ def begun(state: State, layers: Sequence[Layer]) -> State:
     return replace(state, layer=layer, unit=0, home=Home(layer))
 
 
+def first_backward(doubts: Collection[str], usual: str) -> str:
+    """The backward method that the window opens with.
+
+    Args:
+        doubts: methods that fail on this network.
+        usual: the method in its place.
+    """
+    return usual if FIRST_BACKWARD in doubts else FIRST_BACKWARD
+
+
+def gives_a_picture(result: Result | None) -> bool:
+    """Whether a backward method has an image for the picture in view."""
+    pixels = None if result is None or result.error else result.pixels
+    return pixels is not None and bool(np.isfinite(pixels).all() and pixels.any())
+
+
+def with_other_backward(state: State, method: str) -> State:
+    """The state, opened anew with another backward method; one that the user has chosen since stays."""
+    chosen = method if state.method == state.home.method else state.method
+    return replace(state, method=chosen, home=replace(state.home, method=method))
+
+
 def opened(
     state: State, layers: Sequence[Layer], activations: np.ndarray, highest: np.ndarray | None, method: str
 ) -> State:
@@ -55,7 +79,7 @@ def opened(
     Args:
         activations: those of the layer that `begun` selected, C×H×W.
         highest: as in `strongest`.
-        method: the backward method that tells most.
+        method: the backward method, see `first_backward`.
     """
     home = Home(state.home.layer, strongest(activations, highest), method)
     state = replace(state, home=home)

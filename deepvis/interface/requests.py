@@ -21,18 +21,16 @@ from deepvis.interface.state import State
 from deepvis.store.unit_images import PROVISIONAL, Key
 from deepvis.synthesis import recipe, recipe_grid
 from deepvis.workers.messages import (
-    CurvesWish,
-    DreamWish,
     FacetsWish,
     GrowthWish,
     InputWeightsWish,
     LayerImagesWish,
     MomentsWish,
-    RememberedWish,
     TopImagesWish,
     TopPictures,
     UnitImagesWish,
 )
+from deepvis.workers.picture_messages import CurvesWish, DreamWish, RememberedWish
 
 SEEDS = 4  # images that grow side by side for key x
 NEIGHBOURS = 8  # units after the selected one whose images grow by themselves

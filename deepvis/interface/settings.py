@@ -6,7 +6,6 @@ problem of the file and the command line, and raises one `UserError` with a line
 
 from __future__ import annotations
 
-import datetime
 import re
 import shlex
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -17,13 +16,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
-import yaml
-
 from deepvis.attribution.methods import own_problem
 from deepvis.core import paths
 from deepvis.core.errors import UserError
 from deepvis.core.nearest import nearest
-from deepvis.core.reading import is_text, parse_yaml, shown
+from deepvis.core.reading import is_text
+from deepvis.interface.settings_file import SettingsEntry, entries_of, value_text
 from deepvis.interface.state import COLORS, LAYOUT_NAMES, THEMES
 from deepvis.networks.composites import Composite, composite_of
 
@@ -260,15 +258,6 @@ def _composite_row(key: str) -> Row:
 # ---- reading ------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _Entry:
-    """A given value: its dotted key, and where it was given ("settings.yaml, line 7", "--model")."""
-
-    key: str
-    value: object
-    where: str
-
-
 def load(
     path: Path | None,
     overrides: Mapping[str, object] = MappingProxyType({}),
@@ -296,14 +285,16 @@ def load(
     """
     path = _find() if path is None else path
     problems: list[str] = []
-    of_file = list(_read(path, problems)) if path else []
-    entries = [*(_Entry(key, value, f"default {key}") for key, value in defaults.items()), *of_file]
+    of_file = list(entries_of(path, SECTIONS, problems)) if path else []
+    entries = [*(SettingsEntry(key, value, f"default {key}") for key, value in defaults.items()), *of_file]
     entries += [
-        _Entry(key, value, "--" + re.sub(r"[._]", "-", key)) for key, value in overrides.items() if value is not None
+        SettingsEntry(key, value, "--" + re.sub(r"[._]", "-", key))
+        for key, value in overrides.items()
+        if value is not None
     ]
     table = {**SCHEMA, **{f"keys.{name}": _keys_row(key_names) for name in commands}}
     table |= {entry.key: _composite_row(entry.key) for entry in entries if entry.key.startswith("composites.")}
-    good: dict[str, _Entry] = {}
+    good: dict[str, SettingsEntry] = {}
     for entry in entries:
         if problem := _problem(entry, table):
             problems.append(problem)
@@ -330,67 +321,15 @@ def _shipped() -> Path:
     return paths.ROOT / "settings.yaml"
 
 
-def _changes(entry: _Entry, table: Mapping[str, Row]) -> bool:
+def _changes(entry: SettingsEntry, table: Mapping[str, Row]) -> bool:
     """Whether a valid entry differs from the default."""
     return table[entry.key].store(entry.value) != _DEFAULTS.get(entry.key)
-
-
-def _read(path: Path, problems: list[str]) -> Iterator[_Entry]:
-    """The file's entries in order; mistakes in its form are added to `problems`."""
-    loader, root = parse_yaml(path, "a readable YAML file with settings")
-    yield from _walk(loader, root, path, "", {}, problems)
-
-
-def _walk(
-    loader: yaml.SafeLoader, node: yaml.Node | None, path: Path, prefix: str, lines: dict[str, int], problems: list[str]
-) -> Iterator[_Entry]:
-    """The entries of one mapping and of the sections in it; `lines` notes where each key stands."""
-    if node is None or node.tag == "tag:yaml.org,2002:null":
-        return  # an empty file, or a section whose lines are all commented out
-    if not isinstance(node, yaml.MappingNode):
-        problems.append(
-            f"{path}, line {node.start_mark.line + 1}: {prefix[:-1] or 'the file'} is "
-            f"{_source(node)}; allowed: lines `key: value`"
-            f"{' indented below it' if prefix else ''}. Write such lines instead"
-        )
-        return
-    for key_node, value_node in node.value:
-        line = key_node.start_mark.line + 1
-        # The text of the key, not its YAML value: `on:` would be true.
-        key = prefix + (key_node.value if isinstance(key_node, yaml.ScalarNode) else "?")
-        if key in lines:
-            problems.append(
-                f"{path}, line {line}: {key} is given twice (here "
-                f"{_source(value_node)}), first in line {lines[key]}; allowed: once. "
-                "Remove one of the two"
-            )
-            continue
-        lines[key] = line
-        if key in SECTIONS:
-            yield from _walk(loader, value_node, path, f"{key}.", lines, problems)
-            continue
-        try:
-            value = loader.construct_object(value_node, deep=True)
-        except Exception as error:  # PyYAML lets through whatever its converters raise
-            reason = getattr(error, "problem", None) or error
-            problems.append(
-                f"{path}, line {line}: {key} is {_source(value_node)}, which YAML "
-                f"cannot read ({reason}); allowed: plain values. Put text in quotes"
-            )
-        else:
-            yield _Entry(key, value, f"{path}, line {line}")
-
-
-def _source(node: yaml.Node) -> str:
-    """A node's text as it stands in the file."""
-    start, end = node.start_mark, node.end_mark
-    return _shown((start.buffer or "")[start.pointer : end.pointer].strip())
 
 
 # ---- checking -----------------------------------------------------------------------------------
 
 
-def _problem(entry: _Entry, table: Mapping[str, Row]) -> str | None:
+def _problem(entry: SettingsEntry, table: Mapping[str, Row]) -> str | None:
     """What is wrong with one entry on its own, or None."""
     row = table.get(entry.key)
     if row is None:
@@ -402,7 +341,7 @@ def _problem(entry: _Entry, table: Mapping[str, Row]) -> str | None:
             name, place = entry.key, ""
             known = [*(key for key in table if "." not in key), *SECTIONS]
         return (
-            f"{entry.where}: unknown key {entry.key} (value {_shown(entry.value)})"
+            f"{entry.where}: unknown key {entry.key} (value {value_text(entry.value)})"
             f"{_did_you_mean([name], known)}; allowed{place}: {', '.join(known)}. "
             "Correct or remove it"
         )
@@ -413,14 +352,14 @@ def _problem(entry: _Entry, table: Mapping[str, Row]) -> str | None:
     words = entry.value if isinstance(entry.value, (list, tuple)) else [entry.value]
     default = _DEFAULTS.get(entry.key)
     return (
-        f"{entry.where}: {entry.key} is {_shown(entry.value)}"
+        f"{entry.where}: {entry.key} is {value_text(entry.value)}"
         f"{_did_you_mean(words, row.names)}; allowed: {row.allowed}. "
         "Correct it, or remove it for the default"
-        f"{'' if default is None else f' ({_shown(default)})'}"
+        f"{'' if default is None else f' ({value_text(default)})'}"
     )
 
 
-def _overlaps(panes: Mapping[str, Rectangle], good: Mapping[str, _Entry], bad: Collection[str]) -> Iterator[str]:
+def _overlaps(panes: Mapping[str, Rectangle], good: Mapping[str, SettingsEntry], bad: Collection[str]) -> Iterator[str]:
     sound = [name for name in panes if f"panes.{name}" not in bad]
     for pair in combinations(sound, 2):
         if _overlap(panes[pair[0]], panes[pair[1]]):
@@ -428,8 +367,8 @@ def _overlaps(panes: Mapping[str, Rectangle], good: Mapping[str, _Entry], bad: C
             one, two = sorted(pair, key=lambda name: f"panes.{name}" not in good)
             other = good.get(f"panes.{two}")
             yield (
-                f"{good[f'panes.{one}'].where}: panes.{one} is {_shown(panes[one])} and overlaps "
-                f"panes.{two}, which is {_shown(panes[two])} "
+                f"{good[f'panes.{one}'].where}: panes.{one} is {value_text(panes[one])} and overlaps "
+                f"panes.{two}, which is {value_text(panes[two])} "
                 f"({other.where if other else 'by default'}); allowed: panes side by side. Move "
                 "or shrink one of them, or switch it off"
             )
@@ -443,12 +382,12 @@ def _overlap(one: Rectangle, two: Rectangle) -> bool:
     return min(shared(0), shared(1)) > _TOLERANCE
 
 
-def _shared_keys(keys: Mapping[str, tuple[str, ...]], good: Mapping[str, _Entry]) -> Iterator[str]:
+def _shared_keys(keys: Mapping[str, tuple[str, ...]], good: Mapping[str, SettingsEntry]) -> Iterator[str]:
     for one, two in combinations(keys, 2):
         for key in dict.fromkeys(keys[one]):
             if key in keys[two]:
                 yield (
-                    f"{good[f'keys.{one}'].where}: keys.{one} has the key {_shown(key)}, which "
+                    f"{good[f'keys.{one}'].where}: keys.{one} has the key {value_text(key)}, which "
                     f"keys.{two} has too ({good[f'keys.{two}'].where}); allowed: each key for "
                     "one command. Give one of them another"
                 )
@@ -458,15 +397,6 @@ def _did_you_mean(words: Collection[object], names: Collection[str]) -> str:
     wrong = [word for word in words if isinstance(word, str) and word not in names]
     near = [match for word in wrong for match in nearest(word, names, 1)]
     return f" (did you mean {', '.join(near)}?)" if near else ""
-
-
-def _shown(value: object) -> str:
-    """A value as it would be written in the file, shortened if it is long."""
-    if isinstance(value, (type(None), bool)):
-        return {None: "null", True: "true", False: "false"}[value]
-    if isinstance(value, datetime.date):  # what YAML makes of 2024-01-01
-        return str(value)
-    return shown(list(value) if isinstance(value, tuple) else value)
 
 
 # ---- building -----------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from deepvis.inputs.bands import Reading, fit_bands, is_bands
 from deepvis.networks.activation_rules import ActivationRule, Rule, drops_results
 from deepvis.networks.attention import Attention, WithAttention
 from deepvis.networks.capture import capture, interruptible
-from deepvis.networks.discovery import choose, dry_run, find, left_out
+from deepvis.networks.discovery import Run, choose, dry_run, find, left_out
 from deepvis.networks.fingerprint import fingerprint
 from deepvis.networks.folding import fold_batchnorm
 from deepvis.networks.kept_tensors import begin, copied, move_kept
@@ -372,19 +372,12 @@ def prepare(
     if not shown:
         raise UserError(f"network {name} has no layer to show: none of its modules returns a map, tokens or a vector. "
                         "Divide its forward into modules (torch.nn.Module), one for each layer")  # fmt: skip
-    paths = {layer.name: path for layer, _, path in shown}
+    paths: Mapping[str, str] = {layer.name: path for layer, _, path in shown}
     hidden = left_out(module, run, dict.fromkeys(paths.values()))
     mark = fingerprint(module, spec.scaling)
     module = fold_batchnorm(module, noise, keep=[path for path in paths.values() if path not in run.attention])
     drops = drops_results(module, noise)
-    calls: Mapping[str, int] = run.calls
-    if watched := {path: run.attention[path] for path in paths.values() if path in run.attention}:
-        module = WithAttention(module, {call.number: Attention(call.from_first) for call in watched.values()})
-        inner = {path: f"net.{path}" for path in calls} | {
-            path: f"attention.{call.number}" for path, call in watched.items()
-        }
-        paths = {layer: inner[path] for layer, path in paths.items()}
-        calls = {inner[path]: count for path, count in calls.items() if path in inner}
+    module, paths, calls = _with_attention(module, run, paths)
     module = module.to(device=device, dtype=dtype)
     move_kept(module, device, dtype)
     for weight in module.parameters():  # `module.to(memory_format=…)` would fail for a module with a Conv3d
@@ -394,3 +387,23 @@ def prepare(
     return Network(
         name, module, spec, found, paths, looks, calls, tuple(classes), device, dtype, mark, drops, left_out=hidden
     )
+
+
+def _with_attention(
+    module: nn.Module, run: Run, paths: Mapping[str, str]
+) -> tuple[nn.Module, Mapping[str, str], Mapping[str, int]]:
+    """The network with a submodule for each attention that is shown.
+
+    Args:
+        paths: {layer: path of its submodule, or of its attention}.
+    Returns:
+        The network, the layers' paths in it, and how often its submodules are called.
+    """
+    watched = {path: run.attention[path] for path in paths.values() if path in run.attention}
+    if not watched:
+        return module, paths, run.calls
+    inner = {path: f"net.{path}" for path in run.calls}
+    inner |= {path: f"attention.{call.number}" for path, call in watched.items()}
+    calls = {inner[path]: count for path, count in run.calls.items() if path in inner}
+    outer = WithAttention(module, {call.number: Attention(call.from_first) for call in watched.values()})
+    return outer, {layer: inner[path] for layer, path in paths.items()}, calls

@@ -12,6 +12,7 @@ import torch
 
 from deepvis.core.errors import UserError, words
 from deepvis.networks.network import ONE_AT_A_TIME, Network
+from deepvis.networks.threads import use_threads
 
 LARGEST = 8  # most threads; more would wait for Python's lock
 PATIENCE = 0.2  # seconds of one wait; an endless wait could not be interrupted by Ctrl-C on Windows
@@ -47,14 +48,14 @@ class ReplicaPool:
             self._free.put(network.replica())
 
     def __enter__(self) -> ReplicaPool:
-        torch.set_num_threads(self._threads)  # also in this thread, so that it leaves the cores to the pool
-        self._pool = ThreadPoolExecutor(self.size, "replica", torch.set_num_threads, (self._threads,))
+        use_threads(self._threads)  # also in this thread, so that it leaves the cores to the pool
+        self._pool = ThreadPoolExecutor(self.size, "replica", use_threads, (self._threads,))
         return self
 
     def __exit__(self, *exception: object) -> None:
         self.stopped.set()
         self._pool.shutdown(cancel_futures=True)
-        torch.set_num_threads(self._before)
+        use_threads(self._before)
 
     def each(
         self, work: Callable[[Network, Item], Result], items: Iterable[Item], in_order: bool = True

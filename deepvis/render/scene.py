@@ -19,17 +19,8 @@ from deepvis.interface.state import Control, FacetPhoto, LiveMoment, State, Targ
 from deepvis.scan.results import Statistics
 from deepvis.synthesis.recipe import image_seed
 from deepvis.synthesis.recipe_grid import SIDE, table
-from deepvis.workers.messages import (
-    Cells,
-    DreamView,
-    Grown,
-    MethodCurves,
-    Remembered,
-    Scanning,
-    TopPictures,
-    UnitFacets,
-    UnitPictures,
-)
+from deepvis.workers.messages import Cells, Grown, Scanning, TopPictures, UnitFacets, UnitPictures
+from deepvis.workers.picture_messages import DreamView, MethodCurves, Remembered
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 from deepvis.core.files import write_whole, writing
+from deepvis.core.paths import Places
 
 FILE = "faithfulness.json"
 
@@ -30,6 +32,12 @@ def read_doubts(folders: Sequence[Path], fingerprint: str) -> Mapping[str, str]:
     """
     measured = next(filter(None, (_measured(folder / FILE, fingerprint) for folder in folders)), {})
     return {name: why for name, why in measured.items() if why}
+
+
+@lru_cache(maxsize=2)
+def doubts_of(places: Places, name: str, fingerprint: str) -> Mapping[str, str]:
+    """Those of a network by its name. Read once, for each picture needs them; one's own come before bundled ones."""
+    return read_doubts((places.own / name, places.bundled / name), fingerprint)
 
 
 def _measured(path: Path, fingerprint: str) -> dict[str, str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ import torch
 from tqdm import tqdm
 
 from deepvis.core.errors import UserError
+from deepvis.core.files import writing
 from deepvis.core.layers import Layer, find_layer
 from deepvis.core.marks import Mark, same_network
 from deepvis.core.picture_files import write
@@ -107,7 +109,8 @@ def search(
     """Try random recipes on some classes; write the best recipes and a contact sheet.
 
     Every trial is kept in `out`/trials. However the search ended, the same search later makes only the missing trials,
-    and a search with more trials only the additional ones. The best recipes of an earlier search are replaced.
+    and a search with more trials only the additional ones. What another search has left in `out` is moved into a
+    folder of its own there, in which that search goes on if it is given as `out`.
 
     Args:
         draw: draws the contact sheet.
@@ -125,11 +128,11 @@ def search(
             f"--classes {classes}: expected 1 to {WIDEST // network.input.width}, whose images are kept side by side "
             f"in one file"
         )
-    store = open_store(out / "trials", network.fingerprint, network.name)
     chance = np.random.default_rng(seed)
     units = chance.permutation(target.units)[:classes].tolist()
     recipes = [random_recipe(base, chance) for _ in range(trials)]
     how = {"judge": judge.fingerprint, "of": target.name, "units": units, "seed": seed}
+    store = _open(out, network, recipes[0], how)
     done: list[Trial] = []
     try:
         for number, one in enumerate(tqdm(recipes, unit="recipe", desc="search")):
@@ -153,13 +156,38 @@ def search(
     return [f"{t.score:5.1%}  {_words(t.recipe)}" for t in _best(done)]
 
 
+def _open(out: Path, network: Network, first: Recipe, how: Mapping[str, object]) -> Store:
+    """The store of the trials. The first one tells whether what lies in `out` is of this search."""
+    store = open_store(out / "trials", network.fingerprint, network.name)
+    record = store.records.get((TRIAL, 0))
+    if record is None or _made_so(record, first, how):
+        return store
+    aside = _set_aside(out)
+    tqdm.write(f"what another search left in {out} is now in {aside}; --out {aside} goes on with it")
+    return open_store(out / "trials", network.fingerprint, network.name)
+
+
+def _set_aside(out: Path) -> Path:
+    """Move a search's trials, best recipes and sheet into a new folder."""
+    aside = next(free for i in count(1) if not (free := out / f"earlier-{i}").exists())
+    with writing(aside):
+        aside.mkdir()
+        for path in (*out.glob("best-*.yaml"), out / "sheet.jpg", out / "trials"):
+            if path.exists():
+                path.rename(aside / path.name)
+    return aside
+
+
 def _kept(store: Store, number: int, one: Recipe, wanted: Mapping[str, object]) -> Trial | None:
     """The trial of an earlier run if it was made in the same way; else None."""
     record = store.records.get((TRIAL, number), {})
-    alike = says(record.get("recipe"), one)
-    alike = alike and all(_alike(record.get(key), value) for key, value in wanted.items() if key != "recipe")
-    images = store.read(TRIAL, number) if alike else []
+    images = store.read(TRIAL, number) if _made_so(record, one, wanted) else []
     return Trial(one, np.stack(images), record["scores"]) if images else None
+
+
+def _made_so(record: Mapping[str, object], one: Recipe, wanted: Mapping[str, object]) -> bool:
+    alike = all(_alike(record.get(key), value) for key, value in wanted.items() if key != "recipe")
+    return alike and says(record.get("recipe"), one)
 
 
 def _alike(stored: object, wanted: object) -> bool:
@@ -213,8 +241,6 @@ def _write(out: Path, done: Sequence[Trial], layer: Layer, units: Sequence[int],
             units=list(units),
             seed=seed,
         )
-    for i in range(len(ranked) + 1, BEST + 1):  # an earlier search's
-        (out / f"best-{i}.yaml").unlink(missing_ok=True)
     titles = [[f"{t.score:.0%} {layer.label(unit) or unit}" for unit in units] for t in ranked]
     write(out / "sheet.jpg", draw([t.images for t in ranked], titles))
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from deepvis.core.geometry import crop_box, fit, reduced, resize
 from deepvis.core.layers import find_layer
-from deepvis.workers.messages import DreamView, DreamWish
 from deepvis.workers.own_replica import OwnReplica, leave_cores
+from deepvis.workers.picture_messages import DreamView, DreamWish
 from deepvis.workers.worker import MUCH_MEMORY, Task, WishOf, Worker
 
 if TYPE_CHECKING:

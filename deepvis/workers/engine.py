@@ -188,9 +188,9 @@ class Engine(Worker[Request, Result]):
             self._changed.notify_all()
 
     def _serve(self, network: Network, threads: int) -> None:
-        import torch
+        from deepvis.networks.threads import use_threads
 
-        torch.set_num_threads(threads)  # each thread has its own setting
+        use_threads(threads)
         self._own.network = network
         self._run()
 
@@ -264,9 +264,11 @@ class Engine(Worker[Request, Result]):
     def _to_cpu(self, network: Network) -> Network:
         import torch
 
+        from deepvis.networks.threads import use_threads
+
         self.note = f"{network.device} is out of memory: the network now runs on the CPU"
         workers, threads = cpu_plan()
-        torch.set_num_threads(workers * threads)  # there is only one worker, which gets all cores
+        use_threads(workers * threads)  # there is only one worker, which gets all cores
         self.network = network.on(torch.device("cpu"))
         torch.cuda.empty_cache()
         return self.network.replica()
@@ -275,9 +277,9 @@ class Engine(Worker[Request, Result]):
 
     def _measure_fields(self) -> None:
         """Measure the shown layer's receptive field after its first result, which therefore need not wait for it."""
-        import torch
+        from deepvis.networks.threads import use_threads
 
-        torch.set_num_threads(1)
+        use_threads(1)
         be_patient()
         while (todo := self._next_unmeasured()) is not None:
             layer, network = todo

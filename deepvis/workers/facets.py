@@ -18,7 +18,7 @@ from deepvis.facets.facet_map import FacetMap
 from deepvis.facets.facet_store import keep, open_facets, own_facets
 from deepvis.synthesis.recipe import NO_GRADIENT
 from deepvis.workers.messages import FacetsWish, Thumbs, UnitFacets
-from deepvis.workers.own_replica import OwnReplica
+from deepvis.workers.own_replica import OwnReplica, leave_cores
 from deepvis.workers.worker import MUCH_MEMORY, Task, WishOf, Worker
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ class FacetsWorker(Worker["WishOf[Network, FacetsWish]", UnitFacets]):
     """
 
     has_low_priority = True
+    modules = ("deepvis.facets.jobs", "deepvis.facets.growing", "deepvis.facets.photos")
 
     def __init__(self, fields: Callable[[], Mapping[str, ReceptiveField]] = dict) -> None:
         """
@@ -56,7 +57,7 @@ class FacetsWorker(Worker["WishOf[Network, FacetsWish]", UnitFacets]):
             fields: returns the receptive fields that are known already, by layer.
         """
         super().__init__()
-        self._fields, self._replica, self._cores = fields, OwnReplica(), 0
+        self._fields, self._replica = fields, OwnReplica()
         self._points: tuple[tuple[Network, str, int], Points, How] | None = None  # of the unit before
         self._said = 0.0
 
@@ -79,7 +80,7 @@ class FacetsWorker(Worker["WishOf[Network, FacetsWish]", UnitFacets]):
             yield from self._stored(task, found)
             return
         yield UnitFacets(wish, note=stored.note or "looking at the photos that excite the unit …")
-        if not self._stands(task):
+        if not self._stands(task, QUIET):
             return
         try:
             yield from self._made(task)
@@ -111,11 +112,6 @@ class FacetsWorker(Worker["WishOf[Network, FacetsWish]", UnitFacets]):
         return self._fields().get(layer) or field_of(self._copy_of(network), one, paths.precomputed())
 
     # ---- made now ---------------------------------------------------------------------------------
-
-    def _stands(self, task: _Task) -> bool:
-        """Wait for QUIET seconds; return whether the request still stands then."""
-        with self._changed:
-            return not self._changed.wait_for(lambda: not self._is_wanted(task), QUIET)
 
     def _say(self, task: _Task, words: str) -> None:
         """Hand out now and then how far it is."""
@@ -232,9 +228,5 @@ class FacetsWorker(Worker["WishOf[Network, FacetsWish]", UnitFacets]):
 
     def _copy_of(self, network: Network) -> Network:
         """A replica of the network for this thread alone."""
-        import torch
-
-        if not self._cores and network.device.type == "cpu":  # of this thread alone; the rest is the live view's
-            self._cores = max(1, torch.get_num_threads() // 2)
-            torch.set_num_threads(self._cores)
+        leave_cores(network)
         return self._replica.of(network)

@@ -38,11 +38,10 @@ class InputWeightsWorker(Worker["WishOf[Network, InputWeightsWish]", InputWeight
         yield self._known[wish]
 
     def _of(self, network: Network) -> InputWeightsOf:
-        import torch
-
         from deepvis.networks.input_weights import InputWeightsOf
+        from deepvis.networks.threads import use_threads
 
         if self._weights is None or self._weights[0] is not network:
-            torch.set_num_threads(1)
+            use_threads(1)
             self._weights = network, InputWeightsOf(self._replica.of(network))
         return self._weights[1]

@@ -6,8 +6,8 @@ from collections.abc import Generator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from deepvis.workers.messages import RANDOM_BLOCKS, CurvesWish, MethodCurve, MethodCurves
 from deepvis.workers.own_replica import OwnReplica, leave_cores
+from deepvis.workers.picture_messages import RANDOM_BLOCKS, CurvesWish, MethodCurve, MethodCurves
 from deepvis.workers.worker import MUCH_MEMORY, Task, WishOf, Worker
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ class CurvesWorker(Worker["WishOf[Network, CurvesWish]", MethodCurves]):
     """Measures the methods of the newest request on its picture, for the class that the network predicts."""
 
     has_low_priority = True
+    modules = ("deepvis.attribution.faithfulness",)
 
     def __init__(self) -> None:
         super().__init__()

@@ -25,9 +25,8 @@ class OwnReplica:
 
 def leave_cores(network: Network) -> None:
     """Let torch use only half of the cores in this thread if the network runs on them: the rest is the live view's."""
-    import torch
-
     from deepvis.core.runtime import cores
+    from deepvis.networks.threads import use_threads
 
     if network.device.type == "cpu":
-        torch.set_num_threads(max(1, cores() // 2))
+        use_threads(max(1, cores() // 2))

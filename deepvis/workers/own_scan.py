@@ -47,6 +47,7 @@ class OwnScanWorker(Worker["WishOf[Network, ScanWish]", Scanning]):
     """
 
     has_low_priority = True
+    modules = ("deepvis.scan.scan",)
 
     def __init__(self, leisure: Leisure, fields: Callable[[], Mapping[str, ReceptiveField]] = dict) -> None:
         """
@@ -66,13 +67,12 @@ class OwnScanWorker(Worker["WishOf[Network, ScanWish]", Scanning]):
         return Scanning(error=why, is_over=True)
 
     def work(self, task: Task[WishOf[Network, ScanWish]]) -> Generator[Scanning, None, None]:
-        import torch
-
         from deepvis.networks.capture import Abandoned
+        from deepvis.networks.threads import use_threads
         from deepvis.scan.options import Companion
         from deepvis.scan.scan import scan
 
-        torch.set_num_threads(1)  # of this thread and those that the scan starts
+        use_threads(1)  # of this thread and those that the scan starts
         network = task.wish.source
         if not lacks_index(network):
             yield Scanning(is_over=True)

@@ -42,6 +42,7 @@ class PatchPassesWorker(Worker[PatchPass, TopPictures]):
     """Computes the backward images of the newest patches, and gives them to the worker that cut the patches."""
 
     has_low_priority = True
+    modules = ("deepvis.scan.patch_backward",)
 
     def __init__(
         self,
@@ -79,10 +80,10 @@ class PatchPassesWorker(Worker[PatchPass, TopPictures]):
 
     def _copy_of(self, network: Network) -> Network:
         """A replica of the network for this thread alone, and its share of the cores."""
-        import torch
+        from deepvis.networks.threads import use_threads
 
         workers, threads = cpu_plan()
-        torch.set_num_threads(workers * threads if network.device.type == "cpu" else 1)
+        use_threads(workers * threads if network.device.type == "cpu" else 1)
         return self._replica.of(network)
 
 

@@ -11,8 +11,8 @@ from cachetools import LRUCache
 
 from deepvis.core import paths
 from deepvis.core.errors import UserError
-from deepvis.workers.messages import Remembered, RememberedWish
 from deepvis.workers.own_replica import OwnReplica, leave_cores
+from deepvis.workers.picture_messages import Remembered, RememberedWish
 from deepvis.workers.worker import MUCH_MEMORY, Task, WishOf, Worker
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ class RememberedWorker(Worker["WishOf[Network, RememberedWish]", Remembered]):
     """
 
     has_low_priority = True
+    modules = ("deepvis.synthesis.inversion", "deepvis.synthesis.decoder")
 
     def __init__(self) -> None:
         super().__init__()

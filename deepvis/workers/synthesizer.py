@@ -15,7 +15,7 @@ from deepvis.store.unit_images import PROVISIONAL
 from deepvis.synthesis.recipe import NO_GRADIENT
 from deepvis.workers.leisure import Leisure
 from deepvis.workers.messages import Grown, GrowthWish
-from deepvis.workers.own_replica import OwnReplica
+from deepvis.workers.own_replica import OwnReplica, leave_cores
 from deepvis.workers.worker import MUCH_MEMORY, Task, WishOf, Worker
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ class GrowthWorker(Worker["WishOf[Network, GrowthWish]", Grown]):
     """
 
     has_low_priority = True
+    modules = ("deepvis.synthesis.ascent", "deepvis.synthesis.targets")
 
     def __init__(
         self, leisure: Leisure | None = None, keep: Callable[[Grown, Network], None] = lambda grown, network: None
@@ -49,7 +50,6 @@ class GrowthWorker(Worker["WishOf[Network, GrowthWish]", Grown]):
         """
         super().__init__()
         self._replica = OwnReplica()
-        self._cores = 0  # number of torch threads on a CPU; 0 if not set yet
         self._leisure, self._keep = leisure or Leisure(lambda: False), keep
 
     def want(self, wish: WishOf[Network, GrowthWish] | None) -> None:
@@ -70,7 +70,7 @@ class GrowthWorker(Worker["WishOf[Network, GrowthWish]", Grown]):
 
         wish = task.wish.wish
         yield Grown(wish)
-        if wish.by_itself and not self._stands(task):
+        if wish.by_itself and not self._stands(task, QUIET):
             return
         network = self._copy_of(task.wish.source)
         layer = network.layers[find_layer(wish.layer, network.layers)]
@@ -102,11 +102,6 @@ class GrowthWorker(Worker["WishOf[Network, GrowthWish]", Grown]):
             yield self._kept(grown, task) if done else grown
             shown = time.monotonic()
 
-    def _stands(self, task: Task[WishOf[Network, GrowthWish]]) -> bool:
-        """Wait for QUIET seconds; return whether the request still stands then."""
-        with self._changed:
-            return not self._changed.wait_for(lambda: not self._is_wanted(task), QUIET)
-
     def _kept(self, grown: Grown, task: Task[WishOf[Network, GrowthWish]]) -> Grown:
         """Finished images, after they have been kept if nobody asked for them."""
         if grown.wish.by_itself and self._is_wanted(task):
@@ -115,11 +110,7 @@ class GrowthWorker(Worker["WishOf[Network, GrowthWish]", Grown]):
 
     def _copy_of(self, network: Network) -> Network:
         """A replica of the network for this thread alone."""
-        import torch
-
-        if not self._cores and network.device.type == "cpu":  # of this thread alone; the rest is the live view's
-            self._cores = max(1, torch.get_num_threads() // 2)
-            torch.set_num_threads(self._cores)
+        leave_cores(network)
         return self._replica.of(network)
 
 

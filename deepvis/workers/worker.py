@@ -9,7 +9,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from importlib import import_module
+from typing import Any, ClassVar, Generic, TypeVar
 from weakref import WeakSet
 
 from deepvis.core.errors import words
@@ -80,9 +81,13 @@ class Worker(Generic[Wish, Answer]):
 
     Attributes:
         has_low_priority: the thread waits for the live view when cores are scarce; on Linux only.
+        modules: what the work imports, for a thread of low priority. They are imported before the priority is lowered:
+            while a thread imports it mostly has Python's lock, and on a busy machine one of low priority would keep it
+            from the loop for seconds.
     """
 
     has_low_priority = False
+    modules: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -183,6 +188,9 @@ class Worker(Generic[Wish, Answer]):
 
     def _run(self) -> None:
         if self.has_low_priority:
+            with contextlib.suppress(Exception):  # the work says what is missing
+                for name in self.modules:
+                    import_module(name)
             be_patient()
         while True:
             with self._changed:
@@ -220,6 +228,11 @@ class Worker(Generic[Wish, Answer]):
     def _is_wanted(self, task: Task[Wish]) -> bool:
         with self._changed:
             return not self._stopping and self._wish == task.wish and self._generation == task.generation
+
+    def _stands(self, task: Task[Wish], seconds: float) -> bool:
+        """Wait, in the work; return whether the request still stands after so many seconds."""
+        with self._changed:
+            return not self._changed.wait_for(lambda: not self._is_wanted(task), seconds)
 
     def _hand_out(self, task: Task[Wish], answer: Answer | None) -> bool:
         """Hand out an answer if it serves the newest request; return whether that is still the task's request."""

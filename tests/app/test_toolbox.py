@@ -41,8 +41,6 @@ from deepvis.synthesis.recipe import image_seed
 from deepvis.synthesis.recipe_grid import RecipeGrid, table
 from deepvis.workers.layer_images import OpenIndex
 from deepvis.workers.messages import (
-    DreamView,
-    DreamWish,
     Grown,
     GrowthWish,
     LayerImagesWish,
@@ -51,6 +49,7 @@ from deepvis.workers.messages import (
     TopPictures,
     UnitImagesWish,
 )
+from deepvis.workers.picture_messages import DreamView, DreamWish
 
 
 @pytest.fixture
@@ -841,13 +840,31 @@ def opening(**settings: object) -> Toolbox:
 def test_it_opens_on_the_strongest_unit_with_its_backward_image_and_says_what_runs_where() -> None:
     box = opening()
     idle(box, 4)
-    assert (box.state.layer, box.state.unit, box.state.method) == (0, 3, "deconv")
+    assert (box.state.layer, box.state.unit, box.state.method) == (0, 3, "lrp")
     assert box.opening.is_over and box.questions.result.request.origin == ("stem", 3)
     text, is_error = message(box)
     assert text.startswith("fake on ") and "top images: " in text and "7 photos" in text and not is_error
     box.bar.clear()
     idle(box, 3)
     assert message(box)[0] == ""  # said once
+
+
+@pytest.mark.parametrize("without", [{"pixels": np.zeros((8, 8, 3), np.float32)}, {"error": "no rule for this"}])
+def test_it_opens_with_the_usual_method_where_there_is_no_relevance(without: dict[str, object]) -> None:
+    box = opening()
+    engine: FakeEngine = box.engine
+    collect = engine.collect
+
+    def result_of(timeout: float = 0.0) -> Result | None:
+        result = collect(timeout)
+        return replace(result, **without) if result is not None and result.request.method == "lrp" else result
+
+    engine.collect = result_of
+    idle(box, 6)
+    assert (box.state.unit, box.state.method, box.state.home.method) == (3, "deconv", "deconv")
+    press(box, "b", "b")
+    idle(box, 4)
+    assert box.state.method == "lrp"  # asked for: the pane says why there is none
 
 
 @pytest.mark.parametrize("turns", [0, 1])
@@ -895,6 +912,19 @@ def test_an_error_is_read_before_the_introduction() -> None:
     box.bar.clear()
     idle(box)
     assert message(box)[0].startswith("fake on ")
+
+
+def test_images_that_are_asked_for_wait_for_the_first_picture(box: Toolbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = []
+    monkeypatch.setattr(box.workers.growth, "want", wanted.append)
+    box.engine.slow = True
+    press(box, "x")
+    idle(box, 3)
+    assert box.state.growing and not wanted
+    box.engine.slow = False
+    box.engine.want(box.engine.asked[-1])
+    idle(box, 2)
+    assert wanted[-1].wish.unit == box.state.unit
 
 
 @pytest.mark.parametrize(("setting", "wanted"), [("auto", True), ("off", False)])

@@ -246,3 +246,92 @@ def test_broken_images_are_left_out_and_few_images_mark_nothing(
     assert main.main(["faithfulness", *options]) == 0
     said = capsys.readouterr().out
     assert "over 2 images" in said and "1 image could not be read" in said and "too few to mark" in said
+
+
+@pytest.fixture
+def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Options that measure twelve small photos, of which one is broken, with a folder of one's own data."""
+    from deepvis.cli import faithfulness as command
+
+    network = small()
+    monkeypatch.setattr(command, "load_network", lambda args: (paths.use(args.data), network)[1])
+    monkeypatch.setattr(faithfulness, "BLOCK", 8)
+    folder, chance = tmp_path / "photos", np.random.default_rng(0)
+    folder.mkdir()
+    for number in range(12):
+        cv2.imwrite(str(folder / f"{number:02}.png"), chance.integers(0, 255, (32, 32, 3), np.uint8))
+    (folder / "04.png").write_bytes(b"no picture")
+    return ["faithfulness", "--images", str(folder), "--back", "gradient", "lrp", "--stages", "2", "--batch", "3"]
+
+
+@pytest.mark.parametrize("at", [1, 3])
+def test_a_measurement_that_was_stopped_goes_on(
+    photos: list[str], at: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from deepvis.cli import main
+
+    def run(data: str) -> tuple[int, str]:
+        status = main.main([*photos, "--data", str(tmp_path / data)])
+        return status, capsys.readouterr().out.replace(str(tmp_path / data), "DATA")
+
+    def kept(data: str) -> list[str]:
+        return sorted(path.name for path in (tmp_path / data).rglob("*") if path.is_file())
+
+    real, added = Measurement.add, []
+
+    def interrupted(self: Measurement, frames: list[Frame]) -> object:
+        added.append(len(frames))
+        if len(added) == at + 1:
+            raise KeyboardInterrupt
+        return real(self, frames)
+
+    whole = run("whole")
+    assert whole[0] == 0 and "over 11 images" in whole[1] and "1 image could not be read" in whole[1]
+    monkeypatch.setattr(Measurement, "add", interrupted)
+    status, said = run("cut")
+    assert status == 130 and f"stopped after {sum(added[:at])} images; the same command goes on" in said
+    (journal,) = (tmp_path / "cut").rglob("done.jsonl")
+    with journal.open("ab") as file:
+        file.write(b'{"images": 3, "bro')  # as if the process had been killed while it wrote
+    status, said = run("cut")
+    assert status == 0 and said.partition("Mean")[2] == whole[1].partition("Mean")[2]
+    assert len(added) == 4 + 1 and kept("cut") == kept("whole") == ["faithfulness.json"]
+    texts = [next((tmp_path / data).rglob("faithfulness.json")).read_bytes() for data in ("cut", "whole")]
+    assert texts[0] == texts[1]
+
+
+def test_other_options_begin_anew(photos: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from deepvis.cli import main
+
+    real, added = Measurement.add, []
+
+    def interrupted(self: Measurement, frames: list[Frame]) -> object:
+        added.append(len(frames))
+        if len(added) == 2:
+            raise KeyboardInterrupt
+        return real(self, frames)
+
+    monkeypatch.setattr(Measurement, "add", interrupted)
+    data = ["--data", str(tmp_path / "data")]
+    assert main.main([*photos, *data]) == 130
+    assert main.main([*photos, "--stages", "1", *data]) == 0 and len(added) == 2 + 4
+    assert main.main([*photos, *data]) == 0 and len(added) == 2 + 4 + 3  # the first one goes on
+
+
+def test_two_runs_of_the_same_measurement(tmp_path: Path) -> None:
+    from deepvis.store.journal import journal
+
+    folder = tmp_path / "journals"
+    with journal(folder, {"network": "a"}) as one:
+        with (
+            pytest.raises(UserError, match="another run measures the same.*Wait for it"),
+            journal(folder, {"network": "a"}),
+        ):
+            pass
+        with journal(folder, {"network": "b"}) as other:
+            one.add({"images": 1})
+    other.remove()
+    with journal(folder, {"network": "a"}) as again:
+        assert again.parts == ({"images": 1},)
+    again.remove()
+    assert not folder.exists()

@@ -11,15 +11,6 @@ import small
 
 from deepvis.cli import main
 
-NET = """
-import torch
-from torch import nn
-
-def make(seed=0):
-    torch.manual_seed(seed)
-    return nn.Sequential(nn.Conv2d(3, 6, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(),
-    nn.Linear(24, 5))
-"""
 YAML = """
 source: python:smallish:make
 args: {seed: 0}
@@ -34,7 +25,7 @@ TINY = ("--set", "steps=2")
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     """`deepvis …` on a network of its own and a data folder of its own, with ten photos."""
-    small.write_model(tmp_path / "net", NET, YAML)
+    small.write_model(tmp_path / "net", small.NET, YAML)
     small.write_noise(tmp_path / "photos", 10, 8)
     monkeypatch.chdir(tmp_path)
     return lambda *words: main.main([*words, "--model", "net", "--device", "cpu", "--data", str(tmp_path / "data")])

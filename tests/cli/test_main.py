@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
+from typing import NoReturn
 
 import cv2
 import numpy as np
@@ -16,6 +19,7 @@ import torch
 from deepvis import __version__
 from deepvis.app import offscreen
 from deepvis.app.sources import sources
+from deepvis.attribution.methods import METHODS
 from deepvis.attribution.requests import Request
 from deepvis.cli import live, main
 from deepvis.core import paths
@@ -27,6 +31,8 @@ from deepvis.interface.settings import Settings
 from deepvis.interface.state import State
 from deepvis.networks import loading
 from deepvis.networks.network import Network
+from deepvis.render import Scene
+from deepvis.workers.synthesizer import GrowthWorker
 
 PHOTO = paths.PHOTOS / "animal-bear-brown.jpg"
 SMALL = ("--size", "500x310", "--unit", "stem:0")
@@ -122,9 +128,21 @@ def test_without_a_unit_it_opens_as_the_window_does(loaded: Network, asked: list
     render("opened.png", "--unit", "auto")
     first, last = asked
     assert (first.layer, first.method) == ("4c", None)
-    assert (last.layer, last.method) == ("4c", "guided") and last.origin is not None and last.origin[1] > 0
+    assert (last.layer, last.method) == ("4c", "lrp") and last.origin is not None and last.origin[1] > 0
     render("other.png", "--unit", "auto", "--back", "gradient")
     assert asked[-1].method == "gradient" and asked[-1].origin == last.origin
+
+
+def test_it_opens_with_the_usual_method_where_there_is_no_relevance(
+    loaded: Network, asked: list[Request], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(METHODS, "lrp", replace(METHODS["lrp"], compute=refuse))
+    render("opened.png", "--unit", "auto")
+    assert asked[-1].method == "guided" and asked[-1].origin is not None
+
+
+def refuse(network: Network, question: object) -> NoReturn:
+    raise ValueError("there is no rule for this network")
 
 
 def test_keys_may_type_an_id(loaded: Network, asked: list[Request]) -> None:
@@ -167,14 +185,40 @@ def test_settings_of_the_file_count_for_render_too(loaded: Network) -> None:
 def test_render_waits_for_what_is_stored_of_the_units(
     loaded: Network, monkeypatch: pytest.MonkeyPatch, keys: str, attribute: str
 ) -> None:
-    scenes = []
+    scenes = drawn(monkeypatch)
+    assert main.main(["render", "--input", str(PHOTO), "--keys", keys, "--out", "x.png"]) == 0
+    (scene,) = scenes
+    assert getattr(scene, attribute) is not None and scene.own_pictures is not None and scene.own_tops is not None
+
+
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Scene]:
+    """The scenes that are drawn from now on."""
+    scenes: list[Scene] = []
     compose = offscreen.Renderer.compose
     monkeypatch.setattr(
         offscreen.Renderer, "compose", lambda renderer, scene: (scenes.append(scene), compose(renderer, scene))[1]
     )
-    assert main.main(["render", "--input", str(PHOTO), "--keys", keys, "--out", "x.png"]) == 0
-    (scene,) = scenes
-    assert getattr(scene, attribute) is not None and scene.own_pictures is not None and scene.own_tops is not None
+    return scenes
+
+
+def test_render_waits_for_images_that_grow(loaded: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(offscreen, "ENOUGH", 2)
+    scenes = drawn(monkeypatch)
+    render("x.png", "--keys", "x")
+    grown = scenes[0].own_grown
+    assert grown is not None and grown.images and grown.steps >= 2
+
+
+def test_render_says_what_it_did_not_wait_for(
+    loaded: Network, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    scenes, gate = drawn(monkeypatch), threading.Event()
+    monkeypatch.setattr(GrowthWorker, "_copy_of", lambda *_: gate.wait(20))
+    monkeypatch.setattr(offscreen, "PATIENCE", 0.5)
+    render("x.png", "--keys", "x")
+    gate.set()
+    assert "note: the growing images took more than 0.5 s" in capsys.readouterr().err
+    assert not scenes[0].own_grown.images
 
 
 # ---- what cannot be done -------------------------------------------------------------------------------

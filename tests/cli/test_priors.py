@@ -12,15 +12,7 @@ import small
 from deepvis.cli import main
 from deepvis.priors import jobs, training
 
-NET = """
-import torch
-from torch import nn
-
-def make(seed=0):
-    torch.manual_seed(seed)
-    return nn.Sequential(nn.Conv2d(3, 6, 3, stride=2, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(),
-    nn.Linear(24, 5))
-"""
+NET = small.NET.replace("padding=1", "stride=2, padding=1")
 YAML = """
 source: python:smallish:make
 args: {seed: 0}

@@ -12,6 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import small
 
 from deepvis.cli import main
 from deepvis.core import paths
@@ -21,15 +22,6 @@ from deepvis.core.picture_files import write
 from deepvis.networks.replicas import ReplicaPool
 from deepvis.synthesis import jobs, search, sweep
 
-NET = """
-import torch
-from torch import nn
-
-def make(seed=0):
-    torch.manual_seed(seed)
-    return nn.Sequential(nn.Conv2d(3, 6, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(),
-    nn.Linear(24, 5))
-"""
 YAML = """
 source: python:smallish:make
 args: {{seed: {seed}}}
@@ -45,9 +37,7 @@ TINY = ("--set", "steps=2")
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     """`deepvis COMMAND --model …` on a network of its own, in a folder of its own."""
     for name, seed in (("net", 0), ("judge", 1)):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "smallish.py").write_text(NET)
-        (tmp_path / name / "model.yaml").write_text(YAML.format(seed=seed))
+        small.write_model(tmp_path / name, small.NET, YAML.format(seed=seed))
     monkeypatch.chdir(tmp_path)
     return lambda command, *more: main.main([command, "--model", "net", "--device", "cpu", *more])
 

@@ -7,10 +7,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from deepvis.attribution.requests import Request, Result
+from deepvis.core.frames import Frame
 from deepvis.core.layers import Layer
 from deepvis.interface.commands import COMMANDS, Facts
 from deepvis.interface.effects import Outcome
-from deepvis.interface.opening import begun, opened, opening_layer, strongest
+from deepvis.interface.opening import (
+    begun,
+    first_backward,
+    gives_a_picture,
+    opened,
+    opening_layer,
+    strongest,
+    with_other_backward,
+)
 from deepvis.interface.state import Home, State
 
 
@@ -87,3 +97,24 @@ def test_reset_goes_back_to_it() -> None:
     away = replace(state, layer=0, unit=1, method=None, zoom="unit", help=True)
     back = COMMANDS["reset"].do(away, Facts(LAYERS))
     assert (back.state if isinstance(back, Outcome) else back) == state
+
+
+def test_relevance_comes_first_unless_it_fails_on_this_network() -> None:
+    assert first_backward({"guided": "no better than random blocks"}, "guided") == "lrp"
+    assert first_backward({"lrp": "no better than random blocks"}, "guided") == "guided"
+
+
+def test_which_results_give_a_picture() -> None:
+    request = Request(Frame(np.zeros((2, 2, 3), np.uint8), "a", 0, False), True, "c", "lrp", ("c", 2))
+    pixels = np.zeros((2, 2, 3), np.float32)
+    assert not gives_a_picture(None) and not gives_a_picture(Result(request))
+    assert not gives_a_picture(Result(request, pixels=pixels)) and gives_a_picture(Result(request, pixels=pixels + 1))
+    assert not gives_a_picture(Result(request, pixels=pixels + np.nan))
+    assert not gives_a_picture(Result(request, pixels=pixels + 1, error="no rule"))
+
+
+@pytest.mark.parametrize(("now", "then"), [("lrp", "guided"), ("gradient", "gradient"), (None, None)])
+def test_another_method_for_a_network_without_relevance(now: str | None, then: str | None) -> None:
+    state = opened(begun(State(), LAYERS), LAYERS, activations(1, 2, 9, 3), None, "lrp")
+    state = with_other_backward(replace(state, method=now), "guided")
+    assert (state.method, state.home) == (then, Home(2, 2, "guided"))

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from written import words
 
 from deepvis.attribution.requests import Request, Result
 from deepvis.core.frames import Frame, Photo
@@ -16,7 +17,7 @@ from deepvis.interface.pointing import click
 from deepvis.interface.settings import DEFAULT_PANES
 from deepvis.interface.state import Hover, LiveMoment, State
 from deepvis.interface.unit_grid import Order, make_grid
-from deepvis.render import Renderer, Scene, colors, text
+from deepvis.render import Renderer, Scene, colors
 from deepvis.render.mosaic import draw_maps
 from deepvis.render.panes.cells import layer_grid
 from deepvis.render.scene import Curve
@@ -55,16 +56,6 @@ def drawn(shown: Scene) -> np.ndarray:
     image, _ = made.compose(shown)
     left, top, width, height = made.layer_box
     return image[top : top + height, left : left + width].copy()
-
-
-def words(shown: Scene, monkeypatch: pytest.MonkeyPatch) -> str:
-    """All that is written in the window."""
-    said: list[str] = []
-    put = text.put
-    monkeypatch.setattr(text, "put", lambda image, words, *a, **k: (said.append(words), put(image, words, *a, **k))[1])
-    Renderer(lay_out(DEFAULT_PANES, 1500, 930, 1.0)).compose(shown)
-    monkeypatch.undo()
-    return " ".join(said)
 
 
 def result(of: Frame = FRAME, layer: int = 0, seed: int = 0, held: bool = False) -> Result:

@@ -18,7 +18,7 @@ from deepvis.render.draw import Canvas
 from deepvis.render.panes import PANES, backward, chips
 from deepvis.render.panes.layer import LAYER
 from deepvis.render.scene import Scene
-from deepvis.workers.messages import RANDOM_BLOCKS, CurvesWish, MethodCurve, MethodCurves
+from deepvis.workers.picture_messages import RANDOM_BLOCKS, CurvesWish, MethodCurve, MethodCurves
 
 LAYERS = (Layer("stem", "Conv2d", 6, 8, 8), Layer("head", "Linear", 10))
 FRAME = Frame(np.zeros((32, 32, 3), np.uint8), "cat.png", 0, False)

@@ -18,7 +18,7 @@ from deepvis.interface.state import State
 from deepvis.render.draw import Canvas
 from deepvis.render.panes.layer import LAYER, spot_in_layer
 from deepvis.render.scene import Scene
-from deepvis.workers.messages import DreamView, DreamWish, Remembered, RememberedWish
+from deepvis.workers.picture_messages import DreamView, DreamWish, Remembered, RememberedWish
 
 LAYERS = (Layer("stem", "Conv2d", 6, 8, 8), Layer("head", "Linear", 10))
 FRAME = Frame(np.zeros((32, 32, 3), np.uint8), "cat.png", 0, False)

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from written import words
 
 from deepvis.attribution.requests import Request, Result
 from deepvis.core.frames import Frame
@@ -17,7 +18,7 @@ from deepvis.interface.pointing import click
 from deepvis.interface.requests import layer_images_wish, request_for, weights_wish
 from deepvis.interface.settings import DEFAULT_PANES
 from deepvis.interface.state import Hover, State
-from deepvis.render import Renderer, Scene, text
+from deepvis.render import Renderer, Scene
 from deepvis.workers.messages import Cells, InputWeightsWish
 
 LAYERS = (Layer("early", "Conv2d", 20, 4, 4), Layer("late", "Conv2d", 6, 4, 4), Layer("scores", "Linear", 6),
@@ -37,15 +38,6 @@ def scene(weights: InputWeights | None = WEIGHTS, **parts) -> Scene:
     others = tuple(np.full((4, 4), i + 1, np.float32) for i in range(len(request.others)))
     result = Result(request, maps, others=others)
     return Scene(STATE, layers=LAYERS, frame=FRAME, result=result, pictures_of="late", weights=weights, **parts)
-
-
-def words(shown: Scene, monkeypatch: pytest.MonkeyPatch) -> str:
-    said: list[str] = []
-    put = text.put
-    monkeypatch.setattr(text, "put", lambda image, words, *a, **k: (said.append(words), put(image, words, *a, **k))[1])
-    Renderer(lay_out(DEFAULT_PANES, 1500, 930, 1.0)).compose(shown)
-    monkeypatch.undo()
-    return "  ".join(said)
 
 
 def test_each_line_names_a_unit_and_its_weight_and_a_click_goes_there(monkeypatch: pytest.MonkeyPatch) -> None:

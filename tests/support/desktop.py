@@ -333,13 +333,6 @@ def cut(picture: np.ndarray, box: Sequence[int]) -> np.ndarray:
     return np.ascontiguousarray(picture[top : top + height, left : left + width])
 
 
-ROUNDING = 6  # levels of a colour: two passes of one picture may differ by rounding, which moves values by a few levels
-
-
 def changed(before: dict[str, np.ndarray], after: dict[str, np.ndarray]) -> set[str]:
-    """The panes whose pixels differ by more than rounding."""
-    return {name for name in before if _differ(before[name], after[name])}
-
-
-def _differ(one: np.ndarray, other: np.ndarray) -> bool:
-    return one.shape != other.shape or bool((np.abs(one.astype(np.int16) - other) > ROUNDING).any())
+    """The panes whose pixels differ."""
+    return {name for name in before if not np.array_equal(before[name], after[name])}

@@ -14,6 +14,16 @@ from deepvis.networks.network import InputSpec, Network, prepare
 SPEC = InputSpec(24, 24, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
 LAYERS = {"conv": "conv", "relu": "relu", "pool": "pool", "odd": "odd", "head": "head"}
 
+NET = """
+import torch
+from torch import nn
+
+def make(seed=0):
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Conv2d(3, 6, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(),
+    nn.Linear(24, 5))
+"""
+
 
 class Small(nn.Module):
     def __init__(self) -> None:

@@ -120,10 +120,18 @@ def test_more_classes_than_a_file_is_wide(tmp_path: Path) -> None:
         search(small(), judge(), PLAIN, 1, 600, 0, tmp_path)
 
 
-def test_an_earlier_searchs_recipes_are_not_left_among_the_new(tmp_path: Path) -> None:
-    search(small(), judge(), PLAIN, 4, 1, 0, tmp_path)
+def test_another_searchs_recipes_are_set_aside_and_it_can_go_on_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    first = search(small(), judge(), PLAIN, 4, 1, 0, tmp_path)
+    sheet = (tmp_path / "sheet.jpg").read_bytes()
     assert len(search(small(), judge(), PLAIN, 2, 1, 1, tmp_path)) == 2
     assert sorted(path.name for path in tmp_path.glob("best-*")) == ["best-1.yaml", "best-2.yaml"]
+    aside = tmp_path / "earlier-1"
+    assert f"now in {aside}" in capsys.readouterr().out and (aside / "sheet.jpg").read_bytes() == sheet
+    monkeypatch.setattr(module, "_try", None)  # nothing is made again
+    assert search(small(), judge(), PLAIN, 4, 1, 0, aside) == first
+    assert search(small(), judge(), PLAIN, 2, 1, 1, tmp_path) and not (tmp_path / "earlier-2").exists()
 
 
 def test_ctrl_c_while_it_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

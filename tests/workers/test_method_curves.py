@@ -15,8 +15,8 @@ from deepvis.core.frames import Frame
 from deepvis.interface.requests import curves_wish
 from deepvis.interface.state import State
 from deepvis.networks.network import InputSpec, prepare
-from deepvis.workers.messages import RANDOM_BLOCKS, CurvesWish, MethodCurves
 from deepvis.workers.method_curves import PASSES, CurvesWorker
+from deepvis.workers.picture_messages import RANDOM_BLOCKS, CurvesWish, MethodCurves
 from deepvis.workers.worker import WishOf
 
 

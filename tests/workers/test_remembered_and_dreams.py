@@ -27,7 +27,7 @@ from deepvis.synthesis import moving_dreams
 from deepvis.synthesis.inversion import Code
 from deepvis.synthesis.presets import PRESETS
 from deepvis.workers.dreams import NOTHING, DreamWorker
-from deepvis.workers.messages import DreamWish, RememberedWish
+from deepvis.workers.picture_messages import DreamWish, RememberedWish
 from deepvis.workers.remembered import RememberedWorker
 from deepvis.workers.worker import WishOf
 

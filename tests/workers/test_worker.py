@@ -6,9 +6,12 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Generator, Iterator
+from importlib.util import find_spec
 
 import pytest
 
+from deepvis.app import unit_workers  # noqa: F401, which imports all workers
+from deepvis.workers import worker as module
 from deepvis.workers.worker import InTurn, Task, WishOf, Worker
 
 LIMIT = 20.0
@@ -307,3 +310,32 @@ assert not worker.close(0)
 def test_pythons_exit_waits_for_a_thread_that_still_computes() -> None:
     done = subprocess.run([sys.executable, "-c", STILL_COMPUTING], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "ended\n"), done.stderr
+
+
+def test_a_thread_of_low_priority_imports_before_it_becomes_so(letters, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+
+    class Patient(Letters):
+        has_low_priority = True
+        modules = ("one", "two", "three")
+
+    def imported(name: str) -> None:
+        done.append(name)
+        if name == "two":
+            raise ImportError(name)
+
+    monkeypatch.setattr(module, "import_module", imported)
+    monkeypatch.setattr(module, "be_patient", lambda: done.append("patient"))
+    one = letters(of=Patient)
+    one.want("abc")
+    assert settled(one) == "abc" and done == ["one", "two", "patient"]
+
+
+def test_the_modules_that_workers_import_are_there() -> None:
+    """A misspelt one would only be slow."""
+    named = [name for worker in every(Worker) for name in worker.modules]
+    assert named and all(find_spec(name) for name in named)
+
+
+def every(of: type[Worker]) -> list[type[Worker]]:
+    return [of, *(deeper for one in of.__subclasses__() for deeper in every(one) if one.__module__ != __name__)]

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from deepvis.cli.options import Commands, add_network, count, load_network, path_argument
+from deepvis.cli.options import Commands, add_network, add_picture, count, load_network
 from deepvis.core import paths
 from deepvis.core.errors import UserError
 
@@ -41,7 +41,7 @@ def add(figures: Commands) -> None:
     photos.add_argument("--back", default="", metavar="METHOD", help="below each photo its backward image by this")
     photos.set_defaults(run=_draw_photos)
     for parser in (one, pairs, sizes, photos):
-        parser.add_argument("--out", type=path_argument, required=True, help="picture to write")
+        add_picture(parser)
         add_network(parser)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from deepvis.cli.options import Commands, add_network, count, load_network, path_argument
+from deepvis.cli.options import Commands, add_network, add_picture, add_seed, count, load_network
 from deepvis.core import interrupt
 from deepvis.synthesis.presets import PRESETS
 
@@ -19,8 +19,8 @@ def add(figures: Commands) -> None:
     parser.add_argument("--presets", default=",".join(SHOWN), help=f"with commas, of {', '.join(PRESETS)}")
     parser.add_argument("--columns", type=count, default=6, help="images in a row (6)")
     parser.add_argument("--images", type=count, default=1, help="images of each prior, from different seeds (1)")
-    parser.add_argument("--seed", type=int, default=0, help="(0)")
-    parser.add_argument("--out", type=path_argument, required=True, help="picture to write")
+    add_seed(parser)
+    add_picture(parser)
     add_network(parser)
     parser.set_defaults(run=_draw)
 

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deepvis.cli.options import Commands, add_network, load_network, path_argument
+from deepvis.cli.options import Commands, add_network, add_picture, load_network, path_argument
 from deepvis.core import paths
 from deepvis.core.errors import UserError
 
@@ -23,7 +23,7 @@ def add(figures: Commands) -> None:
     )
     parser.add_argument("--images", type=path_argument, metavar="DIR", help="where the photos are now, if they moved")
     parser.add_argument("--index", type=path_argument, help="folder of the index (precomputed/MODEL/scan, or bundled)")
-    parser.add_argument("--out", type=path_argument, required=True, help="picture to write")
+    add_picture(parser)
     add_network(parser)
     parser.set_defaults(run=_draw)
 

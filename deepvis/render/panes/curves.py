@@ -19,7 +19,7 @@ from deepvis.render.panes.big_view import BigView
 from deepvis.render.panes.chips import Chip
 from deepvis.render.panes.pane import Key, why_not
 from deepvis.render.scene import Scene
-from deepvis.workers.messages import RANDOM_BLOCKS, MethodCurve, MethodCurves
+from deepvis.workers.picture_messages import RANDOM_BLOCKS, MethodCurve, MethodCurves
 
 PLOTS = 0.44  # of the pane's height
 _TITLES = {

@@ -12,7 +12,7 @@ from deepvis.render.panes.chips import Chip
 from deepvis.render.panes.pane import Key, why_not
 from deepvis.render.panes.remembered import part_words
 from deepvis.render.scene import LoadingScene, Scene
-from deepvis.workers.messages import DreamView
+from deepvis.workers.picture_messages import DreamView
 
 _MODES = {"picture": "dream of the picture", "zoom": "endless zoom", "live": "live dream"}
 

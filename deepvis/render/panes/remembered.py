@@ -12,7 +12,7 @@ from deepvis.render.draw import Canvas
 from deepvis.render.panes.big_view import BigView
 from deepvis.render.panes.pane import number, why_not
 from deepvis.render.scene import Scene
-from deepvis.workers.messages import Remembered
+from deepvis.workers.picture_messages import Remembered
 
 
 def part_words(scene: Scene) -> str:

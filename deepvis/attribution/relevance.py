@@ -59,4 +59,4 @@ def share_words(reached: float, started: float) -> str:
     if not abs(share) < 1e6:
         return "relevance grew without bounds on the way to the pixels"
     shown = f"{share:.0f}" if abs(share) >= 1 or not share else f"{share:.2g}"
-    return f"{shown.replace('-', '−')} % from the pixels, the rest from biases"
+    return f"{shown.replace('-', '−')} % from pixels, the rest from biases"

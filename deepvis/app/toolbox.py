@@ -74,7 +74,7 @@ class Toolbox:
         self.settings, self.engine, self.feed, self.window = settings, engine, feed, window
         self.state = start
         self._size = window.size
-        self._laid_out = (start.layout, start.enlarged, window.size)  # what the renderer's layout was made for
+        self._laid_out = self._for_layout()
         self.renderer = Renderer(self._layout())
         self.bar = StatusBar(settings.model, naming_options(settings))
         self.questions = Questions(engine)
@@ -248,9 +248,13 @@ class Toolbox:
     def _fit(self) -> None:
         """Lay out the panes anew, if the user has chosen another layout or the window has another size."""
         self.window.fill_screen(self.state.full_screen)
-        wanted = (self.state.layout, self.state.enlarged, self._size)
+        wanted = self._for_layout()
         if wanted != self._laid_out:
             self._laid_out, self.renderer.layout = wanted, self._layout()
+
+    def _for_layout(self) -> tuple[object, ...]:
+        """What the layout depends on."""
+        return self.state.layout, self.state.enlarged, self.state.help, self._size
 
     def _pane_pointed_at(self) -> str | None:
         return self.renderer.layout.pane_at(*self._mouse) if self._mouse is not None else None

@@ -54,9 +54,9 @@ def _range(network: Network, x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def share_words(reached: float, started: float) -> str:
-    """How much of the relevance has reached the pixels, in words."""
+    """How much of the relevance has reached the pixels, in words; a network's biases keep what they have added."""
     share = 100 * reached / started if started else 0.0
     if not abs(share) < 1e6:
         return "relevance grew without bounds on the way to the pixels"
     shown = f"{share:.0f}" if abs(share) >= 1 or not share else f"{share:.2g}"
-    return f"{shown.replace('-', '−')} % of the score reached the pixels"
+    return f"{shown.replace('-', '−')} % from pixels, the rest from biases"

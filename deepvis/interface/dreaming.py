@@ -3,10 +3,11 @@ the user draws with the mouse, so that it guides the dream."""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from deepvis.core.geometry import RelativeBox
-from deepvis.interface.command import Command, Facts, choice
+from deepvis.interface.command import Command, Facts, choosing, with_value
 from deepvis.interface.state import DREAM_MODES, PARTS, DrawnBox, Spot, State
 
 LEAST_BOX = 0.02  # least side of a drawn box, as a share of the picture's; less is a slip of the hand
@@ -52,10 +53,35 @@ def end_box(state: State) -> State:
     return replace(state, new_box=None, guide_box=new, guided=False, dreaming=True)
 
 
+def _choice(
+    name: str, values: Sequence[str], key: str, help: str, words: Mapping[str, str], seen: Collection[str]
+) -> Command:
+    """A command that goes through the values of an attribute. Where its effect is not seen, it is said.
+
+    Args:
+        words: what each value means.
+        seen: the contents of the layer pane that show it.
+    """
+
+    def choose(state: State, facts: Facts, value: str) -> State:
+        state = with_value(state, name, value)
+        if state.content in seen:
+            return state
+        tabs = " and ".join(f"“{content}”" for content in seen)
+        return replace(state, message=f"{words[value]}: seen in the tab{'s' if len(seen) > 1 else ''} {tabs}")
+
+    return choosing(lambda facts: values, lambda state: str(getattr(state, name)), choose, (key,), help, "dream")
+
+
+_OF = {"layer": "what the whole layer remembers or dreams", "unit": "what the selected unit alone remembers or dreams"}
+_MODES = {"picture": "a dream of the picture", "zoom": "an endless zoom", "live": "a live dream"}
+
 DREAMS: dict[str, Command] = {
     "dream": Command(_dream, ("!",), "dream the picture in view: show, stop, go on", "dream"),
-    "dream_mode": choice("dream_mode", DREAM_MODES, ("{",), "dream: the picture, endless zoom, live", "dream"),
+    "dream_mode": _choice("dream_mode", DREAM_MODES, "{", "dream: the picture, endless zoom, live", _MODES, ("dream",)),
     "dream_on": Command(_dream_on, (":",), "dream on from the result", "dream"),
-    "part": choice("part", PARTS, ("(",), "remembered, dream: the whole layer / the selected unit", "dream"),
+    "part": _choice(
+        "part", PARTS, "(", "remembered, dream: the whole layer / the selected unit", _OF, ("remembered", "dream")
+    ),
     "guide": Command(_guide, (")",), "the held picture guides the dream / nothing does", "dream"),
 }

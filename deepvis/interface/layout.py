@@ -15,6 +15,7 @@ NARROW = 0.85  # windows below this width / height are portraits
 _USUAL = (1500, 930)  # the window, longer side first, in which the type has its standard size
 _GROWTH = 0.8  # exponent: in a window twice as large the type is 1.74 times as large, and there is room for more
 _STATUS = 0.0484  # height of the status bar below an enlarged pane
+_HELP = 700  # unscaled pixels: in a window whose layer pane is less high, the help takes the whole window
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,8 @@ class Layout:
 def fit(settings: Settings, state: State, width: int, height: int, screen: float = 1.0) -> Layout:
     """The layout that the user has chosen, in a window of that size.
 
-    An enlarged pane fills the window; the settings' own panes come before the standard layout, but not before another.
+    An enlarged pane fills the window, and so does the help in a small one. The settings' own panes come before the
+    standard layout, but not before another.
 
     Args:
         screen: the factor by which the desktop enlarges text; used if the settings leave the scale to the program.
@@ -101,10 +103,18 @@ def fit(settings: Settings, state: State, width: int, height: int, screen: float
     if state.layout == "standard" and settings.panes != DEFAULT_PANES:
         panes = settings.panes
     if state.enlarged is not None:
-        panes = {state.enlarged: (0, 0, 1, 1 - _STATUS), "status": (0, 1 - _STATUS, 1, _STATUS)}
+        panes = _alone(state.enlarged)
     scale = settings.window.scale
     scale = growing_scale(width, height, screen) if scale == "auto" else scale
-    return lay_out(panes, width, height, scale * chosen.scale)
+    layout = lay_out(panes, width, height, scale * chosen.scale)
+    if state.help and "layer" in layout.panes and layout.panes["layer"][3] < layout.px(_HELP):
+        return lay_out(_alone("layer"), width, height, scale)
+    return layout
+
+
+def _alone(pane: str) -> Mapping[str, Rectangle]:
+    """A pane that fills the window."""
+    return {pane: (0, 0, 1, 1 - _STATUS), "status": (0, 1 - _STATUS, 1, _STATUS)}
 
 
 def growing_scale(width: int, height: int, screen: float) -> float:

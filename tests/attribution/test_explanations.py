@@ -194,7 +194,7 @@ def test_steps_of_the_path_are_the_middles_of_equal_parts() -> None:
 
 def test_relevance_speaks_for_the_unit_and_says_how_much_arrived(net: Network) -> None:
     got = ask(net, "lrp")
-    assert got.note.endswith("% of the score reached the pixels")
+    assert got.note.endswith("% from pixels, the rest from biases")
     share = got.pixels.sum()
     assert got.note == share_words(float(share), 1.0)
 

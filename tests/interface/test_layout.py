@@ -77,3 +77,11 @@ def test_type_grows_with_the_window_unless_the_user_gives_its_scale() -> None:
     assert growing_scale(3000, 1860, 2.0) == 2.0 == growing_scale(1500, 930, 2.0)  # a desktop of twice the size
     assert fit(Settings(window=WindowSettings(scale=1.25)), State(), 3840, 2160).scale == 1.25
     assert fit(Settings(), State(layout="projector"), 1500, 930).scale == 1.5
+
+
+@pytest.mark.parametrize("name", LAYOUT_NAMES)
+def test_the_help_takes_the_whole_of_a_small_window(name: str) -> None:
+    small = fit(Settings(), State(layout=name, help=True), 1000, 640)
+    assert set(small.panes) == {"layer", "status"} and small.panes["layer"][2] == 1000
+    assert "input" in fit(Settings(), State(layout=name), 1000, 640).panes
+    assert "input" in fit(Settings(), State(help=True), 1500, 930).panes

@@ -13,9 +13,10 @@ from deepvis.interface import commands
 from deepvis.interface.command import Facts
 from deepvis.interface.pointing import click
 from deepvis.interface.state import Control, State
+from deepvis.render import text
 from deepvis.render.colors import DARK
 from deepvis.render.draw import Canvas
-from deepvis.render.panes import PANES, backward, chips
+from deepvis.render.panes import PANES, backward, chips, curves
 from deepvis.render.panes.layer import LAYER
 from deepvis.render.scene import Scene
 from deepvis.workers.picture_messages import RANDOM_BLOCKS, CurvesWish, MethodCurve, MethodCurves
@@ -105,3 +106,8 @@ def test_a_long_note_is_written_in_several_lines_and_not_cut() -> None:
     canvas.image[:] = 0
     backward._say(canvas, "fails on this network: hardly depends on the weights and gives the same map for every class")
     assert (canvas.image != 0).any((1, 2)).argmax() < one - 10
+
+
+def test_both_plots_say_what_is_good_even_where_there_is_little_room() -> None:
+    for way, said in (("deletion", "falling fast is good"), ("insertion", "rising fast is good")):
+        assert text.fitting_parts(curves._TITLES[way], 270, curves._SIZE).startswith(f"{way}   {said}")

@@ -83,6 +83,9 @@ def test_keys_show_stop_and_save_the_dream() -> None:
     assert "hold a picture" in press(state, ")").state.message
     assert press(replace(state, held=FRAME), ")").state.guided
     assert "this key works in the dream" in press(State(), ":").state.message
+    assert not press(state, "{").state.message and not press(state, "(").state.message
+    assert press(State(), "{").state.message == "an endless zoom: seen in the tab “dream”"
+    assert press(State(), "(").state.message.endswith("seen in the tabs “remembered” and “dream”")
 
 
 def test_chips_call_these_commands() -> None:

@@ -22,7 +22,7 @@ from deepvis.interface.command import Facts
 from deepvis.interface.commands import COMMANDS, bindings, help_rows, keys_of, press, run
 from deepvis.interface.layout import CHIP_LINE, Layout, fit, lay_out
 from deepvis.interface.requests import request_for
-from deepvis.interface.settings import DEFAULT_PANES, Settings
+from deepvis.interface.settings import DEFAULT_PANES, Settings, WindowSettings
 from deepvis.interface.state import FILTERS, LAYOUT_NAMES, Hover, State, TopImage
 from deepvis.interface.unit_grid import Grid, PaneView, make_grid
 from deepvis.render import LoadingScene, Renderer, Scene, Status, colors, text
@@ -884,13 +884,22 @@ def test_a_theme_and_colours_redraw_everything(drawn: list[str]) -> None:
 @pytest.mark.parametrize("scale", [1, 2])
 @pytest.mark.parametrize("size", SIZES, ids=str)
 def test_all_rows_of_the_help_are_seen(written: Written, size: tuple[int, int], scale: float) -> None:
-    words = [w.words for w in written.draw(STATES["help"], layout(*size, scale)) if w.pane == "layer"]
+    where = fit(Settings(window=WindowSettings(scale=scale)), State(help=True), *size)
+    words = [w.words for w in written.draw(STATES["help"], where) if w.pane == "layer"]
     assert {keys for _, keys, _ in HELP} <= set(words)
     assert {group for group, _, _ in HELP} <= set(words)
     explained = [w for w in words if any(w == e or (w.endswith("…") and e.startswith(w[:-1])) for _, _, e in HELP)]
     assert len(explained) >= len(HELP)
     if size[0] / scale >= 1280:
         assert {explanation for _, _, explanation in HELP} <= set(words)
+
+
+def test_the_help_can_be_read_in_a_small_window(written: Written) -> None:
+    said = written.draw(STATES["help"], fit(Settings(), State(help=True), 1000, 640))
+    whole = [w for w in said if w.pane == "layer" and w.words in {words for _, _, words in HELP}]
+    assert len(whole) > 0.9 * len(HELP) and not [w for w in said if w.cut]
+    columns = {w.box[0] for w in said if w.words in ("move", "view", "facets")}
+    assert len(columns) == 3 and max(w.box[3] - w.box[1] for w in said if w.words == "quit") >= 8
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)

@@ -23,8 +23,8 @@ from deepvis.workers.picture_messages import RANDOM_BLOCKS, MethodCurve, MethodC
 
 PLOTS = 0.44  # of the pane's height
 _TITLES = {
-    "deletion": "deletion   the most relevant blocks are blurred first: falling fast is good",
-    "insertion": "insertion   they appear first: rising fast is good",
+    "deletion": "deletion   falling fast is good   the most relevant blocks are blurred first",
+    "insertion": "insertion   rising fast is good   they appear first",
 }
 _SIZE, _MARGIN, _NAMES = 12, 12, 190  # of words; around plots; of the column of names; unscaled pixels
 

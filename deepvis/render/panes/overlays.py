@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import combinations, pairwise
+
 from deepvis.render import text
 from deepvis.render.draw import Canvas
 from deepvis.render.scene import LoadingScene
@@ -23,19 +25,24 @@ def draw_help(canvas: Canvas, scene: LoadingScene) -> None:
 
 
 def _help_columns(groups: Groups, canvas: Canvas) -> tuple[int, list[list[str]]]:
-    """The font size and the groups in each column: two columns if that allows a larger font, else one."""
-    lines = {name: len(rows) + 1.5 for name, rows in groups.items()}
-    half = len(lines)
-    while half > 1 and sum(list(lines.values())[:half]) > 0.55 * sum(lines.values()):
-        half -= 1
-    names = list(lines)
+    """The font size and the groups in each column: as many columns, up to three, as allow the largest font."""
     choices = []
-    for columns in ([names], [names[:half], names[half:]]):
-        most = max(sum(lines[name] for name in column) for column in columns)
+    for count in range(1, min(3, len(groups)) + 1):
+        most, columns = _shared_out(groups, count)
         by_height = int((canvas.height - canvas.px(14)) / (most * 1.38))
-        by_width = max(canvas.px(9), _widest(groups, canvas, canvas.width // len(columns)))  # not smaller: rather cut
+        by_width = max(canvas.px(9), _widest(groups, canvas, canvas.width // count))  # not smaller: rather cut
         choices.append((max(min(canvas.px(14), by_height, by_width), 6), columns))
     return max(choices, key=lambda choice: choice[0])  # the first of equal ones
+
+
+def _shared_out(groups: Groups, count: int) -> tuple[float, list[list[str]]]:
+    """The groups in so many columns, in order, so that the longest column is as short as possible; and its lines."""
+    names = list(groups)
+    ways = []
+    for cuts in combinations(range(1, len(names)), count - 1):
+        columns = [names[first:last] for first, last in pairwise((0, *cuts, len(names)))]
+        ways.append((max(sum(len(groups[name]) + 1.5 for name in column) for column in columns), columns))
+    return min(ways, key=lambda way: way[0])
 
 
 def _widest(groups: Groups, canvas: Canvas, room: int) -> int:

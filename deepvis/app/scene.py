@@ -19,6 +19,7 @@ from deepvis.render import LoadingScene, Scene, Status
 from deepvis.render.scene import Curve
 from deepvis.scan.results import Statistics
 from deepvis.store.doubts import read_doubts
+from deepvis.store.watched_priors import WatchedPrior
 from deepvis.workers.messages import (
     Cells,
     DreamView,
@@ -54,6 +55,7 @@ class Findings:
         facets: the selected unit's facets.
         grows_by_itself: images that are not stored grow while nothing else is asked for.
         curves: of the backward methods on the picture in view.
+        prior: the selected layer's prior, and how its training goes.
     """
 
     pictures: UnitPictures | None = None
@@ -68,6 +70,7 @@ class Findings:
     facets: UnitFacets | None = None
     grows_by_itself: bool = False
     curves: MethodCurves | None = None
+    prior: WatchedPrior | None = None
 
 
 def build_scene(
@@ -121,6 +124,7 @@ def build_scene(
         facets=findings.facets,
         grows_by_itself=findings.grows_by_itself,
         curves=findings.curves,
+        prior=findings.prior,
         doubts=_doubts_of(paths.precomputed(), network.name, network.fingerprint),
     )
 

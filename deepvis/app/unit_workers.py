@@ -24,6 +24,7 @@ from deepvis.interface.requests import (
     growth_wish,
     layer_images_wish,
     moments_wish,
+    prior_wish,
     remembered_wish,
     top_images_wish,
     unit_images_wish,
@@ -45,6 +46,7 @@ from deepvis.workers.messages import DreamWish, Grown, GrowthWish, TopPictures
 from deepvis.workers.method_curves import CurvesWorker
 from deepvis.workers.moments import MomentsWorker
 from deepvis.workers.own_scan import OwnScanWorker, ScanWish
+from deepvis.workers.prior_watch import PriorWatchWorker
 from deepvis.workers.remembered import RememberedWorker
 from deepvis.workers.synthesizer import GrowthWorker, keep_by_itself, keep_grown
 from deepvis.workers.top_images import TopImagesWorker
@@ -70,6 +72,7 @@ class UnitWorkers:
         dreams: dreams the picture in view.
         facets: reads or makes the selected unit's facets.
         curves: measures the backward methods on the picture in view.
+        prior_watch: watches the training of a layer's prior.
         leisure: says when work that nobody asked for may go on.
     """
 
@@ -104,6 +107,7 @@ class UnitWorkers:
         self.remembered = RememberedWorker()
         self.dreams = DreamWorker()
         self.curves = CurvesWorker()
+        self.prior_watch = PriorWatchWorker()
         self._dream: DreamWish | None = None  # the newest request
         self._wanted_scan: WishOf[Network, ScanWish] | None = None
         self._decided_for: Network | None = None  # the network for which it is known whether to scan
@@ -133,6 +137,8 @@ class UnitWorkers:
         self.layer_images.want(WishOf(self.top_images.opened, of_layer))
         facets = facets_wish(state, layers)
         self.facets.want(WishOf(network, facets) if facets else None)
+        prior = prior_wish(state, layers)
+        self.prior_watch.want(WishOf(network, prior) if prior is not None else None)
 
     def want_pictures(self, state: State, network: Network, frame: Frame | None, settings: DreamSettings) -> None:
         """Request what the state shows of the picture in view: what a layer remembers of it or dreams of it, or which
@@ -209,6 +215,7 @@ class UnitWorkers:
             dream=self.dreams.answer,
             facets=self.facets.answer,
             curves=self.curves.answer,
+            prior=self.prior_watch.answer,
         )
 
     def findings_for(self, state: State) -> Findings:
@@ -228,6 +235,7 @@ class UnitWorkers:
             self.facets.answer,
             self._grow and not self._cannot_keep,
             self.curves.answer,
+            self.prior_watch.answer,
         )
 
     def _top_pictures(self, state: State) -> TopPictures | None:
@@ -281,6 +289,7 @@ class UnitWorkers:
             self.dreams,
             self.facets,
             self.curves,
+            self.prior_watch,
         )
         return tuple(worker.close for worker in workers)
 

@@ -216,6 +216,13 @@ def remembered_wish(state: State, layers: Sequence[Layer], frame: Frame | None) 
     return RememberedWish(layers[state.layer].name, _part(state), frame, state.crop, still)
 
 
+def prior_wish(state: State, layers: Sequence[Layer]) -> str | None:
+    """The layer whose prior's training the layer pane watches; None if it watches none."""
+    if state.shown.needs is not Needs.PRIOR or not layers or state.help:
+        return None
+    return layers[state.layer].name
+
+
 def dream_wish(
     state: State,
     layers: Sequence[Layer],

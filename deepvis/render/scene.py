@@ -17,6 +17,7 @@ from deepvis.interface.palette import Entry
 from deepvis.interface.requests import needs_still
 from deepvis.interface.state import Control, FacetPhoto, LiveMoment, State, Target, TopImage
 from deepvis.scan.results import Statistics
+from deepvis.store.watched_priors import WatchedPrior
 from deepvis.synthesis.recipe import image_seed
 from deepvis.synthesis.recipe_grid import SIDE, table
 from deepvis.workers.messages import (
@@ -141,6 +142,7 @@ class Scene(LoadingScene):
         facets: facets, perhaps still of the unit before; None if they are not shown.
         doubts: {backward method: in what it fails on this network}, as far as that was measured.
         curves: of the backward methods, perhaps still on the picture before; None if they are not shown.
+        prior: a layer's prior and how its training goes, perhaps still the layer before; None if it is not shown.
     """
 
     _: KW_ONLY
@@ -166,6 +168,7 @@ class Scene(LoadingScene):
     grows_by_itself: bool = False
     doubts: Mapping[str, str] = field(default_factory=dict)
     curves: MethodCurves | None = None
+    prior: WatchedPrior | None = None
 
     @property
     def of_held(self) -> Scene | None:
@@ -294,6 +297,12 @@ class Scene(LoadingScene):
         """The curves of the backward methods, if they are of the picture in view."""
         c = self.curves
         return c if c is not None and (c.wish.frame, c.wish.crop) == (self.frame, self.state.crop) else None
+
+    @property
+    def own_prior(self) -> WatchedPrior | None:
+        """The prior, if it is the selected layer's."""
+        p = self.prior
+        return p if p is not None and p.layer == self.layer.name else None
 
     @property
     def curves_need_still(self) -> bool:

@@ -64,6 +64,19 @@ def save_prior(path: Path, stored: StoredPrior) -> None:
         write_whole(path, data)
 
 
+def prior_about(path: Path) -> dict[str, Any]:
+    """What a prior's file says of it, without its arrays; empty if that cannot be read."""
+    try:
+        if not is_regular(path):
+            return {}
+        with safe_open(str(path), "np") as file:
+            text = (file.metadata() or {}).get("about", "")
+        about = parse_json(text or "null", lambda line: str(path), "a prior's description")
+    except (SafetensorError, OSError, ValueError, UserError):
+        return {}
+    return about if isinstance(about, dict) else {}
+
+
 def load_prior(path: Path) -> StoredPrior:
     """Read a prior's file.
 

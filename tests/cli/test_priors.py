@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import small
 
 from deepvis.cli import main
 from deepvis.priors import jobs, training
+from deepvis.store.training_records import read_record
 
 NET = """
 import torch
@@ -54,7 +56,13 @@ def test_a_prior_from_training_to_images(
         said = capsys.readouterr()
         assert "2 steps" in said.out and "the closed form:" in said.out and "70 photos" in said.err
         folder = tmp_path / "data" / "precomputed" / "net" / "priors" / layer
-        assert {file.name for file in folder.iterdir()} == {"prior.safetensors", "checkpoint.pt", "held-out.jpg"}
+        written = {"prior.safetensors", "checkpoint.pt", "held-out.jpg", "training.json", "training.lock"}
+        assert {file.name for file in folder.iterdir()} == written
+        record = read_record(folder)
+        assert (record.layer, record.status, record.why) == (layer, "ended", "its limit is reached")
+        again = ["deepvis", *TRAIN, "--layer", layer, "--model", "net", "--device", "cpu"]
+        again[again.index("photos")] = str(tmp_path / "photos")
+        assert set(again) < set(shlex.split(record.command))
     assert run("synthesize", "--units", "fc:cat,conv:1", *few) == 0
     assert "2 units made" in capsys.readouterr().out
     assert run("synthesize", "--units", "fc:cat", *few, "prior=relu") == 0

@@ -25,6 +25,7 @@ from deepvis.render.panes.palette_list import draw_palette, entry_at
 from deepvis.render.panes.pane import Key, Pane
 from deepvis.render.panes.picture import PICTURE
 from deepvis.render.panes.pictures import SYNTHESIZED, TOP_IMAGES
+from deepvis.render.panes.prior import PRIOR_VIEW
 from deepvis.render.panes.recipe_grid import draw_recipe_grid, grid_chips, recipe_at
 from deepvis.render.panes.remembered import REMEMBERED
 from deepvis.render.panes.strongest import STRONGEST
@@ -50,6 +51,7 @@ VIEWS: dict[str, BigView] = {
     "weights": WEIGHTS,
     "remembered": REMEMBERED,
     "dream": DREAM,
+    "prior": PRIOR_VIEW,
 }
 
 
@@ -128,9 +130,11 @@ def _draw_typing(canvas: Canvas, scene: LoadingScene) -> None:
 
 
 def _has_tab(row: Content, state: State) -> bool:
-    """The sorted correlation has its tab beside the unsorted one, the difference while a picture is held."""
+    """The sorted correlation has its tab beside the unsorted one, the prior beside what the layer remembers, the
+    difference while a picture is held: not all tabs fit at once."""
     now = state.shown
-    return now == row or not (row.is_sorted and not now.is_matrix or row.name == "difference" and state.held is None)
+    alone = row.is_sorted and not now.is_matrix or row.needs is Needs.PRIOR and now.needs is not Needs.REMEMBERED
+    return now == row or not (alone or row.name == "difference" and state.held is None)
 
 
 def _chips(scene: LoadingScene) -> tuple[Chip, ...]:
@@ -155,6 +159,8 @@ def _chips(scene: LoadingScene) -> tuple[Chip, ...]:
     )
     if grid and state.shown.needs is Needs.REMEMBERED:
         return (*tabs, *dream_chips(scene))
+    if grid and state.shown.needs is Needs.PRIOR:  # it is of no single unit
+        return tabs
     if grid and state.shown.needs is Needs.DREAM:  # it has many chips of its own
         return dream_chips(scene)
     if state.zoom == "layer":

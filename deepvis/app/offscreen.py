@@ -197,7 +197,8 @@ def _findings(
     _wait(lambda: workers.unit_images.idle and workers.top_images.idle and workers.facets.idle)
     workers.want_stored(state, network, cells, side)  # again, now that the index has been opened
     _wait(lambda: workers.layer_images.idle and workers.remembered.idle and workers.curves.idle)
-    _wait(lambda: workers.prior_watch.idle)
+    workers.want_pictures(state, network, frame, dreams)  # again, now that the unit's images are there
+    _wait(lambda: workers.prior_watch.idle and workers.nearest.idle)
     endless = state.dream_mode != "picture"  # of these the first picture will do
     _wait(lambda: workers.dreams.idle or endless and workers.dreams.answer is not None)
     return workers.findings()

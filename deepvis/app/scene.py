@@ -31,6 +31,7 @@ from deepvis.workers.messages import (
     UnitFacets,
     UnitPictures,
 )
+from deepvis.workers.nearest_messages import NearestPhotos
 
 if TYPE_CHECKING:
     from deepvis.networks.network import Network
@@ -56,6 +57,7 @@ class Findings:
         grows_by_itself: images that are not stored grow while nothing else is asked for.
         curves: of the backward methods on the picture in view.
         prior: the selected layer's prior, and how its training goes.
+        nearest: the photos nearest to the selected unit's images.
     """
 
     pictures: UnitPictures | None = None
@@ -71,6 +73,7 @@ class Findings:
     grows_by_itself: bool = False
     curves: MethodCurves | None = None
     prior: WatchedPrior | None = None
+    nearest: NearestPhotos | None = None
 
 
 def build_scene(
@@ -125,6 +128,7 @@ def build_scene(
         grows_by_itself=findings.grows_by_itself,
         curves=findings.curves,
         prior=findings.prior,
+        nearest=findings.nearest,
         doubts=_doubts_of(paths.precomputed(), network.name, network.fingerprint),
     )
 

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from deepvis.attribution.methods import METHODS
 from deepvis.attribution.requests import Request
 from deepvis.core.frames import Frame
@@ -33,6 +35,8 @@ from deepvis.workers.messages import (
     TopPictures,
     UnitImagesWish,
 )
+from deepvis.workers.nearest_messages import IMAGES as MOST_COMPARED
+from deepvis.workers.nearest_messages import NearestWish, mark_of
 
 SEEDS = 4  # images that grow side by side for key x
 NEIGHBOURS = 8  # units after the selected one whose images grow by themselves
@@ -214,6 +218,22 @@ def remembered_wish(state: State, layers: Sequence[Layer], frame: Frame | None) 
         return None
     still = not frame.live or state.frozen
     return RememberedWish(layers[state.layer].name, _part(state), frame, state.crop, still)
+
+
+def nearest_wish(
+    state: State, layers: Sequence[Layer], images: Sequence[np.ndarray], are_growing: bool
+) -> NearestWish | None:
+    """The request for the photos nearest to the selected unit's images; None if they are not shown.
+
+    Args:
+        images: the unit's.
+        are_growing: they change all the time: those of the moment are compared, until the user asks again.
+    """
+    if not layers or not images or state.zoom != "nearest" or state.recipe_grids or state.help:
+        return None
+    of, some = (stands_for(layers, state.layer), state.unit), tuple(images[:MOST_COMPARED])
+    mark = -1 - state.nearest_round if are_growing else mark_of(some)
+    return NearestWish(layers[state.layer].name, of, mark, some)
 
 
 def prior_wish(state: State, layers: Sequence[Layer]) -> str | None:

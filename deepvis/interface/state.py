@@ -45,7 +45,7 @@ LAYOUT_NAMES = ("standard", "projector")
 PARTS = ("layer", "unit")  # key (: what of the code is remembered or dreamed
 DREAM_MODES = ("picture", "zoom", "live")  # key {
 ZOOM_CYCLE = ("layer", "unit", "backward", "picture")  # key z
-ZOOMS = (*ZOOM_CYCLE, "facets", "curves")  # what the big pane shows
+ZOOMS = (*ZOOM_CYCLE, "facets", "curves", "nearest")  # what the big pane shows
 
 
 @dataclass(frozen=True)
@@ -222,6 +222,7 @@ class State:
         guide_box: the drawn box that guides the dream in place of the held picture; None if there is none.
         new_box: the box that is being drawn; None if none is.
         also: (layer, unit) that images made now are to excite together with the selected unit; None for that alone.
+        nearest_round: how often the user has asked to compare growing images with the photos again.
     """
 
     layer: int = 0
@@ -283,6 +284,7 @@ class State:
     guide_box: DrawnBox | None = None
     new_box: DrawnBox | None = None
     also: tuple[int, int] | None = None
+    nearest_round: int = 0
 
     @property
     def shown_order(self) -> Order | None:

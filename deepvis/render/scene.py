@@ -31,6 +31,7 @@ from deepvis.workers.messages import (
     UnitFacets,
     UnitPictures,
 )
+from deepvis.workers.nearest_messages import NearestPhotos
 
 
 @dataclass(frozen=True)
@@ -143,6 +144,7 @@ class Scene(LoadingScene):
         doubts: {backward method: in what it fails on this network}, as far as that was measured.
         curves: of the backward methods, perhaps still on the picture before; None if they are not shown.
         prior: a layer's prior and how its training goes, perhaps still the layer before; None if it is not shown.
+        nearest: the photos nearest to images, perhaps still those of the unit before; None if they are not shown.
     """
 
     _: KW_ONLY
@@ -169,6 +171,7 @@ class Scene(LoadingScene):
     doubts: Mapping[str, str] = field(default_factory=dict)
     curves: MethodCurves | None = None
     prior: WatchedPrior | None = None
+    nearest: NearestPhotos | None = None
 
     @property
     def of_held(self) -> Scene | None:
@@ -303,6 +306,12 @@ class Scene(LoadingScene):
         """The prior, if it is the selected layer's."""
         p = self.prior
         return p if p is not None and p.layer == self.layer.name else None
+
+    @property
+    def own_nearest(self) -> NearestPhotos | None:
+        """The nearest photos, if they are those of the selected unit's images, by the selected layer."""
+        n, own = self.nearest, (self.layer.name, (self.pictures_of, self.state.unit))
+        return n if n is not None and (n.wish.layer, n.wish.of) == own else None
 
     @property
     def curves_need_still(self) -> bool:

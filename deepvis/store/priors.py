@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from deepvis.core.errors import UserError
-from deepvis.core.files import folder_name, is_regular, write_whole, writing
+from deepvis.core.files import folder_name, is_regular, shortened, write_whole, writing
 from deepvis.core.paths import Places
 from deepvis.core.reading import parse_json
 
@@ -54,6 +54,23 @@ def prior_files(places: Places, model: str) -> list[Path]:
         for file in sorted((root / folder_name(model) / kind).glob(f"*/{PRIOR}")):
             found.setdefault(file.parent.name, file)
     return list(found.values())
+
+
+def prior_at(name: str) -> Path | None:
+    """The prior's file that a name means which can only be a path: of the file, or of the folder that --out named.
+
+    None for another name, such as a layer's.
+
+    Raises:
+        UserError: there is no prior at this path.
+    """
+    path = Path(name).expanduser() if name else Path()
+    if not (path.is_absolute() or name.startswith(("./", "../", "~")) or path.suffix == ".safetensors"):
+        return None
+    file = path / PRIOR if path.is_dir() else path
+    if not is_regular(file):
+        raise UserError(f"{shortened(file)}: there is no such file; expected a prior, or a folder with one. {_REMEDY}")
+    return file
 
 
 def save_prior(path: Path, stored: StoredPrior) -> None:

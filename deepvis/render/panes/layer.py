@@ -20,6 +20,7 @@ from deepvis.render.panes.difference import DIFFERENCE
 from deepvis.render.panes.dream import DREAM, dream_chips
 from deepvis.render.panes.facets import FACETS, facet_chips
 from deepvis.render.panes.histograms import HISTOGRAMS
+from deepvis.render.panes.nearest import NEAREST, nearest_chips
 from deepvis.render.panes.overlays import NAME_PROMPT, UNIT_PROMPT, draw_help, draw_prompt
 from deepvis.render.panes.palette_list import draw_palette, entry_at
 from deepvis.render.panes.pane import Key, Pane
@@ -39,6 +40,7 @@ VIEWS: dict[str, BigView] = {
     "picture": PICTURE,
     "facets": FACETS,
     "curves": CURVES,
+    "nearest": NEAREST,
     "layer gradient": LAYER_GRADIENT,
     "activations": ACTIVATIONS,
     "synthesized": SYNTHESIZED,
@@ -61,7 +63,7 @@ def _view_name(state: State) -> str:
         return "help"
     if state.recipe_grids:
         return "recipe grid"
-    if state.zoom in ("backward", "picture", "facets", "curves"):
+    if state.zoom in ("backward", "picture", "facets", "curves", "nearest"):
         return state.zoom
     return "layer gradient" if state.layer_gradient and state.content == "activations" else state.content
 
@@ -148,6 +150,8 @@ def _chips(scene: LoadingScene) -> tuple[Chip, ...]:
         return facet_chips(state)
     if state.zoom == "curves":
         return curves_chips()
+    if state.zoom == "nearest":
+        return nearest_chips(scene)
     grid = state.zoom != "backward"
     tabs = tuple(
         Chip(row.tab or row.name, f"content={row.name}", f"layer pane: {row.name}", grid and row.name == state.content)
@@ -168,7 +172,9 @@ def _chips(scene: LoadingScene) -> tuple[Chip, ...]:
     else:
         zoom = Chip("‹ all units", "zoom=layer", "back to all units of the layer", apart=True)
     facets = Chip("facets", "facets", "the different things that the selected unit responds to", apart=True)
-    return (*tabs, *([values] if grid and state.shown.needs is Needs.ACTIVATIONS else []), facets, zoom)
+    near = Chip("near photos", "nearest", "the photos nearest to the selected unit's images", apart=True)
+    of_content = {Needs.ACTIVATIONS: (values,), Needs.STORED_IMAGES: (near,)}.get(state.shown.needs, ())
+    return (*tabs, *(of_content if grid else ()), facets, zoom)
 
 
 LAYER = Pane(draw_layer, _draw_loading, _layer_key, _layer_ready, _target, _chips, True, _loading_target)

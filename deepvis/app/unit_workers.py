@@ -163,13 +163,13 @@ class UnitWorkers:
         nearest = nearest_wish(state, network.layers, *self._images(state, network))
         self.nearest.want(WishOf(network, nearest) if nearest else None)
 
-    def _images(self, state: State, network: Network) -> tuple[Sequence[np.ndarray], bool]:
-        """The selected unit's images, the growing ones first, and whether they grow."""
+    def _images(self, state: State, network: Network) -> tuple[Sequence[np.ndarray], int | None]:
+        """The selected unit's images, the growing ones first, and how many steps these have made."""
         own, grown = (stands_for(network.layers, state.layer), state.unit), self.growth.answer
         if grown is not None and grown.images and (grown.wish.layer, grown.wish.unit) == own:
-            return grown.images, True
+            return grown.images, grown.steps
         pictures = self.unit_images.answer
-        return (pictures.synthesized if pictures and (pictures.layer, pictures.unit) == own else ()), False
+        return (pictures.synthesized if pictures and (pictures.layer, pictures.unit) == own else ()), None
 
     def want_scan(self, network: Network, folder: Path | None) -> None:
         """Scan by itself if this network has no index; if it has begun, go on.

@@ -221,18 +221,19 @@ def remembered_wish(state: State, layers: Sequence[Layer], frame: Frame | None) 
 
 
 def nearest_wish(
-    state: State, layers: Sequence[Layer], images: Sequence[np.ndarray], are_growing: bool
+    state: State, layers: Sequence[Layer], images: Sequence[np.ndarray], steps: int | None
 ) -> NearestWish | None:
     """The request for the photos nearest to the selected unit's images; None if they are not shown.
 
     Args:
         images: the unit's.
-        are_growing: they change all the time: those of the moment are compared, until the user asks again.
+        steps: how far they have grown; None if they do not grow. They are compared again after twice as many, or if
+            the user asks.
     """
     if not layers or not images or state.zoom != "nearest" or state.recipe_grids or state.help:
         return None
     of, some = (stands_for(layers, state.layer), state.unit), tuple(images[:MOST_COMPARED])
-    mark = -1 - state.nearest_round if are_growing else mark_of(some)
+    mark = mark_of(some) if steps is None else -1 - 64 * state.nearest_round - steps.bit_length()
     return NearestWish(layers[state.layer].name, of, mark, some)
 
 

@@ -33,6 +33,10 @@ class NearestWorker(Worker["WishOf[Network, NearestWish]", NearestPhotos]):
         self._replica = OwnReplica()
         self._kept: LRUCache[tuple[str, NearestWish], NearestPhotos] = LRUCache(KEPT)
 
+    def serves(self, answered: WishOf[Network, NearestWish], wish: WishOf[Network, NearestWish]) -> bool:
+        one, other = answered.wish, wish.wish
+        return answered.source is wish.source and (one.layer, one.of) == (other.layer, other.of)
+
     def failed(self, wish: WishOf[Network, NearestWish], why: str) -> NearestPhotos:
         return NearestPhotos(wish.wish, note=why)
 
@@ -56,12 +60,12 @@ class NearestWorker(Worker["WishOf[Network, NearestWish]", NearestPhotos]):
         network = self._replica.of(task.wish.source)
         leave_cores(network)
         images = photos_for(network)
-        total = len(images.names)
+        total, before = len(images.names), self.answer or NearestPhotos(wish)
 
         def progress(done: int) -> None:
             if not self._is_wanted(task):
                 raise Abandoned
-            self._hand_out(task, NearestPhotos(wish, note=f"comparing with {done:,} of {total:,} photos …"))
+            self._hand_out(task, replace(before, note=f"comparing with {done:,} of {total:,} photos …"))
 
         progress(0)
         found, broken = nearest_to_each(network, wish.images, images, [wish.layer], COUNT, progress)

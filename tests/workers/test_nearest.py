@@ -45,17 +45,18 @@ def images_of(seed: int) -> list[np.ndarray]:
 
 def test_what_is_asked() -> None:
     network, state = small(), State(zoom="nearest", layer=1, unit=2)
-    wish = nearest_wish(state, network.layers, images_of(0), False)
+    wish = nearest_wish(state, network.layers, images_of(0), None)
     name = network.layers[1].name
     assert (wish.layer, wish.of) == (name, (name, 2))
-    assert wish == nearest_wish(state, network.layers, images_of(0), False)
-    assert wish != nearest_wish(state, network.layers, images_of(1), False)
-    growing = nearest_wish(state, network.layers, images_of(0), True)
-    assert growing == nearest_wish(state, network.layers, images_of(1), True)  # of the moment when it was asked
-    assert growing != nearest_wish(replace(state, nearest_round=1), network.layers, images_of(1), True)
+    assert wish == nearest_wish(state, network.layers, images_of(0), None)
+    assert wish != nearest_wish(state, network.layers, images_of(1), None)
+    growing = nearest_wish(state, network.layers, images_of(0), 33)
+    assert growing == nearest_wish(state, network.layers, images_of(1), 40)  # of the moment when it was asked
+    assert growing != nearest_wish(state, network.layers, images_of(1), 64)
+    assert growing != nearest_wish(replace(state, nearest_round=1), network.layers, images_of(1), 40)
     for other in (replace(state, zoom="layer"), replace(state, help=True)):
-        assert nearest_wish(other, network.layers, images_of(0), False) is None
-    assert nearest_wish(state, network.layers, [], False) is None
+        assert nearest_wish(other, network.layers, images_of(0), None) is None
+    assert nearest_wish(state, network.layers, [], None) is None
 
 
 def test_photos_by_pixels_and_by_code(photos: Path, network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,7 +64,7 @@ def test_photos_by_pixels_and_by_code(photos: Path, network: Network, monkeypatc
     copied = all_photos.read(7)
     state = State(zoom="nearest", layer=1)
     worker, layer = NearestWorker(), network.layers[1].name
-    worker.want(WishOf(network, nearest_wish(state, network.layers, [copied, *images_of(3)], False)))
+    worker.want(WishOf(network, nearest_wish(state, network.layers, [copied, *images_of(3)], None)))
     found = until(lambda: worker.answer if worker.idle else None)
     assert found.count == 12 and len(found.found) == 3 and not found.note
     for image, spaces in zip(found.wish.images, found.found):
@@ -74,8 +75,15 @@ def test_photos_by_pixels_and_by_code(photos: Path, network: Network, monkeypatc
             assert [one.distance for one in near] == [one.distance for one in slow[space]]
             assert all(one.picture is not None and one.root == str(photos) for one in near)
     assert all(near[0].name == all_photos.names[7] and near[0].distance < 1e-5 for near in found.found[0].values())
+    grown = nearest_wish(state, network.layers, images_of(4), 8)
+    seen, hand_out = [], worker._hand_out
+    worker._hand_out = lambda task, answer: seen.append(answer) or hand_out(task, answer)  # type: ignore[method-assign]
+    worker.want(WishOf(network, grown))
+    until(lambda: worker.idle)
+    assert worker.answer.wish == grown and seen[-1] is worker.answer
+    assert seen[0].found is found.found and "of 13 photos" in seen[0].note  # until then those before
     monkeypatch.setattr(nearest_photos, "nearest_to_each", None)  # what was found is kept
     worker.want(None)
     worker.want(WishOf(network, found.wish))
-    assert until(lambda: worker.answer) is found
+    until(lambda: worker.answer is found)
     assert worker.close()

@@ -24,7 +24,7 @@ def _draw_nearest(canvas: Canvas, scene: Scene) -> None:
     if found is None or not found.found:
         canvas.caption(title).words((found.note if found is not None else "") or _why_none(scene), size=15)
         return
-    body = canvas.caption(title, f"among {found.count:,} photos")
+    body = canvas.caption(title, found.note or f"among {found.count:,} photos")
     margin, line = body.px(_MARGIN), text.line_height(body.px(_SIZE))
     inner = body.part((margin, margin // 2, body.width - 2 * margin, body.height - margin))
     gap = inner.px(_GAP)

@@ -129,6 +129,20 @@ class FacetPhoto:
 
 
 @dataclass(frozen=True)
+class ComparedPhoto:
+    """What the mouse points at: a photo near an image of the selected unit.
+
+    Attributes:
+        row, column: where it is shown.
+        photo: the photo.
+    """
+
+    row: int
+    column: int
+    photo: Photo
+
+
+@dataclass(frozen=True)
 class Spot:
     """A place in a picture in which a box can be drawn, under a point of the screen.
 
@@ -157,7 +171,7 @@ class DrawnBox:
     box: RelativeBox
 
 
-Target = Hover | TopImage | Control | LiveMoment | FacetPhoto | None  # what lies under a point of the picture
+Target = Hover | TopImage | Control | LiveMoment | FacetPhoto | ComparedPhoto | None  # what lies under a point
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from deepvis.core.receptive_field import ReceptiveField
 from deepvis.core.weights import InputWeights
 from deepvis.interface.palette import Entry
 from deepvis.interface.requests import needs_still
-from deepvis.interface.state import Control, FacetPhoto, LiveMoment, State, Target, TopImage
+from deepvis.interface.state import ComparedPhoto, Control, FacetPhoto, LiveMoment, State, Target, TopImage
 from deepvis.scan.results import Statistics
 from deepvis.store.watched_priors import WatchedPrior
 from deepvis.synthesis.recipe import image_seed
@@ -197,6 +197,8 @@ class Scene(LoadingScene):
         if isinstance(hover, FacetPhoto):
             found = self.own_facets.laid_out if self.own_facets is not None else None
             return hover if found is not None and state.zoom == "facets" and hover.number < len(found.members) else None
+        if isinstance(hover, ComparedPhoto):
+            return hover if self.own_nearest is not None and state.zoom == "nearest" else None
         if isinstance(hover, LiveMoment):
             return hover if self.own_curve is not None and self.own_curve.photo == hover.photo else None
         if hover is None or not 0 <= hover.layer < len(self.layers):

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from deepvis.core.frames import Photo
 from deepvis.core.layers import Layer
 from deepvis.interface import commands
 from deepvis.interface.command import Facts
-from deepvis.interface.state import State
+from deepvis.interface.pointing import click
+from deepvis.interface.state import ComparedPhoto, State, Target
 from deepvis.render import text
 from deepvis.render.draw import Canvas
 from deepvis.render.panes.layer import LAYER
@@ -31,8 +35,8 @@ FOUND = NearestPhotos(
 )
 
 
-def scene(found: NearestPhotos | None, unit: int = 2, **more: object) -> Scene:
-    state = State(zoom="nearest", unit=unit)
+def scene(found: NearestPhotos | None, unit: int = 2, hover: Target = None, **more: object) -> Scene:
+    state = State(zoom="nearest", unit=unit, hover=hover)
     return Scene(state, layers=LAYERS, nearest=found, pictures_of="conv", keys={"synthesize": "x"}, **more)
 
 
@@ -63,6 +67,21 @@ def test_a_row_for_each_image(said: list[str], size: tuple[int, int]) -> None:
     assert "nearest in pixels" in words and "in the code of conv" in words
     assert words.count("0.25") == 2 and words.count("2.50") == 2
     assert ("photo-1.jpg" in words) == ("missing" in words) == (size[1] == 900)
+
+
+def test_a_click_on_a_photo_shows_it_to_the_network() -> None:
+    of, canvas = scene(FOUND), Canvas(np.zeros((500, 900, 3), np.uint8))
+    picture = drawn(of)
+    rows, columns = np.nonzero((picture == BLUE[0, 0, ::-1]).all(2))  # two tiles, one below the other
+    x, y = int(columns.min()) + 5, int(rows.max()) - 5
+    target = LAYER.target(canvas, of, x, y)
+    assert target == ComparedPhoto(1, 4, Photo("/photos", "b.jpg"))
+    assert LAYER.target(canvas, of, 5, y) is None  # beside the image
+    pointed = scene(FOUND, hover=target)
+    assert pointed.hover == target and LAYER.key(pointed) != LAYER.key(of)
+    assert (drawn(pointed) != picture).any()
+    assert click(of.state, target, Facts(LAYERS)).state.photo == target.photo
+    assert replace(pointed, nearest=None).hover is None
 
 
 def test_why_there_are_none_is_said(said: list[str]) -> None:

@@ -87,7 +87,7 @@ def _target(canvas: Canvas, scene: Scene, x: int, y: int) -> Target:
         return entry_at(canvas, scene, x, y)
     body = layer_body(canvas)
     y -= canvas.px_caption
-    is_grid = scene.state.zoom in ("layer", "facets", "curves") or bool(scene.state.recipe_grids)
+    is_grid = scene.state.zoom in ("layer", "facets", "curves", "nearest") or bool(scene.state.recipe_grids)
     return VIEWS[_view_name(scene.state)].at(body, scene, x, y) if y >= 0 and is_grid else None
 
 

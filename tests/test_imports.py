@@ -92,6 +92,7 @@ WITHOUT_TORCH = [name for name in FILES if name.split(".")[1:2] and name.split("
     "deepvis.synthesis.recipe_grid",
     "deepvis.workers.messages",
     "deepvis.workers.picture_messages",
+    "deepvis.workers.nearest_messages",
 ]
 
 HEAVY = ("torch", "torchvision", "timm")
@@ -198,7 +199,7 @@ def test_what_is_asked_of_the_workers_is_said_without_a_thread() -> None:
     seen = reaches("deepvis.interface.requests", inside_functions=True)
     assert {name for name in seen if name.partition(".")[0] in ("threading", "concurrent", "subprocess")} == set()
     asked = {name for name in seen if name.startswith("deepvis.workers.")}
-    assert asked == {"deepvis.workers.messages", "deepvis.workers.picture_messages"}
+    assert asked == {"deepvis.workers." + name for name in ("messages", "nearest_messages", "picture_messages")}
 
 
 def test_no_two_classes_share_a_name() -> None:

@@ -233,6 +233,9 @@ def _findings(
     workers.want_stored(state, network, cells, side)  # again, now that the index has been opened
     _wait(lambda: workers.layer_images.idle, "images and statistics of the layer")
     _wait(lambda: workers.remembered.idle and workers.curves.idle, "what is computed of the picture")
+    workers.want_pictures(state, network, frame, dreams)  # again, now that the unit's images are there
+    _wait(lambda: workers.prior_watch.idle, "the training of a prior")
+    _wait(lambda: workers.nearest.idle, "the nearest photos")
     endless = state.dream_mode != "picture"  # of these the first picture will do
     _wait(lambda: workers.dreams.idle or endless and workers.dreams.answer is not None, "the dream")
     workers.want_growth(state, network)

@@ -19,7 +19,9 @@ from deepvis.render import LoadingScene, Scene, Status
 from deepvis.render.scene import Curve
 from deepvis.scan.results import Statistics
 from deepvis.store.doubts import doubts_of
+from deepvis.store.watched_priors import WatchedPrior
 from deepvis.workers.messages import Cells, Grown, Scanning, TopPictures, UnitFacets, UnitPictures
+from deepvis.workers.nearest_messages import NearestPhotos
 from deepvis.workers.picture_messages import DreamView, MethodCurves, Remembered
 
 if TYPE_CHECKING:
@@ -45,6 +47,8 @@ class Findings:
         facets: the selected unit's facets.
         grows_by_itself: images that are not stored grow while nothing else is asked for.
         curves: of the backward methods on the picture in view.
+        prior: the selected layer's prior, and how its training goes.
+        nearest: the photos nearest to the selected unit's images.
     """
 
     pictures: UnitPictures | None = None
@@ -59,6 +63,8 @@ class Findings:
     facets: UnitFacets | None = None
     grows_by_itself: bool = False
     curves: MethodCurves | None = None
+    prior: WatchedPrior | None = None
+    nearest: NearestPhotos | None = None
 
 
 def build_scene(
@@ -112,6 +118,8 @@ def build_scene(
         facets=findings.facets,
         grows_by_itself=findings.grows_by_itself,
         curves=findings.curves,
+        prior=findings.prior,
+        nearest=findings.nearest,
         doubts=doubts_of(paths.precomputed(), network.name, network.fingerprint),
     )
 

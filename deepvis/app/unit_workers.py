@@ -10,11 +10,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from deepvis.app.scene import Findings
 from deepvis.attribution.requests import Result
 from deepvis.core import paths
 from deepvis.core.errors import UserError
 from deepvis.core.frames import Frame
+from deepvis.core.layers import stands_for
 from deepvis.core.receptive_field import ReceptiveField
 from deepvis.interface.requests import (
     curves_wish,
@@ -24,6 +27,8 @@ from deepvis.interface.requests import (
     growth_wish,
     layer_images_wish,
     moments_wish,
+    nearest_wish,
+    prior_wish,
     remembered_wish,
     top_images_wish,
     unit_images_wish,
@@ -44,8 +49,10 @@ from deepvis.workers.leisure import Leisure
 from deepvis.workers.messages import Grown, GrowthWish, TopPictures
 from deepvis.workers.method_curves import CurvesWorker
 from deepvis.workers.moments import MomentsWorker
+from deepvis.workers.nearest import NearestWorker
 from deepvis.workers.own_scan import OwnScanWorker, ScanWish
 from deepvis.workers.picture_messages import DreamWish
+from deepvis.workers.prior_watch import PriorWatchWorker
 from deepvis.workers.remembered import RememberedWorker
 from deepvis.workers.synthesizer import GrowthWorker, keep_by_itself, keep_grown
 from deepvis.workers.top_images import TopImagesWorker
@@ -71,6 +78,8 @@ class UnitWorkers:
         dreams: dreams the picture in view.
         facets: reads or makes the selected unit's facets.
         curves: measures the backward methods on the picture in view.
+        prior_watch: watches the training of a layer's prior.
+        nearest: finds the photos nearest to the selected unit's images.
         leisure: says when work that nobody asked for may go on.
     """
 
@@ -105,6 +114,8 @@ class UnitWorkers:
         self.remembered = RememberedWorker()
         self.dreams = DreamWorker()
         self.curves = CurvesWorker()
+        self.prior_watch = PriorWatchWorker()
+        self.nearest = NearestWorker()
         self._dream: DreamWish | None = None  # the newest request
         self._wanted_scan: WishOf[Network, ScanWish] | None = None
         self._decided_for: Network | None = None  # the network for which it is known whether to scan
@@ -134,6 +145,8 @@ class UnitWorkers:
         self.layer_images.want(WishOf(self.top_images.opened, of_layer))
         facets = facets_wish(state, layers)
         self.facets.want(WishOf(network, facets) if facets else None)
+        prior = prior_wish(state, layers)
+        self.prior_watch.want(WishOf(network, prior) if prior is not None else None)
 
     def want_pictures(self, state: State, network: Network, frame: Frame | None, settings: DreamSettings) -> None:
         """Request what the state shows of the picture in view: what a layer remembers of it or dreams of it, or which
@@ -148,6 +161,16 @@ class UnitWorkers:
         self.dreams.want(WishOf(network, self._dream) if self._dream else None)
         curves = curves_wish(state, network.layers, frame)
         self.curves.want(WishOf(network, curves) if curves else None)
+        nearest = nearest_wish(state, network.layers, *self._images(state, network))
+        self.nearest.want(WishOf(network, nearest) if nearest else None)
+
+    def _images(self, state: State, network: Network) -> tuple[Sequence[np.ndarray], int | None]:
+        """The selected unit's images, the growing ones first, and how many steps these have made."""
+        own, grown = (stands_for(network.layers, state.layer), state.unit), self.growth.answer
+        if grown is not None and grown.images and (grown.wish.layer, grown.wish.unit) == own:
+            return grown.images, grown.steps
+        pictures = self.unit_images.answer
+        return (pictures.synthesized if pictures and (pictures.layer, pictures.unit) == own else ()), None
 
     def want_scan(self, network: Network, folder: Path | None) -> None:
         """Scan by itself if this network has no index; if it has begun, go on.
@@ -214,6 +237,8 @@ class UnitWorkers:
             dream=self.dreams.answer,
             facets=self.facets.answer,
             curves=self.curves.answer,
+            prior=self.prior_watch.answer,
+            nearest=self.nearest.answer,
         )
 
     def findings_for(self, state: State) -> Findings:
@@ -233,6 +258,8 @@ class UnitWorkers:
             self.facets.answer,
             self._grow and not self._cannot_keep,
             self.curves.answer,
+            self.prior_watch.answer,
+            self.nearest.answer,
         )
 
     def _top_pictures(self, state: State) -> TopPictures | None:
@@ -286,6 +313,8 @@ class UnitWorkers:
             self.dreams,
             self.facets,
             self.curves,
+            self.prior_watch,
+            self.nearest,
         )
         return tuple(worker.close for worker in workers)
 
@@ -301,5 +330,6 @@ class UnitWorkers:
             self.dreams,
             self.facets,
             self.curves,
+            self.nearest,
         )
         return all(one.close(0) for one in running)

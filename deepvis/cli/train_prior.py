@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import math
+import shlex
 import sys
+from pathlib import Path
 
 from deepvis.cli.options import Commands, add_network, add_seed, count, load_network, path_argument
 from deepvis.core import paths
@@ -34,11 +36,23 @@ def add(commands: Commands) -> None:
     )
     add_seed(parser)
     parser.add_argument("--out", type=path_argument, help="folder of the prior (precomputed/MODEL/priors/LAYER)")
-    parser.set_defaults(run=_train)
     add_network(parser)
+    parser.set_defaults(run=lambda args: _train(args, _command(parser, args)))
 
 
-def _train(args: argparse.Namespace) -> None:
+def _command(parser: argparse.ArgumentParser, args: argparse.Namespace) -> str:
+    """The command line that does the same, from any folder."""
+    _rank, world = share()
+    program = "deepvis" if world == 1 else f"torchrun --nproc-per-node {world} -m deepvis.cli"
+    given = {name: value for name, value in vars(args).items() if name not in ("run", "command", "trust")}
+    given = {name: value for name, value in given.items() if value != parser.get_default(name)}
+    if isinstance(args.images, Path) and args.images.exists():
+        given["images"] = args.images
+    texts = {name: str(value.absolute() if isinstance(value, Path) else value) for name, value in given.items()}
+    return " ".join([program, "train-prior", *(f"--{name} {shlex.quote(text)}" for name, text in texts.items())])
+
+
+def _train(args: argparse.Namespace, command: str) -> None:
     from deepvis.inputs.datasets import find_images
 
     rank, _world = share()
@@ -68,7 +82,7 @@ def _train(args: argparse.Namespace) -> None:
     )
     folder = args.out or prior_folder(paths.precomputed().own, network.name, layer.name)
     try:
-        made = train(network, pool, plan, Limits(args.steps or 0, args.minutes or 0.0), folder)
+        made = train(network, pool, plan, Limits(args.steps or 0, args.minutes or 0.0), folder, command)
     except KeyboardInterrupt:
         print(f"\nstopped. {folder} holds what is done; run the same command again to go on", flush=True)
         raise

@@ -149,17 +149,19 @@ def writing(what: Path | str, remedy: str = "") -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def locked(path: Path, wait: bool = True) -> Iterator[None]:
+def locked(path: Path, wait: bool | float = True) -> Iterator[None]:
     """Hold the lock file of this name while the block runs. Only one thread of one process can hold it.
 
     The file is not removed. The lock ends with the process that holds it, however that ends.
 
+    Args:
+        wait: whether to wait until it is free, or for how many seconds.
     Raises:
-        TimeoutError: the lock is held by another, and `wait` is false.
+        TimeoutError: the lock is held by another, and was not free in that time.
         OSError: the file cannot be locked.
     """
     # The library's substitute for disks without locks is not used: a killed process would leave it locked.
-    with FileLock(path, timeout=-1 if wait else 0, fallback_to_soft=False):
+    with FileLock(path, timeout=-1 if wait is True else float(wait), fallback_to_soft=False):
         yield
 
 

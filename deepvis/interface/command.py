@@ -103,6 +103,16 @@ def flip(name: str) -> Action:
     return lambda state, facts: with_value(state, name, not getattr(state, name))
 
 
+def big_view(zoom: str) -> Action:
+    """A command that shows something in the big pane, or goes back to the layer's units."""
+
+    def do(state: State, facts: Facts) -> State:
+        shown = state.zoom == zoom and not state.recipe_grids
+        return replace(state, zoom="layer" if shown else zoom, recipe_grids=(), help=False)
+
+    return do
+
+
 def cycle(name: str, values: Sequence[object]) -> Action:
     """A command that goes through the values of an attribute of the state."""
     return lambda state, facts: with_value(state, name, next_value(values, getattr(state, name)))

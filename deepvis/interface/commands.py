@@ -13,7 +13,7 @@ from dataclasses import replace
 from deepvis.attribution.methods import METHODS
 from deepvis.interface import hints
 from deepvis.interface.asking import SORTS, hold, sort_again, sort_by, sort_next, walk_strongest
-from deepvis.interface.command import Action, Command, Facts, choosing, cycle, flip, next_value
+from deepvis.interface.command import Action, Command, Facts, big_view, choosing, cycle, flip, next_value
 from deepvis.interface.contents import CONTENTS
 from deepvis.interface.dreaming import DREAMS
 from deepvis.interface.effects import (
@@ -239,12 +239,6 @@ def _find(state: State, facts: Facts) -> State:
     return replace(state, typing="", naming=False, finding=True, picked=0, help=False)
 
 
-def _show_curves(state: State, facts: Facts) -> State:
-    """Show which backward method is true for the picture in view; or go back to the layer's units."""
-    shown = state.zoom == "curves" and not state.recipe_grids
-    return replace(state, zoom="layer" if shown else "curves", recipe_grids=(), help=False)
-
-
 def _show_file(state: State, facts: Facts, name: str) -> State:
     """Show a file of the folder or list that is browsed."""
     steps = facts.files.names.index(name) - facts.files.position
@@ -313,7 +307,9 @@ COMMANDS: dict[str, Command] = {
         "next filter: raw, gray, norm, blurred norm",
         "backward",
     ),
-    "curves": Command(_show_curves, ("?",), "which backward method is true: deletion and insertion / back", "backward"),
+    "curves": Command(
+        big_view("curves"), ("?",), "which backward method is true: deletion and insertion / back", "backward"
+    ),
     "freeze_origin": Command(_freeze_origin, ("d",), "freeze the unit that the backward pass starts from", "backward"),
     "layer_gradient": Command(_layer_gradient, ("a",), "layer pane: activations / backward values", "backward"),
     "zoom": choosing(

@@ -19,6 +19,7 @@ class Needs(Enum):
     WEIGHTS = auto()  # the network alone; the newest pass adds maps
     REMEMBERED = auto()  # the picture rebuilt from the layer's code
     DREAM = auto()  # the picture that is being dreamed
+    PRIOR = auto()  # the folder of the layer's learned prior
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ CONTENTS: dict[str, Content] = {  # in the order of the key s
         Content("difference", Needs.ACTIVATIONS),
         Content("weights", Needs.WEIGHTS),
         Content("remembered", Needs.REMEMBERED),
+        Content("prior", Needs.PRIOR),
         Content("dream", Needs.DREAM),
     )
 }

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from deepvis.interface.command import Action, Command, Facts
+from deepvis.interface.command import Action, Command, Facts, big_view
+from deepvis.interface.effects import Outcome
 from deepvis.interface.state import State
 from deepvis.interface.unit_grid import PaneView, zoom_at
 
@@ -17,14 +18,11 @@ SUGGESTED = "suggested"
 USUAL = 4  # facets to count from while it is not known how many are shown
 
 
-def show_facets(state: State, facts: Facts) -> State:
-    """Show the selected unit's facets in the big pane; or go back to the layer's units."""
-    shown = state.zoom == "facets" and not state.recipe_grids
-    return replace(state, zoom="layer" if shown else "facets", recipe_grids=(), help=False)
+show_facets = big_view("facets")
 
 
 def _by(delta: int) -> Action:
-    def do(state: State, facts: Facts) -> State:
+    def do(state: State, facts: Facts) -> State | Outcome:
         if state.zoom != "facets":
             return show_facets(state, facts)
         now = state.facet_count or facts.facets or USUAL

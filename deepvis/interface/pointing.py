@@ -11,7 +11,7 @@ from deepvis.interface.effects import Outcome
 from deepvis.interface.facet_commands import turn_wheel
 from deepvis.interface.looks import enlarge
 from deepvis.interface.moving import select
-from deepvis.interface.state import Control, FacetPhoto, Hover, LiveMoment, State, Target, TopImage
+from deepvis.interface.state import ComparedPhoto, Control, FacetPhoto, Hover, LiveMoment, State, Target, TopImage
 from deepvis.interface.unit_grid import zoom_at
 from deepvis.synthesis import recipe_grid
 
@@ -45,8 +45,8 @@ def double_click(state: State, target: Target, pane: str | None, before: State, 
     return Outcome(enlarge(undone, facts, pane))
 
 
-def _clicked(state: State, target: Hover | TopImage | LiveMoment | FacetPhoto, facts: Facts) -> State:
-    if isinstance(target, LiveMoment | FacetPhoto):
+def _clicked(state: State, target: Hover | TopImage | LiveMoment | FacetPhoto | ComparedPhoto, facts: Facts) -> State:
+    if isinstance(target, LiveMoment | FacetPhoto | ComparedPhoto):
         return replace(state, photo=target.photo)
     if isinstance(target, TopImage):
         return replace(state, photo=target.photo) if target.photo else state

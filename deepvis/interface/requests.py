@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from deepvis.attribution.methods import METHODS
 from deepvis.attribution.requests import Request
 from deepvis.core.frames import Frame
@@ -30,6 +32,8 @@ from deepvis.workers.messages import (
     TopPictures,
     UnitImagesWish,
 )
+from deepvis.workers.nearest_messages import IMAGES as MOST_COMPARED
+from deepvis.workers.nearest_messages import NearestWish, mark_of
 from deepvis.workers.picture_messages import CurvesWish, DreamWish, RememberedWish
 
 SEEDS = 4  # images that grow side by side for key x
@@ -212,6 +216,30 @@ def remembered_wish(state: State, layers: Sequence[Layer], frame: Frame | None) 
         return None
     still = not frame.live or state.frozen
     return RememberedWish(layers[state.layer].name, _part(state), frame, state.crop, still)
+
+
+def nearest_wish(
+    state: State, layers: Sequence[Layer], images: Sequence[np.ndarray], steps: int | None
+) -> NearestWish | None:
+    """The request for the photos nearest to the selected unit's images; None if they are not shown.
+
+    Args:
+        images: the unit's.
+        steps: how far they have grown; None if they do not grow. They are compared again after twice as many, or if
+            the user asks.
+    """
+    if not layers or not images or state.zoom != "nearest" or state.recipe_grids or state.help:
+        return None
+    of, some = (stands_for(layers, state.layer), state.unit), tuple(images[:MOST_COMPARED])
+    mark = mark_of(some) if steps is None else -1 - 64 * state.nearest_round - steps.bit_length()
+    return NearestWish(layers[state.layer].name, of, mark, some)
+
+
+def prior_wish(state: State, layers: Sequence[Layer]) -> str | None:
+    """The layer whose prior's training the layer pane watches; None if it watches none."""
+    if state.shown.needs is not Needs.PRIOR or not layers or state.help:
+        return None
+    return layers[state.layer].name
 
 
 def dream_wish(

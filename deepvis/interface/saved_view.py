@@ -125,7 +125,7 @@ OF_THE_MOMENT = {  # what no view holds: what is being typed, said, pointed at, 
     *("typing", "naming", "message", "message_is_error", "hover", "frozen"),
     *("collecting", "moments", "recipe_grids", "enlarged", "full_screen", "order", "ranking", "held", "home"),
     *("finding", "picked", "looked_at", "hints", "own_filter"),
-    *("dreaming", "dream_rounds", "guided", "guide_box", "new_box", "also"),
+    *("dreaming", "dream_rounds", "guided", "guide_box", "new_box", "also", "nearest_round"),
 }
 ATTRIBUTES: dict[str, Kind] = {
     **{one.name: _FLAG for one in fields(State) if one.type == "bool" and one.name not in OF_THE_MOMENT},

@@ -45,7 +45,7 @@ LAYOUT_NAMES = ("standard", "projector")
 PARTS = ("layer", "unit")  # key (: what of the code is remembered or dreamed
 DREAM_MODES = ("picture", "zoom", "live")  # key {
 ZOOM_CYCLE = ("layer", "unit", "backward", "picture")  # key z
-ZOOMS = (*ZOOM_CYCLE, "facets", "curves")  # what the big pane shows
+ZOOMS = (*ZOOM_CYCLE, "facets", "curves", "nearest")  # what the big pane shows
 
 
 @dataclass(frozen=True)
@@ -129,6 +129,20 @@ class FacetPhoto:
 
 
 @dataclass(frozen=True)
+class ComparedPhoto:
+    """What the mouse points at: a photo near an image of the selected unit.
+
+    Attributes:
+        row, column: where it is shown.
+        photo: the photo.
+    """
+
+    row: int
+    column: int
+    photo: Photo
+
+
+@dataclass(frozen=True)
 class Spot:
     """A place in a picture in which a box can be drawn, under a point of the screen.
 
@@ -157,7 +171,7 @@ class DrawnBox:
     box: RelativeBox
 
 
-Target = Hover | TopImage | Control | LiveMoment | FacetPhoto | None  # what lies under a point of the picture
+Target = Hover | TopImage | Control | LiveMoment | FacetPhoto | ComparedPhoto | None  # what lies under a point
 
 
 @dataclass(frozen=True)
@@ -222,6 +236,7 @@ class State:
         guide_box: the drawn box that guides the dream in place of the held picture; None if there is none.
         new_box: the box that is being drawn; None if none is.
         also: (layer, unit) that images made now are to excite together with the selected unit; None for that alone.
+        nearest_round: how often the user has asked to compare growing images with the photos again.
     """
 
     layer: int = 0
@@ -283,6 +298,7 @@ class State:
     guide_box: DrawnBox | None = None
     new_box: DrawnBox | None = None
     also: tuple[int, int] | None = None
+    nearest_round: int = 0
 
     @property
     def shown_order(self) -> Order | None:

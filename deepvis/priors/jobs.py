@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from deepvis import __version__
-from deepvis.core.errors import UserError
+from deepvis.core.errors import UserError, words
 from deepvis.core.files import beside, writing
 from deepvis.core.interrupt import Interrupted, postponed
 from deepvis.core.picture_files import write
@@ -24,6 +24,17 @@ from deepvis.networks.network import Network
 from deepvis.priors.photos import PhotoPool
 from deepvis.priors.training import Average, HeldOut, Trainer, TrainingPlan, sized_layer
 from deepvis.store.priors import CHECKPOINT, PRIOR, RECONSTRUCTIONS, save_prior
+from deepvis.store.training_records import (
+    ENDED,
+    PREPARING,
+    STOPPED,
+    TRAINING,
+    Diary,
+    HeldOutLook,
+    TrainingRecord,
+    alone_in,
+    read_record,
+)
 from deepvis.synthesis.generator import as_stored
 
 CHECKPOINT_EVERY = 60.0  # seconds between checkpoints, and between pictures of reconstructions
@@ -60,22 +71,55 @@ class Trained:
     history: list[tuple[float, HeldOut]] = field(default_factory=list)
 
 
-def train(network: Network, pool: PhotoPool, plan: TrainingPlan, limits: Limits, folder: Path) -> Trained:
+def train(
+    network: Network, pool: PhotoPool, plan: TrainingPlan, limits: Limits, folder: Path, command: str = ""
+) -> Trained:
     """Train a prior into a folder; a run that was stopped goes on from its checkpoint there.
 
+    Args:
+        command: the command line that goes on, for who watches.
     Raises:
-        UserError: see `Trainer`; or the folder cannot be written.
+        UserError: see `Trainer`; the folder cannot be written, or another process trains there.
         Interrupted: after Ctrl-C, with a checkpoint written.
     """
     rank, world = share()
     if plan.batch % world:
         raise UserError(f"--batch {plan.batch}: expected a multiple of the number of processes, {world}")
     sized_layer(network, plan.layer, plan.size)
-    with _processes(network, world) as average:
-        trainer = Trainer(network, pool, plan, rank, world, average)
-        run = _Run(trainer, limits, folder, rank, world)
-        run.begin()
-        return run.go()
+    with alone_in(folder, rank > 0), _watched(network, pool, plan, folder, command, rank > 0) as diary:
+        with _processes(network, world) as average:
+            trainer = Trainer(network, pool, plan, rank, world, average)
+            run = _Run(trainer, limits, folder, rank, world, diary)
+            run.begin()
+            return run.go()
+
+
+@contextmanager
+def _watched(
+    network: Network, pool: PhotoPool, plan: TrainingPlan, folder: Path, command: str, is_hidden: bool
+) -> Iterator[Diary]:
+    """What says how the training goes; if it cannot begin, what was said before stands again."""
+    counts = len(pool.training), len(pool.held_out)
+    new = TrainingRecord(network.name, str(network.fingerprint), plan.layer, plan.size, *counts, command)
+    before = _read(folder)
+    same = before is not None and (before.fingerprint, before.layer) == (new.fingerprint, new.layer)
+    diary = Diary(folder, new, is_hidden)
+    diary.write(replace(before, status=PREPARING, why="", command=command) if before and same else new)
+    try:
+        yield diary
+    except BaseException as error:
+        if diary.record.status == PREPARING:
+            diary.write(before or replace(new, status=STOPPED, why=words(error)))
+        elif diary.record.is_open:
+            diary.write(replace(diary.record, status=STOPPED, why=words(error)))
+        raise
+
+
+def _read(folder: Path) -> TrainingRecord | None:
+    try:
+        return read_record(folder)
+    except UserError:
+        return None
 
 
 @contextmanager
@@ -102,8 +146,8 @@ def _processes(network: Network, world: int) -> Iterator[Average]:
 
 
 class _Run:
-    def __init__(self, trainer: Trainer, limits: Limits, folder: Path, rank: int, world: int) -> None:
-        self._trainer, self._limits, self._folder = trainer, limits, folder
+    def __init__(self, trainer: Trainer, limits: Limits, folder: Path, rank: int, world: int, diary: Diary) -> None:
+        self._trainer, self._limits, self._folder, self._diary = trainer, limits, folder, diary
         self._rank, self._world = rank, world
         self._before, self._start = 0.0, time.monotonic()  # minutes of earlier runs
         self._history: list[tuple[float, HeldOut]] = []
@@ -113,10 +157,23 @@ class _Run:
         return self._before + (time.monotonic() - self._start) / 60
 
     def begin(self) -> None:
-        """Go on from the checkpoint if it is of the same training."""
-        path = self._folder / CHECKPOINT
-        if not path.is_file():
-            return
+        """Go on from the checkpoint if there is one of the same training."""
+        if (self._folder / CHECKPOINT).is_file():
+            self._go_on(self._folder / CHECKPOINT)
+        now, said = self._trainer.progress, self._diary.record
+        base = self._trainer.closed_form
+        self._diary.write(
+            replace(
+                said,
+                status=TRAINING,
+                closed_form=HeldOutLook(0, 0.0, 0, base.psnr, base.features, 1.0),
+                looks=tuple(one for one in said.looks if one.step <= now.step),
+                phase=now.phase,
+            )
+        )
+        self._draw()
+
+    def _go_on(self, path: Path) -> None:
         try:
             state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
             fits = self._trainer.fits(state)
@@ -139,21 +196,38 @@ class _Run:
                 before = trainer.progress.step
                 trainer.step()
                 if trainer.progress.step % trainer.looks_every == 0:
-                    trainer.take_stock(*self._agreed(self._spent))
-                    self._history.append((self._minutes, trainer.held_out))
+                    self._look(*self._agreed(self._spent))
                     bar.set_postfix_str(self._said())
                 bar.update(trainer.progress.step - before)
                 if time.monotonic() - saved > CHECKPOINT_EVERY:
                     self._save()
                     saved = time.monotonic()
+                self._diary.glance(trainer.progress.step, self._minutes, self._spent)
             if trainer.progress.step % trainer.looks_every and not interrupted():
-                trainer.take_stock()
-                self._history.append((self._minutes, trainer.held_out))
+                self._look(0.0)
             self._save()
-            if (number := interrupted()) is not None:
+            number = interrupted()
+            self._end(over, STOPPED if number is not None else ENDED)
+            if number is not None:
                 raise Interrupted(number)
         held_out = trainer.held_out
         return Trained(trainer.closed_form, held_out, trainer.progress.step, self._minutes, over, self._history)
+
+    def _look(self, spent: float) -> None:
+        """HeldOutLook at the photos set aside, and note what is seen."""
+        trainer = self._trainer
+        phase = trainer.progress.phase
+        trainer.take_stock(spent)
+        now, seen, minutes = trainer.progress, trainer.newest, self._minutes
+        self._history.append((minutes, trainer.held_out))
+        look = HeldOutLook(now.step, minutes, phase, seen.psnr, seen.features, seen.against(trainer.closed_form))
+        said = replace(self._diary.record, step=now.step, minutes=minutes, phase=now.phase, spent=self._spent)
+        self._diary.write(said.with_look(look))
+
+    def _end(self, why: str, status: str) -> None:
+        step, minutes = self._trainer.progress.step, self._minutes
+        said = replace(self._diary.record, step=step, minutes=minutes, spent=self._spent)
+        self._diary.write(replace(said, status=status, why=why))
 
     def _over(self, interrupted: Callable[[], int | None]) -> str:
         """Why the run ends now; empty: it goes on. All processes decide the same."""
@@ -183,7 +257,7 @@ class _Run:
         return f"{phase}, {found.psnr:.2f} dB ({base.psnr:.2f}), features {found.features:.3f} ({base.features:.3f})"
 
     def _save(self) -> None:
-        """Write checkpoint, prior and reconstructions."""
+        """Write checkpoint, prior and pictures."""
         if self._rank:
             return
         trainer = self._trainer
@@ -193,7 +267,12 @@ class _Run:
         layer = sized_layer(trainer.network, trainer.plan.layer, trainer.plan.size)
         stored = as_stored(trainer.network, layer, trainer.result(), said_of(trainer))
         save_prior(self._folder / PRIOR, stored)
-        write(self._folder / RECONSTRUCTIONS, sheet(trainer.reconstructions()))
+        self._draw()
+
+    def _draw(self) -> None:
+        """Write the pictures of photos set aside."""
+        if not self._rank:
+            write(self._folder / RECONSTRUCTIONS, sheet(self._trainer.reconstructions()))
 
 
 def said_of(trainer: Trainer) -> dict[str, Any]:

@@ -115,6 +115,7 @@ class Trainer:
         progress: where it stands.
         averaged: the generator with the moving average of its weights.
         closed_form, held_out: how good the closed form and the averaged generator are at photos set aside.
+        newest: the same at the newest look; what is kept may be better.
     """
 
     def __init__(
@@ -153,7 +154,7 @@ class Trainer:
         self._ahead = torch.full((), 0.5, device=self.device)
         self._loss = torch.zeros((), device=self.device)
         self.best = _cloned(self.averaged.state_dict())
-        self.closed_form = self.held_out = self.look(None)
+        self.closed_form = self.held_out = self.newest = self.look(None)
         self._good = self.state()
 
     def _begun(self) -> tuple[ManyAdam, ManyAdam]:
@@ -302,7 +303,7 @@ class Trainer:
         if not math.isfinite(error) or not bool(loss[0].isfinite()):
             self._fall_back()
             return
-        self._loss = torch.zeros_like(self._loss)
+        self._loss, self.newest = torch.zeros_like(self._loss), found
         better = error < now.best
         now.misses = 0 if better else now.misses + 1
         now.best = min(now.best, error)
@@ -357,6 +358,7 @@ class Trainer:
         """Go on from a state that fits."""
         self.progress = TrainingProgress(**state["progress"])
         self.held_out, self.best = HeldOut(**state["held_out"]), _cloned(state["best"])
+        self.newest = self.held_out
         self.generator.load_state_dict(state["generator"])
         self.averaged.load_state_dict(state["averaged"])
         self.discriminator.load_state_dict(state["discriminator"])

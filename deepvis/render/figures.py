@@ -26,22 +26,25 @@ WIDEST_TITLE = 200  # pixels
 
 
 def labelled(rows: Sequence[np.ndarray], titles: Sequence[Sequence[str]], least: int = 110) -> np.ndarray:
-    """Rows of RGB images with a title above each, as one BGR picture.
+    """Rows of RGB images with a title above each, of one line or several, as one BGR picture.
 
     Small images are drawn a whole number of times as large: `least` pixels wide or more, and as wide as their titles,
     up to WIDEST_TITLE.
     """
-    size, line = 12, 18
+    size, step = 12, 18
     height, width = rows[0].shape[1:3]
-    widest = max(text.width(title, size) for words in titles for title in words)
+    parts = [[title.split("\n") for title in words] for words in titles]
+    widest = max(text.width(one, size) for words in parts for title in words for one in title)
+    line = step * max(len(title) for words in parts for title in words)
     factor = max(1, math.ceil(max(least, min(widest, WIDEST_TITLE)) / width))
     height, width = height * factor, width * factor
     picture = np.empty((len(rows) * (height + line + GAP), len(rows[0]) * (width + GAP), 3), np.uint8)
     fill(picture, DARK.ground)
-    for r, (images, words) in enumerate(zip(rows, titles)):
+    for r, (images, words) in enumerate(zip(rows, parts)):
         for c, (image, title) in enumerate(zip(images, words)):
             x, y = c * (width + GAP), r * (height + line + GAP)
-            text.put(picture, text.shorten(title, width, size), x, y, size, DARK.text)
+            for i, one in enumerate(title):
+                text.put(picture, text.shorten(one, width, size), x, y + i * step, size, DARK.text)
             picture[y + line : y + line + height, x : x + width] = _scaled(image, width, height)[..., ::-1]
     return picture
 

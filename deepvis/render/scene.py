@@ -15,11 +15,13 @@ from deepvis.core.receptive_field import ReceptiveField
 from deepvis.core.weights import InputWeights
 from deepvis.interface.palette import Entry
 from deepvis.interface.requests import needs_still
-from deepvis.interface.state import Control, FacetPhoto, LiveMoment, State, Target, TopImage
+from deepvis.interface.state import ComparedPhoto, Control, FacetPhoto, LiveMoment, State, Target, TopImage
 from deepvis.scan.results import Statistics
+from deepvis.store.watched_priors import WatchedPrior
 from deepvis.synthesis.recipe import image_seed
 from deepvis.synthesis.recipe_grid import SIDE, table
 from deepvis.workers.messages import Cells, Grown, Scanning, TopPictures, UnitFacets, UnitPictures
+from deepvis.workers.nearest_messages import NearestPhotos
 from deepvis.workers.picture_messages import DreamView, MethodCurves, Remembered
 
 
@@ -132,6 +134,8 @@ class Scene(LoadingScene):
         facets: facets, perhaps still of the unit before; None if they are not shown.
         doubts: {backward method: in what it fails on this network}, as far as that was measured.
         curves: of the backward methods, perhaps still on the picture before; None if they are not shown.
+        prior: a layer's prior and how its training goes, perhaps still the layer before; None if it is not shown.
+        nearest: the photos nearest to images, perhaps still those of the unit before; None if they are not shown.
     """
 
     _: KW_ONLY
@@ -157,6 +161,8 @@ class Scene(LoadingScene):
     grows_by_itself: bool = False
     doubts: Mapping[str, str] = field(default_factory=dict)
     curves: MethodCurves | None = None
+    prior: WatchedPrior | None = None
+    nearest: NearestPhotos | None = None
 
     @property
     def of_held(self) -> Scene | None:
@@ -182,6 +188,8 @@ class Scene(LoadingScene):
         if isinstance(hover, FacetPhoto):
             found = self.own_facets.laid_out if self.own_facets is not None else None
             return hover if found is not None and state.zoom == "facets" and hover.number < len(found.members) else None
+        if isinstance(hover, ComparedPhoto):
+            return hover if self.own_nearest is not None and state.zoom == "nearest" else None
         if isinstance(hover, LiveMoment):
             return hover if self.own_curve is not None and self.own_curve.photo == hover.photo else None
         if hover is None or not 0 <= hover.layer < len(self.layers):
@@ -285,6 +293,18 @@ class Scene(LoadingScene):
         """The curves of the backward methods, if they are of the picture in view."""
         c = self.curves
         return c if c is not None and (c.wish.frame, c.wish.crop) == (self.frame, self.state.crop) else None
+
+    @property
+    def own_prior(self) -> WatchedPrior | None:
+        """The prior, if it is the selected layer's."""
+        p = self.prior
+        return p if p is not None and p.layer == self.layer.name else None
+
+    @property
+    def own_nearest(self) -> NearestPhotos | None:
+        """The nearest photos, if they are those of the selected unit's images, by the selected layer."""
+        n, own = self.nearest, (self.layer.name, (self.pictures_of, self.state.unit))
+        return n if n is not None and (n.wish.layer, n.wish.of) == own else None
 
     @property
     def curves_need_still(self) -> bool:

@@ -46,20 +46,34 @@ def nearest(
     count: int = 5,
     progress: Callable[[int], object] = lambda done: None,
 ) -> tuple[dict[str, list[Near]], dict[int, str]]:
-    """The photos nearest to a picture.
+    """The photos nearest to a picture: `nearest_to_each` for one picture."""
+    (found,), broken = nearest_to_each(network, [picture], images, layers, count, progress)
+    return found, broken
+
+
+def nearest_to_each(
+    network: Network,
+    pictures: Sequence[np.ndarray],
+    images: Images,
+    layers: Sequence[str],
+    count: int = 5,
+    progress: Callable[[int], object] = lambda done: None,
+) -> tuple[list[dict[str, list[Near]]], dict[int, str]]:
+    """The photos nearest to each of some pictures, each photo being seen once.
 
     Args:
-        picture: uint8 H×W×3 RGB; its centred crop is compared with those of the photos.
+        pictures: uint8 H×W×3 RGB; their centred crops are compared with those of the photos.
         layers: in whose codes; the pixels are always among the spaces.
-        progress: called with the number of photos seen so far.
+        progress: called with the number of photos seen so far; what it raises ends the search.
     Returns:
-        {PIXELS or layer: the nearest photos, nearest first}, and {number of a photo that cannot be read: why}.
+        {PIXELS or layer: the nearest photos, nearest first} for each picture, and {number of a photo that cannot be
+        read: why}.
     """
     import torch
 
-    own = _codes(network, network.see(picture, crop=True), layers)  # 1×values
-    sizes = {name: float(code.norm().clamp(min=1e-30)) for name, code in own.items()}
-    heaps: dict[str, list[tuple[float, int]]] = {name: [] for name in own}
+    owns = [_codes(network, network.see(picture, crop=True), layers) for picture in pictures]  # 1×values each
+    sizes = [{name: float(code.norm().clamp(min=1e-30)) for name, code in own.items()} for own in owns]
+    heaps: list[dict[str, list[tuple[float, int]]]] = [{name: [] for name in own} for own in owns]
     broken: dict[int, str] = {}
     ranges = batch_ranges(len(images.names), _BATCH)
     for batch in batches(ranges, lambda number: network.input.seen(images.read(number), crop=True), _DECODERS):
@@ -67,11 +81,11 @@ def nearest(
         if batch.numbers:
             x = torch.from_numpy(batch.pixels).permute(0, 3, 1, 2).to(network.device, network.dtype)
             for name, codes in _codes(network, x, layers).items():
-                for number, distance in zip(batch.numbers, (codes - own[name]).norm(dim=1).tolist()):
-                    _keep(heaps[name], distance / sizes[name], number, count)
+                for own, size, heap in zip(owns, sizes, heaps):
+                    for number, distance in zip(batch.numbers, (codes - own[name]).norm(dim=1).tolist()):
+                        _keep(heap[name], distance / size[name], number, count)
         progress(batch.last)
-    found = {name: [Near(-n, -d) for d, n in sorted(heap, reverse=True)] for name, heap in heaps.items()}
-    return found, broken
+    return [{name: _sorted(one) for name, one in heap.items()} for heap in heaps], broken
 
 
 def _codes(network: Network, x: Tensor, layers: Sequence[str]) -> Mapping[str, Tensor]:
@@ -82,6 +96,10 @@ def _codes(network: Network, x: Tensor, layers: Sequence[str]) -> Mapping[str, T
         network.module(x)
         codes = {name: network.units(name, captured[name]) for name in layers}
     return {name: code.flatten(1).double() for name, code in {PIXELS: x, **codes}.items()}
+
+
+def _sorted(heap: Sequence[tuple[float, int]]) -> list[Near]:
+    return [Near(-number, -distance) for distance, number in sorted(heap, reverse=True)]
 
 
 def _keep(heap: list[tuple[float, int]], distance: float, number: int, count: int) -> None:

@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from deepvis.core.errors import UserError
-from deepvis.core.files import folder_name, is_regular, write_whole, writing
+from deepvis.core.files import folder_name, is_regular, shortened, write_whole, writing
 from deepvis.core.paths import Places
 from deepvis.core.reading import parse_json
 
@@ -56,12 +56,42 @@ def prior_files(places: Places, model: str) -> list[Path]:
     return list(found.values())
 
 
+def prior_at(name: str) -> Path | None:
+    """The prior's file that a name means which can only be a path: of the file, or of the folder that --out named.
+
+    None for another name, such as a layer's.
+
+    Raises:
+        UserError: there is no prior at this path.
+    """
+    path = Path(name).expanduser() if name else Path()
+    if not (path.is_absolute() or name.startswith(("./", "../", "~")) or path.suffix == ".safetensors"):
+        return None
+    file = path / PRIOR if path.is_dir() else path
+    if not is_regular(file):
+        raise UserError(f"{shortened(file)}: there is no such file; expected a prior, or a folder with one. {_REMEDY}")
+    return file
+
+
 def save_prior(path: Path, stored: StoredPrior) -> None:
     """Write a prior's file. Raises UserError if that fails, as on a full disk."""
     arrays = {name: np.ascontiguousarray(array) for name, array in sorted(stored.arrays.items())}
     data = save(arrays, {"about": json.dumps(stored.about, sort_keys=True)})
     with writing(path, "Free some space there, or name another folder with --data"):
         write_whole(path, data)
+
+
+def prior_about(path: Path) -> dict[str, Any]:
+    """What a prior's file says of it, without its arrays; empty if that cannot be read."""
+    try:
+        if not is_regular(path):
+            return {}
+        with safe_open(str(path), "np") as file:
+            text = (file.metadata() or {}).get("about", "")
+        about = parse_json(text or "null", lambda line: str(path), "a prior's description")
+    except (SafetensorError, OSError, ValueError, UserError):
+        return {}
+    return about if isinstance(about, dict) else {}
 
 
 def load_prior(path: Path) -> StoredPrior:

@@ -21,14 +21,16 @@ from torch.nn import functional as F
 
 from deepvis.core import paths
 from deepvis.core.errors import UserError
+from deepvis.core.files import is_regular
 from deepvis.core.layers import Layer
 from deepvis.core.marks import same_network
 from deepvis.core.nearest import did_you_mean
 from deepvis.networks.network import Network
-from deepvis.store.priors import StoredPrior, load_prior, prior_files, prior_folder
+from deepvis.store.priors import PRIOR, StoredPrior, load_prior, prior_at, prior_files, prior_folder
 from deepvis.synthesis.decoder import Decoder, Patches, as_maps
 from deepvis.synthesis.parameterizations import mean_color
 
+MOST_WIDTH = 8  # of generators
 VECTOR_GRID = 4  # a vector's picture begins as a map with so many places on its shorter side
 DIRECTIONS = 256  # most principal directions of the codes that are kept
 _SLOPE = 0.2  # of leaky ReLUs
@@ -285,7 +287,10 @@ def from_stored(stored: StoredPrior, device: torch.device, where: str) -> Prior:
         weights = tensors["base.weights"] * tensors["base.scales"][:, None]
         base = Decoder(about["layer"], patches, weights, tensors["base.offsets"], tensors["base.mean"])
         statistics = CodeStatistics(*(tensors[f"code.{name}"] for name in CODE_ARRAYS))
-        generator = Generator(base, statistics, float(about["width"]))
+        width = float(about["width"])
+        if not 0 < width <= MOST_WIDTH:  # another one would fill the memory
+            raise UserError(wrong)
+        generator = Generator(base, statistics, width)
         parts = {name.removeprefix("net."): value for name, value in tensors.items() if name.startswith("net.")}
         generator.load_state_dict(parts)
         mean = torch.tensor([float(value) for value in about["mean"]])
@@ -324,8 +329,9 @@ def prior_for(network: Network, name: str) -> Prior:
 
 def _found(network: Network, name: str) -> tuple[Path, bool]:
     """The prior's file, and whether it has to be of this network."""
-    if name.endswith(".safetensors"):
-        return Path(name), False
+    path = prior_at(name)
+    if path is not None:
+        return path, False
     places = paths.precomputed()
     model, slash, layer = name.rpartition("/")
     files = prior_files(places, model if slash else network.name)
@@ -338,6 +344,8 @@ def _found(network: Network, name: str) -> tuple[Path, bool]:
     for file in files:
         if file.parent.name == wanted:
             return file, not slash
+    if name and is_regular(Path(name) / PRIOR):  # a folder that --out named
+        return Path(name) / PRIOR, False
     there = [str(load_about(file)["layer"]) for file in files]
     of = model or network.name
     what = f"prior {name!r}: there is none.{did_you_mean(name, there, 1)}" if name else f"{of} has no learned prior."

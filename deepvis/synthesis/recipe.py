@@ -43,8 +43,9 @@ class Recipe:
             scaled by 1 / frequency ** `power` (Olah et al. 2017, "Feature Visualization"), or with "maco" only the
             phases of these coefficients, whose magnitudes are those of photographs (Fel et al. 2023); with "generator"
             a layer's code, from which a learned prior makes the image (Nguyen et al. 2016).
-        prior: of "generator": which prior: a layer of the network, MODEL/LAYER of another one, or a file; empty: that
-            of the network's last layer that has one. A code's values, steps and noise are in standard deviations.
+        prior: of "generator": which prior: a layer of the network, MODEL/LAYER of another one, or the path of
+            a folder or file; empty: that of the network's last layer that has one. A code's values, steps and noise
+            are in standard deviations.
         detail: for generated images: strength in gray levels of fine detail from Fourier coefficients that is added.
             0: none.
         power: the exponent of that scale.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import small
 
 from deepvis.cli import main
 from deepvis.priors import jobs, training
+from deepvis.store.priors import StoredPrior, save_prior
+from deepvis.store.training_records import read_record
 
 NET = small.NET.replace("padding=1", "stride=2, padding=1")
 YAML = """
@@ -46,7 +49,13 @@ def test_a_prior_from_training_to_images(
         said = capsys.readouterr()
         assert "2 steps" in said.out and "the closed form:" in said.out and "70 photos" in said.err
         folder = tmp_path / "data" / "precomputed" / "net" / "priors" / layer
-        assert {file.name for file in folder.iterdir()} == {"prior.safetensors", "checkpoint.pt", "held-out.jpg"}
+        written = {"prior.safetensors", "checkpoint.pt", "held-out.jpg", "training.json", "training.lock"}
+        assert {file.name for file in folder.iterdir()} == written
+        record = read_record(folder)
+        assert (record.layer, record.status, record.why) == (layer, "ended", "its limit is reached")
+        again = ["deepvis", *TRAIN, "--layer", layer, "--model", "net", "--device", "cpu"]
+        again[again.index("photos")] = str(tmp_path / "photos")
+        assert set(again) < set(shlex.split(record.command))
     assert run("synthesize", "--units", "fc:cat,conv:1", *few) == 0
     assert "2 units made" in capsys.readouterr().out
     assert run("synthesize", "--units", "fc:cat", *few, "prior=relu") == 0
@@ -60,10 +69,38 @@ def test_a_prior_from_training_to_images(
     assert sorted(file.name for file in Path("pairs").iterdir()) == [
         "fc-0+fc-1-1.png", "fc-0+fc-1-2.png", "fc-0-relu-1-1.png", "fc-0-relu-1-2.png",
     ]  # fmt: skip
+    capsys.readouterr()
     assert run("figure", "between-units", "--units", "fc:0+fc:1", *few, "--images", "3", "--out", "b.png") == 0
+    said = capsys.readouterr().out.splitlines()
     assert cv2.imread("b.png") is not None
+    assert [line.split(",")[0] for line in said[:3]] == ["100%", "50%", "0%"] and said[1].count("50%, value ") == 2
     assert run("figure", "between-units", "--units", "fc:0", "--out", "b.png") == 2
     assert run("synthesize", *pairs, "--gamma", "-1") == 2 and run("synthesize", *pairs, "--objective", "channel") == 2
+
+
+def test_a_prior_in_a_folder_of_ones_own(
+    run: Callable[..., int], capsys: pytest.CaptureFixture, tmp_path: Path
+) -> None:
+    assert run(*TRAIN, "--layer", "relu", "--out", "mine") == 0
+    few = ("synthesize", "--units", "fc:cat", "--preset", "generator-modern", "--set", "steps=2")
+    for name in ("mine", "./mine", str(tmp_path / "mine"), "mine/prior.safetensors"):
+        assert run(*few, f"prior={name}", "--out", f"images-{len(name)}") == 0
+    Path("other").mkdir()
+    Path("other/prior.safetensors").write_bytes(b"nothing")
+    save_prior(Path("foreign/prior.safetensors"), StoredPrior({"kind": "something else"}, {}))
+    capsys.readouterr()
+    for name, said in (
+        ("./nowhere", "nowhere: there is no such file; expected a prior"),
+        ("./photos", "photos/prior.safetensors: there is no such file"),
+        ("nowhere.safetensors", "there is no such file"),
+        ("./other", "cannot be read as a prior"),
+        ("./foreign", "is not a prior that this version can read"),
+        ("mine/relu", "prior 'mine/relu': there is none"),
+        ("nowhere", "prior 'nowhere': there is none"),
+        ("a\0b", "prior"),
+    ):
+        assert run(*few, f"prior={name}", "--out", "none") == 2
+        assert said in capsys.readouterr().err
 
 
 def test_what_cannot_be_trained(run: Callable[..., int], capsys: pytest.CaptureFixture, tmp_path: Path) -> None:

@@ -453,14 +453,14 @@ def test_every_command_has_a_key_of_its_own_that_exists() -> None:
 
 
 def test_overrides_replace_the_keys_and_take_them_from_their_owner() -> None:
-    bound = bindings({"quit": ("_", "h"), "zoom": ()})
-    assert bound["_"] == bound["h"] == "quit"
+    bound = bindings({"quit": ("}", "h"), "zoom": ()})
+    assert bound["}"] == bound["h"] == "quit"
     assert "q" not in bound and "z" not in bound and "help" not in bound.values()
-    assert {k: v for k, v in bound.items() if k not in "_h"} == {k: v for k, v in BOUND.items() if k not in "qzh"}
+    assert {k: v for k, v in bound.items() if k not in "}h"} == {k: v for k, v in BOUND.items() if k not in "qzh"}
 
 
 def test_an_unbound_key_does_nothing() -> None:
-    assert keys(IN, "_", "}") == IN
+    assert keys(IN, "}") == IN
 
 
 def test_and_this_one() -> None:

@@ -26,6 +26,7 @@ from deepvis.priors.jobs import Limits, train
 from deepvis.priors.photos import DRAWS, PhotoPool, augmented, read_photos
 from deepvis.priors.training import FAILURES, HeldOut, Trainer, TrainingPlan, sized_layer
 from deepvis.store.priors import CHECKPOINT, PRIOR, RECONSTRUCTIONS, load_prior
+from deepvis.store.training_records import ENDED, STOPPED, TRAINING, is_training, read_record
 
 PLAN = TrainingPlan("conv2", 32, batch=4, rate=3e-3, width=0.1)
 
@@ -154,6 +155,35 @@ def test_training_makes_the_error_smaller(network: Network, pool: PhotoPool, tmp
     assert about["layer"] == "conv2" and about["photos"] == 24 and about["psnr"] == round(made.generator.psnr, 3)
     again = train(network, pool, PLAN, Limits(steps=30), tmp_path)
     assert again.steps == 30 and again.generator == made.generator
+
+
+def test_who_watches_sees_how_it_goes(
+    network: Network, pool: PhotoPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each look is noted, a run that was stopped adds to them, and what cannot begin leaves the record as it was."""
+    step, seen = Trainer.step, []
+
+    def stopping(self: Trainer) -> None:
+        step(self)
+        seen.append((read_record(tmp_path).status, is_training(tmp_path)))
+        if len(seen) == 13:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(Trainer, "step", stopping)
+    with pytest.raises(Interrupted):
+        train(network, pool, PLAN, Limits(steps=20), tmp_path, "the command")
+    stopped = read_record(tmp_path)
+    assert set(seen) == {(TRAINING, True)} and (stopped.status, stopped.step) == (STOPPED, 13)
+    assert stopped.command == "the command" and [one.step for one in stopped.looks] == [6, 12]
+    made = train(network, pool, PLAN, Limits(steps=20), tmp_path)
+    ended = read_record(tmp_path)
+    assert ended.status == ENDED and ended.looks[:2] == stopped.looks and ended.step == 20
+    assert [one.step for one in ended.looks] == [6, 12, 18, 20] and ended.minutes >= stopped.minutes
+    last = ended.looks[-1]
+    assert (last.psnr, last.error) == (made.generator.psnr, made.generator.against(made.closed_form))
+    with pytest.raises(UserError, match="another training"):
+        train(network, pool, replace(PLAN, rate=1e-4), Limits(steps=20), tmp_path)
+    assert read_record(tmp_path) == ended and not is_training(tmp_path)
 
 
 def test_a_run_that_was_stopped_goes_on_exactly(

@@ -131,8 +131,8 @@ def test_every_chip_is_a_command_and_not_shown_twice(state: State, loading: bool
 
 def test_the_layer_pane_has_its_contents_as_tabs_and_the_way_back() -> None:
     there = lambda state: [chip.call.partition("=")[2] for chip in chips("layer", state) if "content=" in chip.call]
-    assert there(State()) == [name for name in CONTENTS if name not in ("correlation, sorted", "difference")]
-    assert there(State(content="correlation", held=SQUARE)) == list(CONTENTS)
+    assert there(State()) == [name for name in CONTENTS if name not in ("correlation, sorted", "difference", "prior")]
+    assert there(State(content="correlation", held=SQUARE)) == [name for name in CONTENTS if name != "prior"]
     assert [chip.call for chip in chips("layer", State(content="correlation")) if chip.on] == ["content=correlation"]
     assert words(chips("layer", State(zoom="unit")))[-1] == "‹ all units"
     assert "desk_back" not in [chip.call for chip in chips("layer", State(recipe_grids=(GRID,)))]

@@ -24,6 +24,7 @@ def _draw(args: argparse.Namespace) -> None:
     check_suffix(args.out)
     recipe = recipe_of(args, "modern")
     network = load_network(args)
+    from deepvis.core.layers import unit_id
     from deepvis.render.figures import labelled
     from deepvis.synthesis.two_units import between, parse_pairs
 
@@ -31,6 +32,11 @@ def _draw(args: argparse.Namespace) -> None:
     if len(pairs) != 1 or pairs[0].sign != "+":
         raise UserError(f"--units {args.units!r}: expected one pair, such as logits:1+logits:5")
     made = between(network, pairs[0].first, pairs[0].second, recipe, args.images, args.seed)
-    titles = [" and ".join(f"{value:.1f}" for value in one.values) for one in made]
+    names = [unit_id(layer.name, unit) for layer, unit in (pairs[0].first, pairs[0].second)]
+    titles = []
+    for one, share in zip(made, np.linspace(0, 1, len(made))):
+        shares = zip(names, (1 - share, share), one.values)
+        titles.append("\n".join(f"{part:.0%}, value {value:.1f}: {name}" for name, part, value in shares))
+        print(titles[-1].replace("\n", "; "))
     write(args.out, labelled([np.stack([one.image for one in made])], [titles]))
     print(f"saved {args.out}", flush=True)

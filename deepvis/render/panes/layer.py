@@ -20,11 +20,13 @@ from deepvis.render.panes.difference import DIFFERENCE
 from deepvis.render.panes.dream import DREAM, dream_chips
 from deepvis.render.panes.facets import FACETS, facet_chips
 from deepvis.render.panes.histograms import HISTOGRAMS
+from deepvis.render.panes.nearest import NEAREST, nearest_chips
 from deepvis.render.panes.overlays import NAME_PROMPT, UNIT_PROMPT, draw_help, draw_prompt
 from deepvis.render.panes.palette_list import draw_palette, entry_at
 from deepvis.render.panes.pane import Key, Pane
 from deepvis.render.panes.picture import PICTURE
 from deepvis.render.panes.pictures import SYNTHESIZED, TOP_IMAGES
+from deepvis.render.panes.prior import PRIOR_VIEW
 from deepvis.render.panes.recipe_grid import draw_recipe_grid, grid_chips, recipe_at
 from deepvis.render.panes.remembered import REMEMBERED
 from deepvis.render.panes.strongest import STRONGEST
@@ -38,6 +40,7 @@ VIEWS: dict[str, BigView] = {
     "picture": PICTURE,
     "facets": FACETS,
     "curves": CURVES,
+    "nearest": NEAREST,
     "layer gradient": LAYER_GRADIENT,
     "activations": ACTIVATIONS,
     "synthesized": SYNTHESIZED,
@@ -50,6 +53,7 @@ VIEWS: dict[str, BigView] = {
     "weights": WEIGHTS,
     "remembered": REMEMBERED,
     "dream": DREAM,
+    "prior": PRIOR_VIEW,
 }
 
 
@@ -59,7 +63,7 @@ def _view_name(state: State) -> str:
         return "help"
     if state.recipe_grids:
         return "recipe grid"
-    if state.zoom in ("backward", "picture", "facets", "curves"):
+    if state.zoom in ("backward", "picture", "facets", "curves", "nearest"):
         return state.zoom
     return "layer gradient" if state.layer_gradient and state.content == "activations" else state.content
 
@@ -83,7 +87,7 @@ def _target(canvas: Canvas, scene: Scene, x: int, y: int) -> Target:
         return entry_at(canvas, scene, x, y)
     body = layer_body(canvas)
     y -= canvas.px_caption
-    is_grid = scene.state.zoom in ("layer", "facets", "curves") or bool(scene.state.recipe_grids)
+    is_grid = scene.state.zoom in ("layer", "facets", "curves", "nearest") or bool(scene.state.recipe_grids)
     return VIEWS[_view_name(scene.state)].at(body, scene, x, y) if y >= 0 and is_grid else None
 
 
@@ -128,9 +132,11 @@ def _draw_typing(canvas: Canvas, scene: LoadingScene) -> None:
 
 
 def _has_tab(row: Content, state: State) -> bool:
-    """The sorted correlation has its tab beside the unsorted one, the difference while a picture is held."""
+    """The sorted correlation has its tab beside the unsorted one, the prior beside what the layer remembers, the
+    difference while a picture is held: not all tabs fit at once."""
     now = state.shown
-    return now == row or not (row.is_sorted and not now.is_matrix or row.name == "difference" and state.held is None)
+    alone = row.is_sorted and not now.is_matrix or row.needs is Needs.PRIOR and now.needs is not Needs.REMEMBERED
+    return now == row or not (alone or row.name == "difference" and state.held is None)
 
 
 def _chips(scene: LoadingScene) -> tuple[Chip, ...]:
@@ -144,6 +150,8 @@ def _chips(scene: LoadingScene) -> tuple[Chip, ...]:
         return facet_chips(state)
     if state.zoom == "curves":
         return curves_chips()
+    if state.zoom == "nearest":
+        return nearest_chips(scene)
     grid = state.zoom != "backward"
     tabs = tuple(
         Chip(row.tab or row.name, f"content={row.name}", f"layer pane: {row.name}", grid and row.name == state.content)
@@ -155,6 +163,8 @@ def _chips(scene: LoadingScene) -> tuple[Chip, ...]:
     )
     if grid and state.shown.needs is Needs.REMEMBERED:
         return (*tabs, *dream_chips(scene))
+    if grid and state.shown.needs is Needs.PRIOR:  # it is of no single unit
+        return tabs
     if grid and state.shown.needs is Needs.DREAM:  # it has many chips of its own
         return dream_chips(scene)
     if state.zoom == "layer":
@@ -162,7 +172,9 @@ def _chips(scene: LoadingScene) -> tuple[Chip, ...]:
     else:
         zoom = Chip("‹ all units", "zoom=layer", "back to all units of the layer", apart=True)
     facets = Chip("facets", "facets", "the different things that the selected unit responds to", apart=True)
-    return (*tabs, *([values] if grid and state.shown.needs is Needs.ACTIVATIONS else []), facets, zoom)
+    near = Chip("near photos", "nearest", "the photos nearest to the selected unit's images", apart=True)
+    of_content = {Needs.ACTIVATIONS: (values,), Needs.STORED_IMAGES: (near,)}.get(state.shown.needs, ())
+    return (*tabs, *(of_content if grid else ()), facets, zoom)
 
 
 LAYER = Pane(draw_layer, _draw_loading, _layer_key, _layer_ready, _target, _chips, True, _loading_target)

@@ -6,7 +6,17 @@ from deepvis.attribution.methods import label
 from deepvis.core.layers import unit_id
 from deepvis.interface.commands import COMMANDS
 from deepvis.interface.hints import Hint, shown, text_of
-from deepvis.interface.state import BOOSTS, COLORS, GAMMAS, Control, FacetPhoto, LiveMoment, Target, TopImage
+from deepvis.interface.state import (
+    BOOSTS,
+    COLORS,
+    GAMMAS,
+    ComparedPhoto,
+    Control,
+    FacetPhoto,
+    LiveMoment,
+    Target,
+    TopImage,
+)
 from deepvis.render import text
 from deepvis.render.colors import Theme
 from deepvis.render.draw import Canvas
@@ -28,6 +38,8 @@ def _hover_text(scene: Scene) -> str:
         return _control_text(scene, hover)
     if isinstance(hover, FacetPhoto):
         return facet_words(scene, hover)
+    if isinstance(hover, ComparedPhoto):
+        return f"{hover.photo.name}   click: this photo is the input"
     if isinstance(hover, LiveMoment):
         return _moment_text(scene)
     if hover is None:

@@ -92,7 +92,7 @@ def chosen(network: Network, index: Index) -> list[tuple[str, int]]:
 def _map_of(network: Network, index: Index, layer: str, unit: int) -> FacetMap:
     ground = ground_of(network, network.layers[find_layer(layer, network.layers)])
     photos = Photos(candidates(index).images, least=(network.input.width, network.input.height))
-    laid_out = points(network, ground, photos, unit, top_of(index, layer, unit, Top().of(len(index.files))))
+    laid_out = points(network, ground, photos, unit, top_of(network, index, layer, unit, Top().of(len(index.files))))
     return replace(facet_map(laid_out, 2), facets=())
 
 

@@ -62,7 +62,7 @@ def picture(
     size = settings.window.width, settings.window.height
     renderer = Renderer(fit(settings, start, *size))
     bound = commands.bindings(settings.keys)
-    workers = UnitWorkers(naming_options(settings), lambda: network)
+    workers = UnitWorkers(lambda: network)
     asked = _StillAnswers(network, workers, camera, files)
 
     def facts(state: State) -> Facts:

@@ -80,7 +80,6 @@ class Toolbox:
         self.questions = Questions(engine)
         self.lately = Lately()
         self.workers = UnitWorkers(
-            naming_options(settings),
             lambda: engine.network,
             lambda: not engine.idle,
             lambda: engine.fields,

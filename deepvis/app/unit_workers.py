@@ -75,7 +75,6 @@ class UnitWorkers:
 
     def __init__(
         self,
-        options: str,
         network: Callable[[], Network | None],
         is_busy: Callable[[], bool] = lambda: False,
         fields: Callable[[], Mapping[str, ReceptiveField]] = dict,
@@ -83,7 +82,6 @@ class UnitWorkers:
     ) -> None:
         """
         Args:
-            options: the options that name the network on the command line, each with a space before it.
             network: returns the network, None while it loads.
             is_busy: whether the network computes for the live view.
             fields: returns the receptive fields that are known already, by layer.
@@ -95,7 +93,7 @@ class UnitWorkers:
         self.own_scan = OwnScanWorker(self.leisure, fields)
         self.facets = FacetsWorker(fields)
         self.top_images = TopImagesWorker(
-            lambda network: index_folder(paths.precomputed(), network.name), options, self.own_scan.index
+            lambda network: index_folder(paths.precomputed(), network.name), self.own_scan.index
         )
         self.layer_images = LayerImagesWorker()
         self.moments = MomentsWorker()

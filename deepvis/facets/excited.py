@@ -21,9 +21,14 @@ from deepvis.scan.options import USUAL as USUAL_SCAN
 from deepvis.scan.scan import scan
 
 USUAL = "60"
+MOVED = "If they have moved, name the folder that they are in now"
 _WAIT = 0.5  # seconds between two looks for the index that another process writes
 
 Progress = Callable[[int, int, int], None]
+
+
+class NotThere(UserError):
+    """Photos are not where they were, or cannot be read now: another time it may be otherwise."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,7 +122,7 @@ def index_for(
                 f"{network.name} has no index, so it is not known what excites its units. Name photos: --images DIR"
             )
         images = Images(Path(have.root), tuple(have.files))
-        demand_there(have)
+        demand_there(network, have)
     count = top.of(len(images.names))
     if have is not None and have.k >= count and _are_same(have, images):
         return have
@@ -149,12 +154,12 @@ def _are_same(index: Index, images: Images) -> bool:
     return Path(index.root).resolve() == images.root.resolve() and set(index.files) == set(images.names)
 
 
-def demand_there(index: Index, among: Sequence[int] | None = None) -> None:
-    """Raise UserError if photos of the index, all or those with these numbers, have moved."""
+def demand_there(network: Network, index: Index, among: Sequence[int] | None = None) -> None:
+    """Raise NotThere if photos of the network's index, all or those with these numbers, have moved."""
     missing = index.missing(among=among)
     if missing:
         total = len(index.files) if among is None else len(among)
-        raise UserError(
+        raise NotThere(
             f"{len(missing)} of {total} photos are not in {index.root}: {', '.join(missing[:3])}"
-            f"{' …' if len(missing) > 3 else ''}. If they have moved, name their folder: --images DIR"
+            f"{' …' if len(missing) > 3 else ''}. {MOVED}: {network.command('scan --images DIR')}"
         )

@@ -73,7 +73,7 @@ class FacetsWorker(Worker["WishOf[Network, FacetsWish]", UnitFacets]):
 
     def work(self, task: _Task) -> Generator[UnitFacets | None, None, None]:
         wish, network = task.wish.wish, task.wish.source
-        stored = open_facets(network.name, network.fingerprint)
+        stored = open_facets(network)
         found = stored.read(wish.layer, wish.unit)
         if found is not None and wish.k in (0, len(found.facets)):
             yield from self._stored(task, found)
@@ -162,7 +162,7 @@ class FacetsWorker(Worker["WishOf[Network, FacetsWish]", UnitFacets]):
         from deepvis.facets.making import stored_points
 
         wish = task.wish.wish
-        stored = open_facets(network.name, network.fingerprint)
+        stored = open_facets(network)
         found = stored.read(wish.layer, wish.unit)
         made = stored_points(network, ground, found) if found is not None else None
         return (made, stored.record(wish.layer, wish.unit)) if made is not None else None
@@ -180,7 +180,7 @@ class FacetsWorker(Worker["WishOf[Network, FacetsWish]", UnitFacets]):
         if self._points is not None and self._points[0] == key:
             return self._points[1:]  # another number of clusters before the first was stored
         index = self._index(task, network)
-        top = top_of(index, wish.layer, wish.unit, wish.top)
+        top = top_of(network, index, wish.layer, wish.unit, wish.top)
         among = candidates(index)
         photos = Photos(among.images, least=(network.input.width, network.input.height))
 
@@ -204,7 +204,8 @@ class FacetsWorker(Worker["WishOf[Network, FacetsWish]", UnitFacets]):
         places, count = paths.precomputed(), task.wish.wish.top
         have = found_index(places, network)
         if have is None:
-            raise UserError("There is no index of the photos that excite units. To make one: deepvis scan --images DIR")
+            remedy = network.command("scan --images DIR")
+            raise UserError(f"There is no index of the photos that excite units. To make one: {remedy}")
         if have.k >= min(count, len(have.files)) or len(have.files) > MOST_SCANNED:
             return have
 

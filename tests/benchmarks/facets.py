@@ -85,7 +85,7 @@ def drawn_maps(network: Network, units: Sequence[Unit], photos: Path, data: Path
     grounds = {name: ground_of(network, network.layers[find_layer(name, network.layers)]) for name, _ in units}
     found = {}
     for name, unit in tqdm(units, desc="maps"):
-        places = top_of(index, name, unit, Top(top).of(len(index.files)))
+        places = top_of(network, index, name, unit, Top(top).of(len(index.files)))
         laid_out = points(network, grounds[name], read, unit, places)
         found[name, unit] = replace(facet_map(laid_out, 2), facets=())
     return found

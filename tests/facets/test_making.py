@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter
 from smallnets import layer, small
 
 from deepvis.core.errors import UserError
@@ -148,6 +149,35 @@ def test_the_start_is_the_mean_image_where_the_unit_sees_it(
     assert done.facets[0].called and done.facets[0].mean_score != 0
 
 
+@pytest.mark.parametrize("name", ["fc", "conv2"])
+def test_a_softened_start_is_scipys_blur_with_more_contrast(network: Network, photos: Photos, name: str) -> None:
+    """The blur is given for an input of 224 pixels; the contrast is that about each colour's mean."""
+    ground = making.ground_of(network, layer(network, name))
+    made = laid_out(network, photos, name, 1)
+    found = making.facet_map(made, 2)
+    one = recipe("facet", {"start_blur": 10.0, "start_contrast": 1.5, "margin": 0, "parameterization": "pixels"})
+    ascent = FacetAscent(network, ground, [Clusters(made, found)], one)
+    start = on_canvas([facet.mean for facet in found.facets], ground.place, ground.place.size, 3).numpy()
+    width = 10 * min(ground.place.size) / 224
+    smooth = gaussian_filter(start, (0, 0, width, width), mode="reflect")
+    mean = smooth.mean((2, 3), keepdims=True)
+    expected = np.clip(mean + 1.5 * (smooth - mean), 0, 255)
+    seen = ascent._ascent.current().numpy() + ascent._ascent._mean.numpy()[:, None, None]
+    np.testing.assert_allclose(seen, expected, atol=0.02)
+
+
+def test_a_facet_is_far_from_its_start(network: Network, photos: Photos) -> None:
+    """The image changes by more than a third of what lies between the photos and the mean image."""
+    ground = making.ground_of(network, layer(network, "fc"))
+    made = laid_out(network, photos, "fc", 1)
+    units = [Clusters(made, making.facet_map(made, 2))]
+    (done,) = grown(network, ground, units, recipe("facet"))
+    for facet in done.facets:
+        mean = facet.mean.astype(float)
+        photo = np.mean([np.abs(made.patches[i] - mean).mean() for i in facet.nearest])
+        assert np.abs(facet.image - mean).mean() > photo / 3
+
+
 def grown(network: Network, ground: making.Ground, units: list[Clusters], one: Recipe) -> list[FacetMap]:
     ascent = FacetAscent(network, ground, units, one)
     for _ in range(one.steps):
@@ -183,13 +213,13 @@ def test_photos_that_cannot_be_read(network: Network, photos: Photos, tmp_path: 
     for number in range(6):
         (tmp_path / f"{number}.png").write_bytes(b"")
     ground = making.ground_of(network, layer(network, "fc"))
-    with pytest.raises(UserError, match=r"fc:1: 0 of 6 photos can be read.*--images DIR"):
+    with pytest.raises(UserError, match=r"0 of 6 photos can be read.*in now: deepvis scan --images DIR"):
         making.points(network, ground, Photos(find_images(tmp_path)), 1, None)
 
 
 def test_too_few_photos(network: Network, photos: Photos) -> None:
     few = Photos(replace(photos.images, names=photos.images.names[:3]))
-    with pytest.raises(UserError, match="fc:1: 3 photos; facets need 4 or more. Take more photos"):
+    with pytest.raises(UserError, match="3 photos; facets need 4 or more.*deepvis facets --units fc:1 --images DIR"):
         making.points(network, making.ground_of(network, layer(network, "fc")), few, 1, None)
 
 

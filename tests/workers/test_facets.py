@@ -86,7 +86,7 @@ def test_facets_are_made_kept_and_then_there_at_once(worker: FacetsWorker, netwo
     assert not more.is_stored and more.found is not None and len(more.found.facets) == other
     assert [(m.name, m.x, m.y) for m in more.found.members] == [(m.name, m.x, m.y) for m in made.found.members]
     assert done(worker, network, replace(wish, k=other + 1)).found is not None
-    both = open_facets(network.name, network.fingerprint)
+    both = open_facets(network)
     assert both.read("fc", 3) is not None and both.own.records["fc", 3]["preset"] == "facet"
     assert both.own.records["fc", 3]["k"] == other + 1 and both.own.records["fc", 4]["k"] == 0
 

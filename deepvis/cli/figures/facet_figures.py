@@ -51,11 +51,12 @@ def _stored(network: Network, unit: str) -> FacetMap:
     from deepvis.facets.facet_store import open_facets
 
     index, number = parse_unit(unit, network.layers)
-    name, stored = stands_for(network.layers, index), open_facets(network.name, network.fingerprint)
+    name, stored = stands_for(network.layers, index), open_facets(network)
     found = stored.read(name, number)
     if found is None:
         why = stored.why_failed(name, number) or stored.note or "none are stored"
-        raise UserError(f"{unit_id(name, number)} has no facets: {why}. Make them: deepvis facets --units {unit}")
+        remedy = network.command(f"facets --units {unit_id(name, number)}")
+        raise UserError(f"{unit_id(name, number)} has no facets: {why}. Make them: {remedy}")
     return found
 
 
@@ -138,7 +139,7 @@ def _patches(network: Network, found: FacetMap) -> list[np.ndarray | None]:
     if all(patch is None for patch in patches):
         raise UserError(
             f"none of the {len(patches)} photos is in {found.root}. If they have moved, make the facets again: "
-            f"deepvis facets --units {found.layer}:{found.unit} --images DIR"
+            + network.command(f"facets --units {found.layer}:{found.unit} --images DIR")
         )
     return patches
 

@@ -91,7 +91,7 @@ class UnitWorkers:
         self.leisure = Leisure(is_busy)
         self.unit_images = UnitImagesWorker(self._open_store)
         self.own_scan = OwnScanWorker(self.leisure, fields)
-        self.facets = FacetsWorker(fields)
+        self.facets = FacetsWorker(fields, self._is_scanning)
         self.top_images = TopImagesWorker(
             lambda network: index_folder(paths.precomputed(), network.name), self.own_scan.index
         )
@@ -180,10 +180,14 @@ class UnitWorkers:
         if state.moments:
             self.moments.want(moments_wish(state, network.layers, cells, side, field))
 
+    def _is_scanning(self) -> bool:
+        scanning = self.own_scan.answer
+        return scanning is not None and not scanning.is_over
+
     def _growth_by_itself(self, state: State, network: Network, cells: Sequence[int]) -> GrowthWish | None:
         """What grows by itself now; nothing before the scan has ended, which is of more use."""
-        scanning, records = self.own_scan.answer, self.unit_images.records
-        if records is None or self._cannot_keep or scanning is not None and not scanning.is_over:
+        records = self.unit_images.records
+        if records is None or self._cannot_keep or self._is_scanning():
             return None
         return growth_by_itself(state, network.layers, cells, records)
 

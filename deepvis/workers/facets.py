@@ -30,6 +30,7 @@ PRESET = "facet"
 QUIET = 0.5  # seconds that a unit must stay selected before its facets are made
 PUBLISH = 0.1  # seconds between two updates of the shown images
 THUMB = 96  # pixels of a photo's longer side on the map
+LOOK_AGAIN = 0.5  # seconds between two looks whether there is an index
 MOST_SCANNED = 2000  # photos of an index that are scanned once more if it keeps too few of each unit
 
 How = Mapping[str, Any]  # how a record describes the making of facets
@@ -50,13 +51,18 @@ class FacetsWorker(Worker["WishOf[Network, FacetsWish]", UnitFacets]):
 
     has_low_priority = True
 
-    def __init__(self, fields: Callable[[], Mapping[str, ReceptiveField]] = dict) -> None:
+    def __init__(
+        self,
+        fields: Callable[[], Mapping[str, ReceptiveField]] = dict,
+        is_scanning: Callable[[], bool] = lambda: False,
+    ) -> None:
         """
         Args:
             fields: returns the receptive fields that are known already, by layer.
+            is_scanning: whether the window makes the network's index, for which it is worth to wait.
         """
         super().__init__()
-        self._fields, self._replica, self._cores = fields, OwnReplica(), 0
+        self._fields, self._is_scanning, self._replica, self._cores = fields, is_scanning, OwnReplica(), 0
         self._points: tuple[tuple[Network, str, int], Points, How] | None = None  # of the unit before
         self._said = 0.0
 
@@ -202,7 +208,7 @@ class FacetsWorker(Worker["WishOf[Network, FacetsWish]", UnitFacets]):
         from deepvis.scan.options import USUAL, Companion
 
         places, count = paths.precomputed(), task.wish.wish.top
-        have = found_index(places, network)
+        have = self._awaited(task, lambda: found_index(places, network))
         if have is None:
             remedy = network.command("scan --images DIR")
             raise UserError(f"There is no index of the photos that excite units. To make one: {remedy}")
@@ -217,6 +223,15 @@ class FacetsWorker(Worker["WishOf[Network, FacetsWish]", UnitFacets]):
             return index_for(network, places, None, Top(str(count)), USUAL, progress, alone)
         except Abandoned:
             raise _Unwanted from None
+
+    def _awaited(self, task: _Task, found: Callable[[], Index | None]) -> Index | None:
+        """The network's index, when the window has made it if it does so now; None if there is none."""
+        while self._is_scanning():  # first: it ends when the index is there
+            self._say(task, "the photos are looked at for the first time; then come the facets …")
+            with self._changed:
+                if self._changed.wait_for(lambda: not self._is_wanted(task), LOOK_AGAIN):
+                    raise _Unwanted
+        return found()
 
     def _keep(self, network: Network, finished: FacetMap, how: How) -> str:
         """Put finished facets into the user's own store; a text that says why it fails, else empty."""

@@ -119,6 +119,7 @@ def test_the_number_of_facets_by_keys_and_chips() -> None:
     more = run(state, "more_facets", FACTS).state
     assert facets_wish(more, LAYERS).k == 3 and run(more, "fewer_facets", FACTS).state.facet_count == 2
     assert run(more, "more_facets=suggested", FACTS).state.facet_count == 0
+    assert run(more, "more_facets=suggested", replace(FACTS, suggested_facets=5)).state.facet_count == 5
     assert select(more, FACTS, 1, 4).facet_count == 0 and select(more, FACTS, 1, 3).facet_count == 3
     assert run(state, "facets", FACTS).state.zoom == "layer" and facets_wish(State(), LAYERS) is None
     assert run(State(), "fewer_facets", FACTS).state.zoom == "facets"  # first they are shown

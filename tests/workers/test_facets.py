@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -107,3 +108,19 @@ def test_photos_that_have_moved_leave_the_stored_facets(worker: FacetsWorker, ne
 def test_without_an_index_the_remedy_is_said(worker: FacetsWorker, network: Network) -> None:
     answer = done(worker, network, FacetsWish("fc", 1))
     assert answer.found is None and answer.note.endswith("deepvis scan --images DIR")
+
+
+def test_it_waits_for_the_index_that_the_window_makes(tmp_path: Path, network: Network, photos: Path) -> None:
+    paths.use(str(tmp_path))
+    scanning = threading.Event()
+    scanning.set()
+    worker = FacetsWorker(is_scanning=scanning.is_set)
+    try:
+        worker.want(WishOf(network, FacetsWish("fc", 1, top=8)))
+        until(lambda: worker.answer is not None and "for the first time" in worker.answer.note, patience=90)
+        scan(network, find_images(photos), scan_folder(paths.precomputed().own, network.name), options=Options(k=8))
+        scanning.clear()
+        until(lambda: worker.answer is not None and worker.answer.found is not None, patience=90)
+    finally:
+        assert worker.close()
+        paths.use(paths.USUAL)

@@ -13,7 +13,7 @@ from deepvis.core.frames import Photo
 from deepvis.core.geometry import Box, contains, resize_for_screen
 from deepvis.facets.facet_map import Facet, FacetMap, in_words
 from deepvis.interface.facet_commands import MAP_SHARE
-from deepvis.interface.state import FacetPhoto, State
+from deepvis.interface.state import FacetPhoto
 from deepvis.interface.unit_grid import PaneView
 from deepvis.render import text
 from deepvis.render.colors import Theme
@@ -22,7 +22,7 @@ from deepvis.render.palettes import Color
 from deepvis.render.panes.big_view import BigView
 from deepvis.render.panes.chips import Chip
 from deepvis.render.panes.pane import Key, number
-from deepvis.render.scene import Scene
+from deepvis.render.scene import LoadingScene, Scene
 from deepvis.workers.messages import Thumbs, UnitFacets
 
 INKS: tuple[Color, ...] = (  # of the clusters, BGR; the first ones differ most
@@ -311,13 +311,16 @@ def _key(scene: Scene) -> Key:
     return (id(own), state.facet_count, state.facet_view, hover)
 
 
-def facet_chips(state: State) -> tuple[Chip, ...]:
+def facet_chips(scene: LoadingScene) -> tuple[Chip, ...]:
     """The number of facets, and the way back."""
+    own = scene.own_facets if isinstance(scene, Scene) else None
+    found = own.laid_out if own is not None else None
+    is_best = found is not None and len(found.facets) == found.suggested
     return (
         Chip("‹ all units", "facets", "back to all units of the layer"),
         Chip("fewer", "fewer_facets", "one facet less", apart=True),
         Chip("more", "more_facets", "one facet more"),
-        Chip("suggested", "more_facets=suggested", "as many as fit the photos best", state.facet_count == 0),
+        Chip("suggested", "more_facets=suggested", "as many as fit the photos best", is_best),
     )
 
 

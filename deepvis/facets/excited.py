@@ -12,6 +12,7 @@ from deepvis.core.errors import UserError
 from deepvis.core.layers import Layer
 from deepvis.core.paths import Places
 from deepvis.core.receptive_field import ReceptiveField
+from deepvis.facets.facet_map import FacetMap
 from deepvis.inputs.datasets import Images
 from deepvis.networks.network import Network
 from deepvis.scan.index import INDEX, Index, index_folder, scan_folder
@@ -134,6 +135,19 @@ def index_for(
         companion = replace(companion, fields=lambda: known)
     made = scan(network, images, out, None, options, progress, companion)
     return made or _awaited(out / INDEX, images)
+
+
+def with_photos(network: Network, places: Places, found: FacetMap) -> FacetMap:
+    """A stored map with the folder that its photos are in now: that of the network's index, if they have moved."""
+    if (Path(found.root) / found.members[0].name.partition("!")[0]).exists():
+        return found
+    try:
+        index = found_index(places, network)
+    except UserError:
+        return found
+    if index is None or not {member.name for member in found.members} <= set(index.files):
+        return found
+    return replace(found, root=str(index.root))
 
 
 def candidates(index: Index) -> Candidates:

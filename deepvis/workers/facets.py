@@ -96,9 +96,11 @@ class FacetsWorker(Worker["WishOf[Network, FacetsWish]", UnitFacets]):
 
     def _stored(self, task: _Task, found: FacetMap) -> Generator[UnitFacets | None, None, None]:
         """First the facets, then the photos as they are read."""
+        from deepvis.facets.excited import with_photos
         from deepvis.facets.photos import read_patches
 
         wish, network = task.wish.wish, task.wish.source
+        found = with_photos(network, paths.precomputed(), found)
         answer = UnitFacets(wish, found, found, steps=0, is_stored=True)
         yield answer
         spec, field = network.input, self._field(network, wish.layer)
@@ -107,7 +109,8 @@ class FacetsWorker(Worker["WishOf[Network, FacetsWish]", UnitFacets]):
             pictures.append(patch)
             yield None
         lacking = sum(picture is None for picture in pictures)
-        note = f"{lacking} of {len(pictures)} photos are not in {found.root}" if lacking else ""
+        scan = network.command("scan --images DIR")
+        note = f"{lacking} of {len(pictures)} photos have moved; {scan} finds them again" if lacking else ""
         yield replace(answer, thumbs=Thumbs(tuple(pictures)), done=True, note=note)
 
     def _field(self, network: Network, layer: str) -> ReceptiveField | None:
@@ -165,12 +168,15 @@ class FacetsWorker(Worker["WishOf[Network, FacetsWish]", UnitFacets]):
 
     def _stored_points(self, task: _Task, network: Network, ground: Ground) -> tuple[Points, How] | None:
         """The points of the unit's stored map, if there is one: only their clusters are made anew."""
+        from deepvis.facets.excited import with_photos
         from deepvis.facets.making import stored_points
 
         wish = task.wish.wish
         stored = open_facets(network)
         found = stored.read(wish.layer, wish.unit)
-        made = stored_points(network, ground, found) if found is not None else None
+        if found is None:
+            return None
+        made = stored_points(network, ground, with_photos(network, paths.precomputed(), found))
         return (made, stored.record(wish.layer, wish.unit)) if made is not None else None
 
     def _laid_out(self, task: _Task, network: Network, ground: Ground) -> tuple[Points, How]:

@@ -200,7 +200,7 @@ class TopImagesWorker(Worker["WishOf[Network, TopImagesWish]", TopPictures]):
         if not found:
             note = f"The unit is dead: none of the {index.count:,} scanned images excites it."
         elif all(patch.pixels is None for patch in found):
-            note, found = _why_missing(index, found), []
+            note, found = _why_missing(network, index, found), []
         return TopPictures(wish.layer, wish.unit, index.root, tuple(found), wish.method, note=note)
 
     def _from_jpegs(self, network: Network, wish: TopImagesWish) -> TopPictures | None:
@@ -243,13 +243,13 @@ class TopImagesWorker(Worker["WishOf[Network, TopImagesWish]", TopPictures]):
                 self._hand_out(task, pictures)
 
 
-def _why_missing(index: Index, found: list[Patch]) -> str:
+def _why_missing(network: Network, index: Index, found: list[Patch]) -> str:
     missing = index.missing(among=[patch.image for patch in found])
     if not missing:
         return found[0].error
     return (
         f"Photos of the index are not in {index.root}: {', '.join(missing[:3])}{' …' if len(missing) > 3 else ''}. "
-        "If they have moved, run deepvis scan --images DIR with the folder that they are in now."
+        f"If they have moved, name the folder that they are in now: {network.command('scan --images DIR')}"
     )
 
 

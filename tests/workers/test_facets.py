@@ -96,13 +96,17 @@ def test_photos_that_have_moved_leave_the_stored_facets(worker: FacetsWorker, ne
     scan(network, find_images(photos), scan_folder(paths.precomputed().own, network.name), options=Options(k=8))
     wish = FacetsWish("conv2", 1, k=2, top=8)
     assert done(worker, network, wish).found is not None
-    shutil.rmtree(photos)
+    shutil.move(photos, photos.with_name("elsewhere"))
     worker.renew()
     answer = done(worker, network, wish)
     assert answer.is_stored and answer.found is not None and set(answer.thumbs.pictures) == {None}
-    assert answer.note == f"8 of 8 photos are not in {photos}"
+    assert answer.note == "8 of 8 photos have moved; deepvis scan --images DIR finds them again"
     moved = done(worker, network, replace(wish, unit=2))
     assert moved.found is None and "8 photos can be read" in moved.note and "--images DIR" in moved.note
+    own = scan_folder(paths.precomputed().own, network.name)
+    scan(network, find_images(photos.with_name("elsewhere")), own, options=Options(k=8))
+    again = done(worker, network, wish)  # the index knows where they are
+    assert again.is_stored and again.note == "" and all(picture is not None for picture in again.thumbs.pictures)
 
 
 def test_without_an_index_the_remedy_is_said(worker: FacetsWorker, network: Network) -> None:

@@ -15,7 +15,9 @@ import pickle
 import time
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +32,7 @@ from deepvis.facets.facet_map import FacetMap
 from deepvis.facets.facet_store import bundled_facets, keep
 from deepvis.facets.growing import FacetAscent
 from deepvis.facets.jobs import FacetPlan, is_there, made_how
-from deepvis.facets.making import facet_map, ground_of, points, stored_points, top_of
+from deepvis.facets.making import Ground, facet_map, ground_of, points, stored_points, top_of
 from deepvis.inputs.datasets import Photos, batch_ranges, find_images
 from deepvis.interface.opening import FAINT
 from deepvis.networks import loading
@@ -96,6 +98,12 @@ def _map_of(network: Network, index: Index, layer: str, unit: int) -> FacetMap:
     return replace(facet_map(laid_out, 2), facets=())
 
 
+def _clusters(network: Network, ground: Ground, found: FacetMap) -> Clusters:
+    made = stored_points(network, ground, replace(found, root=str(paths.PHOTOS)))
+    assert made is not None, "a bundled photo of the maps is missing"
+    return Clusters(made, facet_map(made, K))
+
+
 def _make(network: Network, maps: Sequence[FacetMap], args: argparse.Namespace) -> None:
     one = recipe(args.preset, dict(pair.split("=") for pair in args.set))
     plan = FacetPlan(one, args.preset, K, quality=QUALITY)
@@ -113,11 +121,8 @@ def _make(network: Network, maps: Sequence[FacetMap], args: argparse.Namespace) 
             if not is_there(store, layer, found.unit, how)
         ]
         for first, last in batch_ranges(len(of_layer), max(1, args.batch // K)):
-            units = []
-            for found in of_layer[first:last]:
-                made = stored_points(network, ground, replace(found, root=str(paths.PHOTOS)))
-                assert made is not None
-                units.append(Clusters(made, facet_map(made, K)))
+            with ThreadPoolExecutor(8) as pool:
+                units = list(pool.map(partial(_clusters, network, ground), of_layer[first:last]))
             ascent = FacetAscent(network, ground, units, one)
             for _ in tqdm(range(one.steps), desc=layer):
                 ascent.step()

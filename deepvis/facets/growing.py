@@ -15,9 +15,8 @@ from deepvis.facets.facet_map import FacetMap
 from deepvis.facets.making import Ground
 from deepvis.networks.network import Network
 from deepvis.synthesis import photo_spectrum
-from deepvis.synthesis.ascent import SIDE, Ascent, canvas_size
+from deepvis.synthesis.ascent import Ascent, canvas_size
 from deepvis.synthesis.recipe import Recipe, image_seed
-from deepvis.synthesis.regularizers import blur
 from deepvis.synthesis.targets import cut, objective
 
 
@@ -37,7 +36,7 @@ class FacetAscent:
         self._unit = objective(ground.layer, [unit for unit, _ in facets], self._place)
         size, channels = canvas_size(recipe, self._place.size), network.input.channels
         means = [facet.mean for found in self._maps for facet in found.facets]
-        start = _softened(on_canvas(means, self._place, size, channels), recipe, min(self._place.size) / SIDE)
+        start = on_canvas(means, self._place, size, channels)
         spectrum = _spectra(units, channels, size) if recipe.parameterization == "maco" else None
         seeds = [image_seed(seed, unit, number) for unit, number in facets]
         aim = facet_objective(network, ground, units, recipe)
@@ -77,18 +76,6 @@ class FacetAscent:
             )
             made.append(replace(found, facets=facets))
         return made
-
-
-def _softened(start: Tensor, recipe: Recipe, share: float) -> Tensor:
-    """Mean images as a facet starts from them: without the sharp edges of single photos, and with more contrast.
-
-    Args:
-        start: B×C×H×W, 0 to 255.
-        share: the size of the canvas as a share of an input of 224 pixels.
-    """
-    start = blur(start, start, torch.full((len(start),), recipe.start_blur * share))
-    mean = start.mean((2, 3), keepdim=True)
-    return (mean + recipe.start_contrast * (start - mean)).clamp(0, 255)
 
 
 def _spectra(units: Sequence[Clusters], channels: int, size: tuple[int, int]) -> Tensor:

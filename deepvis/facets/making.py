@@ -35,8 +35,8 @@ class Ground:
 
     Attributes:
         layer: the layer.
-        field: its receptive field; None for a vector, which sees all of the input.
-        place: the canvas of its units' images.
+        field: its receptive field; None if its units are taken to see all of the input, as those of a vector do.
+        place: the canvas of its units' images. Its `field` is None if they see all of it.
     """
 
     layer: Layer
@@ -47,7 +47,24 @@ class Ground:
 def ground_of(network: Network, layer: Layer) -> Ground:
     """Measure the receptive field of a layer; not while another thread runs a network on a GPU."""
     field = network.receptive_field(layer.name)
-    return Ground(layer, field if layer.is_map else None, canvas(network, layer, field))
+    place = canvas(network, layer, field)
+    if not layer.is_map or place.field is not None:
+        return Ground(layer, field if layer.is_map else None, place)
+    height, width = place.size
+    for at in _from_the_middle(layer):
+        box = left, top, across, down = field_box(field, *at, (width, height))
+        if left >= 0 and top >= 0 and left + across <= width and top + down <= height:
+            return Ground(
+                layer, field, place if box == (0, 0, width, height) else replace(place, position=at, field=box)
+            )
+    return Ground(layer, None, place)
+
+
+def _from_the_middle(layer: Layer) -> list[tuple[int, int]]:
+    """The (row, column) of all places of the layer's map, those in the middle first."""
+    row, column = layer.height // 2, layer.width // 2
+    places = [(r, c) for r in range(layer.height) for c in range(layer.width)]
+    return sorted(places, key=lambda at: max(abs(at[0] - row), abs(at[1] - column)))
 
 
 @dataclass(frozen=True, eq=False)

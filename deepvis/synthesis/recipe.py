@@ -93,8 +93,6 @@ class Recipe:
             one that passes through the ReLUs.
         cluster, texture, unlike: only for facets: weights that are added to the unit's activation (see
             `deepvis.facets.aims`).
-        start_blur, start_contrast: only for facets: how the mean image of photos is changed before the start: the
-            standard deviation of a Gaussian blur (pixels of an input of 224 pixels), and a factor of its contrast.
         keep: which image is the result: the "best" so far by the objective, the "last", or the "average": of the last
             sixth of the steps (a running mean of the parameters, in which what each view adds by chance fades).
         phases: parts of the run with other numbers (see `deepvis.synthesis.phases`); none: the numbers stay.
@@ -145,8 +143,6 @@ class Recipe:
     cluster: float = 0.0
     texture: float = 0.0
     unlike: float = 0.0
-    start_blur: float = 0.0
-    start_contrast: float = 1.0
     keep: str = "last"
     phases: tuple[Phase, ...] = ()
 
@@ -259,8 +255,6 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "scale_low": (0.01, 100),
     "scale_high": (0.01, 100),
     "blur_width": (0, 1024),
-    "start_blur": (0, 1024),
-    "start_contrast": (0, 100),
     "power": (-16, 16),
     "cutoff": (0, 16),
     "saturation": (-1e6, 1e6),
@@ -286,7 +280,7 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     ),
 }
 _TYPES = {name: type(value) for name, value in asdict(Recipe()).items()}
-_OF_FACETS = ("cluster", "texture", "unlike", "start_blur", "start_contrast")
+_OF_FACETS = ("cluster", "texture", "unlike")
 # What a phase may change: numbers that each image of a batch has for itself.
 IN_PHASES = tuple(
     name

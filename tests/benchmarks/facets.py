@@ -186,9 +186,9 @@ class Looked:
 
 def look(judge: Network, images: Sequence[np.ndarray], batch: int) -> Looked:
     rows, middle, last, scores = [], [], [], []
-    with torch.inference_mode(), judge.capture([MIDDLE, LATE, LAST]) as captured:
+    with torch.inference_mode(), ThreadPoolExecutor(8) as pool, judge.capture([MIDDLE, LATE, LAST]) as captured:
         for first in range(0, len(images), batch):
-            x = torch.cat([judge.see(image, crop=True) for image in images[first : first + batch]])
+            x = torch.cat(list(pool.map(lambda image: judge.see(image, crop=True), images[first : first + batch])))
             scores.append(judge.module(x).float().cpu())
             maps = {name: judge.units(name, captured[name]).float().flatten(2) for name in (MIDDLE, LATE)}
             parts = [(F.normalize(part, dim=1) / part.shape[2] ** 0.5).flatten(1) for part in maps.values()]

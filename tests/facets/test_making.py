@@ -11,7 +11,6 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from scipy.ndimage import gaussian_filter
 from smallnets import layer, small
 
 from deepvis.core.errors import UserError
@@ -26,6 +25,7 @@ from deepvis.synthesis.ascent import canvas_size
 from deepvis.synthesis.parameterizations import color_mix
 from deepvis.synthesis.presets import recipe
 from deepvis.synthesis.recipe import Recipe
+from deepvis.synthesis.targets import SynthesisCanvas
 
 Place = tuple[int, int]
 
@@ -149,21 +149,21 @@ def test_the_start_is_the_mean_image_where_the_unit_sees_it(
     assert done.facets[0].called and done.facets[0].mean_score != 0
 
 
-@pytest.mark.parametrize("name", ["fc", "conv2"])
-def test_a_softened_start_is_scipys_blur_with_more_contrast(network: Network, photos: Photos, name: str) -> None:
-    """The blur is given for an input of 224 pixels; the contrast is that about each colour's mean."""
-    ground = making.ground_of(network, layer(network, name))
-    made = laid_out(network, photos, name, 1)
-    found = making.facet_map(made, 2)
-    one = recipe("facet", {"start_blur": 10.0, "start_contrast": 1.5, "margin": 0, "parameterization": "pixels"})
-    ascent = FacetAscent(network, ground, [Clusters(made, found)], one)
-    start = on_canvas([facet.mean for facet in found.facets], ground.place, ground.place.size, 3).numpy()
-    width = 10 * min(ground.place.size) / 224
-    smooth = gaussian_filter(start, (0, 0, width, width), mode="reflect")
-    mean = smooth.mean((2, 3), keepdims=True)
-    expected = np.clip(mean + 1.5 * (smooth - mean), 0, 255)
-    seen = ascent._ascent.current().numpy() + ascent._ascent._mean.numpy()[:, None, None]
-    np.testing.assert_allclose(seen, expected, atol=0.02)
+def test_where_the_network_takes_no_smaller_input_the_image_is_what_the_unit_sees(
+    network: Network, photos: Photos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As for a vision transformer: the canvas is the whole input, and the unit's receptive field is cut out."""
+    one = layer(network, "conv2")
+    monkeypatch.setattr(making, "canvas", lambda *_: SynthesisCanvas((32, 32), (one.height // 2, one.width // 2)))
+    ground = making.ground_of(network, one)
+    field = network.receptive_field("conv2")
+    assert ground.place.position is not None and ground.place.field == field.box(*ground.place.position)
+    made = laid_out(network, photos, "conv2", 1)
+    (done,) = grown(network, ground, [Clusters(made, making.facet_map(made, 2))], recipe("facet", {"steps": 3}))
+    for facet in done.facets:
+        assert facet.image is not None and facet.image.shape == facet.mean.shape == (field.height, field.width, 3)
+    monkeypatch.setattr(making, "field_box", lambda *_: (-1, 0, 32, 32))  # at every place beyond the input's edge
+    assert making.ground_of(network, one).field is None
 
 
 def test_a_facet_is_far_from_its_start(network: Network, photos: Photos) -> None:

@@ -72,6 +72,8 @@ def test_what_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
                  "network: bell pepper .62", "100% of the photos: pear", "3 photos", "value 7.00"):  # fmt: skip
         assert part in said, part
     assert "stored" in words(scene(unit_facets(is_stored=True, done=True)), monkeypatch)
+    noted = words(scene(unit_facets(done=True, note="not kept: the disk is full")), monkeypatch)
+    assert "not kept: the disk is full" in noted and "done and kept" not in noted
     why = words(scene(unit_facets(laid_out=None, found=None, note="There is no index")), monkeypatch)
     assert "There is no index" in why
     assert "looking …" in words(scene(None), monkeypatch)

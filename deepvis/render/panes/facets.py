@@ -110,6 +110,7 @@ def draw_facets(canvas: Canvas, scene: Scene) -> None:
     body = canvas.caption(f"facets of {name}   {_map_words(own.laid_out)}", _progress(own))
     left, top, width, height = map_box(body)
     _draw_map(body.part((left, top, width, height)), scene, own.laid_out, own.thumbs)
+    _draw_note(body.part((left, top, width, height)), own.note)
     draw_facet_list(body.part((width, 0, body.width - width, height)), own, range(len(own.found.facets)))
 
 
@@ -124,11 +125,11 @@ def _map_words(found: FacetMap) -> str:
 
 
 def _progress(own: UnitFacets) -> str:
-    if own.note:
-        return own.note
     if own.is_stored:
         return "stored" if own.done else "stored; reading the photos …"
-    return "done and kept" if own.done else f"step {own.steps} of {own.total}"
+    if own.done:
+        return "done" if own.note else "done and kept"  # the note says why they were not kept
+    return f"step {own.steps} of {own.total}"
 
 
 def _draw_map(canvas: Canvas, scene: Scene, found: FacetMap, thumbs: Thumbs) -> None:
@@ -142,6 +143,19 @@ def _draw_map(canvas: Canvas, scene: Scene, found: FacetMap, thumbs: Thumbs) -> 
             large = cv2.cvtColor(resize_for_screen(picture, width, height), cv2.COLOR_RGB2BGR)
             paste(canvas.image, large, left, top)
         canvas.frame((left - 2, top - 2, width + 4, height + 4), theme.pointed, 2)
+
+
+def _draw_note(canvas: Canvas, note: str) -> None:
+    """Words at the lower edge of the map, over its photos."""
+    size, margin = canvas.px(13), canvas.px(6)
+    lines = text.wrap(note, canvas.width - 2 * margin, size) if note else []
+    height = len(lines) * text.line_height(size) + 2 * margin
+    if not lines or height > canvas.height:
+        return
+    canvas.bar((0, canvas.height - height, canvas.width, height), canvas.theme.panel)
+    for row, line in enumerate(lines):
+        y = canvas.height - height + margin + row * text.line_height(size)
+        text.put(canvas.image, line, margin, y, size, canvas.theme.text)
 
 
 @lru_cache(maxsize=2)

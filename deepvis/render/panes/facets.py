@@ -262,7 +262,8 @@ def _write(canvas: Canvas, rows: Sequence[tuple[str, Color, int]]) -> int:
     """Write rows of words, each on two lines at most, as far as there is room; returns where they end."""
     size, y = canvas.px(12), 0
     for words, color, weight in rows:
-        for line in text.wrap(words, canvas.width, size)[:2]:
+        first, *rest = text.wrap(words, canvas.width, size)
+        for line in (first, *([" ".join(rest)] if rest else [])):
             if y + text.line_height(size) > canvas.height:
                 return y
             text.put(canvas.image, text.shorten(line, canvas.width, size, weight), 0, y, size, color, weight)

@@ -44,7 +44,7 @@ from deepvis.synthesis.presets import recipe
 
 MODEL, K, CLASSES = "efficientnet-lite0", 4, 30
 HIDDEN = {"4c": 12, "3b": 6, "5c": 6, "6d": 6}  # units of each layer
-ALWAYS = {"logits": (985,), "4c": (79, 7, 20)}  # those that the guides show, and that the window opens on
+ALWAYS = {"logits": (985, 738), "4c": (79, 7, 20)}  # those that the guides show, and that the window opens on
 QUALITY = 75
 
 

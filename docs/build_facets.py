@@ -15,7 +15,9 @@ import pickle
 import time
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +32,7 @@ from deepvis.facets.facet_map import FacetMap
 from deepvis.facets.facet_store import bundled_facets, keep
 from deepvis.facets.growing import FacetAscent
 from deepvis.facets.jobs import FacetPlan, is_there, made_how
-from deepvis.facets.making import facet_map, ground_of, points, stored_points, top_of
+from deepvis.facets.making import Ground, facet_map, ground_of, points, stored_points, top_of
 from deepvis.inputs.datasets import Photos, batch_ranges, find_images
 from deepvis.interface.opening import FAINT
 from deepvis.networks import loading
@@ -42,7 +44,7 @@ from deepvis.synthesis.presets import recipe
 
 MODEL, K, CLASSES = "efficientnet-lite0", 4, 30
 HIDDEN = {"4c": 12, "3b": 6, "5c": 6, "6d": 6}  # units of each layer
-ALWAYS = {"logits": (985,), "4c": (79, 7, 20)}  # those that the guides show, and that the window opens on
+ALWAYS = {"logits": (985, 738), "4c": (79, 7, 20)}  # those that the guides show, and that the window opens on
 QUALITY = 75
 
 
@@ -92,8 +94,14 @@ def chosen(network: Network, index: Index) -> list[tuple[str, int]]:
 def _map_of(network: Network, index: Index, layer: str, unit: int) -> FacetMap:
     ground = ground_of(network, network.layers[find_layer(layer, network.layers)])
     photos = Photos(candidates(index).images, least=(network.input.width, network.input.height))
-    laid_out = points(network, ground, photos, unit, top_of(index, layer, unit, Top().of(len(index.files))))
+    laid_out = points(network, ground, photos, unit, top_of(network, index, layer, unit, Top().of(len(index.files))))
     return replace(facet_map(laid_out, 2), facets=())
+
+
+def _clusters(network: Network, ground: Ground, found: FacetMap) -> Clusters:
+    made = stored_points(network, ground, replace(found, root=str(paths.PHOTOS)))
+    assert made is not None, "a bundled photo of the maps is missing"
+    return Clusters(made, facet_map(made, K))
 
 
 def _make(network: Network, maps: Sequence[FacetMap], args: argparse.Namespace) -> None:
@@ -113,11 +121,8 @@ def _make(network: Network, maps: Sequence[FacetMap], args: argparse.Namespace) 
             if not is_there(store, layer, found.unit, how)
         ]
         for first, last in batch_ranges(len(of_layer), max(1, args.batch // K)):
-            units = []
-            for found in of_layer[first:last]:
-                made = stored_points(network, ground, replace(found, root=str(paths.PHOTOS)))
-                assert made is not None
-                units.append(Clusters(made, facet_map(made, K)))
+            with ThreadPoolExecutor(8) as pool:
+                units = list(pool.map(partial(_clusters, network, ground), of_layer[first:last]))
             ascent = FacetAscent(network, ground, units, one)
             for _ in tqdm(range(one.steps), desc=layer):
                 ascent.step()

@@ -74,7 +74,7 @@ SHOTS = (
     ),
     Shot(
         "facets",
-        ("--size", "1500x930", "--unit", "logits:945", "--keys", "^"),
+        ("--size", "1500x930", "--unit", "logits:738", "--keys", "^"),
         (
             "The different things that a unit answers to: its photos laid out by likeness, their clusters, "
             "and an image for each cluster (`^`)."

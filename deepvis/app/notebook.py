@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from deepvis.display import key_codes
 from deepvis.display.window import DisplayProbe
 from deepvis.inputs.feed import Feed
 from deepvis.interface import commands
-from deepvis.interface.settings import Settings
+from deepvis.interface.settings import Settings, naming_options
 from deepvis.interface.settings import load as load_settings
 from deepvis.networks import trust
 from deepvis.workers.engine import Engine
@@ -130,7 +131,7 @@ def _open(
         else:
             network = loading.from_module(model, known.model, known.device, known.precision, given)
         _check_labels(given.get("labels"), network)
-        return network
+        return replace(network, options=naming_options(known))
 
     camera, files, first = sources(known)
     engine = Engine(load)

@@ -88,7 +88,7 @@ class _Screen:
         self._size = settings.window.width, settings.window.height
         self._renderer = Renderer(fit(settings, start, *self._size))
         self.bound = commands.bindings(settings.keys)
-        self.workers = UnitWorkers(naming_options(settings), lambda: network)
+        self.workers = UnitWorkers(lambda: network)
         self.asked = _StillAnswers(network, self.workers, camera, files)
 
     def facts(self, state: State) -> Facts:

@@ -80,7 +80,6 @@ class Toolbox:
         self.questions = Questions(engine)
         self.lately = Lately()
         self.workers = UnitWorkers(
-            naming_options(settings),
             lambda: engine.network,
             lambda: not engine.idle,
             lambda: engine.fields,
@@ -376,9 +375,10 @@ class Toolbox:
     def _facts(self) -> Facts:
         layout, recipes = self.renderer.layout, self.effects.recipes.known
         facets = self.workers.facets.answer
-        count = len(facets.found.facets) if facets is not None and facets.found is not None else 0
+        found = facets.found if facets is not None else None
+        counts = (len(found.facets), found.suggested) if found is not None else ()
         return Facts(
-            self._layers(), self.renderer.layer_area, layout.scale, recipes, self._answers, self.feed.files, count
+            self._layers(), self.renderer.layer_area, layout.scale, recipes, self._answers, self.feed.files, *counts
         )
 
     def _answers(self) -> Answers:

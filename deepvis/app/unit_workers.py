@@ -85,7 +85,6 @@ class UnitWorkers:
 
     def __init__(
         self,
-        options: str,
         network: Callable[[], Network | None],
         is_busy: Callable[[], bool] = lambda: False,
         fields: Callable[[], Mapping[str, ReceptiveField]] = dict,
@@ -93,7 +92,6 @@ class UnitWorkers:
     ) -> None:
         """
         Args:
-            options: the options that name the network on the command line, each with a space before it.
             network: returns the network, None while it loads.
             is_busy: whether the network computes for the live view.
             fields: returns the receptive fields that are known already, by layer.
@@ -103,9 +101,9 @@ class UnitWorkers:
         self.leisure = Leisure(is_busy)
         self.unit_images = UnitImagesWorker(self._open_store)
         self.own_scan = OwnScanWorker(self.leisure, fields)
-        self.facets = FacetsWorker(fields)
+        self.facets = FacetsWorker(fields, self._is_scanning)
         self.top_images = TopImagesWorker(
-            lambda network: index_folder(paths.precomputed(), network.name), options, self.own_scan.index
+            lambda network: index_folder(paths.precomputed(), network.name), self.own_scan.index
         )
         self.layer_images = LayerImagesWorker()
         self.moments = MomentsWorker()
@@ -210,10 +208,14 @@ class UnitWorkers:
             growth = self._growth_by_itself(state, network, cells)
         self.growth.want(WishOf(network, growth) if growth else None)
 
+    def _is_scanning(self) -> bool:
+        scanning = self.own_scan.answer
+        return scanning is not None and not scanning.is_over
+
     def _growth_by_itself(self, state: State, network: Network, cells: Sequence[int]) -> GrowthWish | None:
         """What grows by itself now; nothing before the scan has ended, which is of more use."""
-        scanning, records = self.own_scan.answer, self.unit_images.records
-        if records is None or self._cannot_keep or scanning is not None and not scanning.is_over:
+        records = self.unit_images.records
+        if records is None or self._cannot_keep or self._is_scanning():
             return None
         return growth_by_itself(state, network.layers, cells, records)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+import contextlib
+from typing import TYPE_CHECKING, NoReturn
 
 from deepvis.cli.options import Commands, add_network, add_recipe, count, load_network, path_argument, recipe_of
 from deepvis.core import interrupt, paths
@@ -66,10 +67,9 @@ def _facets(args: argparse.Namespace) -> None:
             store.finish()
             print(f"stopped. {folder} holds what is done; run the same command again to resume", flush=True)
             raise
-    if counts["failed"] and not counts["made"] and not counts["found"]:
-        raise UserError(f"no facets were made: {counts['failed']} of {counts['failed']} units without (see above)")
-    failed = f", {counts['failed']} without facets (see above)" if counts["failed"] else ""
-    print(f"{folder}: facets of {counts['made']} units made, {counts['found']} already there{failed}")
+    if counts.failed and not (counts.made or counts.found):
+        raise UserError(f"no facets were made{counts.failures}")
+    print(f"{folder}: facets of {counts.made} units made, {counts.found} already there{counts.failures}")
 
 
 def _candidates(args: argparse.Namespace, network: Network, top: Top) -> Candidates:
@@ -86,11 +86,14 @@ def _candidates(args: argparse.Namespace, network: Network, top: Top) -> Candida
     images = find_images(args.images) if args.images else None
     if images is not None and network.input.channels <= 3 and args.images.suffix.lower() != ".txt":
         images = images.without_arrays()
-    with tqdm(unit="image", desc="scan", disable=rank > 0) as bar:
+    with contextlib.ExitStack() as shown:
+        bars: list[tqdm[NoReturn]] = []  # none if there is nothing to scan
 
         def progress(done: int, total: int, broken: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
+            if total and not bars:
+                bars.append(shown.enter_context(tqdm(total=total, unit="image", desc="scan", disable=rank > 0)))
+            if bars:
+                bars[0].update(done - bars[0].n)
 
         options = Options(rank=rank, world=world)
         return candidates(index_for(network, paths.precomputed(), images, top, options, progress))

@@ -16,7 +16,7 @@ from deepvis.core.errors import UserError
 from deepvis.core.processes import environment_number
 from deepvis.display import key_codes
 from deepvis.interface import commands
-from deepvis.interface.settings import Settings
+from deepvis.interface.settings import Settings, naming_options
 from deepvis.interface.settings import load as load_settings
 from deepvis.networks import trust
 from deepvis.synthesis.presets import PRESETS
@@ -137,7 +137,8 @@ def network_of(settings: Settings, consent: trust.Consent) -> Network:
     """The settings' network; of code that has to be trusted, and is not yet, nothing is run. Raises UserError."""
     from deepvis.networks import loading
 
-    return loading.load(settings.model, settings.device, settings.precision, settings.weights, consent=consent)
+    network = loading.load(settings.model, settings.device, settings.precision, settings.weights, consent=consent)
+    return replace(network, options=naming_options(settings))
 
 
 def recipe_of(args: argparse.Namespace, default: str) -> Recipe:

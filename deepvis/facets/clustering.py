@@ -31,7 +31,7 @@ def embedded(codes: np.ndarray, seed: int = 0) -> np.ndarray:
 
     count = len(codes)
     if count < LEAST:
-        raise UserError(f"{count} photos: a map of facets needs {LEAST} or more. Take more photos (--images, --top)")
+        raise UserError(f"{count} photos: a map of facets needs {LEAST} or more. Take more photos")
     codes = codes.astype(np.float64)
     if not codes.std(0).any():  # all alike, as for a dead unit: there is nothing to lay out
         return np.zeros((count, 2))
@@ -55,8 +55,10 @@ def clustered(places: np.ndarray, k: int, seed: int = 0) -> tuple[np.ndarray, np
     from sklearn.cluster import KMeans
 
     if not 1 <= k <= len(places):
-        raise UserError(f"{k} facets of {len(places)} photos: expected 1 to {len(places)}. Take more photos, or a "
-                        "smaller number of facets (-k)")  # fmt: skip
+        raise UserError(
+            f"{k} facets of {len(places)} photos: expected 1 to {len(places)}. Ask for fewer facets (-k, or key <), or "
+            "take more photos"
+        )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # fewer different places than clusters: there are fewer clusters then
         found = KMeans(k, n_init=_STARTS, random_state=seed).fit(places)

@@ -12,6 +12,7 @@ from deepvis.core.errors import UserError
 from deepvis.core.layers import Layer
 from deepvis.core.paths import Places
 from deepvis.core.receptive_field import ReceptiveField
+from deepvis.facets.facet_map import FacetMap
 from deepvis.inputs.datasets import Images
 from deepvis.networks.network import Network
 from deepvis.scan.index import INDEX, Index, index_folder, scan_folder
@@ -21,9 +22,14 @@ from deepvis.scan.options import USUAL as USUAL_SCAN
 from deepvis.scan.scan import scan
 
 USUAL = "60"
+MOVED = "If they have moved, name the folder that they are in now"
 _WAIT = 0.5  # seconds between two looks for the index that another process writes
 
 Progress = Callable[[int, int, int], None]
+
+
+class NotThere(UserError):
+    """Photos are not where they were, or cannot be read now: another time it may be otherwise."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,7 +123,7 @@ def index_for(
                 f"{network.name} has no index, so it is not known what excites its units. Name photos: --images DIR"
             )
         images = Images(Path(have.root), tuple(have.files))
-        demand_there(have)
+        demand_there(network, have)
     count = top.of(len(images.names))
     if have is not None and have.k >= count and _are_same(have, images):
         return have
@@ -129,6 +135,19 @@ def index_for(
         companion = replace(companion, fields=lambda: known)
     made = scan(network, images, out, None, options, progress, companion)
     return made or _awaited(out / INDEX, images)
+
+
+def with_photos(network: Network, places: Places, found: FacetMap) -> FacetMap:
+    """A stored map with the folder that its photos are in now: that of the network's index, if they have moved."""
+    if (Path(found.root) / found.members[0].name.partition("!")[0]).exists():
+        return found
+    try:
+        index = found_index(places, network)
+    except UserError:
+        return found
+    if index is None or not {member.name for member in found.members} <= set(index.files):
+        return found
+    return replace(found, root=str(index.root))
 
 
 def candidates(index: Index) -> Candidates:
@@ -149,12 +168,12 @@ def _are_same(index: Index, images: Images) -> bool:
     return Path(index.root).resolve() == images.root.resolve() and set(index.files) == set(images.names)
 
 
-def demand_there(index: Index, among: Sequence[int] | None = None) -> None:
-    """Raise UserError if photos of the index, all or those with these numbers, have moved."""
+def demand_there(network: Network, index: Index, among: Sequence[int] | None = None) -> None:
+    """Raise NotThere if photos of the network's index, all or those with these numbers, have moved."""
     missing = index.missing(among=among)
     if missing:
         total = len(index.files) if among is None else len(among)
-        raise UserError(
+        raise NotThere(
             f"{len(missing)} of {total} photos are not in {index.root}: {', '.join(missing[:3])}"
-            f"{' …' if len(missing) > 3 else ''}. If they have moved, name their folder: --images DIR"
+            f"{' …' if len(missing) > 3 else ''}. {MOVED}: {network.command('scan --images DIR')}"
         )

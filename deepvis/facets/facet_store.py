@@ -14,10 +14,10 @@ Without torch, because the window reads it.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -30,6 +30,9 @@ from deepvis.core.reading import JSON_BYTES, parse_json, read_bytes
 from deepvis.facets.facet_map import Facet, FacetMap, Member, Names
 from deepvis.scan.index_file import stored_root
 from deepvis.store.unit_images import Store, open_store
+
+if TYPE_CHECKING:
+    from deepvis.networks.network import Network
 
 _QUALITY = 80
 
@@ -78,9 +81,13 @@ def keep(store: Store, found: FacetMap, how: Mapping[str, Any], part: str, quali
     store.add(found.layer, found.unit, np.stack([*pictures, *means]), record, part, quality)
 
 
-def read(store: Store, layer: str, unit: int) -> FacetMap | None:
+def read(
+    store: Store, layer: str, unit: int, command: Callable[[str], str] = lambda words: f"deepvis {words}"
+) -> FacetMap | None:
     """A unit's stored facets; None if there are none.
 
+    Args:
+        command: as `Network.command`, for the remedy.
     Raises:
         UserError: they are damaged.
     """
@@ -95,8 +102,8 @@ def read(store: Store, layer: str, unit: int) -> FacetMap | None:
         )
     except (UserError, TypeError, ValueError, KeyError, IndexError) as error:
         raise UserError(
-            f"{file}: the facets of {unit_id(layer, unit)} cannot be read: {error}. Make them again: deepvis facets "
-            f"--units {unit_id(layer, unit)}"
+            f"{file}: the facets of {unit_id(layer, unit)} cannot be read: {error}. Make them again: "
+            + command(f"facets --units {unit_id(layer, unit)}")
         ) from error
 
 
@@ -143,16 +150,18 @@ class StoredFacets:
 
     Attributes:
         own, bundled: the stores; empty if they do not exist, or are of another network.
+        command: as `Network.command`, for remedies.
         note: why the user's own facets cannot be shown; else empty.
     """
 
     own: Store
     bundled: Store
+    command: Callable[[str], str]
     note: str = ""
 
     def read(self, layer: str, unit: int) -> FacetMap | None:
         """A unit's facets, None if there are none. Raises UserError if they are damaged."""
-        return read(self.own, layer, unit) or read(self.bundled, layer, unit)
+        return read(self.own, layer, unit, self.command) or read(self.bundled, layer, unit, self.command)
 
     def record(self, layer: str, unit: int) -> Mapping[str, Any]:
         """How the unit's facets were made; empty if there is no record."""
@@ -163,11 +172,12 @@ class StoredFacets:
         return str(self.record(layer, unit).get("failed", ""))
 
 
-def open_facets(model: str, fingerprint: str, places: Places | None = None) -> StoredFacets:
+def open_facets(network: Network, places: Places | None = None) -> StoredFacets:
     """Open both stores of a network's facets."""
     places = places or paths.precomputed()
-    own, note = _opened(own_facets(places, model), fingerprint)
-    return StoredFacets(own, _opened(bundled_facets(places, model), fingerprint)[0], note)
+    own, note = _opened(own_facets(places, network.name), network.fingerprint)
+    bundled, _ = _opened(bundled_facets(places, network.name), network.fingerprint)
+    return StoredFacets(own, bundled, network.command, note)
 
 
 def _opened(folder: Path, fingerprint: str) -> tuple[Store, str]:

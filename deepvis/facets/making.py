@@ -15,6 +15,7 @@ from deepvis.core.layers import Layer, unit_id
 from deepvis.core.receptive_field import ReceptiveField
 from deepvis.facets.clustering import LEAST, clustered, embedded, nearest, silhouettes
 from deepvis.facets.codes import Seen, code_layer, in_batches, look
+from deepvis.facets.excited import MOVED, NotThere
 from deepvis.facets.facet_map import Facet, FacetMap, Member, suggested
 from deepvis.facets.photos import read_patches
 from deepvis.inputs.bands import as_colours
@@ -34,8 +35,8 @@ class Ground:
 
     Attributes:
         layer: the layer.
-        field: its receptive field; None for a vector, which sees all of the input.
-        place: the canvas of its units' images.
+        field: its receptive field; None if its units are taken to see all of the input, as those of a vector do.
+        place: the canvas of its units' images. Its `field` is None if they see all of it.
     """
 
     layer: Layer
@@ -46,7 +47,24 @@ class Ground:
 def ground_of(network: Network, layer: Layer) -> Ground:
     """Measure the receptive field of a layer; not while another thread runs a network on a GPU."""
     field = network.receptive_field(layer.name)
-    return Ground(layer, field if layer.is_map else None, canvas(network, layer, field))
+    place = canvas(network, layer, field)
+    if not layer.is_map or place.field is not None:
+        return Ground(layer, field if layer.is_map else None, place)
+    height, width = place.size
+    for at in _from_the_middle(layer):
+        box = left, top, across, down = field_box(field, *at, (width, height))
+        if left >= 0 and top >= 0 and left + across <= width and top + down <= height:
+            return Ground(
+                layer, field, place if box == (0, 0, width, height) else replace(place, position=at, field=box)
+            )
+    return Ground(layer, None, place)
+
+
+def _from_the_middle(layer: Layer) -> list[tuple[int, int]]:
+    """The (row, column) of all places of the layer's map, those in the middle first."""
+    row, column = layer.height // 2, layer.width // 2
+    places = [(r, c) for r in range(layer.height) for c in range(layer.width)]
+    return sorted(places, key=lambda at: max(abs(at[0] - row), abs(at[1] - column)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,21 +92,26 @@ class Points:
     silhouettes: tuple[tuple[int, float], ...]
 
 
-def top_of(index: Index, layer: str, unit: int, count: int) -> list[Place]:
-    """The photos that excite a unit most, best first.
+def top_of(network: Network, index: Index, layer: str, unit: int, count: int) -> list[Place]:
+    """The photos of the network's index that excite a unit most, best first.
 
     Raises:
         UserError: there are too few of them, or the layer was not scanned.
     """
     found = places_of(index, layer, unit)[:count]
     if found and found[0][3] == 0:
-        raise UserError(f"{unit_id(layer, unit)} is dead: no photo excites it")
+        raise UserError(f"no photo excites it: the unit is dead, or needs others: {_others(network, layer, unit)}")
     if len(found) < LEAST:
         raise UserError(
-            f"{unit_id(layer, unit)} has {len(found)} photos; facets need {LEAST} or more. Take more photos (--images "
-            "DIR), or more of them (--top)"
+            f"{len(found)} photos; facets need {LEAST} or more. Take others, or more of them (--top): "
+            f"{_others(network, layer, unit)}"
         )
     return found
+
+
+def _others(network: Network, layer: str, unit: int) -> str:
+    """The command that makes a unit's facets of other photos."""
+    return network.command(f"facets --units {unit_id(layer, unit)} --images DIR")
 
 
 def points(
@@ -108,7 +131,8 @@ def points(
         code: the layer whose features are compared; None for the usual one.
         progress: called with (photos seen, all photos); it may raise to give up.
     Raises:
-        UserError: too few photos can be read.
+        UserError: there are too few photos.
+        NotThere: too few can be read.
     """
     layer, names = ground.layer, photos.images.names
     code = code or code_layer(network, layer)
@@ -134,22 +158,19 @@ def points(
             members.append(_member(names[number], seen))
             codes.append(seen.code)
     if len(members) < LEAST:
-        raise UserError(f"{unit_id(layer.name, unit)}: {_too_few(len(members), len(todo), why)}")
+        if len(members) == len(todo):
+            others = _others(network, layer.name, unit)
+            raise UserError(f"{len(todo)} photos; facets need {LEAST} or more. Take others, or more of them: {others}")
+        raise NotThere(
+            f"{len(members)} of {len(todo)} photos can be read; facets need {LEAST} or more. {why}{MOVED}: "
+            f"{network.command('scan --images DIR')}"
+        )
     if found is None:  # best first, as in an index
         order = sorted(range(len(members)), key=lambda i: -members[i].value)
         members, patches, codes = [members[i] for i in order], [patches[i] for i in order], [codes[i] for i in order]
     at, root = np.round(embedded(np.stack(codes), seed), 3), str(photos.images.root)  # as they are stored
     covers = tuple(cover_of(network, ground, member) for member in members)
     return Points(layer, unit, code.name, root, tuple(members), tuple(patches), covers, at, silhouettes(at, seed))
-
-
-def _too_few(read: int, photos: int, why: str) -> str:
-    if read == photos:
-        return f"{photos} photos; facets need {LEAST} or more. Take more photos (--class-folder, --images, --top)"
-    return (
-        f"{read} of {photos} photos can be read; facets need {LEAST} or more. {why}If the photos have moved, name the "
-        "folder that they are in now: --images DIR"
-    )
 
 
 def stored_points(network: Network, ground: Ground, found: FacetMap) -> Points | None:

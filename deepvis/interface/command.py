@@ -46,6 +46,7 @@ class Facts:
         answers: returns what the network and the index say; called only by the commands that need it.
         files: the files that the input goes through.
         facets: how many facets of the selected unit are shown; 0 if that is not known.
+        suggested_facets: how many fit its photos best; 0 if that is not known.
     """
 
     layers: tuple[Layer, ...] = ()
@@ -55,6 +56,7 @@ class Facts:
     answers: Callable[[], Answers] = Answers
     files: Files = Files()
     facets: int = 0
+    suggested_facets: int = 0
 
     def grid(self, state: State) -> Grid:
         layer = self.layers[state.layer]

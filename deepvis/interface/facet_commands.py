@@ -32,7 +32,7 @@ def _by(delta: int) -> Action:
 
 
 def _suggested(state: State, facts: Facts, option: str) -> State:
-    return replace(state, facet_count=0, zoom="facets", recipe_grids=())
+    return replace(state, facet_count=facts.suggested_facets, zoom="facets", recipe_grids=())
 
 
 FACET_COMMANDS: dict[str, Command] = {

@@ -173,6 +173,7 @@ class Network:
         drops_results: the network relies on `inplace=True` (see `activation_rules.drops_results`).
         notes: notes for the user: which parts of a checkpoint were not used, why there are no predictions.
         left_out: sentences that say which modules are not shown, or not in full.
+        options: the options that name it on the command line, each with a space before it.
     """
 
     name: str
@@ -189,6 +190,16 @@ class Network:
     drops_results: bool = False
     notes: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
+    options: str = ""
+
+    def command(self, words: str) -> str:
+        """A command for the user that works on this network, such as "deepvis scan --model M --images DIR".
+
+        Args:
+            words: the command without the network, such as "scan --images DIR".
+        """
+        verb, _, rest = words.partition(" ")
+        return f"deepvis {verb}{self.options} {rest}"
 
     @property
     def telling_backward(self) -> str:

@@ -203,23 +203,9 @@ PRESETS: dict[str, Recipe] = {
     # Facets: for a start from the mean image of photos. The first two are those of Nguyen et al. 2016.
     "mfv": replace(_SMOOTH, steps=370, window=0.3, bregman_iterations=5, phases=_FROM_MEAN),
     "mfv-center-biased": replace(_SMOOTH, steps=530, window=0.3, phases=_CENTER_BIASED),
-    # Found with tests/benchmarks/facets.py: gentle steps keep the mean image's colours and layout, and what the
-    # cluster's photos have in common keeps the facets of a unit apart.
-    "facet": Recipe(
-        steps=64,
-        rate=0.05,
-        power=1.3,
-        cutoff=0.35,
-        saturation=1.3,
-        total_variation=0.5,
-        cluster=15,
-        texture=20,
-        margin=32,
-        jitter=32,
-        rotate=20,
-        scale_low=0.7,
-        scale_high=1.3,
-    ),
+    # Found with tests/benchmarks/facets.py: from the mean image by the numbers of "modern"; what the cluster's photos
+    # have in common keeps the facets of a unit apart.
+    "facet": replace(_MODERN, steps=96, cluster=20, texture=30),
 }
 
 

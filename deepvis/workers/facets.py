@@ -30,6 +30,7 @@ PRESET = "facet"
 QUIET = 0.5  # seconds that a unit must stay selected before its facets are made
 PUBLISH = 0.1  # seconds between two updates of the shown images
 THUMB = 96  # pixels of a photo's longer side on the map
+LOOK_AGAIN = 0.5  # seconds between two looks whether there is an index
 MOST_SCANNED = 2000  # photos of an index that are scanned once more if it keeps too few of each unit
 
 How = Mapping[str, Any]  # how a record describes the making of facets
@@ -51,13 +52,18 @@ class FacetsWorker(Worker["WishOf[Network, FacetsWish]", UnitFacets]):
     has_low_priority = True
     modules = ("deepvis.facets.jobs", "deepvis.facets.growing", "deepvis.facets.photos")
 
-    def __init__(self, fields: Callable[[], Mapping[str, ReceptiveField]] = dict) -> None:
+    def __init__(
+        self,
+        fields: Callable[[], Mapping[str, ReceptiveField]] = dict,
+        is_scanning: Callable[[], bool] = lambda: False,
+    ) -> None:
         """
         Args:
             fields: returns the receptive fields that are known already, by layer.
+            is_scanning: whether the window makes the network's index, for which it is worth to wait.
         """
         super().__init__()
-        self._fields, self._replica = fields, OwnReplica()
+        self._fields, self._is_scanning, self._replica = fields, is_scanning, OwnReplica()
         self._points: tuple[tuple[Network, str, int], Points, How] | None = None  # of the unit before
         self._said = 0.0
 
@@ -74,7 +80,7 @@ class FacetsWorker(Worker["WishOf[Network, FacetsWish]", UnitFacets]):
 
     def work(self, task: _Task) -> Generator[UnitFacets | None, None, None]:
         wish, network = task.wish.wish, task.wish.source
-        stored = open_facets(network.name, network.fingerprint)
+        stored = open_facets(network)
         found = stored.read(wish.layer, wish.unit)
         if found is not None and wish.k in (0, len(found.facets)):
             yield from self._stored(task, found)
@@ -91,9 +97,11 @@ class FacetsWorker(Worker["WishOf[Network, FacetsWish]", UnitFacets]):
 
     def _stored(self, task: _Task, found: FacetMap) -> Generator[UnitFacets | None, None, None]:
         """First the facets, then the photos as they are read."""
+        from deepvis.facets.excited import with_photos
         from deepvis.facets.photos import read_patches
 
         wish, network = task.wish.wish, task.wish.source
+        found = with_photos(network, paths.precomputed(), found)
         answer = UnitFacets(wish, found, found, steps=0, is_stored=True)
         yield answer
         spec, field = network.input, self._field(network, wish.layer)
@@ -102,7 +110,8 @@ class FacetsWorker(Worker["WishOf[Network, FacetsWish]", UnitFacets]):
             pictures.append(patch)
             yield None
         lacking = sum(picture is None for picture in pictures)
-        note = f"{lacking} of {len(pictures)} photos are not in {found.root}" if lacking else ""
+        scan = network.command("scan --images DIR")
+        note = f"{lacking} of {len(pictures)} photos have moved; {scan} finds them again" if lacking else ""
         yield replace(answer, thumbs=Thumbs(tuple(pictures)), done=True, note=note)
 
     def _field(self, network: Network, layer: str) -> ReceptiveField | None:
@@ -155,12 +164,15 @@ class FacetsWorker(Worker["WishOf[Network, FacetsWish]", UnitFacets]):
 
     def _stored_points(self, task: _Task, network: Network, ground: Ground) -> tuple[Points, How] | None:
         """The points of the unit's stored map, if there is one: only their clusters are made anew."""
+        from deepvis.facets.excited import with_photos
         from deepvis.facets.making import stored_points
 
         wish = task.wish.wish
-        stored = open_facets(network.name, network.fingerprint)
+        stored = open_facets(network)
         found = stored.read(wish.layer, wish.unit)
-        made = stored_points(network, ground, found) if found is not None else None
+        if found is None:
+            return None
+        made = stored_points(network, ground, with_photos(network, paths.precomputed(), found))
         return (made, stored.record(wish.layer, wish.unit)) if made is not None else None
 
     def _laid_out(self, task: _Task, network: Network, ground: Ground) -> tuple[Points, How]:
@@ -176,7 +188,7 @@ class FacetsWorker(Worker["WishOf[Network, FacetsWish]", UnitFacets]):
         if self._points is not None and self._points[0] == key:
             return self._points[1:]  # another number of clusters before the first was stored
         index = self._index(task, network)
-        top = top_of(index, wish.layer, wish.unit, wish.top)
+        top = top_of(network, index, wish.layer, wish.unit, wish.top)
         among = candidates(index)
         photos = Photos(among.images, least=(network.input.width, network.input.height))
 
@@ -198,9 +210,10 @@ class FacetsWorker(Worker["WishOf[Network, FacetsWish]", UnitFacets]):
         from deepvis.scan.options import USUAL, Companion
 
         places, count = paths.precomputed(), task.wish.wish.top
-        have = found_index(places, network)
+        have = self._awaited(task, lambda: found_index(places, network))
         if have is None:
-            raise UserError("There is no index of the photos that excite units. To make one: deepvis scan --images DIR")
+            remedy = network.command("scan --images DIR")
+            raise UserError(f"There is no index of the photos that excite units. To make one: {remedy}")
         if have.k >= min(count, len(have.files)) or len(have.files) > MOST_SCANNED:
             return have
 
@@ -212,6 +225,15 @@ class FacetsWorker(Worker["WishOf[Network, FacetsWish]", UnitFacets]):
             return index_for(network, places, None, Top(str(count)), USUAL, progress, alone)
         except Abandoned:
             raise _Unwanted from None
+
+    def _awaited(self, task: _Task, found: Callable[[], Index | None]) -> Index | None:
+        """The network's index, when the window has made it if it does so now; None if there is none."""
+        while self._is_scanning():  # first: it ends when the index is there
+            self._say(task, "the photos are looked at for the first time; then come the facets …")
+            with self._changed:
+                if self._changed.wait_for(lambda: not self._is_wanted(task), LOOK_AGAIN):
+                    raise _Unwanted
+        return found()
 
     def _keep(self, network: Network, finished: FacetMap, how: How) -> str:
         """Put finished facets into the user's own store; a text that says why it fails, else empty."""

@@ -132,7 +132,7 @@ def _images(out: Path, wish: ScanWish, network: Network) -> Images:
     if state is not None and not state.is_provisional:
         raise UserError(
             f"{out}: your scan of {len(state.files):,} images is not finished. The command that began it goes on "
-            f"with it: deepvis scan --images {state.root}"
+            f"with it: {network.command(f'scan --images {state.root}')}"
         )
     if state is not None and same_network(state.fingerprint, network.fingerprint):
         return _found(Path(state.root), network)

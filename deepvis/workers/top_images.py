@@ -40,17 +40,14 @@ QUIET = 0.05  # seconds that a unit must stay selected before its backward image
 LOOK_AGAIN = 1.0  # seconds between two checks whether the index on the disk has changed
 
 
-def open_index(folder: Path, network: Network, options: str | None = None) -> Index:
+def open_index(folder: Path, network: Network) -> Index:
     """Open the index in a folder and check that it belongs to this network.
 
-    Args:
-        options: those that name the network on the command line, for the message; None for its name alone.
     Raises:
         UserError: there is no index, it cannot be read, or it is of another network or input size.
     """
     if not (folder / INDEX).is_file():
-        named = f" --model {network.name}" if options is None else options
-        raise UserError(f"There are none yet. To find them: deepvis scan{named} --images DIR")
+        raise UserError(f"There are none yet. To find them: {network.command('scan --images DIR')}")
     index = load(folder / INDEX).check(network.fingerprint, network.name, network.layers)
     size, spec = (index.settings["width"], index.settings["height"]), network.input
     if size != (spec.width, spec.height):
@@ -86,17 +83,15 @@ class TopImagesWorker(Worker["WishOf[Network, TopImagesWish]", TopPictures]):
     def __init__(
         self,
         folder: Callable[[Network], Path],
-        options: str | None = None,
         so_far: Callable[[Network], Index | None] = lambda network: None,
     ) -> None:
         """
         Args:
             folder: gives the folder of a network's index.
-            options: as in `open_index`.
             so_far: gives the index that is used until there is one in the folder: that of a scan that still runs.
         """
         super().__init__()
-        self._folder, self._options, self._so_far = folder, options, so_far
+        self._folder, self._so_far = folder, so_far
         self._wished = 0.0  # time of the request
         self._opened = _Opened()
         self._cache: LRUCache[TopImagesWish, TopPictures] = byte_cache(CACHE, _size)
@@ -179,7 +174,7 @@ class TopImagesWorker(Worker["WishOf[Network, TopImagesWish]", TopPictures]):
     def _open(self, network: Network, stamp: tuple[object, ...]) -> _Opened:
         try:
             running = [part for part in stamp if isinstance(part, Index)]
-            index = running[0] if running else open_index(self._folder(network), network, self._options)
+            index = running[0] if running else open_index(self._folder(network), network)
             photos = self._photos(network, Images(Path(index.root), tuple(index.files), reading=index.reading))
         except Exception as error:
             return _Opened(stamp, OpenIndex(note=words(error)))
@@ -205,7 +200,7 @@ class TopImagesWorker(Worker["WishOf[Network, TopImagesWish]", TopPictures]):
         if not found:
             note = f"The unit is dead: none of the {index.count:,} scanned images excites it."
         elif all(patch.pixels is None for patch in found):
-            note, found = _why_missing(index, found), []
+            note, found = _why_missing(network, index, found), []
         return TopPictures(wish.layer, wish.unit, index.root, tuple(found), wish.method, note=note)
 
     def _from_jpegs(self, network: Network, wish: TopImagesWish) -> TopPictures | None:
@@ -248,13 +243,13 @@ class TopImagesWorker(Worker["WishOf[Network, TopImagesWish]", TopPictures]):
                 self._hand_out(task, pictures)
 
 
-def _why_missing(index: Index, found: list[Patch]) -> str:
+def _why_missing(network: Network, index: Index, found: list[Patch]) -> str:
     missing = index.missing(among=[patch.image for patch in found])
     if not missing:
         return found[0].error
     return (
         f"Photos of the index are not in {index.root}: {', '.join(missing[:3])}{' …' if len(missing) > 3 else ''}. "
-        "If they have moved, run deepvis scan --images DIR with the folder that they are in now."
+        f"If they have moved, name the folder that they are in now: {network.command('scan --images DIR')}"
     )
 
 

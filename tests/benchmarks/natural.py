@@ -32,6 +32,7 @@ runtime.tune()
 import argparse
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -167,7 +168,9 @@ def pieces(judge: Network, image: np.ndarray, label: int, roles: Roles = LITE2) 
 
 def photographs(folder: Path) -> list[np.ndarray]:
     files = sorted(path for path in folder.iterdir() if path.suffix.lower() in (".jpg", ".jpeg", ".png"))
-    return [resize(cut(read_image(path), 1.0, True), SIDE, SIDE) for path in tqdm(files, desc="photos", leave=False)]
+    one = lambda path: resize(cut(read_image(path), 1.0, True), SIDE, SIDE)
+    with ThreadPoolExecutor(8) as pool:
+        return list(tqdm(pool.map(one, files), desc="photos", total=len(files), leave=False))
 
 
 def drawn_units(network: Network, count: int, roles: Roles = LITE0, seed: int = 2016) -> list[tuple[str, int]]:

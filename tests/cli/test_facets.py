@@ -34,9 +34,15 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
 def test_facets_and_their_figures(run: Callable[..., int], capsys: pytest.CaptureFixture) -> None:
     asked = ("facets", "--units", "fc:cat,conv:1", "--images", "photos", "--top", "8", "-k", "2", *TINY)
     assert run(*asked) == 0
-    assert "facets of 2 units made, 0 already there" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert "facets of 2 units made, 0 already there" in said.out and "scan:" in said.err
     assert run(*asked) == 0
-    assert "facets of 0 units made, 2 already there" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert "facets of 0 units made, 2 already there" in said.out
+    assert "image/s" not in said.err and "unit/s" not in said.err  # no bars where there is nothing to do
+    many = (*asked[:-4], "-k", "9", *TINY)
+    assert run(*many) == 2
+    assert "no facets were made\n2 units failed (fc:0, conv:1): 9 facets of 8 photos" in capsys.readouterr().err
     for figure, *options in (
         ("facets", "--units", "fc:0,conv:1"),
         ("facet-photos", "--unit", "fc:0", "--back", "gradient"),
@@ -44,7 +50,7 @@ def test_facets_and_their_figures(run: Callable[..., int], capsys: pytest.Captur
         assert run("figure", figure, *options, "--out", f"{figure}.png") == 0
         assert cv2.imread(f"{figure}.png") is not None
     assert run("figure", "facets", "--units", "fc:3", "--out", "x.png") == 2
-    assert "fc:3 has no facets: none are stored. Make them: deepvis facets --units fc:3" in capsys.readouterr().err
+    assert "fc:3 has no facets: none are stored. Make them: deepvis facets --model net " in capsys.readouterr().err
 
 
 def test_a_classes_own_folder_and_what_is_refused(run: Callable[..., int], capsys: pytest.CaptureFixture) -> None:

@@ -62,7 +62,7 @@ def test_few_photos_few_places_and_too_few() -> None:
     assert not same.any()
     labels, centres = clustering.clustered(same, 3)  # one place: one cluster
     assert len(centres) == 1 and not labels.any() and clustering.silhouettes(same) == ()
-    with pytest.raises(UserError, match="3 photos: a map of facets needs 4 or more.*--images"):
+    with pytest.raises(UserError, match="3 photos: a map of facets needs 4 or more. Take more photos"):
         clustering.embedded(np.ones((3, 4)))
     with pytest.raises(UserError, match="7 facets of 6 photos: expected 1 to 6.*-k"):
         clustering.clustered(same, 7)

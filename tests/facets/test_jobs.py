@@ -18,7 +18,7 @@ from deepvis.core.paths import Places
 from deepvis.facets import excited, jobs, making
 from deepvis.facets.excited import Candidates, Top, candidates, index_for
 from deepvis.facets.facet_store import bundled_facets, open_facets, own_facets, read
-from deepvis.facets.jobs import FacetPlan, make_facets
+from deepvis.facets.jobs import FacetCounts, FacetPlan, make_facets
 from deepvis.inputs.datasets import Images, find_images
 from deepvis.networks.network import Network
 from deepvis.scan.index import Index, scan_folder
@@ -58,7 +58,7 @@ def index(tmp_path_factory: pytest.TempPathFactory, network: Network, images: Im
     return found
 
 
-def go(network: Network, index: Index, folder: Path, plan: FacetPlan = PLAN, units: str = UNITS) -> dict[str, int]:
+def go(network: Network, index: Index, folder: Path, plan: FacetPlan = PLAN, units: str = UNITS) -> FacetCounts:
     store = open_store(folder, network.fingerprint, network.name)
     return make_facets(network, parse_units(units, network.layers), plan, candidates(index), store)
 
@@ -74,7 +74,7 @@ def files(folder: Path) -> dict[str, bytes]:
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory, network: Network, index: Index) -> Path:
     folder = tmp_path_factory.mktemp("whole") / "s"
-    assert go(network, index, folder) == {"made": 3, "found": 0, "failed": 0}
+    assert go(network, index, folder) == FacetCounts(made=3)
     return folder
 
 
@@ -94,7 +94,7 @@ def test_what_is_stored_is_what_is_read(whole: Path, network: Network, index: In
     patch = read(store, "conv2", 1)
     assert patch is not None and patch.code == "conv2" and patch.facets[0].mean.shape == (5, 5, 3)
     assert read(store, "fc", 9) is None
-    assert go(network, index, whole) == {"made": 0, "found": 3, "failed": 0}
+    assert go(network, index, whole) == FacetCounts(found=3)
 
 
 class Death(BaseException):
@@ -119,7 +119,7 @@ def test_killed_and_resumed_it_leaves_the_same_files(
         patched.setattr(Store, "add", dying)
         with pytest.raises(Death):
             go(network, index, tmp_path / "s")
-    assert go(network, index, tmp_path / "s") == {"made": 2, "found": 1, "failed": 0}
+    assert go(network, index, tmp_path / "s") == FacetCounts(made=2, found=1)
     assert files(tmp_path / "s") == files(whole)
 
 
@@ -129,29 +129,36 @@ def test_two_processes_share_the_units(
     for rank in ("0", "1"):
         monkeypatch.setenv("WORLD_SIZE", "2")
         monkeypatch.setenv("RANK", rank)
-        assert go(network, index, tmp_path / "s")["made"] == (2 if rank == "0" else 1)
+        assert go(network, index, tmp_path / "s").made == (2 if rank == "0" else 1)
     assert files(tmp_path / "s") == files(whole)
 
 
-def test_units_without_facets_say_why(
-    tmp_path: Path, network: Network, index: Index, capsys: pytest.CaptureFixture
-) -> None:
-    assert go(network, index, tmp_path / "s", replace(PLAN, k=9), "fc:1")["failed"] == 1
-    assert "fc:1: 9 facets of 8 photos: expected 1 to 8" in capsys.readouterr().out
-    assert go(network, index, tmp_path / "s", replace(PLAN, top=Top("3")), "fc:1")["failed"] == 1
+def test_units_without_facets_say_why_each_time(tmp_path: Path, network: Network, index: Index) -> None:
+    """Also in a later run, which does not try them again."""
+    named = replace(network, options=" --model M")
+    for _ in range(2):
+        few = go(named, index, tmp_path / "s", replace(PLAN, top=Top("3")), "fc:1-5")
+        assert few.made == few.found == 0 and few.failures == (
+            "\n5 units failed (fc:1, fc:2, fc:3, …): 3 photos; facets need 4 or more. Take others, or more of them "
+            "(--top): deepvis facets --model M --units UNIT --images DIR"
+        )
+        many = go(network, index, tmp_path / "s", replace(PLAN, k=9), "fc:7")
+        assert many.failures.startswith("\n1 unit failed (fc:7): 9 facets of 8 photos: expected 1 to 8. Ask for fewer")
     store = open_store(tmp_path / "s", network.fingerprint)
-    assert "has 3 photos; facets need 4 or more" in store.records["fc", 1]["failed"]
-    assert read(store, "fc", 1) is None
+    assert "--units fc:2 --images DIR" in store.records["fc", 2]["failed"] and read(store, "fc", 2) is None
+
+
+def test_photos_that_are_missing_are_looked_for_again(tmp_path: Path, network: Network, index: Index) -> None:
     gone = replace(index, root=str(tmp_path / "elsewhere"))
-    go(network, gone, tmp_path / "s", units="fc:1")
-    failed = open_store(tmp_path / "s", network.fingerprint).records["fc", 1]["failed"]
-    assert "photos are not in" in failed and "name their folder: --images DIR" in failed
+    failures = go(network, gone, tmp_path / "s", units="fc:1").failures
+    assert "8 of 8 photos are not in" in failures and failures.endswith("in now: deepvis scan --images DIR")
+    assert ("fc", 1) not in open_store(tmp_path / "s", network.fingerprint).records
 
 
 def test_a_classes_own_photos_all_count(tmp_path: Path, network: Network, images: Images) -> None:
     store = open_store(tmp_path / "s", network.fingerprint, network.name)
     chosen = parse_units("fc:4", network.layers)
-    assert make_facets(network, chosen, PLAN, Candidates(images), store)["made"] == 1
+    assert make_facets(network, chosen, PLAN, Candidates(images), store).made == 1
     found = read(store, "fc", 4)
     assert found is not None and len(found.members) == 12
     values = [member.value for member in found.members]
@@ -172,7 +179,7 @@ def test_the_networks_index_is_used_if_it_keeps_enough(tmp_path: Path, network: 
         index_for(broken, places, None, Top("5"))
     shutil.move(images.root, tmp_path / "moved")
     try:
-        with pytest.raises(UserError, match="12 of 12 photos are not in .* name their folder: --images DIR"):
+        with pytest.raises(UserError, match="12 of 12 photos are not in .* in now: deepvis scan --images DIR"):
             index_for(network, places, None, Top("9"))
     finally:
         shutil.move(tmp_path / "moved", images.root)
@@ -191,14 +198,14 @@ def test_how_many() -> None:
 def test_own_facets_come_before_the_bundled_ones(tmp_path: Path, whole: Path, network: Network) -> None:
     places = Places(tmp_path / "own", tmp_path / "bundled")
     shutil.copytree(whole, bundled_facets(places, network.name))
-    both = open_facets(network.name, network.fingerprint, places)
+    both = open_facets(network, places)
     assert both.read("fc", 1) is not None and both.note == ""
     other = open_store(own_facets(places, network.name), "another", "other")
     other.finish()
-    both = open_facets(network.name, network.fingerprint, places)
+    both = open_facets(replace(network, options=" --model M"), places)
     assert both.read("fc", 1) is not None and "another network" in both.note
     (bundled_facets(places, network.name) / "fc" / "0001.json").write_text("{}")
-    with pytest.raises(UserError, match="facets of fc:1 cannot be read.*deepvis facets --units fc:1"):
+    with pytest.raises(UserError, match="facets of fc:1 cannot be read.*deepvis facets --model M --units fc:1"):
         both.read("fc", 1)
 
 
@@ -212,18 +219,19 @@ def test_several_units_grow_in_one_batch(
     monkeypatch.setattr(jobs, "_images_at_once", lambda *a: 5)
     failing = jobs.top_of
 
-    def top_of(found: Index, name: str, unit: int, count: int) -> list[making.Place]:
+    def top_of(network: Network, found: Index, name: str, unit: int, count: int) -> list[making.Place]:
         if unit == 2:
             raise UserError("dead")
-        return failing(found, name, unit, count)
+        return failing(network, found, name, unit, count)
 
     monkeypatch.setattr(jobs, "top_of", top_of)
-    assert go(network, index, tmp_path / "s", units="fc:0-3") == {"made": 3, "found": 0, "failed": 1}
+    why = {"dead": ["fc:2"]}
+    assert go(network, index, tmp_path / "s", units="fc:0-3") == FacetCounts(made=3, failed=why)
     assert batches == [[0, 1], [3]]
     before = files(tmp_path / "s")
     (tmp_path / "s" / "fc" / "0001.webp").unlink()
     batches.clear()
-    assert go(network, index, tmp_path / "s", units="fc:0-3") == {"made": 1, "found": 3, "failed": 0}
+    assert go(network, index, tmp_path / "s", units="fc:0-3") == FacetCounts(made=1, found=2, failed=why)
     assert batches == [[0, 1]] and files(tmp_path / "s") == before
 
 

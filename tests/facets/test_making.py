@@ -25,6 +25,7 @@ from deepvis.synthesis.ascent import canvas_size
 from deepvis.synthesis.parameterizations import color_mix
 from deepvis.synthesis.presets import recipe
 from deepvis.synthesis.recipe import Recipe
+from deepvis.synthesis.targets import SynthesisCanvas
 
 Place = tuple[int, int]
 
@@ -148,6 +149,35 @@ def test_the_start_is_the_mean_image_where_the_unit_sees_it(
     assert done.facets[0].called and done.facets[0].mean_score != 0
 
 
+def test_where_the_network_takes_no_smaller_input_the_image_is_what_the_unit_sees(
+    network: Network, photos: Photos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As for a vision transformer: the canvas is the whole input, and the unit's receptive field is cut out."""
+    one = layer(network, "conv2")
+    monkeypatch.setattr(making, "canvas", lambda *_: SynthesisCanvas((32, 32), (one.height // 2, one.width // 2)))
+    ground = making.ground_of(network, one)
+    field = network.receptive_field("conv2")
+    assert ground.place.position is not None and ground.place.field == field.box(*ground.place.position)
+    made = laid_out(network, photos, "conv2", 1)
+    (done,) = grown(network, ground, [Clusters(made, making.facet_map(made, 2))], recipe("facet", {"steps": 3}))
+    for facet in done.facets:
+        assert facet.image is not None and facet.image.shape == facet.mean.shape == (field.height, field.width, 3)
+    monkeypatch.setattr(making, "field_box", lambda *_: (-1, 0, 32, 32))  # at every place beyond the input's edge
+    assert making.ground_of(network, one).field is None
+
+
+def test_a_facet_is_far_from_its_start(network: Network, photos: Photos) -> None:
+    """The image changes by more than a third of what lies between the photos and the mean image."""
+    ground = making.ground_of(network, layer(network, "fc"))
+    made = laid_out(network, photos, "fc", 1)
+    units = [Clusters(made, making.facet_map(made, 2))]
+    (done,) = grown(network, ground, units, recipe("facet"))
+    for facet in done.facets:
+        mean = facet.mean.astype(float)
+        photo = np.mean([np.abs(made.patches[i] - mean).mean() for i in facet.nearest])
+        assert np.abs(facet.image - mean).mean() > photo / 3
+
+
 def grown(network: Network, ground: making.Ground, units: list[Clusters], one: Recipe) -> list[FacetMap]:
     ascent = FacetAscent(network, ground, units, one)
     for _ in range(one.steps):
@@ -183,13 +213,13 @@ def test_photos_that_cannot_be_read(network: Network, photos: Photos, tmp_path: 
     for number in range(6):
         (tmp_path / f"{number}.png").write_bytes(b"")
     ground = making.ground_of(network, layer(network, "fc"))
-    with pytest.raises(UserError, match=r"fc:1: 0 of 6 photos can be read.*--images DIR"):
+    with pytest.raises(UserError, match=r"0 of 6 photos can be read.*in now: deepvis scan --images DIR"):
         making.points(network, ground, Photos(find_images(tmp_path)), 1, None)
 
 
 def test_too_few_photos(network: Network, photos: Photos) -> None:
     few = Photos(replace(photos.images, names=photos.images.names[:3]))
-    with pytest.raises(UserError, match="fc:1: 3 photos; facets need 4 or more. Take more photos"):
+    with pytest.raises(UserError, match="3 photos; facets need 4 or more.*deepvis facets --units fc:1 --images DIR"):
         making.points(network, making.ground_of(network, layer(network, "fc")), few, 1, None)
 
 

@@ -72,6 +72,8 @@ def test_what_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
                  "network: bell pepper .62", "100% of the photos: pear", "3 photos", "value 7.00"):  # fmt: skip
         assert part in said, part
     assert "stored" in words(scene(unit_facets(is_stored=True, done=True)), monkeypatch)
+    noted = words(scene(unit_facets(done=True, note="not kept: the disk is full")), monkeypatch)
+    assert "not kept: the disk is full" in noted and "done and kept" not in noted
     why = words(scene(unit_facets(laid_out=None, found=None, note="There is no index")), monkeypatch)
     assert "There is no index" in why
     assert "looking …" in words(scene(None), monkeypatch)
@@ -119,6 +121,7 @@ def test_the_number_of_facets_by_keys_and_chips() -> None:
     more = run(state, "more_facets", FACTS).state
     assert facets_wish(more, LAYERS).k == 3 and run(more, "fewer_facets", FACTS).state.facet_count == 2
     assert run(more, "more_facets=suggested", FACTS).state.facet_count == 0
+    assert run(more, "more_facets=suggested", replace(FACTS, suggested_facets=5)).state.facet_count == 5
     assert select(more, FACTS, 1, 4).facet_count == 0 and select(more, FACTS, 1, 3).facet_count == 3
     assert run(state, "facets", FACTS).state.zoom == "layer" and facets_wish(State(), LAYERS) is None
     assert run(State(), "fewer_facets", FACTS).state.zoom == "facets"  # first they are shown

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -86,7 +87,7 @@ def test_facets_are_made_kept_and_then_there_at_once(worker: FacetsWorker, netwo
     assert not more.is_stored and more.found is not None and len(more.found.facets) == other
     assert [(m.name, m.x, m.y) for m in more.found.members] == [(m.name, m.x, m.y) for m in made.found.members]
     assert done(worker, network, replace(wish, k=other + 1)).found is not None
-    both = open_facets(network.name, network.fingerprint)
+    both = open_facets(network)
     assert both.read("fc", 3) is not None and both.own.records["fc", 3]["preset"] == "facet"
     assert both.own.records["fc", 3]["k"] == other + 1 and both.own.records["fc", 4]["k"] == 0
 
@@ -95,15 +96,35 @@ def test_photos_that_have_moved_leave_the_stored_facets(worker: FacetsWorker, ne
     scan(network, find_images(photos), scan_folder(paths.precomputed().own, network.name), options=Options(k=8))
     wish = FacetsWish("conv2", 1, k=2, top=8)
     assert done(worker, network, wish).found is not None
-    shutil.rmtree(photos)
+    shutil.move(photos, photos.with_name("elsewhere"))
     worker.renew()
     answer = done(worker, network, wish)
     assert answer.is_stored and answer.found is not None and set(answer.thumbs.pictures) == {None}
-    assert answer.note == f"8 of 8 photos are not in {photos}"
+    assert answer.note == "8 of 8 photos have moved; deepvis scan --images DIR finds them again"
     moved = done(worker, network, replace(wish, unit=2))
     assert moved.found is None and "8 photos can be read" in moved.note and "--images DIR" in moved.note
+    own = scan_folder(paths.precomputed().own, network.name)
+    scan(network, find_images(photos.with_name("elsewhere")), own, options=Options(k=8))
+    again = done(worker, network, wish)  # the index knows where they are
+    assert again.is_stored and again.note == "" and all(picture is not None for picture in again.thumbs.pictures)
 
 
 def test_without_an_index_the_remedy_is_said(worker: FacetsWorker, network: Network) -> None:
     answer = done(worker, network, FacetsWish("fc", 1))
     assert answer.found is None and answer.note.endswith("deepvis scan --images DIR")
+
+
+def test_it_waits_for_the_index_that_the_window_makes(tmp_path: Path, network: Network, photos: Path) -> None:
+    paths.use(str(tmp_path))
+    scanning = threading.Event()
+    scanning.set()
+    worker = FacetsWorker(is_scanning=scanning.is_set)
+    try:
+        worker.want(WishOf(network, FacetsWish("fc", 1, top=8)))
+        until(lambda: worker.answer is not None and "for the first time" in worker.answer.note, patience=90)
+        scan(network, find_images(photos), scan_folder(paths.precomputed().own, network.name), options=Options(k=8))
+        scanning.clear()
+        until(lambda: worker.answer is not None and worker.answer.found is not None, patience=90)
+    finally:
+        assert worker.close()
+        paths.use(paths.USUAL)

@@ -185,10 +185,9 @@ def test_a_softmax_shows_what_excites_its_logits() -> None:
 
 def test_an_index_that_is_made_later_is_taken_up(opened, network, made: Path, tmp_path: Path) -> None:
     worker = opened(tmp_path / "later")
-    assert (
-        "deepvis scan --model small --images DIR" in fetched(worker, network, TopImagesWish("odd", 0)).note
-        and worker.opened.index is None
-    )
+    named = replace(network, options=" --model M")
+    assert "deepvis scan --model M --images DIR" in fetched(worker, named, TopImagesWish("odd", 0)).note
+    assert worker.opened.index is None
     shutil.copytree(made / "scan", tmp_path / "later")
     assert len(fetched(worker, network, TopImagesWish("odd", 1)).patches) == 9 and worker.opened.index is not None
 

@@ -48,15 +48,17 @@ def add(figures: Commands) -> None:
 def _stored(network: Network, unit: str) -> FacetMap:
     """A unit's stored facets. Raises UserError if there are none."""
     from deepvis.core.layers import parse_unit, stands_for, unit_id
+    from deepvis.facets.excited import with_photos
     from deepvis.facets.facet_store import open_facets
 
     index, number = parse_unit(unit, network.layers)
-    name, stored = stands_for(network.layers, index), open_facets(network.name, network.fingerprint)
+    name, stored = stands_for(network.layers, index), open_facets(network)
     found = stored.read(name, number)
     if found is None:
         why = stored.why_failed(name, number) or stored.note or "none are stored"
-        raise UserError(f"{unit_id(name, number)} has no facets: {why}. Make them: deepvis facets --units {unit}")
-    return found
+        remedy = network.command(f"facets --units {unit_id(name, number)}")
+        raise UserError(f"{unit_id(name, number)} has no facets: {why}. Make them: {remedy}")
+    return with_photos(network, paths.precomputed(), found)
 
 
 def _all(args: argparse.Namespace, network: Network) -> list[FacetMap]:
@@ -129,7 +131,7 @@ def _name(network: Network, found: FacetMap) -> str:
 def _patches(network: Network, found: FacetMap) -> list[np.ndarray | None]:
     """What the unit sees of the map's photos. Raises UserError if none of them can be read."""
     from deepvis.core.layers import find_layer
-    from deepvis.facets.excited import field_of
+    from deepvis.facets.excited import MOVED, field_of
     from deepvis.facets.photos import read_patches
 
     spec = network.input
@@ -137,8 +139,7 @@ def _patches(network: Network, found: FacetMap) -> list[np.ndarray | None]:
     patches = list(read_patches(found, field, (spec.width, spec.height), spec.reading, spec.places))
     if all(patch is None for patch in patches):
         raise UserError(
-            f"none of the {len(patches)} photos is in {found.root}. If they have moved, make the facets again: "
-            f"deepvis facets --units {found.layer}:{found.unit} --images DIR"
+            f"none of the {len(patches)} photos is in {found.root}. {MOVED}: {network.command('scan --images DIR')}"
         )
     return patches
 

@@ -13,7 +13,7 @@ from deepvis.core.frames import Photo
 from deepvis.core.geometry import Box, contains, resize_for_screen
 from deepvis.facets.facet_map import Facet, FacetMap, in_words
 from deepvis.interface.facet_commands import MAP_SHARE
-from deepvis.interface.state import FacetPhoto, State
+from deepvis.interface.state import FacetPhoto
 from deepvis.interface.unit_grid import PaneView
 from deepvis.render import text
 from deepvis.render.colors import Theme
@@ -22,7 +22,7 @@ from deepvis.render.palettes import Color
 from deepvis.render.panes.big_view import BigView
 from deepvis.render.panes.chips import Chip
 from deepvis.render.panes.pane import Key, number
-from deepvis.render.scene import Scene
+from deepvis.render.scene import LoadingScene, Scene
 from deepvis.workers.messages import Thumbs, UnitFacets
 
 INKS: tuple[Color, ...] = (  # of the clusters, BGR; the first ones differ most
@@ -110,6 +110,7 @@ def draw_facets(canvas: Canvas, scene: Scene) -> None:
     body = canvas.caption(f"facets of {name}   {_map_words(own.laid_out)}", _progress(own))
     left, top, width, height = map_box(body)
     _draw_map(body.part((left, top, width, height)), scene, own.laid_out, own.thumbs)
+    _draw_note(body.part((left, top, width, height)), own.note)
     draw_facet_list(body.part((width, 0, body.width - width, height)), own, range(len(own.found.facets)))
 
 
@@ -124,11 +125,11 @@ def _map_words(found: FacetMap) -> str:
 
 
 def _progress(own: UnitFacets) -> str:
-    if own.note:
-        return own.note
     if own.is_stored:
         return "stored" if own.done else "stored; reading the photos …"
-    return "done and kept" if own.done else f"step {own.steps} of {own.total}"
+    if own.done:
+        return "done" if own.note else "done and kept"  # the note says why they were not kept
+    return f"step {own.steps} of {own.total}"
 
 
 def _draw_map(canvas: Canvas, scene: Scene, found: FacetMap, thumbs: Thumbs) -> None:
@@ -142,6 +143,19 @@ def _draw_map(canvas: Canvas, scene: Scene, found: FacetMap, thumbs: Thumbs) -> 
             large = cv2.cvtColor(resize_for_screen(picture, width, height), cv2.COLOR_RGB2BGR)
             paste(canvas.image, large, left, top)
         canvas.frame((left - 2, top - 2, width + 4, height + 4), theme.pointed, 2)
+
+
+def _draw_note(canvas: Canvas, note: str) -> None:
+    """Words at the lower edge of the map, over its photos."""
+    size, margin = canvas.px(13), canvas.px(6)
+    lines = text.wrap(note, canvas.width - 2 * margin, size) if note else []
+    height = len(lines) * text.line_height(size) + 2 * margin
+    if not lines or height > canvas.height:
+        return
+    canvas.bar((0, canvas.height - height, canvas.width, height), canvas.theme.panel)
+    for row, line in enumerate(lines):
+        y = canvas.height - height + margin + row * text.line_height(size)
+        text.put(canvas.image, line, margin, y, size, canvas.theme.text)
 
 
 @lru_cache(maxsize=2)
@@ -248,7 +262,8 @@ def _write(canvas: Canvas, rows: Sequence[tuple[str, Color, int]]) -> int:
     """Write rows of words, each on two lines at most, as far as there is room; returns where they end."""
     size, y = canvas.px(12), 0
     for words, color, weight in rows:
-        for line in text.wrap(words, canvas.width, size)[:2]:
+        first, *rest = text.wrap(words, canvas.width, size)
+        for line in (first, *([" ".join(rest)] if rest else [])):
             if y + text.line_height(size) > canvas.height:
                 return y
             text.put(canvas.image, text.shorten(line, canvas.width, size, weight), 0, y, size, color, weight)
@@ -311,13 +326,16 @@ def _key(scene: Scene) -> Key:
     return (id(own), state.facet_count, state.facet_view, hover)
 
 
-def facet_chips(state: State) -> tuple[Chip, ...]:
+def facet_chips(scene: LoadingScene) -> tuple[Chip, ...]:
     """The number of facets, and the way back."""
+    own = scene.own_facets if isinstance(scene, Scene) else None
+    found = own.laid_out if own is not None else None
+    is_best = found is not None and len(found.facets) == found.suggested
     return (
         Chip("‹ all units", "facets", "back to all units of the layer"),
         Chip("fewer", "fewer_facets", "one facet less", apart=True),
         Chip("more", "more_facets", "one facet more"),
-        Chip("suggested", "more_facets=suggested", "as many as fit the photos best", state.facet_count == 0),
+        Chip("suggested", "more_facets=suggested", "as many as fit the photos best", is_best),
     )
 
 

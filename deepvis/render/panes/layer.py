@@ -147,7 +147,7 @@ def _chips(scene: LoadingScene) -> tuple[Chip, ...]:
     if state.recipe_grids:
         return grid_chips(state)
     if state.zoom == "facets":
-        return facet_chips(state)
+        return facet_chips(scene)
     if state.zoom == "curves":
         return curves_chips()
     if state.zoom == "nearest":

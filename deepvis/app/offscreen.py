@@ -32,6 +32,7 @@ from deepvis.interface.settings import DreamSettings, Settings, naming_options
 from deepvis.interface.state import Home, State
 from deepvis.networks.network import InputSpec, Network
 from deepvis.render import LoadingScene, Renderer, Status
+from deepvis.workers.layer_images import OpenIndex
 from deepvis.workers.messages import Grown
 
 PATIENCE = 60.0  # seconds for an input to give its first picture, and for each worker
@@ -154,8 +155,9 @@ class _StillAnswers:
 
     def answers(self, state: State) -> Answers:
         self._workers.want_stored(state, self._network, (), 0)  # opens the index
-        _wait(lambda: self._workers.top_images.idle, "the index")
-        opened = self._workers.top_images.opened
+        top = self._workers.top_images
+        _wait(lambda: top.idle or top.opened != OpenIndex(), "the index")
+        opened = top.opened
         return Answers(self.result(state), self.held(state), opened.index, opened.note)
 
 

@@ -81,6 +81,8 @@ def _train(args: argparse.Namespace, command: str) -> None:
         layer.name, args.size, batch, args.rate, args.width, adversarial=args.adversarial, seed=args.seed
     )
     folder = args.out or prior_folder(paths.precomputed().own, network.name, layer.name)
+    if args.out is None:
+        say(f"deepvis live shows how it goes: layer {layer.name}, tab prior (beside remembered)")
     try:
         made = train(network, pool, plan, Limits(args.steps or 0, args.minutes or 0.0), folder, command)
     except KeyboardInterrupt:

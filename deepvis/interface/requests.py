@@ -36,6 +36,7 @@ from deepvis.workers.nearest_messages import IMAGES as MOST_COMPARED
 from deepvis.workers.nearest_messages import NearestWish, mark_of
 from deepvis.workers.picture_messages import CurvesWish, DreamWish, RememberedWish
 
+FIRST_COMPARED = 31  # steps of growing images after which they are compared with the photos for the second time
 SEEDS = 4  # images that grow side by side for key x
 NEIGHBOURS = 8  # units after the selected one whose images grow by themselves
 FEEDING = 10  # units that feed the selected one, as the weights view lists them
@@ -231,7 +232,7 @@ def nearest_wish(
     if not layers or not images or state.zoom != "nearest" or state.recipe_grids or state.help:
         return None
     of, some = (stands_for(layers, state.layer), state.unit), tuple(images[:MOST_COMPARED])
-    mark = mark_of(some) if steps is None else -1 - 64 * state.nearest_round - steps.bit_length()
+    mark = mark_of(some) if steps is None else -1 - 64 * state.nearest_round - max(FIRST_COMPARED, steps).bit_length()
     return NearestWish(layers[state.layer].name, of, mark, some)
 
 

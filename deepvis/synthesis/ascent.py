@@ -30,7 +30,7 @@ from deepvis.synthesis.photo_spectrum import photo_magnitudes
 from deepvis.synthesis.recipe import CHOICES, STRUCTURE, TEXTS, Recipe
 from deepvis.synthesis.regularizers import PENALTIES, REGULARIZERS
 from deepvis.synthesis.steps import OPTIMIZERS, POLICIES, Optimizer
-from deepvis.synthesis.transforms import DRAWS, middle, sample, view_matrix, windowed
+from deepvis.synthesis.transforms import DRAWS, middle, of_half, sample, view_matrix, windowed
 
 NORM_BOUND = 160.0  # largest norm of a pixel about the mean, for bound "norm"
 AVERAGED = 6.4  # for keep "average": a step's weight in the running mean of the parameters, × the number of steps
@@ -148,7 +148,8 @@ class Ascent:
         prior = prior_for(self.network, self.recipe.prior)
         decorrelated = self.recipe.colors == "decorrelated"
         whole = spec.height, spec.width
-        space = CodeSpace(prior, self._canvas, whole, self._mean, decorrelated)
+        smoothness = self._numbers["smoothness"] if "smoothness" in self._used else None
+        space = CodeSpace(prior, self._canvas, whole, self._mean, decorrelated, smoothness)
         detail, count = None, space.length
         if "detail" in self._used:
             detail = FineDetail.of(self._canvas, self._numbers)
@@ -259,9 +260,15 @@ class Ascent:
         if "bregman" in self._used:
             values.copy_(self._bregman.reduce(values, self._numbers["bregman"], self.recipe.bregman_iterations))
 
-    def _seen(self, image: Tensor) -> Tensor:
-        """The network's input: a randomly transformed view of the canvas, with noise."""
-        if self._views:
+    def _side(self, view: int) -> int:
+        """Which part of the canvas this view of a step is of: 0 the whole; of a scene every other pair of views is of
+        the left (-1) and the right half (1)."""
+        number = self.count * self.recipe.views + view
+        return (0, 0, -1, 1)[number % 4] if self._aim.halves else 0
+
+    def _seen(self, image: Tensor, side: int = 0) -> Tensor:
+        """The network's input: a randomly transformed view of the canvas or of one side of it, with noise."""
+        if self._views or side:
             n = self._numbers
             draws = torch.stack([torch.rand(DRAWS, generator=draw) for draw in self._draws]).to(image.device)
             matrix = view_matrix(draws, n["jitter"] * self._share, n["rotate"], n["scale_low"], n["scale_high"])
@@ -269,6 +276,8 @@ class Ascent:
                 room = (image.shape[3] - self.size[1]) / 2, (image.shape[2] - self.size[0]) / 2
                 shift = windowed(draws, n["window"], room)
                 matrix[:, :, 2] = torch.where((n["window"] > 0)[:, None], shift, matrix[:, :, 2])
+            if side:
+                matrix = of_half(matrix, side, self._grown[1])
             image = sample(image, matrix, self.size)
         if "gradient_margin" in self._used:
             image = self._without_margin(image)
@@ -294,48 +303,49 @@ class Ascent:
 
     def _gradient(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """The objective's values [B], and the gradient of objective minus penalties with respect to the parameters
-        (0 for images whose gradient is not finite)."""
-        values = self._parameters.values
-        penalties = [self._strength(name) * penalty(image) for name, penalty in PENALTIES.items() if name in self._used]
-        redirect = self.count < self._redirects
-        keep, views, objective = redirect or bool(penalties), self.recipe.views, self._aim
-        grad = torch.zeros_like(values)
-        score = torch.zeros(len(values), device=values.device)
-        for left in range(views - 1, -1, -1):
-            seen = self._seen(image)
-            part = objective(self._activations(seen, objective)) / views
-            grad = grad + self._descended(part, image, retain_graph=keep or left > 0)
-            score = score + part.detach()
-        largest = _largest(grad)
-        none = largest == 0
-        self.dead &= none | ~largest.isfinite()
-        if redirect and bool(none.any()):
-            with self.network.under(_passing):
-                passing = objective(self._activations(seen.clone(), objective))
-            around = _slope(passing, values, retain_graph=bool(penalties))
-            grad = torch.where(_each(none & (self.count < self._numbers["redirect"]), grad), around, grad)
+        (0 for images whose gradient is not finite).
+
+        The gradients of all views and penalties are summed at the image, and go through the parameterization once.
+        """
+        canvas = image.detach().requires_grad_(True)
+        score, at_image = self._climbed(canvas)
+        penalties = [
+            self._strength(name) * penalty(canvas) for name, penalty in PENALTIES.items() if name in self._used
+        ]
         if penalties:
-            (away,) = torch.autograd.grad(sum(penalties[1:], penalties[0]).sum(), values)
-            grad = grad - away
-        fine = (_largest(grad) if keep else largest).isfinite()
+            at_image = at_image - _slope(sum(penalties[1:], penalties[0]), canvas)
+        (grad,) = torch.autograd.grad(image, self._parameters.values, at_image)
+        fine = _largest(grad).isfinite()
         if grad.device.type != "cpu" or not bool(fine.all()):  # on a GPU the check takes longer than the `where`
             grad = torch.where(_each(fine, grad), grad, 0.0)
         if isinstance(self._parameters, images.Fourier) and self._parameters.beyond is not None:
             # Adam would move what cannot be seen as far as the rest.
             grad = grad.masked_fill(self._parameters.beyond, 0.0)
-        return score.detach().float(), grad
+        return score, grad
 
-    def _descended(self, score: Tensor, image: Tensor, retain_graph: bool) -> Tensor:
-        """The score's gradient with respect to the parameters; for maco that at the image counts as importance."""
-        values = self._parameters.values
-        if self.recipe.parameterization != "maco" or not score.requires_grad:
-            return _slope(score, values, retain_graph)
-        grad, at_image = torch.autograd.grad(
-            score.sum(), (values, image), retain_graph=retain_graph, materialize_grads=True
-        )
-        size = at_image.abs().mean(1, keepdim=True)
-        self._importance = size if self._importance is None else self._importance + size
-        return grad
+    def _climbed(self, canvas: Tensor) -> tuple[Tensor, Tensor]:
+        """The objective's values [B], and its gradient at the canvas: the means over the views."""
+        views, objective, redirect = self.recipe.views, self._aim, self.count < self._redirects
+        score, grad = torch.zeros(len(canvas), device=canvas.device), torch.zeros_like(canvas)
+        for left in range(views - 1, -1, -1):
+            side = self._side(views - 1 - left)
+            aim = objective.of_side(side)
+            seen = self._seen(canvas, side)
+            part = aim(self._activations(seen, aim)) / views
+            slope = _slope(part, canvas, retain_graph=redirect and left == 0)
+            if self.recipe.parameterization == "maco":
+                size = slope.abs().mean(1, keepdim=True)
+                self._importance = size if self._importance is None else self._importance + size
+            grad, score = grad + slope, score + part.detach().float()
+        largest = _largest(grad)
+        none = largest == 0
+        self.dead &= none | ~largest.isfinite()
+        if redirect and bool(none.any()):
+            with self.network.under(_passing):
+                passing = aim(self._activations(seen.clone(), aim))
+            around = _slope(passing, canvas)
+            grad = torch.where(_each(none & (self.count < self._numbers["redirect"]), grad), around, grad)
+        return score, grad
 
     @property
     def _aim(self) -> Objective:
@@ -453,11 +463,11 @@ def _passing(x: Tensor, f: Callable[[Tensor], Tensor]) -> Tensor:
     return replaced(x, f, lambda grad: grad)
 
 
-def _slope(score: Tensor, values: Tensor, retain_graph: bool) -> Tensor:
+def _slope(score: Tensor, image: Tensor, retain_graph: bool = False) -> Tensor:
     """The gradient of the sum of scores; 0 where there is none, as after a step function or under `no_grad`."""
     if not score.requires_grad:
-        return torch.zeros_like(values)
-    return torch.autograd.grad(score.sum(), values, retain_graph=retain_graph, materialize_grads=True)[0]
+        return torch.zeros_like(image)
+    return torch.autograd.grad(score.sum(), image, retain_graph=retain_graph, materialize_grads=True)[0]
 
 
 def _largest(grad: Tensor) -> Tensor:

@@ -30,6 +30,7 @@ from deepvis.synthesis.decoder import Decoder, Patches, as_maps
 from deepvis.synthesis.parameterizations import mean_color
 
 VECTOR_GRID = 4  # a vector's picture begins as a map with so many places on its shorter side
+KIND = "deepvis prior 2"  # of a file; 1 had enlargements by repetition
 DIRECTIONS = 256  # most principal directions of the codes that are kept
 _SLOPE = 0.2  # of leaky ReLUs
 _GRAY = 64.0  # gray levels that the last layer's 1 stands for
@@ -175,9 +176,8 @@ class Generator(nn.Module):
             x = self.blocks[number](x)
             shrink = 2 ** (len(self.ups) - 1 - number)
             sides = [math.ceil(side / shrink) for side in size]
-            # Bilinear where it costs no detail: else the edges of all enlargements fall on the places' borders.
-            smooth = {"mode": "bilinear", "align_corners": False} if shrink <= 2 else {"mode": "nearest"}
-            x = up(F.interpolate(x, sides, **smooth))
+            # Bilinear: the edges of enlargements by repetition would all fall on the places' borders.
+            x = up(F.interpolate(x, sides, mode="bilinear", align_corners=False))
         x = x if self.ups else self.blocks[0](x)
         if x.shape[2:] != size:  # a vector, or a map of a stride of about 1
             x = F.interpolate(x, size, mode="bilinear", align_corners=False)
@@ -258,7 +258,7 @@ def as_stored(network: Network, layer: Layer, generator: Generator, about: Mappi
         arrays[f"net.{name}"] = value.detach().float().cpu().numpy().astype(np.float16)
     patches = {name: list(value) if isinstance(value, tuple) else value for name, value in vars(base.patches).items()}
     said = {
-        "kind": "deepvis prior 1",
+        "kind": KIND,
         "fingerprint": str(network.fingerprint),
         "model": network.name,
         "layer": layer.name,
@@ -275,7 +275,7 @@ def from_stored(stored: StoredPrior, device: torch.device, where: str) -> Prior:
     """The prior of a file. Raises UserError if its arrays do not fit together."""
     about, wrong = stored.about, f"{where}: is not a prior that this version can read. Train it again with "
     wrong += "deepvis train-prior"
-    if about.get("kind") != "deepvis prior 1":
+    if about.get("kind") != KIND:
         raise UserError(wrong)
     try:
         tensors = {name: torch.from_numpy(np.array(array)).float() for name, array in stored.arrays.items()}

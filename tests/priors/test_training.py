@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import multiprocessing
+import os
 import signal
+import socket
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
@@ -227,6 +230,34 @@ def test_two_processes_are_one(network: Network, pool: PhotoPool) -> None:
     for name, value in alone.generator.state_dict().items():
         assert torch.equal(two[0].generator.state_dict()[name], two[1].generator.state_dict()[name])
         np.testing.assert_allclose(two[0].generator.state_dict()[name], value, atol=2e-4)
+
+
+def test_two_processes_of_torchrun_are_one(
+    network: Network, pool: PhotoPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As torchrun starts them, with torch.distributed; forked, which spares them the imports."""
+    plan, limits = replace(PLAN, seed=5), Limits(steps=5)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    shared = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+
+    def work(rank: int) -> None:
+        os.environ.update({**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)})
+        train(network, pool, plan, limits, tmp_path / "two")
+
+    fork = multiprocessing.get_context("fork")
+    running = [fork.Process(target=work, args=(rank,)) for rank in range(2)]
+    for one in running:
+        one.start()
+    train(network, pool, plan, limits, tmp_path / "one")
+    for one in running:
+        one.join(60)
+        one.kill()
+    assert [one.exitcode for one in running] == [0, 0]
+    alone, together = (load_prior(tmp_path / name / PRIOR) for name in ("one", "two"))
+    for name, array in alone.arrays.items():
+        np.testing.assert_allclose(together.arrays[name].astype(float), array.astype(float), atol=2e-3, err_msg=name)
 
 
 def test_the_discriminator_rests_while_it_is_ahead(network: Network, pool: PhotoPool) -> None:

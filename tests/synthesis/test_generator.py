@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from priors import borders
 from smallnets import layer, small
 from torch import Tensor
 
@@ -20,8 +21,8 @@ from deepvis.store.priors import BUNDLED, OWN, PRIOR, StoredPrior, load_prior, p
 from deepvis.synthesis import generator as g
 from deepvis.synthesis import objectives
 from deepvis.synthesis.ascent import Ascent
-from deepvis.synthesis.decoder import codes_of, fit
-from deepvis.synthesis.generated import CodeSpace, FineDetail, GeneratedImage
+from deepvis.synthesis.decoder import Decoder, Patches, codes_of, fit
+from deepvis.synthesis.generated import CodeSpace, FineDetail, GeneratedImage, smoothed
 from deepvis.synthesis.objectives import Objective
 from deepvis.synthesis.parameterizations import mean_color, network_scale
 from deepvis.synthesis.presets import recipe
@@ -175,14 +176,16 @@ def doubled(prior: g.Prior) -> g.Prior:
     return g.Prior(one, prior.mean.double(), prior.about)
 
 
+@pytest.mark.parametrize("smoothness", [0.0, 0.5])
 @pytest.mark.parametrize("colors", ["plain", "decorrelated"])
 @pytest.mark.parametrize("name", ["conv2", "fc"])
-def test_gradient_of_the_whole_chain(network: Network, name: str, colors: str) -> None:
+def test_gradient_of_the_whole_chain(network: Network, name: str, colors: str, smoothness: float) -> None:
     """From values by code, generator, detail and network to a score, against central differences in float64."""
     kept(network, name, paths.precomputed().own)
     whole, size = network.on(torch.device("cpu"), torch.float64), (28, 30)
     mean = mean_color(network.input)
-    space = CodeSpace(doubled(g.prior_for(network, name)), size, (32, 32), mean, colors == "decorrelated")
+    prior, smooth = doubled(g.prior_for(network, name)), torch.tensor([smoothness])
+    space = CodeSpace(prior, size, (32, 32), mean, colors == "decorrelated", smooth)
     detail = FineDetail(
         size, torch.ones(1), torch.zeros(1), torch.eye(3, dtype=torch.float64)[None], torch.full((1,), 9.0)
     )
@@ -223,17 +226,55 @@ def test_values_are_of_the_code_and_back(network: Network, colors: str) -> None:
     assert pictures.shape == (2, 3, 32, 28) and float(pictures.min()) >= 0 and float(pictures.max()) <= 255
 
 
+def test_smooth_codes_by_definition() -> None:
+    """Each place plus 0.5 of its neighbours, first down and then along, with independent values' spread restored."""
+    maps = torch.randn(2, 3, 40, 50, generator=torch.Generator().manual_seed(0))
+    share = [0.5, 0.2]
+    want = maps.numpy().copy()
+    for axis in (2, 3):
+        padded = np.pad(want, [(1, 1) if one == axis else (0, 0) for one in range(4)], mode="edge")
+        before, after = (np.take(padded, range(at, at + want.shape[axis]), axis) for at in (0, 2))
+        s = np.array(share)[:, None, None, None]
+        want = (want + s * (before + after)) / np.sqrt(1 + 2 * s**2)
+    found = smoothed(maps, torch.tensor(share))
+    np.testing.assert_allclose(found, want, atol=1e-5)
+    inner = found[0, :, 1:-1, 1:-1]
+    assert float(inner.std()) == pytest.approx(1, abs=0.1)
+    assert float((inner[:, 1:] * inner[:, :-1]).mean()) == pytest.approx(2 / 3, abs=0.1)
+    assert torch.equal(smoothed(maps, torch.zeros(2)), maps)
+
+
+def test_smooth_codes_make_pictures_without_borders_of_places() -> None:
+    """With enlargements by repetition the energy at the borders is 0.64 of that beside them."""
+    draw = torch.Generator().manual_seed(1)
+    patches = Patches((128, 128), (16, 16), (8, 8), 0)
+    shape = 6, 3 * 16 * 16
+    base = Decoder("middle", patches, torch.zeros(shape), torch.zeros(shape[1]), torch.zeros(6))
+    sums = g.CodeSums()
+    sums.add(torch.randn(4, 6, 16, 16, generator=draw))
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        one = g.Generator(base, sums.statistics(), 0.25)
+    one.leave.weight.data = torch.randn(one.leave.weight.shape, generator=draw)
+    code = smoothed(torch.randn(12, 6, 16, 16, generator=draw), torch.full((12,), 0.5))
+    with torch.no_grad():
+        made = one(code).permute(0, 2, 3, 1).numpy()
+    assert borders(list(made), 8) == pytest.approx(1, abs=0.1)
+
+
 def linear(network: Network) -> Objective:
     """Of the picture alone, so that a plain loop can follow it."""
     return Objective(frozenset(["conv1"]), lambda a: a["conv1"].flatten(1).mean(1) * 5)
 
 
-def test_the_preset_is_the_authors_loop(network: Network) -> None:
+@pytest.mark.parametrize("name", ["conv2", "relu2"])
+def test_the_preset_is_the_authors_loop(network: Network, name: str) -> None:
     """Steps of mean length 0.5 falling to almost 0, clipped to [0 or mean − 3σ, mean + 3σ], times 0.99."""
-    one = kept(network, "conv2", paths.precomputed().own)
-    prior, steps = g.prior_for(network, "conv2"), 5
+    one = kept(network, name, paths.precomputed().own)
+    prior, steps = g.prior_for(network, name), 5
     ascent = Ascent(network, linear(network), [recipe("generator", {"steps": steps})], [7])
     found, scale = prior.statistics, network_scale(network.input)[:, None, None]
+    assert bool((found.least >= 0).all()) == (name == "relu2")
     low = torch.where(found.least >= 0, 0.0, found.mean - 3 * found.deviation)[:, None, None]
     high = (found.mean + 3 * found.deviation)[:, None, None]
     rest = torch.where(found.least >= 0, 0.0, found.mean)[:, None, None]

@@ -294,7 +294,18 @@ IN_PHASES = tuple(
     name
     for name in _TYPES
     if name
-    not in (*CHOICES, *STRUCTURE, "steps", "redirect", "start_noise", "saturation", "power", "detail", "smoothness", *_OF_FACETS)
+    not in (
+        *CHOICES,
+        *STRUCTURE,
+        "steps",
+        "redirect",
+        "start_noise",
+        "saturation",
+        "power",
+        "detail",
+        "smoothness",
+        *_OF_FACETS,
+    )
 )
 _MOST_PHASES = 100
 _MOST_GROWTH = 8.0

@@ -12,7 +12,7 @@ from deepvis.synthesis import objectives
 from deepvis.synthesis.ascent import Ascent
 from deepvis.synthesis.presets import recipe
 from deepvis.synthesis.transforms import HALF, of_half
-from deepvis.synthesis.two_units import Pair, between, of_pairs, parse_pairs, together
+from deepvis.synthesis.two_units import Pair, between, of_both, of_pairs, parse_pairs, together
 
 
 @pytest.mark.parametrize("gamma", [0.0, 0.5, 3.0])
@@ -32,7 +32,7 @@ def test_the_images_are_of_the_units_together() -> None:
     fc, one = layer(network, "fc"), recipe("modern", {**still, "steps": 60})
     reached = []
     for gamma in (0.0, 2.0):
-        found = list(together(network, (fc, 1), [(fc, 2), (layer(network, "conv2"), 0)], one, gamma))
+        found = list(together(network, (fc, 1), [(fc, 2), (layer(network, "conv2"), 0)], one, gamma, mixed=True))
         assert [[(of.name, unit) for of, unit in each.units] for each in found] == [
             [("fc", 2)], [("conv2", 0)], [("fc", 1), ("fc", 2)], [("fc", 1), ("conv2", 0)],
         ]  # fmt: skip
@@ -93,6 +93,14 @@ def test_a_scene_has_the_first_on_the_left_and_the_second_on_the_right() -> None
         ascent.step()
     assert sides == [0, 0, -1, 1, 0, 0, -1, 1]
     assert bool(ascent.scores.isfinite().all()) and not bool(ascent.dead.any())
+
+
+def test_class_scores_are_side_by_side_and_maps_mixed() -> None:
+    network = small()
+    fc, conv = layer(network, "fc"), layer(network, "conv2")
+    a, b = objectives.unit("fc", 1), objectives.unit("conv2", 2)
+    assert of_both(a, a, (fc, fc)).halves and not of_both(a, a, (fc, fc), mixed=True).halves
+    assert not of_both(a, b, (fc, conv)).halves
 
 
 def test_views_of_halves() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from natural import frechet
+from natural import PhotoDirections
 from priors import borders
 from scipy.linalg import sqrtm
 from sklearn.decomposition import PCA
@@ -20,10 +20,11 @@ def test_frechet_distance_by_its_formula() -> None:
     c, d = np.cov(x.T), np.cov(y.T)
     want = np.square(x.mean(0) - y.mean(0)).sum() + np.trace(c + d - 2 * np.real(sqrtm(c @ d)))
     dead = np.full((300, 1), 7.0)  # a feature that is the same for all photos does not count
-    found = frechet(np.hstack([images, dead[:30] + 1]), np.hstack([photos, dead]), 6)
+    directions = PhotoDirections(np.hstack([photos, dead]), 6)
+    found = directions.frechet(np.hstack([images, dead[:30] + 1]))
     assert found == pytest.approx(want / 6, rel=1e-6)
-    assert frechet(photos, photos, 6) == pytest.approx(0, abs=1e-9)
-    few = frechet(images[:4], photos, 6)  # of a covariance that is degenerate
+    assert directions.frechet(np.hstack([photos, dead])) == pytest.approx(0, abs=1e-9)
+    few = directions.frechet(np.hstack([images, dead[:30]])[:4])  # of a covariance that is degenerate
     assert np.isfinite(few) and few > found
 
 

@@ -208,7 +208,7 @@ class Trainer:
             made = self.generator(real[self.plan.layer].float())
             seen = self.eyes(made)
             loss = self._reconstruction(made, pictures, seen, real)
-            self.discriminator.requires_grad_(False)  # the generator's gradient alone
+            self.discriminator.requires_grad_(False).eval()  # the generator's gradient alone
             adversarial = -judged_real(self.discriminator(made, seen)) if now.phase else None
         if adversarial is None:
             loss.backward()
@@ -243,7 +243,7 @@ class Trainer:
     def _discriminate(self, pictures: Tensor, real: dict[str, Tensor], made: Tensor, seen: dict[str, Tensor]) -> None:
         """A step of the discriminator; while it is ahead it rests: its gradient counts as 0, which moves nothing."""
         optimizer = self._optimizers[1]
-        self.discriminator.requires_grad_(True)
+        self.discriminator.requires_grad_(True).train()
         with self._autocast():  # photos and made ones in one batch, which takes half the launches of two
             features = {name: torch.cat([real[name], seen[name].detach()]) for name in self.discriminator.names}
             answers = self.discriminator(torch.cat([pictures, made.detach()]), features)

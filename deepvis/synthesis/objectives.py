@@ -141,9 +141,10 @@ def _size(layer: str, code: Tensor) -> Tensor:
     return size
 
 
-def both(first: Objective, second: Objective, gamma: float = 0.5) -> Objective:
+def both(first: Objective, second: Objective, gamma: float | Tensor = 0.5) -> Objective:
     """Two objectives at once, neither of which may run ahead: a + b − γ |a − b| (Nguyen et al. 2016, "Synthesizing the
-    preferred inputs…", supplement, equation (2); its λ‖y‖ is the recipe's decay). With γ = 0 it is their sum."""
+    preferred inputs…", supplement, equation (2); its λ‖y‖ is the recipe's decay). With γ = 0 it is their sum.
+    Each image may have a γ of its own."""
 
     def value(a: Activations) -> Tensor:
         one, other = first.value(a), second.value(a)
@@ -152,7 +153,7 @@ def both(first: Objective, second: Objective, gamma: float = 0.5) -> Objective:
     return Objective(first.layers | second.layers, value)
 
 
-def scene(first: Objective, second: Objective, gamma: float = 0.5) -> Objective:
+def scene(first: Objective, second: Objective, gamma: float | Tensor = 0.5) -> Objective:
     """Two objectives in one image, side by side: `both` for views of the whole image; and every other pair of views is
     of its left half, for the first objective, and of its right half, for the second."""
     return replace(both(first, second, gamma), halves=(2 * first, 2 * second))

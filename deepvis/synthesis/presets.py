@@ -141,7 +141,8 @@ PRESETS: dict[str, Recipe] = {
         rate=0.1,
         start_noise=0.3,
         total_variation=0.2,
-        detail=20,
+        smoothness=0.5,
+        detail=40,
         power=1.3,
         cutoff=0.35,
         margin=32,
@@ -149,6 +150,7 @@ PRESETS: dict[str, Recipe] = {
         rotate=20,
         scale_low=0.7,
         scale_high=1.3,
+        keep="average",
     ),
     # Mahendran & Vedaldi 2014, with the numbers of the authors' code (λ = 10, learning rates for 2,100 steps), for
     # pictures whose root mean square about the mean is 68, as that of the bundled photos. The sixth power there is of

@@ -1,19 +1,20 @@
 """How good are learned priors, and the images made through them?
 
-    python tests/benchmarks/priors.py --photos DIR --out DIR [--seconds 330] [--tiny]
+    python tests/benchmarks/priors.py --photos DIR --out DIR [--seconds 330] [--known FILE] [--tiny]
 
 On a GPU, in as many seconds as are given. In two processes, one job after another:
 
 - priors of some layers of the default network are trained on the photos in DIR, of which a hundred are set aside,
   and a smaller one on the bundled photos. Tables: PSNR and feature distance, by the network itself and by
   EfficientNet-Lite2, of what the closed form and the generator make of photos set aside, by seconds and steps;
-- after each, images of classes are made through the prior: how often Lite2 names the class first or among the first
+- after the bundled photos' one, some recipes are tried on other classes than those of the tables, and one is chosen;
+- images of classes are made through each prior: how often Lite2 names the class first or among the first
   five, and the measures of `natural.py`. "borders": gradient energy at multiples of the code's stride, over that of
   their neighbours and over what the photos have of it (1: no visible borders);
 - the same for `modern`, and images of two classes at once: the mean gap between the two scores, and how often both are
   among Lite2's first five.
 
-Only the prior of the bundled photos is kept.
+Only the prior of the bundled photos is kept. `--known FILE` keeps what Lite2 sees in the photos for the next run.
 """
 
 from __future__ import annotations
@@ -27,7 +28,6 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -35,7 +35,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from natural import LAST, LATE, MIDDLE, SCORES, SIDE, STATISTICS, Seen, distance, frechet, photographs
+from natural import LAST, LATE, MIDDLE, SCORES, SIDE, STATISTICS, PhotoDirections, Seen, distance, photographs
 from recognised import HERE, drawn_classes
 from torch import Tensor
 from torch.nn import functional as F
@@ -53,8 +53,10 @@ from deepvis.synthesis.ascent import Ascent
 from deepvis.synthesis.generator import as_stored, from_stored, load_prior
 from deepvis.synthesis.objectives import Objective
 from deepvis.synthesis.presets import recipe
+from deepvis.synthesis.recipe import Recipe
 
 BASELINES = "baselines"
+MEASURES = tuple(STATISTICS.items())
 
 
 @dataclass(frozen=True)
@@ -68,31 +70,30 @@ class Job:
 
 
 JOBS = {
-    "bundled-5c": Job("5c", True, 1.0, 0.57),
-    "logits": Job("logits", False, 1.5, 0.86),
-    "6d": Job("6d", False, 1.5, 0.5),
-    "head": Job("head", False, 1.5, 0.7),
-    "4c": Job("4c", False, 1.5, 0.88),
+    "bundled-5c": Job("5c", True, 1.0, 0.54),
+    "6d": Job("6d", False, 1.5, 0.45),
+    "logits": Job("logits", False, 1.5, 0.85),
+    "head": Job("head", False, 1.5, 0.85),
+    "4c": Job("4c", False, 1.5, 0.85),
 }
-PROCESSES = ((BASELINES, "bundled-5c", "logits"), ("6d", "head", "4c"))
-BATCH, RATE = 96, 8e-4
+PROCESSES = ((BASELINES, "bundled-5c"), ("6d", "logits"))
+BATCH, RATE = 128, 1e-3
 MARKS = (10, 20, 40, 80, 160)  # seconds of training at which a line is written
-# name: preset, changes
-VARIANTS: dict[str, tuple[str, dict[str, object]]] = {
-    "generator-modern": ("generator-modern", {}),
-    "no detail": ("generator-modern", {"detail": 0}),
-    "independent places": ("generator-modern", {"smoothness": 0}),
-    "generator": ("generator", {}),
-    "generator, rate 8": ("generator", {"phases": [{"steps": 1, "numbers": {"rate": [8, 1e-10]}}]}),
+AT_ONCE = 64  # images in a batch
+Changes = dict[str, object]
+TRIALS: dict[str, Changes] = {  # of generator-modern; all can share a batch
+    "preset": {},
+    "detail 20": {"detail": 20},
+    "detail 80": {"detail": 80},
+    "variation 0.05": {"total_variation": 0.05},
+    "detail 80, variation 0.05": {"detail": 80, "total_variation": 0.05},
+    "power 1, cutoff 0.45": {"power": 1, "cutoff": 0.45},
+    "magnified views": {"scale_low": 0.8, "scale_high": 1.6},
+    "smoothness 0.3, detail 60": {"smoothness": 0.3, "detail": 60},
+    "rate 0.05, detail 80": {"rate": 0.05, "detail": 80},
+    "rate 0.2": {"rate": 0.2},
 }
-OFTEN = ("generator-modern", "no detail")  # those of every prior
-PAIRS: dict[str, Callable[[Objective, Objective], Objective]] = {
-    "sum": lambda a, b: objectives.both(a, b, 0.0),
-    "γ 0.5": lambda a, b: objectives.both(a, b, 0.5),
-    "γ 1": lambda a, b: objectives.both(a, b, 1.0),
-    "scene, γ 0.5": lambda a, b: objectives.scene(a, b, 0.5),
-    "scene, γ 1": lambda a, b: objectives.scene(a, b, 1.0),
-}
+CHOSEN = "chosen.txt"  # the name of the best trial
 
 
 # ---- the judge -----------------------------------------------------------------------------------
@@ -178,22 +179,52 @@ class Bench:
         with open(self.out / file, "a") as table:
             table.write(line + "\n")
 
-    def do(self, name: str) -> None:
+    def do(self, name: str) -> Path | None:
+        """A training, with the images of the bundled photos' prior; or the baselines."""
         self.job = name
         if name == BASELINES:
-            self.baselines()
-            return
+            self.judged({"modern": recipe("modern", self.steps)}, self.classes, 16)
+            self.pairs("modern", {})
+            return None
         job = JOBS[name]
         file = self.train(job)
         if self.device == "cuda":
             torch.cuda.empty_cache()
-        for variant in VARIANTS if job.bundled else OFTEN:
-            if self.now > self.args.seconds - 20 and not self.tiny:
-                return
-            preset, changes = VARIANTS[variant]
-            self.judged(variant, preset, {"prior": str(file), **changes}, self._stride(file))
         if job.bundled:
-            self.pairs("generator-modern", {"prior": str(file)}, list(PAIRS)[1:4:2])
+            self.tried(file)
+            self.images_through(file, True)
+            self.pairs("generator-modern", {"prior": str(file)})
+            return None
+        return file
+
+    def tried(self, file: Path) -> None:
+        """Choose a recipe by other classes: the nearest to photos by the measures among those with 60 % in the top
+        five."""
+        classes = drawn_classes("30:32" if self.tiny else "30:42")
+        trials = {name: self._through(file, changes) for name, changes in TRIALS.items()}
+        found = self.judged(trials, classes, self._stride(file), "tried ")
+        best = min(found, key=lambda name: found[name])
+        self.write(f"chosen: {best}, {TRIALS[best]}", "images.txt")
+        (self.args.out / CHOSEN).write_text(best)
+
+    def images_through(self, file: Path, authors: bool = False) -> None:
+        chosen = self.args.out / CHOSEN
+        changes = TRIALS[chosen.read_text()] if chosen.exists() else {}
+        recipes = {
+            "generator-modern": self._through(file, changes),
+            "no detail": self._through(file, {**changes, "detail": 0}),
+            "independent places": self._through(file, {**changes, "smoothness": 0}),
+        }
+        if authors:
+            recipes["generator"] = recipe("generator", {"prior": str(file), **self.steps})
+        self.judged(recipes, self.classes, self._stride(file))
+
+    def _through(self, file: Path, changes: Changes) -> Recipe:
+        return recipe("generator-modern", {"prior": str(file), **changes, **self.steps})
+
+    @property
+    def steps(self) -> Changes:
+        return {"steps": 2} if self.tiny else {}
 
     # ---- training -------------------------------------------------------------------------------
 
@@ -248,40 +279,69 @@ class Bench:
     # ---- images ---------------------------------------------------------------------------------
 
     @cached_property
-    def known(self) -> tuple[Seen, dict[str, float]]:
-        """What the judge sees in the photos, and their usual measures."""
-        photos = photographs(self.args.photos if not self.tiny else paths.PHOTOS)[: 24 if self.tiny else None]
-        seen = self.judge.look(photos)
-        usual = {key: float(np.mean([measure(photo) for photo in photos[::4]])) for key, measure in STATISTICS.items()}
-        usual |= {f"borders {stride}": borders(photos, stride) for stride in (8, 16, 32)}
-        draw = np.random.default_rng(0)
-        some = [draw.permutation(len(photos))[: len(self.classes)] for _ in range(20)]
-        floor = np.mean([frechet(seen.last[one], np.delete(seen.last, one, 0)) for one in some])
-        self.write(f"Fréchet distance of {len(self.classes)} photos from the others: {floor:.3f}", "notes.txt")
-        return seen, usual
+    def known(self) -> tuple[np.ndarray, np.ndarray, dict[str, float]]:
+        """What the judge sees in the photos (features of two layers), and their usual measures."""
+        file = self.args.known
+        if file is None or not file.exists():
+            photos = photographs(self.args.photos if not self.tiny else paths.PHOTOS)[: 24 if self.tiny else None]
+            seen = self.judge.look(photos)
+            usual = {name: float(np.mean([measure(photo) for photo in photos[::2]])) for name, measure in MEASURES}
+            usual |= {f"borders {stride}": borders(photos[::2], stride) for stride in (8, 16, 32)}
+            if file is None:
+                return seen.middle, seen.last, usual
+            names, values = list(usual), list(usual.values())
+            np.savez_compressed(file, middle=seen.middle, last=seen.last, names=names, usual=values)
+        with np.load(file) as found:
+            usual = dict(zip(found["names"].tolist(), found["usual"].tolist()))
+            return found["middle"].astype(np.float32), found["last"].astype(np.float32), usual
 
-    def made(self, preset: str, changes: dict[str, object]) -> tuple[list[np.ndarray], float]:
-        one, begin = recipe(preset, {**changes, "steps": 2} if self.tiny else changes), time.time()
-        seeds = [1000 + label for label in self.classes]
-        ascent = Ascent(self.network, objectives.unit(SCORES, self.classes), [one] * len(seeds), seeds)
-        for _ in range(one.steps):
+    @cached_property
+    def directions(self) -> PhotoDirections:
+        return PhotoDirections(self.known[1])
+
+    def made(self, aim: Objective, recipes: list[Recipe], seeds: list[int]) -> list[np.ndarray]:
+        ascent = Ascent(self.network, aim, recipes, seeds)
+        for _ in range(recipes[0].steps):
             ascent.step()
-        return list(ascent.images()), (time.time() - begin) / len(seeds)
+        return list(ascent.images())
 
-    def judged(self, name: str, preset: str, changes: dict[str, object], stride: int) -> None:
-        images, seconds = self.made(preset, changes)
-        known, usual = self.known
+    def judged(self, recipes: dict[str, Recipe], classes: list[int], stride: int, prefix: str = "") -> dict[str, float]:
+        """Write a row for each recipe; those that can share a batch do. Return how unlike photos each one's images are:
+        the mean logarithm of both distances, plus the differences of spectrum, contrast and variation."""
+        unlike, each = {}, max(1, AT_ONCE // len(classes))
+        for structure in dict.fromkeys(one.structure for one in recipes.values()):
+            names = [name for name, one in recipes.items() if one.structure == structure]
+            for part in (names[first : first + each] for first in range(0, len(names), each)):
+                if self.now > self.args.seconds - 20 and not self.tiny:
+                    return unlike
+                begin, labels = time.time(), classes * len(part)
+                of = [recipes[name] for name in part for _ in classes]
+                images = self.made(objectives.unit(SCORES, labels), of, [1000 + label for label in labels])
+                seconds = (time.time() - begin) / len(images)
+                for number, name in enumerate(part):
+                    mine = images[number * len(classes) : (number + 1) * len(classes)]
+                    unlike[name] = self._row(prefix + name, mine, classes, stride, seconds)
+        return unlike
+
+    def _row(self, name: str, images: list[np.ndarray], classes: list[int], stride: int, seconds: float) -> float:
+        middle, last, usual = self.known
         seen = self.judge.look(images)
-        ranks = np.array([(scores > scores[label]).sum() for scores, label in zip(seen.scores, self.classes)])
-        near = [distance(getattr(seen, part), getattr(known, part)) for part in ("middle", "last")]
-        found = {key: float(np.mean([measure(image) for image in images])) for key, measure in STATISTICS.items()}
-        ratios = " ".join(f"{found[key] / usual[key]:10.2f}" for key in ("variation", "contrast", "saturation"))
-        many = np.median(self.judge.pieces(images, self.classes))
+        ranks = np.array([(scores > scores[label]).sum() for scores, label in zip(seen.scores, classes)])
+        near = [distance(mine, theirs) for mine, theirs in ((seen.middle, middle), (seen.last, last))]
+        away = self.directions.frechet(seen.last)
+        found = {key: float(np.mean([measure(image) for image in images])) for key, measure in MEASURES}
+        ratios = {key: found[key] / usual[key] for key in ("variation", "contrast", "saturation")}
+        many = np.median(self.judge.pieces(images, classes))
         edges = borders(images, stride) / usual[f"borders {stride}"]
-        words = f"{(ranks < 1).mean():6.0%} {(ranks < 5).mean():6.0%} {near[0]:9.1f} {near[1]:9.1f}"
-        rest = f"{found['slope'] - usual['slope']:+7.2f} {many:7.1f} {edges:8.3f} {seconds:6.2f}"
-        self.write(f"{name:24} {words} {frechet(seen.last, known.last):9.3f} {ratios} {rest}", "images.txt")
+        steeper = found["slope"] - usual["slope"]
+        words = f"{(ranks < 1).mean():6.0%} {(ranks < 5).mean():6.0%} {near[0]:9.1f} {near[1]:9.1f} {away:9.3f}"
+        rest = f"{steeper:+7.2f} {many:7.1f} {edges:8.3f} {seconds:6.2f}"
+        self.write(f"{name:34} {words} {' '.join(f'{r:10.2f}' for r in ratios.values())} {rest}", "images.txt")
         self.keep(name, images)
+        if (ranks < 5).mean() < 0.6:
+            return float("inf")
+        logs = (np.log(max(near[0], 1)) + np.log(max(away, 1e-3))) / 2
+        return float(logs + abs(steeper) + sum(abs(np.log(ratios[key])) for key in ("variation", "contrast")))
 
     def keep(self, name: str, images: list[np.ndarray]) -> None:
         """A sheet of the images."""
@@ -295,42 +355,48 @@ class Bench:
         stride = from_stored(load_prior(file), torch.device("cpu"), str(file)).generator.stride[0]
         return min(32, max(8, stride))
 
-    def baselines(self) -> None:
-        for stride in (16, 32):
-            self.judged(f"modern, {stride} pixels", "modern", {}, stride)
-        self.pairs("modern", {}, list(PAIRS)[:2] if self.tiny else list(PAIRS))
-
-    def pairs(self, preset: str, changes: dict[str, object], names: list[str]) -> None:
-        """Two classes at once."""
+    def pairs(self, preset: str, changes: Changes) -> None:
+        """Two classes at once, mixed and as scenes."""
         count = 2 if self.tiny else 20
         labels = np.random.default_rng(7).permutation(1000)[: 2 * count].reshape(2, -1).tolist()
-        one = recipe(preset, {**changes, "steps": 2} if self.tiny else changes)
-        for name in names:
-            aims = [objectives.unit(SCORES, of) for of in labels]
-            ascent = Ascent(self.network, PAIRS[name](*aims), [one] * count, list(range(count)))
-            for _ in range(one.steps):
-                ascent.step()
-            images = list(ascent.images())
-            x = torch.cat([self.network.see(image, crop=True) for image in images])
-            with torch.no_grad():
-                scores = self.network.up_to(SCORES, x).float().cpu().numpy()
-            values = np.stack([scores[np.arange(count), of] for of in labels])
-            seen = self.judge.look(images)
-            ranks = [np.array([(s > s[label]).sum() for s, label in zip(seen.scores, of)]) for of in labels]
-            both = np.mean((ranks[0] < 5) & (ranks[1] < 5))
-            gap, least = np.abs(values[0] - values[1]).mean(), values.min(0).mean()
-            middle = distance(seen.middle, self.known[0].middle)
-            words = f"gap {gap:6.2f}  lower score {least:6.2f}  both {both:.0%}  middle {middle:6.0f}"
-            self.write(f"{preset:18} {name:14} {words}", "pairs.txt")
-            self.keep(f"pairs {preset} {name}", images[:10])
+        one = recipe(preset, {**changes, **self.steps})
+        for name, make, gammas in (
+            ("mixed", objectives.both, (0.0, 0.5, 1.0)),
+            ("scene", objectives.scene, (0.5, 1.0)),
+        ):
+            if self.now > self.args.seconds - 20 and not self.tiny:
+                return
+            gamma = torch.tensor(gammas, device=self.network.device).repeat_interleave(count)
+            aims = [objectives.unit(SCORES, of * len(gammas)) for of in labels]
+            images = self.made(make(*aims, gamma), [one] * len(gamma), list(range(count)) * len(gammas))
+            for number, value in enumerate(gammas):
+                mine = images[number * count : (number + 1) * count]
+                self._pair_row(f"{preset} {name}, γ {value:g}", mine, labels)
+
+    def _pair_row(self, name: str, images: list[np.ndarray], labels: list[list[int]]) -> None:
+        x = torch.cat([self.network.see(image, crop=True) for image in images])
+        with torch.no_grad():
+            scores = self.network.up_to(SCORES, x).float().cpu().numpy()
+        values = np.stack([scores[np.arange(len(images)), of] for of in labels])
+        seen = self.judge.look(images)
+        ranks = [np.array([(s > s[label]).sum() for s, label in zip(seen.scores, of)]) for of in labels]
+        both = np.mean((ranks[0] < 5) & (ranks[1] < 5))
+        gap, least = np.abs(values[0] - values[1]).mean(), values.min(0).mean()
+        words = f"gap {gap:6.2f}  lower score {least:6.2f}  both {both:.0%}"
+        self.write(f"{name:34} {words}  middle {distance(seen.middle, self.known[0]):6.0f}", "pairs.txt")
+        self.keep(f"pairs {name}", images[:10])
 
 
 def work(args: argparse.Namespace) -> None:
-    """What one of the processes does."""
+    """What one of the processes does: its jobs, then the images through priors of other photos."""
     torch.set_num_threads(1 if args.tiny else 4)
-    bench = Bench(args)
+    bench, left = Bench(args), {}
     for job in args.own.split(","):
-        bench.do(job)
+        left[job] = bench.do(job)
+    for job, file in left.items():
+        if file is not None:
+            bench.job = job
+            bench.images_through(file)
 
 
 # ---- all together --------------------------------------------------------------------------------
@@ -341,6 +407,7 @@ def main() -> None:
     parser.add_argument("--photos", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seconds", type=float, default=330)
+    parser.add_argument("--known", type=Path, help="file of what Lite2 sees in the photos; written if it is missing")
     parser.add_argument("--tiny", action="store_true", help="a trial of the script, one process after another")
     parser.add_argument("--jobs", default=";".join(",".join(jobs) for jobs in PROCESSES), help="a process for each ;")
     parser.add_argument("--own", default="", help=argparse.SUPPRESS)
@@ -356,6 +423,7 @@ def main() -> None:
     for number, own in enumerate(processes):
         command = [sys.executable, __file__, "--photos", str(args.photos), "--out", str(room), "--own", own]
         command += ["--started", str(args.started), "--seconds", str(args.seconds)]
+        command += ["--known", str(args.known)] if args.known else []
         with open(room / f"{number}.log", "w") as log:
             process = subprocess.Popen([*command, *(["--tiny"] if args.tiny else [])], stdout=log, stderr=log)
         running.append(process)

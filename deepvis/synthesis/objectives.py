@@ -144,7 +144,8 @@ def _size(layer: str, code: Tensor) -> Tensor:
 def both(first: Objective, second: Objective, gamma: float | Tensor = 0.5) -> Objective:
     """Two objectives at once, neither of which may run ahead: a + b − γ |a − b| (Nguyen et al. 2016, "Synthesizing the
     preferred inputs…", supplement, equation (2); its λ‖y‖ is the recipe's decay). With γ = 0 it is their sum.
-    Each image may have a γ of its own."""
+    Each image may have a γ of its own.
+    """
 
     def value(a: Activations) -> Tensor:
         one, other = first.value(a), second.value(a)

@@ -79,7 +79,7 @@ JOBS = {
 PROCESSES = ((BASELINES, "bundled-5c"), ("6d", "logits"))
 BATCH, RATE = 128, 1e-3
 MARKS = (10, 20, 40, 80, 160)  # seconds of training at which a line is written
-AT_ONCE = 64  # images in a batch
+AT_ONCE = 128  # images in a batch
 Changes = dict[str, object]
 TRIALS: dict[str, Changes] = {  # of generator-modern; all can share a batch
     "preset": {},
@@ -200,7 +200,7 @@ class Bench:
     def tried(self, file: Path) -> None:
         """Choose a recipe by other classes: the nearest to photos by the measures among those with 60 % in the top
         five."""
-        classes = drawn_classes("30:32" if self.tiny else "30:42")
+        classes = drawn_classes("30:32" if self.tiny else "30:50")
         trials = {name: self._through(file, changes) for name, changes in TRIALS.items()}
         found = self.judged(trials, classes, self._stride(file), "tried ")
         best = min(found, key=lambda name: found[name])

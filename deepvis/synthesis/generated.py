@@ -114,7 +114,7 @@ class CodeSpace:
         """The code of values B×length: B×C×h×w, or B×C for a vector."""
         found = self.prior.statistics
         flat = values.view(len(values), -1, math.prod(self.grid))
-        if self.smoothness is not None:
+        if self.smoothness is not None and self.prior.generator.is_map:
             flat = smoothed(flat.view(*flat.shape[:2], *self.grid), self.smoothness).flatten(2)
         if self.decorrelated:
             made = torch.einsum("ck,bkp->bcp", (found.directions * found.spreads).to(flat), flat) + found.mean[:, None]

@@ -244,6 +244,13 @@ def test_smooth_codes_by_definition() -> None:
     assert torch.equal(smoothed(maps, torch.zeros(2)), maps)
 
 
+def test_a_vector_has_no_neighbours(network: Network) -> None:
+    kept(network, "fc", paths.precomputed().own)
+    plain = CodeSpace(g.prior_for(network, "fc"), (32, 32), (32, 32), torch.zeros(3), True)
+    values = torch.randn(2, plain.length)
+    assert torch.equal(replace(plain, smoothness=torch.full((2,), 0.5)).code(values), plain.code(values))
+
+
 def test_smooth_codes_make_pictures_without_borders_of_places() -> None:
     """With enlargements by repetition the energy at the borders is 0.64 of that beside them."""
     draw = torch.Generator().manual_seed(1)
@@ -294,6 +301,34 @@ def test_the_preset_is_the_authors_loop(network: Network, name: str) -> None:
     mine = ascent._parameters._space.code(ascent._parameters.values)
     np.testing.assert_allclose(mine.detach(), code, atol=2e-3)
     assert one is not None
+
+
+def test_ours_is_a_plain_loop(network: Network) -> None:
+    """Adam along the principal directions, whose places are smoothed, clipped to ±3 deviations; then the average."""
+    kept(network, "relu2", paths.precomputed().own)
+    prior, steps, found = g.prior_for(network, "relu2"), 6, g.prior_for(network, "relu2").statistics
+    still = {"margin": 0, "jitter": 0, "rotate": 0, "scale_low": 1, "scale_high": 1, "views": 1, "redirect": 0}
+    one = recipe("generator-modern", {**still, "steps": steps, "detail": 0, "total_variation": 0, "rate": 0.9})
+    ascent = Ascent(network, linear(network), [one], [3])
+    scale, count = network_scale(network.input)[:, None, None], len(found.spreads)
+    start = torch.randn(count * 256, generator=torch.Generator().manual_seed(3)).view(1, count, 16, 16)
+    values, mean, square, average = 0.3 * start, torch.zeros_like(start), torch.zeros_like(start), None
+    for step in range(1, steps + 1):
+        values = values.detach().requires_grad_(True)
+        rows = torch.einsum("ck,bkhw->bchw", found.directions * found.spreads, smoothed(values, torch.tensor([0.5])))
+        code = rows + found.mean[:, None, None]
+        code = torch.minimum(torch.maximum(code, found.low[:, None, None]), found.high[:, None, None])
+        picture = (prior.generator(code) + prior.mean[:, None, None]).clamp(0, 255) - prior.mean[:, None, None]
+        (grad,) = torch.autograd.grad(network.up_to("conv1", picture * scale).mean() * 5, values)
+        mean, square = 0.9 * mean + 0.1 * grad, 0.999 * square + 0.001 * grad**2
+        moved = 0.9 * (mean / (1 - 0.9**step)) / ((square / (1 - 0.999**step)).sqrt() + 1e-8)
+        values = (values.detach() + moved).clamp(-3, 3)
+        weight = min(1.0, max(6.4 / steps, 2 / (step + 1)))
+        average = values if average is None else average + weight * (values - average)
+        ascent.step()
+    assert float((values.abs() == 3).float().mean()) > 0.2  # the bounds were met
+    np.testing.assert_allclose(ascent._parameters.values.detach().view_as(values), values, atol=2e-2)
+    np.testing.assert_allclose(ascent._average.view_as(values), average, atol=2e-2)
 
 
 def test_images_through_a_prior_excite_the_unit(network: Network) -> None:

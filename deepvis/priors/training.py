@@ -241,20 +241,20 @@ class Trainer:
         (loss + self.plan.adversarial * ease * self._weight * adversarial).backward()
 
     def _discriminate(self, pictures: Tensor, real: dict[str, Tensor], made: Tensor, seen: dict[str, Tensor]) -> None:
-        """A step of the discriminator; while it is ahead it rests: its gradient counts as 0, which moves nothing."""
-        optimizer = self._optimizers[1]
+        """A step of the discriminator; while it is ahead it rests."""
+        optimizer, awake = self._optimizers[1], bool(self._ahead < AHEAD)
         self.discriminator.requires_grad_(True).train()
-        with self._autocast():  # photos and made ones in one batch, which takes half the launches of two
+        with torch.set_grad_enabled(awake), self._autocast():  # photos and made ones in one batch: half the launches
             features = {name: torch.cat([real[name], seen[name].detach()]) for name in self.discriminator.names}
             answers = self.discriminator(torch.cat([pictures, made.detach()]), features)
             of_photos, of_made = zip(*(answer.chunk(2) for answer in answers))
             loss = hinge(of_photos, of_made)
         right = [accuracy(of_photos, of_made).detach()]
         self.average(right)
-        awake = (self._ahead < AHEAD).float()
         self._ahead = torch.lerp(self._ahead, right[0].float(), 0.05)
-        (loss * awake).backward()
-        self._update(optimizer, self.discriminator)
+        if awake:
+            loss.backward()
+            self._update(optimizer, self.discriminator)
 
     def _update(self, optimizer: ManyAdam, module: nn.Module) -> None:
         self.average([p.grad for p in module.parameters() if p.grad is not None])

@@ -213,9 +213,9 @@ class Bench:
         recipes = {
             "generator-modern": self._through(file, changes),
             "no detail": self._through(file, {**changes, "detail": 0}),
-            "independent places": self._through(file, {**changes, "smoothness": 0}),
         }
         if authors:
+            recipes["independent places"] = self._through(file, {**changes, "smoothness": 0})
             recipes["generator"] = recipe("generator", {"prior": str(file), **self.steps})
         self.judged(recipes, self.classes, self._stride(file))
 

@@ -83,15 +83,15 @@ AT_ONCE = 128  # images in a batch
 Changes = dict[str, object]
 TRIALS: dict[str, Changes] = {  # of generator-modern; all can share a batch
     "preset": {},
-    "detail 20": {"detail": 20},
     "detail 80": {"detail": 80},
-    "variation 0.05": {"total_variation": 0.05},
+    "detail 160": {"detail": 160},
+    "detail 160, variation 0.4": {"detail": 160, "total_variation": 0.4},
     "detail 80, variation 0.05": {"detail": 80, "total_variation": 0.05},
     "power 1, cutoff 0.45": {"power": 1, "cutoff": 0.45},
     "magnified views": {"scale_low": 0.8, "scale_high": 1.6},
     "smoothness 0.3, detail 60": {"smoothness": 0.3, "detail": 60},
-    "rate 0.05, detail 80": {"rate": 0.05, "detail": 80},
-    "rate 0.2": {"rate": 0.2},
+    "rate 0.05, detail 120": {"rate": 0.05, "detail": 120},
+    "magnified views, detail 80": {"scale_low": 0.8, "scale_high": 1.6, "detail": 80},
 }
 CHOSEN = "chosen.txt"  # the name of the best trial
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from deepvis.core.errors import UserError, words
 from deepvis.core.layers import Layer, find_layer
@@ -42,6 +43,7 @@ AHEAD = 0.8  # share of right answers at which the discriminator rests
 _EASE = 200  # steps in which the adversarial loss grows to its strength
 _BALANCE = 16  # steps between two measurements of the adversarial loss's weight
 _EMA = 0.998
+SHIFT = 16  # pixels: most by which pictures are shifted before the discriminator sees them
 _SAMPLES = 640  # augmented photos that the statistics and the closed form are learned from
 
 Average = Callable[[Sequence[Tensor]], None]
@@ -206,6 +208,10 @@ class Trainer:
             with torch.no_grad():
                 real = self.eyes(pictures)
             made = self.generator(real[self.plan.layer].float())
+            if now.phase:
+                pictures, made = self._shifted(pictures, made, draw)
+                with torch.no_grad():
+                    real = self.eyes(pictures)
             seen = self.eyes(made)
             loss = self._reconstruction(made, pictures, seen, real)
             self.discriminator.requires_grad_(False).eval()  # the generator's gradient alone
@@ -219,6 +225,13 @@ class Trainer:
         self._loss = self._loss + loss.detach().float()
         now.step += 1
         self._follow()
+
+    def _shifted(self, pictures: Tensor, made: Tensor, draw: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Both by the same random shift, so that the network's and the discriminator's own grids lie anywhere on the
+        code's places. Else the generator learns to draw the borders of these."""
+        most = min(SHIFT, self.plan.size // 4)
+        down, right = torch.randint(-most, most + 1, (2,), generator=draw).tolist()
+        return shifted(pictures, down, right), shifted(made, down, right)
 
     def _reconstruction(
         self, made: Tensor, pictures: Tensor, seen: dict[str, Tensor], real: dict[str, Tensor]
@@ -411,6 +424,14 @@ def sized_layer(network: Network, name: str, size: int) -> Layer:
     if layer.is_map and (code.ndim == 2 or min(code.shape[2:]) < 2):
         raise UserError(f"layer {name}: its map is too small for pictures of {size} pixels. Give a larger --size")
     return replace(layer, height=code.shape[2], width=code.shape[3]) if layer.is_map else layer
+
+
+def shifted(pictures: Tensor, down: int, right: int) -> Tensor:
+    """Pictures shifted by so many pixels; what leaves on one side comes back mirrored on the other."""
+    pad = max(right, 0), max(-right, 0), max(down, 0), max(-down, 0)
+    padded = F.pad(pictures, pad, mode="reflect")
+    height, width = pictures.shape[2:]
+    return padded[:, :, pad[3] : pad[3] + height, pad[1] : pad[1] + width]
 
 
 def _layer(network: Network, name: str) -> Layer:

@@ -27,7 +27,7 @@ from deepvis.priors import jobs, losses
 from deepvis.priors.adam import ManyAdam
 from deepvis.priors.jobs import Limits, train
 from deepvis.priors.photos import DRAWS, PhotoPool, augmented, read_photos
-from deepvis.priors.training import FAILURES, HeldOut, Trainer, TrainingPlan, sized_layer
+from deepvis.priors.training import FAILURES, HeldOut, Trainer, TrainingPlan, shifted, sized_layer
 from deepvis.store.priors import CHECKPOINT, PRIOR, RECONSTRUCTIONS, load_prior
 
 PLAN = TrainingPlan("conv2", 32, batch=4, rate=3e-3, width=0.1)
@@ -97,8 +97,10 @@ def test_a_training_step_climbs_the_weighted_losses(network: Network, pool: Phot
     )
     draw = torch.Generator().manual_seed(0)
     pictures = trainer._drawn(draw, 4)[1]
+    down, right = torch.randint(-8, 9, (2,), generator=draw).tolist()
+    made = shifted(trainer.generator(trainer.eyes(pictures)["conv2"]), down, right)
+    pictures = shifted(pictures, down, right)
     real = trainer.eyes(pictures)
-    made = trainer.generator(real["conv2"])
     seen = trainer.eyes(made)
     ours = (made - pictures).abs().mean() / 64 + losses.feature_error(seen, real, trainer._spreads)
     trainer.discriminator.eval()  # as it is before its power iteration
@@ -110,6 +112,16 @@ def test_a_training_step_climbs_the_weighted_losses(network: Network, pool: Phot
     trainer.step()
     mine = grads[-1]
     np.testing.assert_allclose(mine, torch.cat([w.flatten() for w in want]), atol=2e-3 * float(mine.abs().max()))
+
+
+def test_shifted_pictures() -> None:
+    picture = torch.arange(48.0).view(1, 1, 6, 8)
+    assert torch.equal(shifted(picture, 0, 0), picture)
+    moved = shifted(picture, 2, -1)
+    assert torch.equal(moved[:, :, 2:, :-1], picture[:, :, :-2, 1:])
+    assert torch.equal(moved[:, :, :2, :-1], picture[:, :, 1:3, 1:].flip(2))  # mirrored at the first row
+    assert torch.equal(moved[:, :, 2:, -1], picture[:, :, :-2, -2])
+    assert shifted(torch.zeros(2, 3, 32, 32), -8, 8).shape == (2, 3, 32, 32)
 
 
 # ---- photos --------------------------------------------------------------------------------------

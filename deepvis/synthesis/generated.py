@@ -146,15 +146,17 @@ class CodeSpace:
 
 
 def smoothed(maps: Tensor, smoothness: Tensor) -> Tensor:
-    """Maps B×K×h×w, each place plus `smoothness` [B] times its neighbours, down and along; independent values keep
-    their spread."""
+    """Maps B×K×h×w, each place averaged with its neighbours, which count `smoothness` [B] times, down and along.
+
+    An average stays within the bounds of what it is of.
+    """
     share = smoothness.to(maps).view(-1, 1, 1, 1)
     for axis in (2, 3):
         many = maps.shape[axis]
         ends = maps.narrow(axis, 0, 1), maps.narrow(axis, many - 1, 1)
         wide = torch.cat([ends[0], maps, ends[1]], axis)
         around = wide.narrow(axis, 0, many) + wide.narrow(axis, 2, many)
-        maps = (maps + share * around) / (1 + 2 * share.square()).sqrt()
+        maps = (maps + share * around) / (1 + 2 * share)
     return maps
 
 

@@ -30,7 +30,8 @@ from deepvis.synthesis.decoder import Decoder, Patches, as_maps
 from deepvis.synthesis.parameterizations import mean_color
 
 VECTOR_GRID = 4  # a vector's picture begins as a map with so many places on its shorter side
-KIND = "deepvis prior 2"  # of a file; 1 had enlargements by repetition
+KIND = "deepvis prior 1"  # of a file
+BILINEAR, REPEATED = "bilinear", "repeated"  # how maps are enlarged; repeated, of stride 4 and more: older files
 DIRECTIONS = 256  # most principal directions of the codes that are kept
 _SLOPE = 0.2  # of leaky ReLUs
 _GRAY = 64.0  # gray levels that the last layer's 1 stands for
@@ -133,14 +134,17 @@ class Generator(nn.Module):
     The parameters are those of the up-convolutions. At first they add nothing.
     """
 
-    def __init__(self, base: Decoder, statistics: CodeStatistics, width: float = 1.0) -> None:
+    def __init__(
+        self, base: Decoder, statistics: CodeStatistics, width: float = 1.0, enlargement: str = BILINEAR
+    ) -> None:
         """
         Args:
             base: the closed-form decoder of the codes.
             width: factor of the numbers of channels.
+            enlargement: BILINEAR or REPEATED.
         """
         super().__init__()
-        self.base, self.statistics, self.width = base, statistics, width
+        self.base, self.statistics, self.width, self.enlargement = base, statistics, width, enlargement
         self.is_map = base.patches.grid != (1, 1)
         size, units = base.patches.size, len(base.mean)
         least = min(size)
@@ -176,8 +180,10 @@ class Generator(nn.Module):
             x = self.blocks[number](x)
             shrink = 2 ** (len(self.ups) - 1 - number)
             sides = [math.ceil(side / shrink) for side in size]
-            # Bilinear: the edges of enlargements by repetition would all fall on the places' borders.
-            x = up(F.interpolate(x, sides, mode="bilinear", align_corners=False))
+            # Bilinear: the edges of enlargements by repetition all fall on the places' borders.
+            repeated = self.enlargement == REPEATED and shrink > 2
+            smooth = {"mode": "nearest"} if repeated else {"mode": "bilinear", "align_corners": False}
+            x = up(F.interpolate(x, sides, **smooth))
         x = x if self.ups else self.blocks[0](x)
         if x.shape[2:] != size:  # a vector, or a map of a stride of about 1
             x = F.interpolate(x, size, mode="bilinear", align_corners=False)
@@ -266,6 +272,7 @@ def as_stored(network: Network, layer: Layer, generator: Generator, about: Mappi
         "units": layer.units,
         "patches": patches,
         "width": generator.width,
+        "enlargement": generator.enlargement,
         "mean": mean_color(network.input).tolist(),
     }
     return StoredPrior({**about, **said}, arrays)
@@ -285,7 +292,7 @@ def from_stored(stored: StoredPrior, device: torch.device, where: str) -> Prior:
         weights = tensors["base.weights"] * tensors["base.scales"][:, None]
         base = Decoder(about["layer"], patches, weights, tensors["base.offsets"], tensors["base.mean"])
         statistics = CodeStatistics(*(tensors[f"code.{name}"] for name in CODE_ARRAYS))
-        generator = Generator(base, statistics, float(about["width"]))
+        generator = Generator(base, statistics, float(about["width"]), about.get("enlargement", REPEATED))
         parts = {name.removeprefix("net."): value for name, value in tensors.items() if name.startswith("net.")}
         generator.load_state_dict(parts)
         mean = torch.tensor([float(value) for value in about["mean"]])

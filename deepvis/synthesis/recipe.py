@@ -47,8 +47,8 @@ class Recipe:
             of the network's last layer that has one. A code's values, steps and noise are in standard deviations.
         detail: for generated images: strength in gray levels of fine detail from Fourier coefficients that is added.
             0: none.
-        smoothness: for generated images from a map's code: how much of its neighbours each place has, before its
-            spread is restored. 0: places are independent; 0.5: they are about as alike as in photos' codes.
+        smoothness: for generated images from a map's code: each place is averaged with its neighbours, which count so
+            many times. 0: places are independent; 0.5: they are about as alike as in photos' codes.
         power: the exponent of that scale.
         cutoff: for fourier images the finest detail, in periods per pixel: there is almost nothing beyond. The finest
             possible is 0.5. 0: no limit. A phase whose cutoff rises goes from coarse to fine.

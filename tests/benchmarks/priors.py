@@ -85,11 +85,11 @@ AT_ONCE = 128  # images in a batch
 Changes = dict[str, object]
 TRIALS: dict[str, Changes] = {  # of generator-modern; all can share a batch
     "preset": {},
-    "smaller views": {"scale_low": 0.7, "scale_high": 1.3},
-    "rate 0.03, detail 60": {"rate": 0.03, "detail": 60},
+    "magnified views": {"scale_low": 0.8, "scale_high": 1.6},
+    "smoothness 0.5": {"smoothness": 0.5},
+    "smoothness 0.5, rate 0.05": {"smoothness": 0.5, "rate": 0.05, "detail": 40},
+    "rate 0.05, detail 40": {"rate": 0.05, "detail": 40},
     "detail 30": {"detail": 30},
-    "smoothness 0.3": {"smoothness": 0.3},
-    "variation 0.4, detail 60": {"total_variation": 0.4, "detail": 60},
 }
 CHOSEN = "chosen.txt"  # the name of the best trial
 
@@ -212,7 +212,7 @@ class Bench:
             "no detail": self._through(file, {**changes, "detail": 0}),
         }
         if authors:
-            recipes["independent places"] = self._through(file, {**changes, "smoothness": 0})
+            recipes["smooth places"] = self._through(file, {**changes, "smoothness": 0.5})
             recipes["generator"] = recipe("generator", {"prior": str(file), **self.steps})
         self.judged(recipes, self.classes, self._stride(file))
 

@@ -124,9 +124,8 @@ def test_older_files_enlarge_by_repetition(network: Network) -> None:
     assert g.prior_for(network, "conv2").generator.enlargement == g.BILINEAR
     older = StoredPrior({k: v for k, v in stored.about.items() if k != "enlargement"}, stored.arrays)
     assert g.from_stored(older, torch.device("cpu"), str(file)).generator.enlargement == g.REPEATED
-    base = Decoder(
-        "middle", Patches((64, 64), (8, 8), (8, 8), 0), torch.zeros(6, 192), torch.zeros(192), torch.zeros(6)
-    )
+    patches = Patches((64, 64), (8, 8), (8, 8), 0)
+    base = Decoder("middle", patches, torch.zeros(6, 768), torch.zeros(768), torch.zeros(6))
     sums, code = g.CodeSums(), torch.randn(2, 6, 8, 8)
     sums.add(code)
     one = g.Generator(base, sums.statistics(), WIDTH)

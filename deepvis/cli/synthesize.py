@@ -26,6 +26,7 @@ def add(commands: Commands) -> None:
         help="such as head:0-99,probs:zebra,stem (a layer alone: all its units); or pairs: A+B, or A-B (A and not B)",
     )
     parser.add_argument("--gamma", type=float, default=0.5, help="of pairs such as logits:1+logits:5: equal (0.5)")
+    parser.add_argument("--mixed", action="store_true", help="of pairs of classes: in one place, not side by side")
     parser.add_argument("--layer", default="", help="layers, with commas, or all: all units of these")
     parser.add_argument("--per-unit", type=count, default=1, metavar="N", help="images of each unit (1)")
     parser.add_argument(
@@ -120,7 +121,7 @@ def _together(args: argparse.Namespace, network: Network, pairs: Sequence[Pair],
         raise UserError("--units with pairs: --layer, --start, --mix and --objective are for single units")
     folder = args.out or paths.precomputed().own / folder_name(network.name) / "together"
     with interrupt.raised():
-        for pair, made in of_pairs(network, pairs, recipe, args.gamma, args.seed, args.per_unit):
+        for pair, made in of_pairs(network, pairs, recipe, args.gamma, args.seed, args.per_unit, args.mixed):
             for number, one in enumerate(made, 1):
                 file = folder / f"{pair.name.replace(':', '-')}-{number}.png"
                 write(file, one.image[..., ::-1])

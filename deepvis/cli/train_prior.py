@@ -74,7 +74,11 @@ def _train(args: argparse.Namespace, command: str) -> None:
     from deepvis.store.priors import PRIOR, RECONSTRUCTIONS, prior_folder
 
     layer = sized_layer(network, args.layer, args.size)
-    say = (lambda text: None) if rank else (lambda text: print(f"note: {text}", file=sys.stderr, flush=True))
+
+    def say(text: str) -> None:
+        if not rank:
+            print(f"note: {text}", file=sys.stderr, flush=True)
+
     pool = read_photos(images, args.size, network.device, say)
     batch = (64 if network.device.type == "cuda" else 16) if args.batch == "auto" else int(args.batch)
     plan = TrainingPlan(

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from deepvis.core.errors import UserError, words
 from deepvis.core.layers import Layer, find_layer
@@ -42,6 +43,7 @@ AHEAD = 0.8  # share of right answers at which the discriminator rests
 _EASE = 200  # steps in which the adversarial loss grows to its strength
 _BALANCE = 16  # steps between two measurements of the adversarial loss's weight
 _EMA = 0.998
+SHIFT = 16  # pixels: most by which pictures are shifted before the discriminator sees them
 _SAMPLES = 640  # augmented photos that the statistics and the closed form are learned from
 
 Average = Callable[[Sequence[Tensor]], None]
@@ -146,6 +148,8 @@ class Trainer:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(plan.seed)
             self.generator = Generator(base, statistics, plan.width).to(self.device)
+            if self.device.type == "cuda":  # the layout that half-precision convolutions take
+                self.generator.to(memory_format=torch.channels_last)
             maps = {n: one.units for n in self.eyes.names if (one := _layer(network, n)).is_map}
             self.discriminator = Discriminator(maps, self._spreads).to(self.device)
         self.averaged = copy.deepcopy(self.generator).requires_grad_(False)
@@ -205,8 +209,13 @@ class Trainer:
             with torch.no_grad():
                 real = self.eyes(pictures)
             made = self.generator(real[self.plan.layer].float())
+            if now.phase:
+                pictures, made = self._shifted(pictures, made, draw)
+                with torch.no_grad():
+                    real = self.eyes(pictures)
             seen = self.eyes(made)
             loss = self._reconstruction(made, pictures, seen, real)
+            self.discriminator.requires_grad_(False).eval()  # the generator's gradient alone
             adversarial = -judged_real(self.discriminator(made, seen)) if now.phase else None
         if adversarial is None:
             loss.backward()
@@ -217,6 +226,13 @@ class Trainer:
         self._loss = self._loss + loss.detach().float()
         now.step += 1
         self._follow()
+
+    def _shifted(self, pictures: Tensor, made: Tensor, draw: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Both by the same random shift, so that the network's and the discriminator's own grids lie anywhere on the
+        code's places. Else the generator learns to draw the borders of these."""
+        most = min(SHIFT, self.plan.size // 4)
+        down, right = torch.randint(-most, most + 1, (2,), generator=draw).tolist()
+        return shifted(pictures, down, right), shifted(made, down, right)
 
     def _reconstruction(
         self, made: Tensor, pictures: Tensor, seen: dict[str, Tensor], real: dict[str, Tensor]
@@ -239,19 +255,20 @@ class Trainer:
         (loss + self.plan.adversarial * ease * self._weight * adversarial).backward()
 
     def _discriminate(self, pictures: Tensor, real: dict[str, Tensor], made: Tensor, seen: dict[str, Tensor]) -> None:
-        """A step of the discriminator; while it is ahead it rests: its gradient counts as 0, which moves nothing."""
-        optimizer = self._optimizers[1]
-        optimizer.forget()
-        with self._autocast():
-            of_photos = self.discriminator(pictures, real)
-            of_made = self.discriminator(made.detach(), {name: value.detach() for name, value in seen.items()})
+        """A step of the discriminator; while it is ahead it rests."""
+        optimizer, awake = self._optimizers[1], bool(self._ahead < AHEAD)
+        self.discriminator.requires_grad_(True).train()
+        with torch.set_grad_enabled(awake), self._autocast():  # photos and made ones in one batch: half the launches
+            features = {name: torch.cat([real[name], seen[name].detach()]) for name in self.discriminator.names}
+            answers = self.discriminator(torch.cat([pictures, made.detach()]), features)
+            of_photos, of_made = zip(*(answer.chunk(2) for answer in answers))
             loss = hinge(of_photos, of_made)
         right = [accuracy(of_photos, of_made).detach()]
         self.average(right)
-        awake = (self._ahead < AHEAD).float()
         self._ahead = torch.lerp(self._ahead, right[0].float(), 0.05)
-        (loss * awake).backward()
-        self._update(optimizer, self.discriminator)
+        if awake:
+            loss.backward()
+            self._update(optimizer, self.discriminator)
 
     def _update(self, optimizer: ManyAdam, module: nn.Module) -> None:
         self.average([p.grad for p in module.parameters() if p.grad is not None])
@@ -409,6 +426,14 @@ def sized_layer(network: Network, name: str, size: int) -> Layer:
     if layer.is_map and (code.ndim == 2 or min(code.shape[2:]) < 2):
         raise UserError(f"layer {name}: its map is too small for pictures of {size} pixels. Give a larger --size")
     return replace(layer, height=code.shape[2], width=code.shape[3]) if layer.is_map else layer
+
+
+def shifted(pictures: Tensor, down: int, right: int) -> Tensor:
+    """Pictures shifted by so many pixels; what leaves on one side comes back mirrored on the other."""
+    pad = max(right, 0), max(-right, 0), max(down, 0), max(-down, 0)
+    padded = F.pad(pictures, pad, mode="reflect")
+    height, width = pictures.shape[2:]
+    return padded[:, :, pad[3] : pad[3] + height, pad[1] : pad[1] + width]
 
 
 def _layer(network: Network, name: str) -> Layer:

@@ -30,7 +30,7 @@ from deepvis.synthesis.photo_spectrum import photo_magnitudes
 from deepvis.synthesis.recipe import CHOICES, STRUCTURE, TEXTS, Recipe
 from deepvis.synthesis.regularizers import PENALTIES, REGULARIZERS
 from deepvis.synthesis.steps import OPTIMIZERS, POLICIES, Optimizer
-from deepvis.synthesis.transforms import DRAWS, middle, sample, view_matrix, windowed
+from deepvis.synthesis.transforms import DRAWS, middle, of_half, sample, view_matrix, windowed
 
 NORM_BOUND = 160.0  # largest norm of a pixel about the mean, for bound "norm"
 AVERAGED = 3.2  # for keep "average": a step's weight in the running mean of the parameters, × the number of steps
@@ -148,7 +148,8 @@ class Ascent:
         prior = prior_for(self.network, self.recipe.prior)
         decorrelated = self.recipe.colors == "decorrelated"
         whole = spec.height, spec.width
-        space = CodeSpace(prior, self._canvas, whole, self._mean, decorrelated)
+        smoothness = self._numbers["smoothness"] if "smoothness" in self._used else None
+        space = CodeSpace(prior, self._canvas, whole, self._mean, decorrelated, smoothness)
         detail, count = None, space.length
         if "detail" in self._used:
             detail = FineDetail.of(self._canvas, self._numbers)
@@ -259,9 +260,15 @@ class Ascent:
         if "bregman" in self._used:
             values.copy_(self._bregman.reduce(values, self._numbers["bregman"], self.recipe.bregman_iterations))
 
-    def _seen(self, image: Tensor) -> Tensor:
-        """The network's input: a randomly transformed view of the canvas, with noise."""
-        if self._views:
+    def _side(self, view: int) -> int:
+        """Which part of the canvas this view of a step is of: 0 the whole; of a scene every other pair of views is of
+        the left (-1) and the right half (1)."""
+        number = self.count * self.recipe.views + view
+        return (0, 0, -1, 1)[number % 4] if self._aim.halves else 0
+
+    def _seen(self, image: Tensor, side: int = 0) -> Tensor:
+        """The network's input: a randomly transformed view of the canvas or of one side of it, with noise."""
+        if self._views or side:
             n = self._numbers
             draws = torch.stack([torch.rand(DRAWS, generator=draw) for draw in self._draws]).to(image.device)
             matrix = view_matrix(draws, n["jitter"] * self._share, n["rotate"], n["scale_low"], n["scale_high"])
@@ -269,6 +276,8 @@ class Ascent:
                 room = (image.shape[3] - self.size[1]) / 2, (image.shape[2] - self.size[0]) / 2
                 shift = windowed(draws, n["window"], room)
                 matrix[:, :, 2] = torch.where((n["window"] > 0)[:, None], shift, matrix[:, :, 2])
+            if side:
+                matrix = of_half(matrix, side, self._grown[1])
             image = sample(image, matrix, self.size)
         if "gradient_margin" in self._used:
             image = self._without_margin(image)
@@ -319,8 +328,10 @@ class Ascent:
         views, objective, redirect = self.recipe.views, self._aim, self.count < self._redirects
         score, grad = torch.zeros(len(canvas), device=canvas.device), torch.zeros_like(canvas)
         for left in range(views - 1, -1, -1):
-            seen = self._seen(canvas)
-            part = objective(self._activations(seen, objective)) / views
+            side = self._side(views - 1 - left)
+            aim = objective.of_side(side)
+            seen = self._seen(canvas, side)
+            part = aim(self._activations(seen, aim)) / views
             slope = _slope(part, canvas, retain_graph=redirect and left == 0)
             if self.recipe.parameterization == "maco":
                 size = slope.abs().mean(1, keepdim=True)
@@ -331,7 +342,7 @@ class Ascent:
         self.dead &= none | ~largest.isfinite()
         if redirect and bool(none.any()):
             with self.network.under(_passing):
-                passing = objective(self._activations(seen.clone(), objective))
+                passing = aim(self._activations(seen.clone(), aim))
             around = _slope(passing, canvas)
             grad = torch.where(_each(none & (self.count < self._numbers["redirect"]), grad), around, grad)
         return score, grad

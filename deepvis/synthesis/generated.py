@@ -66,6 +66,7 @@ class CodeSpace:
         whole: (height, width) of the network's input, which a vector's picture is enlarged to.
         mean: [3], the mean colour of the network that sees the pictures.
         decorrelated: along the principal directions of the codes; else for each unit.
+        smoothness: [B], see `Recipe.smoothness`; None: 0.
     """
 
     prior: Prior
@@ -73,6 +74,7 @@ class CodeSpace:
     whole: tuple[int, int]
     mean: Tensor
     decorrelated: bool
+    smoothness: Tensor | None = None
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -112,6 +114,8 @@ class CodeSpace:
         """The code of values B×length: B×C×h×w, or B×C for a vector."""
         found = self.prior.statistics
         flat = values.view(len(values), -1, math.prod(self.grid))
+        if self.smoothness is not None and self.prior.generator.is_map:
+            flat = smoothed(flat.view(*flat.shape[:2], *self.grid), self.smoothness).flatten(2)
         if self.decorrelated:
             made = torch.einsum("ck,bkp->bcp", (found.directions * found.spreads).to(flat), flat) + found.mean[:, None]
             made = torch.minimum(torch.maximum(made, found.low[:, None]), found.high[:, None])
@@ -122,7 +126,7 @@ class CodeSpace:
         return made.view(len(values), -1, *self.grid)
 
     def values_of(self, code: Tensor) -> Tensor:
-        """The values of a code, B×length: the inverse of `code` within its bounds."""
+        """The values of a code, B×length: the inverse of `code` within its bounds, for a smoothness of 0."""
         found, flat = self.prior.statistics, as_maps(code).flatten(2)
         if self.decorrelated:
             along = torch.einsum("ck,bcp->bkp", found.directions, flat - found.mean[:, None])
@@ -139,6 +143,21 @@ class CodeSpace:
         top, left = ((have - want) // 2 for have, want in zip(made.shape[2:], self.size))
         part = made[:, :, top : top + self.size[0], left : left + self.size[1]]
         return part - self.mean.to(part)[:, None, None]
+
+
+def smoothed(maps: Tensor, smoothness: Tensor) -> Tensor:
+    """Maps B×K×h×w, each place averaged with its neighbours, which count `smoothness` [B] times, down and along.
+
+    An average stays within the bounds of what it is of.
+    """
+    share = smoothness.to(maps).view(-1, 1, 1, 1)
+    for axis in (2, 3):
+        many = maps.shape[axis]
+        ends = maps.narrow(axis, 0, 1), maps.narrow(axis, many - 1, 1)
+        wide = torch.cat([ends[0], maps, ends[1]], axis)
+        around = wide.narrow(axis, 0, many) + wide.narrow(axis, 2, many)
+        maps = (maps + share * around) / (1 + 2 * share)
+    return maps
 
 
 class FineDetail:

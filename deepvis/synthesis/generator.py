@@ -32,6 +32,8 @@ from deepvis.synthesis.parameterizations import mean_color
 
 MOST_WIDTH = 8  # of generators
 VECTOR_GRID = 4  # a vector's picture begins as a map with so many places on its shorter side
+KIND = "deepvis prior 1"  # of a file
+BILINEAR, REPEATED = "bilinear", "repeated"  # how maps are enlarged; repeated, of stride 4 and more: older files
 DIRECTIONS = 256  # most principal directions of the codes that are kept
 _SLOPE = 0.2  # of leaky ReLUs
 _GRAY = 64.0  # gray levels that the last layer's 1 stands for
@@ -134,14 +136,17 @@ class Generator(nn.Module):
     The parameters are those of the up-convolutions. At first they add nothing.
     """
 
-    def __init__(self, base: Decoder, statistics: CodeStatistics, width: float = 1.0) -> None:
+    def __init__(
+        self, base: Decoder, statistics: CodeStatistics, width: float = 1.0, enlargement: str = BILINEAR
+    ) -> None:
         """
         Args:
             base: the closed-form decoder of the codes.
             width: factor of the numbers of channels.
+            enlargement: BILINEAR or REPEATED.
         """
         super().__init__()
-        self.base, self.statistics, self.width = base, statistics, width
+        self.base, self.statistics, self.width, self.enlargement = base, statistics, width, enlargement
         self.is_map = base.patches.grid != (1, 1)
         size, units = base.patches.size, len(base.mean)
         least = min(size)
@@ -177,8 +182,9 @@ class Generator(nn.Module):
             x = self.blocks[number](x)
             shrink = 2 ** (len(self.ups) - 1 - number)
             sides = [math.ceil(side / shrink) for side in size]
-            # Bilinear where it costs no detail: else the edges of all enlargements fall on the places' borders.
-            smooth = {"mode": "bilinear", "align_corners": False} if shrink <= 2 else {"mode": "nearest"}
+            # Bilinear: the edges of enlargements by repetition all fall on the places' borders.
+            repeated = self.enlargement == REPEATED and shrink > 2
+            smooth = {"mode": "nearest"} if repeated else {"mode": "bilinear", "align_corners": False}
             x = up(F.interpolate(x, sides, **smooth))
         x = x if self.ups else self.blocks[0](x)
         if x.shape[2:] != size:  # a vector, or a map of a stride of about 1
@@ -260,7 +266,7 @@ def as_stored(network: Network, layer: Layer, generator: Generator, about: Mappi
         arrays[f"net.{name}"] = value.detach().float().cpu().numpy().astype(np.float16)
     patches = {name: list(value) if isinstance(value, tuple) else value for name, value in vars(base.patches).items()}
     said = {
-        "kind": "deepvis prior 1",
+        "kind": KIND,
         "fingerprint": str(network.fingerprint),
         "model": network.name,
         "layer": layer.name,
@@ -268,6 +274,7 @@ def as_stored(network: Network, layer: Layer, generator: Generator, about: Mappi
         "units": layer.units,
         "patches": patches,
         "width": generator.width,
+        "enlargement": generator.enlargement,
         "mean": mean_color(network.input).tolist(),
     }
     return StoredPrior({**about, **said}, arrays)
@@ -277,7 +284,7 @@ def from_stored(stored: StoredPrior, device: torch.device, where: str) -> Prior:
     """The prior of a file. Raises UserError if its arrays do not fit together."""
     about, wrong = stored.about, f"{where}: is not a prior that this version can read. Train it again with "
     wrong += "deepvis train-prior"
-    if about.get("kind") != "deepvis prior 1":
+    if about.get("kind") != KIND:
         raise UserError(wrong)
     try:
         tensors = {name: torch.from_numpy(np.array(array)).float() for name, array in stored.arrays.items()}
@@ -290,7 +297,7 @@ def from_stored(stored: StoredPrior, device: torch.device, where: str) -> Prior:
         width = float(about["width"])
         if not 0 < width <= MOST_WIDTH:  # another one would fill the memory
             raise UserError(wrong)
-        generator = Generator(base, statistics, width)
+        generator = Generator(base, statistics, width, about.get("enlargement", REPEATED))
         parts = {name.removeprefix("net."): value for name, value in tensors.items() if name.startswith("net.")}
         generator.load_state_dict(parts)
         mean = torch.tensor([float(value) for value in about["mean"]])

@@ -6,7 +6,7 @@ An objective names the layers that it reads, and turns their activations into a 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -26,11 +26,17 @@ class Objective:
         value: activations -> [B], a number for each image.
         probability: the objective in its place in a recipe's phases that climb a class's probability; None if there is
             none, and for sums and multiples.
+        halves: of a scene, what the left and the right half of the image are to show (see `scene`); else None.
     """
 
     layers: frozenset[str]
     value: Callable[[Activations], Tensor]
     probability: Objective | None = None
+    halves: tuple[Objective, Objective] | None = None
+
+    def of_side(self, side: int) -> Objective:
+        """What a view of the left (-1) or right (1) half of the canvas climbs; of all of it (0) this objective."""
+        return self.halves[side > 0] if self.halves and side else self
 
     def __call__(self, activations: Activations) -> Tensor:
         return self.value(activations)
@@ -135,15 +141,23 @@ def _size(layer: str, code: Tensor) -> Tensor:
     return size
 
 
-def both(first: Objective, second: Objective, gamma: float = 0.5) -> Objective:
+def both(first: Objective, second: Objective, gamma: float | Tensor = 0.5) -> Objective:
     """Two objectives at once, neither of which may run ahead: a + b − γ |a − b| (Nguyen et al. 2016, "Synthesizing the
-    preferred inputs…", supplement, equation (2); its λ‖y‖ is the recipe's decay). With γ = 0 it is their sum."""
+    preferred inputs…", supplement, equation (2); its λ‖y‖ is the recipe's decay). With γ = 0 it is their sum.
+    Each image may have a γ of its own.
+    """
 
     def value(a: Activations) -> Tensor:
         one, other = first.value(a), second.value(a)
         return one + other - gamma * (one - other).abs()
 
     return Objective(first.layers | second.layers, value)
+
+
+def scene(first: Objective, second: Objective, gamma: float | Tensor = 0.5) -> Objective:
+    """Two objectives in one image, side by side: `both` for views of the whole image; and every other pair of views is
+    of its left half, for the first objective, and of its right half, for the second."""
+    return replace(both(first, second, gamma), halves=(2 * first, 2 * second))
 
 
 def diversity(layer: str) -> Objective:

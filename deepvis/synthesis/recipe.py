@@ -48,6 +48,8 @@ class Recipe:
             are in standard deviations.
         detail: for generated images: strength in gray levels of fine detail from Fourier coefficients that is added.
             0: none.
+        smoothness: for generated images from a map's code: each place is averaged with its neighbours, which count so
+            many times. 0: places are independent; 0.5: they are about as alike as in photos' codes.
         power: the exponent of that scale.
         cutoff: for fourier images the finest detail, in periods per pixel: there is almost nothing beyond. The finest
             possible is 0.5. 0: no limit. A phase whose cutoff rises goes from coarse to fine.
@@ -103,6 +105,7 @@ class Recipe:
     parameterization: str = "fourier"
     prior: str = ""
     detail: float = 0.0
+    smoothness: float = 0.0
     power: float = 1.0
     cutoff: float = 0.0
     colors: str = "decorrelated"
@@ -171,7 +174,11 @@ STRUCTURE = (  # what all recipes of a batch have in common
 TEXTS = ("prior",)
 # Parameters that have an effect with some parameterizations alone; of the others they must be 0.
 PIXELS_ONLY = ("blur_width", "small_norm", "small_contribution", "small_value", "small_benefit", "bregman")
-_WORKS_ON = {**dict.fromkeys(PIXELS_ONLY, ("pixels",)), "decay": ("pixels", "generator"), "detail": ("generator",)}
+_WORKS_ON = {
+    **dict.fromkeys(PIXELS_ONLY, ("pixels",)),
+    "decay": ("pixels", "generator"),
+    **dict.fromkeys(("detail", "smoothness"), ("generator",)),
+}
 _PERCENTAGES = ("small_norm", "small_contribution", "small_value", "small_benefit")
 
 
@@ -248,6 +255,7 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "gradient_margin": (0, 1024),
     "views": (1, 64),
     "detail": (0, 255),
+    "smoothness": (0, 1),
     "window": (0, 100),
     "decay": (0, 1),
     "margin": (0, 1024),
@@ -287,7 +295,18 @@ IN_PHASES = tuple(
     name
     for name in _TYPES
     if name
-    not in (*CHOICES, *STRUCTURE, "steps", "redirect", "start_noise", "saturation", "power", "detail", *_OF_FACETS)
+    not in (
+        *CHOICES,
+        *STRUCTURE,
+        "steps",
+        "redirect",
+        "start_noise",
+        "saturation",
+        "power",
+        "detail",
+        "smoothness",
+        *_OF_FACETS,
+    )
 )
 _MOST_PHASES = 100
 _MOST_GROWTH = 8.0

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 DRAWS = 5  # random numbers for each view
+HALF = 1.6  # how much more a view of half of the canvas is magnified
 
 
 def view_matrix(draws: Tensor, jitter: Tensor, rotate: Tensor, low: Tensor, high: Tensor) -> Tensor:
@@ -47,6 +48,15 @@ def windowed(draws: Tensor, window: Tensor, room: tuple[float, float]) -> Tensor
     normal = math.sqrt(2) * torch.erfinv((2 * draws[:, :2] - 1).clamp(-1 + 1e-6, 1 - 1e-6))
     shift = torch.maximum(torch.minimum(normal * window[:, None] * most, most), -most)
     return (shift + most).round() - most
+
+
+def of_half(matrix: Tensor, side: int, width: int) -> Tensor:
+    """The transforms of views of the left (-1) or right (1) half of an image of so many pixels: HALF times magnified,
+    about the middle of that half."""
+    made = matrix.clone()
+    made[:, :, :2] /= HALF
+    made[:, 0, 2] += side * width / 4
+    return made
 
 
 def sample(canvas: Tensor, matrix: Tensor, size: tuple[int, int]) -> Tensor:

@@ -86,29 +86,59 @@ def _pair(item: str, layers: Sequence[Layer]) -> Pair | None:
     return None
 
 
+def of_both(
+    first: Objective, second: Objective, layers: tuple[Layer, Layer], gamma: float = 0.5, mixed: bool = False
+) -> Objective:
+    """What images of two units climb: side by side (`objectives.scene`), or mixed in one place (`objectives.both`).
+
+    A unit of a map looks at the middle of the picture alone, so there is no room beside it: these are always mixed.
+    """
+    make = objectives.both if mixed or any(layer.is_map for layer in layers) else objectives.scene
+    return make(first, second, gamma)
+
+
 def together(
-    network: Network, first: Chosen, others: Sequence[Chosen], recipe: Recipe, gamma: float = 0.5, seed: int = 0
+    network: Network,
+    first: Chosen,
+    others: Sequence[Chosen],
+    recipe: Recipe,
+    gamma: float = 0.5,
+    seed: int = 0,
+    mixed: bool = False,
 ) -> Iterator[Together]:
     """Yield an image for each of the other units alone, then one for the first unit and each of them.
 
     Args:
-        gamma: weight of the distance between the two units' values (see `objectives.both`).
+        gamma, mixed: see `of_both`.
     """
     wanted: list[tuple[Chosen, ...]] = [(other,) for other in others] + [(first, other) for other in others]
     with tqdm(total=len(wanted) * recipe.steps, unit="step") as bar:
         for units in wanted:
-            yield from _made(network, units, "+", recipe, gamma, [image_seed(seed, units[-1][1], 0)], bar)
+            aims = [_aim(network, one) for one in units]
+            aim = aims[0]
+            if len(units) > 1:
+                aim = of_both(aims[0], aims[1], (units[0][0], units[1][0]), gamma, mixed)
+            yield from _made(network, units, aims, aim, recipe, [image_seed(seed, units[-1][1], 0)], bar)
 
 
 def of_pairs(
-    network: Network, pairs: Sequence[Pair], recipe: Recipe, gamma: float = 0.5, seed: int = 0, count: int = 1
+    network: Network,
+    pairs: Sequence[Pair],
+    recipe: Recipe,
+    gamma: float = 0.5,
+    seed: int = 0,
+    count: int = 1,
+    mixed: bool = False,
 ) -> Iterator[tuple[Pair, list[Together]]]:
-    """Yield each pair with `count` images: of a + b − γ |a − b|, or of a − b."""
+    """Yield each pair with `count` images: of both (see `of_both`), or of a − b."""
     with tqdm(total=len(pairs) * recipe.steps, unit="step") as bar:
         for pair in pairs:
             seeds = [image_seed(seed, pair.first[1], number) for number in range(count)]
             bar.set_description(pair.name)
-            yield pair, _made(network, (pair.first, pair.second), pair.sign, recipe, gamma, seeds, bar)
+            one, other = aims = [_aim(network, unit) for unit in (pair.first, pair.second)]
+            layers = pair.first[0], pair.second[0]
+            aim = of_both(one, other, layers, gamma, mixed) if pair.sign == "+" else one - other
+            yield pair, _made(network, (pair.first, pair.second), aims, aim, recipe, seeds, bar)
 
 
 def between(
@@ -128,16 +158,12 @@ def between(
 def _made(
     network: Network,
     units: tuple[Chosen, ...],
-    sign: str,
+    aims: Sequence[Objective],
+    aim: Objective,
     recipe: Recipe,
-    gamma: float,
     seeds: Sequence[int],
     bar: tqdm[NoReturn],
 ) -> list[Together]:
-    aims = [_aim(network, one) for one in units]
-    aim = aims[0]
-    if len(aims) > 1:
-        aim = objectives.both(aims[0], aims[1], gamma) if sign == "+" else aims[0] - aims[1]
     ascent = Ascent(network, aim, [recipe] * len(seeds), seeds)
     for _ in range(recipe.steps):
         ascent.step()

@@ -118,8 +118,8 @@ def _aim(
     network: Network, layer: Layer, wish: GrowthWish
 ) -> tuple[SynthesisCanvas, Callable[[SynthesisCanvas], Objective]]:
     """The canvas, and the objective on it (or on a smaller one): the unit's, or that of both units."""
-    from deepvis.synthesis import objectives
     from deepvis.synthesis.targets import canvas, objective
+    from deepvis.synthesis.two_units import of_both
 
     count = len(wish.seeds)
     if wish.also is None:
@@ -130,7 +130,7 @@ def _aim(
     if place != beside:  # of different sizes: on the whole input
         place, beside = (canvas(network, one, network.receptive_field(one.name), False) for one in (layer, other))
     second = objective(other, [wish.also[1]] * count, beside)
-    return place, lambda on: objectives.both(objective(layer, [wish.unit] * count, on), second)
+    return place, lambda on: of_both(objective(layer, [wish.unit] * count, on), second, (layer, other))
 
 
 def keep_grown(grown: Grown, store: Store, network: Network) -> str:

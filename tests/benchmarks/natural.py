@@ -99,6 +99,36 @@ def distance(features: np.ndarray, photos: np.ndarray) -> float:
     return 1000 * kernel_distance((features - middle) / spread, (photos - middle) / spread)
 
 
+class PhotoDirections:
+    """The first principal directions of photos' features, each feature divided by its standard deviation."""
+
+    def __init__(self, photos: np.ndarray, components: int = 32) -> None:
+        self._kept = photos.std(0) > 1e-4  # not those that are the same for all photos
+        self._middle, self._spread = (of[self._kept].astype(np.float64) for of in (photos.mean(0), photos.std(0)))
+        rows = (photos[:, self._kept] - self._middle) / self._spread
+        self._directions = np.linalg.eigh(rows.T @ rows)[1][:, ::-1][:, :components]
+        self.of_photos = rows @ self._directions
+
+    def along(self, features: np.ndarray) -> np.ndarray:
+        """Features N×d along the directions, N×components."""
+        along: np.ndarray = (features[:, self._kept] - self._middle) / self._spread @ self._directions
+        return along
+
+    def frechet(self, features: np.ndarray) -> float:
+        """The Fréchet distance of normal distributions (FID, Heusel et al. 2017) from the photos, along the directions:
+        of a few images the covariance of all features would be degenerate. Divided by their number.
+
+        |m − n|² + trace(C + D − 2 (C D)^½), with means m, n and covariances C, D.
+        """
+        x, y = self.along(features), self.of_photos
+        c, d = (np.atleast_2d(np.cov(of, rowvar=False)) for of in (x, y))
+        values, vectors = np.linalg.eigh(d)
+        root = vectors * np.sqrt(values.clip(0)) @ vectors.T
+        crossed = np.sqrt(np.linalg.eigvalsh(root @ c @ root).clip(0)).sum()  # trace of (C D)^½
+        away = np.square(x.mean(0) - y.mean(0)).sum() + np.trace(c) + np.trace(d) - 2 * crossed
+        return float(away / x.shape[1])
+
+
 def variation(image: np.ndarray) -> float:
     """Mean absolute difference of neighbouring pixels, uint8 H×W×3."""
     values = image.astype(np.float32)

@@ -58,7 +58,7 @@ def ascents(network: Network, prior: str, rounds: int) -> None:
         still = STILL if preset != "generator" else {}
         ascent = Ascent(network, objectives.unit("logits", 130), [recipe(preset, {"prior": prior, **still})], [0])
         space = ascent._parameters._space
-        code = space.code(ascent._parameters.values.detach()).requires_grad_(True)
+        code = space.code(ascent._parameters.values.detach()[:, : space.length]).requires_grad_(True)
         generator = prior_for(network, prior).generator
 
         def bare() -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import multiprocessing
+import os
 import signal
+import socket
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
@@ -24,7 +27,7 @@ from deepvis.priors import jobs, losses
 from deepvis.priors.adam import ManyAdam
 from deepvis.priors.jobs import Limits, train
 from deepvis.priors.photos import DRAWS, PhotoPool, augmented, read_photos
-from deepvis.priors.training import FAILURES, HeldOut, Trainer, TrainingPlan, sized_layer
+from deepvis.priors.training import FAILURES, HeldOut, Trainer, TrainingPlan, shifted, sized_layer
 from deepvis.store.priors import CHECKPOINT, PRIOR, RECONSTRUCTIONS, load_prior
 from deepvis.store.training_records import ENDED, STOPPED, TRAINING, is_training, read_record
 
@@ -95,8 +98,10 @@ def test_a_training_step_climbs_the_weighted_losses(network: Network, pool: Phot
     )
     draw = torch.Generator().manual_seed(0)
     pictures = trainer._drawn(draw, 4)[1]
+    down, right = torch.randint(-8, 9, (2,), generator=draw).tolist()
+    made = shifted(trainer.generator(trainer.eyes(pictures)["conv2"]), down, right)
+    pictures = shifted(pictures, down, right)
     real = trainer.eyes(pictures)
-    made = trainer.generator(real["conv2"])
     seen = trainer.eyes(made)
     ours = (made - pictures).abs().mean() / 64 + losses.feature_error(seen, real, trainer._spreads)
     trainer.discriminator.eval()  # as it is before its power iteration
@@ -108,6 +113,16 @@ def test_a_training_step_climbs_the_weighted_losses(network: Network, pool: Phot
     trainer.step()
     mine = grads[-1]
     np.testing.assert_allclose(mine, torch.cat([w.flatten() for w in want]), atol=2e-3 * float(mine.abs().max()))
+
+
+def test_shifted_pictures() -> None:
+    picture = torch.arange(48.0).view(1, 1, 6, 8)
+    assert torch.equal(shifted(picture, 0, 0), picture)
+    moved = shifted(picture, 2, -1)
+    assert torch.equal(moved[:, :, 2:, :-1], picture[:, :, :-2, 1:])
+    assert torch.equal(moved[:, :, :2, :-1], picture[:, :, 1:3, 1:].flip(2))  # mirrored at the first row
+    assert torch.equal(moved[:, :, 2:, -1], picture[:, :, :-2, -2])
+    assert shifted(torch.zeros(2, 3, 32, 32), -8, 8).shape == (2, 3, 32, 32)
 
 
 # ---- photos --------------------------------------------------------------------------------------
@@ -257,6 +272,34 @@ def test_two_processes_are_one(network: Network, pool: PhotoPool) -> None:
     for name, value in alone.generator.state_dict().items():
         assert torch.equal(two[0].generator.state_dict()[name], two[1].generator.state_dict()[name])
         np.testing.assert_allclose(two[0].generator.state_dict()[name], value, atol=2e-4)
+
+
+def test_two_processes_of_torchrun_are_one(
+    network: Network, pool: PhotoPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As torchrun starts them, with torch.distributed; forked, which spares them the imports."""
+    plan, limits = replace(PLAN, seed=5), Limits(steps=5)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    shared = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+
+    def work(rank: int) -> None:
+        os.environ.update({**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)})
+        train(network, pool, plan, limits, tmp_path / "two")
+
+    fork = multiprocessing.get_context("fork")
+    running = [fork.Process(target=work, args=(rank,)) for rank in range(2)]
+    for one in running:
+        one.start()
+    train(network, pool, plan, limits, tmp_path / "one")
+    for one in running:
+        one.join(60)
+        one.kill()
+    assert [one.exitcode for one in running] == [0, 0]
+    alone, together = (load_prior(tmp_path / name / PRIOR) for name in ("one", "two"))
+    for name, array in alone.arrays.items():
+        np.testing.assert_allclose(together.arrays[name].astype(float), array.astype(float), atol=2e-3, err_msg=name)
 
 
 def test_the_discriminator_rests_while_it_is_ahead(network: Network, pool: PhotoPool) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from priors import borders
 from smallnets import layer, small
 from torch import Tensor
 
@@ -20,8 +21,8 @@ from deepvis.store.priors import BUNDLED, OWN, PRIOR, StoredPrior, load_prior, p
 from deepvis.synthesis import generator as g
 from deepvis.synthesis import objectives
 from deepvis.synthesis.ascent import Ascent
-from deepvis.synthesis.decoder import codes_of, fit
-from deepvis.synthesis.generated import CodeSpace, FineDetail, GeneratedImage
+from deepvis.synthesis.decoder import Decoder, Patches, codes_of, fit
+from deepvis.synthesis.generated import CodeSpace, FineDetail, GeneratedImage, smoothed
 from deepvis.synthesis.objectives import Objective
 from deepvis.synthesis.parameterizations import mean_color, network_scale
 from deepvis.synthesis.presets import recipe
@@ -116,6 +117,24 @@ def test_a_prior_is_read_as_it_was_stored(network: Network, name: str, tmp_path:
     assert not any(parameter.requires_grad for parameter in prior.generator.parameters())
 
 
+def test_older_files_enlarge_by_repetition(network: Network) -> None:
+    kept(network, "conv2", paths.precomputed().own)
+    file = prior_folder(paths.precomputed().own, "small", "conv2") / "prior.safetensors"
+    stored = load_prior(file)
+    assert g.prior_for(network, "conv2").generator.enlargement == g.BILINEAR
+    older = StoredPrior({k: v for k, v in stored.about.items() if k != "enlargement"}, stored.arrays)
+    assert g.from_stored(older, torch.device("cpu"), str(file)).generator.enlargement == g.REPEATED
+    patches = Patches((64, 64), (8, 8), (8, 8), 0)
+    base = Decoder("middle", patches, torch.zeros(6, 768), torch.zeros(768), torch.zeros(6))
+    sums, code = g.CodeSums(), torch.randn(2, 6, 8, 8)
+    sums.add(code)
+    one = g.Generator(base, sums.statistics(), WIDTH)
+    one.leave.weight.data.normal_()
+    other = copy.deepcopy(one)
+    other.enlargement = g.REPEATED
+    assert float((one(code) - other(code)).detach().abs().mean()) > 0.1
+
+
 def test_the_last_layer_with_a_prior_and_ones_own_before_the_bundled(network: Network) -> None:
     places = paths.precomputed()
     for name in ("fc", "conv1", "conv2"):
@@ -175,14 +194,16 @@ def doubled(prior: g.Prior) -> g.Prior:
     return g.Prior(one, prior.mean.double(), prior.about)
 
 
+@pytest.mark.parametrize("smoothness", [0.0, 0.5])
 @pytest.mark.parametrize("colors", ["plain", "decorrelated"])
 @pytest.mark.parametrize("name", ["conv2", "fc"])
-def test_gradient_of_the_whole_chain(network: Network, name: str, colors: str) -> None:
+def test_gradient_of_the_whole_chain(network: Network, name: str, colors: str, smoothness: float) -> None:
     """From values by code, generator, detail and network to a score, against central differences in float64."""
     kept(network, name, paths.precomputed().own)
     whole, size = network.on(torch.device("cpu"), torch.float64), (28, 30)
     mean = mean_color(network.input)
-    space = CodeSpace(doubled(g.prior_for(network, name)), size, (32, 32), mean, colors == "decorrelated")
+    prior, smooth = doubled(g.prior_for(network, name)), torch.tensor([smoothness])
+    space = CodeSpace(prior, size, (32, 32), mean, colors == "decorrelated", smooth)
     detail = FineDetail(
         size, torch.ones(1), torch.zeros(1), torch.eye(3, dtype=torch.float64)[None], torch.full((1,), 9.0)
     )
@@ -223,17 +244,62 @@ def test_values_are_of_the_code_and_back(network: Network, colors: str) -> None:
     assert pictures.shape == (2, 3, 32, 28) and float(pictures.min()) >= 0 and float(pictures.max()) <= 255
 
 
+def test_smooth_codes_by_definition() -> None:
+    """The mean of each place and of its neighbours, which count half, first down and then along."""
+    maps = torch.randn(2, 3, 40, 50, generator=torch.Generator().manual_seed(0))
+    share = [0.5, 0.2]
+    want = maps.numpy().copy()
+    for axis in (2, 3):
+        padded = np.pad(want, [(1, 1) if one == axis else (0, 0) for one in range(4)], mode="edge")
+        before, after = (np.take(padded, range(at, at + want.shape[axis]), axis) for at in (0, 2))
+        s = np.array(share)[:, None, None, None]
+        want = (want + s * (before + after)) / (1 + 2 * s)
+    found = smoothed(maps, torch.tensor(share))
+    np.testing.assert_allclose(found, want, atol=1e-5)
+    inner = found[0, :, 1:-1, 1:-1]
+    neighbours = float((inner[:, 1:] * inner[:, :-1]).mean() / inner.square().mean())
+    assert neighbours == pytest.approx(2 / 3, abs=0.1) and float(found.abs().max()) < float(maps.abs().max())
+    assert torch.equal(smoothed(maps, torch.zeros(2)), maps)
+
+
+def test_a_vector_has_no_neighbours(network: Network) -> None:
+    kept(network, "fc", paths.precomputed().own)
+    plain = CodeSpace(g.prior_for(network, "fc"), (32, 32), (32, 32), torch.zeros(3), True)
+    values = torch.randn(2, plain.length)
+    assert torch.equal(replace(plain, smoothness=torch.full((2,), 0.5)).code(values), plain.code(values))
+
+
+def test_smooth_codes_make_pictures_without_borders_of_places() -> None:
+    """With enlargements by repetition the energy at the borders is 0.64 of that beside them."""
+    draw = torch.Generator().manual_seed(1)
+    patches = Patches((128, 128), (16, 16), (8, 8), 0)
+    shape = 6, 3 * 16 * 16
+    base = Decoder("middle", patches, torch.zeros(shape), torch.zeros(shape[1]), torch.zeros(6))
+    sums = g.CodeSums()
+    sums.add(torch.randn(4, 6, 16, 16, generator=draw))
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        one = g.Generator(base, sums.statistics(), 0.25)
+    one.leave.weight.data = torch.randn(one.leave.weight.shape, generator=draw)
+    code = smoothed(torch.randn(12, 6, 16, 16, generator=draw), torch.full((12,), 0.5))
+    with torch.no_grad():
+        made = one(code).permute(0, 2, 3, 1).numpy()
+    assert borders(list(made), 8) == pytest.approx(1, abs=0.1)
+
+
 def linear(network: Network) -> Objective:
     """Of the picture alone, so that a plain loop can follow it."""
     return Objective(frozenset(["conv1"]), lambda a: a["conv1"].flatten(1).mean(1) * 5)
 
 
-def test_the_preset_is_the_authors_loop(network: Network) -> None:
+@pytest.mark.parametrize("name", ["conv2", "relu2"])
+def test_the_preset_is_the_authors_loop(network: Network, name: str) -> None:
     """Steps of mean length 0.5 falling to almost 0, clipped to [0 or mean − 3σ, mean + 3σ], times 0.99."""
-    one = kept(network, "conv2", paths.precomputed().own)
-    prior, steps = g.prior_for(network, "conv2"), 5
+    one = kept(network, name, paths.precomputed().own)
+    prior, steps = g.prior_for(network, name), 5
     ascent = Ascent(network, linear(network), [recipe("generator", {"steps": steps})], [7])
     found, scale = prior.statistics, network_scale(network.input)[:, None, None]
+    assert bool((found.least >= 0).all()) == (name == "relu2")
     low = torch.where(found.least >= 0, 0.0, found.mean - 3 * found.deviation)[:, None, None]
     high = (found.mean + 3 * found.deviation)[:, None, None]
     rest = torch.where(found.least >= 0, 0.0, found.mean)[:, None, None]
@@ -253,6 +319,35 @@ def test_the_preset_is_the_authors_loop(network: Network) -> None:
     mine = ascent._parameters._space.code(ascent._parameters.values)
     np.testing.assert_allclose(mine.detach(), code, atol=2e-3)
     assert one is not None
+
+
+def test_ours_is_a_plain_loop(network: Network) -> None:
+    """Adam along the principal directions, whose places are smoothed, clipped to ±3 deviations; then the average."""
+    kept(network, "relu2", paths.precomputed().own)
+    prior, steps, found = g.prior_for(network, "relu2"), 6, g.prior_for(network, "relu2").statistics
+    still = {"margin": 0, "jitter": 0, "rotate": 0, "scale_low": 1, "scale_high": 1, "views": 1, "redirect": 0}
+    own = {"detail": 0, "total_variation": 0, "rate": 0.9, "smoothness": 0.5, "keep": "average"}
+    one = recipe("generator-modern", {**still, **own, "steps": steps})
+    ascent = Ascent(network, linear(network), [one], [3])
+    scale, count = network_scale(network.input)[:, None, None], len(found.spreads)
+    start = torch.randn(count * 256, generator=torch.Generator().manual_seed(3)).view(1, count, 16, 16)
+    values, mean, square, average = 0.3 * start, torch.zeros_like(start), torch.zeros_like(start), None
+    for step in range(1, steps + 1):
+        values = values.detach().requires_grad_(True)
+        rows = torch.einsum("ck,bkhw->bchw", found.directions * found.spreads, smoothed(values, torch.tensor([0.5])))
+        code = rows + found.mean[:, None, None]
+        code = torch.minimum(torch.maximum(code, found.low[:, None, None]), found.high[:, None, None])
+        picture = (prior.generator(code) + prior.mean[:, None, None]).clamp(0, 255) - prior.mean[:, None, None]
+        (grad,) = torch.autograd.grad(network.up_to("conv1", picture * scale).mean() * 5, values)
+        mean, square = 0.9 * mean + 0.1 * grad, 0.999 * square + 0.001 * grad**2
+        moved = 0.9 * (mean / (1 - 0.9**step)) / ((square / (1 - 0.999**step)).sqrt() + 1e-8)
+        values = (values.detach() + moved).clamp(-3, 3)
+        weight = min(1.0, max(6.4 / steps, 2 / (step + 1)))
+        average = values if average is None else average + weight * (values - average)
+        ascent.step()
+    assert float((values.abs() == 3).float().mean()) > 0.2  # the bounds were met
+    np.testing.assert_allclose(ascent._parameters.values.detach().view_as(values), values, atol=2e-2)
+    np.testing.assert_allclose(ascent._average.view_as(values), average, atol=2e-2)
 
 
 def test_images_through_a_prior_excite_the_unit(network: Network) -> None:

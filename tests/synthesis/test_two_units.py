@@ -9,8 +9,10 @@ from smallnets import layer, small
 
 from deepvis.core.errors import UserError
 from deepvis.synthesis import objectives
+from deepvis.synthesis.ascent import Ascent
 from deepvis.synthesis.presets import recipe
-from deepvis.synthesis.two_units import Pair, between, of_pairs, parse_pairs, together
+from deepvis.synthesis.transforms import HALF, of_half
+from deepvis.synthesis.two_units import Pair, between, of_both, of_pairs, parse_pairs, together
 
 
 @pytest.mark.parametrize("gamma", [0.0, 0.5, 3.0])
@@ -30,7 +32,7 @@ def test_the_images_are_of_the_units_together() -> None:
     fc, one = layer(network, "fc"), recipe("modern", {**still, "steps": 60})
     reached = []
     for gamma in (0.0, 2.0):
-        found = list(together(network, (fc, 1), [(fc, 2), (layer(network, "conv2"), 0)], one, gamma))
+        found = list(together(network, (fc, 1), [(fc, 2), (layer(network, "conv2"), 0)], one, gamma, mixed=True))
         assert [[(of.name, unit) for of, unit in each.units] for each in found] == [
             [("fc", 2)], [("conv2", 0)], [("fc", 1), ("fc", 2)], [("fc", 1), ("conv2", 0)],
         ]  # fmt: skip
@@ -72,3 +74,36 @@ def test_from_one_unit_to_another() -> None:
     fc, one = layer(network, "fc"), recipe("plain", {"steps": 20, "rate": 20})
     first, *_, last = between(network, (fc, 1), (fc, 2), one, 3)
     assert first.values[0] > last.values[0] and last.values[1] > first.values[1]
+
+
+def test_a_scene_has_the_first_on_the_left_and_the_second_on_the_right() -> None:
+    network = small()
+    a, b = objectives.unit("fc", [1]), objectives.unit("fc", [2])
+    aim = objectives.scene(a, b, 0.5)
+    assert aim.of_side(0) is aim and objectives.both(a, b).of_side(1).halves is None
+    values = {"fc": torch.arange(10.0)[None]}
+    assert [float(aim.of_side(side)(values)) for side in (-1, 0, 1)] == [2, 1 + 2 - 0.5, 4]
+    ascent = Ascent(network, aim, [recipe("modern")], [0])
+    canvas = torch.linspace(-50, 50, 40).expand(1, 3, 40, 40)  # darker on the left
+    left, whole, right = (float(ascent._seen(canvas, side).mean()) for side in (-1, 0, 1))
+    assert left < whole - 0.2 and whole + 0.2 < right
+    sides = []
+    for _ in range(4):
+        sides += [ascent._side(view) for view in range(2)]
+        ascent.step()
+    assert sides == [0, 0, -1, 1, 0, 0, -1, 1]
+    assert bool(ascent.scores.isfinite().all()) and not bool(ascent.dead.any())
+
+
+def test_class_scores_are_side_by_side_and_maps_mixed() -> None:
+    network = small()
+    fc, conv = layer(network, "fc"), layer(network, "conv2")
+    a, b = objectives.unit("fc", 1), objectives.unit("conv2", 2)
+    assert of_both(a, a, (fc, fc)).halves and not of_both(a, a, (fc, fc), mixed=True).halves
+    assert not of_both(a, b, (fc, conv)).halves
+
+
+def test_views_of_halves() -> None:
+    matrix = of_half(torch.tensor([[[1.0, 0, 3], [0, 1, -2]]]), -1, 40)
+    middle, edge = matrix[0] @ torch.tensor([0.0, 0, 1]), matrix[0] @ torch.tensor([16.0, 0, 1])
+    assert middle.tolist() == [3 - 10, -2] and edge.tolist() == pytest.approx([3 - 10 + 16 / HALF, -2])

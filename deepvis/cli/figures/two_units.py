@@ -15,6 +15,7 @@ def add(figures: Commands) -> None:
     parser.add_argument("--unit", required=True, help="layer:number or layer:class")
     parser.add_argument("--units", required=True, metavar="UNITS", help="the others, such as logits:470,logits:971")
     parser.add_argument("--gamma", type=float, default=0.5, help="how much neither may run ahead (0.5); 0: their sum")
+    parser.add_argument("--mixed", action="store_true", help="class scores in one place too, not side by side")
     add_synthesized_figure(parser, _draw)
 
 
@@ -35,7 +36,7 @@ def _draw(args: argparse.Namespace) -> None:
     others = [(layer, one) for layer, units in parse_units(args.units, network.layers) for one in units]
     with interrupt.raised():
         made = interrupt.until_stopped(
-            together(network, (network.layers[index], unit), others, recipe, args.gamma, args.seed)
+            together(network, (network.layers[index], unit), others, recipe, args.gamma, args.seed, args.mixed)
         )
         titles = [
             " + ".join(

@@ -342,7 +342,7 @@ def test_ours_is_a_plain_loop(network: Network) -> None:
         mean, square = 0.9 * mean + 0.1 * grad, 0.999 * square + 0.001 * grad**2
         moved = 0.9 * (mean / (1 - 0.9**step)) / ((square / (1 - 0.999**step)).sqrt() + 1e-8)
         values = (values.detach() + moved).clamp(-3, 3)
-        weight = min(1.0, max(6.4 / steps, 2 / (step + 1)))
+        weight = min(1.0, max(3.2 / steps, 2 / (step + 1)))
         average = values if average is None else average + weight * (values - average)
         ascent.step()
     assert float((values.abs() == 3).float().mean()) > 0.2  # the bounds were met

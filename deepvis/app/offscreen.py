@@ -25,11 +25,11 @@ from deepvis.interface.command import Answers, Facts
 from deepvis.interface.commands import help_rows, keys_of
 from deepvis.interface.layout import fit
 from deepvis.interface.moving import goto
-from deepvis.interface.opening import begun, gives_a_picture, opened, with_other_backward
+from deepvis.interface.opening import begun, gives_a_picture, opened, opened_at, with_other_backward
 from deepvis.interface.requests import held_request, request_for
 from deepvis.interface.saved_view import SavedView
 from deepvis.interface.settings import DreamSettings, Settings, naming_options
-from deepvis.interface.state import Home, State
+from deepvis.interface.state import State
 from deepvis.networks.network import InputSpec, Network
 from deepvis.render import LoadingScene, Renderer, Status
 from deepvis.workers.layer_images import OpenIndex
@@ -168,7 +168,7 @@ def _opened(state: State, unit: str, facts: Facts, network: Network, asked: _Sti
     state = goto(state, unit, facts)
     if state.message_is_error:
         raise UserError(f"--unit {unit!r}: {state.message}")
-    return replace(state, home=Home(state.layer, state.unit))
+    return _tried(opened_at(state, state.layer, state.unit, first_method(network)), network, asked)
 
 
 def _as_the_window(state: State, network: Network, asked: _StillAnswers) -> State:
@@ -178,7 +178,11 @@ def _as_the_window(state: State, network: Network, asked: _StillAnswers) -> Stat
     if activations is None:
         return state
     highest = highest_of(answers.index, network.layers[state.layer].name)
-    state = opened(state, network.layers, activations, highest, first_method(network))
+    return _tried(opened(state, network.layers, activations, highest, first_method(network)), network, asked)
+
+
+def _tried(state: State, network: Network, asked: _StillAnswers) -> State:
+    """The state with the usual backward method, if the one that was opened with gives no picture."""
     return state if _shows(state, asked) else with_other_backward(state, network.telling_backward)
 
 

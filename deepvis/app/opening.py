@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,9 +13,9 @@ from deepvis.core import paths
 from deepvis.core.errors import UserError
 from deepvis.core.layers import parse_unit
 from deepvis.core.runtime import cores
-from deepvis.interface.opening import begun, first_backward, gives_a_picture, opened, with_other_backward
+from deepvis.interface.opening import begun, first_backward, gives_a_picture, opened, opened_at, with_other_backward
 from deepvis.interface.settings import Settings
-from deepvis.interface.state import Home, State
+from deepvis.interface.state import State
 from deepvis.scan.index import Index, index_folder, scan_folder
 from deepvis.store.doubts import doubts_of
 from deepvis.workers.layer_images import OpenIndex
@@ -86,8 +85,8 @@ class Opening:
         if self._unit != "auto":
             try:
                 layer, unit = parse_unit(self._unit, network.layers, layer_alone=True)
-                self.is_over = True
-                return at(state, layer, unit)
+                self.is_over = self._is_on_trial = True
+                return opened_at(state, layer, unit, first_method(network))
             except UserError as error:
                 self.error = f"unit {self._unit!r}: {error}"
         return begun(state, network.layers)
@@ -97,11 +96,6 @@ def first_method(network: Network) -> str:
     """The backward method that the window opens with on this network."""
     doubts = doubts_of(paths.precomputed(), network.name, network.fingerprint)
     return first_backward(doubts, network.telling_backward)
-
-
-def at(state: State, layer: int, unit: int) -> State:
-    """The state that opens on a unit that the user has named."""
-    return replace(state, layer=layer, unit=unit, home=Home(layer, unit))
 
 
 def highest_of(index: Index | None, layer: str) -> np.ndarray | None:

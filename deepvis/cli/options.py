@@ -21,6 +21,8 @@ from deepvis.interface.settings import load as load_settings
 from deepvis.networks import trust
 from deepvis.synthesis.presets import PRESETS
 
+MOST_GAMMA = 100.0  # larger ones leave nothing of the units but their difference
+
 if TYPE_CHECKING:
     from deepvis.interface.saved_view import SavedView
     from deepvis.interface.state import State
@@ -212,3 +214,10 @@ def _seed(text: str) -> int:
     if not text.isdecimal() or int(text) > 10**9:
         raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number from 0 to 1000000000")
     return int(text)
+
+
+def checked_gamma(gamma: float) -> float:
+    """How much neither of two units may run ahead of the other. Raises UserError for a number that makes no image."""
+    if not 0 <= gamma <= MOST_GAMMA:
+        raise UserError(f"--gamma {gamma:g}: expected 0 to {MOST_GAMMA:g}, such as 0.5")
+    return gamma

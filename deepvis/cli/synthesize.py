@@ -6,7 +6,16 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from deepvis.cli.options import Commands, add_network, add_recipe, count, load_network, path_argument, recipe_of
+from deepvis.cli.options import (
+    Commands,
+    add_network,
+    add_recipe,
+    checked_gamma,
+    count,
+    load_network,
+    path_argument,
+    recipe_of,
+)
 from deepvis.core import interrupt, paths
 from deepvis.core.errors import UserError
 
@@ -115,8 +124,7 @@ def _together(args: argparse.Namespace, network: Network, pairs: Sequence[Pair],
     from deepvis.core.picture_files import write
     from deepvis.synthesis.two_units import of_pairs
 
-    if not 0 <= args.gamma < float("inf"):
-        raise UserError(f"--gamma {args.gamma:g}: expected 0 or more, such as 0.5")
+    checked_gamma(args.gamma)
     if args.layer or args.start or args.mix is not None or args.objective != "unit":
         raise UserError("--units with pairs: --layer, --start, --mix and --objective are for single units")
     folder = args.out or paths.precomputed().own / folder_name(network.name) / "together"

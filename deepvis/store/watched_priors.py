@@ -79,6 +79,11 @@ def watched(places: Places, model: str, fingerprint: str, layer: str) -> Watched
     own = files.pop(folder.name, None)
     if own is not None:
         about = prior_about(own)
+        if not about:
+            notes.append(f"{own}: cannot be read as a prior. Remove it, or train it again")
+    whose = about.get("layer", layer) if record is None else record.layer
+    if whose != layer:
+        notes.append(f"the files in {folder} are of layer {whose}. Move them, to train one of {layer}")
     of = record.fingerprint if record is not None else about.get("fingerprint")
     return WatchedPrior(
         layer,
@@ -88,8 +93,8 @@ def watched(places: Places, model: str, fingerprint: str, layer: str) -> Watched
         about,
         own == bundled and own is not None and not own.parent == folder,
         of is not None and not same_network(str(of), fingerprint),
-        tuple(str(prior_about(path).get("layer", path.parent.name)) for path in files.values()),
-        " ".join(notes),
+        tuple(dict.fromkeys(str(prior_about(path).get("layer", path.parent.name)) for path in files.values())),
+        "\n".join(notes),
     )
 
 

@@ -326,6 +326,10 @@ def prior_for(network: Network, name: str) -> Prior:
         )
     file, own = _found(network, name)
     prior = _loaded(str(file), file.stat().st_mtime_ns, str(network.device))
+    if own and name and prior_folder(paths.precomputed().own, network.name, prior.layer).name != file.parent.name:
+        raise UserError(
+            f"{file}: is of layer {prior.layer}; expected {name}. Give its path as prior to use it all the same"
+        )
     if own and not same_network(str(prior.about["fingerprint"]), network.fingerprint):
         raise UserError(
             f"{file}: is of other weights of {network.name}. {_training(network.name, prior.layer)}, or give "
@@ -353,7 +357,7 @@ def _found(network: Network, name: str) -> tuple[Path, bool]:
             return file, not slash
     if name and is_regular(Path(name) / PRIOR):  # a folder that --out named
         return Path(name) / PRIOR, False
-    there = [str(load_about(file)["layer"]) for file in files]
+    there = list(dict.fromkeys(load_about(file)["layer"] or file.parent.name for file in files))
     of = model or network.name
     what = f"prior {name!r}: there is none.{did_you_mean(name, there, 1)}" if name else f"{of} has no learned prior."
     said = f" There are {', '.join(there)}." if there and name else ""

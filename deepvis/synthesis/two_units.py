@@ -82,6 +82,8 @@ def _pair(item: str, layers: Sequence[Layer]) -> Pair | None:
             if sign == "+":
                 raise error
             continue
+        if (i, one) == (j, other):
+            raise UserError(f"--units {item!r}: is the same unit twice; expected two, such as logits:1+logits:5")
         return Pair((layers[i], one), (layers[j], other), sign)
     return None
 

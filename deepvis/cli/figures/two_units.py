@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from deepvis.cli.options import Commands, add_synthesized_figure, load_network, recipe_of
+from deepvis.cli.options import Commands, add_synthesized_figure, checked_gamma, load_network, recipe_of
 from deepvis.core import interrupt
 from deepvis.core.errors import UserError
 
@@ -23,8 +23,7 @@ def _draw(args: argparse.Namespace) -> None:
     from deepvis.core.picture_files import check_suffix, write
 
     check_suffix(args.out)
-    if not 0 <= args.gamma < float("inf"):
-        raise UserError(f"--gamma {args.gamma:g}: expected 0 or more, such as 0.5")
+    checked_gamma(args.gamma)
     recipe = recipe_of(args, "modern")
     network = load_network(args)
     from deepvis.core.layers import parse_unit, unit_id
@@ -34,6 +33,8 @@ def _draw(args: argparse.Namespace) -> None:
 
     index, unit = parse_unit(args.unit, network.layers)
     others = [(layer, one) for layer, units in parse_units(args.units, network.layers) for one in units]
+    if (network.layers[index], unit) in others:
+        raise UserError(f"--units {args.units!r}: has the unit of --unit, too; expected others, such as logits:470")
     with interrupt.raised():
         made = interrupt.until_stopped(
             together(network, (network.layers[index], unit), others, recipe, args.gamma, args.seed, args.mixed)

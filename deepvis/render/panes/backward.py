@@ -77,8 +77,7 @@ def _draw_one(canvas: Canvas, scene: Scene) -> None:
         nothing = f"nothing flows back from {scene.origin_unit}: all paths to the pixels are inactive in this picture"
         body.words(note or nothing)
     else:
-        _draw_image(body, scene, pixels)
-        _say(body, note)
+        _draw_image(_above(body, note), scene, pixels)
 
 
 def _draw_image(body: Canvas, scene: Scene, pixels: np.ndarray) -> None:
@@ -93,17 +92,19 @@ def _draw_image(body: Canvas, scene: Scene, pixels: np.ndarray) -> None:
     cover(body.part(box).image, heat, state.opacity, body.palette)
 
 
-def _say(body: Canvas, note: str) -> None:
-    """Write what the method says of its image over the image's lower edge."""
+def _above(body: Canvas, note: str) -> Canvas:
+    """Write what the method says of its image at the lower edge; returns the room that is left above."""
     if not note:
-        return
+        return body
     size, margin = body.px(11), body.px(6)
-    line = text.line_height(size)
-    lines = text.wrap(note, body.width - 2 * margin, size)[: max(1, body.height // 3 // line)]
-    top, wide = body.height - len(lines) * line, max(text.width(words, size) for words in lines)
-    body.shade((0, top, min(body.width, wide + 2 * margin), body.height - top))
+    line, room = text.line_height(size), body.width - 2 * margin
+    lines, most = list(text.wrap(note, room, size)), max(1, body.height // 4 // line)
+    if len(lines) > most:
+        lines[most - 1 :] = [text.shorten(" ".join(lines[most - 1 :]), room, size)]
+    top = body.height - len(lines) * line
     for i, words in enumerate(lines):
-        text.put(body.image, words, margin, top + i * line, size, body.theme.text)
+        text.put(body.image, words, margin, top + i * line, size, body.theme.soft)
+    return body.part((0, 0, body.width, top))
 
 
 def _why_not_yet(scene: Scene) -> str:

@@ -75,7 +75,9 @@ def test_a_prior_from_training_to_images(
     assert cv2.imread("b.png") is not None
     assert [line.split(",")[0] for line in said[:3]] == ["100%", "50%", "0%"] and said[1].count("50%, value ") == 2
     assert run("figure", "between-units", "--units", "fc:0", "--out", "b.png") == 2
-    assert run("synthesize", *pairs, "--gamma", "-1") == 2 and run("synthesize", *pairs, "--objective", "channel") == 2
+    for gamma in ("-1", "nan", "1e30"):
+        assert run("synthesize", *pairs, "--gamma", gamma) == 2 and "0 to 100" in capsys.readouterr().err
+    assert run("synthesize", *pairs, "--objective", "channel") == 2
 
 
 def test_a_prior_in_a_folder_of_ones_own(

@@ -17,6 +17,7 @@ from deepvis.interface.opening import (
     first_backward,
     gives_a_picture,
     opened,
+    opened_at,
     opening_layer,
     strongest,
     with_other_backward,
@@ -90,6 +91,13 @@ def test_what_the_user_has_selected_before_stays(chosen: dict) -> None:
 def test_the_users_backward_method_stays() -> None:
     before = replace(begun(State(), LAYERS), method="gradient")
     assert opened(before, LAYERS, activations(1, 2, 9, 3), None, "guided").method == "gradient"
+
+
+def test_a_unit_that_the_user_has_named_opens_with_its_backward_image() -> None:
+    state = opened_at(State(source="camera"), 3, 1, "lrp")
+    assert (state.layer, state.unit, state.method, state.source) == (3, 1, "lrp", "camera")
+    assert state.home == Home(3, 1, "lrp")
+    assert opened_at(State(method="gradient"), 3, 1, "lrp").method == "gradient"
 
 
 def test_reset_goes_back_to_it() -> None:

@@ -99,13 +99,16 @@ def test_the_backward_pane_has_room_for_the_short_cycle(method: str | None) -> N
     assert [chip.call for chip in shown if chip.on][0] == "method=off"
 
 
-def test_a_long_note_is_written_in_several_lines_and_not_cut() -> None:
+def test_a_note_stands_below_the_image_and_is_cut_with_an_ellipsis() -> None:
     canvas = Canvas(np.zeros((200, 300, 3), np.uint8))
-    backward._say(canvas, "from the maps of head")
-    one = (canvas.image != 0).any((1, 2)).argmax()
+    one = backward._above(canvas, "from the maps of head").height
+    assert one < 200 and not canvas.image[:one].any() and canvas.image[one:].any()
+    long = "fails on this network: hardly depends on the weights and gives the same map for every class"
     canvas.image[:] = 0
-    backward._say(canvas, "fails on this network: hardly depends on the weights and gives the same map for every class")
-    assert (canvas.image != 0).any((1, 2)).argmax() < one - 10
+    two = backward._above(canvas, long).height
+    assert two < one and not canvas.image[:two].any()
+    assert backward._above(canvas, 9 * long).height >= 0.74 * 200  # at most a quarter
+    assert backward._above(canvas, "").height == 200
 
 
 def test_both_plots_say_what_is_good_even_where_there_is_little_room() -> None:

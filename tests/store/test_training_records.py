@@ -14,7 +14,7 @@ from deepvis.core.errors import UserError
 from deepvis.core.files import locked
 from deepvis.core.paths import Places
 from deepvis.store import training_records
-from deepvis.store.priors import RECONSTRUCTIONS, prior_folder
+from deepvis.store.priors import PRIOR, RECONSTRUCTIONS, prior_folder
 from deepvis.store.training_records import (
     ENDED,
     LOCK,
@@ -118,3 +118,15 @@ def test_what_the_folder_holds(tmp_path: Path) -> None:
     (folder / RECONSTRUCTIONS).write_bytes(b"nothing")
     broken = watched(places, "net", "f00", "conv")
     assert RECORD in broken.note and RECONSTRUCTIONS in broken.note and broken.record is None
+
+
+def test_priors_that_are_damaged_or_of_another_layer_are_named(tmp_path: Path) -> None:
+    places = Places(tmp_path, tmp_path / "bundled")
+    for name in ("conv", "fc"):
+        folder = prior_folder(tmp_path, "net", name)
+        folder.mkdir(parents=True)
+        (folder / PRIOR).write_bytes(b"cut off")
+    found = watched(places, "net", "f00", "conv")
+    assert "cannot be read as a prior" in found.note and found.others == ("fc",)
+    Diary(prior_folder(tmp_path, "net", "fc"), RECORD_OF).write(RECORD_OF)
+    assert "are of layer conv" in watched(places, "net", "f00", "fc").note

@@ -56,6 +56,9 @@ def test_pairs_as_they_are_typed() -> None:
         parse_pairs("fc:1+fc:2,fc:3", network.layers)
     with pytest.raises(UserError, match="no unit 99"):
         parse_pairs("fc:1+fc:99", network.layers)
+    for twice in ("fc:1+fc:class-1", "conv2:3-conv2:3"):
+        with pytest.raises(UserError, match="the same unit twice"):
+            parse_pairs(twice, network.layers)
 
 
 def test_images_of_both_and_of_one_without_the_other() -> None:

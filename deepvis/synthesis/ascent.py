@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from copy import copy
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import torch
@@ -25,7 +25,7 @@ from deepvis.synthesis.bregman import SplitBregman
 from deepvis.synthesis.generated import START_NOISE, CodeSpace, FineDetail, GeneratedImage
 from deepvis.synthesis.generator import prior_for
 from deepvis.synthesis.objectives import Objective
-from deepvis.synthesis.phases import growth, moment
+from deepvis.synthesis.phases import AS_BEFORE, growth, moment
 from deepvis.synthesis.photo_spectrum import photo_magnitudes
 from deepvis.synthesis.recipe import CHOICES, STRUCTURE, TEXTS, Recipe
 from deepvis.synthesis.regularizers import PENALTIES, REGULARIZERS
@@ -103,6 +103,7 @@ class Ascent:
         self._best_scores = torch.full_like(self.scores, -torch.inf)
         self._best: Tensor | None = None
         self._average: Tensor | None = None
+        self._averaged = 0  # steps in it
         self._importance: Tensor | None = None
 
     # ---- start ----------------------------------------------------------------------------------
@@ -227,11 +228,12 @@ class Ascent:
 
     def _take_into_average(self, values: Tensor) -> None:
         """Weigh a step more while there are few, so that what is shown early is up to date."""
-        weight = max(AVERAGED / self.recipe.steps, 2 / (self.count + 2))
+        weight = max(AVERAGED / self.recipe.steps, 2 / (self._averaged + 2))
         self._average = values.clone() if self._average is None else self._average.lerp_(values, min(1.0, weight))
+        self._averaged += 1
 
     def _enter_phase(self) -> None:
-        """Take the numbers of this step's phase; a new phase may enlarge the canvas."""
+        """Take the numbers of this step's phase; a new one may enlarge the canvas, or go on as a Fourier image."""
         phases = self.recipe.phases
         if not phases:
             return
@@ -243,12 +245,22 @@ class Ascent:
         if now.phase != self._phase:
             before, self._phase = self._canvas, now.phase
             if self._canvas != before:
-                self._parameters = self._parameters.resized(self._canvas)
-                self._optimizer = self._begun()
-                self._best, self._best_scores = None, torch.full_like(self.scores, -torch.inf)
-                self._average = None
+                self._go_on_with(self._parameters.resized(self._canvas))
+            later = phases[now.phase].parameterization
+            if later not in (AS_BEFORE, self.recipe.parameterization):
+                self.recipe = replace(self.recipe, parameterization=later)
+                with torch.no_grad():
+                    image = self._parameters.image() + self._mean.to(self.scores)[:, None, None]
+                self._go_on_with(self._fourier().started_from(image))
         if isinstance(self._parameters, images.Fourier) and "cutoff" in own:
             self._parameters.limit(self._numbers["cutoff"])
+
+    def _go_on_with(self, parameters: images.Parameterization) -> None:
+        """Optimize other values from now on; what is kept of the values before does not count any more."""
+        self._parameters = parameters
+        self._optimizer = self._begun()
+        self._best, self._best_scores = None, torch.full_like(self.scores, -torch.inf)
+        self._average, self._averaged = None, 0
 
     def _confine(self, values: Tensor) -> None:
         """Clip pixels to black and white, and replace the image by the nearest one with little total variation."""

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 OBJECTIVES = ("score", "probability")
+AS_BEFORE = ""  # a phase's parameterization: that of the phase before
+GOES_ON_AS = (AS_BEFORE, "fourier")
 
 
 @dataclass(frozen=True)
@@ -19,12 +21,15 @@ class Phase:
             layers of class scores (other layers keep their objective).
         numbers: (parameter of the recipe, its value at the beginning, its value at the end), for each parameter that
             is another than the recipe's. In between it changes by equal amounts.
+        parameterization: "fourier": the image so far goes on as Fourier coefficients, so that an image that began
+            through a learned prior gets the fine detail that the prior lacks; empty: as before.
     """
 
     steps: int
     grow: float = 1.0
     objective: str = OBJECTIVES[0]
     numbers: tuple[tuple[str, float, float], ...] = ()
+    parameterization: str = AS_BEFORE
 
     def at(self, share: float) -> dict[str, float]:
         """The phase's own numbers after this share (0 to 1) of its steps."""

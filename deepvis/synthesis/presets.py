@@ -133,22 +133,24 @@ PRESETS: dict[str, Recipe] = {
         redirect=0,
         phases=(Phase(200, numbers=(("rate", 0.5, 1e-10),)),),
     ),
-    # Found with tests/benchmarks/priors.py.
+    # Through the prior the image gets its objects; then it goes on as a Fourier image, for the fine detail.
     "generator-modern": Recipe(
         parameterization="generator",
-        steps=128,
+        steps=144,
         views=2,
-        rate=0.1,
+        rate=0.05,
         start_noise=0.3,
         total_variation=0.2,
-        detail=20,
         power=1.3,
         cutoff=0.35,
+        saturation=1.3,
         margin=32,
         jitter=32,
         rotate=20,
-        scale_low=0.7,
-        scale_high=1.3,
+        scale_low=0.8,
+        scale_high=1.6,
+        keep="average",
+        phases=(Phase(2), Phase(1, numbers=(("rate", 0.08, 0.08),), parameterization="fourier")),
     ),
     # Mahendran & Vedaldi 2014, with the numbers of the authors' code (λ = 10, learning rates for 2,100 steps), for
     # pictures whose root mean square about the mean is 68, as that of the bundled photos. The sixth power there is of

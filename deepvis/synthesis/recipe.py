@@ -19,7 +19,7 @@ from deepvis.core.errors import UserError
 from deepvis.core.files import write_whole, writing
 from deepvis.core.nearest import did_you_mean
 from deepvis.core.reading import shown
-from deepvis.synthesis.phases import OBJECTIVES, Phase, growth
+from deepvis.synthesis.phases import AS_BEFORE, GOES_ON_AS, OBJECTIVES, Phase, growth
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "parameterization": ("pixels", "fourier", "maco", "generator"),
@@ -366,7 +366,9 @@ def _read_phase(value: object) -> Phase:
     _demand(0.25 <= grow <= 4, "phases: grow", grow, "0.25 to 4")
     objective = value.get("objective", OBJECTIVES[0])
     _demand(objective in OBJECTIVES, "phases: objective", objective, " or ".join(OBJECTIVES))
-    return Phase(int(steps), grow, str(objective), read)
+    later = value.get("parameterization", AS_BEFORE)
+    _demand(later in GOES_ON_AS, "phases: parameterization", later, " or ".join(filter(None, GOES_ON_AS)))
+    return Phase(int(steps), grow, str(objective), read, str(later))
 
 
 def _bounded(name: str, value: object) -> float:

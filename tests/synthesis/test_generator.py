@@ -26,6 +26,7 @@ from deepvis.synthesis.generated import CodeSpace, FineDetail, GeneratedImage, s
 from deepvis.synthesis.objectives import Objective
 from deepvis.synthesis.parameterizations import mean_color, network_scale
 from deepvis.synthesis.presets import recipe
+from deepvis.synthesis.recipe import as_values, checked
 from deepvis.synthesis.search import random_recipe
 from deepvis.synthesis.sweep import sweep
 
@@ -326,7 +327,7 @@ def test_ours_is_a_plain_loop(network: Network) -> None:
     kept(network, "relu2", paths.precomputed().own)
     prior, steps, found = g.prior_for(network, "relu2"), 6, g.prior_for(network, "relu2").statistics
     still = {"margin": 0, "jitter": 0, "rotate": 0, "scale_low": 1, "scale_high": 1, "views": 1, "redirect": 0}
-    own = {"detail": 0, "total_variation": 0, "rate": 0.9, "smoothness": 0.5, "keep": "average"}
+    own = {"detail": 0, "total_variation": 0, "rate": 0.9, "smoothness": 0.5, "keep": "average", "phases": ()}
     one = recipe("generator-modern", {**still, **own, "steps": steps})
     ascent = Ascent(network, linear(network), [one], [3])
     scale, count = network_scale(network.input)[:, None, None], len(found.spreads)
@@ -409,3 +410,29 @@ def test_the_bundled_prior_is_of_the_default_network() -> None:
     assert file.stat().st_size < 10e6 and prior.about["psnr"] > prior.about["closed_form"]["psnr"] + 2
     picture = prior.pictures(prior.statistics.mean.view(1, -1, 1, 1).expand(-1, -1, 3, 4))
     assert picture.shape == (1, 3, 48, 64) and 20 < float(picture.mean()) < 235
+
+
+def test_an_image_through_a_prior_goes_on_as_a_fourier_image(network: Network) -> None:
+    """As one that is started from it: with an optimizer, and an average, of its own."""
+    kept(network, "relu2", paths.precomputed().own)
+    still = {"margin": 0, "jitter": 0, "rotate": 0, "scale_low": 1, "scale_high": 1, "views": 1, "redirect": 0}
+    numbers = {"total_variation": 0.2, "power": 1.3, "cutoff": 0.35, "saturation": 1.3, "keep": "average", **still}
+    one = recipe("generator-modern", {**numbers, "steps": 6})
+    assert [phase.parameterization for phase in one.phases] == ["", "fourier"]
+    ascent = Ascent(network, linear(network), [one], [3])
+    for _ in range(4):
+        ascent.step()
+    start = ascent._parameters.image().detach() + ascent._mean[:, None, None]
+    other = Ascent(
+        network, linear(network), [recipe("modern", {**numbers, "rate": 0.08, "steps": 6})], [3], start=start
+    )
+    for _ in range(2):
+        ascent.step()
+        other.step()
+    assert ascent.recipe.parameterization == "fourier"
+    np.testing.assert_allclose(ascent.current(), other.current(), atol=0.05)
+    assert float((ascent.current() - (start - ascent._mean[:, None, None])).abs().mean()) > 0.5  # it has moved
+    stored = as_values(one)
+    assert checked(stored) == one
+    with pytest.raises(UserError, match="phases: parameterization: 'maco'"):
+        checked({**stored, "phases": [{"steps": 1, "parameterization": "maco"}]})

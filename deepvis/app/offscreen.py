@@ -168,7 +168,7 @@ def _opened(state: State, unit: str, facts: Facts, network: Network, asked: _Sti
     state = goto(state, unit, facts)
     if state.message_is_error:
         raise UserError(f"--unit {unit!r}: {state.message}")
-    return _tried(opened_at(state, state.layer, state.unit, first_method(network)), network, asked)
+    return opened_at(state, state.layer, state.unit)
 
 
 def _as_the_window(state: State, network: Network, asked: _StillAnswers) -> State:
@@ -178,11 +178,7 @@ def _as_the_window(state: State, network: Network, asked: _StillAnswers) -> Stat
     if activations is None:
         return state
     highest = highest_of(answers.index, network.layers[state.layer].name)
-    return _tried(opened(state, network.layers, activations, highest, first_method(network)), network, asked)
-
-
-def _tried(state: State, network: Network, asked: _StillAnswers) -> State:
-    """The state with the usual backward method, if the one that was opened with gives no picture."""
+    state = opened(state, network.layers, activations, highest, first_method(network))
     return state if _shows(state, asked) else with_other_backward(state, network.telling_backward)
 
 

@@ -85,8 +85,8 @@ class Opening:
         if self._unit != "auto":
             try:
                 layer, unit = parse_unit(self._unit, network.layers, layer_alone=True)
-                self.is_over = self._is_on_trial = True
-                return opened_at(state, layer, unit, first_method(network))
+                self.is_over = True
+                return opened_at(state, layer, unit)
             except UserError as error:
                 self.error = f"unit {self._unit!r}: {error}"
         return begun(state, network.layers)

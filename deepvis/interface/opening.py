@@ -88,6 +88,6 @@ def opened(
     return replace(state, unit=home.unit, method=state.method or method)
 
 
-def opened_at(state: State, layer: int, unit: int, method: str) -> State:
-    """The state on which the window opens if the user has named a unit. A backward method of the user's stays."""
-    return replace(state, layer=layer, unit=unit, home=Home(layer, unit, method), method=state.method or method)
+def opened_at(state: State, layer: int, unit: int) -> State:
+    """The state on which the window opens if the user has named a unit: that one, with the method of the user's."""
+    return replace(state, layer=layer, unit=unit, home=Home(layer, unit))

@@ -93,11 +93,10 @@ def test_the_users_backward_method_stays() -> None:
     assert opened(before, LAYERS, activations(1, 2, 9, 3), None, "guided").method == "gradient"
 
 
-def test_a_unit_that_the_user_has_named_opens_with_its_backward_image() -> None:
-    state = opened_at(State(source="camera"), 3, 1, "lrp")
-    assert (state.layer, state.unit, state.method, state.source) == (3, 1, "lrp", "camera")
-    assert state.home == Home(3, 1, "lrp")
-    assert opened_at(State(method="gradient"), 3, 1, "lrp").method == "gradient"
+def test_a_unit_that_the_user_has_named_opens_with_the_method_that_was_on() -> None:
+    state = opened_at(State(source="camera", method="gradient"), 3, 1)
+    assert (state.layer, state.unit, state.method, state.source) == (3, 1, "gradient", "camera")
+    assert state.home == Home(3, 1)
 
 
 def test_reset_goes_back_to_it() -> None:

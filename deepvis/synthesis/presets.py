@@ -136,7 +136,7 @@ PRESETS: dict[str, Recipe] = {
     # Through the prior the image gets its objects; then it goes on as a Fourier image, for the fine detail.
     "generator-modern": Recipe(
         parameterization="generator",
-        steps=144,
+        steps=128,
         views=2,
         rate=0.05,
         start_noise=0.3,
@@ -150,7 +150,7 @@ PRESETS: dict[str, Recipe] = {
         scale_low=0.8,
         scale_high=1.6,
         keep="average",
-        phases=(Phase(2), Phase(1, numbers=(("rate", 0.08, 0.08),), parameterization="fourier")),
+        phases=(Phase(3), Phase(1, parameterization="fourier")),
     ),
     # Mahendran & Vedaldi 2014, with the numbers of the authors' code (λ = 10, learning rates for 2,100 steps), for
     # pictures whose root mean square about the mean is 68, as that of the bundled photos. The sixth power there is of

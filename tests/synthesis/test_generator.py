@@ -424,7 +424,7 @@ def test_an_image_through_a_prior_goes_on_as_a_fourier_image(network: Network) -
         ascent.step()
     start = ascent._parameters.image().detach() + ascent._mean[:, None, None]
     other = Ascent(
-        network, linear(network), [recipe("modern", {**numbers, "rate": 0.08, "steps": 6})], [3], start=start
+        network, linear(network), [recipe("modern", {**numbers, "rate": 0.05, "steps": 6})], [3], start=start
     )
     for _ in range(2):
         ascent.step()

@@ -57,6 +57,7 @@ BETWEEN = 10.0  # seconds of random use between two moments of calm
 ROLL = 10  # every so manieth of them the roll of the commands is called
 SIZES = ((1500, 930), (1000, 700), (1800, 1000), (700, 450), (1280, 1024))
 X_NAMES = {
+    "_": "underscore",
     "left": "Left",
     "right": "Right",
     "up": "Up",

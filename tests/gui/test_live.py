@@ -465,9 +465,9 @@ def test_s_shows_the_stored_images_of_all_units(program):
     )  # of 32; four are dead
     program.settle()
     assert program.picture()["layer"].std() > 20
-    program.go("6b:3")
+    program.go("head:3")
     program.wait(
-        lambda: "No images are stored for layer 6b" in program.words("layer"), "it says that there are none", 30
+        lambda: "No images are stored for layer head" in program.words("layer"), "it says that there are none", 30
     )
 
 
@@ -498,7 +498,7 @@ def test_s_goes_through_what_a_scan_found_out_and_back_to_the_activations(progra
     is_sorted = program.picture()
     for one, other in ((start, tops), (tops, histograms), (histograms, plain), (plain, is_sorted)):
         assert "layer" in changed(one, other)
-    program.press(*["s"] * 6)  # past the strongest units, the difference, the weights, what is remembered, the dream
+    program.press(*["s"] * 7)  # past strongest units, difference, weights, what is remembered, the prior, the dream
     program.go("3a:5")
     program.point(2, 2)
     program.wait(lambda: not program.state["hover"], "the mouse points at nothing")

@@ -163,7 +163,7 @@ class Toolbox:
         if self._introduction is None:
             scans = self.settings.scan == "auto"
             self._introduction = what_runs_where(network, self.settings, self.state, index, scans)
-        if not self.bar.message.is_error:
+        if not self.bar.message.text:  # else that is read first
             self.bar.say(self._introduction)
             self._introduction = ""
 

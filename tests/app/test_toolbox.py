@@ -904,11 +904,12 @@ def test_a_unit_that_does_not_exist_is_said_and_it_opens_all_the_same() -> None:
     assert (box.state.layer, box.state.unit) == (0, 3)
 
 
-def test_an_error_is_read_before_the_introduction() -> None:
+@pytest.mark.parametrize("is_error", [True, False])
+def test_what_was_said_is_read_before_the_introduction(is_error: bool) -> None:
     box = opening()
-    box.bar.say("no camera", is_error=True)
+    box.bar.say("no camera", is_error)
     idle(box, 4)
-    assert message(box) == ("no camera", True)
+    assert message(box) == ("no camera", is_error)
     box.bar.clear()
     idle(box)
     assert message(box)[0].startswith("fake on ")

@@ -216,8 +216,7 @@ def _seed(text: str) -> int:
     return int(text)
 
 
-def checked_gamma(gamma: float) -> float:
-    """How much neither of two units may run ahead of the other. Raises UserError for a number that makes no image."""
+def check_gamma(gamma: float) -> None:
+    """Raise UserError if γ, how much neither of two units may run ahead of the other, makes no image."""
     if not 0 <= gamma <= MOST_GAMMA:
         raise UserError(f"--gamma {gamma:g}: expected 0 to {MOST_GAMMA:g}, such as 0.5")
-    return gamma

@@ -10,7 +10,7 @@ from deepvis.cli.options import (
     Commands,
     add_network,
     add_recipe,
-    checked_gamma,
+    check_gamma,
     count,
     load_network,
     path_argument,
@@ -124,7 +124,7 @@ def _together(args: argparse.Namespace, network: Network, pairs: Sequence[Pair],
     from deepvis.core.picture_files import write
     from deepvis.synthesis.two_units import of_pairs
 
-    checked_gamma(args.gamma)
+    check_gamma(args.gamma)
     if args.layer or args.start or args.mix is not None or args.objective != "unit":
         raise UserError("--units with pairs: --layer, --start, --mix and --objective are for single units")
     folder = args.out or paths.precomputed().own / folder_name(network.name) / "together"

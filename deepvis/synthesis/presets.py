@@ -134,22 +134,11 @@ PRESETS: dict[str, Recipe] = {
         phases=(Phase(200, numbers=(("rate", 0.5, 1e-10),)),),
     ),
     # Through the prior the image gets its objects; then it goes on as a Fourier image, for the fine detail.
-    "generator-modern": Recipe(
+    "generator-modern": replace(
+        _MODERN,
         parameterization="generator",
-        steps=128,
-        views=2,
         rate=0.05,
         start_noise=0.3,
-        total_variation=0.2,
-        power=1.3,
-        cutoff=0.35,
-        saturation=1.3,
-        margin=32,
-        jitter=32,
-        rotate=20,
-        scale_low=0.8,
-        scale_high=1.6,
-        keep="average",
         phases=(Phase(3), Phase(1, parameterization="fourier")),
     ),
     # Mahendran & Vedaldi 2014, with the numbers of the authors' code (λ = 10, learning rates for 2,100 steps), for

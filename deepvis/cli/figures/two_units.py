@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from deepvis.cli.options import Commands, add_synthesized_figure, checked_gamma, load_network, recipe_of
+from deepvis.cli.options import Commands, add_synthesized_figure, check_gamma, load_network, recipe_of
 from deepvis.core import interrupt
 from deepvis.core.errors import UserError
 
@@ -23,7 +23,7 @@ def _draw(args: argparse.Namespace) -> None:
     from deepvis.core.picture_files import check_suffix, write
 
     check_suffix(args.out)
-    checked_gamma(args.gamma)
+    check_gamma(args.gamma)
     recipe = recipe_of(args, "modern")
     network = load_network(args)
     from deepvis.core.layers import parse_unit, unit_id

@@ -32,7 +32,6 @@ from deepvis.interface.settings import DreamSettings, Settings, naming_options
 from deepvis.interface.state import State
 from deepvis.networks.network import InputSpec, Network
 from deepvis.render import LoadingScene, Renderer, Status
-from deepvis.workers.layer_images import OpenIndex
 from deepvis.workers.messages import Grown
 
 PATIENCE = 60.0  # seconds for an input to give its first picture, and for each worker
@@ -103,6 +102,7 @@ class _Screen:
         self._renderer.layout = fit(self._settings, state, *self._size)
         self.workers.want_stored(state, self._network, (), 0)
         _wait(lambda: self.workers.input_weights.idle, "the unit's weights")  # the result has maps of what they name
+        _wait(lambda: self.workers.top_images.idle, "the top images")  # as in `answers`
         result, held = self.asked.final(state)
         cells, side = self._renderer.cells(self._scene(state, result, held, Findings()))
         dreams = self._settings.dream
@@ -156,7 +156,7 @@ class _StillAnswers:
     def answers(self, state: State) -> Answers:
         self._workers.want_stored(state, self._network, (), 0)  # opens the index
         top = self._workers.top_images
-        _wait(lambda: top.idle or top.opened != OpenIndex(), "the index")
+        _wait(lambda: top.idle, "the index")  # its passes over crops must not run beside the picture's
         opened = top.opened
         return Answers(self.result(state), self.held(state), opened.index, opened.note)
 

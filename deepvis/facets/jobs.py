@@ -153,6 +153,9 @@ def make_facets(
                 bar.set_postfix_str(unit_id(name, unit))
                 bar.update()
     store.finish()
+    order = [unit_id(layer.name, unit) for layer, unit in tasks]
+    for names in counts.failed.values():
+        names.sort(key=order.index)  # whichever batch was ready first
     return counts
 
 
